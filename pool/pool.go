@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+)
+
+// Errors that every kind of pool answers with, wrapped.
+var (
+	// ErrNotFound: there is no image of that name.
+	ErrNotFound = errors.New("no such image")
+	// ErrNotMapped: the image cannot be read through this host's mapping,
+	// because there is none or because the image does not exist.
+	ErrNotMapped = errors.New("image is not mapped on this host")
+	// ErrExists: another draft of that name was committed meanwhile.
+	ErrExists = errors.New("image exists already")
+	// ErrFull: the pool has no space or no quota left. Space must be made;
+	// trying again alone does not help.
+	ErrFull = errors.New("pool is full")
+	// ErrInUse: another process, alive, writes or uses the image.
+	ErrInUse = errors.New("image is in use")
+	// ErrFenced: the store shut this process out, because another took its
+	// work over. The process should exit; it must not go on with a new
+	// connection as if nothing had happened.
+	ErrFenced = errors.New("fenced off by the store")
+	// ErrName: not a name that an image can have.
+	ErrName = errors.New("not an image name")
+)
+
+// Image is an image opened for reading. ReadAt may be called concurrently and
+// follows [io.ReaderAt]: what reaches past the end is cut short with io.EOF.
+type Image interface {
+	io.ReaderAt
+	// Size in bytes: of the device where the pool has devices, which is more
+	// than what was written to it, else of the file.
+	Size() int64
+	// Close frees the handle. No ReadAt may be under way or follow.
+	Close() error
+}
+
+// Draft is an image being written. Bytes that were not written read as zeros.
+// WriteAt may be called concurrently for ranges that do not overlap, and
+// answers ErrFull and ErrFenced; after an error the draft is only good for
+// Abort.
+type Draft interface {
+	io.WriterAt
+	// Size is the most bytes that the image can hold, math.MaxInt64 where only
+	// the disk is the limit.
+	Size() int64
+	// Commit makes the image durable and then visible, read-only, whole: when
+	// it returns nil the image survives a power cut. No WriteAt may be under
+	// way. After an error the image may or may not be there; Abort, then
+	// Create anew. ErrExists where another draft of that name came first.
+	Commit(ctx context.Context) error
+	// Abort gives the draft up and leaves nothing that hinders the next
+	// Create. It does so even if ctx has ended. After Commit, or a second
+	// time, it does nothing, so it can be deferred.
+	Abort(ctx context.Context) error
+}
+
+// Editor is a finished image opened for erasing. ReadAt sees what WriteAt
+// wrote. WriteAt never enlarges the image.
+type Editor interface {
+	io.ReaderAt
+	io.WriterAt
+	Size() int64
+	// Flush returns when all that was written survives a power cut.
+	Flush() error
+	// Close frees the handle and makes the image read-only again. It does not
+	// flush. A second Close does nothing.
+	Close() error
+}
+
+// Pool keeps images. See the package comment for what holds for all methods.
+// A name that [CheckName] refuses is answered with ErrName.
+type Pool interface {
+	// Name is the pool's name in the configuration and in the shards' rows.
+	Name() string
+
+	// Create starts an image, empty, whatever an interrupted packing or
+	// Reserve left under that name. ErrInUse if another process, alive, is
+	// writing it and the pool cannot keep both drafts apart. ErrFull.
+	Create(ctx context.Context, name string) (Draft, error)
+
+	// Open opens an image from the store itself, past the caches of this
+	// host, mapped or not: for verification. ErrNotFound.
+	Open(ctx context.Context, name string) (Image, error)
+
+	// OpenMapped opens an image as readers see it on this host. ErrNotMapped.
+	OpenMapped(ctx context.Context, name string) (Image, error)
+
+	// Edit opens a finished image for erasing. ErrNotFound; ErrInUse if
+	// another process edits or writes it.
+	Edit(ctx context.Context, name string) (Editor, error)
+
+	// Reserve makes an empty image, mapped writable where the pool maps, for
+	// a packer that is configured not to create images. It leaves an image
+	// that exists as it is.
+	Reserve(ctx context.Context, name string) error
+
+	// Map makes a finished image readable on this host, and read-only; it is
+	// for the caller to know that it is finished. Nothing happens if it is
+	// mapped so already. ErrNotFound.
+	Map(ctx context.Context, name string) error
+
+	// Unmap undoes Map. Nothing happens if the image is not mapped or does
+	// not exist. ErrInUse if it is being read.
+	Unmap(ctx context.Context, name string) error
+
+	// Mapped returns the names of the images that are mapped read-only on
+	// this host, in one listing however many there are.
+	Mapped(ctx context.Context) (map[string]bool, error)
+
+	// List returns the names of all images in ascending order. Whether drafts
+	// are among them is the pool's choice.
+	List(ctx context.Context) ([]string, error)
+
+	// Remove destroys an image. ErrNotFound; ErrInUse where the pool can see
+	// that it is open for writing. The pool does not see all readers: it is
+	// for the caller to know that nobody needs the image.
+	Remove(ctx context.Context, name string) error
+
+	// Close frees what the pool holds. Images that it opened must have been
+	// closed before. What it mapped stays mapped.
+	Close() error
+}
+
+// validName leaves out the dot, so that no image can be called "..", nor like
+// the files that a directory pool keeps beside the images, and a leading dash,
+// so that no image can be taken for an option of a command.
+var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
+
+// CheckName returns an error that matches ErrName unless name is 1 to 64 ASCII
+// letters, digits, '_' and '-', and begins with a letter or digit. The names of
+// shards are such.
+func CheckName(name string) error {
+	if !validName.MatchString(name) {
+		return fmt.Errorf("%w: %.80q (want 1 to 64 letters, digits, '_' or '-')", ErrName, name)
+	}
+	return nil
+}
