@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Config is a validated configuration with every default filled in. It is
+// never changed after Load and may be shared freely.
+type Config struct {
+	Path          string // the file it came from
+	Database      Database
+	Pools         []Pool        // at least one, with unique names
+	ActivePool    string        // the pool of new shards; "" only where ReadOnly
+	RWIdleTimeout time.Duration // a writing shard is released after this long without an add
+	// ReadersCacheSize is how many open images a reader keeps, ≥ 1.
+	ReadersCacheSize int
+	AllowDelete      bool
+	Name             string // the storage's name in the HTTP API
+	ReadOnly         bool
+	Packer           Packer
+	Winery           Winery
+	// Warnings tell of settings that are accepted but obsolete. They are for
+	// whoever loaded the file to log.
+	Warnings []string
+}
+
+// Database tells how PostgreSQL is reached.
+type Database struct {
+	DSN             string // may hold a password: not for logs
+	ApplicationName string // "" leaves the choice to the role
+}
+
+// Packer has the packer's settings.
+type Packer struct {
+	// CreateImages is false where the mapper reserves images beforehand
+	// (--manage-rw-images) because the packer may not.
+	CreateImages bool
+}
+
+// Winery has the settings that the Python Winery does not know.
+type Winery struct {
+	Listen        string // HOST:PORT or unix:/PATH
+	Writers       int    // shards written at the same time, 1 to MaxWriters
+	VerifyContent bool   // refuse content whose SHA-256 is not the id it comes with
+	MaxObjectSize int64  // bytes
+}
+
+// MaxWriters bounds Winery.Writers: each writer holds a database connection
+// and leaves a shard partly filled, so a large number is a slip of the pen.
+const MaxWriters = 64
+
+// PoolType tells where a pool keeps its images.
+type PoolType string
+
+// The pool types.
+const (
+	RBD       PoolType = "rbd"
+	Directory PoolType = "directory"
+)
+
+// Pool is an entry of shards_pools.
+type Pool struct {
+	Type         PoolType
+	Name         string
+	ShardMaxSize int64 // bytes of content that make a shard full
+
+	// Of an rbd pool:
+	DataPool            string
+	FeaturesUnsupported []string // image features to leave off
+	UseSudo             bool     // run the mapping command with sudo
+	MapOptions          string   // further options of rbd device map, comma separated
+	Map                 string   // MapKernel or MapLibrbd
+	CephConf            string   // "" lets Ceph's library find it
+	CephUser            string   // without "client."; "" lets Ceph's library choose
+
+	// Of a directory pool:
+	BaseDirectory  string
+	UsePermissions bool // an image's mode tells whether it is mapped
+}
+
+// The ways to map an image, for Pool.Map.
+const (
+	MapKernel = "kernel"
+	MapLibrbd = "librbd"
+)
+
+// Load reads and validates the file at path. Its error joins one [*Error] for
+// each thing that is wrong.
+func Load(path string) (*Config, error) {
+	const ways = "name the configuration by --config FILE, WINERY_CONFIG or SWH_CONFIG_FILENAME"
+	if path == "" {
+		return nil, &Error{Msg: "no configuration file: " + ways}
+	}
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, &Error{File: path, Msg: "no such file: " + ways}
+	}
+	if err != nil {
+		var cause *os.PathError
+		if errors.As(err, &cause) {
+			err = cause.Err
+		}
+		return nil, &Error{File: path, Msg: "cannot be read: " + err.Error()}
+	}
+	return Parse(filepath.Clean(path), data)
+}
+
+// Parse is Load for a file's bytes; file is its name for messages.
+func Parse(file string, data []byte) (*Config, error) {
+	r, root := parse(file, data)
+	c := &Config{Path: file}
+	if root != nil {
+		readRoot(c, root)
+	}
+	c.Warnings = r.warnings
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
