@@ -109,7 +109,8 @@ type Pool interface {
 	Map(ctx context.Context, name string) error
 
 	// Unmap undoes Map. Nothing happens if the image is not mapped or does
-	// not exist. ErrInUse if it is being read.
+	// not exist, or where every image of the pool counts as mapped. ErrInUse
+	// where the pool can see that it is being read.
 	Unmap(ctx context.Context, name string) error
 
 	// Mapped returns the names of the images that are mapped read-only on

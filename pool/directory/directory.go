@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"winery/pool"
+)
+
+// Modes of an image's file where use_permissions is on.
+const (
+	modeWritable fs.FileMode = 0o600
+	modeMapped   fs.FileMode = 0o400
+	modeUnmapped fs.FileMode = 0o000
+)
+
+// Settings of a directory pool.
+type Settings struct {
+	BaseDirectory  string // must exist; the pool's own directory is made in it
+	PoolName       string
+	UsePermissions bool // file modes tell the state of an image
+}
+
+// Pool is a [pool.Pool] of files.
+type Pool struct {
+	name  string
+	dir   string
+	modes bool
+}
+
+var _ pool.Pool = (*Pool)(nil)
+
+// New returns the pool, whose directory it makes if base_directory has none.
+func New(s Settings) (*Pool, error) {
+	if err := pool.CheckName(s.PoolName); err != nil {
+		return nil, fmt.Errorf("pool_name: %w", err)
+	}
+	p := &Pool{name: s.PoolName, dir: filepath.Join(s.BaseDirectory, s.PoolName), modes: s.UsePermissions}
+	if err := os.Mkdir(p.dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("pool %s: base_directory: %w", p.name, err)
+	}
+	return p, nil
+}
+
+// Name implements [pool.Pool].
+func (p *Pool) Name() string { return p.name }
+
+// Close implements [pool.Pool]; there is nothing to free.
+func (p *Pool) Close() error { return nil }
+
+// Reserve implements [pool.Pool].
+func (p *Pool) Reserve(ctx context.Context, name string) error {
+	if err := p.check(ctx, name); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(p.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, modeWritable)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return p.fail("reserve", name, err)
+	}
+	return f.Close()
+}
+
+// List implements [pool.Pool]. Drafts are not among the images.
+func (p *Pool) List(ctx context.Context) ([]string, error) {
+	var names []string
+	err := p.each(ctx, func(e fs.DirEntry) error {
+		names = append(names, e.Name())
+		return nil
+	})
+	return names, err
+}
+
+// Remove implements [pool.Pool]. Handles that are open keep the file's bytes.
+func (p *Pool) Remove(ctx context.Context, name string) error {
+	if err := p.check(ctx, name); err != nil {
+		return err
+	}
+	if err := os.Remove(p.path(name)); err != nil {
+		return p.fail("remove", name, err)
+	}
+	return p.fail("remove", name, p.syncDir())
+}
+
+// each calls fn for every image in the directory, by ascending name.
+func (p *Pool) each(ctx context.Context, fn func(fs.DirEntry) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(p.dir)
+	if err != nil {
+		return fmt.Errorf("pool %s: list: %w", p.name, err)
+	}
+	for _, e := range entries {
+		if !e.Type().IsRegular() || pool.CheckName(e.Name()) != nil {
+			continue
+		}
+		if err := fn(e); err != nil {
+			return p.fail("list", e.Name(), err)
+		}
+	}
+	return nil
+}
+
+func (p *Pool) path(name string) string { return filepath.Join(p.dir, name) }
+
+// check is what every call with a name begins with.
+func (p *Pool) check(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return pool.CheckName(name)
+}
+
+// syncDir makes the directory's entries durable.
+func (p *Pool) syncDir() error {
+	d, err := os.Open(p.dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// fail translates an error of the file system; nil stays nil.
+func (p *Pool) fail(op, name string, err error) error {
+	var is error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		is = pool.ErrNotFound
+	case errors.Is(err, fs.ErrExist):
+		is = pool.ErrExists
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		is = pool.ErrFull
+	case errors.Is(err, unix.EWOULDBLOCK):
+		is = pool.ErrInUse
+	default:
+		return fmt.Errorf("pool %s: %s %s: %w", p.name, op, name, err)
+	}
+	return fmt.Errorf("pool %s: %s %s: %w: %w", p.name, op, name, is, err)
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package directory is a pool that keeps each image as a file,
+// base_directory/pool_name/NAME.
+//
+// # Modes
+//
+// With use_permissions the mode of a file tells its state, as the Python
+// Winery has it: 0600 is mapped writable (reserved, or being written in place
+// by a Python packer), 0400 is finished and mapped, 0000 is not mapped. The
+// bits themselves are what counts, since access(2) tells root nothing. Without
+// use_permissions modes mean nothing: a file under its final name is finished
+// and mapped, and Unmap has nothing to undo.
+//
+// # Drafts
+//
+// A draft is NAME.<uuid>.tmp beside the image, locked with flock(2) while its
+// process lives; a draft whose lock can be taken is dead, and the next Create
+// of that name removes it. Commit flushes the file, makes it read-only, takes
+// away what lay under NAME when the draft was created, and puts the file there
+// by link(2), which fails where something else came meanwhile: so of two
+// drafts the first to commit wins, and a process that was taken for dead
+// cannot replace its successor's image. Until the link nothing is visible
+// under NAME, and a death at any point leaves either that or a whole image.
+//
+// flock and link make this hold on local file systems and on NFS 4.
+package directory

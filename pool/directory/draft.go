@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package directory
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+
+	"winery/pool"
+)
+
+// draft is an image under its temporary name.
+type draft struct {
+	pool     *Pool
+	name     string
+	file     *os.File    // locked while open; nil once the draft is over
+	leftover fs.FileInfo // what lay under name at Create, which Commit may replace; or nil
+}
+
+// Create implements [pool.Pool]. Drafts of one name do not meet until they
+// commit, so it never answers ErrInUse.
+func (p *Pool) Create(ctx context.Context, name string) (pool.Draft, error) {
+	if err := p.check(ctx, name); err != nil {
+		return nil, err
+	}
+	if err := p.removeDead(name); err != nil {
+		return nil, p.fail("create", name, err)
+	}
+	leftover, err := os.Lstat(p.path(name))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, p.fail("create", name, err)
+	}
+	f, err := p.newFile(name)
+	if err != nil {
+		return nil, p.fail("create", name, err)
+	}
+	return &draft{pool: p, name: name, file: f, leftover: leftover}, nil
+}
+
+// newFile makes a draft's file and locks it.
+func (p *Pool) newFile(name string) (*os.File, error) {
+	mode := modeWritable
+	if !p.modes {
+		mode = 0o666 // less the umask: nobody changes it later
+	}
+	for {
+		f, err := os.OpenFile(p.path(name+"."+uuid.NewString()+".tmp"), os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
+		if err != nil {
+			return nil, err
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+			return nil, errors.Join(err, discard(f))
+		}
+		// A removeDead elsewhere may have come between making and locking.
+		if _, err := os.Lstat(f.Name()); err == nil {
+			return f, nil
+		}
+		f.Close()
+	}
+}
+
+// removeDead removes the drafts of name whose process is gone.
+func (p *Pool) removeDead(name string) error {
+	paths, err := filepath.Glob(p.path(name + ".*.tmp"))
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		f, err := os.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // somebody else removed or committed it
+		}
+		if err != nil {
+			return err
+		}
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			err = discard(f)
+		} else {
+			err = f.Close()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// discard removes the file of f and closes f.
+func discard(f *os.File) error {
+	err := os.Remove(f.Name())
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, f.Close())
+}
+
+func (d *draft) Size() int64 { return math.MaxInt64 }
+
+func (d *draft) WriteAt(b []byte, off int64) (int, error) {
+	n, err := d.file.WriteAt(b, off)
+	return n, d.pool.fail("write", d.name, err)
+}
+
+func (d *draft) Commit(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if d.file == nil {
+		return d.pool.fail("commit", d.name, os.ErrClosed)
+	}
+	return d.pool.fail("commit", d.name, d.commit())
+}
+
+func (d *draft) commit() error {
+	if d.pool.modes {
+		if err := d.file.Chmod(modeMapped); err != nil {
+			return err
+		}
+	}
+	if err := d.file.Sync(); err != nil {
+		return err
+	}
+	if err := d.removeLeftover(); err != nil {
+		return err
+	}
+	if err := os.Link(d.file.Name(), d.pool.path(d.name)); err != nil {
+		return err
+	}
+	f := d.file
+	d.file = nil
+	return errors.Join(discard(f), d.pool.syncDir())
+}
+
+// removeLeftover removes what was there at Create, and only that.
+func (d *draft) removeLeftover() error {
+	path := d.pool.path(d.name)
+	now, err := os.Lstat(path)
+	if err != nil || d.leftover == nil || !os.SameFile(now, d.leftover) || !now.ModTime().Equal(d.leftover.ModTime()) {
+		return nil // link tells whether the name is free
+	}
+	return os.Remove(path)
+}
+
+func (d *draft) Abort(context.Context) error {
+	if d.file == nil {
+		return nil
+	}
+	f := d.file
+	d.file = nil
+	return d.pool.fail("abort", d.name, discard(f))
+}

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package pooltest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"winery/pool"
+)
+
+func abortedLeavesNothing(t *testing.T, p pool.Pool) {
+	d := create(t, p, "one")
+	writeAt(t, d, pattern(1, 5*mib+77), 0)
+	must(t, d.Abort(t.Context()))
+
+	want := pattern(2, 1000)
+	finished(t, p, "one", want)
+	wantContent(t, p, "one", want)
+}
+
+// createReplacesCommitted: a packer may die between commit and its record.
+func createReplacesCommitted(t *testing.T, p pool.Pool) {
+	finished(t, p, "one", pattern(1, 5*mib+77))
+	must(t, p.Map(t.Context(), "one"))
+	must(t, p.Unmap(t.Context(), "one"))
+	want := pattern(2, 1000)
+	finished(t, p, "one", want)
+	wantContent(t, p, "one", want)
+}
+
+// draftsDoNotMix: a pool may refuse the second draft or let the first commit
+// win, but what is committed is one of the two, whole.
+func draftsDoNotMix(t *testing.T, p pool.Pool) {
+	first, second := pattern(1, 2*mib), pattern(2, mib)
+	d1 := create(t, p, "one")
+	writeAt(t, d1, first[:mib], 0)
+	d2, err := p.Create(t.Context(), "one")
+	if err != nil {
+		wantErr(t, "second Create", err, pool.ErrInUse)
+		writeAt(t, d1, first[mib:], mib)
+		must(t, d1.Commit(t.Context()))
+		wantContent(t, p, "one", first)
+		return
+	}
+	writeAt(t, d2, second, 0)
+	writeAt(t, d1, first[mib:], mib)
+	must(t, d2.Commit(t.Context()))
+	wantErr(t, "second Commit", d1.Commit(t.Context()), pool.ErrExists)
+	must(t, d1.Abort(t.Context()))
+	wantContent(t, p, "one", second)
+}
+
+func draftEndsOnce(t *testing.T, p pool.Pool) {
+	want := pattern(1, 1000)
+	d := create(t, p, "one")
+	writeAt(t, d, want, 0)
+	must(t, d.Commit(t.Context()))
+	if err := d.Commit(t.Context()); err == nil {
+		t.Error("a second Commit succeeded")
+	}
+	must(t, d.Abort(t.Context()))
+	wantContent(t, p, "one", want)
+
+	d = create(t, p, "two")
+	must(t, d.Abort(t.Context()))
+	must(t, d.Abort(t.Context()))
+	if err := d.Commit(t.Context()); err == nil {
+		t.Error("Commit after Abort succeeded")
+	}
+}
+
+func reserveThenCreate(t *testing.T, p pool.Pool) {
+	must(t, p.Reserve(t.Context(), "one"))
+	must(t, p.Reserve(t.Context(), "one"))
+	want := pattern(1, 1000)
+	finished(t, p, "one", want)
+	must(t, p.Reserve(t.Context(), "one"))
+	wantContent(t, p, "one", want)
+}
+
+func mapAndUnmap(t *testing.T, p pool.Pool) {
+	content := pattern(1, 1000)
+	finished(t, p, "one", content)
+	finished(t, p, "two", content)
+	for range 2 {
+		must(t, p.Map(t.Context(), "one"))
+		wantMapped(t, p, "one", true)
+		sameBytes(t, opened(t, p.OpenMapped, "one"), content)
+	}
+	for range 2 {
+		must(t, p.Unmap(t.Context(), "two"))
+		// In a pool where what exists is mapped, it stays so, both ways.
+		img, err := p.OpenMapped(t.Context(), "two")
+		if err == nil {
+			must(t, img.Close())
+		} else {
+			wantErr(t, "OpenMapped", err, pool.ErrNotMapped)
+		}
+		wantMapped(t, p, "two", err == nil)
+	}
+	wantMapped(t, p, "one", true)
+}
+
+func wantMapped(t *testing.T, p pool.Pool, name string, want bool) {
+	t.Helper()
+	mapped, err := p.Mapped(t.Context())
+	must(t, err)
+	if mapped[name] != want {
+		t.Errorf("Mapped()[%q] = %v, want %v", name, mapped[name], want)
+	}
+}
+
+func listAndRemove(t *testing.T, p pool.Pool) {
+	wantList(t, p)
+	for _, name := range []string{"c", "a", "b"} {
+		finished(t, p, name, pattern(1, 10))
+	}
+	wantList(t, p, "a", "b", "c")
+	must(t, p.Remove(t.Context(), "b"))
+	wantList(t, p, "a", "c")
+	wantErr(t, "Remove again", p.Remove(t.Context(), "b"), pool.ErrNotFound)
+}
+
+func wantList(t *testing.T, p pool.Pool, want ...string) {
+	t.Helper()
+	got, err := p.List(t.Context())
+	must(t, err)
+	if !slices.Equal(got, want) {
+		t.Errorf("List() = %q, want %q", got, want)
+	}
+}
+
+// calls are all that take a name, each tidying up after a success.
+func calls(p pool.Pool) map[string]func(ctx context.Context, name string) error {
+	return map[string]func(ctx context.Context, name string) error{
+		"Create": func(ctx context.Context, name string) error {
+			d, err := p.Create(ctx, name)
+			if err == nil {
+				err = d.Abort(ctx)
+			}
+			return err
+		},
+		"Open":       func(ctx context.Context, name string) error { return openAndClose(p.Open(ctx, name)) },
+		"OpenMapped": func(ctx context.Context, name string) error { return openAndClose(p.OpenMapped(ctx, name)) },
+		"Edit": func(ctx context.Context, name string) error {
+			e, err := p.Edit(ctx, name)
+			if err == nil {
+				err = e.Close()
+			}
+			return err
+		},
+		"Reserve": p.Reserve,
+		"Map":     p.Map,
+		"Unmap":   p.Unmap,
+		"Remove":  p.Remove,
+	}
+}
+
+func openAndClose(img pool.Image, err error) error {
+	if err != nil {
+		return err
+	}
+	return img.Close()
+}
+
+func absent(t *testing.T, p pool.Pool) {
+	for what, want := range map[string]error{
+		"Open":       pool.ErrNotFound,
+		"OpenMapped": pool.ErrNotMapped,
+		"Edit":       pool.ErrNotFound,
+		"Map":        pool.ErrNotFound,
+		"Unmap":      nil,
+		"Remove":     pool.ErrNotFound,
+	} {
+		wantErr(t, what, calls(p)[what](t.Context(), "nothing"), want)
+	}
+	wantList(t, p)
+}
+
+func badNames(t *testing.T, p pool.Pool) {
+	finished(t, p, "one", pattern(1, 10))
+	for _, name := range []string{"", ".", "..", "../one", "a/b", "-a", "a b", "a.tmp", "a@b", "a\x00", "é", string(pattern(1, 65))} {
+		for what, call := range calls(p) {
+			wantErr(t, fmt.Sprintf("%s(%q)", what, name), call(t.Context(), name), pool.ErrName)
+		}
+	}
+	wantList(t, p, "one")
+}
+
+func endedContext(t *testing.T, p pool.Pool) {
+	content := pattern(1, 1000)
+	finished(t, p, "one", content)
+	d := create(t, p, "two")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for what, call := range calls(p) {
+		wantErr(t, what, call(ctx, "one"), context.Canceled)
+	}
+	_, err := p.List(ctx)
+	wantErr(t, "List", err, context.Canceled)
+	_, err = p.Mapped(ctx)
+	wantErr(t, "Mapped", err, context.Canceled)
+	wantErr(t, "Commit", d.Commit(ctx), context.Canceled)
+	must(t, d.Abort(ctx))
+
+	wantContent(t, p, "one", content)
+	finished(t, p, "two", content)
+	wantContent(t, p, "two", content)
+}
+
+func manyAtOnce(t *testing.T, p pool.Pool) {
+	var wg sync.WaitGroup
+	for i := range 6 {
+		wg.Go(func() {
+			if err := packAndRead(t, p, fmt.Sprintf("image-%d", i), pattern(uint64(i), 100_000)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	mapped, err := p.Mapped(t.Context())
+	must(t, err)
+	if len(mapped) != 6 {
+		t.Errorf("%d images are mapped, want 6", len(mapped))
+	}
+}
+
+func packAndRead(t *testing.T, p pool.Pool, name string, content []byte) error {
+	ctx := t.Context()
+	d, err := p.Create(ctx, name)
+	if err != nil {
+		return err
+	}
+	_, werr := d.WriteAt(content, 0)
+	err = errors.Join(werr, d.Commit(ctx), d.Abort(ctx), p.Map(ctx, name))
+	if err != nil {
+		return err
+	}
+	img, err := p.OpenMapped(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer img.Close()
+	got := make([]byte, len(content))
+	if _, err := img.ReadAt(got, 0); err != nil {
+		return err
+	}
+	if string(got) != string(content) {
+		return fmt.Errorf("%s: not the bytes that were written", name)
+	}
+	return nil
+}
