@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package testpg gives each test a PostgreSQL database of its own.
+//
+// The server is the one that WINERY_TEST_DSN names; its role must be allowed
+// to create databases. Tests that need a server fail where there is none: a
+// test that is skipped in silence proves nothing.
+package testpg
+
+import (
+	"context"
+	"crypto/rand"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Env is the environment variable that holds the DSN of the test server, as a
+// URL or as key=value pairs.
+const Env = "WINERY_TEST_DSN"
+
+// limit bounds creating and dropping one database on a busy machine.
+const limit = time.Minute
+
+// New creates an empty database and returns its DSN. The database goes away
+// with the test, even if connections to it are still open.
+func New(t testing.TB) string {
+	t.Helper()
+	server := os.Getenv(Env)
+	if server == "" {
+		t.Fatalf("%s is not set: run `make test`, or `scripts/with-services go test …`", Env)
+	}
+	name := "test_" + strings.ToLower(rand.Text())
+	exec(t, server, "CREATE DATABASE "+name)
+	t.Cleanup(func() { exec(t, server, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
+	return withDatabase(t, server, name)
+}
+
+func exec(t testing.TB, dsn, sql string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		t.Fatalf("the PostgreSQL server of %s does not answer: %v", Env, err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	if _, err := conn.Exec(ctx, sql); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// withDatabase names another database in a DSN; of repeated key=value pairs
+// the last one counts.
+func withDatabase(t testing.TB, dsn, name string) string {
+	t.Helper()
+	if !strings.Contains(dsn, "://") {
+		return dsn + " dbname=" + name
+	}
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatalf("%s is not a URL that can be parsed", Env)
+	}
+	u.Path = "/" + name
+	return u.String()
+}
