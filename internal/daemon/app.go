@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"github.com/urfave/cli/v2"
+
+	"winery/internal/config"
+)
+
+// version is set by the linker: -ldflags "-X winery/internal/daemon.version=1.2.3".
+var version string
+
+// Version is the version of this build, from the linker or else from what Go
+// recorded in the binary.
+func Version() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
+
+// Run is the whole main of a role: it parses the command line with Flags and
+// flags, loads the configuration, calls run, and ends the process with the
+// status that the package comment documents. usage is a line for --help.
+func Run(name, usage string, flags []cli.Flag, run func(context.Context, *Env) error) {
+	app := &cli.App{Name: name, Usage: usage, Flags: append(Flags(), flags...), Action: role(run)}
+	os.Exit(Execute(app, os.Args))
+}
+
+// Execute runs app with args, the program's name first, and returns the exit
+// status. Every error that is not logged already is printed to app.ErrWriter.
+func Execute(app *cli.App, args []string) (status int) {
+	app.Version = Version()
+	app.HideHelpCommand = true
+	app.ExitErrHandler = func(*cli.Context, error) {} // statuses are decided here
+	app.OnUsageError = onUsageError
+	forEachCommand(app.Commands, func(c *cli.Command) { c.OnUsageError = onUsageError })
+	if app.ErrWriter == nil {
+		app.ErrWriter = os.Stderr
+	}
+	err := guard(func() error { return app.Run(args) })
+	if err != nil && !errors.As(err, new(*loggedError)) {
+		_, _ = fmt.Fprintf(app.ErrWriter, "%s: %v\n", app.Name, err)
+	}
+	return exitStatus(err)
+}
+
+func exitStatus(err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, new(*usageError)), errors.As(err, new(*config.Error)), errors.As(err, new(cli.ExitCoder)):
+		return 2
+	default:
+		return 1
+	}
+}
+
+// UsageError makes an error that ends the process with status 2.
+func UsageError(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}
+
+type usageError struct{ error }
+
+func (e *usageError) Unwrap() error { return e.error }
+
+// loggedError marks an error that is in the log and need not be printed.
+type loggedError struct{ error }
+
+func (e *loggedError) Unwrap() error { return e.error }
+
+func onUsageError(_ *cli.Context, err error, _ bool) error {
+	return UsageError("%w; see --help", err)
+}
+
+func forEachCommand(commands []*cli.Command, do func(*cli.Command)) {
+	for _, c := range commands {
+		do(c)
+		forEachCommand(c.Subcommands, do)
+	}
+}
+
+// PanicError is a panic that was caught. It is a bug in this program.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("internal error: %v", e.Value) }
+
+// guard calls f and turns a panic into a *PanicError.
+func guard(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{v, debug.Stack()}
+		}
+	}()
+	return f()
+}

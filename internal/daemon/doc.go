@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package daemon is what every role shares: the command line, logging, signals,
+// the service manager, waiting for the database, and the one loop with backoff.
+//
+// # Exit status
+//
+//	0  done, or stopped by a signal as asked
+//	1  failed
+//	2  wrong usage or configuration; nothing was begun
+//
+// # Signals
+//
+// SIGTERM cancels the context: the work in hand is given up and its shard goes
+// back to where it came from. SIGINT closes Env.Finish: the step under way is
+// brought to its end, and no other begins. After SIGINT, another signal of
+// either kind acts as SIGTERM. A wait is ended at once by both.
+//
+// # Waiting
+//
+// Where there is nothing to do, or a service is away, a role waits 1 s, then
+// twice as long each time up to 60 s, a tenth more or less so that a fleet does
+// not move in step. Work resets the wait. A notification from PostgreSQL that a
+// shard changed state ends an idle wait, but not the wait after an error: a
+// failing step that gives its shard back causes such a notification itself, and
+// would follow its own echo at full speed.
+//
+// # Service manager
+//
+// Where NOTIFY_SOCKET is set, systemd is told READY once the role can work,
+// STATUS in words, STOPPING, and WATCHDOG whenever the loop or the work in a
+// step got on, so that a role that hangs is restarted and one that works on
+// something long is not.
+package daemon

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+
+	"github.com/urfave/cli/v2"
+
+	"winery/internal/config"
+)
+
+// Env is what a role is given to work with.
+type Env struct {
+	Config *config.Config
+	Log    *slog.Logger // to stderr; carries the role's name
+	CLI    *cli.Context // for the role's own flags
+	Notify *Notifier
+	// Finish is closed by SIGINT: finish the work in hand, then stop.
+	Finish <-chan struct{}
+	// StopWhenIdle is set by StopFlag.
+	StopWhenIdle bool
+}
+
+// Flags are the flags that every command has.
+func Flags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name:    "config",
+			Usage:   "the configuration `FILE`",
+			EnvVars: []string{"WINERY_CONFIG", "SWH_CONFIG_FILENAME"},
+		},
+		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "the least `LEVEL` to log: debug, info, warn or error"},
+		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "the log's `FORMAT`: text or json"},
+	}
+}
+
+// StopFlag makes Env.Loop end once there is nothing to do.
+var StopFlag = &cli.BoolFlag{
+	Name:  "stop-instead-of-waiting",
+	Usage: "do all there is to do, then exit; exit with status 1 at the first failure",
+}
+
+// Logger makes the logger that the flags of c ask for.
+func Logger(c *cli.Context, w io.Writer) (*slog.Logger, error) {
+	options := &slog.HandlerOptions{}
+	switch level := c.String("log-level"); level {
+	case "debug":
+		options.Level = slog.LevelDebug
+	case "info":
+		options.Level = slog.LevelInfo
+	case "warn":
+		options.Level = slog.LevelWarn
+	case "error":
+		options.Level = slog.LevelError
+	default:
+		return nil, UsageError("--log-level: found %q, must be debug, info, warn or error", level)
+	}
+	switch format := c.String("log-format"); format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	default:
+		return nil, UsageError("--log-format: found %q, must be text or json", format)
+	}
+}
+
+// role makes a command line's action of run.
+func role(run func(context.Context, *Env) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if c.Args().Present() {
+			return UsageError("unexpected argument %q; see --help", c.Args().First())
+		}
+		log, err := Logger(c, c.App.ErrWriter)
+		if err != nil {
+			return err
+		}
+		log = log.With("role", c.App.Name)
+		cfg, err := config.Load(c.String("config"))
+		if err != nil {
+			return err
+		}
+		for _, warning := range cfg.Warnings {
+			log.Warn(warning)
+		}
+		log.Info("starting", "version", Version(), "config", cfg.Path)
+
+		notify := newNotifier(log)
+		ctx, finish, stop := signals(c.Context, log)
+		defer stop()
+		defer context.AfterFunc(ctx, notify.stopping)()
+		err = guard(func() error {
+			return run(ctx, &Env{
+				Config: cfg, Log: log, CLI: c, Notify: notify,
+				Finish: finish, StopWhenIdle: c.Bool(StopFlag.Name),
+			})
+		})
+		notify.stopping()
+		return outcome(ctx, finish, log, err)
+	}
+}
+
+// outcome logs how a role ended. What a signal interrupted is no failure.
+func outcome(ctx context.Context, finish <-chan struct{}, log *slog.Logger, err error) error {
+	stopped := ctx.Err() != nil || closed(finish)
+	var panicked *PanicError
+	switch {
+	case err == nil:
+		log.Info("ended")
+		return nil
+	case stopped && errors.Is(err, context.Canceled):
+		log.Info("stopped", "interrupted", err)
+		return nil
+	case errors.As(err, &panicked):
+		log.Debug("panic", "stack", string(panicked.Stack))
+	}
+	log.Error("failed", "error", err)
+	return &loggedError{err}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

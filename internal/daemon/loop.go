@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+)
+
+// Step does one piece of a role's work. worked is false if there was nothing to
+// do. When ctx ends it gives its work up, soon.
+type Step func(ctx context.Context) (worked bool, err error)
+
+// LoopOptions are the settings of Loop. Only Log must be set.
+type LoopOptions struct {
+	Log          *slog.Logger
+	Notify       *Notifier
+	Wake         <-chan struct{} // ends an idle wait
+	Finish       <-chan struct{} // when closed, no further step begins
+	StopWhenIdle bool            // return instead of waiting
+}
+
+// Loop calls step again and again, with the waits that the package comment
+// describes in between. It returns nil once Finish is closed or ctx ends
+// between two steps; with StopWhenIdle also when a step had nothing to do.
+// It returns a step's error if ctx ended during the step, with StopWhenIdle, if
+// it is marked by backoff.Permanent, and if the step panicked; other errors are
+// logged, once a wait.
+func Loop(ctx context.Context, o LoopOptions, step Step) error {
+	wait := newBackOff()
+	for ctx.Err() == nil && !closed(o.Finish) {
+		o.Notify.Progress()
+		var worked bool
+		err := guard(func() (err error) {
+			worked, err = step(ctx)
+			return err
+		})
+		switch {
+		case err != nil && (ctx.Err() != nil || o.StopWhenIdle || final(err)):
+			return err
+		case err == nil && worked:
+			wait.Reset()
+			continue
+		case err == nil && o.StopWhenIdle:
+			return nil
+		}
+		o.pause(ctx, wait.NextBackOff(), err)
+	}
+	return nil
+}
+
+// pause waits after a step that had nothing to do or failed with err.
+func (o *LoopOptions) pause(ctx context.Context, wait time.Duration, err error) {
+	wake := o.Wake
+	if err != nil {
+		wake = nil
+		o.Log.Error("step failed", "error", err, "retry_in", wait)
+		o.Notify.Status("failed, next try in %v: %v", wait, err)
+	} else {
+		o.Log.Debug("nothing to do", "wait", wait)
+		o.Notify.Status("nothing to do")
+	}
+	o.Notify.Progress()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-wake:
+	case <-o.Finish:
+	case <-ctx.Done():
+	}
+}
+
+// final tells an error that another try would not cure.
+func final(err error) bool {
+	return errors.As(err, new(*backoff.PermanentError)) || errors.As(err, new(*PanicError))
+}
+
+func newBackOff() *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(time.Second),
+		backoff.WithMultiplier(2),
+		backoff.WithMaxInterval(longestWait),
+		backoff.WithRandomizationFactor(0.1),
+		backoff.WithMaxElapsedTime(0),
+	)
+}
+
+const longestWait = time.Minute
