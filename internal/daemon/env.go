@@ -19,10 +19,13 @@ type Env struct {
 	Log    *slog.Logger // to stderr; carries the role's name
 	CLI    *cli.Context // for the role's own flags
 	Notify *Notifier
-	// Finish is closed by SIGINT: finish the work in hand, then stop.
+	// Finish is closed by SIGINT, and when the context ends: finish the work in
+	// hand, then stop.
 	Finish <-chan struct{}
 	// StopWhenIdle is set by StopFlag.
 	StopWhenIdle bool
+
+	finishing context.Context // Finish is its Done
 }
 
 // Flags are the flags that every command has.
@@ -90,29 +93,29 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 		log.Info("starting", "version", Version(), "config", cfg.Path)
 
 		notify := newNotifier(log)
-		ctx, finish, stop := signals(c.Context, log)
+		ctx, finishing, stop := signals(c.Context, log)
 		defer stop()
 		defer context.AfterFunc(ctx, notify.stopping)()
 		err = guard(func() error {
 			return run(ctx, &Env{
 				Config: cfg, Log: log, CLI: c, Notify: notify,
-				Finish: finish, StopWhenIdle: c.Bool(StopFlag.Name),
+				Finish: finishing.Done(), finishing: finishing,
+				StopWhenIdle: c.Bool(StopFlag.Name),
 			})
 		})
 		notify.stopping()
-		return outcome(ctx, finish, log, err)
+		return outcome(finishing, log, err)
 	}
 }
 
 // outcome logs how a role ended. What a signal interrupted is no failure.
-func outcome(ctx context.Context, finish <-chan struct{}, log *slog.Logger, err error) error {
-	stopped := ctx.Err() != nil || closed(finish)
+func outcome(finishing context.Context, log *slog.Logger, err error) error {
 	var panicked *PanicError
 	switch {
 	case err == nil:
 		log.Info("ended")
 		return nil
-	case stopped && errors.Is(err, context.Canceled):
+	case finishing.Err() != nil && errors.Is(err, context.Canceled):
 		log.Info("stopped", "interrupted", err)
 		return nil
 	case errors.As(err, &panicked):
@@ -120,13 +123,4 @@ func outcome(ctx context.Context, finish <-chan struct{}, log *slog.Logger, err 
 	}
 	log.Error("failed", "error", err)
 	return &loggedError{err}
-}
-
-func closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }

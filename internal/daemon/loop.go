@@ -75,6 +75,15 @@ func (o *LoopOptions) pause(ctx context.Context, wait time.Duration, err error) 
 	}
 }
 
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
 // final tells an error that another try would not cure.
 func final(err error) bool {
 	return errors.As(err, new(*backoff.PermanentError)) || errors.As(err, new(*PanicError))

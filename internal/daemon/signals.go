@@ -10,12 +10,13 @@ import (
 	"syscall"
 )
 
-// signals catches SIGINT and SIGTERM until stop is called, and gives them the
-// meaning of the package comment.
-func signals(parent context.Context, log *slog.Logger) (ctx context.Context, finish <-chan struct{}, stop func()) {
-	ctx, cancel := context.WithCancel(parent)
-	finishing, quit, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+// signals catches SIGINT and SIGTERM until stop is called: SIGINT ends
+// finishing, SIGTERM or a further signal ends ctx and with it finishing.
+func signals(parent context.Context, log *slog.Logger) (ctx, finishing context.Context, stop func()) {
+	ctx, abort := context.WithCancel(parent)
+	finishing, finish := context.WithCancel(ctx)
 	received := make(chan os.Signal, 2)
+	quit, done := make(chan struct{}), make(chan struct{})
 	signal.Notify(received, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
 		defer close(done)
@@ -24,13 +25,13 @@ func signals(parent context.Context, log *slog.Logger) (ctx context.Context, fin
 			case <-quit:
 				return
 			case s := <-received:
-				if s == syscall.SIGINT && !closed(finishing) {
+				if s == syscall.SIGINT && finishing.Err() == nil {
 					log.Info("SIGINT: finishing the work in hand; once more to give it up")
-					close(finishing)
+					finish()
 					continue
 				}
 				log.Info("giving up the work in hand", "signal", s.String())
-				cancel()
+				abort()
 			}
 		}
 	}()
@@ -38,6 +39,6 @@ func signals(parent context.Context, log *slog.Logger) (ctx context.Context, fin
 		signal.Stop(received)
 		close(quit)
 		<-done
-		cancel()
+		abort()
 	}
 }
