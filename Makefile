@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+CACHE := .cache
+FUZZTIME ?= 10s
+
+# What "make demo" stores, and on which kind of pool.
+SRC ?= $(shell go env GOROOT)/src
+POOL ?= rbd
+DEMO_FLAGS ?=
+
+# go-ceph has to be told of a Ceph as old as Debian 12's. Looked up at each use,
+# for the packages may only be installed by the target "deps".
+TAGS = $(if $(filter 16.%,$(shell dpkg-query -W -f '$${Version}' librados-dev 2>/dev/null)),pacific)
+GO = go
+GOTEST = $(GO) test -tags "$(TAGS)"
+
+# Tools by a pinned version, each built once.
+GOLANGCI_LINT := $(CACHE)/tools/golangci-lint-v2.15.0/golangci-lint
+GOTESTSUM := $(CACHE)/tools/gotestsum-v1.13.0/gotestsum
+PYTHON := $(CURDIR)/$(CACHE)/python/bin/python
+
+##@ To use it
+
+.PHONY: help
+help: ## show this list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: deps build ## see files go through the fleet into images and back (POOL=rbd|directory, SRC=dir)
+	$(GO) run -tags "$(TAGS)" ./internal/demo -pool "$(POOL)" -src "$(SRC)" $(DEMO_FLAGS)
+
+.PHONY: build
+build: ## build the five programs into bin/
+	$(GO) build -tags "$(TAGS)" -ldflags "-X winery/internal/daemon.Version=$(VERSION)" -o bin/ ./cmd/...
+
+##@ To work on it
+
+.PHONY: test
+test: deps deps-vm lint build vm-image $(GOTESTSUM) python ## install what is missing and run every check and every test
+	WINERY_PYTHON=$(PYTHON) scripts/with-services --pg --ceph -- $(GOTESTSUM) --format testname -- \
+		-tags "$(TAGS)" -race -p 2 -timeout 20m ./...
+
+.PHONY: check
+check: build python ## the quick checks and the tests that need no service
+	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "gofmt these: $$files"; exit 1; }
+	$(GO) vet -tags "$(TAGS)" ./...
+	@WINERY_PYTHON=$(PYTHON) $(GOTEST) $$($(GO) list -tags "$(TAGS)" \
+		-f '{{.ImportPath}} {{join .TestImports " "}} {{join .XTestImports " "}}' ./... | \
+		grep -v 'internal/test\(pg\|ceph\)' | cut -d ' ' -f 1)
+
+.PHONY: lint
+lint: deps $(GOLANGCI_LINT) ## go vet and golangci-lint, by .golangci.yml
+	$(GO) vet -tags "$(TAGS)" ./...
+	$(GOLANGCI_LINT) run --build-tags "$(TAGS)" ./...
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (10s)
+	@grep -r --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | \
+	while read -r package target; do \
+		$(GOTEST) -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package"; \
+	done
+
+.PHONY: vm
+vm: deps deps-vm build vm-image ## only the test with the kernel's rbd driver, in a virtual machine
+	scripts/with-services --pg --ceph -- $(GOTEST) -count 1 -v -timeout 10m ./internal/vmtest
+
+.PHONY: deps deps-vm
+deps: ## install the Debian packages that are missing
+	@scripts/install-deps base
+deps-vm:
+	@scripts/install-deps vm
+
+.PHONY: vm-image
+vm-image: deps-vm
+	@scripts/vm-image $(CACHE)/vm
+
+.PHONY: python
+python: deps
+	@scripts/python-venv $(CACHE)/python >/dev/null
+
+.PHONY: clean
+clean: ## remove what was built, and the caches
+	rm -rf bin $(CACHE)
+
+$(GOLANGCI_LINT):
+	GOBIN=$(CURDIR)/$(@D) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+$(GOTESTSUM):
+	GOBIN=$(CURDIR)/$(@D) $(GO) install gotest.tools/gotestsum@v1.13.0
