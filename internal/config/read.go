@@ -25,16 +25,19 @@ func readRoot(c *Config, root *section) {
 }
 
 func readObjstorage(c *Config, s *section) {
-	if s.require("cls", "winery") {
-		s.choice("cls", "", "winery")
+	if !s.require("cls", "winery") || s.choice("cls", "", "winery") == "" {
+		return // another storage has other keys
 	}
 	s.value("check_config") // an argument of Python's factory, which Winery answers with true
 
 	c.Database = readDatabase(s.section("database"))
 	old := readShards(s)
-	c.Pools = readPools(s, old.maxSize)
 	c.ReadOnly = s.truth("readonly", false)
-	c.ActivePool = readActivePool(s, c.Pools, c.ReadOnly)
+	c.ActivePool = s.word("shards_active_pool", "")
+	var whole bool
+	if c.Pools, whole = readPools(s, old.maxSize); whole {
+		checkActivePool(s, c)
+	}
 	c.Packer = readPacker(s.section("packer"))
 	c.RWIdleTimeout = time.Duration(s.seconds("rw_idle_timeout", old.idleTimeout) * float64(time.Second))
 	c.ReadersCacheSize = readCacheSize(s)
@@ -78,53 +81,60 @@ func readShards(s *section) obsolete {
 	return old
 }
 
-func readPools(s *section, oldMaxSize int64) []Pool {
-	entries := s.list("shards_pools")
-	if len(entries) == 0 && s.require("shards_pools", "a list of at least one pool") {
-		s.reject("shards_pools", s.values["shards_pools"], "a list of at least one pool")
+// readPools reads the entries; whole is false if one had to be left out.
+func readPools(s *section, oldMaxSize int64) (pools []Pool, whole bool) {
+	const may = "a list of at least one pool"
+	entries, _ := s.value("shards_pools").([]any)
+	if len(entries) == 0 && s.require("shards_pools", may) {
+		s.fail(s.key("shards_pools"), "found %s, must be %s", kind(s.values["shards_pools"]), may)
 	}
-	pools := make([]Pool, 0, len(entries))
 	for i, entry := range entries {
 		p := s.sub(fmt.Sprintf("shards_pools[%d]", i), entry)
-		pool := readPool(p, oldMaxSize)
+		pool, ok := readPool(p, oldMaxSize)
 		if slices.ContainsFunc(pools, func(other Pool) bool { return other.Name == pool.Name }) {
 			p.reject("pool_name", pool.Name, "a name that no other pool has")
 		}
-		pools = append(pools, pool)
+		if ok {
+			pools = append(pools, pool)
+		}
 	}
-	return pools
+	return pools, len(pools) > 0 && len(pools) == len(entries)
 }
 
-func readPool(s *section, oldMaxSize int64) Pool {
-	p := Pool{Name: s.word("pool_name", "shards")}
-	if p.Name == "." || p.Name == ".." || strings.ContainsAny(p.Name, "/@\x00") {
-		s.reject("pool_name", p.Name, `a name without "/" and "@"`)
-	}
+// readPool reads one entry; false if it is not of a known type, and so the
+// meaning of its other keys is not known either.
+func readPool(s *section, oldMaxSize int64) (p Pool, ok bool) {
 	const types = "rbd or directory"
-	if !s.require("type", types) {
-		return p
+	if s.values == nil || !s.require("type", types) {
+		return Pool{}, false
 	}
 	switch found := s.values["type"]; found {
-	case "rbd":
-		readRBD(&p, s)
-	case "directory":
-		readDirectory(&p, s)
+	case "rbd", "directory":
 	case "mosaic", "mosaic-s3":
 		s.fail(s.key("type"), "found %q, another image format, which this Winery does not read; must be %s", found, types)
-		return p
+		return Pool{}, false
 	default:
 		s.reject("type", found, types)
-		return p
+		return Pool{}, false
+	}
+	p.Type = PoolType(s.text("type", ""))
+	p.Name = s.word("pool_name", "shards")
+	if p.Name == "." || p.Name == ".." || strings.ContainsAny(p.Name, "/@\x00") {
+		s.reject("pool_name", p.Name, `a name without "/" and "@"`)
 	}
 	if oldMaxSize > 0 || s.require("shard_max_size", "a whole number of bytes, at least 1") {
 		p.ShardMaxSize = s.whole("shard_max_size", oldMaxSize, 1, 1<<50, " of bytes")
 	}
+	if p.Type == RBD {
+		readRBD(&p, s)
+	} else {
+		readDirectory(&p, s)
+	}
 	s.done()
-	return p
+	return p, true
 }
 
 func readRBD(p *Pool, s *section) {
-	p.Type = RBD
 	p.DataPool = s.word("data_pool_name", p.Name+"-data")
 	p.FeaturesUnsupported = s.words("image_features_unsupported", imageFeatures)
 	p.UseSudo = s.truth("use_sudo", true)
@@ -138,28 +148,24 @@ func readRBD(p *Pool, s *section) {
 }
 
 func readDirectory(p *Pool, s *section) {
-	p.Type = Directory
 	if s.require("base_directory", "the path of a directory") {
 		p.BaseDirectory = s.word("base_directory", "")
 	}
 	p.UsePermissions = s.truth("use_permissions", true)
 }
 
-func readActivePool(s *section, pools []Pool, readOnly bool) string {
-	names := make([]string, len(pools))
-	for i, p := range pools {
+func checkActivePool(s *section, c *Config) {
+	names := make([]string, len(c.Pools))
+	for i, p := range c.Pools {
 		names[i] = p.Name
 	}
 	may := "the name of a pool: " + strings.Join(names, " or ")
-	active := s.word("shards_active_pool", "")
 	switch {
-	case len(pools) == 0: // reported already
-	case s.values["shards_active_pool"] == nil && !readOnly:
+	case c.ActivePool != "" && !slices.Contains(names, c.ActivePool):
+		s.reject("shards_active_pool", c.ActivePool, may)
+	case !c.ReadOnly:
 		s.require("shards_active_pool", may+"; or set readonly: true")
-	case active != "" && !slices.Contains(names, active):
-		s.reject("shards_active_pool", active, may)
 	}
-	return active
 }
 
 func readPacker(s *section) Packer {

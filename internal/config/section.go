@@ -14,7 +14,7 @@ import (
 
 // section is a mapping under a path. A key is known once it has been asked for;
 // done then reports the ones that nobody asked for. A key whose value is null
-// counts as left out.
+// counts as left out, except for booleans, where Python takes null for false.
 type section struct {
 	*reader
 	path   string
@@ -81,6 +81,7 @@ func (s *section) choice(name, without string, choices ...string) string {
 	text, _ := v.(string)
 	if !slices.Contains(choices, text) {
 		s.reject(name, v, strings.Join(choices, " or "))
+		return without
 	}
 	return text
 }
@@ -89,9 +90,10 @@ func (s *section) choice(name, without string, choices ...string) string {
 // parser reads so.
 func (s *section) truth(name string, without bool) bool {
 	v := s.value(name)
-	switch v {
-	case nil:
+	if _, given := s.values[name]; !given {
 		return without
+	}
+	switch v {
 	case true, "yes", "Yes", "YES", "on", "On", "ON":
 		return true
 	case false, "no", "No", "NO", "off", "Off", "OFF":
@@ -158,7 +160,11 @@ func (s *section) seconds(name string, without float64) float64 {
 // words takes a list, each of whose elements is one of the choices.
 func (s *section) words(name string, choices []string) []string {
 	var words []string
-	for i, v := range s.list(name) {
+	list, ok := s.value(name).([]any)
+	if !ok && s.values[name] != nil {
+		s.reject(name, s.values[name], "a list")
+	}
+	for i, v := range list {
 		word, ok := v.(string)
 		if !ok || !slices.Contains(choices, word) {
 			s.reject(fmt.Sprintf("%s[%d]", name, i), v, "one of "+strings.Join(choices, ", "))
@@ -167,15 +173,6 @@ func (s *section) words(name string, choices []string) []string {
 		words = append(words, word)
 	}
 	return words
-}
-
-func (s *section) list(name string) []any {
-	v := s.value(name)
-	list, ok := v.([]any)
-	if v != nil && !ok {
-		s.fail(s.key(name), "found %s, must be a list", kind(v))
-	}
-	return list
 }
 
 // section takes a mapping; an empty one if it is left out.

@@ -32,20 +32,23 @@ func parse(file string, data []byte) (*reader, *section) {
 		return r, nil
 	}
 	docs := slices.DeleteFunc(doc.Docs, func(d *ast.DocumentNode) bool { return d.Body == nil })
-	if len(docs) != 1 {
+	if len(docs) > 1 {
 		r.fail("", "holds %d YAML documents, must be one", len(docs))
 		return r, nil
 	}
-	var root map[string]any
-	if docs[0].Body.Type() != ast.MappingType {
-		r.fail("", "found %s, must be a mapping with an objstorage section", docs[0].Body.Type().YAMLName())
+	var found any
+	if len(docs) == 1 {
+		if err := yaml.NodeToValue(docs[0].Body, &found); err != nil {
+			r.syntax(err)
+			return r, nil
+		}
+		ast.Walk(r, docs[0].Body)
+	}
+	root, ok := found.(map[string]any)
+	if !ok {
+		r.fail("", "found %s, must be a mapping with an objstorage section", kind(found))
 		return r, nil
 	}
-	if err := yaml.NodeToValue(docs[0].Body, &root); err != nil {
-		r.syntax(err)
-		return r, nil
-	}
-	ast.Walk(r, docs[0].Body)
 	return r, &section{reader: r, values: root}
 }
 

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package config_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"winery/internal/config"
+)
+
+// minimal is the least that a storage needs.
+const minimal = `
+objstorage:
+  cls: winery
+  database: {db: "service=winery"}
+  shards_pools:
+    - {type: directory, base_directory: /srv/winery, shard_max_size: 1000}
+  shards_active_pool: shards
+`
+
+// full sets every key to something that is not its default.
+const full = `
+client_max_size: 1073741824
+statsd: {host: localhost}
+objstorage:
+  cls: winery
+  check_config: {check_write: true}
+  database:
+    db: postgresql://winery:hunter2@db/winery
+    application_name: vintner
+  shards_pools:
+    - type: rbd
+      pool_name: hot
+      shard_max_size: 107_374_182_400
+      data_pool_name: hot-ec
+      image_features_unsupported: [object-map, fast-diff]
+      use_sudo: no
+      map_options: ms_mode=secure
+      map: librbd
+      ceph_conf: /etc/ceph/other.conf
+      ceph_user: winery
+    - type: directory
+      pool_name: cold
+      shard_max_size: 1000
+      base_directory: /srv/winery
+      use_permissions: false
+  shards_active_pool: cold
+  packer: {create_images: false}
+  rw_idle_timeout: 1.5
+  readers_cache_size: 10
+  allow_delete: true
+  readonly: true
+  name: cellar
+winery:
+  listen: unix:/run/winery/winery.sock
+  writers: 4
+  verify_content: false
+  max_object_size: 1 GiB
+`
+
+func TestParse(t *testing.T) {
+	defaults := config.Winery{Listen: "127.0.0.1:5003", Writers: 1, VerifyContent: true, MaxObjectSize: 104857600}
+	for name, c := range map[string]struct {
+		yaml string
+		want config.Config
+	}{
+		"defaults": {minimal, config.Config{
+			Database: config.Database{DSN: "service=winery"},
+			Pools: []config.Pool{{
+				Type: config.Directory, Name: "shards", ShardMaxSize: 1000,
+				BaseDirectory: "/srv/winery", UsePermissions: true,
+			}},
+			ActivePool: "shards", RWIdleTimeout: 300 * time.Second, ReadersCacheSize: 1000,
+			Name: "winery", Packer: config.Packer{CreateImages: true}, Winery: defaults,
+		}},
+		"defaults of an rbd pool, null for what is left out, and no active pool": {`
+objstorage:
+  cls: winery
+  database: {db: dbname=winery, application_name: null}
+  shards_pools: [{type: rbd, shard_max_size: 1000.0, data_pool_name: ~}]
+  shards_active_pool:
+  packer:
+  readers_cache_size:
+  readonly: true
+winery:
+`, config.Config{
+			Database: config.Database{DSN: "dbname=winery"},
+			Pools: []config.Pool{{
+				Type: config.RBD, Name: "shards", ShardMaxSize: 1000, DataPool: "shards-data",
+				UseSudo: true, Map: config.MapKernel,
+			}},
+			RWIdleTimeout: 300 * time.Second, ReadersCacheSize: 1000, ReadOnly: true,
+			Name: "winery", Packer: config.Packer{CreateImages: true}, Winery: defaults,
+		}},
+		"everything": {full, config.Config{
+			Database: config.Database{DSN: "postgresql://winery:hunter2@db/winery", ApplicationName: "vintner"},
+			Pools: []config.Pool{{
+				Type: config.RBD, Name: "hot", ShardMaxSize: 107374182400, DataPool: "hot-ec",
+				FeaturesUnsupported: []string{"object-map", "fast-diff"}, MapOptions: "ms_mode=secure",
+				Map: config.MapLibrbd, CephConf: "/etc/ceph/other.conf", CephUser: "winery",
+			}, {
+				Type: config.Directory, Name: "cold", ShardMaxSize: 1000, BaseDirectory: "/srv/winery",
+			}},
+			ActivePool: "cold", RWIdleTimeout: 1500 * time.Millisecond, ReadersCacheSize: 10,
+			AllowDelete: true, Name: "cellar", ReadOnly: true,
+			Winery: config.Winery{Listen: "unix:/run/winery/winery.sock", Writers: 4, MaxObjectSize: 1 << 30},
+		}},
+		"an anchor merged into pools": {`
+common: &common {type: directory, base_directory: /srv, shard_max_size: 7}
+objstorage:
+  cls: winery
+  database: {db: dbname=winery}
+  shards_pools: [{<<: *common, pool_name: a}, {<<: *common, pool_name: b, shard_max_size: 8}]
+  shards_active_pool: b
+`, config.Config{
+			Database: config.Database{DSN: "dbname=winery"},
+			Pools: []config.Pool{
+				{Type: config.Directory, Name: "a", ShardMaxSize: 7, BaseDirectory: "/srv", UsePermissions: true},
+				{Type: config.Directory, Name: "b", ShardMaxSize: 8, BaseDirectory: "/srv", UsePermissions: true},
+			},
+			ActivePool: "b", RWIdleTimeout: 300 * time.Second, ReadersCacheSize: 1000,
+			Name: "winery", Packer: config.Packer{CreateImages: true}, Winery: defaults,
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.want.Path = "f.yml"
+			got, err := config.Parse("f.yml", []byte(c.yaml))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(*got, c.want) {
+				t.Errorf("got\n%+v, want\n%+v", *got, c.want)
+			}
+		})
+	}
+}
+
+// An old file works, with its values and a warning for each obsolete key.
+func TestObsolete(t *testing.T) {
+	got, err := config.Parse("old.yml", []byte(`
+objstorage:
+  cls: winery
+  database: {db: dbname=winery}
+  shards: {max_size: 5000, rw_idle_timeout: 60}
+  shards_pools:
+    - {type: rbd, pool_name: a}
+    - {type: rbd, pool_name: b, shard_max_size: 6000}
+  shards_active_pool: a
+  throttler: {db: "dbname=winery", max_write_bps: 1}
+  packer: {pack_immediately: false, clean_immediately: true}
+  readers_cache_size: 0
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := got.Pools[0].ShardMaxSize, got.Pools[1].ShardMaxSize; a != 5000 || b != 6000 {
+		t.Errorf("shard_max_size: got %d and %d, want 5000 and 6000", a, b)
+	}
+	if got.RWIdleTimeout != time.Minute || got.ReadersCacheSize != 1000 {
+		t.Errorf("got %v and %d, want 1m and 1000", got.RWIdleTimeout, got.ReadersCacheSize)
+	}
+	want := []string{
+		"old.yml:5: objstorage.shards: an obsolete section; move max_size to each pool as shard_max_size, and rw_idle_timeout to objstorage",
+		"old.yml:11: objstorage.packer.pack_immediately: does nothing any more; remove it",
+		"old.yml:11: objstorage.packer.clean_immediately: does nothing any more; remove it",
+		"old.yml:12: objstorage.readers_cache_size: 0 means the default of 1000",
+		"old.yml:10: objstorage.throttler: does nothing any more; remove it",
+	}
+	if !reflect.DeepEqual(got.Warnings, want) {
+		t.Errorf("warnings:\n%s\nwant:\n%s", strings.Join(got.Warnings, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// Every file in testdata/bad gives exactly the messages beside it.
+func TestErrors(t *testing.T) {
+	files, err := filepath.Glob("testdata/bad/*.yml")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			golden := strings.TrimSuffix(file, ".yml") + ".golden"
+			c, err := config.Load(file)
+			if err == nil {
+				t.Fatalf("accepted as %+v", c)
+			}
+			if !errors.As(err, new(*config.Error)) {
+				t.Errorf("not a *config.Error: %T", err)
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Error("shows the password")
+			}
+			got := strings.ReplaceAll(err.Error(), "testdata/bad/", "") + "\n"
+			if os.Getenv("UPDATE_GOLDEN") != "" {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("got:\n%swant:\n%s", got, want)
+			}
+		})
+	}
+}
+
+func TestLoadNoFile(t *testing.T) {
+	const ways = "name the configuration by --config FILE, WINERY_CONFIG or SWH_CONFIG_FILENAME"
+	dir := t.TempDir()
+	for path, want := range map[string]string{
+		"":                   "no configuration file: " + ways,
+		"/nonexistent/w.yml": "/nonexistent/w.yml: no such file: " + ways,
+		dir:                  dir + ": cannot be read: is a directory",
+	} {
+		_, err := config.Load(path)
+		if err == nil || err.Error() != want {
+			t.Errorf("%q: got %v, want %s", path, err, want)
+		}
+	}
+}
+
+func TestParseListen(t *testing.T) {
+	for listen, want := range map[string][2]string{
+		"127.0.0.1:5003":   {"tcp", "127.0.0.1:5003"},
+		":0":               {"tcp", ":0"},
+		"[::1]:80":         {"tcp", "[::1]:80"},
+		"unix:/run/w.sock": {"unix", "/run/w.sock"},
+		"unix:relative":    {},
+		"localhost":        {},
+		"localhost:http":   {},
+		"localhost:99999":  {},
+		"/run/w.sock":      {},
+	} {
+		network, address, err := config.ParseListen(listen)
+		if [2]string{network, address} != want || (err == nil) != (want[0] != "") {
+			t.Errorf("%s: got %s %s, %v", listen, network, address, err)
+		}
+	}
+}
+
+// FuzzParse looks for bytes that make Parse panic, or that it accepts although
+// the storage could not work with them.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(minimal))
+	f.Add([]byte(full))
+	files, _ := filepath.Glob("testdata/bad/*.yml")
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := config.Parse("f.yml", data)
+		if err != nil {
+			if !errors.As(err, new(*config.Error)) {
+				t.Errorf("not a *config.Error: %v", err)
+			}
+			return
+		}
+		if c.Database.DSN == "" || len(c.Pools) == 0 || c.RWIdleTimeout <= 0 || c.ReadersCacheSize < 1 ||
+			c.Winery.Writers < 1 || c.Winery.MaxObjectSize < 1 || c.ActivePool == "" && !c.ReadOnly {
+			t.Errorf("accepted as %+v", c)
+		}
+		for _, p := range c.Pools {
+			if p.Name == "" || p.ShardMaxSize < 1 || p.Type == config.Directory && p.BaseDirectory == "" ||
+				p.Type == config.RBD && p.DataPool == "" {
+				t.Errorf("accepted a pool as %+v", p)
+			}
+		}
+	})
+}
