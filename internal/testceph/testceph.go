@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package testceph gives each test a pair of Ceph pools of its own.
+//
+// The Ceph is the one that CEPH_CONF names, and its user must be allowed to
+// make and delete pools. Tests that need a Ceph fail where there is none: a
+// test that is skipped in silence proves nothing.
+package testceph
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/ceph/go-ceph/rados"
+)
+
+// Env is the environment variable that holds the path of the test Ceph's
+// ceph.conf.
+const Env = "CEPH_CONF"
+
+// Pool is a pair of RBD pools.
+type Pool struct {
+	Conf     string // path of the ceph.conf
+	Pool     string // for the images
+	DataPool string // for their data: Pool with "-data" appended, which is the default
+}
+
+// New makes a pair of empty pools. They go away with the test, with all that
+// is in them.
+func New(t testing.TB) Pool {
+	t.Helper()
+	p := Pool{Conf: conf(t), Pool: "test-" + strings.ToLower(rand.Text())}
+	p.DataPool = p.Pool + "-data"
+	c := Connect(t)
+	// Few placement groups, and left at that: a monitor refuses pools that
+	// would bring an OSD above 250, and a split in mid-test would be a stall.
+	t.Cleanup(func() {
+		for _, name := range []string{p.Pool, p.DataPool} {
+			Command(t, c, map[string]any{"prefix": "osd pool delete", "pool": name, "pool2": name, "yes_i_really_really_mean_it": true})
+		}
+	})
+	for _, name := range []string{p.Pool, p.DataPool} {
+		Command(t, c, map[string]any{"prefix": "osd pool create", "pool": name, "pg_num": 4, "autoscale_mode": "off"})
+		Command(t, c, map[string]any{"prefix": "osd pool application enable", "pool": name, "app": "rbd"})
+	}
+	return p
+}
+
+// Connect returns a connection to the test Ceph that lasts as long as the test.
+func Connect(t testing.TB) *rados.Conn {
+	t.Helper()
+	c, err := rados.NewConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.ReadConfigFile(conf(t)); err != nil {
+		t.Fatalf("%s=%s: %v", Env, conf(t), err)
+	}
+	for _, option := range []string{"client_mount_timeout", "rados_mon_op_timeout"} {
+		if err := c.SetConfigOption(option, "60"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Connect(); err != nil {
+		t.Fatalf("the Ceph of %s=%s does not answer: %v", Env, conf(t), err)
+	}
+	t.Cleanup(c.Shutdown)
+	return c
+}
+
+// Command gives the monitors a command, as `ceph` does, and fails the test if
+// they refuse it.
+func Command(t testing.TB, c *rados.Conn, command map[string]any) []byte {
+	t.Helper()
+	text, err := json.Marshal(command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, status, err := c.MonCommand(text)
+	if err != nil {
+		t.Fatalf("ceph %s: %v: %s", text, err, status)
+	}
+	return out
+}
+
+func conf(t testing.TB) string {
+	t.Helper()
+	path := os.Getenv(Env)
+	if path == "" {
+		t.Fatalf("%s is not set: run `make test`, or `scripts/with-services go test …`", Env)
+	}
+	return path
+}
