@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Object is an object to be added. Whoever made it vouches that ID is the
+// SHA-256 of Content.
+type Object struct {
+	ID      ObjID
+	Content []byte
+}
+
+// Added says what Add added.
+type Added struct {
+	New     []bool // for each object given, in the same order: it was new
+	Objects int    // how many were
+	Bytes   int64  // the sum of their contents' sizes
+}
+
+// Add stores objects in the shard of a claim that is writing. When it returns
+// nil every object given is stored durably, in this shard or in the one that
+// had it already; on an error none was stored, except that after
+// ErrUnavailable all or none were: adding again is safe.
+// An object given twice counts once. *StateError says that the shard is not
+// ours any more.
+//
+// All is one statement, so that no lock ever waits for this process. It locks
+// the shard's row FOR SHARE, which keeps the shard in its state until the
+// commit, and which, being a write, makes the commit of a call that added
+// nothing wait for a synchronous standby like any other: what it acknowledges
+// may be another's commit that is still on its way there.
+func (b *SharedBase) Add(ctx context.Context, c *Claim, objects []Object) (Added, error) {
+	added := Added{New: make([]bool, len(objects))}
+	order := byID(objects)
+	keys, contents := make([][]byte, len(order)), make([][]byte, len(order))
+	for i, at := range order {
+		keys[i], contents[i] = objects[at].ID[:], nonNil(objects[at].Content)
+	}
+	what := fmt.Sprintf("adding %d objects to shard %s", len(objects), c.name)
+	err := b.brief(ctx, what, func(ctx context.Context) error {
+		var held bool
+		var taken [][]byte
+		err := b.pool.QueryRow(ctx, addStatement(c.name), c.id, c.locker, keys, contents).Scan(&held, &taken)
+		if err != nil {
+			return err
+		}
+		if !held {
+			return b.lost(ctx, c)
+		}
+		added.count(objects, order, taken)
+		return nil
+	})
+	return added, err
+}
+
+func addStatement(shard string) string {
+	return `WITH claim AS (
+			SELECT id FROM shards WHERE id = $1 AND locker = $2 AND state = 'writing' FOR SHARE),
+		taken AS (
+			INSERT INTO signature2shard AS o (signature, shard, state)
+			SELECT unnest($3::bytea[]), claim.id, 'present' FROM claim
+			ON CONFLICT (signature) DO UPDATE SET shard = excluded.shard, state = 'present' WHERE o.state <> 'present'
+			RETURNING signature),
+		stored AS (
+			INSERT INTO ` + quoteTable(shard) + ` AS t (key, content)
+			SELECT given.key, given.content FROM (SELECT unnest($3::bytea[]) AS key, unnest($4::bytea[]) AS content) given
+			JOIN taken ON taken.signature = given.key
+			ON CONFLICT (key) DO UPDATE SET content = excluded.content)
+		SELECT EXISTS (SELECT FROM claim), ARRAY (SELECT signature FROM taken)`
+}
+
+// lost tells why a claim for writing is void.
+func (b *SharedBase) lost(ctx context.Context, c *Claim) error {
+	return pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) error {
+		return notHeld(ctx, tx, c.name, c.locker, StateWriting)
+	})
+}
+
+// byID returns the positions of the objects in the order of their ids, in
+// which everybody inserts, lest two wait for each other; of equal ids only the
+// first.
+func byID(objects []Object) []int {
+	order := make([]int, len(objects))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(x, y int) int { return bytes.Compare(objects[x].ID[:], objects[y].ID[:]) })
+	return slices.CompactFunc(order, func(x, y int) bool { return objects[x].ID == objects[y].ID })
+}
+
+func (a *Added) count(objects []Object, order []int, taken [][]byte) {
+	isNew := make(map[ObjID]bool, len(taken))
+	for _, key := range taken {
+		isNew[ObjID(key)] = true
+	}
+	for _, at := range order {
+		if o := objects[at]; isNew[o.ID] {
+			a.New[at] = true
+			a.Objects++
+			a.Bytes += int64(len(o.Content))
+		}
+	}
+}
+
+// nonNil keeps an empty content from becoming NULL.
+func nonNil(content []byte) []byte {
+	if content == nil {
+		return []byte{}
+	}
+	return content
+}

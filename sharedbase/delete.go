@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Delete makes an object absent. ErrNotFound says that it is already.
+//
+// The index keeps a row for it, marked deleted, until the cleaner has erased
+// the object from the shard's image (DeletedObjects, CleanDeletedObjects); its
+// row in the shard's table goes at once, wherever the table still exists. The
+// shard's row is locked FOR SHARE meanwhile: packing begins before, and then
+// the image may have the object, or after, and then it has not.
+func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
+	return b.inTx(ctx, fmt.Sprintf("deleting object %x", id), func(ctx context.Context, tx pgx.Tx) error {
+		var shardID int64
+		var shard string
+		err := tx.QueryRow(ctx, `SELECT s.id, s.name::text FROM signature2shard o JOIN shards s ON s.id = o.shard
+			WHERE o.signature = $1 AND o.state = 'present' FOR SHARE OF s`, id[:]).Scan(&shardID, &shard)
+		if err != nil {
+			return err
+		}
+		done, err := tx.Exec(ctx, `UPDATE signature2shard SET state = 'deleted'
+			WHERE signature = $1 AND shard = $2 AND state = 'present'`, id[:], shardID)
+		if err != nil {
+			return err
+		}
+		if done.RowsAffected() == 0 {
+			return fmt.Errorf("%x: %w", id, ErrNotFound) // another's deletion was faster
+		}
+		return deleteContent(ctx, tx, shard, id)
+	})
+}
+
+// deleteContent deletes an object from the shard's table, if that exists.
+func deleteContent(ctx context.Context, tx pgx.Tx, shard string, id ObjID) error {
+	savepoint, err := tx.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = savepoint.Exec(ctx, "DELETE FROM "+quoteTable(shard)+" WHERE key = $1", id[:])
+	if isNoTable(err) {
+		return savepoint.Rollback(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return savepoint.Commit(ctx)
+}
+
+// Deleted is a shard with objects that are marked deleted.
+type Deleted struct {
+	Shard Shard
+	IDs   []ObjID // ascending
+}
+
+// DeletedObjects goes through the objects that are marked deleted, a shard at a
+// time, each as it is when the loop comes to it. An empty pool means all.
+func (b *SharedBase) DeletedObjects(ctx context.Context, pool string) iter.Seq2[Deleted, error] {
+	return func(yield func(Deleted, error) bool) {
+		shards, err := b.shardsWithDeleted(ctx, pool)
+		if err != nil {
+			yield(Deleted{}, err)
+			return
+		}
+		for _, id := range shards {
+			d, err := b.deletedOf(ctx, id)
+			if len(d.IDs) == 0 && err == nil {
+				continue // cleaned meanwhile
+			}
+			if !yield(d, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (b *SharedBase) shardsWithDeleted(ctx context.Context, pool string) (ids []int64, err error) {
+	rows, err := b.pool.Query(ctx, `SELECT id FROM shards WHERE $1 IN ('', pool_name) AND EXISTS (
+		SELECT FROM signature2shard WHERE shard = shards.id AND state = 'deleted') ORDER BY id`, pool)
+	if err == nil {
+		ids, err = pgx.CollectRows(rows, pgx.RowTo[int64])
+	}
+	return ids, b.explain(ctx, "listing shards with deleted objects", err)
+}
+
+func (b *SharedBase) deletedOf(ctx context.Context, shardID int64) (d Deleted, err error) {
+	d.Shard, err = b.ShardByID(ctx, shardID)
+	if err != nil {
+		return d, err
+	}
+	rows, err := b.pool.Query(ctx, `SELECT signature FROM signature2shard
+		WHERE shard = $1 AND state = 'deleted' ORDER BY signature`, shardID)
+	if err == nil {
+		d.IDs, err = pgx.CollectRows(rows, scanID)
+	}
+	return d, b.explain(ctx, "listing the deleted objects of shard "+d.Shard.Name, err)
+}
+
+// CleanDeletedObjects removes the index rows of objects of the shard that are
+// marked deleted, and returns how many. s is the shard as it was seen in
+// DeletedObjects. Where it had its image then (ShardState.ImageAvailable) the
+// caller must have erased the objects from the image before. Where it had none
+// the rows go only if it still has none, and is not being packed either: an
+// object that was deleted before packing began is not in the image. A row that
+// was made present again, or belongs to another shard now, stays.
+func (b *SharedBase) CleanDeletedObjects(ctx context.Context, s Shard, ids []ObjID) (cleaned int64, err error) {
+	states := []string{string(StateStandby), string(StateWriting), string(StateFull)}
+	if s.State.ImageAvailable() {
+		states = []string{string(StatePacked), string(StateCleaning), string(StateReadOnly)}
+	}
+	err = b.inTx(ctx, "removing deleted objects of shard "+s.Name+" from the index", func(ctx context.Context, tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, "SELECT FROM shards WHERE id = $1 AND state::text = ANY ($2) FOR SHARE", s.ID, states).Scan()
+		if err == pgx.ErrNoRows {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		done, err := tx.Exec(ctx, `DELETE FROM signature2shard
+			WHERE signature = ANY ($1) AND shard = $2 AND state = 'deleted'`, keysOf(ids), s.ID)
+		cleaned = done.RowsAffected()
+		return err
+	})
+	return cleaned, err
+}

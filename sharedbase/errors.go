@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+var (
+	// ErrNotFound: no such shard, or no such object (or a deleted one).
+	ErrNotFound = errors.New("not found")
+	// ErrNoTable: the shard has no table, because it was cleaned (or never had
+	// one): its objects are in its image only.
+	ErrNoTable = errors.New("the shard has no table")
+	// ErrNotInitialised: the database has no Winery schema.
+	ErrNotInitialised = errors.New("the database is not initialised: run `wineryctl db init`")
+	// ErrUnavailable: the database is away, shutting down, out of connections,
+	// a standby, or too busy to grant a lock in time. Trying again later may
+	// succeed. A change that failed so either happened as a whole or not at all.
+	ErrUnavailable = errors.New("the database is unavailable")
+	// ErrFull: the database's disk is full. Nothing was changed.
+	ErrFull = errors.New("the database's disk is full")
+)
+
+// VersionError says that the database's schema is not the one that this
+// program speaks.
+type VersionError struct{ Found, Want int }
+
+func (e *VersionError) Error() string {
+	cure := "run `wineryctl db upgrade`"
+	if e.Found > e.Want {
+		cure = "use a newer Winery"
+	}
+	return fmt.Sprintf("the database has schema version %d, this program needs version %d: %s", e.Found, e.Want, cure)
+}
+
+// StateError says that a shard is not, or no longer, what the caller took it
+// for: it is in another state or somebody else's. Nothing was changed.
+type StateError struct {
+	Shard               string
+	Found, Expected     ShardState // Found is empty where the shard does not exist
+	FoundLocker, Locker uuid.UUID  // who holds it; who was expected to (zero: nobody)
+}
+
+func (e *StateError) Error() string {
+	if e.Found == unborn {
+		return fmt.Sprintf("shard %s does not exist, expected it to be %s%s", e.Shard, e.Expected, by(e.Locker))
+	}
+	return fmt.Sprintf("shard %s is %s%s, expected it to be %s%s",
+		e.Shard, e.Found, by(e.FoundLocker), e.Expected, by(e.Locker))
+}
+
+func by(locker uuid.UUID) string {
+	if locker == uuid.Nil {
+		return ""
+	}
+	return " by " + locker.String()
+}
+
+// explain is the one place where errors of pgx become errors of this package.
+// ctx is the caller's own: what its end caused is reported as such. Errors of
+// this package pass unchanged.
+func (b *SharedBase) explain(ctx context.Context, what string, err error) error {
+	var state *StateError
+	var pg *pgconn.PgError
+	switch {
+	case err == nil, errors.As(err, &state), errors.Is(err, ErrNotFound):
+		return err
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %w", what, ctx.Err())
+	case errors.Is(err, pgx.ErrNoRows):
+		return fmt.Errorf("%s: %w", what, ErrNotFound)
+	case !errors.As(err, &pg):
+		// Not the server's answer: there was none.
+		return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
+	}
+	switch {
+	case pg.Code == "25006": // read_only_sql_transaction
+		// A failover made the server a standby, and pgx asks for a primary
+		// only while connecting.
+		b.pool.Reset()
+		return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
+	case passing(pg.Code):
+		return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
+	case pg.Code == "53100": // disk_full
+		return fmt.Errorf("%s: %w: %w", what, ErrFull, err)
+	case pg.Code == undefinedTable && strings.Contains(pg.Message, tablePrefix):
+		return fmt.Errorf("%s: %w", what, ErrNoTable)
+	case pg.Code == undefinedTable:
+		return fmt.Errorf("%s: %w", what, ErrNotInitialised)
+	default:
+		return fmt.Errorf("%s: %w", what, err)
+	}
+}
+
+const undefinedTable = "42P01"
+
+func isNoTable(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == undefinedTable
+}
+
+// passing says that an error of the server tells of its condition, or of other
+// transactions, rather than of what it was asked.
+func passing(code string) bool {
+	switch code {
+	case "57P01", "57P02", "57P03", "57P05", // shutting down, starting, idle session
+		"57014",          // cancelled: a timeout of the server's
+		"53200", "53300", // out of memory, too many connections
+		"55P03",          // a lock was not to be had in time
+		"40001", "40P01", // serialization failure, deadlock
+		"25P03": // idle in transaction for too long
+		return true
+	}
+	return strings.HasPrefix(code, "08") // connection exceptions
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// channel carries a message "name state" for each transition, sent in the
+// transition's own transaction: it arrives after the commit, or never.
+const channel = "winery_shards"
+
+// notify is the expression that sends it, for a RETURNING of shards named s.
+const notify = "pg_notify('" + channel + "', s.name::text || ' ' || s.state::text)"
+
+// Listen calls wake for every transition of a shard, and whenever a host
+// recorded a mapping, until ctx ends or the connection fails; it always
+// returns an error. It has a connection of its own. Messages are a hint that
+// may be missed (between two calls, from Python's roles, or behind a PgBouncer
+// that pools by transaction): poll as well. Right after it began to listen
+// Listen calls wake with an empty name, so that nothing that happened between
+// a caller's last look and the first message is overlooked.
+func (b *SharedBase) Listen(ctx context.Context, wake func(shard string, state ShardState)) error {
+	err := b.listen(ctx, wake)
+	return b.explain(ctx, "listening for changes of shards", err)
+}
+
+func (b *SharedBase) listen(ctx context.Context, wake func(string, ShardState)) error {
+	conn, err := pgx.ConnectConfig(ctx, b.pool.Config().ConnConfig)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = conn.Close(closing)
+	}()
+	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
+		return err
+	}
+	wake("", unborn)
+	for {
+		message, err := conn.WaitForNotification(ctx)
+		if err != nil {
+			return err
+		}
+		name, state, _ := strings.Cut(message.Payload, " ")
+		wake(name, ShardState(state))
+	}
+}

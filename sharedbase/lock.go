@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// ClaimFilter narrows down which shard is locked; an empty field does not.
+type ClaimFilter struct {
+	Pool           string
+	MinMappedHosts int
+	Name           string
+}
+
+// LockOneShard moves one shard in state from to the locked state to, and
+// returns the claim to it, or nil where there is no such shard that is free.
+// Any number of processes may do so at once: none waits for another, and no
+// two get the same shard. Locked for writing, a shard has its table (Python
+// creates a shard before its table).
+func (b *SharedBase) LockOneShard(ctx context.Context, from, to ShardState, f ClaimFilter) (*Claim, error) {
+	if !from.mayBecome(to) || !to.Locked() {
+		return nil, fmt.Errorf("a shard that is %s cannot be locked as %s", from, to)
+	}
+	c := &Claim{base: b, locker: uuid.New(), state: to}
+	err := b.inTx(ctx, fmt.Sprintf("locking a shard that is %s as %s", from, to), func(ctx context.Context, tx pgx.Tx) error {
+		// NO KEY UPDATE: an insert of an object of the shard holds a key share
+		// of its row until it commits, and would hide the shard from FOR UPDATE.
+		err := tx.QueryRow(ctx, `UPDATE shards s SET state = $2, locker = $3, locker_ts = now()
+			FROM (SELECT id FROM shards
+				WHERE state = $1 AND $4 IN ('', pool_name) AND $5 IN ('', name::text)
+					AND cardinality(mapped_on_hosts_when_packed) >= $6
+				ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) free
+			WHERE s.id = free.id RETURNING s.id, s.name::text, s.pool_name, `+notify,
+			from, to, c.locker, f.Pool, f.Name, f.MinMappedHosts).Scan(&c.id, &c.name, &c.pool, nil)
+		if err != nil || to != StateWriting {
+			return err
+		}
+		return createTable(ctx, tx, c.name)
+	})
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// WithOneShard does work on one shard that it locks as LockOneShard does, and
+// returns false where there is none. Work moves the shard on by its claim.
+// Where work fails or panics, or has not moved the shard on, the shard goes
+// back to the state from.
+func (b *SharedBase) WithOneShard(ctx context.Context, from, to ShardState, f ClaimFilter,
+	work func(ctx context.Context, c *Claim) error) (worked bool, err error) {
+	c, err := b.LockOneShard(ctx, from, to, f)
+	if c == nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, c.Release(ctx)) }()
+	return true, work(ctx, c)
+}
+
+// LockWritingShard locks a standby shard of the pool for writing, or creates
+// one.
+func (b *SharedBase) LockWritingShard(ctx context.Context, pool string) (*Claim, error) {
+	c, err := b.LockOneShard(ctx, StateStandby, StateWriting, ClaimFilter{Pool: pool})
+	if c != nil || err != nil {
+		return c, err
+	}
+	return b.CreateShard(ctx, StateWriting, pool)
+}
+
+// CreateShard makes a shard and its table, locked in the given state, which is
+// StateWriting so far.
+func (b *SharedBase) CreateShard(ctx context.Context, state ShardState, pool string) (*Claim, error) {
+	if !unborn.mayBecome(state) {
+		return nil, fmt.Errorf("a new shard cannot be %s, only %v", state, allMoves[unborn])
+	}
+	if pool == "" {
+		return nil, errors.New("a new shard needs a pool")
+	}
+	c := &Claim{base: b, locker: uuid.New(), state: state, name: newName(), pool: pool}
+	err := b.inTx(ctx, "creating shard "+c.name, func(ctx context.Context, tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, `INSERT INTO shards AS s (name, state, pool_name, locker, locker_ts)
+			VALUES ($1, $2, $3, $4, now()) RETURNING id, `+notify, c.name, state, pool, c.locker).Scan(&c.id, nil)
+		if err != nil {
+			return err
+		}
+		return createTable(ctx, tx, c.name)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// newName returns 32 characters: hexadecimal digits of a random uuid, the first
+// replaced so that the name does not begin with a digit.
+func newName() string {
+	id := uuid.New()
+	return "i" + hex.EncodeToString(id[:])[1:]
+}
+
+// ReleaseShard takes a shard from whoever holds it, back to the state that it
+// was locked in: an operator's means against a process that died. s is the
+// shard as it was seen; where it has moved since, the error is *StateError.
+// The old holder, should it be alive, can do nothing with its claim any more.
+func (b *SharedBase) ReleaseShard(ctx context.Context, s Shard) error {
+	to, ok := origins[s.State]
+	if !ok {
+		return fmt.Errorf("shard %s cannot be released: it is %s", s.Name, s.State)
+	}
+	return b.move(ctx, s.Name, s.Locker, s.State, to)
+}
+
+// move is every transition of a named shard: state and locker must be what the
+// caller takes them for, else *StateError.
+func (b *SharedBase) move(ctx context.Context, name string, locker uuid.UUID, from, to ShardState) error {
+	what := fmt.Sprintf("moving shard %s from %s to %s", name, from, to)
+	return b.inTx(ctx, what, func(ctx context.Context, tx pgx.Tx) error {
+		return moveIn(ctx, tx, name, locker, from, to)
+	})
+}
+
+func moveIn(ctx context.Context, tx pgx.Tx, name string, locker uuid.UUID, from, to ShardState) error {
+	if !from.mayBecome(to) {
+		return fmt.Errorf("shard %s cannot move from %s to %s", name, from, to)
+	}
+	_, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '10s'")
+	if err != nil {
+		return err
+	}
+	done, err := tx.Exec(ctx, `UPDATE shards s SET state = $4, locker = NULL, locker_ts = NULL
+		WHERE name = $1 AND locker IS NOT DISTINCT FROM $2 AND state = $3 RETURNING `+notify,
+		name, orNull(locker), from, to)
+	if err != nil || done.RowsAffected() == 1 {
+		return err
+	}
+	return notHeld(ctx, tx, name, locker, from)
+}
+
+// notHeld tells how the shard's row differs from what was expected of it.
+func notHeld(ctx context.Context, tx pgx.Tx, name string, locker uuid.UUID, expected ShardState) error {
+	wrong := &StateError{Shard: name, Locker: locker, Expected: expected}
+	s, err := scanShard(tx.QueryRow(ctx, "SELECT "+shardColumns+" FROM shards s WHERE name = $1", name))
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	wrong.Found, wrong.FoundLocker = s.State, s.Locker
+	return wrong
+}
+
+func orNull(id uuid.UUID) *uuid.UUID {
+	if id == uuid.Nil {
+		return nil
+	}
+	return &id
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// ObjID names an object: the SHA-256 of its content.
+type ObjID = [32]byte
+
+// Location is the shard that has an object, as it was when the index was read.
+type Location struct {
+	ShardID int64 // 0: no shard has the object
+	Shard   string
+	Pool    string
+	State   ShardState
+}
+
+// Locate finds the shards of objects, in the order of ids, in one round trip.
+// An object that is absent or deleted has the zero Location.
+func (b *SharedBase) Locate(ctx context.Context, ids []ObjID) ([]Location, error) {
+	found := make(map[ObjID]Location, len(ids))
+	err := b.brief(ctx, fmt.Sprintf("looking up %d objects", len(ids)), func(ctx context.Context) error {
+		rows, err := b.pool.Query(ctx, `SELECT o.signature, s.id, s.name::text, s.pool_name, s.state::text
+			FROM signature2shard o JOIN shards s ON s.id = o.shard
+			WHERE o.signature = ANY ($1) AND o.state = 'present'`, keysOf(ids))
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var key []byte
+			var l Location
+			if err := rows.Scan(&key, &l.ShardID, &l.Shard, &l.Pool, &l.State); err != nil {
+				return err
+			}
+			found[ObjID(key)] = l
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	ordered := make([]Location, len(ids))
+	for i, id := range ids {
+		ordered[i] = found[id]
+	}
+	return ordered, nil
+}
+
+// ListObjects returns the ids of up to limit objects that are present, in
+// ascending order, beginning after the given one.
+func (b *SharedBase) ListObjects(ctx context.Context, after ObjID, limit int) ([]ObjID, error) {
+	rows, err := b.pool.Query(ctx, `SELECT signature FROM signature2shard
+		WHERE state = 'present' AND signature > $1 ORDER BY signature LIMIT $2`, after[:], limit)
+	var ids []ObjID
+	if err == nil {
+		ids, err = pgx.CollectRows(rows, scanID)
+	}
+	return ids, b.explain(ctx, "listing objects", err)
+}
+
+func scanID(row pgx.CollectableRow) (ObjID, error) {
+	var key []byte
+	if err := row.Scan(&key); err != nil {
+		return ObjID{}, err
+	}
+	if len(key) != len(ObjID{}) {
+		return ObjID{}, fmt.Errorf("the index has the id %x, which is not a SHA-256", key)
+	}
+	return ObjID(key), nil
+}
+
+// keysOf makes ids a bytea[].
+func keysOf(ids []ObjID) [][]byte {
+	keys := make([][]byte, len(ids))
+	for i := range ids {
+		keys[i] = ids[i][:]
+	}
+	return keys
+}

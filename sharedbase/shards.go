@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// Shard is a shard's row as it was when it was read.
+type Shard struct {
+	ID       int64
+	Name     string
+	State    ShardState
+	Pool     string
+	Locker   uuid.UUID // zero: nobody
+	LockedAt time.Time // zero: not locked; the database's clock
+	MappedOn []string  // the hosts that mapped the image
+}
+
+// shardColumns are what scanShard reads, of a row of shards named s.
+const shardColumns = "s.id, s.name::text, s.state::text, s.pool_name, s.locker, s.locker_ts, s.mapped_on_hosts_when_packed"
+
+func scanShard(row pgx.Row) (s Shard, err error) {
+	var locker *uuid.UUID
+	var at *time.Time
+	err = row.Scan(&s.ID, &s.Name, &s.State, &s.Pool, &locker, &at, &s.MappedOn)
+	if locker != nil {
+		s.Locker = *locker
+	}
+	if at != nil {
+		s.LockedAt = *at
+	}
+	return s, err
+}
+
+// ShardByID returns ErrNotFound where there is no such shard.
+func (b *SharedBase) ShardByID(ctx context.Context, id int64) (s Shard, err error) {
+	err = b.brief(ctx, fmt.Sprintf("looking up shard number %d", id), func(ctx context.Context) error {
+		s, err = scanShard(b.pool.QueryRow(ctx, "SELECT "+shardColumns+" FROM shards s WHERE id = $1", id))
+		return err
+	})
+	return s, err
+}
+
+// ShardByName returns ErrNotFound where there is no such shard.
+func (b *SharedBase) ShardByName(ctx context.Context, name string) (s Shard, err error) {
+	err = b.brief(ctx, "looking up shard "+name, func(ctx context.Context) error {
+		s, err = scanShard(b.pool.QueryRow(ctx, "SELECT "+shardColumns+" FROM shards s WHERE name = $1", name))
+		return err
+	})
+	return s, err
+}
+
+// ShardFilter selects shards; an empty field selects all.
+type ShardFilter struct {
+	States []ShardState
+	Pool   string
+}
+
+// ListShards returns the shards that f selects, in the order of their ids.
+func (b *SharedBase) ListShards(ctx context.Context, f ShardFilter) (shards []Shard, err error) {
+	states := make([]string, len(f.States))
+	for i, s := range f.States {
+		states[i] = string(s)
+	}
+	err = b.brief(ctx, "listing the shards", func(ctx context.Context) error {
+		rows, err := b.pool.Query(ctx, "SELECT "+shardColumns+` FROM shards s
+			WHERE (cardinality($1::text[]) = 0 OR state::text = ANY ($1)) AND $2 IN ('', pool_name) ORDER BY id`, states, f.Pool)
+		if err != nil {
+			return err
+		}
+		shards, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Shard, error) { return scanShard(row) })
+		return err
+	})
+	return shards, err
+}
+
+// CountObjects counts the objects that the index has present in a shard. It
+// takes as long as reading a part of the index does.
+func (b *SharedBase) CountObjects(ctx context.Context, name string) (n int64, err error) {
+	err = b.pool.QueryRow(ctx, `SELECT count(*) FROM signature2shard
+		WHERE state = 'present' AND shard = (SELECT id FROM shards WHERE name = $1)`, name).Scan(&n)
+	return n, b.explain(ctx, "counting the objects of shard "+name, err)
+}
+
+// RecordShardMapped records that host has mapped the shard's image, and
+// returns all hosts that have. Recording twice is recording once, and hosts
+// that record at the same moment wait for one another. Listeners are woken.
+// A shard whose image is not available gives *StateError, none ErrNotFound.
+func (b *SharedBase) RecordShardMapped(ctx context.Context, host, name string) (hosts []string, err error) {
+	err = b.brief(ctx, "recording that "+host+" mapped shard "+name, func(ctx context.Context) error {
+		return b.pool.QueryRow(ctx, `UPDATE shards s
+			SET mapped_on_hosts_when_packed = array_append(mapped_on_hosts_when_packed, $1)
+			WHERE name = $2 AND state IN ('packed', 'cleaning', 'readonly') AND $1 <> ALL (mapped_on_hosts_when_packed)
+			RETURNING mapped_on_hosts_when_packed, `+notify, host, name).Scan(&hosts, nil)
+	})
+	if !errors.Is(err, ErrNotFound) {
+		return hosts, err
+	}
+	s, err := b.ShardByName(ctx, name)
+	if err == nil && !s.State.ImageAvailable() {
+		err = &StateError{Shard: name, Found: s.State, FoundLocker: s.Locker, Expected: StatePacked}
+	}
+	return s.MappedOn, err
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import "slices"
+
+// ShardState is where a shard stands in its life, as the database spells it.
+type ShardState string
+
+// The states, in the order of a shard's life. Each says who moves a shard out
+// of it, and to where; allMoves is the same as code.
+const (
+	// StateStandby: a table that nobody writes. A writer locks it: writing.
+	StateStandby ShardState = "standby"
+	// StateWriting: locked by one writer, which releases it when idle or
+	// stopping (standby) or has filled it (full).
+	StateWriting ShardState = "writing"
+	// StateFull: a table that takes no more. A packer locks it: packing.
+	StateFull ShardState = "full"
+	// StatePacking: locked by a packer, which completes the image (packed) or
+	// gives up (full).
+	StatePacking ShardState = "packing"
+	// StatePacked: the image is complete, the table still there. A cleaner
+	// locks it once enough hosts have mapped the image: cleaning.
+	StatePacked ShardState = "packed"
+	// StateCleaning: locked by a cleaner, which drops the table (readonly) or
+	// gives up (packed).
+	StateCleaning ShardState = "cleaning"
+	// StateReadOnly: only the image is left. Nobody moves it on.
+	StateReadOnly ShardState = "readonly"
+	// StateImporting: locked while the objects of an image that exists already
+	// are put into the index. The importer ends it: readonly.
+	StateImporting ShardState = "importing"
+)
+
+// unborn is the state before a shard's row exists.
+const unborn ShardState = ""
+
+// allMoves is every transition there is, from state to state. Anything else is
+// refused before the database hears of it.
+var allMoves = map[ShardState][]ShardState{
+	unborn:         {StateWriting},
+	StateStandby:   {StateWriting},
+	StateWriting:   {StateFull, StateStandby},
+	StateFull:      {StatePacking},
+	StatePacking:   {StatePacked, StateFull},
+	StatePacked:    {StateCleaning},
+	StateCleaning:  {StateReadOnly, StatePacked},
+	StateImporting: {StateReadOnly},
+}
+
+// origins tells where a shard goes back to when the holder of its lock gives
+// up. An import has no way back: its row is removed instead.
+var origins = map[ShardState]ShardState{
+	StateWriting:  StateStandby,
+	StatePacking:  StateFull,
+	StateCleaning: StatePacked,
+}
+
+// Locked says that in this state one process holds the shard, whose locker is
+// recorded in its row.
+func (s ShardState) Locked() bool {
+	return s == StateWriting || s == StatePacking || s == StateCleaning || s == StateImporting
+}
+
+// ImageAvailable says that in this state the shard's image is complete, so
+// that hosts may map it and readers use it.
+func (s ShardState) ImageAvailable() bool {
+	return s == StatePacked || s == StateCleaning || s == StateReadOnly
+}
+
+// ReadOnly says that in this state the shard's table is gone, or may go at any
+// moment: only the image is to be relied on.
+func (s ShardState) ReadOnly() bool {
+	return s == StateCleaning || s == StateReadOnly
+}
+
+func (s ShardState) mayBecome(to ShardState) bool {
+	return slices.Contains(allMoves[s], to)
+}
+
+// SignatureState is what the index says of an object.
+type SignatureState string
+
+const (
+	// SignatureInflight: a writer of an ancient release began to add the object
+	// and never finished. Absent to readers; adding it again completes it.
+	SignatureInflight SignatureState = "inflight"
+	// SignaturePresent: the shard has the object.
+	SignaturePresent SignatureState = "present"
+	// SignatureDeleted: absent to readers, but the shard's image may still hold
+	// its bytes. The cleaner erases them and then removes the row; adding the
+	// object again makes it present, perhaps in another shard.
+	SignatureDeleted SignatureState = "deleted"
+)

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// tablePrefix and a shard's name are the name of its table.
+const tablePrefix = "shard_"
+
+func quoteTable(shard string) string { return pgx.Identifier{tablePrefix + shard}.Sanitize() }
+
+// createTable does nothing where the table exists.
+func createTable(ctx context.Context, tx pgx.Tx, shard string) error {
+	_, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS "+quoteTable(shard)+
+		" (LIKE shard_template INCLUDING ALL) WITH (autovacuum_enabled = false)")
+	return err
+}
+
+// Content reads objects from a shard's table, in the order of ids; nil where
+// the table does not have one. An empty object is not nil. ErrNoTable says
+// that the shard has been cleaned meanwhile: its image has its objects.
+func (b *SharedBase) Content(ctx context.Context, shard string, ids []ObjID) ([][]byte, error) {
+	contents := make(map[ObjID][]byte, len(ids))
+	what := fmt.Sprintf("reading %d objects of shard %s", len(ids), shard)
+	err := b.brief(ctx, what, func(ctx context.Context) error {
+		rows, err := b.pool.Query(ctx, "SELECT key, content FROM "+quoteTable(shard)+" WHERE key = ANY ($1)", keysOf(ids))
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var key, content []byte
+			if err := rows.Scan(&key, &content); err != nil {
+				return err
+			}
+			contents[ObjID(key)] = content
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	ordered := make([][]byte, len(ids))
+	for i, id := range ids {
+		ordered[i] = contents[id]
+	}
+	return ordered, nil
+}
+
+// TableSize counts the objects in a shard's table and the bytes of their
+// contents, reading all of it (but not the contents).
+func (b *SharedBase) TableSize(ctx context.Context, shard string) (objects, bytes int64, err error) {
+	err = b.pool.QueryRow(ctx, "SELECT count(*), coalesce(sum(octet_length(content)), 0) FROM "+quoteTable(shard)).
+		Scan(&objects, &bytes)
+	return objects, bytes, b.explain(ctx, "measuring the table of shard "+shard, err)
+}
