@@ -93,10 +93,8 @@ func newBackOff() *backoff.ExponentialBackOff {
 	return backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(time.Second),
 		backoff.WithMultiplier(2),
-		backoff.WithMaxInterval(longestWait),
+		backoff.WithMaxInterval(60*time.Second),
 		backoff.WithRandomizationFactor(0.1),
 		backoff.WithMaxElapsedTime(0),
 	)
 }
-
-const longestWait = time.Minute
