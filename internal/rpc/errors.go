@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"winery/internal/rpc/wire"
+)
+
+// requestError says that the request is at fault.
+type requestError struct {
+	status int
+	text   string
+}
+
+func (e requestError) Error() string { return e.text }
+
+func refuse(status int, format string, args ...any) error {
+	return requestError{status, fmt.Sprintf(format, args...)}
+}
+
+// notFoundError is ErrNotFound with the obj_id as it was asked for.
+type notFoundError struct{ id wire.ObjID }
+
+func (e notFoundError) Error() string { return "Object not found: " + e.id.String() }
+
+// readOnlyError is ErrReadOnly with the method that was tried: Python's exception is made from its name.
+type readOnlyError struct{ method string }
+
+func (e readOnlyError) Error() string {
+	return "This object storage is read-only: cannot use " + e.method
+}
+
+// describe turns err into what a client is told.
+func describe(err error) (status int, e *wire.Error) {
+	e = &wire.Error{Arg: err.Error(), Message: err.Error()}
+	var (
+		request  requestError
+		notFound notFoundError
+		readOnly readOnlyError
+	)
+	switch {
+	case errors.As(err, &request):
+		status, e.Type = request.status, wire.TypeError
+	case errors.Is(err, wire.ErrNoSHA256):
+		status, e.Type, e.Arg = http.StatusBadRequest, wire.TypeKey, "sha256"
+	case errors.As(err, &notFound):
+		status, e.Type, e.ObjID = http.StatusBadRequest, wire.TypeNotFound, notFound.id
+	case errors.As(err, &readOnly):
+		status, e.Type, e.Arg = http.StatusBadRequest, wire.TypeReadOnly, readOnly.method
+	case errors.Is(err, ErrCorrupted):
+		status, e.Type = http.StatusBadRequest, wire.TypeCorrupted
+	case errors.Is(err, ErrForbidden):
+		status, e.Type = http.StatusForbidden, wire.TypePermission
+	case errors.Is(err, ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		status, e.Type = http.StatusServiceUnavailable, wire.TypeUnavailable
+	default:
+		status, e.Type = http.StatusInternalServerError, wire.TypeUnavailable
+	}
+	return status, e
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package rpc
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Options are a handler's settings. A zero size or time means its default.
+type Options struct {
+	Name     string // of the object storage, shown at /
+	ReadOnly bool   // refuse to add and delete
+	// AllowDelete makes /content/delete work. Without it the answer is PermissionError.
+	AllowDelete bool
+	// VerifyContent refuses content that does not have the SHA-256 it is to be stored under.
+	VerifyContent bool
+	// MaxObjectSize is the size in bytes of the largest object that is accepted. Default: 100 MiB.
+	MaxObjectSize int64
+	// MaxBatchBytes is the size of the largest body of /content/add/batch (half as much again in JSON), and of the
+	// contents that one /content/get/batch returns. At least MaxObjectSize and some. Default: four times MaxObjectSize.
+	MaxBatchBytes int64
+	// MaxBodyBytesInFlight is the memory for the bodies of requests under work. Requests wait until there is some.
+	// At least the largest body. A JSON body counts four times, for what its decoding takes. Default: 512 MiB.
+	MaxBodyBytesInFlight int64
+	// MaxBodyWait is how long a request waits for that memory before it is answered with 503. Default: 5 s.
+	MaxBodyWait time.Duration
+	// Log gets each request at level debug, and those that end with a status of 500 or more as errors. Default: slog's.
+	Log *slog.Logger
+}
+
+const (
+	// smallBody bounds bodies that hold one obj_id, and what surrounds an object's content.
+	smallBody = 64 << 10
+	// idsBody bounds the body of /content/get/batch: wire.MaxBatch ids with all four hashes.
+	idsBody = 20 << 20
+)
+
+func (o Options) withDefaults() Options {
+	if o.MaxObjectSize == 0 {
+		o.MaxObjectSize = 100 << 20
+	}
+	if o.MaxBatchBytes == 0 {
+		o.MaxBatchBytes = 4 * o.MaxObjectSize
+	}
+	o.MaxBatchBytes = max(o.MaxBatchBytes, o.MaxObjectSize+smallBody)
+	if o.MaxBodyBytesInFlight == 0 {
+		o.MaxBodyBytesInFlight = 512 << 20
+	}
+	o.MaxBodyBytesInFlight = max(o.MaxBodyBytesInFlight, o.MaxBatchBytes, idsBody)
+	if o.MaxBodyWait == 0 {
+		o.MaxBodyWait = 5 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	return o
+}

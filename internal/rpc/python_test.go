@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package rpc_test
+
+import (
+	"crypto/sha256"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"testing"
+
+	"winery/internal/rpc"
+	"winery/internal/rpc/rpctest"
+)
+
+// TestPythonClient runs the client in Python against servers of ours.
+func TestPythonClient(t *testing.T) {
+	python := os.Getenv("WINERY_PYTHON")
+	if python == "" {
+		t.Fatal("WINERY_PYTHON must name a Python interpreter that has swh.objstorage: `make test` sets it, " +
+			"or: python3 -m venv DIR && DIR/bin/pip install swh.objstorage, and WINERY_PYTHON=DIR/bin/python")
+	}
+	var store, away rpctest.Store
+	store.Put(sha256.Sum256([]byte("damaged")), []byte("Damaged"))
+	away.Fail(rpc.ErrUnavailable)
+	serve := func(store *rpctest.Store, o rpc.Options) string {
+		server := httptest.NewServer(rpc.NewHandler(store, o))
+		t.Cleanup(server.Close)
+		return server.URL
+	}
+	out, err := exec.CommandContext(t.Context(), python, "testdata/conformance.py",
+		serve(&store, rpc.Options{Name: "test", AllowDelete: true, VerifyContent: true}),
+		serve(&store, rpc.Options{ReadOnly: true}),
+		serve(&away, rpc.Options{})).CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
