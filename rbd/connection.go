@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package rbd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/ceph/go-ceph/rados"
+	"golang.org/x/sys/unix"
+)
+
+// errClosed: the pool was used after Close.
+var errClosed = errors.New("the pool is closed")
+
+// options are set on every connection, over what the ceph.conf says.
+var options = map[string]string{
+	// Without these an absent monitor is waited for during minutes, or forever.
+	"client_mount_timeout":     "30",
+	"rados_mon_op_timeout":     "30",
+	"rbd_cache":                "false", // verification must read what is stored; a writer has its own large buffers
+	"rados_osd_op_timeout":     "0",     // a write that timed out may still land
+	"rbd_skip_partial_discard": "false", // wiping leaves nothing, also in an image's last, shorter object
+	// A stopped process may wake up long after its client was shut out.
+	"rbd_blocklist_expire_seconds": "86400",
+}
+
+// connection is a pool's way to Ceph, dialled by the first that needs it; all
+// that come meanwhile share the outcome. A failure is forgotten, so that the
+// next call dials again. Its methods may be called concurrently.
+type connection struct {
+	pool string
+	from location
+
+	mu      sync.Mutex
+	current *dialling
+	handles int // open images
+	closed  bool
+}
+
+// dialling is one attempt to connect. Its other fields are set when done is
+// closed.
+type dialling struct {
+	done chan struct{}
+	conn *rados.Conn
+	io   *rados.IOContext
+	err  error
+}
+
+// get returns the pool's I/O context, connecting if need be. It waits no longer
+// than ctx; the dialling itself then goes on for whoever comes next.
+func (c *connection) get(ctx context.Context) (*rados.IOContext, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil, fmt.Errorf("pool %s: %w", c.pool, errClosed)
+	}
+	d := c.current
+	if d == nil {
+		d = &dialling{done: make(chan struct{})}
+		c.current = d
+		go c.dial(d)
+	}
+	c.mu.Unlock()
+
+	select {
+	case <-d.done:
+		return d.io, d.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (c *connection) dial(d *dialling) {
+	d.conn, d.io, d.err = connect(c.pool, c.from)
+	if d.err != nil {
+		d.err = fmt.Errorf("pool %s: %w", c.pool, d.err)
+		c.mu.Lock()
+		c.current = nil
+		c.mu.Unlock()
+	}
+	close(d.done)
+}
+
+func connect(pool string, from location) (*rados.Conn, *rados.IOContext, error) {
+	conn, err := rados.NewConnWithClusterAndUser(from.cluster, from.user)
+	if err != nil {
+		return nil, nil, err
+	}
+	io, err := from.connect(conn, pool)
+	if err != nil {
+		// A connection that never came up is freed with conn by the garbage
+		// collector; Shutdown does nothing for it.
+		conn.Shutdown()
+		return nil, nil, err
+	}
+	return conn, io, nil
+}
+
+// connect configures and connects conn.
+func (l location) connect(conn *rados.Conn, pool string) (*rados.IOContext, error) {
+	if err := l.configure(conn); err != nil {
+		return nil, err
+	}
+	if err := conn.Connect(); err != nil {
+		return nil, l.connectError(err)
+	}
+	io, err := conn.OpenIOContext(pool)
+	if errno(err) == unix.ENOENT {
+		return nil, missingPool(pool, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	// Otherwise a full pool, or one at its quota, makes writes and even the
+	// opening of images wait until somebody makes space.
+	if err := io.SetPoolFullTry(); err != nil {
+		io.Destroy()
+		return nil, err
+	}
+	return io, nil
+}
+
+func (l location) configure(conn *rados.Conn) error {
+	if err := l.readConf(conn); err != nil {
+		return err
+	}
+	if err := conn.ParseDefaultConfigEnv(); err != nil {
+		return fmt.Errorf("CEPH_ARGS: %w", err)
+	}
+	for option, value := range options {
+		if err := conn.SetConfigOption(option, value); err != nil {
+			return fmt.Errorf("Ceph's option %s=%s: %w", option, value, err)
+		}
+	}
+	return nil
+}
+
+// count adds to the number of images that are open.
+func (c *connection) count(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.handles += n
+}
+
+// close disconnects, unless images are open. A second close does nothing.
+func (c *connection) close() error {
+	c.mu.Lock()
+	if c.handles > 0 {
+		defer c.mu.Unlock()
+		return fmt.Errorf("%d images are still open", c.handles)
+	}
+	c.closed = true
+	d := c.current
+	c.current = nil
+	c.mu.Unlock()
+	if d == nil {
+		return nil
+	}
+	<-d.done
+	if d.err == nil {
+		d.io.Destroy()
+		d.conn.Shutdown()
+	}
+	return nil
+}

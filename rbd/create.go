@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package rbd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ceph/go-ceph/rados"
+	"github.com/ceph/go-ceph/rbd"
+	"golang.org/x/sys/unix"
+
+	"winery/pool"
+)
+
+// draft is a locked image that was empty.
+type draft struct {
+	*handle
+	over bool
+}
+
+// Create implements [pool.Pool]. Taking an image over from a writer that was
+// killed less than half a minute ago waits for the rest of that time.
+func (p *Pool) Create(ctx context.Context, name string) (pool.Draft, error) {
+	ceph, err := p.begin(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	h, leftover, err := p.openNew(ceph, name)
+	if err != nil {
+		return nil, p.fail("create", name, err)
+	}
+	if leftover {
+		if err := h.wipe(ctx); err != nil {
+			return nil, errors.Join(p.fail("wipe", name, err), h.Close())
+		}
+	}
+	return &draft{handle: h}, nil
+}
+
+// openNew opens and locks an image to write, and makes it if need be and
+// allowed. leftover: it was there before.
+func (p *Pool) openNew(ceph *rados.IOContext, name string) (h *handle, leftover bool, err error) {
+	if !p.settings.CreateImages {
+		h, err := p.openLocked(ceph, name)
+		if errno(err) == unix.ENOENT {
+			err = fmt.Errorf("create_images is false and nobody made the image; run winery-rbd-mapper with --manage-rw-images: %w", err)
+		}
+		return h, true, err
+	}
+	err = p.newImage(ceph, name)
+	leftover = errors.Is(err, rbd.ErrExist)
+	if err != nil && !leftover {
+		return nil, false, err
+	}
+	h, err = p.openLocked(ceph, name)
+	if leftover && errno(err) == unix.ENOENT {
+		// Its creation was interrupted: the name is taken, the rest is missing.
+		if err := rbd.RemoveImage(ceph, name); err != nil {
+			return nil, false, err
+		}
+		if err := p.newImage(ceph, name); err != nil {
+			return nil, false, err
+		}
+		h, err = p.openLocked(ceph, name)
+	}
+	return h, leftover, err
+}
+
+// newImage makes an image of the pool's size and features.
+func (p *Pool) newImage(ceph *rados.IOContext, name string) error {
+	o := rbd.NewRbdImageOptions()
+	defer o.Destroy()
+	err := errors.Join(
+		o.SetUint64(rbd.ImageOptionFeatures, p.features),
+		o.SetString(rbd.ImageOptionDataPool, p.settings.DataPool),
+	)
+	if err != nil {
+		return err
+	}
+	err = rbd.CreateImage(ceph, name, p.size, o)
+	if errno(err) == unix.ENOENT {
+		return missingPool(p.settings.DataPool, err)
+	}
+	return err
+}
+
+// wipe removes every object that holds bytes of the image.
+func (h *handle) wipe(ctx context.Context) error {
+	const step = 1 << 30 // librbd refuses more than 2 GiB; small enough to hear of ctx
+	for off := int64(0); off < h.size; off += step {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := h.image.Discard(uint64(off), uint64(min(step, h.size-off))); err != nil {
+			return err
+		}
+	}
+	return h.image.Flush()
+}
+
+func (d *draft) Commit(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if d.over {
+		return d.pool.fail("commit", d.name, errors.New("the draft is over"))
+	}
+	if err := d.Flush(); err != nil {
+		return err
+	}
+	d.over = true
+	return d.Close()
+}
+
+// Abort leaves the image, for the next Create to wipe.
+func (d *draft) Abort(context.Context) error {
+	d.over = true
+	return d.Close()
+}

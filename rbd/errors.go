@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package rbd
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/ceph/go-ceph/rados"
+	"golang.org/x/sys/unix"
+
+	"winery/pool"
+)
+
+// sentinels are the meanings of librbd's error numbers, and of the exit status
+// of the rbd command, which is one too.
+var sentinels = map[unix.Errno]error{
+	unix.ENOENT:    pool.ErrNotFound,
+	unix.EEXIST:    pool.ErrExists,
+	unix.EDQUOT:    pool.ErrFull,
+	unix.ENOSPC:    pool.ErrFull,
+	unix.EROFS:     pool.ErrInUse, // the exclusive lock is another's
+	unix.EBUSY:     pool.ErrInUse, // watched, or a device that is open
+	unix.ESHUTDOWN: pool.ErrFenced,
+}
+
+// fail translates an error of librbd or of the rbd command; nil stays nil.
+func (p *Pool) fail(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	what := strings.TrimSpace(op + " " + name)
+	if is := sentinels[errno(err)]; is != nil {
+		return fmt.Errorf("pool %s: %s: %w: %w", p.Name(), what, is, err)
+	}
+	return fmt.Errorf("pool %s: %s: %w", p.Name(), what, err)
+}
+
+// check is what every call with a name begins with.
+func check(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return pool.CheckName(name)
+}
+
+// begin is what every call with a name that needs Ceph begins with.
+func (p *Pool) begin(ctx context.Context, name string) (*rados.IOContext, error) {
+	if err := check(ctx, name); err != nil {
+		return nil, err
+	}
+	return p.ceph.get(ctx)
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package rbd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/ceph/go-ceph/rados"
+	"github.com/ceph/go-ceph/rbd"
+
+	"winery/pool"
+)
+
+// handle is an image open in librbd. ReadAt and WriteAt may be called
+// concurrently; each call holds a thread.
+type handle struct {
+	pool  *Pool
+	name  string
+	image *rbd.Image
+	size  int64
+}
+
+// Open implements [pool.Pool].
+func (p *Pool) Open(ctx context.Context, name string) (pool.Image, error) {
+	h, err := p.open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// OpenMapped implements [pool.Pool].
+func (p *Pool) OpenMapped(ctx context.Context, name string) (pool.Image, error) {
+	if p.kernel == nil {
+		h, err := p.open(ctx, name)
+		if errors.Is(err, pool.ErrNotFound) {
+			return nil, fmt.Errorf("%w: %w", pool.ErrNotMapped, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return h, nil
+	}
+	if err := check(ctx, name); err != nil {
+		return nil, err
+	}
+	d, err := p.kernel.open(name)
+	if err != nil {
+		return nil, p.fail("open", name, err)
+	}
+	return d, nil
+}
+
+// Edit implements [pool.Pool].
+func (p *Pool) Edit(ctx context.Context, name string) (pool.Editor, error) {
+	ceph, err := p.begin(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	h, err := p.openLocked(ceph, name)
+	if err != nil {
+		return nil, p.fail("edit", name, err)
+	}
+	return h, nil
+}
+
+func (p *Pool) open(ctx context.Context, name string) (*handle, error) {
+	ceph, err := p.begin(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	image, err := rbd.OpenImageReadOnly(ceph, name, rbd.NoSnapshot)
+	if err != nil {
+		return nil, p.fail("open", name, err)
+	}
+	h, err := p.handle(name, image)
+	return h, p.fail("open", name, err)
+}
+
+// openLocked opens an image for writing and takes its exclusive lock, which
+// the handle keeps until it is closed. Its errors are librbd's.
+func (p *Pool) openLocked(ceph *rados.IOContext, name string) (*handle, error) {
+	image, err := rbd.OpenImage(ceph, name, rbd.NoSnapshot)
+	if err != nil {
+		return nil, err
+	}
+	if err := image.LockAcquire(rbd.LockModeExclusive); err != nil {
+		return nil, errors.Join(fmt.Errorf("exclusive lock: %w", err), image.Close())
+	}
+	return p.handle(name, image)
+}
+
+// handle takes an open image over.
+func (p *Pool) handle(name string, image *rbd.Image) (*handle, error) {
+	size, err := image.GetSize()
+	if err != nil {
+		return nil, errors.Join(err, image.Close())
+	}
+	p.ceph.count(1)
+	return &handle{pool: p, name: name, image: image, size: int64(size)}, nil
+}
+
+func (h *handle) Size() int64 { return h.size }
+
+func (h *handle) ReadAt(b []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, h.pool.fail("read", h.name, fmt.Errorf("negative offset %d", off))
+	}
+	want := len(b)
+	b = b[:max(0, min(int64(want), h.size-off))]
+	n, err := h.image.ReadAt(b, off)
+	if err == nil && n < want {
+		err = io.EOF
+	}
+	if err == io.EOF {
+		return n, err // bare, as io.ReaderAt's callers expect it
+	}
+	return n, h.pool.fail("read", h.name, err)
+}
+
+func (h *handle) WriteAt(b []byte, off int64) (int, error) {
+	if off+int64(len(b)) > h.size {
+		return 0, h.pool.fail("write", h.name, fmt.Errorf("%d bytes at %d reach past the image's end at %d", len(b), off, h.size))
+	}
+	n, err := h.image.WriteAt(b, off)
+	return n, h.pool.fail("write", h.name, err)
+}
+
+func (h *handle) Flush() error { return h.pool.fail("flush", h.name, h.image.Flush()) }
+
+// Close also gives the exclusive lock back. A second Close does nothing.
+func (h *handle) Close() error {
+	err := h.image.Close()
+	if errors.Is(err, rbd.ErrImageNotOpen) {
+		return nil
+	}
+	h.pool.ceph.count(-1)
+	return h.pool.fail("close", h.name, err)
+}

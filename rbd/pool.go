@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package rbd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ceph/go-ceph/rbd"
+
+	"winery/pool"
+)
+
+// The ways to map an image, for Settings.MapMode.
+const (
+	MapKernel = "kernel"
+	MapLibrbd = "librbd"
+)
+
+// Settings of an RBD pool.
+type Settings struct {
+	PoolName            string
+	DataPool            string   // "": PoolName-data
+	FeaturesUnsupported []string // image features to leave off, by Ceph's names
+	ShardMaxSize        int64    // bytes, at least 1; an image has room for twice that
+	CreateImages        bool     // Create makes images; if false they must have been reserved
+	MapMode             string   // MapKernel ("" too) or MapLibrbd
+	MapOptions          string   // for rbd device map -o, comma separated; ms_mode=prefer-crc is added unless it has an ms_mode
+	UseSudo             bool     // map with sudo where the process is not root's
+	Conf                string   // path of the ceph.conf; "": as Ceph's tools find it
+	User                string   // Ceph user without "client."; "": as Ceph's tools find it
+}
+
+// Pool is a [pool.Pool] of RADOS block devices.
+type Pool struct {
+	settings Settings
+	features uint64
+	size     uint64 // of a new image, in bytes
+	ceph     connection
+	kernel   *kernel // nil with MapLibrbd
+}
+
+var _ pool.Pool = (*Pool)(nil)
+
+// New checks the settings and returns the pool. It does not connect, so that a
+// Ceph that is away is an error of the calls that need it.
+func New(s Settings) (*Pool, error) {
+	if s.DataPool == "" {
+		s.DataPool = s.PoolName + "-data"
+	}
+	if s.PoolName == "" {
+		return nil, errors.New("rbd: pool_name is missing")
+	}
+	if s.ShardMaxSize < 1 {
+		return nil, fmt.Errorf("rbd: pool %s: shard_max_size is %d, must be at least 1 byte", s.PoolName, s.ShardMaxSize)
+	}
+	features, err := features(s.FeaturesUnsupported)
+	if err != nil {
+		return nil, fmt.Errorf("rbd: pool %s: image_features_unsupported: %w", s.PoolName, err)
+	}
+	from := locate(s)
+	const mib = 1 << 20
+	p := &Pool{
+		settings: s,
+		features: features,
+		size:     (2*uint64(s.ShardMaxSize) + mib - 1) / mib * mib,
+		ceph:     connection{pool: s.PoolName, from: from},
+	}
+	switch s.MapMode {
+	case MapLibrbd:
+	case MapKernel, "":
+		p.kernel = newKernel(s, from)
+	default:
+		return nil, fmt.Errorf("rbd: pool %s: map is %q, may be %q or %q", s.PoolName, s.MapMode, MapKernel, MapLibrbd)
+	}
+	return p, nil
+}
+
+// features are those of a new image.
+func features(unsupported []string) (uint64, error) {
+	f := rbd.FeatureSet(rbd.RbdFeaturesDefault)
+	for _, name := range unsupported {
+		switch bit := rbd.FeatureSetFromNames([]string{name}); rbd.FeatureSet(bit) {
+		case 0:
+			return 0, fmt.Errorf("%q is not an image feature; those to name are %v", name, f.Names())
+		case rbd.FeatureSet(rbd.FeatureExclusiveLock):
+			return 0, fmt.Errorf("%q cannot be left out: it keeps two writers apart", name)
+		case rbd.FeatureSet(rbd.FeatureObjectMap):
+			f &^= rbd.FeatureSet(rbd.FeatureFastDiff) // which needs it
+			fallthrough
+		default:
+			f &^= bit
+		}
+	}
+	return uint64(f), nil
+}
+
+// Name implements [pool.Pool].
+func (p *Pool) Name() string { return p.settings.PoolName }
+
+// Close implements [pool.Pool]. With images still open it fails and closes
+// nothing, since librbd would go on using the connection.
+func (p *Pool) Close() error {
+	if err := p.ceph.close(); err != nil {
+		return fmt.Errorf("pool %s: close: %w", p.Name(), err)
+	}
+	return nil
+}
+
+// Reserve implements [pool.Pool].
+func (p *Pool) Reserve(ctx context.Context, name string) error {
+	ceph, err := p.begin(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := p.newImage(ceph, name); err != nil && !errors.Is(err, rbd.ErrExist) {
+		return p.fail("reserve", name, err)
+	}
+	if p.kernel != nil {
+		return p.fail("reserve", name, p.kernel.mapWritable(ctx, name))
+	}
+	return nil
+}
+
+// List implements [pool.Pool]. It includes drafts.
+func (p *Pool) List(ctx context.Context) ([]string, error) {
+	ceph, err := p.ceph.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names, err := rbd.GetImageNames(ceph)
+	if err != nil {
+		return nil, p.fail("list", "", err)
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return pool.CheckName(name) != nil })
+	slices.Sort(names)
+	return names, nil
+}
+
+// Remove implements [pool.Pool]. ErrInUse if anybody has the image open for
+// writing, or mapped writable; read-only mappings cannot be seen.
+func (p *Pool) Remove(ctx context.Context, name string) error {
+	ceph, err := p.begin(ctx, name)
+	if err != nil {
+		return err
+	}
+	return p.fail("remove", name, rbd.RemoveImage(ceph, name))
+}
+
+// Map implements [pool.Pool].
+func (p *Pool) Map(ctx context.Context, name string) error {
+	if p.kernel == nil {
+		h, err := p.open(ctx, name)
+		if err != nil {
+			return err
+		}
+		return h.Close()
+	}
+	if err := check(ctx, name); err != nil {
+		return err
+	}
+	return p.fail("map", name, p.kernel.mapReadOnly(ctx, name))
+}
+
+// Unmap implements [pool.Pool].
+func (p *Pool) Unmap(ctx context.Context, name string) error {
+	if err := check(ctx, name); err != nil {
+		return err
+	}
+	if p.kernel == nil {
+		return nil
+	}
+	return p.fail("unmap", name, p.kernel.unmap(ctx, name))
+}
+
+// Mapped implements [pool.Pool].
+func (p *Pool) Mapped(ctx context.Context) (map[string]bool, error) {
+	names := map[string]bool{}
+	if p.kernel == nil {
+		list, err := p.List(ctx)
+		for _, name := range list {
+			names[name] = true
+		}
+		return names, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	devices, err := p.kernel.devices()
+	for _, d := range devices {
+		if d.readOnly {
+			names[d.image] = true
+		}
+	}
+	return names, p.fail("list mapped", "", err)
+}
