@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package shard
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// Image is a finished image that objects are erased from. Flush returns once
+// all that was written before would survive a loss of power.
+type Image interface {
+	io.ReaderAt
+	io.WriterAt
+	Flush() error
+}
+
+// Erase overwrites the objects with zeros and removes them from the index, and
+// returns how many it removed. Ids that the image does not hold are
+// passed over, so that after a crash or an error the same call completes what was
+// begun. It reads back the zeros, from img, before it lets go of an object's
+// entry. An object that is not where its entry says is not touched: that is a
+// *DamageError, returned before anything is written. The image is of size bytes.
+// Erase is for one caller at a time; readers may go on meanwhile, but see
+// an object under erasure with other content until it is gone.
+func Erase(img Image, size int64, name string, ids []ObjID) (erased int, err error) {
+	r, err := Open(img, size, name)
+	if err != nil {
+		return 0, err
+	}
+	e := eraser{Reader: r, img: img}
+	if err := e.find(ids); err != nil || len(e.victims) == 0 {
+		return 0, err
+	}
+	// Each step is on the device before the next begins: what still has its
+	// entry can be found again, and what still has its length be zeroed again.
+	for _, step := range []func(victim) error{e.zeroContent, e.zeroLength, e.removeEntry} {
+		for _, v := range e.victims {
+			if err := step(v); err != nil {
+				return 0, err
+			}
+		}
+		if err := img.Flush(); err != nil {
+			return 0, fmt.Errorf("flushing shard image %s: %w", name, err)
+		}
+	}
+	return len(e.victims), nil
+}
+
+// victim is an object that an entry still leads to.
+type victim struct {
+	id             ObjID
+	slot, position int64
+	size           int64
+}
+
+func (v victim) end() int64 { return v.position + lengthSize + v.size }
+
+type eraser struct {
+	*Reader
+	img     Image
+	victims []victim // by position
+}
+
+// find looks up the victims, and makes sure that no other object would suffer.
+func (e *eraser) find(ids []ObjID) error {
+	ctx := context.Background()
+	doubtful := false
+	for _, id := range ids {
+		slot, position, err := e.locate(id)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		in := span{Reader: e.Reader, buf: make([]byte, 64<<10), next: position, end: e.info.IndexPosition}
+		size, err := in.length(ctx, e.info.IndexPosition)
+		if err != nil {
+			return err
+		}
+		sum, err := in.sum(ctx, size)
+		if err != nil {
+			return err
+		}
+		doubtful = doubtful || sum != id
+		e.victims = append(e.victims, victim{id, slot, position, size})
+	}
+	slices.SortFunc(e.victims, func(a, b victim) int { return cmp.Compare(a.position, b.position) })
+	e.victims = slices.CompactFunc(e.victims, func(a, b victim) bool { return a.slot == b.slot })
+	if !doubtful {
+		return nil
+	}
+	// Damaged, or half erased by an earlier call: the other objects must tell.
+	return e.checkNeighbours(ctx)
+}
+
+// checkNeighbours makes sure that the victims overlap no other object.
+func (e *eraser) checkNeighbours(ctx context.Context) error {
+	before := make([]int64, len(e.victims)) // position of the object before each
+	err := e.scan(ctx, func(slot int64, other *entry) error {
+		p := int64(other.position())
+		i, same := slices.BinarySearchFunc(e.victims, p, func(v victim, p int64) int { return cmp.Compare(v.position, p) })
+		if same && e.victims[i].slot != slot || i > 0 && e.victims[i-1].end() > p {
+			return e.damaged(p, "another object starts in one to be erased")
+		}
+		if same {
+			i++
+		}
+		if i < len(before) {
+			before[i] = max(before[i], p)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, p := range before {
+		if p == 0 {
+			continue
+		}
+		in := span{Reader: e.Reader, buf: make([]byte, lengthSize), next: p, end: e.info.IndexPosition}
+		if _, err := in.length(ctx, e.victims[i].position); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *eraser) zeroContent(v victim) error {
+	zeros := make([]byte, min(v.size, blockSize))
+	for at := v.position + lengthSize; at < v.end(); at += blockSize {
+		if err := e.write(zeros[:min(blockSize, v.end()-at)], at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *eraser) zeroLength(v victim) error {
+	in := span{Reader: e.Reader, buf: make([]byte, min(v.size, blockSize)), next: v.position + lengthSize, end: v.end()}
+	if err := in.zeros(context.Background(), v.size); err != nil {
+		return fmt.Errorf("reading back the zeros over object %x: %w", v.id, err)
+	}
+	return e.write(make([]byte, lengthSize), v.position)
+}
+
+func (e *eraser) removeEntry(v victim) error {
+	return e.write(unused[:], e.slotOffset(v.slot))
+}
+
+func (e *eraser) write(p []byte, at int64) error {
+	if _, err := e.img.WriteAt(p, at); err != nil {
+		return fmt.Errorf("writing %d bytes of shard image %s at %d: %w", len(p), e.name, at, err)
+	}
+	return nil
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package shard
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrNotFound: the image does not hold the object, or not any more.
+	ErrNotFound = errors.New("object not in this shard image")
+	// ErrTooLarge: the objects, or the index over them, do not fit the device.
+	ErrTooLarge = errors.New("shard image does not fit its device")
+	// ErrDuplicate: an object was added twice.
+	ErrDuplicate = errors.New("object added twice to a shard image")
+)
+
+// DamageError says that an image is not what its writer made of it.
+type DamageError struct {
+	Image  string
+	Offset int64 // in bytes from the image's start, of what is wrong
+	What   string
+}
+
+func (e *DamageError) Error() string {
+	return fmt.Sprintf("shard image %s is damaged at byte %d: %s", e.Image, e.Offset, e.What)
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package shard
+
+import "encoding/binary"
+
+// ObjID is the SHA-256 of an object's content. The zero ObjID cannot be
+// stored: it marks the index entries that hold nothing.
+type ObjID = [32]byte
+
+const (
+	magic      = "SWHShard"
+	version    = 1
+	headerSize = 512 // magic, header and zeros; the first object follows
+	lengthSize = 8   // before each object
+	keySize    = 32
+	entrySize  = keySize + 8
+	maxObjects = 1 << 30 // libcmph counts the bits of its tables in 32 bits
+)
+
+// Where the header's fields lie.
+const (
+	atVersion         = 32
+	atObjects         = 40
+	atObjectsPosition = 48
+	atObjectsSize     = 56
+	atIndexPosition   = 64
+	atIndexSize       = 72
+	atHashPosition    = 80
+)
+
+// Info says where the parts of an image lie and how large they are, in bytes
+// unless said otherwise. Objects always start at byte 512.
+type Info struct {
+	Objects       int64 // objects the image was written with, erased ones included
+	IndexSlots    int64 // entries of the index, at least Objects
+	ObjectsSize   int64 // all objects with their lengths
+	IndexPosition int64
+	IndexSize     int64
+	HashPosition  int64
+	Size          int64 // bytes of the image in use; its device may be larger
+}
+
+func (i Info) encode() []byte {
+	b := make([]byte, headerSize)
+	copy(b, magic)
+	for at, v := range map[int]int64{
+		atVersion:         version,
+		atObjects:         i.Objects,
+		atObjectsPosition: headerSize,
+		atObjectsSize:     i.ObjectsSize,
+		atIndexPosition:   i.IndexPosition,
+		atIndexSize:       i.IndexSize,
+		atHashPosition:    i.HashPosition,
+	} {
+		binary.BigEndian.PutUint64(b[at:], uint64(v))
+	}
+	return b
+}
+
+// entry is an entry of the index as it lies in the image: key, position.
+type entry [entrySize]byte
+
+// unused is the entry of a slot that no object has, or has any more.
+var unused = newEntry(ObjID{}, ^uint64(0))
+
+func newEntry(id ObjID, position uint64) (e entry) {
+	copy(e[:], id[:])
+	binary.BigEndian.PutUint64(e[keySize:], position)
+	return e
+}
+
+func (e *entry) key() ObjID       { return ObjID(e[:keySize]) }
+func (e *entry) position() uint64 { return binary.BigEndian.Uint64(e[keySize:]) }

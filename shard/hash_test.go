@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package shard
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"testing"
+
+	"winery/shard/internal/cmphtest"
+)
+
+func keys(n int, salt string) []ObjID {
+	ids := make([]ObjID, n)
+	for i := range ids {
+		ids[i] = sha256.Sum256(fmt.Appendf(nil, "%s %d", salt, i))
+	}
+	return ids
+}
+
+func newTestTable(t testing.TB, ids []ObjID) *table {
+	t.Helper()
+	tab := newTable()
+	t.Cleanup(tab.free)
+	for i, id := range ids {
+		if err := tab.append(newEntry(id, uint64(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return tab
+}
+
+// sameSlots compares our evaluation of a dump with libcmph's.
+func sameSlots(t *testing.T, dump []byte, ids []ObjID) {
+	t.Helper()
+	h, err := parseHash(dump)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := cmphtest.Slots(dump, ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range ids {
+		if got := h.slot(&ids[i]); got != want[i] {
+			t.Fatalf("key %d: slot %d, libcmph says %d", i, got, want[i])
+		}
+	}
+}
+
+func TestHashIsLibcmphs(t *testing.T) {
+	sizes := []int{0, 1, 2, 3, 4, 5, 40, 127, 128, 129, 508, 511, 512, 1000, 1024, 20000, 100000, 300000}
+	for _, n := range sizes {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			ids := keys(n, "key")
+			tab := newTestTable(t, ids)
+			dump, err := tab.index()
+			if err != nil {
+				t.Fatal(err)
+			}
+			sameSlots(t, dump, ids)
+			sameSlots(t, dump, keys(1000, "no key"))
+
+			h, _ := parseHash(dump)
+			if len(tab.entries) != int(h.slots) {
+				t.Fatalf("%d entries for %d slots", len(tab.entries), h.slots)
+			}
+			for i, id := range ids {
+				if e := tab.entries[h.slot(&id)]; e != newEntry(id, uint64(i)) {
+					t.Fatalf("slot of key %d holds %x", i, e)
+				}
+			}
+			free := 0
+			for _, e := range tab.entries {
+				if e == unused {
+					free++
+				}
+			}
+			if free != len(tab.entries)-n {
+				t.Fatalf("%d unused slots of %d for %d keys", free, len(tab.entries), n)
+			}
+		})
+	}
+}
+
+// Every size up to some hundreds builds: the last bucket of a small set has
+// few slots to try.
+func TestHashOfEverySmallSize(t *testing.T) {
+	all := keys(700, "small")
+	for n := range all {
+		tab := newTestTable(t, all[:n])
+		dump, err := tab.index()
+		if err != nil {
+			t.Fatalf("%d keys: %v", n, err)
+		}
+		sameSlots(t, dump, all[:n])
+		tab.free()
+	}
+}
+
+func TestHashOfPythonsImages(t *testing.T) {
+	for _, name := range []string{"python-40", "python-40-one-deleted"} {
+		image := gunzip(t, "testdata/"+name+".shard.gz")
+		at := binary.BigEndian.Uint64(image[atHashPosition:])
+		sameSlots(t, image[at:], keys(10000, "any"))
+	}
+}
+
+func gunzip(t testing.TB, path string) []byte {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestDuplicateKeys(t *testing.T) {
+	ids := keys(50000, "key")
+	tab := newTestTable(t, append(ids, ids[777]))
+	_, err := tab.index()
+	if !errors.Is(err, ErrDuplicate) || !bytes.Contains([]byte(err.Error()), fmt.Appendf(nil, "%x", ids[777])) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// Whatever bit of a dump flips, it is refused or still evaluates within its slots.
+func TestDamagedHash(t *testing.T) {
+	ids := keys(3000, "key")
+	dump, err := newTestTable(t, ids).index()
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	for bit := range len(dump) * 8 {
+		d := bytes.Clone(dump)
+		d[bit/8] ^= 1 << (bit % 8)
+		h, err := parseHash(d)
+		if err != nil {
+			refused++
+			continue
+		}
+		for i := range ids[:200] {
+			if s := h.slot(&ids[i]); s < 0 || s >= int64(h.slots) {
+				t.Fatalf("bit %d: slot %d of %d", bit, s, h.slots)
+			}
+		}
+	}
+	if refused == 0 {
+		t.Fatal("no flip was noticed")
+	}
+	for n := range len(dump) {
+		if _, err := parseHash(dump[:n]); err == nil {
+			t.Fatalf("accepted with only %d of %d bytes", n, len(dump))
+		}
+	}
+}
+
+func BenchmarkSlot(b *testing.B) {
+	for _, n := range []int{1000, 1000000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			ids := keys(n, "key")
+			dump, err := newTestTable(b, ids).index()
+			if err != nil {
+				b.Fatal(err)
+			}
+			h, err := parseHash(dump)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				h.slot(&ids[i%n])
+			}
+		})
+	}
+}
+
+// What a lookup would cost if libcmph did it, in a cgo call each.
+func BenchmarkSlotLibcmph(b *testing.B) {
+	ids := keys(1000, "key")
+	dump, err := newTestTable(b, ids).index()
+	if err != nil {
+		b.Fatal(err)
+	}
+	many := make([]ObjID, 0, b.N)
+	for len(many) < b.N {
+		many = append(many, ids[:min(len(ids), b.N-len(many))]...)
+	}
+	b.ResetTimer()
+	if _, err := cmphtest.Slots(dump, many); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func BenchmarkIndex(b *testing.B) {
+	ids := keys(1000000, "key")
+	for b.Loop() {
+		tab := newTestTable(b, ids)
+		if _, err := tab.index(); err != nil {
+			b.Fatal(err)
+		}
+		tab.free()
+	}
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package shard_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"winery/shard"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(memoryChild) != "" {
+		os.Exit(writeManyObjects())
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// device is an image in memory of a fixed size.
+type device []byte
+
+func (d device) ReadAt(p []byte, at int64) (int, error) { return bytes.NewReader(d).ReadAt(p, at) }
+
+func (d device) WriteAt(p []byte, at int64) (int, error) {
+	if at < 0 || at+int64(len(p)) > int64(len(d)) {
+		return 0, fmt.Errorf("a write of %d bytes at %d, past the end at %d", len(p), at, len(d))
+	}
+	return copy(d[at:], p), nil
+}
+
+func (d device) Flush() error { return nil }
+
+// content is the i-th test object, as testdata/interop.py has it: number 0 is
+// empty, the others have 16 to 5015 bytes.
+func content(i int) []byte {
+	if i == 0 {
+		return []byte{}
+	}
+	seed := sha256.Sum256(fmt.Appendf(nil, "object %d", i))
+	size := 16 + i*7919%5000
+	return bytes.Repeat(seed[:], size/32+1)[:size]
+}
+
+func contents(n int) [][]byte {
+	all := make([][]byte, n)
+	for i := range all {
+		all[i] = content(i)
+	}
+	return all
+}
+
+func idOf(content []byte) shard.ObjID { return sha256.Sum256(content) }
+
+func idsOf(objects [][]byte) []shard.ObjID {
+	ids := make([]shard.ObjID, len(objects))
+	for i, o := range objects {
+		ids[i] = idOf(o)
+	}
+	return ids
+}
+
+func write(t testing.TB, dst io.WriterAt, limit int64, objects [][]byte) shard.Info {
+	t.Helper()
+	w, err := shard.NewWriter(dst, limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	for _, o := range objects {
+		if err := w.Add(idOf(o), int64(len(o)), bytes.NewReader(o)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info, err := w.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+// newImage returns an image of the objects, exactly as long as it is.
+func newImage(t testing.TB, objects [][]byte) device {
+	t.Helper()
+	size := 1<<14 + 100*len(objects)
+	for _, o := range objects {
+		size += len(o)
+	}
+	d := make(device, size)
+	return d[:write(t, d, int64(size), objects).Size]
+}
+
+func open(t testing.TB, d device) *shard.Reader {
+	t.Helper()
+	r, err := shard.Open(d, int64(len(d)), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// holds checks that an image is sound and has these objects and no other.
+func holds(t testing.TB, d device, objects [][]byte, deleted int64) {
+	t.Helper()
+	r := open(t, d)
+	want := shard.Counts{Objects: int64(len(objects)), Deleted: deleted}
+	missing := make(map[shard.ObjID]bool)
+	for i, o := range objects {
+		want.Bytes += int64(len(o))
+		missing[idOf(o)] = true
+		got, err := r.Get(idOf(o))
+		if err != nil || !bytes.Equal(got, o) {
+			t.Fatalf("object %d: %d bytes instead of %d, %v", i, len(got), len(o), err)
+		}
+	}
+	var read int64
+	got, err := r.Verify(context.Background(), func(n int64) { read += n })
+	if err != nil || got != want {
+		t.Fatalf("verified %+v instead of %+v, %v", got, want, err)
+	}
+	if read != r.Info().ObjectsSize {
+		t.Fatalf("progress told of %d bytes of %d", read, r.Info().ObjectsSize)
+	}
+	if err := r.Sample(context.Background(), 20); err != nil {
+		t.Fatal(err)
+	}
+	for id, err := range r.Keys(context.Background()) {
+		if err != nil || !missing[id] {
+			t.Fatalf("unexpected key %x, %v", id, err)
+		}
+		delete(missing, id)
+	}
+	if len(missing) != 0 {
+		t.Fatalf("%d keys are missing", len(missing))
+	}
+	if _, err := r.Get(idOf([]byte("no such object"))); !errors.Is(err, shard.ErrNotFound) {
+		t.Fatalf("an absent object: %v", err)
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	big := make([]byte, 9<<20) // over three blocks
+	for i := range big {
+		big[i] = byte(i >> 3 * 31)
+	}
+	for name, objects := range map[string][][]byte{
+		"none":        {},
+		"one":         {[]byte("x")},
+		"empty":       {{}},
+		"40":          contents(40),
+		"5000":        contents(5000),
+		"big":         {[]byte("before"), big, []byte("after"), {}},
+		"at a block":  {make([]byte, 4<<20-512-8), []byte("next block")},
+		"over a head": {make([]byte, 16<<10-8), make([]byte, 16<<10-7), make([]byte, 16<<10-9)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newImage(t, objects)
+			holds(t, d, objects, 0)
+			holds(t, append(d, make(device, 10000)...), objects, 0) // on a larger device
+		})
+	}
+}
+
+func TestDirectoryFile(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "image"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info := write(t, f, 1<<30, contents(3000))
+	r, err := shard.Open(f, info.Size, "file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Info() != info {
+		t.Fatalf("wrote %+v, read %+v", info, r.Info())
+	}
+	if _, err := r.Verify(context.Background(), nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestGetReadsTwice(t *testing.T) {
+	objects := contents(1000)
+	src := &counting{ReaderAt: newImage(t, objects)}
+	r, err := shard.Open(src, 1<<40, "counted")
+	if err != nil {
+		t.Fatal(err)
+	}
+	src.reads = 0
+	for _, o := range objects {
+		if _, err := r.Get(idOf(o)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if src.reads != 2*len(objects) {
+		t.Fatalf("%d reads for %d objects", src.reads, len(objects))
+	}
+}
+
+type counting struct {
+	io.ReaderAt
+	reads int
+}
+
+func (c *counting) ReadAt(p []byte, at int64) (int, error) {
+	c.reads++
+	return c.ReaderAt.ReadAt(p, at)
+}
+
+func TestVerifyStops(t *testing.T) {
+	d := newImage(t, contents(5000))
+	ctx, cancel := context.WithCancel(context.Background())
+	_, err := open(t, d).Verify(ctx, func(int64) { cancel() })
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestKeysStops(t *testing.T) {
+	r := open(t, newImage(t, contents(100)))
+	n := 0
+	for range r.Keys(context.Background()) {
+		if n++; n == 10 {
+			break
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, err := range r.Keys(ctx) {
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v", err)
+		}
+	}
+}

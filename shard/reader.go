@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package shard
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"sync"
+)
+
+const (
+	// headSize is what Get reads at first: three objects of four are smaller.
+	headSize = 16 << 10
+	// believedSize is the length up to which Get allocates what an object says
+	// that it needs; beyond it the content is hashed first.
+	believedSize = 64 << 20
+	scanEntries  = 1 << 15 // read at once when all are read
+)
+
+// Reader reads an image. It is safe for concurrent use if its source is, and
+// holds nothing but memory: 2 to 3 bits an object.
+//
+// Where the image is not what a writer made of it, methods return a
+// *DamageError; errors of the source are wrapped.
+type Reader struct {
+	src   io.ReaderAt
+	name  string
+	info  Info
+	hash  *hash
+	heads sync.Pool // of *[headSize]byte
+}
+
+// Open reads and checks the header and the hash function of an image on a
+// device of size bytes. The name is for error messages.
+func Open(src io.ReaderAt, size int64, name string) (*Reader, error) {
+	r := &Reader{src: src, name: name}
+	r.heads.New = func() any { return new([headSize]byte) }
+	if err := r.readHeader(size); err != nil {
+		return nil, err
+	}
+	if err := r.readHash(size); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Info returns what the header says.
+func (r *Reader) Info() Info { return r.info }
+
+// Get returns an object's content, or ErrNotFound. It does not compare the
+// content's SHA-256 with id, except where the object is larger than 64 MiB.
+func (r *Reader) Get(id ObjID) ([]byte, error) {
+	_, position, err := r.locate(id)
+	if err != nil {
+		return nil, err
+	}
+	buf := r.heads.Get().(*[headSize]byte)
+	defer r.heads.Put(buf)
+	head := buf[:min(headSize, r.info.IndexPosition-position)]
+	if err := r.read(head, position); err != nil {
+		return nil, err
+	}
+	size, err := r.checkLength(head, position, r.info.IndexPosition)
+	if err != nil {
+		return nil, err
+	}
+	if size > believedSize {
+		in := span{Reader: r, buf: make([]byte, 1<<20), next: position, end: r.info.IndexPosition}
+		if _, err := in.object(context.Background(), id, r.info.IndexPosition); err != nil {
+			return nil, err
+		}
+	}
+	content := make([]byte, size)
+	if n := copy(content, head[lengthSize:]); int64(n) < size {
+		err = r.read(content[n:], position+lengthSize+int64(n))
+	}
+	return content, err
+}
+
+// Keys yields the id of every object in the image, in the index's order, with
+// flat memory. After an error it yields nothing more.
+func (r *Reader) Keys(ctx context.Context) iter.Seq2[ObjID, error] {
+	return func(yield func(ObjID, error) bool) {
+		stop := errors.New("stop")
+		err := r.scan(ctx, func(_ int64, e *entry) error {
+			if !yield(e.key(), nil) {
+				return stop
+			}
+			return nil
+		})
+		if err != nil && err != stop {
+			yield(ObjID{}, err)
+		}
+	}
+}
+
+// locate returns the slot and the position of an object, or ErrNotFound.
+func (r *Reader) locate(id ObjID) (slot, position int64, err error) {
+	slot = r.hash.slot(&id)
+	e, used, err := r.entry(slot)
+	if err != nil {
+		return 0, 0, err
+	}
+	if !used || e.key() != id {
+		return 0, 0, ErrNotFound
+	}
+	return slot, int64(e.position()), nil
+}
+
+// entry reads the entry of a slot.
+func (r *Reader) entry(slot int64) (e entry, used bool, err error) {
+	if err := r.read(e[:], r.slotOffset(slot)); err != nil {
+		return e, false, err
+	}
+	used, err = r.checkEntry(slot, &e)
+	return e, used, err
+}
+
+// scan calls fn for every used entry.
+func (r *Reader) scan(ctx context.Context, fn func(slot int64, e *entry) error) error {
+	buf := make([]byte, entrySize*min(scanEntries, r.info.IndexSlots))
+	for slot := int64(0); slot < r.info.IndexSlots; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		block := buf[:min(int64(len(buf)), (r.info.IndexSlots-slot)*entrySize)]
+		if err := r.read(block, r.slotOffset(slot)); err != nil {
+			return err
+		}
+		for ; len(block) > 0; block = block[entrySize:] {
+			e := (*entry)(block)
+			used, err := r.checkEntry(slot, e)
+			if err == nil && used {
+				err = fn(slot, e)
+			}
+			if err != nil {
+				return err
+			}
+			slot++
+		}
+	}
+	return nil
+}
+
+// checkEntry tells whether the entry of a slot is used, if it can be true.
+func (r *Reader) checkEntry(slot int64, e *entry) (used bool, err error) {
+	if *e == unused {
+		return false, nil
+	}
+	at := r.slotOffset(slot)
+	id := e.key()
+	if id == (ObjID{}) {
+		return false, r.damaged(at, "an index entry without a key has a position")
+	}
+	if own := r.hash.slot(&id); own != slot {
+		return false, r.damaged(at, "index slot %d holds a key that belongs into slot %d", slot, own)
+	}
+	if p := e.position(); p < headerSize || p > uint64(r.info.IndexPosition-lengthSize) {
+		return false, r.damaged(at+keySize, "an object at %d, outside of the objects", p)
+	}
+	return true, nil
+}
+
+// checkLength takes the length of an object that ends before end from its
+// first bytes.
+func (r *Reader) checkLength(head []byte, position, end int64) (int64, error) {
+	room := end - position - lengthSize
+	if room < 0 {
+		return 0, r.damaged(position, "another object starts in this one's length, at %d", end)
+	}
+	size := binary.BigEndian.Uint64(head)
+	if size > uint64(room) {
+		return 0, r.damaged(position, "an object of %d bytes where %d are left", size, room)
+	}
+	return int64(size), nil
+}
+
+func (r *Reader) slotOffset(slot int64) int64 { return r.info.IndexPosition + slot*entrySize }
+
+// read fills p from bytes that the header says are there.
+func (r *Reader) read(p []byte, at int64) error {
+	n, err := r.src.ReadAt(p, at)
+	switch {
+	case n == len(p):
+		return nil
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return r.damaged(at+int64(n), "the device ends here")
+	}
+	return fmt.Errorf("reading %d bytes of shard image %s at %d: %w", len(p), r.name, at, err)
+}
+
+func (r *Reader) damaged(at int64, what string, args ...any) error {
+	return &DamageError{Image: r.name, Offset: at, What: fmt.Sprintf(what, args...)}
+}

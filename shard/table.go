@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package shard
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"unsafe"
+)
+
+// table is a list of index entries outside Go's heap. A writer gathers the
+// entries in it, hashes its keys and turns it into the index in place.
+type table struct {
+	entries []entry
+}
+
+func newTable() *table { return &table{} }
+
+func (t *table) append(e entry) error {
+	if n := len(t.entries); n == cap(t.entries) {
+		if err := t.reserve(n + n/4 + 1024); err != nil {
+			return err
+		}
+	}
+	t.entries = append(t.entries, e)
+	return nil
+}
+
+// reserve sets the capacity.
+func (t *table) reserve(n int) error {
+	room, err := reallocate(t.entries[:cap(t.entries)], n)
+	if err != nil {
+		return fmt.Errorf("for %d index entries: %w", n, err)
+	}
+	t.entries = room[:len(t.entries)]
+	return nil
+}
+
+func (t *table) free() {
+	t.entries, _ = reallocate(t.entries[:cap(t.entries)], 0)
+}
+
+func (t *table) bytes() []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(t.entries))), len(t.entries)*entrySize)
+}
+
+// index builds a hash function over the keys, puts each entry in its key's
+// slot, and returns the function's dump.
+func (t *table) index() ([]byte, error) {
+	// libcmph would look at two equal keys a thousand times before it gave up.
+	t.sortByKey()
+	for i := 1; i < len(t.entries); i++ {
+		if id := t.entries[i].key(); id == t.entries[i-1].key() {
+			return nil, fmt.Errorf("%w: %x", ErrDuplicate, id)
+		}
+	}
+	dump, err := buildHash(t.entries)
+	if err != nil {
+		return nil, err
+	}
+	h, err := parseHash(dump)
+	if err != nil {
+		return nil, fmt.Errorf("libcmph made an unusable hash function: %w", err)
+	}
+	return dump, t.place(h)
+}
+
+// place permutes the entries along the cycles of the hash function. The top
+// bit of a position, which no device reaches, marks an entry that is in place.
+func (t *table) place(h *hash) error {
+	const placed = 0x80
+	if err := t.reserve(int(h.slots)); err != nil {
+		return err
+	}
+	for len(t.entries) < cap(t.entries) {
+		t.entries = append(t.entries, unused)
+	}
+	for i := range t.entries {
+		for e := &t.entries[i]; e[keySize]&placed == 0; {
+			id := e.key()
+			other := &t.entries[h.slot(&id)]
+			if *other != unused && other[keySize]&placed != 0 {
+				return fmt.Errorf("libcmph gave a slot to %x and to another key", id)
+			}
+			e[keySize] |= placed
+			*e, *other = *other, *e
+		}
+	}
+	for i := range t.entries {
+		if e := &t.entries[i]; *e != unused {
+			e[keySize] &^= placed
+		}
+	}
+	return nil
+}
+
+func (t *table) sortByKey() {
+	slices.SortFunc(t.entries, func(a, b entry) int { return bytes.Compare(a[:keySize], b[:keySize]) })
+}
+
+func (t *table) sortByPosition() {
+	slices.SortFunc(t.entries, func(a, b entry) int { return bytes.Compare(a[keySize:], b[keySize:]) })
+}
