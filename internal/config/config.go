@@ -96,7 +96,7 @@ func Load(path string) (*Config, error) {
 	if path == "" {
 		return nil, &Error{Msg: "no configuration file: " + ways}
 	}
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(path) //nolint:gosec // the operator names the file
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, &Error{File: path, Msg: "no such file: " + ways}
 	}

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package daemon_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"go.uber.org/goleak"
+
+	"winery/internal/daemon"
+)
+
+// asRole, in the environment, makes the test binary a role of that name.
+const asRole = "WINERY_TEST_AS_ROLE"
+
+func TestMain(m *testing.M) {
+	if run := roles[os.Getenv(asRole)]; run != nil {
+		daemon.Run("winery-test", "serves tests", []cli.Flag{daemon.StopFlag}, run)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// roles are what the processes under test do.
+var roles = map[string]func(context.Context, *daemon.Env) error{
+	"done":  func(context.Context, *daemon.Env) error { return nil },
+	"fail":  func(context.Context, *daemon.Env) error { return errAway },
+	"usage": func(context.Context, *daemon.Env) error { return daemon.UsageError("--pool-name: no pool %q", "x") },
+	"panic": func(context.Context, *daemon.Env) error { panic("bug") },
+	"notify": func(_ context.Context, env *daemon.Env) error {
+		for range 1000 {
+			env.Notify.Progress()
+		}
+		env.Notify.Ready()
+		env.Notify.Ready()
+		env.Notify.Status("packing: %d %%", 41)
+		return nil
+	},
+	// A step that works until it is told to end, or its context ends.
+	"work": func(ctx context.Context, env *daemon.Env) error {
+		options := daemon.LoopOptions{Log: env.Log, Finish: env.Finish}
+		return daemon.Loop(ctx, options, func(ctx context.Context) (bool, error) {
+			fmt.Println("working")
+			told := make(chan struct{})
+			go func() {
+				_, _ = io.Copy(io.Discard, os.Stdin)
+				close(told)
+			}()
+			<-env.Finish
+			fmt.Println("finishing")
+			select {
+			case <-told:
+				fmt.Println("finished")
+				return true, nil
+			case <-ctx.Done():
+				fmt.Println("given up")
+				return false, fmt.Errorf("packing: %w", ctx.Err())
+			}
+		})
+	},
+	// The same, whose shard cannot be given back.
+	"stuck": func(ctx context.Context, _ *daemon.Env) error {
+		fmt.Println("working")
+		<-ctx.Done()
+		return errAway
+	},
+	"idle": func(ctx context.Context, env *daemon.Env) error {
+		options := daemon.LoopOptions{Log: env.Log, Finish: env.Finish}
+		return daemon.Loop(ctx, options, func(context.Context) (bool, error) { return false, nil })
+	},
+	"database": func(ctx context.Context, env *daemon.Env) error {
+		base, err := env.OpenDatabase(ctx)
+		if err != nil {
+			return err
+		}
+		defer base.Close()
+		fmt.Println("open")
+		return env.Loop(ctx, base, func(context.Context) (bool, error) { return false, nil })
+	},
+}
+
+// process is a role under test.
+type process struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	stdin  io.Closer
+	stdout *bufio.Scanner
+	stderr lineBuffer
+}
+
+// start begins a role with a valid configuration for dsn.
+func start(t *testing.T, role, dsn string, args ...string) *process {
+	t.Helper()
+	config := filepath.Join(t.TempDir(), "winery.yml")
+	yaml := fmt.Sprintf(`objstorage:
+  cls: winery
+  database: {db: %q}
+  shards_pools: [{type: directory, base_directory: /nonexistent, shard_max_size: 1000}]
+  shards_active_pool: shards
+  throttler: {}
+`, dsn)
+	if err := os.WriteFile(config, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return launch(t, role, append([]string{"--config", config}, args...)...)
+}
+
+func launch(t *testing.T, role string, args ...string) *process {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	p := &process{t: t, cmd: exec.CommandContext(ctx, os.Args[0], args...)}
+	// The race detector would sleep for a second at each exit.
+	p.cmd.Env = append(os.Environ(), asRole+"="+role, "GORACE=atexit_sleep_ms=0")
+	stdin, err := p.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stdin = stdin
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stdout = bufio.NewScanner(stdout)
+	p.stderr.added = make(chan struct{}, 1)
+	p.cmd.Stderr = &p.stderr
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// expect waits for a line on stdout.
+func (p *process) expect(line string) {
+	p.t.Helper()
+	if !p.stdout.Scan() || p.stdout.Text() != line {
+		p.t.Fatalf("got %q, want %q; stderr:\n%s", p.stdout.Text(), line, p.stderr.String())
+	}
+}
+
+func (p *process) signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// end waits for the process and checks its exit status and stderr.
+func (p *process) end(status int, stderr ...string) {
+	p.t.Helper()
+	for p.stdout.Scan() {
+		p.t.Errorf("unexpected output: %s", p.stdout.Text())
+	}
+	err := p.cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		p.t.Fatal(err)
+	}
+	if got := p.cmd.ProcessState.ExitCode(); got != status {
+		p.t.Errorf("exit status %d, want %d", got, status)
+	}
+	for _, part := range stderr {
+		if !strings.Contains(p.stderr.String(), part) {
+			p.t.Errorf("no %q on stderr:\n%s", part, p.stderr.String())
+		}
+	}
+}
+
+func TestExitStatus(t *testing.T) {
+	for name, c := range map[string]struct {
+		role   string
+		args   []string
+		status int
+		stderr []string
+	}{
+		"done":          {"done", nil, 0, []string{"role=winery-test", "level=WARN", "throttler: does nothing any more", "msg=ended"}},
+		"done, in JSON": {"done", []string{"--log-format", "json"}, 0, []string{`"role":"winery-test"`}},
+		"failed":        {"fail", nil, 1, []string{"level=ERROR", `error="the database is away"`}},
+		"wrong at once": {"usage", nil, 2, []string{`--pool-name: no pool`}},
+		"panic":         {"panic", nil, 1, []string{`error="internal error: bug"`}},
+		"panic, debug":  {"panic", []string{"--log-level", "debug"}, 1, []string{"process_test.go"}},
+		"unknown flag":  {"done", []string{"--wibble"}, 2, []string{"winery-test: flag provided but not defined: -wibble; see --help"}},
+		"argument":      {"done", []string{"shard"}, 2, []string{`winery-test: unexpected argument "shard"`}},
+		"log level":     {"done", []string{"--log-level", "loud"}, 2, []string{`--log-level: found "loud", must be debug, info, warn or error`}},
+		"log format":    {"done", []string{"--log-format", "xml"}, 2, []string{`--log-format: found "xml", must be text or json`}},
+		"configuration": {"done", []string{"--config", "/nonexistent/w.yml"}, 2, []string{"winery-test: /nonexistent/w.yml: no such file: name the configuration by --config"}},
+		"flag's value":  {"done", []string{"--stop-instead-of-waiting=maybe"}, 2, []string{"stop-instead-of-waiting"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := start(t, c.role, "dbname=winery", c.args...)
+			p.end(c.status, c.stderr...)
+			if strings.Contains(p.stderr.String(), "goroutine ") != (name == "panic, debug") {
+				t.Errorf("stack trace?\n%s", p.stderr.String())
+			}
+			if strings.Count(p.stderr.String(), "database is away") > 1 {
+				t.Errorf("said twice:\n%s", p.stderr.String())
+			}
+		})
+	}
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	p := launch(t, "done", "--version")
+	p.expect("winery-test version " + daemon.Version)
+	p.end(0)
+
+	cmd := exec.Command(os.Args[0], "--help")
+	cmd.Env = append(os.Environ(), asRole+"=done")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"winery-test - serves tests", "--config FILE", "$WINERY_CONFIG, $SWH_CONFIG_FILENAME", "--log-level", "--stop-instead-of-waiting"} {
+		if !bytes.Contains(out, []byte(part)) {
+			t.Errorf("no %q in\n%s", part, out)
+		}
+	}
+}
+
+func TestSignals(t *testing.T) {
+	t.Run("SIGTERM gives up", func(t *testing.T) {
+		p := start(t, "work", "dbname=winery")
+		p.expect("working")
+		p.signal(syscall.SIGTERM)
+		p.expect("finishing")
+		p.expect("given up")
+		p.end(0, `interrupted="packing: context canceled"`)
+	})
+	t.Run("SIGINT finishes", func(t *testing.T) {
+		p := start(t, "work", "dbname=winery")
+		p.expect("working")
+		p.signal(syscall.SIGINT)
+		p.expect("finishing")
+		_ = p.stdin.Close()
+		p.expect("finished")
+		p.end(0, "msg=ended")
+	})
+	for _, second := range []os.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run("SIGINT and "+second.String(), func(t *testing.T) {
+			p := start(t, "work", "dbname=winery")
+			p.expect("working")
+			p.signal(syscall.SIGINT)
+			p.expect("finishing")
+			p.signal(second)
+			p.expect("given up")
+			p.end(0)
+		})
+	}
+	t.Run("a failure while giving up is one", func(t *testing.T) {
+		p := start(t, "stuck", "dbname=winery")
+		p.expect("working")
+		p.signal(syscall.SIGTERM)
+		p.end(1, "database is away")
+	})
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run("an idle role ends by "+s.String(), func(t *testing.T) {
+			p := start(t, "idle", "dbname=winery", "--log-level", "debug")
+			p.stderr.wait(t, "nothing to do")
+			p.signal(s)
+			p.end(0)
+		})
+	}
+}
