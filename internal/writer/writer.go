@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package writer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync"
+	"time"
+
+	"winery/sharedbase"
+)
+
+var (
+	// ErrBusy: more comes in than the database takes, or it is away. The
+	// caller should repeat after a few seconds.
+	ErrBusy = errors.New("the writer is busy, try again later")
+	// ErrClosed: the writer is shutting down, or did.
+	ErrClosed = errors.New("the writer is shutting down")
+)
+
+// Options say how to write. Zero values stand for the defaults.
+type Options struct {
+	Base         *sharedbase.SharedBase // stays open until after Close
+	Pool         string                 // the pool of the shards written to
+	ShardMaxSize int64                  // content bytes at which a shard is full
+	IdleTimeout  time.Duration          // 300 s
+	Writers      int                    // lanes, each with a shard of its own; 1
+	Log          *slog.Logger
+
+	// QueueBytes bounds the memory of adds under way: contents, and a little
+	// for each object. A single add that is larger goes alone. 128 MiB.
+	QueueBytes int64
+	// QueueWait is how long an add may wait to be taken by a lane before it is
+	// refused with ErrBusy. 10 s.
+	QueueWait time.Duration
+}
+
+const (
+	// A group's bounds. 32 MiB commit in well under a second, and a group of
+	// objects of the usual size, 10 kB, is bounded by both alike.
+	groupBytes   = 32 << 20
+	groupObjects = 4096
+)
+
+// Writer adds objects. Add may be called concurrently.
+type Writer struct {
+	Options
+	queue      *queue
+	groupBytes int64
+	lanes      sync.WaitGroup
+	ctx        context.Context // of the lanes' work; ends if Close runs out of time
+	cancel     context.CancelFunc
+}
+
+// New prepares a writer without any I/O.
+func New(o Options) *Writer {
+	if o.ShardMaxSize <= 0 {
+		o.ShardMaxSize = math.MaxInt64 / 2 // never full
+	}
+	if o.IdleTimeout <= 0 {
+		o.IdleTimeout = 300 * time.Second
+	}
+	if o.QueueBytes <= 0 {
+		o.QueueBytes = 128 << 20
+	}
+	if o.QueueWait <= 0 {
+		o.QueueWait = 10 * time.Second
+	}
+	w := &Writer{Options: o, queue: newQueue(o.QueueBytes), groupBytes: min(groupBytes, o.ShardMaxSize)}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	return w
+}
+
+// Start claims a shard, waiting for the database as long as ctx allows, and
+// then begins to work: when it returns nil, adds are answered. Only ctx makes
+// it fail. It is called once.
+func (w *Writer) Start(ctx context.Context) error {
+	first := newLane(w)
+	if err := first.recover(ctx, first.hold(ctx, 0, 0)); err != nil {
+		return fmt.Errorf("waiting for a shard to write to: %w", err)
+	}
+	w.lanes.Go(first.run)
+	for range w.Writers - 1 {
+		w.lanes.Go(newLane(w).run)
+	}
+	return nil
+}
+
+// Add stores objects and returns, after they are committed, which of them were
+// new. Objects that are stored already, by whomever, count as added but not as
+// new; of equal objects added at the same moment one is new. Either all are
+// stored or, with an error, all or none; then the call can be repeated.
+// ErrBusy, ErrClosed, [sharedbase.ErrUnavailable], [sharedbase.ErrFull].
+//
+// ctx ends the wait for a lane. Once one has taken the objects, Add returns
+// when their fate is known, whatever ctx says, and keeps nothing of them.
+func (w *Writer) Add(ctx context.Context, objects []sharedbase.Object) (sharedbase.Added, error) {
+	if len(objects) == 0 {
+		return sharedbase.Added{}, nil
+	}
+	patience, cancel := context.WithTimeoutCause(ctx, w.QueueWait, ErrBusy)
+	defer cancel()
+	r := newRequest(objects)
+	if err := w.queue.put(patience, r); err != nil {
+		if cause := context.Cause(patience); cause != nil {
+			err = cause
+		}
+		return sharedbase.Added{}, err
+	}
+	select {
+	case <-r.done:
+	case <-patience.Done():
+		if w.queue.withdraw(r) {
+			return sharedbase.Added{}, context.Cause(patience)
+		}
+		<-r.done
+	}
+	return r.added, r.err
+}
+
+// Close refuses further adds, commits and answers those that were accepted,
+// and gives the shards back. If ctx ends first, what is still under way is cut
+// off and answered with an error; Close returns when all is over in any case.
+func (w *Writer) Close(ctx context.Context) error {
+	w.queue.close()
+	stop := context.AfterFunc(ctx, w.cancel)
+	defer stop()
+	w.lanes.Wait()
+	// Lanes leave adds behind only where the database is away.
+	for _, r := range w.queue.take(math.MaxInt64, math.MaxInt) {
+		r.err = ErrClosed
+		w.queue.answer(r)
+	}
+	if w.ctx.Err() != nil {
+		return fmt.Errorf("shutdown of the writer was cut off: %w", context.Cause(ctx))
+	}
+	return nil
+}
