@@ -163,6 +163,9 @@ func encodeKey(e Encoder, key [32]byte) { ID(key).encode(e) }
 func encodeObject(e Encoder, o Object) {
 	e.Array(2)
 	encodeKey(e, o.ID)
+	if o.Content == nil {
+		o.Content = []byte{} // an empty object, not null
+	}
 	e.Bytes(o.Content)
 	e.End()
 }

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"cmp"
+	"net"
+
+	"github.com/urfave/cli/v2"
+
+	"winery/internal/config"
+	"winery/internal/daemon"
+	"winery/internal/rpc/client"
+	"winery/sharedbase"
+)
+
+var urlFlag = &cli.StringFlag{
+	Name:    "url",
+	Usage:   "the `ADDRESS` of a writer, http://HOST:PORT or unix:/PATH (default: winery.listen of the configuration)",
+	EnvVars: []string{"WINERY_URL"},
+}
+
+// configuration loads the file that --config names, and logs its warnings.
+func configuration(c *cli.Context) (*config.Config, error) {
+	log, err := daemon.Logger(c, c.App.ErrWriter)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := config.Load(c.String("config"))
+	if err != nil {
+		return nil, err
+	}
+	for _, warning := range cfg.Warnings {
+		log.Warn(warning)
+	}
+	return cfg, nil
+}
+
+// database opens the configured database, which the caller closes.
+func database(c *cli.Context) (*sharedbase.SharedBase, error) {
+	cfg, err := configuration(c)
+	if err != nil {
+		return nil, err
+	}
+	base, err := sharedbase.New(cfg.Database.DSN, cmp.Or(cfg.Database.ApplicationName, c.App.Name))
+	if err != nil {
+		return nil, &config.Error{File: cfg.Path, Key: "objstorage.database.db", Msg: err.Error()}
+	}
+	return base, nil
+}
+
+// maxFile is the largest file that is read where no configuration tells the server's limit.
+const maxFile = 1 << 30
+
+// connect makes a client of the writer, which the caller closes, and tells the size of the largest object.
+func connect(c *cli.Context) (winery *client.Client, maxObject int64, err error) {
+	address, maxObject := c.String(urlFlag.Name), int64(maxFile)
+	if address == "" || c.String("config") != "" {
+		cfg, err := configuration(c)
+		if err != nil {
+			return nil, 0, err
+		}
+		address, maxObject = cmp.Or(address, reach(cfg.Winery.Listen)), cfg.Winery.MaxObjectSize
+	}
+	winery, err = client.New(address)
+	if err != nil {
+		return nil, 0, daemon.UsageError("--url: %w", err)
+	}
+	return winery, maxObject, nil
+}
+
+// reach is the address under which this host reaches what listens on listen.
+func reach(listen string) string {
+	network, address, err := config.ParseListen(listen)
+	if err != nil || network == "unix" {
+		return listen
+	}
+	host, port, _ := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"winery/internal/daemon"
+	"winery/sharedbase"
+)
+
+var dbCommand = &cli.Command{
+	Name:  "db",
+	Usage: "set up the database",
+	Subcommands: []*cli.Command{
+		{Name: "init", Usage: "fill an empty database, which must exist", Before: noArguments, Action: dbInit},
+		{Name: "version", Usage: "print the version of the database's schema", Before: noArguments, Action: dbVersion},
+	},
+	Action: needSubcommand,
+}
+
+// needSubcommand is the action of a command that only groups others.
+func needSubcommand(c *cli.Context) error {
+	if c.Args().Present() {
+		return daemon.UsageError("%s has no command %q; see --help", c.Command.Name, c.Args().First())
+	}
+	return daemon.UsageError("%s needs a command; see %s %s --help", c.Command.Name, c.App.Name, c.Command.Name)
+}
+
+// noArguments complains about arguments that a command does not take.
+func noArguments(c *cli.Context) error {
+	if c.Args().Present() {
+		return daemon.UsageError("unexpected argument %q; see --help", c.Args().First())
+	}
+	return nil
+}
+
+func dbInit(c *cli.Context) error {
+	base, err := database(c)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	created, err := base.Init(c.Context)
+	if err != nil {
+		return err
+	}
+	what := "database is filled already"
+	if created {
+		what = "database filled"
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "%s: schema version %d\n", what, sharedbase.SchemaVersion)
+	return err
+}
+
+func dbVersion(c *cli.Context) error {
+	base, err := database(c)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	version, err := base.Version(c.Context)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(c.App.Writer, version)
+	return err
+}

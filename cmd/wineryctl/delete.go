@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"winery/internal/daemon"
+)
+
+var deleteCommand = &cli.Command{
+	Name:      "delete",
+	Usage:     "delete objects",
+	ArgsUsage: "SHA256…",
+	Action:    deleteObjects,
+}
+
+func deleteObjects(c *cli.Context) error {
+	if !c.Args().Present() {
+		return daemon.UsageError("delete takes at least one SHA256")
+	}
+	ids := make([][32]byte, c.NArg())
+	for i, text := range c.Args().Slice() {
+		var err error
+		if ids[i], err = parseID(text); err != nil {
+			return err
+		}
+	}
+	winery, _, err := connect(c)
+	if err != nil {
+		return err
+	}
+	defer winery.Close()
+	failed := 0
+	for _, id := range ids {
+		if err := winery.Delete(c.Context, id); err != nil {
+			failed++
+			_, _ = fmt.Fprintf(c.App.ErrWriter, "%x: %v\n", id, err)
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d objects were not deleted", failed, len(ids))
+	}
+	return nil
+}

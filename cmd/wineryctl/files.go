@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+
+	"winery/internal/rpc/client"
+)
+
+// file is a file to store, or one that could not be found: then err tells why.
+type file struct {
+	path string
+	size int64
+	err  error
+}
+
+// files yields the named files, and the regular files in and below the named directories.
+func files(names []string) iter.Seq[file] {
+	return func(yield func(file) bool) {
+		for _, name := range names {
+			if !walk(name, yield) {
+				return
+			}
+		}
+	}
+}
+
+// walk yields what there is under one name, and tells whether more is wanted.
+func walk(name string, yield func(file) bool) (more bool) {
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
+		return yield(file{path: name, err: err})
+	case info.Mode().IsRegular():
+		return yield(file{path: name, size: info.Size()})
+	case !info.IsDir():
+		return yield(file{path: name, err: errors.New("neither a regular file nor a directory")})
+	}
+	more = true
+	_ = filepath.WalkDir(name, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.Type().IsRegular() {
+			return nil
+		}
+		f := file{path: path, err: err}
+		if err == nil {
+			if info, f.err = entry.Info(); f.err == nil {
+				f.size = info.Size()
+			}
+		}
+		if more = yield(f); !more {
+			return fs.SkipAll
+		}
+		return nil
+	})
+	return more
+}
+
+// read makes an object of the file, unless it is larger than limit.
+func (f file) read(limit int64) (client.Object, error) {
+	if f.err != nil {
+		return client.Object{}, f.err
+	}
+	if f.size > limit {
+		return client.Object{}, fmt.Errorf("has %d bytes, and at most %d are accepted: raise winery.max_object_size", f.size, limit)
+	}
+	content, err := os.ReadFile(f.path)
+	return client.Object{ID: sha256.Sum256(content), Content: content}, err
+}

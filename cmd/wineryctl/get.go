@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"winery/internal/daemon"
+)
+
+var getCommand = &cli.Command{
+	Name:      "get",
+	Usage:     "write an object to stdout",
+	ArgsUsage: "SHA256",
+	Flags:     []cli.Flag{&cli.StringFlag{Name: "o", Usage: "write it to `FILE` instead"}},
+	Action:    get,
+}
+
+func get(c *cli.Context) error {
+	if c.NArg() != 1 {
+		return daemon.UsageError("get takes one SHA256, not %d", c.NArg())
+	}
+	id, err := parseID(c.Args().First())
+	if err != nil {
+		return err
+	}
+	winery, _, err := connect(c)
+	if err != nil {
+		return err
+	}
+	defer winery.Close()
+	content, err := winery.Get(c.Context, id)
+	if err != nil {
+		return fmt.Errorf("%x: %w", id, err)
+	}
+	if sum := sha256.Sum256(content); sum != id {
+		return fmt.Errorf("%x: the server answered %d bytes that have sha256 %x", id, len(content), sum)
+	}
+	if file := c.String("o"); file != "" {
+		return os.WriteFile(file, content, 0o666) //nolint:gosec // as the umask says
+	}
+	_, err = c.App.Writer.Write(content)
+	return err
+}
+
+func parseID(text string) (id [32]byte, err error) {
+	sum, err := hex.DecodeString(text)
+	if err != nil || len(sum) != len(id) {
+		return id, daemon.UsageError("%q is not a SHA256: it must be %d hexadecimal digits", text, 2*len(id))
+	}
+	return [32]byte(sum), nil
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Command wineryctl is the operator's command of Winery.
+//
+// Results go to stdout, everything else to stderr. The exit status is 0 if all was done, 1 if something failed, and 2
+// for wrong usage or configuration. Flags may stand before or after arguments; what follows -- is an argument.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"winery/internal/daemon"
+)
+
+func main() {
+	os.Exit(run(os.Args))
+}
+
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	app := &cli.App{
+		Name:  "wineryctl",
+		Usage: "set up, look at and use a Winery",
+		Flags: append(daemon.Flags(), urlFlag),
+		Before: func(c *cli.Context) error {
+			c.Context = ctx
+			return nil
+		},
+		Commands: []*cli.Command{dbCommand, shardsCommand, putCommand, getCommand, deleteCommand},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return daemon.UsageError("there is no command %q; see --help", c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+	return daemon.Execute(app, arrange(app, args))
+}
