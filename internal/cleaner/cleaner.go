@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package cleaner
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"winery/internal/pools"
+	"winery/pool"
+	"winery/shard"
+	"winery/sharedbase"
+)
+
+// Options of a Cleaner. Base, Pools and Log must be set.
+type Options struct {
+	Base  *sharedbase.SharedBase
+	Pools pools.Set
+	// MinMappedHosts is how many hosts must have recorded that they mapped an
+	// image before its table is dropped. 0: none need to.
+	MinMappedHosts int
+	Log            *slog.Logger
+}
+
+// Cleaner drops tables and erases objects. Any number of cleaners may work on
+// one database; shards of pools that are not configured are somebody else's.
+type Cleaner struct{ Options }
+
+// New makes a Cleaner. It does not connect to anything.
+func New(o Options) *Cleaner { return &Cleaner{o} }
+
+// Step drops the table of every shard that is ready for it, and erases every
+// object that is marked deleted. worked tells whether anything was done. What
+// fails does not stop the rest: the error joins what failed, by shard.
+func (c *Cleaner) Step(ctx context.Context) (worked bool, err error) {
+	dropped, errDrop := c.dropTables(ctx)
+	erased, errErase := c.eraseDeleted(ctx)
+	return dropped || erased, errors.Join(errDrop, errErase)
+}
+
+// read opens an image past this host's caches and calls fn with it.
+func read(ctx context.Context, from pool.Pool, name string, fn func(*shard.Reader) error) (err error) {
+	img, err := from.Open(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, img.Close()) }()
+	r, err := shard.Open(img, img.Size(), name)
+	if err != nil {
+		return err
+	}
+	return fn(r)
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package cleaner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"winery/pool"
+	"winery/shard"
+	"winery/sharedbase"
+)
+
+// eraseDeleted makes the objects that are marked deleted vanish.
+func (c *Cleaner) eraseDeleted(ctx context.Context) (worked bool, err error) {
+	var errs []error
+	for name := range c.Pools {
+		for deleted, err := range c.Base.DeletedObjects(ctx, name) {
+			if err != nil {
+				errs = append(errs, err)
+				break
+			}
+			s := deleted.Shard
+			gone, err := c.erase(ctx, s, deleted.IDs)
+			if errors.Is(err, pool.ErrInUse) {
+				c.Log.Debug("another cleaner has the image", "shard", s.Name)
+				continue
+			}
+			if err != nil {
+				errs = append(errs, fmt.Errorf("erasing %d deleted objects of shard %s: %w", len(deleted.IDs), s.Name, err))
+				continue
+			}
+			if gone > 0 {
+				worked = true
+				c.Log.Info("deleted objects erased", "shard", s.Name, "pool", name, "objects", gone)
+			}
+		}
+	}
+	return worked, errors.Join(errs...)
+}
+
+// erase erases objects of a shard from its image, where it has one, and then
+// from the index. It returns how many are gone for good.
+func (c *Cleaner) erase(ctx context.Context, s sharedbase.Shard, ids []sharedbase.ObjID) (gone int64, err error) {
+	if s.State == sharedbase.StatePacking || s.State == sharedbase.StateImporting {
+		return 0, nil // its image may have them, and is not this role's yet
+	}
+	if s.State.ImageAvailable() {
+		if err := eraseImage(ctx, c.Pools[s.Pool], s.Name, ids); err != nil {
+			return 0, err
+		}
+	}
+	return c.Base.CleanDeletedObjects(ctx, s, ids)
+}
+
+// eraseImage erases objects from an image and reads it again to be sure.
+func eraseImage(ctx context.Context, p pool.Pool, name string, ids []sharedbase.ObjID) error {
+	if err := edit(ctx, p, name, ids); err != nil {
+		return err
+	}
+	return read(ctx, p, name, func(r *shard.Reader) error {
+		for _, id := range ids {
+			if _, err := r.Get(id); !errors.Is(err, shard.ErrNotFound) {
+				return fmt.Errorf("object %x was erased from image %s, and is still found there (%v)", id, name, err)
+			}
+		}
+		return nil
+	})
+}
+
+func edit(ctx context.Context, p pool.Pool, name string, ids []sharedbase.ObjID) (err error) {
+	e, err := p.Edit(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	_, err = shard.Erase(e, e.Size(), name, ids)
+	return err
+}

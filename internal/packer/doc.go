@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package packer turns full shards into images.
+//
+// [Packer.Step] packs one shard: it claims it (FULL to PACKING), streams its
+// table into a draft, flushes and commits the draft, opens the image again by a
+// handle that goes past this host's caches, and reads all of it: every object
+// must have the SHA-256 that it is stored under, every key must be found, and
+// there must be as many as the table's snapshot had. Only then is the shard
+// PACKED. The packer never touches the table; that it may go is the cleaner's
+// to decide, from PACKED on.
+//
+// # Killed here, recovered how
+//
+// A failure, or the context's end, gives the shard back (FULL) and drops the
+// draft. A process that is killed leaves it PACKING until its lock is released.
+//
+//	at this point                    left behind               the next packer
+//	claimed, draft not begun         PACKING                   packs
+//	writing the draft                half an image, no header  Create wipes it
+//	flushing, committing             half or whole image       Create wipes it
+//	committed, not verified          image nobody refers to    Create replaces it
+//	verified, PACKED not committed   image nobody refers to    Create replaces it
+//	PACKED committed                 PACKED                    nothing to do
+//
+// No reader opens an image before its shard is PACKED, so what is left behind
+// is never read. Where the database goes away while it commits PACKED, the
+// claim is given back by comparing the state: a commit that took place stays.
+//
+// # Deleted while it is packed
+//
+// The image holds what one snapshot of the table held. An object deleted after
+// that snapshot is in the image, its content row is gone and its index row says
+// deleted; readers ask the index first, so they do not see it, and the cleaner
+// erases it from the image once the shard is PACKED. An object deleted before
+// the snapshot is not in the image. The count that the image must have is that
+// of the snapshot itself, so deletions never make packing fail.
+//
+// # An image that does not verify
+//
+// The shard goes back to FULL with an error that names image and offset, and
+// the next try replaces the image. A shard that failed is tried again after
+// those that did not, so that one bad shard does not hold up a queue.
+package packer

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package packer_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"winery/internal/packer"
+	"winery/internal/testrole"
+	"winery/pool"
+	"winery/shard"
+	"winery/sharedbase"
+)
+
+func TestMain(m *testing.M) { testrole.Main(m, step) }
+
+// step is that of a packer for all pools of a stage.
+func step(s *testrole.Stage) func(context.Context) (bool, error) {
+	return packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step
+}
+
+// packs fails the test unless the stage's packer packs a shard.
+func packs(t *testing.T, s *testrole.Stage) {
+	t.Helper()
+	worked, err := step(s)(t.Context())
+	testrole.Must(t, err)
+	if !worked {
+		t.Fatal("the packer found nothing to do")
+	}
+}
+
+func TestPacks(t *testing.T) {
+	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
+		objects := testrole.Objects(1, 500, 20_000)
+		name := s.Full(t, objects)
+		packs(t, s)
+		s.WantState(t, name, sharedbase.StatePacked)
+		s.WantObjects(t, name, objects)
+		if n, _, err := s.Base.TableSize(t.Context(), name); err != nil || n != 500 {
+			t.Fatalf("the table has %d objects (%v), want all 500", n, err)
+		}
+		worked, err := step(s)(t.Context())
+		if worked || err != nil {
+			t.Fatalf("a step without a full shard: %v, %v", worked, err)
+		}
+	})
+}
+
+func TestEmptyShard(t *testing.T) {
+	s := testrole.New(t, testrole.Directory(t, ""))
+	name := s.Full(t, nil)
+	packs(t, s)
+	s.WantState(t, name, sharedbase.StatePacked)
+	if n := s.Image(t, name).Info().Objects; n != 0 {
+		t.Fatalf("%d objects", n)
+	}
+}
+
+func TestPacksOnlyItsPools(t *testing.T) {
+	s := testrole.New(t, testrole.Directory(t, ""))
+	other := s.FullIn(t, "elsewhere", testrole.Objects(1, 3, 100))
+	name := s.Full(t, testrole.Objects(2, 3, 100))
+	packer := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Pool: "another", Log: s.Log})
+	if worked, err := packer.Step(t.Context()); worked || err != nil {
+		t.Fatalf("a packer for another pool: %v, %v", worked, err)
+	}
+	packs(t, s)
+	s.WantState(t, name, sharedbase.StatePacked)
+	if worked, err := step(s)(t.Context()); worked || err != nil {
+		t.Fatalf("a shard of a pool that is not configured: %v, %v", worked, err)
+	}
+	s.WantState(t, other, sharedbase.StateFull)
+}
+
+// TestTwoPackers has two processes' worth of packers compete for many shards.
+func TestTwoPackers(t *testing.T) {
+	s := testrole.New(t, testrole.Directory(t, ""))
+	var names []string
+	for i := range uint64(12) {
+		names = append(names, s.Full(t, testrole.Objects(i, 21, 1000)[1:]))
+	}
+	var mu sync.Mutex
+	created := map[string]int{}
+	s.Pool.At = func(point testrole.Point, image string) error {
+		if point == testrole.Create {
+			mu.Lock()
+			defer mu.Unlock()
+			created[image]++
+		}
+		return nil
+	}
+	var both sync.WaitGroup
+	for range 2 {
+		step := step(s)
+		both.Go(func() {
+			for {
+				worked, err := step(t.Context())
+				if err != nil {
+					t.Error(err)
+				}
+				if !worked {
+					return
+				}
+			}
+		})
+	}
+	both.Wait()
+	for i, name := range names {
+		s.WantState(t, name, sharedbase.StatePacked)
+		s.WantObjects(t, name, testrole.Objects(uint64(i), 21, 1000)[1:])
+		if created[name] != 1 {
+			t.Errorf("shard %s was packed %d times", name, created[name])
+		}
+	}
+}
+
+// TestAborted ends the context at each point: the shard is full again at once,
+// and the next step packs it.
+func TestAborted(t *testing.T) {
+	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
+		objects := testrole.Objects(1, 500, 30_000) // more than a block of 4 MiB
+		name := s.Full(t, objects)
+		for _, point := range []testrole.Point{
+			testrole.Create, testrole.Write, testrole.Commit, testrole.Committed, testrole.Open,
+		} {
+			ctx, abort := context.WithCancel(t.Context())
+			s.Pool.At = func(p testrole.Point, _ string) error {
+				if p == point {
+					abort()
+				}
+				return nil
+			}
+			worked, err := step(s)(ctx)
+			if worked || !errors.Is(err, context.Canceled) {
+				t.Fatalf("aborted at %s: %v, %v", point, worked, err)
+			}
+			s.WantState(t, name, sharedbase.StateFull)
+		}
+		s.Pool.At = nil
+		packs(t, s)
+		s.WantState(t, name, sharedbase.StatePacked)
+		s.WantObjects(t, name, objects)
+	})
+}
+
+// TestDeletedWhilePacking deletes one object before the table's snapshot and
+// one after it: the image has the second, and the shard is packed all the same.
+func TestDeletedWhilePacking(t *testing.T) {
+	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
+		objects := testrole.Objects(1, 500, 30_000)
+		before, after := objects[7].ID, objects[8].ID
+		name := s.Full(t, objects)
+		writes := 0
+		s.Pool.At = func(p testrole.Point, _ string) error {
+			switch p {
+			case testrole.Create:
+				return s.Base.Delete(t.Context(), before)
+			case testrole.Commit:
+				return s.Base.Delete(t.Context(), after)
+			case testrole.Write:
+				writes++
+			}
+			return nil
+		}
+		packs(t, s)
+		s.WantState(t, name, sharedbase.StatePacked)
+		s.WantObjects(t, name, append(objects[:7:7], objects[8:]...))
+		if _, err := s.Image(t, name).Get(before); !errors.Is(err, shard.ErrNotFound) {
+			t.Errorf("the object deleted before the snapshot: %v", err)
+		}
+		where, err := s.Base.Locate(t.Context(), []sharedbase.ObjID{before, after})
+		testrole.Must(t, err)
+		if where[0].ShardID != 0 || where[1].ShardID != 0 {
+			t.Errorf("the index still has them: %v", where)
+		}
+	})
+}
+
+// TestDamagedImage has the store lose a bit between the commit and the reading
+// back: the shard is not packed, and the next try replaces the image.
+func TestDamagedImage(t *testing.T) {
+	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
+		objects := testrole.Objects(1, 100, 20_000)
+		name := s.Full(t, objects)
+		s.Pool.At = func(p testrole.Point, image string) error {
+			if p == testrole.Committed {
+				s.FlipBit(t, image, 600)
+			}
+			return nil
+		}
+		worked, err := step(s)(t.Context())
+		var damage *shard.DamageError
+		if worked || !errors.As(err, &damage) || damage.Image != name {
+			t.Fatalf("%v, %v", worked, err)
+		}
+		s.WantState(t, name, sharedbase.StateFull)
+		s.Pool.At = nil
+		packs(t, s)
+		s.WantObjects(t, name, objects)
+	})
+}
+
+// TestBadShardLast: a shard that cannot be packed does not hold up the rest.
+func TestBadShardLast(t *testing.T) {
+	s := testrole.New(t, testrole.Directory(t, ""))
+	bad := s.Full(t, []sharedbase.Object{{ID: sha256.Sum256([]byte("id")), Content: []byte("other content")}})
+	good := s.Full(t, testrole.Objects(1, 10, 100))
+	step := step(s)
+	if worked, err := step(t.Context()); worked || err == nil || !strings.Contains(err.Error(), bad) {
+		t.Fatalf("an object under a wrong id: %v, %v", worked, err)
+	}
+	if worked, err := step(t.Context()); !worked || err != nil {
+		t.Fatalf("the next shard: %v, %v", worked, err)
+	}
+	s.WantState(t, good, sharedbase.StatePacked)
+	s.WantState(t, bad, sharedbase.StateFull)
+}
+
+func TestProgress(t *testing.T) {
+	s := testrole.New(t, testrole.Directory(t, ""))
+	s.Full(t, testrole.Objects(1, 100, 20_000))
+	phases := map[packer.Phase]packer.Progress{}
+	p := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log, Progress: func(p packer.Progress) {
+		if p.Done < 1 || p.Done > p.Total {
+			t.Errorf("%+v", p)
+		}
+		phases[p.Phase] = p
+	}})
+	if _, err := p.Step(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(phases) != 2 {
+		t.Errorf("reports of %v, want both phases", phases)
+	}
+	line := packer.Progress{Shard: "i3f", Phase: packer.Writing, Done: 41, Total: 100, Rate: 212e6}.String()
+	if line != "packing i3f: 41 %, 212 MB/s" {
+		t.Errorf("%q", line)
+	}
+}
+
+// TestUnknownImage: a pool that may not create images and has none reserved.
+func TestNothingReserved(t *testing.T) {
+	s := testrole.NewWith(t, testrole.RBD(t), false)
+	objects := testrole.Objects(1, 10, 100)
+	name := s.Full(t, objects)
+	if worked, err := step(s)(t.Context()); worked || !errors.Is(err, pool.ErrNotFound) {
+		t.Fatalf("%v, %v", worked, err)
+	}
+	s.WantState(t, name, sharedbase.StateFull)
+	testrole.Must(t, s.Pool.Reserve(t.Context(), name))
+	packs(t, s)
+	s.WantObjects(t, name, objects)
+}
