@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"winery/internal/testpg"
+	"winery/sharedbase"
+)
+
+// configFile writes a configuration with a directory pool named test.
+func configFile(t *testing.T, dsn, more string) string {
+	t.Helper()
+	quoted, err := json.Marshal(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return write(t, t.TempDir(), "winery.yml", `
+objstorage:
+  cls: winery
+  database: {db: `+string(quoted)+`}
+  shards_pools: [{type: directory, pool_name: test, shard_max_size: 1000, base_directory: /nonexistent}]
+  shards_active_pool: test
+`+more+"\n")
+}
+
+func TestDatabase(t *testing.T) {
+	dsn := testpg.New(t)
+	cfg := configFile(t, dsn, "")
+	if _, stderr, status := ctl(t, "--config", cfg, "db", "version"); status != 1 || !strings.Contains(stderr, "db init") {
+		t.Errorf("version of an empty database: status %d, %q", status, stderr)
+	}
+	if _, stderr, status := ctl(t, "--config", cfg, "shards", "list"); status != 1 || !strings.Contains(stderr, "db init") {
+		t.Errorf("shards of an empty database: status %d, %q", status, stderr)
+	}
+	for _, want := range []string{"database filled: schema version 5\n", "database is filled already: schema version 5\n"} {
+		if got := must(t, "db", "init", "--config", cfg); got != want {
+			t.Errorf("db init said %q, expected %q", got, want)
+		}
+	}
+	if got := must(t, "--config", cfg, "db", "version"); got != "5\n" {
+		t.Errorf("db version said %q", got)
+	}
+
+	if got := must(t, "--config", cfg, "shards", "list", "--output", "json"); got != "[]\n" {
+		t.Errorf("no shards: %q", got)
+	}
+	base, err := sharedbase.New(dsn, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer base.Close()
+	idle, err := base.LockWritingShard(t.Context(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := idle.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	busy, err := base.CreateShard(t.Context(), sharedbase.StateWriting, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []map[string]any
+	list := func(args ...string) {
+		t.Helper()
+		rows = nil
+		if err := json.Unmarshal([]byte(must(t, append([]string{"--config", cfg, "shards", "list", "--output", "json"}, args...)...)), &rows); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list()
+	if len(rows) != 2 || rows[0]["name"] != idle.Name() || rows[0]["state"] != "standby" || rows[0]["locker"] != nil || rows[0]["since"] != nil {
+		t.Fatalf("%v", rows)
+	}
+	if row := rows[1]; row["name"] != busy.Name() || row["pool"] != "test" || row["locker"] == nil || row["since"] == nil {
+		t.Errorf("%v", row)
+	}
+	if list("--state", "full", "--state=writing"); len(rows) != 1 || rows[0]["name"] != busy.Name() {
+		t.Errorf("%v", rows)
+	}
+	table := strings.Split(must(t, "--config", cfg, "shards", "list", "--state", "standby"), "\n")
+	if len(table) != 3 || strings.Join(strings.Fields(table[0]), " ") != "NAME STATE POOL LOCKER SINCE HOSTS" ||
+		strings.Join(strings.Fields(table[1]), " ") != idle.Name()+" standby test - - -" {
+		t.Errorf("%q", table)
+	}
+}
+
+// TestSecrets looks for the password in what is said of a database that is away, or is named wrongly.
+func TestSecrets(t *testing.T) {
+	for dsn, status := range map[string]int{
+		"postgresql://u:hunter2@127.0.0.1:1/x": 1,
+		"postgresql://u:hunter2@127.0.0.1:x/x": 2,
+	} {
+		stdout, stderr, got := ctl(t, "--config", configFile(t, dsn, ""), "db", "init")
+		if got != status || stderr == "" || strings.Contains(stdout+stderr, "hunter2") {
+			t.Errorf("status %d, %q, %q", got, stdout, stderr)
+		}
+	}
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main_test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"winery/internal/rpc"
+	"winery/internal/rpc/rpctest"
+)
+
+func line(path, content string) string {
+	return fmt.Sprintf("%x  %s", sha256.Sum256([]byte(content)), path)
+}
+
+func idOf(content string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(content))) }
+
+func sortedLines(text string) []string {
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	slices.Sort(lines)
+	return lines
+}
+
+func TestPutGetDelete(t *testing.T) {
+	var store rpctest.Store
+	url := serve(t, &store, rpc.Options{AllowDelete: true, VerifyContent: true})
+	dir := t.TempDir()
+	big := strings.Repeat("0123456789abcdef", 1<<20)
+	var want []string
+	for name, content := range map[string]string{
+		"tree/a": "alpha", "tree/empty": "", "tree/deep/er/b": "beta", "tree/deep/twin": "alpha", "tree/big": big,
+		"single": "one file",
+	} {
+		want = append(want, line(write(t, dir, name, content), content))
+	}
+	if err := os.Symlink("a", filepath.Join(dir, "tree/link")); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(want)
+	stdout, stderr, status := ctl(t, "put", filepath.Join(dir, "tree"), filepath.Join(dir, "single"), "--url", url)
+	if got := sortedLines(stdout); status != 0 || !slices.Equal(got, want) {
+		t.Fatalf("status %d, got\n%s\nexpected\n%s\n%s", status, strings.Join(got, "\n"), strings.Join(want, "\n"), stderr)
+	}
+	if !strings.Contains(stderr, "stored 6 files") || !strings.Contains(stderr, "new: 5 objects") {
+		t.Errorf("summary: %q", stderr)
+	}
+	if stdout := must(t, "--url", url, "put", "-q", dir); stdout != "" {
+		t.Errorf("--quiet printed %q", stdout)
+	}
+	for _, content := range []string{"alpha", "", big} {
+		if got := must(t, "--url", url, "get", idOf(content)); got != content {
+			t.Errorf("got %d bytes that are not the %d stored", len(got), len(content))
+		}
+	}
+	out := filepath.Join(dir, "out")
+	must(t, "get", strings.ToUpper(idOf("beta")), "-o", out, "--url", url)
+	if got, err := os.ReadFile(out); err != nil || string(got) != "beta" {
+		t.Errorf("-o wrote %q, %v", got, err)
+	}
+
+	must(t, "--url", url, "delete", idOf("alpha"), idOf("beta"))
+	if _, stderr, status := ctl(t, "--url", url, "get", idOf("alpha")); status != 1 || !strings.Contains(stderr, "not found") {
+		t.Errorf("get of a deleted object: status %d, %q", status, stderr)
+	}
+	_, stderr, status = ctl(t, "--url", url, "delete", idOf("beta"), idOf("one file"))
+	if status != 1 || !strings.Contains(stderr, idOf("beta")) || !strings.Contains(stderr, "1 of 2") || store.Len() != 2 {
+		t.Errorf("delete of one that is gone and one that is not: status %d, %q, %d left", status, stderr, store.Len())
+	}
+}
+
+// TestPutManyFiles stores more files than fit in a batch.
+func TestPutManyFiles(t *testing.T) {
+	var store rpctest.Store
+	url := serve(t, &store, rpc.Options{VerifyContent: true})
+	dir := t.TempDir()
+	const many = 1203
+	for i := range many {
+		write(t, dir, fmt.Sprint(i), fmt.Sprint(i))
+	}
+	if got := sortedLines(must(t, "--url", url, "put", dir)); len(got) != many || store.Len() != many {
+		t.Errorf("%d lines, %d objects", len(got), store.Len())
+	}
+}
+
+func TestPutFailures(t *testing.T) {
+	var store rpctest.Store
+	url := serve(t, &store, rpc.Options{VerifyContent: true, MaxObjectSize: 1000})
+	dir := t.TempDir()
+	small, large := write(t, dir, "small", "small"), write(t, dir, "large", strings.Repeat("x", 1001))
+	hidden := write(t, dir, "hidden", "secret")
+	must(t, "--url", url, "put", small)
+
+	// The server's limit, where wineryctl does not know it.
+	missing := filepath.Join(dir, "missing")
+	stdout, stderr, status := ctl(t, "--url", url, "put", missing, large, small, os.DevNull)
+	if status != 1 || strings.TrimSpace(stdout) != line(small, "small") {
+		t.Errorf("status %d, stdout %q", status, stdout)
+	}
+	for _, says := range []string{missing + ": no such file", large + ": ", "1001 bytes", os.DevNull, "stored 1 files", "3 files could not be stored"} {
+		if !strings.Contains(stderr, says) {
+			t.Errorf("%q is not in %q", says, stderr)
+		}
+	}
+
+	// The limit of the configuration, before anything is read.
+	cfg := configFile(t, "postgresql://nowhere/none", "winery: {max_object_size: 5}")
+	_, stderr, status = ctl(t, "--config", cfg, "--url", url, "put", small, hidden)
+	if status != 1 || !strings.Contains(stderr, hidden+": has 6 bytes") || store.Len() != 1 {
+		t.Errorf("status %d, %q, %d objects", status, stderr, store.Len())
+	}
+}
+
+func TestServerErrors(t *testing.T) {
+	var store rpctest.Store
+	url := serve(t, &store, rpc.Options{})
+	store.Put(sha256.Sum256([]byte("right")), []byte("wrong"))
+	if stdout, stderr, status := ctl(t, "--url", url, "get", idOf("right")); status != 1 || stdout != "" || !strings.Contains(stderr, idOf("wrong")) {
+		t.Errorf("an object that is not what was asked for: status %d, %q, %q", status, stdout, stderr)
+	}
+	if _, stderr, status := ctl(t, "--url", url, "delete", idOf("right")); status != 1 || !strings.Contains(stderr, "allow_delete") {
+		t.Errorf("a deletion that is not allowed: status %d, %q", status, stderr)
+	}
+	readOnly := serve(t, &store, rpc.Options{ReadOnly: true})
+	if _, stderr, status := ctl(t, "--url", readOnly, "put", write(t, t.TempDir(), "x", "x")); status != 1 || !strings.Contains(stderr, "read-only") {
+		t.Errorf("put to a read-only server: status %d, %q", status, stderr)
+	}
+}
+
+// TestAddressOfConfiguration reaches the server where the configuration says that it listens.
+func TestAddressOfConfiguration(t *testing.T) {
+	var store rpctest.Store
+	socket := filepath.Join(t.TempDir(), "socket")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: rpc.NewHandler(&store, rpc.Options{})}
+	go func() { _ = server.Serve(listener) }()
+	defer func() { _ = server.Close() }()
+	unix := configFile(t, "postgresql://nowhere/none", "winery: {listen: 'unix:"+socket+"'}")
+	must(t, "put", write(t, t.TempDir(), "x", "through a socket"), "--config", unix)
+
+	_, port, _ := net.SplitHostPort(strings.TrimPrefix(serve(t, &store, rpc.Options{}), "http://"))
+	tcp := configFile(t, "postgresql://nowhere/none", "winery: {listen: '0.0.0.0:"+port+"'}")
+	if got := must(t, "get", idOf("through a socket"), "--config", tcp); got != "through a socket" {
+		t.Errorf("got %q", got)
+	}
+}
