@@ -23,8 +23,9 @@ var options = map[string]string{
 	"rbd_cache":                "false", // verification must read what is stored; a writer has its own large buffers
 	"rados_osd_op_timeout":     "0",     // a write that timed out may still land
 	"rbd_skip_partial_discard": "false", // wiping leaves nothing, also in an image's last, shorter object
-	// A stopped process may wake up long after its client was shut out.
-	"rbd_blocklist_expire_seconds": "86400",
+	// Not rbd_blocklist_expire_seconds: librados of Ceph 16 sends its value as
+	// a string, which the monitors refuse (EINVAL), so that no dead writer's
+	// lock could be taken over. mon_osd_blocklist_default_expire counts.
 }
 
 // connection is a pool's way to Ceph, dialled by the first that needs it; all
@@ -124,21 +125,6 @@ func (l location) connect(conn *rados.Conn, pool string) (*rados.IOContext, erro
 		return nil, err
 	}
 	return io, nil
-}
-
-func (l location) configure(conn *rados.Conn) error {
-	if err := l.readConf(conn); err != nil {
-		return err
-	}
-	if err := conn.ParseDefaultConfigEnv(); err != nil {
-		return fmt.Errorf("CEPH_ARGS: %w", err)
-	}
-	for option, value := range options {
-		if err := conn.SetConfigOption(option, value); err != nil {
-			return fmt.Errorf("Ceph's option %s=%s: %w", option, value, err)
-		}
-	}
-	return nil
 }
 
 // count adds to the number of images that are open.

@@ -22,7 +22,8 @@
 // closed: librbd never hands it over while its holder lives. A live holder
 // makes a second Create or Edit fail at once with pool.ErrInUse. A dead one is
 // noticed by its missing watch: taking over then lasts about 30 s, and shuts
-// the dead client out of the whole Ceph (it is blocklisted, for a day), so that
+// the dead client out of the whole Ceph (it is blocklisted, for as long as
+// the monitors' mon_osd_blocklist_default_expire says, an hour by default), so that
 // if it was only stopped it gets pool.ErrFenced ever after. A process that gets
 // ErrFenced must exit.
 //

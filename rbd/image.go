@@ -115,7 +115,7 @@ func (h *handle) ReadAt(b []byte, off int64) (int, error) {
 	if err == nil && n < want {
 		err = io.EOF
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return n, err // bare, as io.ReaderAt's callers expect it
 	}
 	return n, h.pool.fail("read", h.name, err)

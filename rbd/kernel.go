@@ -82,7 +82,7 @@ func (k *kernel) mapImage(ctx context.Context, name string, flags ...string) err
 	err := k.rbd(ctx, append(args, "--pool", k.pool, "--image", name)...)
 	if _, missing := os.Stat(k.drivers()); err != nil && missing != nil {
 		// The command's status would say that the image is missing.
-		return fmt.Errorf("the kernel's rbd driver is not loaded; `modprobe rbd`, or set the pool's map to %s: %s", MapLibrbd, err)
+		return fmt.Errorf("the kernel's rbd driver is not loaded; `modprobe rbd`, or set the pool's map to %s: %s", MapLibrbd, err.Error())
 	}
 	return err
 }
@@ -102,7 +102,7 @@ func (k *kernel) rbd(ctx context.Context, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, k.limit)
 	defer cancel()
 	argv := append(slices.Clone(k.command), args...)
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // no shell; names are checked
 	// sudo hands SIGTERM on to the command, and cannot do so with SIGKILL.
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
@@ -146,9 +146,9 @@ func (m mappedImage) Size() int64 { return m.size }
 
 // open opens the device of an image, which must be read-only.
 func (k *kernel) open(name string) (pool.Image, error) {
-	f, err := os.Open(filepath.Join(k.dev, "rbd", k.pool, name))
+	f, err := os.Open(filepath.Join(k.dev, "rbd", k.pool, name)) //nolint:gosec // names are checked
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %v", pool.ErrNotMapped, err) // the image itself may exist
+		return nil, fmt.Errorf("%w: %s", pool.ErrNotMapped, err.Error()) // the image itself may exist
 	}
 	if err != nil {
 		return nil, err

@@ -49,23 +49,30 @@ func locate(s Settings) location {
 	return l
 }
 
-// readConf reads the ceph.conf. None is needed where CEPH_ARGS names the
-// monitors.
-func (l location) readConf(conn *rados.Conn) error {
+// configure reads the ceph.conf and CEPH_ARGS, and sets our own options. No
+// ceph.conf is needed where CEPH_ARGS names the monitors.
+func (l location) configure(conn *rados.Conn) error {
 	if l.conf != "" {
 		if err := conn.ReadConfigFile(l.conf); err != nil {
-			return fmt.Errorf("cannot read Ceph's configuration %s (ceph_conf, CEPH_CONF or CEPH_ARGS): %w", l.conf, err)
+			return fmt.Errorf("cannot read %s (from ceph_conf, CEPH_CONF or CEPH_ARGS): %w", l.conf, err)
 		}
-		return nil
+	} else if err := conn.ReadDefaultConfigFile(); err != nil && errno(err) != unix.ENOENT {
+		return fmt.Errorf("cannot read /etc/ceph/%s.conf: %w", l.cluster, err)
 	}
-	err := conn.ReadDefaultConfigFile()
-	if errno(err) == unix.ENOENT && !strings.Contains(os.Getenv("CEPH_ARGS"), "-m") {
-		return fmt.Errorf("no Ceph configuration: there is no /etc/ceph/%s.conf; name one by the pool's ceph_conf or by CEPH_CONF", l.cluster)
+	if err := conn.ParseDefaultConfigEnv(); err != nil {
+		return fmt.Errorf("CEPH_ARGS: %w", err)
 	}
-	if err != nil && errno(err) != unix.ENOENT {
-		return fmt.Errorf("Ceph's configuration: %w", err)
+	monitors, err := conn.GetConfigOption("mon_host")
+	if err == nil && monitors == "" {
+		err = fmt.Errorf("no monitors: %s names no mon_host; name a ceph.conf by the pool's ceph_conf or by CEPH_CONF",
+			cmp.Or(l.conf, "/etc/ceph/"+l.cluster+".conf"))
 	}
-	return nil
+	for option, value := range options {
+		if err == nil {
+			err = conn.SetConfigOption(option, value)
+		}
+	}
+	return err
 }
 
 // connectError says what a failed connect means.
@@ -87,7 +94,7 @@ func (l location) connectError(err error) error {
 // missingPool is the error where Ceph has no pool of that name. It does not
 // wrap err, which would be taken for a missing image.
 func missingPool(name string, err error) error {
-	return fmt.Errorf("Ceph has no pool %q; make it with `ceph osd pool create %[1]s` and `ceph osd pool application enable %[1]s rbd` (%v)", name, err)
+	return fmt.Errorf("no pool %q in Ceph; make it with `ceph osd pool create %[1]s` and `ceph osd pool application enable %[1]s rbd` (%s)", name, err.Error())
 }
 
 // errno returns the error number that Ceph's libraries or the system gave, or 0.

@@ -83,6 +83,6 @@ func (k *kernel) device(id string) (*device, error) {
 func (k *kernel) drivers() string { return filepath.Join(k.sys, "bus/rbd/devices") }
 
 func attribute(dir, file string) (string, error) {
-	b, err := os.ReadFile(filepath.Join(dir, file))
+	b, err := os.ReadFile(filepath.Join(dir, file)) //nolint:gosec // below /sys
 	return strings.TrimSpace(string(b)), err
 }

@@ -22,6 +22,9 @@ const (
 	modeUnmapped fs.FileMode = 0o000
 )
 
+// dirMode lets others list the pool; who may read an image is the image's.
+const dirMode fs.FileMode = 0o755
+
 // Settings of a directory pool.
 type Settings struct {
 	BaseDirectory  string // must exist; the pool's own directory is made in it
@@ -44,7 +47,7 @@ func New(s Settings) (*Pool, error) {
 		return nil, fmt.Errorf("pool_name: %w", err)
 	}
 	p := &Pool{name: s.PoolName, dir: filepath.Join(s.BaseDirectory, s.PoolName), modes: s.UsePermissions}
-	if err := os.Mkdir(p.dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Mkdir(p.dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("pool %s: base_directory: %w", p.name, err)
 	}
 	return p, nil

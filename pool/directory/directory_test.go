@@ -3,27 +3,238 @@
 package directory_test
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
 	"testing"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"winery/pool"
 	"winery/pool/directory"
 	"winery/pool/pooltest"
 )
 
+// victimBase asks the test binary to write a draft in this directory and wait.
+const victimBase = "POOL_TEST_VICTIM"
+
+// smallDisk asks it to fill a disk of its own, mounted there.
+const smallDisk = "POOL_TEST_SMALL_DISK"
+
+func TestMain(m *testing.M) {
+	if base := os.Getenv(victimBase); base != "" {
+		p, err := directory.New(directory.Settings{BaseDirectory: base, PoolName: "shards", UsePermissions: true})
+		if err == nil {
+			err = pooltest.BeVictim(p, "one")
+		}
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if base := os.Getenv(smallDisk); base != "" {
+		if err := unix.Mount("none", base, "tmpfs", 0, "size=1m"); err != nil {
+			fmt.Fprintln(os.Stderr, "mounting a small disk:", err)
+			os.Exit(1)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
+
 func TestConformance(t *testing.T) {
-	for name, modes := range map[string]bool{"permissions": true, "no permissions": false} {
+	for name, modes := range map[string]bool{"Permissions": true, "NoPermissions": false} {
 		t.Run(name, func(t *testing.T) {
 			pooltest.Run(t, func(t *testing.T) pool.Pool { return newPool(t, t.TempDir(), modes) })
 		})
 	}
 }
 
+// TestUnprivileged runs the conformance tests once more as a user whom modes
+// stop, since they do not stop root.
+func TestUnprivileged(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // the other tests were that run
+	}
+	dir, err := os.MkdirTemp("", "winery")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	const nobody = 65534
+	must(t, os.Chown(dir, nobody, nobody))
+	self, err := os.ReadFile(os.Args[0])
+	must(t, err)
+	binary := filepath.Join(dir, "test")
+	must(t, os.WriteFile(binary, self, 0o755))
+
+	cmd := exec.CommandContext(t.Context(), binary, "-test.run=TestConformance|TestMode|TestKilled")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "HOME="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("as an ordinary user: %v\n%s", err, out)
+	}
+}
+
+func TestKilledWriter(t *testing.T) {
+	base := t.TempDir()
+	p := newPool(t, base, true)
+	pooltest.Kill(t, victimBase+"="+base)
+	if len(files(t, base)) != 1 {
+		t.Fatalf("the killed writer left %q, want its draft", files(t, base))
+	}
+	pooltest.AfterKill(t, p, "one")
+	if got := files(t, base); len(got) != 1 || got[0] != "one" {
+		t.Errorf("left are %q, want the image alone", got)
+	}
+}
+
+// TestLiveDraftStays: only dead drafts are swept away.
+func TestLiveDraftStays(t *testing.T) {
+	base := t.TempDir()
+	first, err := newPool(t, base, true).Create(t.Context(), "one")
+	must(t, err)
+	second, err := newPool(t, base, true).Create(t.Context(), "one")
+	must(t, err)
+	if got := files(t, base); len(got) != 2 {
+		t.Errorf("there are %q, want two drafts", got)
+	}
+	must(t, second.Abort(t.Context()))
+	must(t, first.Commit(t.Context()))
+}
+
+// TestLateCommit: a packer that was taken for dead, and whose image was
+// replaced, must not replace the new one.
+func TestLateCommit(t *testing.T) {
+	p := newPool(t, t.TempDir(), true)
+	for _, name := range []string{"one", "two"} {
+		if name == "two" {
+			must(t, p.Reserve(t.Context(), name)) // a leftover at the late packer's Create
+		}
+		late, err := p.Create(t.Context(), name)
+		must(t, err)
+		pooltest.AfterKill(t, p, name)
+		if err := late.Commit(t.Context()); !errors.Is(err, pool.ErrExists) {
+			t.Errorf("%s: late commit: got %v, want ErrExists", name, err)
+		}
+		must(t, late.Abort(t.Context()))
+	}
+}
+
+func TestModes(t *testing.T) {
+	base := t.TempDir()
+	p := newPool(t, base, true)
+	step := func(what string, want fs.FileMode, do func() error) {
+		t.Helper()
+		must(t, do())
+		info, err := os.Stat(filepath.Join(base, "shards", "one"))
+		must(t, err)
+		if info.Mode() != want {
+			t.Errorf("after %s the mode is %v, want %v", what, info.Mode(), want)
+		}
+	}
+	edit := func() error {
+		e, err := p.Edit(t.Context(), "one")
+		if err != nil {
+			return err
+		}
+		return e.Close()
+	}
+	step("Reserve", 0o600, func() error { return p.Reserve(t.Context(), "one") })
+	if _, err := p.OpenMapped(t.Context(), "one"); !errors.Is(err, pool.ErrNotMapped) {
+		t.Errorf("OpenMapped of a writable file: got %v, want ErrNotMapped", err)
+	}
+	step("Map of what Python packed", 0o400, func() error { return p.Map(t.Context(), "one") })
+	step("Edit", 0o400, edit)
+	step("Unmap", 0o000, func() error { return p.Unmap(t.Context(), "one") })
+	step("Map", 0o400, func() error { return p.Map(t.Context(), "one") })
+	pooltest.AfterKill(t, p, "one")
+	step("Commit", 0o400, func() error { return nil })
+}
+
+// TestFull fills a disk of 1 MiB, which it mounts in a namespace of its own.
+func TestFull(t *testing.T) {
+	base := os.Getenv(smallDisk)
+	if base == "" {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFull$")
+		cmd.Env = append(os.Environ(), smallDisk+"="+t.TempDir())
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+			UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+		}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("on a small disk: %v\n%s", err, out)
+		}
+		return
+	}
+	p := newPool(t, base, true)
+	d, err := p.Create(t.Context(), "one")
+	must(t, err)
+	if _, err := d.WriteAt(make([]byte, 2<<20), 0); !errors.Is(err, pool.ErrFull) {
+		t.Errorf("2 MiB on a disk of 1 MiB: got %v, want ErrFull", err)
+	}
+	must(t, d.Abort(t.Context()))
+	pooltest.AfterKill(t, p, "one")
+}
+
+// TestOpenReadsTheDisk: what Open reads to verify must not be what the kernel
+// still has in memory.
+func TestOpenReadsTheDisk(t *testing.T) {
+	base := t.TempDir()
+	p := newPool(t, base, true)
+	pooltest.AfterKill(t, p, "one")
+	f, err := os.Open(filepath.Join(base, "shards", "one"))
+	must(t, err)
+	defer f.Close()
+	inMemory := func() bool {
+		n, err := unix.Preadv2(int(f.Fd()), [][]byte{make([]byte, 1000)}, 0, unix.RWF_NOWAIT)
+		if err != nil && err != unix.EAGAIN {
+			t.Fatal(err)
+		}
+		return n == 1000
+	}
+	if _, err := f.ReadAt(make([]byte, 1000), 0); err != nil || !inMemory() {
+		t.Fatalf("a file that was just read is not in memory (%v)", err)
+	}
+	img, err := p.Open(t.Context(), "one")
+	must(t, err)
+	defer img.Close()
+	if inMemory() {
+		t.Error("after Open the file is still in memory")
+	}
+}
+
+func TestNoBaseDirectory(t *testing.T) {
+	_, err := directory.New(directory.Settings{BaseDirectory: filepath.Join(t.TempDir(), "absent"), PoolName: "shards"})
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want that base_directory does not exist", err)
+	}
+}
+
 func newPool(t *testing.T, base string, modes bool) *directory.Pool {
 	t.Helper()
 	p, err := directory.New(directory.Settings{BaseDirectory: base, PoolName: "shards", UsePermissions: modes})
+	must(t, err)
+	t.Cleanup(func() { must(t, p.Close()) })
+	return p
+}
+
+func files(t *testing.T, base string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(base, "shards"))
+	must(t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.Close() })
-	return p
 }

@@ -73,7 +73,7 @@ func (p *Pool) removeDead(name string) error {
 		return err
 	}
 	for _, path := range paths {
-		f, err := os.Open(path)
+		f, err := os.Open(path) //nolint:gosec // below the pool's directory
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // somebody else removed or committed it
 		}

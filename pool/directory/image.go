@@ -110,7 +110,7 @@ func (i *image) Close() error { return i.file.Close() }
 
 func (i *image) ReadAt(b []byte, off int64) (int, error) {
 	n, err := i.file.ReadAt(b, off)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return n, err // bare, as io.ReaderAt's callers expect it
 	}
 	return n, i.pool.fail("read", i.name, err)

@@ -37,7 +37,7 @@ func edit(t *testing.T, p pool.Pool) {
 	must(t, e.Close())
 
 	wantContent(t, p, "one", want)
-	img := opened(t, p.OpenMapped, "one")
+	img := opened(t, p.OpenMapped)
 	sameBytes(t, img, want)
 	if img.Size() != size {
 		t.Errorf("the image's size became %d, was %d", img.Size(), size)

@@ -90,7 +90,7 @@ func mapAndUnmap(t *testing.T, p pool.Pool) {
 	for range 2 {
 		must(t, p.Map(t.Context(), "one"))
 		wantMapped(t, p, "one", true)
-		sameBytes(t, opened(t, p.OpenMapped, "one"), content)
+		sameBytes(t, opened(t, p.OpenMapped), content)
 	}
 	for range 2 {
 		must(t, p.Unmap(t.Context(), "two"))
