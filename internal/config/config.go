@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -27,6 +28,15 @@ type Config struct {
 	// Warnings tell of settings that are accepted but obsolete. They are for
 	// whoever loaded the file to log.
 	Warnings []string
+}
+
+// Pool returns the entry of that name; false if there is none.
+func (c *Config) Pool(name string) (Pool, bool) {
+	i := slices.IndexFunc(c.Pools, func(p Pool) bool { return p.Name == name })
+	if i < 0 {
+		return Pool{}, false
+	}
+	return c.Pools[i], true
 }
 
 // Database tells how PostgreSQL is reached.

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -27,10 +26,10 @@ func (e *Env) OpenDatabase(ctx context.Context) (*sharedbase.SharedBase, error) 
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(e.finishing, cancel)()
+	defer context.AfterFunc(e.Finishing, cancel)()
 	err = backoff.RetryNotify(
 		func() error {
-			err := e.checkVersion(ctx, base)
+			err := checkVersion(ctx, base)
 			if e.StopWhenIdle {
 				return backoff.Permanent(err)
 			}
@@ -49,12 +48,9 @@ func (e *Env) OpenDatabase(ctx context.Context) (*sharedbase.SharedBase, error) 
 }
 
 // checkVersion marks what only a person can cure as permanent.
-func (e *Env) checkVersion(ctx context.Context, base *sharedbase.SharedBase) error {
+func checkVersion(ctx context.Context, base *sharedbase.SharedBase) error {
 	err := base.CheckVersion(ctx)
-	if errors.Is(err, sharedbase.ErrNotInitialised) {
-		return backoff.Permanent(fmt.Errorf("%w; run: wineryctl --config %s db init", err, e.Config.Path))
-	}
-	if errors.As(err, new(*sharedbase.VersionError)) {
+	if errors.Is(err, sharedbase.ErrNotInitialised) || errors.As(err, new(*sharedbase.VersionError)) {
 		return backoff.Permanent(err)
 	}
 	return err
@@ -62,7 +58,7 @@ func (e *Env) checkVersion(ctx context.Context, base *sharedbase.SharedBase) err
 
 // Loop is the package's Loop with this role's settings, woken by base.
 func (e *Env) Loop(ctx context.Context, base *sharedbase.SharedBase, step Step) error {
-	options := LoopOptions{Log: e.Log, Notify: e.Notify, Finish: e.Finish, StopWhenIdle: e.StopWhenIdle}
+	options := LoopOptions{Log: e.Log, Notify: e.Notify, Finish: e.Finishing.Done(), StopWhenIdle: e.StopWhenIdle}
 	listening, stop := context.WithCancel(ctx)
 	defer stop()
 	if !e.StopWhenIdle {

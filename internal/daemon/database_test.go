@@ -138,7 +138,7 @@ func TestOpenDatabase(t *testing.T) {
 		p.end(0)
 	})
 	t.Run("has no schema", func(t *testing.T) {
-		start(t, "database", testpg.New(t)).end(1, "; run: wineryctl --config ", "/winery.yml db init")
+		start(t, "database", testpg.New(t)).end(1, "the database is not initialised: run `wineryctl db init`")
 	})
 	t.Run("cannot be meant", func(t *testing.T) {
 		start(t, "database", "postgresql://u:hunter2@h:x/db").end(2, "winery.yml: objstorage.database.db: ")

@@ -12,7 +12,7 @@
 // # Signals
 //
 // SIGTERM cancels the context: the work in hand is given up and its shard goes
-// back to where it came from. SIGINT closes Env.Finish: the step under way is
+// back to where it came from. SIGINT ends Env.Finishing: the step under way is
 // brought to its end, and no other begins. After SIGINT, another signal of
 // either kind acts as SIGTERM. A wait is ended at once by both.
 //

@@ -19,13 +19,11 @@ type Env struct {
 	Log    *slog.Logger // to stderr; carries the role's name
 	CLI    *cli.Context // for the role's own flags
 	Notify *Notifier
-	// Finish is closed by SIGINT, and when the context ends: finish the work in
+	// Finishing ends by SIGINT, and when run's context ends: finish the work in
 	// hand, then stop.
-	Finish <-chan struct{}
+	Finishing context.Context
 	// StopWhenIdle is set by StopFlag.
 	StopWhenIdle bool
-
-	finishing context.Context // Finish is its Done
 }
 
 // Flags are the flags that every command has.
@@ -99,8 +97,7 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 		err = guard(func() error {
 			return run(ctx, &Env{
 				Config: cfg, Log: log, CLI: c, Notify: notify,
-				Finish: finishing.Done(), finishing: finishing,
-				StopWhenIdle: c.Bool(StopFlag.Name),
+				Finishing: finishing, StopWhenIdle: c.Bool(StopFlag.Name),
 			})
 		})
 		notify.stopping()

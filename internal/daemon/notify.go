@@ -62,6 +62,12 @@ func (n *Notifier) Progress() {
 	}
 }
 
+// Working is Progress, with a Status that describes it.
+func (n *Notifier) Working(progress fmt.Stringer) {
+	n.Progress()
+	n.Status("%v", progress)
+}
+
 func (n *Notifier) stopping() {
 	n.stop.Do(func() { n.send(daemon.SdNotifyStopping) })
 }

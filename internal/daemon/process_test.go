@@ -50,7 +50,7 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 	},
 	// A step that works until it is told to end, or its context ends.
 	"work": func(ctx context.Context, env *daemon.Env) error {
-		options := daemon.LoopOptions{Log: env.Log, Finish: env.Finish}
+		options := daemon.LoopOptions{Log: env.Log, Finish: env.Finishing.Done()}
 		return daemon.Loop(ctx, options, func(ctx context.Context) (bool, error) {
 			fmt.Println("working")
 			told := make(chan struct{})
@@ -58,7 +58,7 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 				_, _ = io.Copy(io.Discard, os.Stdin)
 				close(told)
 			}()
-			<-env.Finish
+			<-env.Finishing.Done()
 			fmt.Println("finishing")
 			select {
 			case <-told:
@@ -77,7 +77,7 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 		return errAway
 	},
 	"idle": func(ctx context.Context, env *daemon.Env) error {
-		options := daemon.LoopOptions{Log: env.Log, Finish: env.Finish}
+		options := daemon.LoopOptions{Log: env.Log, Finish: env.Finishing.Done()}
 		return daemon.Loop(ctx, options, func(context.Context) (bool, error) { return false, nil })
 	},
 	"database": func(ctx context.Context, env *daemon.Env) error {

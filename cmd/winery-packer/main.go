@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Command winery-packer turns full shards into images.
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/urfave/cli/v2"
+
+	"winery/internal/daemon"
+	"winery/internal/packer"
+	"winery/internal/pools"
+)
+
+var poolName = &cli.StringFlag{
+	Name:    "pool-name",
+	Aliases: []string{"n"},
+	Usage:   "pack for this `POOL`, or for all (default: shards_active_pool of the configuration)",
+}
+
+func main() {
+	daemon.Run("winery-packer", "turn full shards into images", []cli.Flag{daemon.StopFlag, poolName}, run)
+}
+
+func run(ctx context.Context, env *daemon.Env) (err error) {
+	pool := env.Config.ActivePool
+	if env.CLI.IsSet(poolName.Name) {
+		pool = env.CLI.String(poolName.Name)
+	}
+	if pool == "all" {
+		pool = ""
+	} else if _, ok := env.Config.Pool(pool); !ok {
+		return daemon.UsageError("--%s: found %q, must be a pool of the configuration, or all", poolName.Name, pool)
+	}
+	base, err := env.OpenDatabase(ctx)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	set, err := pools.Open(env.Config.Pools, env.Config.Packer.CreateImages)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, set.Close()) }()
+	p := packer.New(packer.Options{
+		Base: base, Pools: set, Pool: pool, Log: env.Log,
+		Progress: func(p packer.Progress) { env.Notify.Working(p) },
+	})
+	env.Notify.Ready()
+	return env.Loop(ctx, base, p.Step)
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"winery/internal/objstore"
+	"winery/internal/rpc"
+	"winery/internal/writer"
+	"winery/sharedbase"
+)
+
+// store is what the HTTP API serves. writer is nil if it is read-only: then
+// nobody calls Add or Delete.
+type store struct {
+	base   *sharedbase.SharedBase
+	reader *objstore.Reader
+	writer *writer.Writer
+}
+
+func (s *store) Contains(ctx context.Context, id [32]byte) (bool, error) {
+	found, err := s.reader.Contains(ctx, id)
+	return found, translate(err)
+}
+
+func (s *store) Get(ctx context.Context, id [32]byte) ([]byte, error) {
+	content, err := s.reader.Get(ctx, id)
+	return content, translate(err)
+}
+
+func (s *store) GetBatch(ctx context.Context, ids [][32]byte) ([][]byte, error) {
+	contents, err := s.reader.GetBatch(ctx, ids)
+	return contents, translate(err)
+}
+
+// Add needs no hint about presence: the index is asked in any case.
+func (s *store) Add(ctx context.Context, objects []rpc.Object, _ bool) (int, int64, error) {
+	converted := make([]sharedbase.Object, len(objects))
+	for i, o := range objects {
+		converted[i] = sharedbase.Object(o)
+	}
+	added, err := s.writer.Add(ctx, converted)
+	return added.Objects, added.Bytes, translate(err)
+}
+
+func (s *store) Delete(ctx context.Context, id [32]byte) error {
+	return translate(s.base.Delete(ctx, id))
+}
+
+func (s *store) Check(ctx context.Context, id [32]byte) error {
+	return translate(s.reader.Check(ctx, id))
+}
+
+// translate gives errors the meaning that clients are told.
+func translate(err error) error {
+	var kind error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, objstore.ErrNotFound), errors.Is(err, sharedbase.ErrNotFound):
+		kind = rpc.ErrNotFound
+	case errors.As(err, new(*objstore.CorruptError)):
+		kind = rpc.ErrCorrupted
+	case errors.Is(err, sharedbase.ErrUnavailable), errors.Is(err, writer.ErrBusy), errors.Is(err, writer.ErrClosed):
+		kind = rpc.ErrUnavailable
+	default:
+		return err
+	}
+	return fmt.Errorf("%w: %w", kind, err)
+}
