@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"winery/internal/config"
+	"winery/internal/pools"
+	"winery/internal/rpc/client"
+	"winery/pool"
+	"winery/sharedbase"
+)
+
+// The roles, by the names of their programs.
+const (
+	Writer  = "winery-writer"
+	Packer  = "winery-packer"
+	Mapper  = "winery-rbd-mapper"
+	Cleaner = "winery-cleaner"
+)
+
+// PoolName is the pool of a fleet's images.
+const PoolName = "shards"
+
+// Options say what kind of fleet to make.
+type Options struct {
+	Dir          string // a folder of its own: configuration, logs, images of a directory pool
+	Bin          string // the folder with the programs
+	DSN          string // an empty database
+	CephConf     string // RBD images on this Ceph; empty: images in a directory
+	CephPool     string // the RBD pool; its data pool is CephPool-data
+	ShardMaxSize int64
+	IdleTimeout  time.Duration // rw_idle_timeout, whole seconds; 0: the default
+}
+
+// Fleet is one Winery: a database, a pool, and the daemons that were started.
+type Fleet struct {
+	Config *config.Config
+	Base   *sharedbase.SharedBase
+	Pool   pool.Pool      // this process's own handle of the images
+	Client *client.Client // of the writer that was started last
+
+	path      string // of the configuration file
+	options   Options
+	pools     pools.Set
+	processes []*Process
+}
+
+// New writes the configuration and fills the database by wineryctl.
+func New(ctx context.Context, o Options) (*Fleet, error) {
+	f := &Fleet{options: o, path: filepath.Join(o.Dir, "winery.yml")}
+	if err := os.WriteFile(f.path, []byte(o.yaml()), 0o600); err != nil {
+		return nil, err
+	}
+	var err error
+	if f.Config, err = config.Load(f.path); err != nil {
+		return nil, err
+	}
+	if _, err := f.Ctl(ctx, "db", "init"); err != nil {
+		return nil, err
+	}
+	if f.Base, err = sharedbase.New(o.DSN, "winery fleet"); err != nil {
+		return nil, err
+	}
+	if f.pools, err = pools.Open(f.Config.Pools, true); err != nil {
+		f.Base.Close()
+		return nil, err
+	}
+	f.Pool = f.pools[f.Config.ActivePool]
+	return f, nil
+}
+
+func (o Options) yaml() string {
+	name, where := PoolName, fmt.Sprintf("type: directory, base_directory: %q", o.Dir)
+	if o.CephConf != "" {
+		name, where = o.CephPool, fmt.Sprintf("type: rbd, map: librbd, ceph_conf: %q", o.CephConf)
+	}
+	idle := ""
+	if o.IdleTimeout > 0 {
+		idle = fmt.Sprintf("  rw_idle_timeout: %d\n", int(o.IdleTimeout.Seconds()))
+	}
+	return fmt.Sprintf(`objstorage:
+  cls: winery
+  database: {db: %q}
+  shards_pools:
+    - {pool_name: %s, shard_max_size: %d, %s}
+  shards_active_pool: %s
+  allow_delete: true
+%s`, o.DSN, name, o.ShardMaxSize, where, name, idle)
+}
+
+// Ctl runs wineryctl and gives what it printed.
+func (f *Fleet) Ctl(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(f.options.Bin, "wineryctl"), append([]string{"--config", f.path}, args...)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("wineryctl %v: %w\n%s", args, err, out)
+	}
+	return string(out), nil
+}
+
+// Start starts one more process of a role other than the writer.
+func (f *Fleet) Start(role string, args ...string) (*Process, error) {
+	args = append([]string{"--config", f.path, "--log-format", "json"}, args...)
+	p, err := start(role+"-"+strconv.Itoa(len(f.processes)), f.options.Dir, filepath.Join(f.options.Bin, role), args...)
+	if err == nil {
+		f.processes = append(f.processes, p)
+	}
+	return p, err
+}
+
+// StartWriter starts a writer on a port that the kernel chooses, waits until
+// it answers, and makes it the one that Client talks to.
+func (f *Fleet) StartWriter(ctx context.Context) (*Process, error) {
+	p, err := f.Start(Writer, "--listen", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	record, err := p.waitForRecord(ctx, "listening")
+	if err != nil {
+		return nil, err
+	}
+	f.Client, err = client.New("http://" + fmt.Sprint(record["address"]))
+	return p, err
+}
+
+// Close stops what still runs, the last one started first.
+func (f *Fleet) Close() error {
+	var errs []error
+	for i := len(f.processes) - 1; i >= 0; i-- {
+		select {
+		case <-f.processes[i].Done():
+		default:
+			errs = append(errs, f.processes[i].Stop())
+		}
+	}
+	f.Base.Close()
+	return errors.Join(append(errs, f.pools.Close())...)
+}

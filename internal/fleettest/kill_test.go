@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package fleettest
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"winery/internal/fleet"
+	"winery/internal/rpc"
+	"winery/sharedbase"
+)
+
+// release does what an operator does after a process died: it releases every
+// lock that was left.
+func release(ctx context.Context, t *testing.T, f *fleet.Fleet) {
+	t.Helper()
+	shards, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range shards {
+		if s.State.Locked() {
+			if err := f.Base.ReleaseShard(ctx, s); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// A writer is killed while many clients add. Whatever was acknowledged before
+// is there afterwards.
+func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
+	o := options(t)
+	o.ShardMaxSize = 1 << 20 // several shards fill while it goes on
+	f := newFleet(t, o)
+	ctx := within(t, 2*time.Minute)
+	const kills, workers, acksBeforeKill = 4, 8, 150
+	acked := map[[32]byte]bool{}
+	for round := range kills {
+		writer, err := f.StartWriter(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		acks := make(chan [32]byte)
+		var wg sync.WaitGroup
+		for w := range workers {
+			wg.Go(func() {
+				for n := 0; ; n++ {
+					content := fmt.Appendf(nil, "%d/%d/%d %01000d", round, w, n, n)
+					id := sha256.Sum256(content)
+					if _, _, err := f.Client.AddBatch(ctx, []rpc.Object{{ID: id, Content: content}}); err != nil {
+						return // the writer is gone
+					}
+					acks <- id
+				}
+			})
+		}
+		for range acksBeforeKill {
+			acked[<-acks] = true
+		}
+		killed := make(chan error, 1)
+		go func() { killed <- writer.Kill() }()
+		go func() { wg.Wait(); close(acks) }()
+		for id := range acks {
+			acked[id] = true
+		}
+		if err := <-killed; err != nil {
+			t.Fatal(err)
+		}
+		release(ctx, t, f)
+	}
+	if _, err := f.StartWriter(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for id := range acked {
+		content, err := f.Client.Get(ctx, id)
+		if err != nil || sha256.Sum256(content) != id {
+			t.Fatalf("acknowledged object %x: %d bytes, %v", id, len(content), err)
+		}
+	}
+	t.Logf("%d kills, %d acknowledged objects, all there", kills, len(acked))
+}
+
+// The packer and the cleaner are killed again and again as soon as they have
+// locked a shard. In the end every shard is read-only and every object there.
+func TestKilledPackerAndCleanerLoseNothing(t *testing.T) {
+	eachPool(t, func(t *testing.T, o fleet.Options) {
+		src := goSource(t, "net")
+		o.ShardMaxSize = src.Bytes / 5
+		f := newFleet(t, o)
+		ctx := within(t, 3*time.Minute)
+		if _, err := f.StartWriter(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := src.Store(ctx, f.Client, func(int) {}); err != nil {
+			t.Fatal(err)
+		}
+		kills := killWhen(ctx, t, f, fleet.Packer, sharedbase.StatePacking, 4)
+		if kills == 0 {
+			t.Error("no packer was killed in the middle")
+		}
+		runToEnd(ctx, t, f, fleet.Packer)
+		runToEnd(ctx, t, f, fleet.Mapper)
+		kills += killWhen(ctx, t, f, fleet.Cleaner, sharedbase.StateCleaning, 3)
+		runToEnd(ctx, t, f, fleet.Cleaner)
+		if err := f.WaitReadOnly(ctx); err != nil {
+			t.Fatal(err)
+		}
+		read, err := src.Compare(ctx, f.Client, nil, func(int) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%d kills, %d objects, all there", kills, read.Objects)
+	})
+}
+
+// killWhen starts a role several times, and kills it as soon as the database
+// shows that it has locked a shard.
+func killWhen(ctx context.Context, t *testing.T, f *fleet.Fleet, role string, state sharedbase.ShardState, times int) int {
+	t.Helper()
+	locked := sharedbase.ShardFilter{States: []sharedbase.ShardState{state}}
+	kills := 0
+	for range times {
+		p, err := f.Start(role, "--stop-instead-of-waiting")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for held := false; !held; {
+			select {
+			case <-p.Done():
+				if err := p.Err(); err != nil {
+					t.Fatal(err)
+				}
+				return kills // it was quicker than the look at the database
+			default:
+			}
+			shards, err := f.Base.ListShards(ctx, locked)
+			if err != nil {
+				t.Fatal(err)
+			}
+			held = len(shards) > 0
+		}
+		if err := p.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		kills++
+		release(ctx, t, f)
+	}
+	return kills
+}
+
+// runToEnd runs a role until there is nothing left to do for it.
+func runToEnd(ctx context.Context, t *testing.T, f *fleet.Fleet, role string) {
+	t.Helper()
+	p, err := f.Start(role, "--stop-instead-of-waiting")
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-p.Done():
+	case <-ctx.Done():
+		t.Fatal(ctx.Err())
+	}
+	if err := p.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
