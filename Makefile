@@ -38,7 +38,7 @@ demo: deps build ## see files go through the fleet into images and back (POOL=rb
 
 .PHONY: build
 build: ## build the five programs into bin/
-	$(GO) build -tags "$(TAGS)" -ldflags "-X winery/internal/daemon.Version=$(VERSION)" -o bin/ ./cmd/...
+	$(GO) build -tags "$(TAGS)" -ldflags "-X winery/internal/daemon.version=$(VERSION)" -o bin/ ./cmd/...
 
 ##@ To work on it
 
