@@ -23,8 +23,9 @@ type Image interface {
 // returns how many it removed. Ids that the image does not hold are
 // passed over, so that after a crash or an error the same call completes what was
 // begun. It reads back the zeros, from img, before it lets go of an object's
-// entry. An object that is not where its entry says is not touched: that is a
-// *DamageError, returned before anything is written. The image is of size bytes.
+// entry. Where objects overlap, or an entry leads nowhere, nothing is written and a
+// *DamageError returned. The device has size bytes.
+//
 // Erase is for one caller at a time; readers may go on meanwhile, but see
 // an object under erasure with other content until it is gone.
 func Erase(img Image, size int64, name string, ids []ObjID) (erased int, err error) {
@@ -69,16 +70,17 @@ type eraser struct {
 // find looks up the victims, and makes sure that no other object would suffer.
 func (e *eraser) find(ids []ObjID) error {
 	ctx := context.Background()
+	buf := make([]byte, 64<<10)
 	doubtful := false
 	for _, id := range ids {
-		slot, position, err := e.locate(id)
+		slot, position, err := e.locate(id, buf)
 		if errors.Is(err, ErrNotFound) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		in := span{Reader: e.Reader, buf: make([]byte, 64<<10), next: position, end: e.info.IndexPosition}
+		in := span{Reader: e.Reader, buf: buf, next: position, end: e.info.IndexPosition}
 		size, err := in.length(ctx, e.info.IndexPosition)
 		if err != nil {
 			return err

@@ -4,13 +4,9 @@ package shard
 
 import (
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"testing"
 
 	"winery/shard/internal/cmphtest"
@@ -102,32 +98,6 @@ func TestHashOfEverySmallSize(t *testing.T) {
 		sameSlots(t, dump, all[:n])
 		tab.free()
 	}
-}
-
-func TestHashOfPythonsImages(t *testing.T) {
-	for _, name := range []string{"python-40", "python-40-one-deleted"} {
-		image := gunzip(t, "testdata/"+name+".shard.gz")
-		at := binary.BigEndian.Uint64(image[atHashPosition:])
-		sameSlots(t, image[at:], keys(10000, "any"))
-	}
-}
-
-func gunzip(t testing.TB, path string) []byte {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }
 
 func TestDuplicateKeys(t *testing.T) {

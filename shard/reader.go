@@ -54,12 +54,12 @@ func (r *Reader) Info() Info { return r.info }
 // Get returns an object's content, or ErrNotFound. It does not compare the
 // content's SHA-256 with id, except where the object is larger than 64 MiB.
 func (r *Reader) Get(id ObjID) ([]byte, error) {
-	_, position, err := r.locate(id)
+	buf := r.heads.Get().(*[headSize]byte)
+	defer r.heads.Put(buf)
+	_, position, err := r.locate(id, buf[:])
 	if err != nil {
 		return nil, err
 	}
-	buf := r.heads.Get().(*[headSize]byte)
-	defer r.heads.Put(buf)
 	head := buf[:min(headSize, r.info.IndexPosition-position)]
 	if err := r.read(head, position); err != nil {
 		return nil, err
@@ -98,10 +98,11 @@ func (r *Reader) Keys(ctx context.Context) iter.Seq2[ObjID, error] {
 	}
 }
 
-// locate returns the slot and the position of an object, or ErrNotFound.
-func (r *Reader) locate(id ObjID) (slot, position int64, err error) {
+// locate returns the slot and the position of an object, or ErrNotFound. It
+// reads into buf.
+func (r *Reader) locate(id ObjID, buf []byte) (slot, position int64, err error) {
 	slot = r.hash.slot(&id)
-	e, used, err := r.entry(slot)
+	e, used, err := r.entry(slot, buf)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -111,12 +112,13 @@ func (r *Reader) locate(id ObjID) (slot, position int64, err error) {
 	return slot, int64(e.position()), nil
 }
 
-// entry reads the entry of a slot.
-func (r *Reader) entry(slot int64) (e entry, used bool, err error) {
+// entry reads the entry of a slot into buf.
+func (r *Reader) entry(slot int64, buf []byte) (e *entry, used bool, err error) {
+	e = (*entry)(buf)
 	if err := r.read(e[:], r.slotOffset(slot)); err != nil {
-		return e, false, err
+		return nil, false, err
 	}
-	used, err = r.checkEntry(slot, &e)
+	used, err = r.checkEntry(slot, e)
 	return e, used, err
 }
 

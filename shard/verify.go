@@ -193,11 +193,12 @@ func (r *Reader) sampleSlot(ctx context.Context, slot int64, buf []byte) (used b
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	e, used, err := r.entry(slot)
+	e, used, err := r.entry(slot, buf)
 	if err != nil || !used {
 		return false, err
 	}
+	id := e.key()
 	in := span{Reader: r, buf: buf, next: int64(e.position()), end: r.info.IndexPosition}
-	_, err = in.object(ctx, e.key(), r.info.IndexPosition)
+	_, err = in.object(ctx, id, r.info.IndexPosition)
 	return true, err
 }

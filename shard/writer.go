@@ -17,6 +17,7 @@ type Writer struct {
 	limit int64
 	out   *stream
 	index *table
+	more  [1]byte // what content has beyond its size
 }
 
 var errClosed = errors.New("the shard image's writer is finished or closed")
@@ -71,7 +72,7 @@ func (w *Writer) add(id ObjID, size int64, content io.Reader) error {
 	if err := w.out.readFrom(content, size); err != nil {
 		return fmt.Errorf("content of object %x of %d bytes: %w", id, size, err)
 	}
-	if n, _ := io.ReadFull(content, make([]byte, 1)); n != 0 {
+	if n, _ := io.ReadFull(content, w.more[:]); n != 0 {
 		return fmt.Errorf("content of object %x is longer than its %d bytes", id, size)
 	}
 	return nil

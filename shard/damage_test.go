@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package shard_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"math"
+	"runtime"
+	"testing"
+
+	"winery/shard"
+)
+
+// check runs Open, Get of each object, Keys, Sample and Verify over an image that may
+// be damaged. It fails the test where Verify is content and an object is not
+// as it was, and returns Verify's error.
+func check(t *testing.T, d device, objects [][]byte) error {
+	t.Helper()
+	r, err := shard.Open(d, int64(len(d)), "damaged")
+	if err != nil {
+		return err
+	}
+	_, verifyErr := r.Verify(context.Background(), nil)
+	_ = r.Sample(context.Background(), 5)
+	for _, err := range r.Keys(context.Background()) {
+		if err != nil && verifyErr == nil {
+			t.Fatalf("Keys: %v, but Verify had nothing to say", err)
+		}
+	}
+	for i, o := range objects {
+		got, err := r.Get(idOf(o))
+		if verifyErr == nil && (err != nil || !bytes.Equal(got, o)) {
+			t.Fatalf("object %d: %d bytes instead of %d, %v, but Verify had nothing to say", i, len(got), len(o), err)
+		}
+	}
+	return verifyErr
+}
+
+func put(d device, at int64, v uint64) { binary.BigEndian.PutUint64(d[at:], v) }
+
+func TestDamage(t *testing.T) {
+	objects := contents(40)
+	image := newImage(t, objects)
+	info := open(t, image).Info()
+	first := firstEntry(image, info)
+	position := int64(binary.BigEndian.Uint64(image[first+32:]))
+
+	type damage struct {
+		name   string
+		offset int64 // that the error names; -1: any
+		do     func(d device)
+	}
+	damages := []damage{
+		{"magic", 0, func(d device) { d[3] = 'x' }},
+		{"after the magic", 0, func(d device) { d[31] = 1 }},
+		{"version", 32, func(d device) { put(d, 32, 2) }},
+		{"key", first, func(d device) { d[first+5] ^= 4 }},
+		{"no key", first, func(d device) { clear(d[first : first+32]) }},
+		{"position in the header", first + 32, func(d device) { put(d, first+32, 511) }},
+		{"position in the index", first + 32, func(d device) { put(d, first+32, uint64(info.IndexPosition)) }},
+		{"position of another", -1, func(d device) { copy(d[first+32:first+40], d[nextEntry(image, first)+32:]) }},
+		{"position in another", -1, func(d device) { put(d, first+32, uint64(position+9)) }},
+		{"length one less", position, func(d device) { put(d, position, binary.BigEndian.Uint64(d[position:])-1) }},
+		{"length to the end", -1, func(d device) { put(d, position, uint64(info.IndexPosition-position-8)) }},
+		{"length beyond", position, func(d device) { put(d, position, uint64(info.IndexPosition-position-7)) }},
+		{"content", position, func(d device) { d[position+8] ^= 1 }},
+		{"entry gone", -1, func(d device) {
+			copy(d[first:], bytes.Repeat([]byte{0}, 32))
+			put(d, first+32, math.MaxUint64)
+		}},
+	}
+	for at := int64(32); at < 88; at += 8 {
+		for _, v := range []uint64{0, 1, 511, 1 << 20, 1 << 40, math.MaxInt64 - 7, math.MaxInt64, math.MaxUint64} {
+			if v != binary.BigEndian.Uint64(image[at:]) {
+				damages = append(damages, damage{"header field", -1, func(d device) { put(d, at, v) }})
+			}
+		}
+	}
+	for _, v := range []uint64{1 << 32, math.MaxInt64, math.MaxUint64 - 8, math.MaxUint64} {
+		damages = append(damages,
+			damage{"huge length", position, func(d device) { put(d, position, v) }},
+			damage{"huge position", -1, func(d device) { put(d, first+32, v) }})
+	}
+	for at := info.HashPosition; at < info.Size; at++ {
+		damages = append(damages, damage{"hash function", -1, func(d device) { d[at] ^= 0x55 }})
+	}
+	for _, x := range damages {
+		t.Run(x.name, func(t *testing.T) {
+			d := bytes.Clone(image)
+			x.do(d)
+			err := check(t, d, objects)
+			if err == nil && x.name == "hash function" {
+				return // padding: all objects are as they were
+			}
+			var damage *shard.DamageError
+			if !errors.As(err, &damage) {
+				t.Fatalf("got %v", err)
+			}
+			if damage.Image != "damaged" && damage.Image != "test" || x.offset >= 0 && damage.Offset != x.offset {
+				t.Fatalf("expected byte %d, got %v", x.offset, err)
+			}
+		})
+	}
+}
+
+func firstEntry(d device, info shard.Info) int64 { return nextEntry(d, info.IndexPosition-40) }
+
+// nextEntry returns the place of the next used entry of more than 16 bytes.
+func nextEntry(d device, at int64) int64 {
+	for at += 40; ; at += 40 {
+		if p := binary.BigEndian.Uint64(d[at+32:]); p != math.MaxUint64 && binary.BigEndian.Uint64(d[p:]) > 16 {
+			return at
+		}
+	}
+}
+
+func TestTruncated(t *testing.T) {
+	objects := contents(10)
+	image := newImage(t, objects)
+	for n := range image {
+		var damage *shard.DamageError
+		if _, err := shard.Open(image[:n], int64(n), "short"); !errors.As(err, &damage) {
+			t.Fatalf("with %d bytes of %d: %v", n, len(image), err)
+		}
+	}
+	// A device that ends before the size it is said to have.
+	info := open(t, image).Info()
+	var damage *shard.DamageError
+	if _, err := shard.Open(image[:2000], info.Size, "cut"); !errors.As(err, &damage) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// Whichever bit flips, Verify fails or nothing was lost.
+func TestEveryBit(t *testing.T) {
+	objects := make([][]byte, 16)
+	for i := range objects {
+		objects[i] = content(i)[:min(i, 12)]
+	}
+	image := newImage(t, objects)
+	unseen := 0
+	for bit := range len(image) * 8 {
+		if bit/8 >= 88 && bit/8 < 512 {
+			continue // padding
+		}
+		d := bytes.Clone(image)
+		d[bit/8] ^= 1 << (bit % 8)
+		if check(t, d, objects) == nil {
+			unseen++
+		}
+	}
+	t.Logf("%d flips went unseen", unseen)
+	if unseen > 200 { // Padding in the hash function's tables.
+		t.Fatalf("%d flips went unseen", unseen)
+	}
+}
+
+// Some random flips at once.
+func TestRandomDamage(t *testing.T) {
+	objects := contents(60)
+	image := newImage(t, objects)
+	random := newRandom(t)
+	for range 2000 {
+		d := bytes.Clone(image)
+		for range 1 + random.IntN(4) {
+			at := random.IntN(len(d))
+			if random.IntN(2) == 0 { // most of the image is content: aim at the rest
+				at = random.IntN(88)
+			}
+			d[at] ^= byte(1 + random.IntN(255))
+		}
+		_ = check(t, d, objects)
+	}
+}
+
+// A length may lie within a huge image, and still be wrong: Get must not
+// allocate what it says.
+func TestHugeLengthIsNotBelieved(t *testing.T) {
+	objects := contents(10)
+	image := newImage(t, objects)
+	info := open(t, image).Info()
+	// Move index and hash function away, so that there is room for a lie.
+	const room = 1 << 30
+	moved := moving{header: bytes.Clone(image[:info.IndexPosition]), tail: image[info.IndexPosition:], at: info.IndexPosition + room}
+	put(moved.header, 56, uint64(info.ObjectsSize+room))
+	put(moved.header, 64, uint64(info.IndexPosition+room))
+	put(moved.header, 80, uint64(info.HashPosition+room))
+	put(moved.header, 512, 1<<29)
+
+	r, err := shard.Open(moved, info.Size+room, "moved")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	var damage *shard.DamageError
+	if _, err := r.Get(idOf(objects[0])); !errors.As(err, &damage) {
+		t.Fatalf("got %v", err)
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 8<<20 {
+		t.Fatalf("allocated %d bytes", n)
+	}
+	if got, err := r.Get(idOf(objects[1])); err != nil || !bytes.Equal(got, objects[1]) {
+		t.Fatalf("the next object: %v", err)
+	}
+}
+
+// moving is an image with zeros between its objects and its index.
+type moving struct {
+	header, tail device
+	at           int64
+}
+
+func (m moving) ReadAt(p []byte, at int64) (int, error) {
+	clear(p)
+	if at < int64(len(m.header)) {
+		copy(p, m.header[at:])
+	} else if at >= m.at {
+		return m.tail.ReadAt(p, at-m.at)
+	}
+	return len(p), nil
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package shard_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"winery/shard"
+)
+
+// newRandom logs its seed, for a failure to be repeated.
+func newRandom(t *testing.T) *rand.Rand {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+func erase(t *testing.T, d device, ids ...shard.ObjID) int {
+	t.Helper()
+	n, err := shard.Erase(d, int64(len(d)), "test", ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// gone checks that none of the objects can be read from the image, or is in it.
+func gone(t *testing.T, d device, erased [][]byte) {
+	t.Helper()
+	r := open(t, d)
+	for i, o := range erased {
+		if _, err := r.Get(idOf(o)); !errors.Is(err, shard.ErrNotFound) {
+			t.Fatalf("erased object %d: %v", i, err)
+		}
+		id := idOf(o)
+		if len(o) > 15 && bytes.Contains(d, o) || bytes.Contains(d, id[:]) {
+			t.Fatalf("erased object %d is still in the image", i)
+		}
+	}
+}
+
+func TestErase(t *testing.T) {
+	objects := contents(200)
+	for name, victims := range map[string][]int{
+		"one":      {7},
+		"first":    {0},
+		"last":     {199},
+		"in a row": {50, 51, 52},
+		"mixed":    {199, 3, 4, 77, 0, 140},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newImage(t, objects)
+			var out, left [][]byte
+			for i, o := range objects {
+				left = append(left, o)
+				for _, v := range victims {
+					if v == i {
+						left, out = left[:len(left)-1], append(out, o)
+					}
+				}
+			}
+			// Ids that are not there or are named twice do no harm.
+			ids := append(idsOf(out), idOf([]byte("absent")), idOf(out[0]), shard.ObjID{})
+			if n := erase(t, d, ids...); n != len(out) {
+				t.Fatalf("erased %d instead of %d", n, len(out))
+			}
+			gone(t, d, out)
+			holds(t, d, left, int64(len(out)))
+			if n := erase(t, d, ids...); n != 0 {
+				t.Fatalf("erased %d again", n)
+			}
+		})
+	}
+}
+
+func TestEraseAll(t *testing.T) {
+	objects := append(contents(30), make([]byte, 5<<20))
+	d := newImage(t, objects)
+	if n := erase(t, d, idsOf(objects)...); n != len(objects) {
+		t.Fatalf("erased %d", n)
+	}
+	gone(t, d, objects[:30])
+	holds(t, d, nil, int64(len(objects)))
+	for i, b := range d[512:open(t, d).Info().IndexPosition] {
+		if b != 0 {
+			t.Fatalf("byte %d is %d", i, b)
+		}
+	}
+}
+
+// crashing is an image on a device that loses power after some writes: of those
+// since the last flush it keeps any.
+type crashing struct {
+	device           // as a reader sees it
+	kept    device   // as of the last flush
+	since   []change // written after it
+	left    int      // writes until the power fails
+	flushes int
+}
+
+type change struct {
+	at int64
+	p  []byte
+}
+
+var errPower = errors.New("no power")
+
+func (c *crashing) WriteAt(p []byte, at int64) (int, error) {
+	if c.left--; c.left < 0 {
+		return 0, errPower
+	}
+	c.since = append(c.since, change{at, bytes.Clone(p)})
+	return c.device.WriteAt(p, at)
+}
+
+func (c *crashing) Flush() error {
+	if c.left--; c.left < 0 {
+		return errPower
+	}
+	c.flushes++
+	c.kept, c.since = bytes.Clone(c.device), nil
+	return nil
+}
+
+// afterwards returns what the device holds once the power is back: of each write,
+// all, nothing, or some of its sectors.
+func (c *crashing) afterwards(random *rand.Rand) device {
+	for _, w := range c.since {
+		for len(w.p) > 0 {
+			n := min(512, len(w.p))
+			if random.IntN(2) == 0 {
+				copy(c.kept[w.at:], w.p[:n])
+			}
+			w.at, w.p = w.at+int64(n), w.p[n:]
+		}
+	}
+	return c.kept
+}
+
+func TestEraseSurvivesCrashes(t *testing.T) {
+	random := newRandom(t)
+	objects := contents(40)
+	out, left := objects[10:16], append(append([][]byte{}, objects[:10]...), objects[16:]...)
+	image := newImage(t, objects)
+	interrupted := 0
+	for writes := 0; ; writes++ {
+		c := &crashing{device: bytes.Clone(image), kept: bytes.Clone(image), left: writes}
+		_, err := shard.Erase(c, int64(len(image)), "test", idsOf(out))
+		if err == nil {
+			if c.flushes != 3 || interrupted < 3*len(out) {
+				t.Fatalf("%d flushes, %d interruptions", c.flushes, interrupted)
+			}
+			return
+		}
+		if !errors.Is(err, errPower) {
+			t.Fatal(err)
+		}
+		interrupted++
+		for range 20 {
+			d := bytes.Clone((&crashing{kept: bytes.Clone(c.kept), since: c.since}).afterwards(random))
+			r := open(t, d)
+			for i, o := range left {
+				if got, err := r.Get(idOf(o)); err != nil || !bytes.Equal(got, o) {
+					t.Fatalf("crash at write %d: object %d: %v", writes, i, err)
+				}
+			}
+			erase(t, d, idsOf(out)...)
+			gone(t, d, out)
+			holds(t, d, left, int64(len(out)))
+		}
+	}
+}
+
+// forgetful is an image whose device says that it wrote zeros and did not, as a
+// discard would.
+type forgetful struct{ device }
+
+func (f forgetful) WriteAt(p []byte, at int64) (int, error) { return len(p), nil }
+
+func TestEraseReadsBack(t *testing.T) {
+	objects := contents(10)
+	d := newImage(t, objects)
+	_, err := shard.Erase(forgetful{d}, int64(len(d)), "test", idsOf(objects[3:4]))
+	var damage *shard.DamageError
+	if !errors.As(err, &damage) {
+		t.Fatalf("got %v", err)
+	}
+	holds(t, d, objects, 0)
+}
+
+// entryOf returns the place of an object's index entry.
+func entryOf(d device, o []byte) int64 {
+	id := idOf(o)
+	return int64(bytes.LastIndex(d, id[:]))
+}
+
+// A damaged entry must never make Erase take another object's bytes.
+func TestEraseSparesOthers(t *testing.T) {
+	objects := contents(40)
+	image := newImage(t, objects)
+	position := func(i int) uint64 { return binary.BigEndian.Uint64(image[entryOf(image, objects[i])+32:]) }
+	victim := entryOf(image, objects[20])
+	for name, to := range map[string]uint64{
+		"at another":       position(30),
+		"in another":       position(30) + 100,
+		"before another":   position(30) - 8,
+		"in the next":      position(21) + 1,
+		"in the header":    100,
+		"beyond the index": uint64(len(image)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := bytes.Clone(image)
+			put(d, victim+32, to)
+			if to > 512 && to < uint64(len(image)) && to != position(30) {
+				put(d, int64(to), 40) // what lies there happens to look like a length
+			}
+			before := bytes.Clone(d)
+			n, err := shard.Erase(device(d), int64(len(d)), "test", idsOf(objects[20:21]))
+			var damage *shard.DamageError
+			if !errors.As(err, &damage) || n != 0 {
+				t.Fatalf("erased %d, %v", n, err)
+			}
+			if !bytes.Equal(d, before) {
+				t.Fatal("the image was changed")
+			}
+		})
+	}
+}
+
+// An object whose content is damaged can still be erased.
+func TestEraseDamagedContent(t *testing.T) {
+	objects := contents(40)
+	d := newImage(t, objects)
+	at := binary.BigEndian.Uint64(d[entryOf(d, objects[20])+32:])
+	d[at+8] ^= 1
+	if n := erase(t, d, idOf(objects[20])); n != 1 {
+		t.Fatalf("erased %d", n)
+	}
+	holds(t, d, append(append([][]byte{}, objects[:20]...), objects[21:]...), 1)
+}
+
+func TestFailedFlush(t *testing.T) {
+	objects := contents(5)
+	d := newImage(t, objects)
+	_, err := shard.Erase(unflushable{d}, int64(len(d)), "test", idsOf(objects[:1]))
+	if !errors.Is(err, errPower) {
+		t.Fatalf("got %v", err)
+	}
+	if _, err := open(t, d).Get(idOf(objects[0])); errors.Is(err, shard.ErrNotFound) {
+		t.Fatal("the entry went before the content was on the device")
+	}
+}
+
+type unflushable struct{ device }
+
+func (unflushable) Flush() error { return fmt.Errorf("flush: %w", errPower) }
