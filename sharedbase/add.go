@@ -7,8 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
-
-	"github.com/jackc/pgx/v5"
+	"time"
 )
 
 // Object is an object to be added. Whoever made it vouches that ID is the
@@ -41,11 +40,13 @@ func (b *SharedBase) Add(ctx context.Context, c *Claim, objects []Object) (Added
 	added := Added{New: make([]bool, len(objects))}
 	order := byID(objects)
 	keys, contents := make([][]byte, len(order)), make([][]byte, len(order))
+	var size int64
 	for i, at := range order {
 		keys[i], contents[i] = objects[at].ID[:], nonNil(objects[at].Content)
+		size += int64(len(contents[i]))
 	}
 	what := fmt.Sprintf("adding %d objects to shard %s", len(objects), c.name)
-	err := b.brief(ctx, what, func(ctx context.Context) error {
+	err := b.within(ctx, briefly+perMiB*time.Duration(size>>20), what, func(ctx context.Context) error {
 		var held bool
 		var taken [][]byte
 		err := b.pool.QueryRow(ctx, addStatement(c.name), c.id, c.locker, keys, contents).Scan(&held, &taken)
@@ -53,7 +54,7 @@ func (b *SharedBase) Add(ctx context.Context, c *Claim, objects []Object) (Added
 			return err
 		}
 		if !held {
-			return b.lost(ctx, c)
+			return notHeld(ctx, b.pool, c.name, c.locker, StateWriting)
 		}
 		added.count(objects, order, taken)
 		return nil
@@ -61,6 +62,13 @@ func (b *SharedBase) Add(ctx context.Context, c *Claim, objects []Object) (Added
 	return added, err
 }
 
+// perMiB is the time that Add has for each MiB, besides that of any operation.
+const perMiB = time.Second
+
+// addStatement makes the statement for a shard's table. The keys that were
+// taken are looked up in a hash while the contents stream past them: the
+// IS TRUE keeps the planner from a join, which would put the contents into a
+// hash, and that on the server's disk.
 func addStatement(shard string) string {
 	return `WITH claim AS (
 			SELECT id FROM shards WHERE id = $1 AND locker = $2 AND state = 'writing' FOR SHARE),
@@ -72,16 +80,9 @@ func addStatement(shard string) string {
 		stored AS (
 			INSERT INTO ` + quoteTable(shard) + ` AS t (key, content)
 			SELECT given.key, given.content FROM (SELECT unnest($3::bytea[]) AS key, unnest($4::bytea[]) AS content) given
-			JOIN taken ON taken.signature = given.key
+			WHERE (given.key IN (SELECT signature FROM taken)) IS TRUE
 			ON CONFLICT (key) DO UPDATE SET content = excluded.content)
 		SELECT EXISTS (SELECT FROM claim), ARRAY (SELECT signature FROM taken)`
-}
-
-// lost tells why a claim for writing is void.
-func (b *SharedBase) lost(ctx context.Context, c *Claim) error {
-	return pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) error {
-		return notHeld(ctx, tx, c.name, c.locker, StateWriting)
-	})
 }
 
 // byID returns the positions of the objects in the order of their ids, in

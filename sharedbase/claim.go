@@ -5,17 +5,19 @@ package sharedbase
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
-// releaseTimeout bounds a release, which goes on when its context has ended.
-const releaseTimeout = 10 * time.Second
+const (
+	// releasing is how long a release is tried, when its context has ended too.
+	releasing = 30 * time.Second
+	// dropping is how long it is tried to drop a table that readers keep busy.
+	dropping = 2 * time.Minute
+)
 
 // Claim is the right of its holder to a shard in a locked state. The locker
 // that the database records is the claim's own, so that a claim that was taken
@@ -64,52 +66,51 @@ func (c *Claim) SetState(ctx context.Context, to ShardState) error {
 }
 
 // Release gives the shard back: to the state that it was locked in. It does
-// nothing where the claim is used up, and goes on, for some seconds, when ctx
-// has ended. *StateError says that the shard was not ours any more.
+// nothing where the claim is used up. When ctx has ended it goes on all the
+// same, for up to half a minute while the database is unavailable.
+// *StateError says that the shard was not ours any more.
 func (c *Claim) Release(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.state.Locked() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasing)
 	defer cancel()
-	err := c.base.move(ctx, c.name, c.locker, c.state, origins[c.state])
+	origin := origins[c.state]
+	err := persist(ctx, releasing, func() error {
+		err := c.base.move(ctx, c.name, c.locker, c.state, origin)
+		var wrong *StateError
+		if errors.As(err, &wrong) && wrong.Found == origin {
+			return nil // by an earlier attempt, whose success we did not hear of
+		}
+		return err
+	})
 	if err == nil {
-		c.state = origins[c.state]
+		c.state = origin
 	}
 	return err
 }
 
-// dropTries bounds the attempts to drop a table that readers keep busy.
-const dropTries = 20
-
 // DropTable moves the shard from cleaning to readonly and drops its table, in
 // one transaction: the table goes only if the shard is still ours. Dropping
 // waits for readers of the table, and readers that come later wait for it:
-// each attempt waits half a second only, and another follows later. Where all
-// fail the error is ErrUnavailable, and nothing has changed.
+// each attempt waits half a second only, and others follow for two minutes.
+// Where all fail the error is ErrUnavailable, and nothing has changed.
 func (c *Claim) DropTable(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	what := "dropping the table of shard " + c.name
-	attempt := func() error {
-		err := c.base.inTx(ctx, what, func(ctx context.Context, tx pgx.Tx) error {
+	err := persist(ctx, dropping, func() error {
+		return c.base.inTx(ctx, "dropping the table of shard "+c.name, func(ctx context.Context, tx pgx.Tx) error {
 			if err := moveIn(ctx, tx, c.name, c.locker, c.state, StateReadOnly); err != nil {
 				return err
 			}
 			_, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '500ms'; DROP TABLE IF EXISTS "+quoteTable(c.name))
 			return err
 		})
-		if err != nil && !errors.Is(err, ErrUnavailable) {
-			return backoff.Permanent(err)
-		}
-		return err
+	})
+	if err == nil {
+		c.state = StateReadOnly
 	}
-	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(5*time.Second))
-	if err := backoff.Retry(attempt, backoff.WithContext(backoff.WithMaxRetries(pause, dropTries), ctx)); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	c.state = StateReadOnly
-	return nil
+	return err
 }

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sys/unix"
@@ -118,17 +119,37 @@ func dialer(timeout time.Duration) func(ctx context.Context, network, addr strin
 
 // brief runs an operation that touches a few rows, within the time for such.
 func (b *SharedBase) brief(ctx context.Context, what string, op func(ctx context.Context) error) error {
-	limited, cancel := context.WithTimeout(ctx, briefly)
+	return b.within(ctx, briefly, what, op)
+}
+
+func (b *SharedBase) within(ctx context.Context, limit time.Duration, what string, op func(ctx context.Context) error) error {
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return b.explain(ctx, what, op(limited))
 }
 
-// inTx is brief in a READ COMMITTED transaction. The server ends it if this
-// process, or the network, stalls between two statements: nobody shall wait
-// for locks of the dead.
+// beginTx begins a READ COMMITTED transaction that waits for each lock for a
+// limited time, and that the server ends if this process, or the network,
+// stalls between two statements: nobody shall wait for locks of the dead.
+const beginTx = "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '15s'"
+
+// inTx is brief in a transaction.
 func (b *SharedBase) inTx(ctx context.Context, what string, op func(ctx context.Context, tx pgx.Tx) error) error {
 	return b.brief(ctx, what, func(ctx context.Context) error {
-		begin := pgx.TxOptions{BeginQuery: "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '15s'"}
-		return pgx.BeginTxFunc(ctx, b.pool, begin, func(tx pgx.Tx) error { return op(ctx, tx) })
+		return pgx.BeginTxFunc(ctx, b.pool, pgx.TxOptions{BeginQuery: beginTx}, func(tx pgx.Tx) error { return op(ctx, tx) })
 	})
+}
+
+// persist repeats op while the database is unavailable, for the given time.
+func persist(ctx context.Context, limit time.Duration, op func() error) error {
+	attempt := func() error {
+		err := op()
+		if err != nil && !errors.Is(err, ErrUnavailable) {
+			return backoff.Permanent(err)
+		}
+		return err
+	}
+	pauses := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond),
+		backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(limit))
+	return backoff.Retry(attempt, backoff.WithContext(pauses, ctx))
 }

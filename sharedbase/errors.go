@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 
 	"github.com/google/uuid"
@@ -34,7 +36,7 @@ var (
 type VersionError struct{ Found, Want int }
 
 func (e *VersionError) Error() string {
-	cure := "run `wineryctl db upgrade`"
+	cure := "upgrade the database first"
 	if e.Found > e.Want {
 		cure = "use a newer Winery"
 	}
@@ -78,8 +80,10 @@ func (b *SharedBase) explain(ctx context.Context, what string, err error) error 
 	case errors.Is(err, pgx.ErrNoRows):
 		return fmt.Errorf("%s: %w", what, ErrNotFound)
 	case !errors.As(err, &pg):
-		// Not the server's answer: there was none.
-		return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
+		if noAnswer(err) {
+			return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
+		}
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	switch {
 	case pg.Code == "25006": // read_only_sql_transaction
@@ -105,6 +109,15 @@ const undefinedTable = "42P01"
 func isNoTable(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == undefinedTable
+}
+
+// noAnswer says that an error that the server did not send tells of a
+// connection that failed, or of an answer that did not come in time.
+func noAnswer(err error) bool {
+	var connect *pgconn.ConnectError
+	var network net.Error
+	return errors.As(err, &connect) || errors.As(err, &network) || pgconn.SafeToRetry(err) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }
 
 // passing says that an error of the server tells of its condition, or of other

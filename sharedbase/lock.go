@@ -133,10 +133,6 @@ func moveIn(ctx context.Context, tx pgx.Tx, name string, locker uuid.UUID, from,
 	if !from.mayBecome(to) {
 		return fmt.Errorf("shard %s cannot move from %s to %s", name, from, to)
 	}
-	_, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '10s'")
-	if err != nil {
-		return err
-	}
 	done, err := tx.Exec(ctx, `UPDATE shards s SET state = $4, locker = NULL, locker_ts = NULL
 		WHERE name = $1 AND locker IS NOT DISTINCT FROM $2 AND state = $3 RETURNING `+notify,
 		name, orNull(locker), from, to)
@@ -146,10 +142,15 @@ func moveIn(ctx context.Context, tx pgx.Tx, name string, locker uuid.UUID, from,
 	return notHeld(ctx, tx, name, locker, from)
 }
 
+// querier is the pool or a transaction.
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
 // notHeld tells how the shard's row differs from what was expected of it.
-func notHeld(ctx context.Context, tx pgx.Tx, name string, locker uuid.UUID, expected ShardState) error {
+func notHeld(ctx context.Context, db querier, name string, locker uuid.UUID, expected ShardState) error {
 	wrong := &StateError{Shard: name, Locker: locker, Expected: expected}
-	s, err := scanShard(tx.QueryRow(ctx, "SELECT "+shardColumns+" FROM shards s WHERE name = $1", name))
+	s, err := scanShard(db.QueryRow(ctx, "SELECT "+shardColumns+" FROM shards s WHERE name = $1", name))
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return err
 	}

@@ -23,34 +23,28 @@ type Location struct {
 // Locate finds the shards of objects, in the order of ids, in one round trip.
 // An object that is absent or deleted has the zero Location.
 func (b *SharedBase) Locate(ctx context.Context, ids []ObjID) ([]Location, error) {
-	found := make(map[ObjID]Location, len(ids))
+	found := make([]Location, len(ids))
 	err := b.brief(ctx, fmt.Sprintf("looking up %d objects", len(ids)), func(ctx context.Context) error {
-		rows, err := b.pool.Query(ctx, `SELECT o.signature, s.id, s.name::text, s.pool_name, s.state::text
-			FROM signature2shard o JOIN shards s ON s.id = o.shard
-			WHERE o.signature = ANY ($1) AND o.state = 'present'`, keysOf(ids))
+		rows, err := b.pool.Query(ctx, locateStatement, keysOf(ids))
 		if err != nil {
 			return err
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var key []byte
-			var l Location
-			if err := rows.Scan(&key, &l.ShardID, &l.Shard, &l.Pool, &l.State); err != nil {
-				return err
-			}
-			found[ObjID(key)] = l
-		}
-		return rows.Err()
+		var at int
+		var l Location
+		_, err = pgx.ForEachRow(rows, []any{&at, &l.ShardID, &l.Shard, &l.Pool, &l.State}, func() error {
+			found[at-1] = l
+			return nil
+		})
+		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	ordered := make([]Location, len(ids))
-	for i, id := range ids {
-		ordered[i] = found[id]
-	}
-	return ordered, nil
+	return found, err
 }
+
+// One lookup a key, by a plan that is right whatever the table's size: a plan
+// for = ANY is made for the size of the moment, and kept while the table grows.
+const locateStatement = `SELECT at, s.* FROM unnest($1::bytea[]) WITH ORDINALITY wanted (id, at) CROSS JOIN LATERAL (
+	SELECT s.id, s.name::text, s.pool_name, s.state::text FROM signature2shard o JOIN shards s ON s.id = o.shard
+	WHERE o.signature = wanted.id AND o.state = 'present' LIMIT 1) s`
 
 // ListObjects returns the ids of up to limit objects that are present, in
 // ascending order, beginning after the given one.

@@ -5,7 +5,6 @@ package sharedbase
 import (
 	"context"
 	_ "embed"
-	"errors"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -45,7 +44,7 @@ func (b *SharedBase) Init(ctx context.Context) (created bool, err error) {
 	return created && err == nil, err
 }
 
-const newestVersion = "SELECT version FROM dbversion ORDER BY version DESC LIMIT 1"
+const newestVersion = "SELECT coalesce(max(version), 0) FROM dbversion"
 
 // Version returns the version of the database's schema, ErrNotInitialised
 // where there is none.
@@ -53,7 +52,7 @@ func (b *SharedBase) Version(ctx context.Context) (version int, err error) {
 	err = b.brief(ctx, "asking for the schema's version", func(ctx context.Context) error {
 		return b.pool.QueryRow(ctx, newestVersion).Scan(&version)
 	})
-	if errors.Is(err, ErrNotFound) { // the table without a row
+	if err == nil && version == 0 {
 		err = ErrNotInitialised
 	}
 	return version, err

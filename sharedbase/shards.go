@@ -59,8 +59,9 @@ func (b *SharedBase) ShardByName(ctx context.Context, name string) (s Shard, err
 
 // ShardFilter selects shards; an empty field selects all.
 type ShardFilter struct {
-	States []ShardState
-	Pool   string
+	States    []ShardState
+	Pool      string
+	LockedFor time.Duration // only shards that were locked longer ago, by the database's clock
 }
 
 // ListShards returns the shards that f selects, in the order of their ids.
@@ -71,7 +72,8 @@ func (b *SharedBase) ListShards(ctx context.Context, f ShardFilter) (shards []Sh
 	}
 	err = b.brief(ctx, "listing the shards", func(ctx context.Context) error {
 		rows, err := b.pool.Query(ctx, "SELECT "+shardColumns+` FROM shards s
-			WHERE (cardinality($1::text[]) = 0 OR state::text = ANY ($1)) AND $2 IN ('', pool_name) ORDER BY id`, states, f.Pool)
+			WHERE (cardinality($1::text[]) = 0 OR state::text = ANY ($1)) AND $2 IN ('', pool_name)
+				AND ($3 = interval '0' OR locker_ts < now() - $3) ORDER BY id`, states, f.Pool, f.LockedFor)
 		if err != nil {
 			return err
 		}

@@ -25,31 +25,28 @@ func createTable(ctx context.Context, tx pgx.Tx, shard string) error {
 // the table does not have one. An empty object is not nil. ErrNoTable says
 // that the shard has been cleaned meanwhile: its image has its objects.
 func (b *SharedBase) Content(ctx context.Context, shard string, ids []ObjID) ([][]byte, error) {
-	contents := make(map[ObjID][]byte, len(ids))
+	contents := make([][]byte, len(ids))
 	what := fmt.Sprintf("reading %d objects of shard %s", len(ids), shard)
 	err := b.brief(ctx, what, func(ctx context.Context) error {
-		rows, err := b.pool.Query(ctx, "SELECT key, content FROM "+quoteTable(shard)+" WHERE key = ANY ($1)", keysOf(ids))
+		rows, err := b.pool.Query(ctx, contentStatement(shard), keysOf(ids))
 		if err != nil {
 			return err
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var key, content []byte
-			if err := rows.Scan(&key, &content); err != nil {
-				return err
-			}
-			contents[ObjID(key)] = content
-		}
-		return rows.Err()
+		var at int
+		var content []byte
+		_, err = pgx.ForEachRow(rows, []any{&at, &content}, func() error {
+			contents[at-1] = content
+			return nil
+		})
+		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	ordered := make([][]byte, len(ids))
-	for i, id := range ids {
-		ordered[i] = contents[id]
-	}
-	return ordered, nil
+	return contents, err
+}
+
+// contentStatement is made like locateStatement, for the same reason.
+func contentStatement(shard string) string {
+	return `SELECT at, t.content FROM unnest($1::bytea[]) WITH ORDINALITY wanted (id, at) CROSS JOIN LATERAL (
+		SELECT content FROM ` + quoteTable(shard) + ` WHERE key = wanted.id LIMIT 1) t`
 }
 
 // TableSize counts the objects in a shard's table and the bytes of their
