@@ -5,7 +5,9 @@ package sharedbase_test
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
@@ -76,5 +78,120 @@ func must[T any](v T, err error) func(t testing.TB) T {
 			t.Fatal(err)
 		}
 		return v
+	}
+}
+
+// waiting tells when the transactions began that wait for a lock.
+func waiting(t testing.TB, conn *pgx.Conn) []time.Time {
+	t.Helper()
+	exec(t, conn, "SELECT pg_stat_clear_snapshot()") // or a transaction sees always the same
+	rows, err := conn.Query(t.Context(), `SELECT xact_start FROM pg_stat_activity
+		WHERE datname = current_database() AND wait_event_type = 'Lock' AND xact_start IS NOT NULL`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return must(pgx.CollectRows(rows, pgx.RowTo[time.Time]))(t)
+}
+
+// blocked waits until n transactions wait for a lock.
+func blocked(t testing.TB, conn *pgx.Conn, n int) {
+	t.Helper()
+	eventually(t, func() bool { return len(waiting(t, conn)) == n })
+}
+
+// eventually polls a condition, for up to half a minute.
+func eventually(t testing.TB, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !condition(); <-time.After(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("what was waited for did not happen")
+		}
+	}
+}
+
+func count(t testing.TB, conn *pgx.Conn, sql string, args ...any) (n int) {
+	t.Helper()
+	if err := conn.QueryRow(context.Background(), sql, args...).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func exec(t testing.TB, conn *pgx.Conn, sql string, args ...any) {
+	t.Helper()
+	if _, err := conn.Exec(context.Background(), sql, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// background runs f and returns where its result will come.
+func background[T any](f func() T) <-chan T {
+	result := make(chan T, 1)
+	go func() { result <- f() }()
+	return result
+}
+
+// shardIn returns a shard of pool "pool" that holds the objects and is in a
+// state that is not locked.
+func shardIn(t testing.TB, b *sharedbase.SharedBase, state sharedbase.ShardState, objects ...sharedbase.Object) sharedbase.Shard {
+	t.Helper()
+	ctx := t.Context()
+	c := must(b.CreateShard(ctx, sharedbase.StateWriting, "pool"))(t)
+	must(b.Add(ctx, c, objects))(t)
+	steps := []sharedbase.ShardState{sharedbase.StateFull, sharedbase.StatePacking, sharedbase.StatePacked, sharedbase.StateCleaning}
+	for i := 0; c.State() != state; i++ {
+		var err error
+		switch {
+		case state == sharedbase.StateStandby:
+			err = c.SetState(ctx, state)
+		case c.State() == sharedbase.StateCleaning:
+			err = c.DropTable(ctx)
+		case steps[i].Locked():
+			c, err = b.LockOneShard(ctx, c.State(), steps[i], sharedbase.ClaimFilter{Name: c.Name()})
+		default:
+			err = c.SetState(ctx, steps[i])
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return must(b.ShardByID(ctx, c.ID()))(t)
+}
+
+// claim locks a shard.
+func claim(t testing.TB, b *sharedbase.SharedBase, s sharedbase.Shard, to sharedbase.ShardState) *sharedbase.Claim {
+	t.Helper()
+	c := must(b.LockOneShard(t.Context(), s.State, to, sharedbase.ClaimFilter{Name: s.Name}))(t)
+	if c == nil {
+		t.Fatalf("shard %s is not to be had", s.Name)
+	}
+	return c
+}
+
+// wantState fails unless err is a *StateError that found the given state.
+func wantState(t testing.TB, err error, found sharedbase.ShardState) {
+	t.Helper()
+	var wrong *sharedbase.StateError
+	if !errors.As(err, &wrong) || wrong.Found != found {
+		t.Errorf("error %v, want a StateError that found %q", err, found)
+	}
+}
+
+// absent fails unless no shard has the object.
+func absent(t testing.TB, b *sharedbase.SharedBase, o sharedbase.Object) {
+	t.Helper()
+	if l := must(b.Locate(t.Context(), ids(o)))(t); l[0].ShardID != 0 {
+		t.Errorf("object %x is in %+v", o.ID, l[0])
+	}
+}
+
+// present fails unless the object is in the shard, and readable.
+func present(t testing.TB, b *sharedbase.SharedBase, shard string, o sharedbase.Object) {
+	t.Helper()
+	if l := must(b.Locate(t.Context(), ids(o)))(t); l[0].Shard != shard {
+		t.Errorf("object %x is in %+v, want it in %s", o.ID, l[0], shard)
+	}
+	if c := must(b.Content(t.Context(), shard, ids(o)))(t); string(c[0]) != string(o.Content) {
+		t.Errorf("object %x has content %q, want %q", o.ID, c[0], o.Content)
 	}
 }
