@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+
+	"winery/pool"
 )
 
 // Step does one piece of a role's work. worked is false if there was nothing to
@@ -28,8 +30,8 @@ type LoopOptions struct {
 // describes in between. It returns nil once Finish is closed or ctx ends
 // between two steps; with StopWhenIdle also when a step had nothing to do.
 // It returns a step's error if ctx ended during the step, with StopWhenIdle, if
-// it is marked by backoff.Permanent, and if the step panicked; other errors are
-// logged, once a wait.
+// it is marked by backoff.Permanent or is pool.ErrFenced, and if the step
+// panicked; other errors are logged, once a wait.
 func Loop(ctx context.Context, o LoopOptions, step Step) error {
 	wait := newBackOff()
 	for ctx.Err() == nil && !closed(o.Finish) {
@@ -84,9 +86,10 @@ func closed(c <-chan struct{}) bool {
 	}
 }
 
-// final tells an error that another try would not cure.
+// final tells an error that another try of this process would not cure.
 func final(err error) bool {
-	return errors.As(err, new(*backoff.PermanentError)) || errors.As(err, new(*PanicError))
+	return errors.Is(err, pool.ErrFenced) ||
+		errors.As(err, new(*backoff.PermanentError)) || errors.As(err, new(*PanicError))
 }
 
 func newBackOff() *backoff.ExponentialBackOff {

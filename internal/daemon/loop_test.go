@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"winery/internal/daemon"
+	"winery/pool"
 )
 
 var errAway = errors.New("the database is away")
@@ -127,6 +129,11 @@ func TestLoopEnds(t *testing.T) {
 			daemon.LoopOptions{},
 			[]func() (bool, error){fail, func() (bool, error) { return false, backoff.Permanent(errAway) }},
 			func(err error) bool { return errors.As(err, &permanent) && errors.Is(err, errAway) },
+		},
+		"once a store has fenced the process off": {
+			daemon.LoopOptions{},
+			[]func() (bool, error){func() (bool, error) { return true, fmt.Errorf("packing: %w", pool.ErrFenced) }},
+			func(err error) bool { return errors.Is(err, pool.ErrFenced) },
 		},
 		"at a panic": {
 			daemon.LoopOptions{},

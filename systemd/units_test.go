@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package systemd_test checks the units, and the example configuration.
+package systemd_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"winery/internal/config"
+)
+
+// roles are the units' programs, by unit.
+var roles = map[string]string{
+	"winery-writer.service":     "winery-writer",
+	"winery-packer@.service":    "winery-packer",
+	"winery-rbd-mapper.service": "winery-rbd-mapper",
+	"winery-cleaner.service":    "winery-cleaner",
+}
+
+func TestExampleConfiguration(t *testing.T) {
+	c, err := config.Load("winery.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Warnings) > 0 {
+		t.Error(c.Warnings)
+	}
+	// What it says of the defaults must be true: with all that is commented out
+	// put in, nothing changes but the pools and what the role would choose.
+	text, err := os.ReadFile("winery.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	setting := regexp.MustCompile(`(?m)^( *)# ([a-z_]+: .*|- type: .*|  [a-z_]+: .*)$`)
+	for _, example := range []string{"application_name", "ceph_conf", "ceph_user"} {
+		text = regexp.MustCompile(`(?m)^.*# `+example+`: .*$`).ReplaceAll(text, nil)
+	}
+	all, err := config.Parse("winery.yml", setting.ReplaceAll(text, []byte("$1$2")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all.Pools) != 2 || all.Pools[1].Type != config.Directory || all.Pools[1].BaseDirectory != "/srv/winery" {
+		t.Fatalf("pools: %+v", all.Pools)
+	}
+	if a, b := c.Pools[0], all.Pools[0]; a.DataPool != b.DataPool || a.UseSudo != b.UseSudo || a.MapOptions != b.MapOptions ||
+		a.Map != b.Map || len(b.FeaturesUnsupported) > 0 {
+		t.Errorf("defaults of the pool: %+v, and with what the comments say: %+v", a, b)
+	}
+	if c.Winery != all.Winery || c.Packer != all.Packer || c.RWIdleTimeout != all.RWIdleTimeout || c.Name != all.Name ||
+		c.ReadersCacheSize != all.ReadersCacheSize || c.AllowDelete != all.AllowDelete || c.ReadOnly != all.ReadOnly {
+		t.Errorf("defaults: %+v, and with what the comments say: %+v", c, all)
+	}
+}
+
+// TestVerify has systemd read the units, with programs that exist.
+func TestVerify(t *testing.T) {
+	dir := t.TempDir()
+	for unit, program := range roles {
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), "\nExecStart=/usr/bin/"+program+" --config %d/winery.yml") {
+			t.Errorf("%s does not start %s with its credential", unit, program)
+		}
+		unit = strings.Replace(unit, "@.", "@cold.", 1)
+		place(t, filepath.Join(dir, unit), strings.ReplaceAll(string(text), "/usr/bin/"+program, filepath.Join(dir, program)), 0o600)
+		place(t, filepath.Join(dir, program), "#!/bin/sh\n", 0o700)
+	}
+	target, err := os.ReadFile("winery.target")
+	if err != nil {
+		t.Fatal(err)
+	}
+	place(t, filepath.Join(dir, "winery.target"), string(target), 0o600)
+	for unit := range roles {
+		unit = strings.Replace(unit, "@.", "@cold.", 1)
+		analyze(t, "verify", "--man=no", filepath.Join(dir, unit))
+	}
+}
+
+// TestExposure bounds what a role that was broken into could reach.
+func TestExposure(t *testing.T) {
+	for unit := range roles {
+		most := 2.0
+		if unit == "winery-rbd-mapper.service" {
+			most = 4.0 // it maps devices as root
+		}
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), strings.Replace(unit, "@.", "@cold.", 1))
+		place(t, file, string(text), 0o600)
+		out := analyze(t, "security", "--offline=true", file)
+		found := regexp.MustCompile(`Overall exposure level for \S+: ([0-9.]+)`).FindStringSubmatch(out)
+		if found == nil {
+			t.Fatalf("%s: no exposure level in\n%s", unit, out)
+		}
+		level, err := strconv.ParseFloat(found[1], 64)
+		if err != nil || level > most {
+			t.Errorf("%s: exposure %s, want at most %.1f", unit, found[1], most)
+		}
+		t.Logf("%s: exposure %s", unit, found[1])
+	}
+}
+
+func place(t *testing.T, file, text string, mode os.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// analyze runs systemd-analyze, which must not have anything to complain of.
+func analyze(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("systemd-analyze", args...)
+	cmd.Env = append(os.Environ(), "SYSTEMD_COLORS=0", "SYSTEMD_EMOJI=0", "SYSTEMD_PAGER=")
+	var complaints strings.Builder
+	cmd.Stderr = &complaints
+	out, err := cmd.Output()
+	if err != nil || complaints.Len() > 0 {
+		t.Fatalf("systemd-analyze %s: %v\n%s", strings.Join(args, " "), err, complaints.String())
+	}
+	return string(out)
+}
