@@ -16,7 +16,7 @@
 //
 // A shard becomes an image on a device of twice the shard's size. A group that
 // would not fit there with its index goes into the next shard, unless the shard
-// is empty. Shards therefore fit, unless a single add is larger than the device.
+// is empty. Shards therefore fit, unless a single object is larger than the device.
 //
 // Errors. Each transaction proves the lane's claim. If the shard was taken away,
 // nothing was written, and the group is added to another shard. After any other

@@ -26,10 +26,17 @@ type request struct {
 	done  chan struct{} // closed once added or err is there
 }
 
-func newRequest(objects []sharedbase.Object) *request {
-	r := &request{objects: objects, done: make(chan struct{})}
-	for i := range objects {
-		r.bytes += int64(len(objects[i].Content))
+// newRequest is a request for as many of the objects as make a group, at least
+// one.
+func newRequest(objects []sharedbase.Object, groupBytes int64) *request {
+	r := &request{done: make(chan struct{})}
+	for n := range objects {
+		size := int64(len(objects[n].Content))
+		if n == groupObjects || n > 0 && r.bytes+size > groupBytes {
+			break
+		}
+		r.bytes += size
+		r.objects = objects[:n+1]
 	}
 	return r
 }

@@ -32,7 +32,7 @@ type Options struct {
 	Log          *slog.Logger
 
 	// QueueBytes bounds the memory of adds under way: contents, and a little
-	// for each object. A single add that is larger goes alone. 128 MiB.
+	// for each object. An object that is larger goes alone. 128 MiB.
 	QueueBytes int64
 	// QueueWait is how long an add may wait to be taken by a lane before it is
 	// refused with ErrBusy. 10 s.
@@ -40,8 +40,8 @@ type Options struct {
 }
 
 const (
-	// A group's bounds. 32 MiB commit in well under a second, and a group of
-	// objects of the usual size, 10 kB, is bounded by both alike.
+	// A group's bounds. A group of objects of the usual size, 10 kB, is bounded
+	// by both alike. Shards have room for several groups, see groupBytes.
 	groupBytes   = 32 << 20
 	groupObjects = 4096
 )
@@ -70,7 +70,7 @@ func New(o Options) *Writer {
 	if o.QueueWait <= 0 {
 		o.QueueWait = 10 * time.Second
 	}
-	w := &Writer{Options: o, queue: newQueue(o.QueueBytes), groupBytes: min(groupBytes, o.ShardMaxSize)}
+	w := &Writer{Options: o, queue: newQueue(o.QueueBytes), groupBytes: min(groupBytes, o.ShardMaxSize/2)}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
 }
@@ -92,34 +92,46 @@ func (w *Writer) Start(ctx context.Context) error {
 
 // Add stores objects and returns, after they are committed, which of them were
 // new. Objects that are stored already, by whomever, count as added but not as
-// new; of equal objects added at the same moment one is new. Either all are
-// stored or, with an error, all or none; then the call can be repeated.
-// ErrBusy, ErrClosed, [sharedbase.ErrUnavailable], [sharedbase.ErrFull].
+// new; of equal objects added at the same moment one is new. After an error
+// some or all may be stored; the call can be repeated. ErrBusy, ErrClosed,
+// [sharedbase.ErrUnavailable], [sharedbase.ErrFull].
 //
 // ctx ends the wait for a lane. Once one has taken the objects, Add returns
 // when their fate is known, whatever ctx says, and keeps nothing of them.
 func (w *Writer) Add(ctx context.Context, objects []sharedbase.Object) (sharedbase.Added, error) {
-	if len(objects) == 0 {
-		return sharedbase.Added{}, nil
+	var all sharedbase.Added
+	for len(objects) > 0 {
+		r := newRequest(objects, w.groupBytes)
+		if err := w.wait(ctx, r); err != nil {
+			return sharedbase.Added{}, err
+		}
+		all.New = append(all.New, r.added.New...)
+		all.Objects += r.added.Objects
+		all.Bytes += r.added.Bytes
+		objects = objects[len(r.objects):]
 	}
+	return all, nil
+}
+
+// wait puts a request into the queue and waits for its answer.
+func (w *Writer) wait(ctx context.Context, r *request) error {
 	patience, cancel := context.WithTimeoutCause(ctx, w.QueueWait, ErrBusy)
 	defer cancel()
-	r := newRequest(objects)
 	if err := w.queue.put(patience, r); err != nil {
 		if cause := context.Cause(patience); cause != nil {
 			err = cause
 		}
-		return sharedbase.Added{}, err
+		return err
 	}
 	select {
 	case <-r.done:
 	case <-patience.Done():
 		if w.queue.withdraw(r) {
-			return sharedbase.Added{}, context.Cause(patience)
+			return context.Cause(patience)
 		}
 		<-r.done
 	}
-	return r.added, r.err
+	return r.err
 }
 
 // Close refuses further adds, commits and answers those that were accepted,
