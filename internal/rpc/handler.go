@@ -30,7 +30,7 @@ func NewHandler(store Store, o Options) http.Handler {
 	return &handler{Options: o, store: store, bodies: semaphore.NewWeighted(o.MaxBodyBytesInFlight)}
 }
 
-// statusGone is logged where the client did not wait for the answer; nothing is sent.
+// statusGone is the status, hardly ever seen but in the log, where the client did not wait for the answer.
 const statusGone = 499
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -53,7 +53,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case err == nil:
 		x.answer(http.StatusOK, answer)
 	case r.Context().Err() != nil:
-		x.status = statusGone
+		x.fail(statusGone, &wire.Error{Type: wire.TypeError, Arg: "the client went away", Message: "the client went away"})
 	default:
 		drain(w, r)
 		x.fail(describe(err))
