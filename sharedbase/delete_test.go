@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"testing"
+
+	"winery/sharedbase"
+)
+
+// deletedIn returns what is marked deleted in a shard.
+func deletedIn(t testing.TB, b *sharedbase.SharedBase, shardID int64) (sharedbase.Deleted, bool) {
+	t.Helper()
+	for d, err := range b.DeletedObjects(t.Context(), "pool") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Shard.ID == shardID {
+			return d, true
+		}
+	}
+	return sharedbase.Deleted{}, false
+}
+
+// In every state of its shard a deleted object is absent at once, gone from
+// the table where there is one, and marked for the cleaner; and it can be added
+// again.
+func TestDelete(t *testing.T) {
+	b, conn := newBase(t)
+	ctx := t.Context()
+	before := map[sharedbase.ShardState]sharedbase.ShardState{
+		sharedbase.StateWriting:  sharedbase.StateStandby,
+		sharedbase.StatePacking:  sharedbase.StateFull,
+		sharedbase.StateCleaning: sharedbase.StatePacked,
+	}
+	for _, state := range []sharedbase.ShardState{
+		sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.StateFull, sharedbase.StatePacking,
+		sharedbase.StatePacked, sharedbase.StateCleaning, sharedbase.StateReadOnly,
+	} {
+		t.Run(string(state), func(t *testing.T) {
+			gone, kept := object("gone "+string(state)), object("kept "+string(state))
+			unlocked, locked := before[state]
+			if !locked {
+				unlocked = state
+			}
+			s := shardIn(t, b, unlocked, gone, kept)
+			if locked {
+				claim(t, b, s, state)
+			}
+			if err := b.Delete(ctx, gone.ID); err != nil {
+				t.Fatal(err)
+			}
+			absent(t, b, gone)
+			if err := b.Delete(ctx, gone.ID); !errors.Is(err, sharedbase.ErrNotFound) {
+				t.Errorf("deleted again: %v", err)
+			}
+			if state != sharedbase.StateReadOnly {
+				if n := count(t, conn, "SELECT count(*) FROM shard_"+s.Name); n != 1 {
+					t.Errorf("%d rows are left in the table, want 1", n)
+				}
+			}
+			if d, ok := deletedIn(t, b, s.ID); !ok || d.Shard.State != state || !slices.Equal(d.IDs, ids(gone)) {
+				t.Errorf("marked: %+v, %v", d, ok)
+			}
+			if n := must(b.CountObjects(ctx, s.Name))(t); n != 1 {
+				t.Errorf("%d objects are left, want 1", n)
+			}
+			again := must(b.CreateShard(ctx, sharedbase.StateWriting, "pool"))(t)
+			must(b.Add(ctx, again, []sharedbase.Object{gone, kept}))(t)
+			present(t, b, again.Name(), gone)
+			if _, ok := deletedIn(t, b, s.ID); ok {
+				t.Error("what was added again is still marked deleted")
+			}
+		})
+	}
+}
+
+func TestDeleteOfNothing(t *testing.T) {
+	b, _ := newBase(t)
+	if err := b.Delete(t.Context(), object("unknown").ID); !errors.Is(err, sharedbase.ErrNotFound) {
+		t.Errorf("error %v, want ErrNotFound", err)
+	}
+}
+
+// Packing cannot begin while an object is being deleted, and then does not
+// find it.
+func TestDeleteBeforePacking(t *testing.T) {
+	b, conn := newBase(t)
+	ctx := t.Context()
+	o := object("content")
+	s := shardIn(t, b, sharedbase.StateFull, o)
+	exec(t, conn, "BEGIN")
+	exec(t, conn, "SELECT FROM signature2shard FOR UPDATE")
+	deleting := background(func() error { return b.Delete(ctx, o.ID) })
+	blocked(t, conn, 1)
+	if c := must(b.LockOneShard(ctx, sharedbase.StateFull, sharedbase.StatePacking, sharedbase.ClaimFilter{}))(t); c != nil {
+		t.Error("packing began")
+	}
+	exec(t, conn, "ROLLBACK")
+	if err := <-deleting; err != nil {
+		t.Fatal(err)
+	}
+	n, err := b.StreamTable(ctx, claim(t, b, s, sharedbase.StatePacking), nil)
+	if n != 0 || err != nil {
+		t.Errorf("packing found %d objects, %v", n, err)
+	}
+}
+
+// A table is not dropped under a deletion that is under way, and a deletion
+// that finds the table gone succeeds.
+func TestDeleteAndDropTable(t *testing.T) {
+	b, conn := newBase(t)
+	ctx := t.Context()
+	first, second := object("first"), object("second")
+	s := shardIn(t, b, sharedbase.StatePacked, first, second)
+	c := claim(t, b, s, sharedbase.StateCleaning)
+	exec(t, conn, "BEGIN")
+	exec(t, conn, "SELECT FROM signature2shard FOR UPDATE")
+	deleting := background(func() error { return b.Delete(ctx, first.ID) })
+	blocked(t, conn, 1)
+	dropping := background(func() error { return c.DropTable(ctx) })
+	blocked(t, conn, 2)
+	exec(t, conn, "ROLLBACK")
+	if err := errors.Join(<-deleting, <-dropping, b.Delete(ctx, second.ID)); err != nil {
+		t.Fatal(err)
+	}
+	want := ids(first, second)
+	slices.SortFunc(want, func(x, y sharedbase.ObjID) int { return bytes.Compare(x[:], y[:]) })
+	if d, _ := deletedIn(t, b, s.ID); !slices.Equal(d.IDs, want) {
+		t.Errorf("marked: %x", d.IDs)
+	}
+}
+
+// Two that delete one object: one of them finds it gone.
+func TestDeleteTwiceAtOnce(t *testing.T) {
+	b, conn := newBase(t)
+	o := object("content")
+	shardIn(t, b, sharedbase.StateFull, o)
+	exec(t, conn, "BEGIN")
+	exec(t, conn, "SELECT FROM signature2shard FOR UPDATE")
+	one := background(func() error { return b.Delete(t.Context(), o.ID) })
+	other := background(func() error { return b.Delete(t.Context(), o.ID) })
+	blocked(t, conn, 2)
+	exec(t, conn, "ROLLBACK")
+	err1, err2 := <-one, <-other
+	if (err1 == nil) == (err2 == nil) || !errors.Is(errors.Join(err1, err2), sharedbase.ErrNotFound) {
+		t.Errorf("errors %v and %v", err1, err2)
+	}
+}
+
+// An object that is added again while it is being deleted ends up present.
+func TestAddWhileDeleting(t *testing.T) {
+	b, conn := newBase(t)
+	ctx := t.Context()
+	o := object("content")
+	c := must(b.LockWritingShard(ctx, "pool"))(t)
+	must(b.Add(ctx, c, []sharedbase.Object{o}))(t)
+	exec(t, conn, "BEGIN")
+	exec(t, conn, "SELECT FROM shard_"+c.Name()+" FOR UPDATE")
+	deleting := background(func() error { return b.Delete(ctx, o.ID) })
+	blocked(t, conn, 1) // the index row is marked, the content not yet gone
+	adding := background(func() error { _, err := b.Add(ctx, c, []sharedbase.Object{o}); return err })
+	blocked(t, conn, 2)
+	exec(t, conn, "ROLLBACK")
+	if err := errors.Join(<-deleting, <-adding); err != nil {
+		t.Fatal(err)
+	}
+	present(t, b, c.Name(), o)
+}
+
+func TestCleanDeletedObjects(t *testing.T) {
+	b, conn := newBase(t)
+	ctx := t.Context()
+	gone, again := object("gone"), object("again")
+	s := shardIn(t, b, sharedbase.StateFull, gone, again, object("kept"))
+	for _, o := range []sharedbase.Object{gone, again} {
+		if err := b.Delete(ctx, o.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen, _ := deletedIn(t, b, s.ID)
+	other := must(b.LockWritingShard(ctx, "pool"))(t)
+	must(b.Add(ctx, other, []sharedbase.Object{again}))(t)
+
+	// What was seen in a table must not be removed once the shard is packed: its
+	// image may have what was deleted since.
+	c := claim(t, b, s, sharedbase.StatePacking)
+	for range 2 {
+		if n := must(b.CleanDeletedObjects(ctx, seen.Shard, seen.IDs))(t); n != 0 {
+			t.Errorf("removed %d objects of a shard with an image from the index", n)
+		}
+		if c.State() == sharedbase.StatePacking {
+			if err := c.SetState(ctx, sharedbase.StatePacked); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	anew, _ := deletedIn(t, b, s.ID)
+	if n := must(b.CleanDeletedObjects(ctx, anew.Shard, append(anew.IDs, again.ID, object("kept").ID)))(t); n != 1 {
+		t.Errorf("removed %d objects from the index, want 1", n)
+	}
+	if n := count(t, conn, "SELECT count(*) FROM signature2shard WHERE state = 'present'"); n != 2 {
+		t.Errorf("%d objects are present, want 2", n)
+	}
+	if n := must(b.CleanDeletedObjects(ctx, anew.Shard, anew.IDs))(t); n != 0 {
+		t.Errorf("removed %d objects again", n)
+	}
+}
+
+func TestDeletedObjectsOfAPool(t *testing.T) {
+	b, _ := newBase(t)
+	ctx := t.Context()
+	other := must(b.CreateShard(ctx, sharedbase.StateWriting, "other"))(t)
+	for _, o := range objects("a", "b") {
+		c := must(b.CreateShard(ctx, sharedbase.StateWriting, "pool"))(t)
+		must(b.Add(ctx, c, []sharedbase.Object{o}))(t)
+		must(b.Add(ctx, other, objects("c", "d")))(t)
+		if err := b.Delete(ctx, o.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Delete(ctx, object("c").ID); err != nil {
+		t.Fatal(err)
+	}
+	for pool, want := range map[string]int{"": 3, "pool": 2, "other": 1, "unknown": 0} {
+		n := 0
+		for d, err := range b.DeletedObjects(ctx, pool) {
+			if err != nil || len(d.IDs) != 1 {
+				t.Fatal(d, err)
+			}
+			n++
+		}
+		if n != want {
+			t.Errorf("pool %q: %d shards, want %d", pool, n, want)
+		}
+	}
+	b.Close()
+	for _, err := range b.DeletedObjects(ctx, "") {
+		if err == nil {
+			t.Error("no error from a closed database")
+		}
+	}
+}
+
+// Objects that are deleted while their shard is being packed stay marked: the
+// snapshot that is packed has them.
+func TestDeleteWhilePacking(t *testing.T) {
+	b, _ := newBase(t)
+	ctx := t.Context()
+	all := objects("a", "b", "c")
+	s := shardIn(t, b, sharedbase.StateFull, all...)
+	c := claim(t, b, s, sharedbase.StatePacking)
+	streamed := 0
+	n, err := b.StreamTable(ctx, c, func(sharedbase.ObjID, int64, io.Reader) error {
+		if streamed++; streamed > 1 {
+			return nil
+		}
+		return errors.Join(b.Delete(ctx, all[0].ID), b.Delete(ctx, all[1].ID))
+	})
+	if n != 3 || streamed != 3 || err != nil {
+		t.Errorf("streamed %d, counted %d: %v", streamed, n, err)
+	}
+	if d, _ := deletedIn(t, b, s.ID); len(d.IDs) != 2 {
+		t.Errorf("%d objects are marked", len(d.IDs))
+	}
+}
