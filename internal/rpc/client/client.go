@@ -6,6 +6,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -57,7 +58,8 @@ func New(address string, options ...Option) (*Client, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		}
 	} else if u, err := url.Parse(address); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("%q is not a server's address: it must be http://HOST:PORT, https://HOST:PORT or unix:/PATH", address)
+		// The address may hold a password, so it is not shown.
+		return nil, errors.New("a server's address must be http://HOST:PORT, https://HOST:PORT or unix:/PATH")
 	}
 	c := &Client{base: base, http: http.Client{Transport: transport, Timeout: 2 * time.Minute}, retryFor: 30 * time.Second}
 	for _, option := range options {
@@ -82,7 +84,7 @@ func call[T any](ctx context.Context, c *Client, path string, request wire.Reque
 			return v, err
 		}
 		var none T
-		if !again(err) || path == pathDelete && !neverSent(err) {
+		if !errors.Is(err, ErrUnavailable) || path == pathDelete && !neverSent(err) {
 			err = backoff.Permanent(err)
 		}
 		return none, err

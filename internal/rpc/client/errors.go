@@ -67,9 +67,6 @@ func unavailable(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// again tells whether another attempt may fare better.
-func again(err error) bool { return errors.Is(err, ErrUnavailable) }
-
 // neverSent tells whether the server cannot have seen the request.
 func neverSent(err error) bool {
 	var op *net.OpError
