@@ -24,8 +24,8 @@ type Options struct {
 	Pools pools.Set
 	// Pool is the name of the only pool to pack for. Empty: all of Pools.
 	Pool string
-	// Progress is called about once a second, from the goroutine that called
-	// Step, while bytes move. May be nil.
+	// Progress is called about once a second while bytes move, one call at a
+	// time. May be nil.
 	Progress func(Progress)
 	Log      *slog.Logger
 }
@@ -96,8 +96,7 @@ func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) error {
 
 // write makes the image: durable and visible when it returns without an error.
 func (p *Packer) write(ctx context.Context, to pool.Pool, claim *sharedbase.Claim) (info shard.Info, err error) {
-	objects, size, err := p.Base.TableSize(ctx, claim.Name())
-	_ = objects
+	_, size, err := p.Base.TableSize(ctx, claim.Name())
 	if err != nil {
 		return info, err
 	}

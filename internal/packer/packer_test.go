@@ -155,15 +155,12 @@ func TestDeletedWhilePacking(t *testing.T) {
 		objects := testrole.Objects(1, 500, 30_000)
 		before, after := objects[7].ID, objects[8].ID
 		name := s.Full(t, objects)
-		writes := 0
 		s.Pool.At = func(p testrole.Point, _ string) error {
 			switch p {
 			case testrole.Create:
 				return s.Base.Delete(t.Context(), before)
 			case testrole.Commit:
 				return s.Base.Delete(t.Context(), after)
-			case testrole.Write:
-				writes++
 			}
 			return nil
 		}

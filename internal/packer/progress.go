@@ -46,8 +46,7 @@ type meter struct {
 }
 
 func newMeter(report func(Progress), shard string, phase Phase, total int64) *meter {
-	m := &meter{report: report, now: Progress{Shard: shard, Phase: phase, Total: total}, start: time.Now()}
-	return m
+	return &meter{report: report, now: Progress{Shard: shard, Phase: phase, Total: total}, start: time.Now()}
 }
 
 // add counts n more bytes.

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package cleaner_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"winery/internal/packer"
+	"winery/internal/testrole"
+	"winery/sharedbase"
+)
+
+// TestDeletedBeforeImage: while a shard has no image the index row goes at once,
+// and the object may come back, into the same shard.
+func TestDeletedBeforeImage(t *testing.T) {
+	s := testrole.New(t, testrole.Directory(t, ""))
+	objects := testrole.Objects(1, 20, 1000)
+	claim, err := s.Base.CreateShard(t.Context(), sharedbase.StateWriting, s.Config.Name)
+	testrole.Must(t, err)
+	_, err = s.Base.Add(t.Context(), claim, objects)
+	testrole.Must(t, err)
+	for i, to := range []sharedbase.ShardState{sharedbase.StateStandby, sharedbase.StateFull} {
+		testrole.Must(t, s.Base.Delete(t.Context(), objects[0].ID))
+		step(t, wanting(s, 0), true) // while writing
+		_, err = s.Base.Add(t.Context(), claim, objects[:1])
+		testrole.Must(t, err)
+		testrole.Must(t, claim.SetState(t.Context(), to))
+		testrole.Must(t, s.Base.Delete(t.Context(), objects[i+1].ID))
+		step(t, wanting(s, 0), true)
+		step(t, wanting(s, 0), false)
+		wantTable(t, s, claim.Name(), int64(20-i-1))
+		if to == sharedbase.StateStandby {
+			claim, err = s.Base.LockWritingShard(t.Context(), s.Config.Name)
+			testrole.Must(t, err)
+		}
+	}
+}
+
+// TestDeletedWhilePacking: what a packer had read already is left alone until
+// the shard is packed, and erased from the image then.
+func TestDeletedWhilePacking(t *testing.T) {
+	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
+		objects := testrole.Objects(1, 500, 30_000) // more than a block of 4 MiB
+		victim := objects[42]
+		name := s.Full(t, objects)
+		writing, release := make(chan struct{}), make(chan struct{})
+		var writes atomic.Int64
+		s.Pool.At = func(p testrole.Point, _ string) error {
+			if p == testrole.Write && writes.Add(1) == 2 { // the first one wipes the header
+				close(writing)
+				<-release
+			}
+			return nil
+		}
+		done := make(chan error)
+		go func() {
+			_, err := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step(t.Context())
+			done <- err
+		}()
+		<-writing
+		testrole.Must(t, s.Base.Delete(t.Context(), victim.ID))
+		step(t, wanting(s, 0), false)
+		s.WantState(t, name, sharedbase.StatePacking)
+		close(release)
+		testrole.Must(t, <-done)
+		s.Pool.At = nil
+		s.WantObjects(t, name, objects) // the victim too
+		step(t, wanting(s, 0), true)
+		s.WantState(t, name, sharedbase.StateReadOnly)
+		wantGone(t, s, name, victim)
+		s.WantObjects(t, name, slices.Concat(objects[:42], objects[43:]))
+	})
+}
+
+// TestErasesWhilePacked: erasing does not wait for the table to go, nor does it
+// keep it from going.
+func TestErasesWhilePacked(t *testing.T) {
+	s := testrole.New(t, testrole.Directory(t, ""))
+	objects := testrole.Objects(1, 50, 3000)
+	name := packed(t, s, objects)
+	for _, o := range objects[:40] {
+		testrole.Must(t, s.Base.Delete(t.Context(), o.ID))
+	}
+	step(t, wanting(s, 1), true)
+	s.WantState(t, name, sharedbase.StatePacked)
+	wantGone(t, s, name, objects[:40]...)
+	step(t, wanting(s, 0), true)
+	s.WantState(t, name, sharedbase.StateReadOnly)
+	s.WantObjects(t, name, objects[40:])
+}
+
+// TestAddedAgain: an object that came back in another shard is not erased.
+func TestAddedAgain(t *testing.T) {
+	s := testrole.New(t, testrole.Directory(t, ""))
+	objects := testrole.Objects(1, 20, 3000)
+	packed(t, s, objects)
+	testrole.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
+	again := s.Full(t, objects[5:6])
+	step(t, wanting(s, 1), false)
+	where, err := s.Base.Locate(t.Context(), []sharedbase.ObjID{objects[5].ID})
+	testrole.Must(t, err)
+	if where[0].Shard != again {
+		t.Errorf("the object is in %q, want %q", where[0].Shard, again)
+	}
+}
+
+// TestImageInUse: an image that another cleaner edits is left to it.
+func TestImageInUse(t *testing.T) {
+	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
+		objects := testrole.Objects(1, 20, 3000)
+		name := packed(t, s, objects)
+		testrole.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
+		e, err := s.Pool.Pool.Edit(t.Context(), name)
+		testrole.Must(t, err)
+		step(t, wanting(s, 1), false)
+		testrole.Must(t, e.Close())
+		step(t, wanting(s, 1), true)
+		wantGone(t, s, name, objects[5])
+	})
+}
+
+// TestBadImageAlone: an image that cannot be erased in stops no other, and its
+// objects stay marked.
+func TestBadImageAlone(t *testing.T) {
+	s := testrole.New(t, testrole.Directory(t, ""))
+	var names []string
+	var deleted []sharedbase.Object
+	for i := range uint64(3) {
+		objects := testrole.Objects(i, 20, 3000)[1:]
+		names = append(names, packed(t, s, objects))
+		testrole.Must(t, s.Base.Delete(t.Context(), objects[0].ID))
+		deleted = append(deleted, objects[0])
+	}
+	s.FlipBit(t, names[1], 3)
+	worked, err := wanting(s, 1).Step(t.Context())
+	if !worked || err == nil || !strings.Contains(err.Error(), names[1]) {
+		t.Fatalf("%v, %v", worked, err)
+	}
+	wantGone(t, s, names[0], deleted[0])
+	wantGone(t, s, names[2], deleted[2])
+	s.FlipBit(t, names[1], 3)
+	step(t, wanting(s, 1), true)
+	wantGone(t, s, names[1], deleted[1])
+}
+
+// TestStopped ends the context in the middle: nothing is half done that another
+// step does not complete.
+func TestStopped(t *testing.T) {
+	for _, point := range []testrole.Point{testrole.Open, testrole.Edit, testrole.Erase, testrole.Flush, testrole.CloseEdit} {
+		t.Run(string(point), func(t *testing.T) {
+			s := testrole.New(t, testrole.Directory(t, ""))
+			objects := testrole.Objects(1, 20, 3000)
+			name := packed(t, s, objects)
+			testrole.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
+			ctx, stop := context.WithCancel(t.Context())
+			s.Pool.At = func(p testrole.Point, _ string) error {
+				if p == point {
+					stop()
+				}
+				return nil
+			}
+			if _, err := wanting(s, 0).Step(ctx); !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			s.Pool.At = nil
+			step(t, wanting(s, 0), true)
+			s.WantState(t, name, sharedbase.StateReadOnly)
+			wantGone(t, s, name, objects[5])
+		})
+	}
+}
+
+// TestKilled kills a cleaner at each of the points of the package comment.
+func TestKilled(t *testing.T) {
+	objects := testrole.Objects(1, 40, 3000)
+	killed := func(t *testing.T, s *testrole.Stage, point testrole.Point, nth int, left sharedbase.ShardState) {
+		name := packed(t, s, objects)
+		for _, o := range objects[:2] {
+			testrole.Must(t, s.Base.Delete(t.Context(), o.ID))
+		}
+		s.KillAt(t, point, nth)
+		s.WantState(t, name, left)
+		if left == sharedbase.StateCleaning {
+			s.Release(t, name)
+		}
+		step(t, wanting(s, 0), true)
+		step(t, wanting(s, 0), false)
+		s.WantState(t, name, sharedbase.StateReadOnly)
+		wantTable(t, s, name, -1)
+		wantGone(t, s, name, objects[:2]...)
+		s.WantObjects(t, name, objects[2:])
+	}
+	const cleaning, done = sharedbase.StateCleaning, sharedbase.StateReadOnly
+	for _, p := range []struct {
+		point testrole.Point
+		nth   int
+		left  sharedbase.ShardState
+	}{
+		{testrole.Open, 1, cleaning}, {testrole.Edit, 1, done},
+		{testrole.Erase, 1, done}, {testrole.Erase, 2, done}, {testrole.Erase, 3, done},
+		{testrole.Erase, 4, done}, {testrole.Erase, 5, done}, {testrole.Flush, 1, done},
+		{testrole.Flush, 2, done}, {testrole.Flush, 3, done}, {testrole.CloseEdit, 1, done}, {testrole.Open, 2, done},
+	} {
+		t.Run(fmt.Sprintf("directory/%s/%d", p.point, p.nth), func(t *testing.T) {
+			killed(t, testrole.New(t, testrole.Directory(t, "")), p.point, p.nth, p.left)
+		})
+		if p.point == testrole.Open || p.nth == 3 {
+			t.Run(fmt.Sprintf("rbd/%s/%d", p.point, p.nth), func(t *testing.T) {
+				t.Parallel() // a dead client's lock is taken over after 30 s
+				killed(t, testrole.New(t, testrole.RBD(t)), p.point, p.nth, p.left)
+			})
+		}
+	}
+}

@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package mapper_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"winery/internal/mapper"
+	"winery/internal/packer"
+	"winery/internal/testrole"
+	"winery/pool"
+	"winery/shard"
+	"winery/sharedbase"
+)
+
+func TestMain(m *testing.M) {
+	testrole.Main(m, func(s *testrole.Stage) func(context.Context) (bool, error) { return onHost(s, "host").Step })
+}
+
+func onHost(s *testrole.Stage, host string) *mapper.Mapper {
+	return mapper.New(mapper.Options{Base: s.Base, Pools: s.Pools, Host: host, Log: s.Log})
+}
+
+// packed makes n packed shards of so few objects that each is in the sample.
+func packed(t *testing.T, s *testrole.Stage, n int) (names []string) {
+	t.Helper()
+	for i := range n {
+		names = append(names, s.Full(t, testrole.Objects(uint64(i), 11, 5000)[1:]))
+	}
+	p := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log})
+	for range n {
+		worked, err := p.Step(t.Context())
+		testrole.Must(t, err)
+		if !worked {
+			t.Fatal("nothing was packed")
+		}
+	}
+	return names
+}
+
+// step fails the test unless a mapper's step works, or finds nothing to do.
+func step(t *testing.T, m *mapper.Mapper, want bool) {
+	t.Helper()
+	worked, err := m.Step(t.Context())
+	testrole.Must(t, err)
+	if worked != want {
+		t.Fatalf("worked: %v, want %v", worked, want)
+	}
+}
+
+// wantMapped fails the test unless exactly these hosts have mapped a shard.
+func wantMapped(t *testing.T, s *testrole.Stage, name string, hosts ...string) {
+	t.Helper()
+	got := s.Shard(t, name).MappedOn
+	slices.Sort(got)
+	if !slices.Equal(got, hosts) {
+		t.Errorf("shard %s is mapped on %q, want %q", name, got, hosts)
+	}
+}
+
+// points counts how often the pool passes each point.
+func points(s *testrole.Stage) (count func() map[testrole.Point]int) {
+	var mu sync.Mutex
+	passed := map[testrole.Point]int{}
+	s.Pool.At = func(p testrole.Point, _ string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		passed[p]++
+		return nil
+	}
+	return func() map[testrole.Point]int { return passed }
+}
+
+func TestMapsAndRecords(t *testing.T) {
+	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
+		names := packed(t, s, 3)
+		unpacked := s.Full(t, testrole.Objects(9, 5, 100))
+		var last mapper.Progress
+		m := mapper.New(mapper.Options{
+			Base: s.Base, Pools: s.Pools, Log: s.Log, Progress: func(p mapper.Progress) { last = p },
+		})
+		step(t, m, true)
+		host, err := os.Hostname()
+		testrole.Must(t, err)
+		for _, name := range names {
+			wantMapped(t, s, name, host)
+		}
+		wantMapped(t, s, unpacked)
+		if last.String() != "3 of 3 images mapped" {
+			t.Errorf("progress: %s", last)
+		}
+		step(t, m, false)
+	})
+}
+
+// TestNothingToDoIsCheap: what is mapped and recorded costs a listing, also for
+// a process that has just begun.
+func TestNothingToDoIsCheap(t *testing.T) {
+	s := testrole.New(t, testrole.Directory(t, ""))
+	packed(t, s, 20)
+	step(t, onHost(s, "a"), true)
+	count := points(s)
+	step(t, onHost(s, "a"), false)
+	if got := count(); len(got) != 1 || got[testrole.Listing] != 1 {
+		t.Errorf("the pool was asked %v", got)
+	}
+}
+
+// TestMapsAnew: an image that was unmapped, as by a reboot, is mapped and
+// checked again although the host is recorded.
+func TestMapsAnew(t *testing.T) {
+	s := testrole.New(t, testrole.Directory(t, ""))
+	names := packed(t, s, 2)
+	step(t, onHost(s, "a"), true)
+	testrole.Must(t, s.Pool.Unmap(t.Context(), names[1]))
+	count := points(s)
+	step(t, onHost(s, "a"), true)
+	if got := count(); got[testrole.Map] != 1 || got[testrole.OpenMapped] != 1 {
+		t.Errorf("the pool was asked %v", got)
+	}
+	mapped, err := s.Pool.Mapped(t.Context())
+	testrole.Must(t, err)
+	if !mapped[names[1]] {
+		t.Error("it was not mapped anew")
+	}
+	wantMapped(t, s, names[1], "a")
+}
+
+func TestTwoHosts(t *testing.T) {
+	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
+		names := packed(t, s, 8)
+		var both sync.WaitGroup
+		for _, host := range []string{"a", "b"} {
+			both.Go(func() {
+				if _, err := onHost(s, host).Step(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		both.Wait()
+		for _, name := range names {
+			wantMapped(t, s, name, "a", "b")
+		}
+	})
+}
+
+func TestOnlyItsShards(t *testing.T) {
+	s := testrole.New(t, testrole.Directory(t, ""))
+	names := packed(t, s, 2)
+	m := mapper.New(mapper.Options{Base: s.Base, Pools: s.Pools, Host: "a", OnlyPrefix: names[1][:8], Log: s.Log})
+	step(t, m, true)
+	wantMapped(t, s, names[0])
+	wantMapped(t, s, names[1], "a")
+	delete(s.Pools, s.Config.Name)
+	step(t, onHost(s, "a"), false)
+}
+
+// TestDamagedImages: images that lost bytes since their commit are not recorded,
+// and hold up no other.
+func TestDamagedImages(t *testing.T) {
+	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
+		names := packed(t, s, 4)
+		header, object := names[0], names[2]
+		s.FlipBit(t, header, 3)
+		s.FlipBit(t, object, 520)
+		m := onHost(s, "a")
+		for range 2 { // it stays an error
+			_, err := m.Step(t.Context())
+			var damage *shard.DamageError
+			if !errors.As(err, &damage) || !strings.Contains(err.Error(), header) || !strings.Contains(err.Error(), object) {
+				t.Fatal(err)
+			}
+			wantMapped(t, s, header)
+			wantMapped(t, s, object)
+			wantMapped(t, s, names[1], "a")
+			wantMapped(t, s, names[3], "a")
+		}
+		s.FlipBit(t, header, 3)
+		s.FlipBit(t, object, 520)
+		step(t, m, true)
+		wantMapped(t, s, header, "a")
+		wantMapped(t, s, object, "a")
+	})
+}
+
+func TestTruncatedImage(t *testing.T) {
+	c := testrole.Directory(t, "")
+	s := testrole.New(t, c)
+	name := packed(t, s, 1)[0]
+	file := c.BaseDirectory + "/" + c.Name + "/" + name
+	testrole.Must(t, os.Chmod(file, 0o600))
+	testrole.Must(t, os.Truncate(file, s.Image(t, name).Info().Size-1))
+	testrole.Must(t, os.Chmod(file, 0o400))
+	worked, err := onHost(s, "a").Step(t.Context())
+	if worked || !errors.As(err, new(*shard.DamageError)) || !strings.Contains(err.Error(), name) {
+		t.Fatalf("%v, %v", worked, err)
+	}
+	wantMapped(t, s, name)
+}
+
+func TestMissingImage(t *testing.T) {
+	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
+		names := packed(t, s, 2)
+		testrole.Must(t, s.Pool.Remove(t.Context(), names[0]))
+		_, err := onHost(s, "a").Step(t.Context())
+		if !errors.Is(err, pool.ErrNotFound) || !strings.Contains(err.Error(), names[0]) {
+			t.Fatal(err)
+		}
+		wantMapped(t, s, names[0])
+		wantMapped(t, s, names[1], "a")
+	})
+}
+
+// TestPoolDown: a pool that does not answer costs a bounded number of tries.
+func TestPoolDown(t *testing.T) {
+	s := testrole.New(t, testrole.Directory(t, ""))
+	packed(t, s, 30)
+	down := errors.New("down")
+	var tries int
+	var mu sync.Mutex
+	s.Pool.At = func(p testrole.Point, _ string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if p == testrole.OpenMapped {
+			tries++
+			return down
+		}
+		return nil
+	}
+	m := onHost(s, "a")
+	if worked, err := m.Step(t.Context()); worked || !errors.Is(err, down) {
+		t.Fatalf("%v, %v", worked, err)
+	}
+	if tries < 16 || tries > 24 {
+		t.Errorf("%d tries", tries)
+	}
+	s.Pool.At = nil
+	step(t, m, true)
+}
+
+func TestListingFails(t *testing.T) {
+	s := testrole.New(t, testrole.Directory(t, ""))
+	packed(t, s, 1)
+	down := errors.New("down")
+	s.Pool.At = func(testrole.Point, string) error { return down }
+	if worked, err := onHost(s, "a").Step(t.Context()); worked || !errors.Is(err, down) {
+		t.Fatalf("%v, %v", worked, err)
+	}
+}
+
+// TestHangingImage has a device that does not answer: it is left behind, is not
+// tried again while it hangs, and holds up nobody.
+func TestHangingImage(t *testing.T) {
+	s := testrole.New(t, testrole.Directory(t, ""))
+	names := packed(t, s, 3)
+	release, entered := make(chan struct{}), make(chan struct{}, 2)
+	s.Pool.At = func(p testrole.Point, image string) error {
+		if p == testrole.OpenMapped && image == names[0] {
+			entered <- struct{}{}
+			<-release
+		}
+		return nil
+	}
+	m := mapper.New(mapper.Options{
+		Base: s.Base, Pools: s.Pools, Host: "a", ImageTimeout: 500 * time.Millisecond, Log: s.Log,
+	})
+	for range 2 {
+		_, err := m.Step(t.Context())
+		if err == nil || !strings.Contains(err.Error(), names[0]) || !strings.Contains(err.Error(), "no answer") {
+			t.Fatal(err)
+		}
+		wantMapped(t, s, names[0])
+		wantMapped(t, s, names[1], "a")
+		wantMapped(t, s, names[2], "a")
+	}
+	if len(entered) != 1 {
+		t.Fatal("it was tried again while it hung")
+	}
+	close(release)
+	deadline := time.Now().Add(time.Minute)
+	for {
+		worked, err := m.Step(t.Context())
+		if worked && err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	wantMapped(t, s, names[0], "a")
+}
+
+func TestStopped(t *testing.T) {
+	s := testrole.New(t, testrole.Directory(t, ""))
+	packed(t, s, 20)
+	ctx, stop := context.WithCancel(t.Context())
+	s.Pool.At = func(p testrole.Point, _ string) error {
+		if p == testrole.OpenMapped {
+			stop()
+		}
+		return nil
+	}
+	m := onHost(s, "a")
+	if _, err := m.Step(ctx); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	s.Pool.At = nil
+	step(t, m, true)
+}
+
+// TestReserves makes images for packers that may not create them.
+func TestReserves(t *testing.T) {
+	s := testrole.NewWith(t, testrole.RBD(t), false)
+	name := s.Full(t, testrole.Objects(1, 5, 100))
+	m := mapper.New(mapper.Options{Base: s.Base, Pools: s.Pools, Host: "a", ManageRWImages: true, Log: s.Log})
+	step(t, m, true)
+	step(t, m, false)
+	p := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log})
+	_, err := p.Step(t.Context())
+	testrole.Must(t, err)
+	s.WantState(t, name, sharedbase.StatePacked)
+	step(t, m, true)
+	wantMapped(t, s, name, "a")
+}
+
+func TestKilled(t *testing.T) {
+	for _, point := range []testrole.Point{testrole.Map, testrole.Mapped, testrole.OpenMapped} {
+		t.Run(string(point), func(t *testing.T) {
+			s := testrole.New(t, testrole.Directory(t, ""))
+			names := packed(t, s, 3)
+			for _, name := range names {
+				testrole.Must(t, s.Pool.Unmap(t.Context(), name))
+			}
+			s.KillAt(t, point, 2)
+			step(t, onHost(s, "host"), true)
+			for _, name := range names {
+				wantMapped(t, s, name, "host")
+			}
+		})
+	}
+}
