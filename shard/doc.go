@@ -23,9 +23,12 @@
 // of its own. There are slightly more slots than objects, and 11 at least: the
 // next prime number. A slot without an object holds 32 zeros and 2^64-1. An erased
 // object leaves its slot so; its length and its content are zeros, and the
-// header goes on counting it. An image of no objects has a function made for
-// some other key, and 11 empty slots: swh.shard reads it, and cannot
-// make one itself (libcmph never returns from an empty set of keys).
+// header goes on counting it.
+//
+// libcmph never returns from an empty set of keys, so that swh.shard cannot write
+// an image of no objects, though it reads one; and for one pair of keys in
+// 10,000 it finds no function. The Writer then builds the function over a key
+// or more that no object has, whose slots stay empty.
 //
 // # Writing
 //

@@ -8,11 +8,11 @@ import (
 )
 
 var (
-	// ErrNotFound: the image does not hold the object, or not any more.
+	// ErrNotFound says that the image does not hold the object, or not any more.
 	ErrNotFound = errors.New("object not in this shard image")
-	// ErrTooLarge: the objects, or the index over them, do not fit the device.
+	// ErrTooLarge says that the objects, or the index over them, do not fit the device.
 	ErrTooLarge = errors.New("shard image does not fit its device")
-	// ErrDuplicate: an object was added twice.
+	// ErrDuplicate says that an object was added twice.
 	ErrDuplicate = errors.New("object added twice to a shard image")
 )
 

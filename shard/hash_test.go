@@ -100,6 +100,18 @@ func TestHashOfEverySmallSize(t *testing.T) {
 	}
 }
 
+// For one pair of keys in 10,000 libcmph has no function.
+func TestHashOfPairs(t *testing.T) {
+	tab := newTestTable(t, keys(2, "room"))
+	all := keys(200_000, "pair")
+	for i := 0; i < len(all); i += 2 {
+		tab.entries = append(tab.entries[:0], newEntry(all[i], 600), newEntry(all[i+1], 700))
+		if _, err := tab.index(); err != nil {
+			t.Fatalf("keys %d: %v", i, err)
+		}
+	}
+}
+
 func TestDuplicateKeys(t *testing.T) {
 	ids := keys(50000, "key")
 	tab := newTestTable(t, append(ids, ids[777]))

@@ -228,8 +228,8 @@ func TestVerifyStops(t *testing.T) {
 func TestKeysStops(t *testing.T) {
 	r := open(t, newImage(t, contents(100)))
 	n := 0
-	for range r.Keys(context.Background()) {
-		if n++; n == 10 {
+	for _, err := range r.Keys(context.Background()) {
+		if n++; n == 10 || err != nil {
 			break
 		}
 	}

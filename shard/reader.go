@@ -85,14 +85,14 @@ func (r *Reader) Get(id ObjID) ([]byte, error) {
 // flat memory. After an error it yields nothing more.
 func (r *Reader) Keys(ctx context.Context) iter.Seq2[ObjID, error] {
 	return func(yield func(ObjID, error) bool) {
-		stop := errors.New("stop")
+		stopped := false
 		err := r.scan(ctx, func(_ int64, e *entry) error {
-			if !yield(e.key(), nil) {
-				return stop
+			if stopped = !yield(e.key(), nil); stopped {
+				return io.EOF
 			}
 			return nil
 		})
-		if err != nil && err != stop {
+		if err != nil && !stopped {
 			yield(ObjID{}, err)
 		}
 	}

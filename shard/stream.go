@@ -17,13 +17,12 @@ const (
 // stream writes bytes in order into aligned blocks, and blocks to the device
 // as they fill, several at once. Only fail and failed are safe for concurrent use.
 type stream struct {
-	dst  io.WriterAt
-	end  int64       // where the next byte goes
-	fill []byte      // free part of the block being filled
-	full []byte      // that whole block, nil between two
-	at   int64       // its place on the device
-	free chan []byte // blocks that nobody uses
-	room []byte      // all blocks
+	dst   io.WriterAt
+	end   int64       // where the next byte goes
+	block []byte      // what is being filled, nil between two blocks
+	at    int64       // its place on the device
+	free  chan []byte // blocks that nobody uses
+	room  []byte      // all blocks
 
 	writes sync.WaitGroup
 	mu     sync.Mutex
@@ -64,36 +63,34 @@ func (s *stream) failed() error {
 	return s.err
 }
 
-// space returns where next bytes go: at least one byte.
+// space returns where the next bytes go: room for one at least.
 func (s *stream) space() []byte {
-	if s.full == nil {
-		s.full = <-s.free
-		s.fill = s.full[:blockSize-s.end%blockSize]
-		s.full = s.fill
+	if s.block == nil {
+		s.block = (<-s.free)[:blockSize-s.end%blockSize]
 		s.at = s.end
 	}
-	return s.fill
+	return s.block[s.end-s.at:]
 }
 
 // advance tells that n bytes of space are filled.
 func (s *stream) advance(n int) {
 	s.end += int64(n)
-	if s.fill = s.fill[n:]; len(s.fill) == 0 {
+	if s.end-s.at == int64(len(s.block)) {
 		s.flush()
 	}
 }
 
 // flush hands the block being filled to a goroutine that writes it.
 func (s *stream) flush() {
-	if s.full == nil {
+	if s.block == nil {
 		return
 	}
-	block, at, n := s.full, s.at, s.end-s.at
-	s.full = nil
+	block, at := s.block[:s.end-s.at], s.at
+	s.block = nil
 	s.writes.Go(func() {
 		if s.failed() == nil {
-			if _, err := s.dst.WriteAt(block[:n], at); err != nil {
-				_ = s.fail(fmt.Errorf("writing %d bytes of a shard image at %d: %w", n, at, err))
+			if _, err := s.dst.WriteAt(block, at); err != nil {
+				_ = s.fail(fmt.Errorf("writing %d bytes of a shard image at %d: %w", len(block), at, err))
 			}
 		}
 		s.free <- block[:blockSize]

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"unsafe"
 )
 
 // table is a list of index entries outside Go's heap. A writer gathers the
@@ -41,10 +40,6 @@ func (t *table) free() {
 	t.entries, _ = reallocate(t.entries[:cap(t.entries)], 0)
 }
 
-func (t *table) bytes() []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(t.entries))), len(t.entries)*entrySize)
-}
-
 // index builds a hash function over the keys, puts each entry in its key's
 // slot, and returns the function's dump.
 func (t *table) index() ([]byte, error) {
@@ -55,7 +50,7 @@ func (t *table) index() ([]byte, error) {
 			return nil, fmt.Errorf("%w: %x", ErrDuplicate, id)
 		}
 	}
-	dump, err := buildHash(t.entries)
+	dump, err := t.hash()
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +59,25 @@ func (t *table) index() ([]byte, error) {
 		return nil, fmt.Errorf("libcmph made an unusable hash function: %w", err)
 	}
 	return dump, t.place(h)
+}
+
+// hash builds a function over the keys. There is none over no keys, and libcmph
+// finds none for one pair of keys in 10,000, as it tries few seeds on small
+// sets: keys that no object has are added then, for the function alone.
+func (t *table) hash() ([]byte, error) {
+	n := len(t.entries)
+	defer func() { t.entries = t.entries[:n] }()
+	for extra := range byte(4) {
+		if len(t.entries) > 0 {
+			if dump := buildHash(t.entries); dump != nil {
+				return dump, nil
+			}
+		}
+		if err := t.append(newEntry(ObjID{keySize - 1: extra + 1}, 0)); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("libcmph found no hash function for %d keys", n)
 }
 
 // place permutes the entries along the cycles of the hash function. The top

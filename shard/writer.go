@@ -82,14 +82,15 @@ func (w *Writer) add(id ObjID, size int64, content io.Reader) error {
 // written the header. Nothing is flushed: that is the device's owner's to do.
 // ErrDuplicate names an id that was added twice. Memory is freed when it returns.
 func (w *Writer) Finish() (Info, error) {
+	defer func() { _ = w.Close() }()
 	if err := w.out.failed(); err != nil {
 		return Info{}, err
 	}
 	info, err := w.finish()
 	if err != nil {
-		err = w.out.fail(err)
+		return Info{}, w.out.fail(err)
 	}
-	return info, errors.Join(err, w.Close())
+	return info, nil
 }
 
 func (w *Writer) finish() (Info, error) {
@@ -106,7 +107,9 @@ func (w *Writer) finish() (Info, error) {
 	if info.Size > w.limit {
 		return Info{}, fmt.Errorf("%w: with its index it is %d bytes long, the device %d", ErrTooLarge, info.Size, w.limit)
 	}
-	w.out.write(w.index.bytes())
+	for i := range w.index.entries {
+		w.out.write(w.index.entries[i][:])
+	}
 	w.out.write(dump)
 	if err := w.out.wait(); err != nil {
 		return Info{}, err

@@ -220,8 +220,10 @@ func (s *slow) WriteAt(p []byte, at int64) (int, error) {
 	}
 	s.mu.Lock()
 	s.waiting++
-	if s.most = max(s.most, s.waiting); s.waiting == 8 {
-		close(s.full)
+	if s.waiting > s.most {
+		if s.most = s.waiting; s.most == 8 {
+			close(s.full)
+		}
 	}
 	s.mu.Unlock()
 	<-s.full
@@ -235,6 +237,9 @@ func TestEightWritesInFlight(t *testing.T) {
 	dst := &slow{full: make(chan struct{})}
 	w := newWriter(t, dst, 1<<30)
 	if err := w.Add(idOf(nil), 40<<20, io.LimitReader(rand.Reader, 40<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil { // which waits for the last of them
 		t.Fatal(err)
 	}
 	if dst.most != 8 {
