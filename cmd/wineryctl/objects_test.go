@@ -52,6 +52,11 @@ func TestPutGetDelete(t *testing.T) {
 	if !strings.Contains(stderr, "stored 6 files") || !strings.Contains(stderr, "new: 5 objects") {
 		t.Errorf("summary: %q", stderr)
 	}
+	t.Chdir(dir)
+	write(t, ".", "-q", "like a flag")
+	if got := must(t, "put", "--url", url, "--", "-q"); got != line("-q", "like a flag")+"\n" {
+		t.Errorf("put -- -q: %q", got)
+	}
 	if stdout := must(t, "--url", url, "put", "-q", dir); stdout != "" {
 		t.Errorf("--quiet printed %q", stdout)
 	}
@@ -71,7 +76,7 @@ func TestPutGetDelete(t *testing.T) {
 		t.Errorf("get of a deleted object: status %d, %q", status, stderr)
 	}
 	_, stderr, status = ctl(t, "--url", url, "delete", idOf("beta"), idOf("one file"))
-	if status != 1 || !strings.Contains(stderr, idOf("beta")) || !strings.Contains(stderr, "1 of 2") || store.Len() != 2 {
+	if status != 1 || !strings.Contains(stderr, idOf("beta")) || !strings.Contains(stderr, "1 of 2") || store.Len() != 3 {
 		t.Errorf("delete of one that is gone and one that is not: status %d, %q, %d left", status, stderr, store.Len())
 	}
 }

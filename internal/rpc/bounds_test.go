@@ -122,7 +122,7 @@ func TestRawRequests(t *testing.T) {
 	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	if got := answer(t, conn); got.StatusCode != http.StatusRequestTimeout && got.StatusCode != 499 {
+	if got := answer(t, conn); got.StatusCode != http.StatusRequestTimeout && got.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("a body that ends: %s", got.Status)
 	}
 }

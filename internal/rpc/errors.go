@@ -37,7 +37,7 @@ func (e readOnlyError) Error() string {
 
 // describe turns err into what a client is told.
 func describe(err error) (status int, e *wire.Error) {
-	e = &wire.Error{Arg: err.Error(), Message: err.Error()}
+	e = &wire.Error{Message: err.Error()}
 	var (
 		request  requestError
 		notFound notFoundError

@@ -3,7 +3,6 @@
 package rpc
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,16 +29,13 @@ func NewHandler(store Store, o Options) http.Handler {
 	return &handler{Options: o, store: store, bodies: semaphore.NewWeighted(o.MaxBodyBytesInFlight)}
 }
 
-// statusGone is the status, hardly ever seen but in the log, where the client did not wait for the answer.
-const statusGone = 499
-
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchange{w: w, r: r, id: strconv.FormatUint(rand.Uint64(), 36), start: time.Now()}
 	defer h.log(&x)
 	defer func() {
 		if cause := recover(); cause != nil {
 			x.err = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
-			x.fail(http.StatusInternalServerError, &wire.Error{Type: wire.TypeUnavailable, Arg: "internal error", Message: "internal error"})
+			x.fail(http.StatusInternalServerError, &wire.Error{Type: wire.TypeUnavailable, Message: "internal error"})
 		}
 	}()
 	w.Header().Set("X-Request-Id", x.id)
@@ -48,16 +44,16 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer, err := h.handle(w, r)
-	x.err = err
-	switch {
-	case err == nil:
+	if err == nil {
 		x.answer(http.StatusOK, answer)
-	case r.Context().Err() != nil:
-		x.fail(statusGone, &wire.Error{Type: wire.TypeError, Arg: "the client went away", Message: "the client went away"})
-	default:
-		drain(w, r)
-		x.fail(describe(err))
+		return
 	}
+	if r.Context().Err() != nil {
+		err = fmt.Errorf("%w: the client went away, or the server stops: %w", ErrUnavailable, err)
+	}
+	x.err = err
+	drain(w, r)
+	x.fail(describe(err))
 }
 
 // handle does what the request asks for.
@@ -132,11 +128,11 @@ func textBody(text string) *wire.Body {
 }
 
 func (h *handler) log(x *exchange) {
+	ctx := x.r.Context()
 	level := slog.LevelDebug
-	if x.status >= 500 {
+	if x.status >= 500 && ctx.Err() == nil { // a client that goes away is no error
 		level = slog.LevelError
 	}
-	ctx := context.WithoutCancel(x.r.Context())
 	if !h.Log.Enabled(ctx, level) {
 		return
 	}

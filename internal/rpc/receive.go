@@ -5,6 +5,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -58,22 +59,17 @@ func (h *handler) receive(w http.ResponseWriter, r *http.Request, limit int64) (
 
 // reserve waits for memory.
 func (h *handler) reserve(ctx context.Context, bytes int64) (release func(), err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, h.MaxBodyWait, ErrUnavailable)
+	release = func() { h.bodies.Release(bytes) }
+	if h.bodies.TryAcquire(bytes) {
+		return release, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.MaxBodyWait)
 	defer cancel()
 	if err := h.bodies.Acquire(ctx, bytes); err != nil {
-		return nil, &busyError{bytes}
+		return nil, fmt.Errorf("%w: there is no memory for a body of %d bytes now", ErrUnavailable, bytes)
 	}
-	return func() { h.bodies.Release(bytes) }, nil
+	return release, nil
 }
-
-// busyError says that there was no memory for a body.
-type busyError struct{ bytes int64 }
-
-func (e *busyError) Error() string {
-	return "the server has no memory for a body of " + strconv.FormatInt(e.bytes, 10) + " bytes now: try again"
-}
-
-func (e *busyError) Is(target error) bool { return target == ErrUnavailable }
 
 // A sender has patience, and patiencePerMiB more for each MiB of its body.
 const (

@@ -35,5 +35,5 @@ var (
 	ErrCorrupted   = errors.New("object corrupted")
 	ErrReadOnly    = errors.New("this object storage is read-only")
 	ErrForbidden   = errors.New("not allowed")
-	ErrUnavailable = errors.New("the object storage is not available now: try again")
+	ErrUnavailable = errors.New("the object storage is not available now; try again")
 )

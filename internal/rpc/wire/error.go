@@ -2,6 +2,8 @@
 
 package wire
 
+import "cmp"
+
 // The types of errors that both sides know.
 const (
 	TypeError       = "Error" // the request is at fault
@@ -14,7 +16,7 @@ const (
 )
 
 // Error is an error as it travels. From Type and the arguments Python's client makes the exception; there is one
-// argument: ObjID where it is not nil, else Arg.
+// argument: ObjID, or Arg, or Message, whichever is set first.
 type Error struct {
 	Type    string
 	ObjID   ObjID
@@ -44,7 +46,7 @@ func (e *Error) Answer(enc Encoder) {
 	if e.ObjID != nil {
 		e.ObjID.encode(enc)
 	} else {
-		enc.Text(e.Arg)
+		enc.Text(cmp.Or(e.Arg, e.Message))
 	}
 	enc.End()
 	text("message", e.Message)

@@ -18,12 +18,13 @@ type jsonEncoder struct {
 	ends  []byte // of the open arrays and objects
 }
 
+// value takes text over.
 func (e *jsonEncoder) value(text []byte) {
 	if !e.first {
 		_ = e.body.WriteByte(',')
 	}
 	e.first = false
-	_, _ = e.body.Write(text)
+	e.body.refer(text)
 }
 
 func (e *jsonEncoder) begin(open, end byte) {
