@@ -14,14 +14,18 @@ import (
 	"winery/internal/config"
 )
 
-// Version is this build's: set by the linker, with
-// -ldflags "-X winery/internal/daemon.Version=1.2.3", or else what Go recorded.
-var Version string
+// version is set by the linker: -ldflags "-X winery/internal/daemon.version=1.2.3".
+var version string
 
-func init() {
-	if info, ok := debug.ReadBuildInfo(); ok && Version == "" {
-		Version = info.Main.Version
+// Version is this build's, from the linker or else what Go recorded.
+func Version() string {
+	if version != "" {
+		return version
 	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
 }
 
 // Run is the whole main of a role: it parses the command line with Flags and
@@ -35,7 +39,7 @@ func Run(name, usage string, flags []cli.Flag, run func(context.Context, *Env) e
 // Execute runs app with args, the program's name first, and returns the exit
 // status. Every error that is not logged already is printed to app.ErrWriter.
 func Execute(app *cli.App, args []string) (status int) {
-	app.Version = Version
+	app.Version = Version()
 	app.HideHelpCommand = true
 	app.ExitErrHandler = func(*cli.Context, error) {} // statuses are decided here
 	app.OnUsageError = onUsageError

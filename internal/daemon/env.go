@@ -88,7 +88,7 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 		for _, warning := range cfg.Warnings {
 			log.Warn(warning)
 		}
-		log.Info("starting", "version", Version, "config", cfg.Path)
+		log.Info("starting", "version", Version(), "config", cfg.Path)
 
 		notify := newNotifier(log)
 		ctx, finishing, stop := signals(c.Context, log)

@@ -214,7 +214,7 @@ func TestExitStatus(t *testing.T) {
 
 func TestVersionAndHelp(t *testing.T) {
 	p := launch(t, "done", "--version")
-	p.expect("winery-test version " + daemon.Version)
+	p.expect("winery-test version " + daemon.Version())
 	p.end(0)
 
 	cmd := exec.Command(os.Args[0], "--help")
