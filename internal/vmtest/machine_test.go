@@ -3,6 +3,7 @@
 package vmtest
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,8 +20,8 @@ import (
 )
 
 const (
-	bootTimeout   = 2 * time.Minute
-	scriptTimeout = 2 * time.Minute
+	bootTimeout   = 4 * time.Minute
+	scriptTimeout = 3 * time.Minute
 )
 
 // kernelArguments make a short boot: no page-table isolation, which would flush
@@ -33,6 +35,7 @@ type machine struct {
 	scripts *json.Encoder
 	answers *json.Decoder
 	console string // path of what kernel and systemd print
+	writer  string // address on the host that leads to port 5003 in the machine
 }
 
 // boot starts a machine with the files of overlay laid over a fresh Debian, and
@@ -44,6 +47,8 @@ func boot(t *testing.T, overlay string, ports []string) *machine {
 	m := &machine{console: filepath.Join(t.TempDir(), "console")}
 	conn, theirs := socketPair(t)
 	m.conn, m.scripts, m.answers = conn, json.NewEncoder(conn), json.NewDecoder(conn)
+	monitor, theirMonitor := socketPair(t)
+	defer monitor.Close()
 
 	var complaint bytes.Buffer
 	qemu := exec.Command("qemu-system-x86_64",
@@ -52,16 +57,18 @@ func boot(t *testing.T, overlay string, ports []string) *machine {
 		"-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-no-reboot",
 		"-kernel", filepath.Join(image, "vmlinux"), "-initrd", filepath.Join(image, "initrd.cpio"), "-append", kernelArguments,
 		"-drive", "file="+filepath.Join(image, "root.ext4")+",format=raw,if=virtio,snapshot=on,cache=unsafe,aio=threads",
-		"-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci",
+		"-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:0-:5003", "-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci",
 		"-virtfs", "local,path="+overlay+",mount_tag=share,security_model=none,readonly=on,multidevs=remap",
+		"-chardev", "socket,id=monitor,fd=4", "-mon", "chardev=monitor,mode=control",
 		"-chardev", "file,id=console,path="+m.console, "-serial", "chardev:console",
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=test,fd=3", "-device", "virtserialport,chardev=test,name=test")
-	qemu.ExtraFiles = []*os.File{theirs}
+	qemu.ExtraFiles = []*os.File{theirs, theirMonitor}
 	qemu.Stderr = &complaint
 	if err := qemu.Start(); err != nil {
 		t.Fatalf("%v: run scripts/install-deps vm", err)
 	}
 	theirs.Close()
+	theirMonitor.Close()
 	t.Cleanup(func() {
 		conn.Close()
 		_ = qemu.Process.Kill()
@@ -72,9 +79,27 @@ func boot(t *testing.T, overlay string, ports []string) *machine {
 	})
 
 	began := time.Now()
+	m.writer = forwarded(t, monitor)
 	m.within(t, bootTimeout, "systemctl is-system-running --wait")
 	t.Logf("booted in %.1f s", time.Since(began).Seconds())
 	return m
+}
+
+// forwarded asks QEMU which port of the host it was given.
+func forwarded(t *testing.T, monitor net.Conn) string {
+	t.Helper()
+	must(t, monitor.SetDeadline(time.Now().Add(bootTimeout)))
+	_, err := monitor.Write([]byte(`{"execute": "qmp_capabilities"}
+		{"execute": "human-monitor-command", "arguments": {"command-line": "info usernet"}}`))
+	must(t, err)
+	port := regexp.MustCompile(`HOST_FORWARD\] +\d+ +127\.0\.0\.1 +(\d+)`)
+	for answers := bufio.NewScanner(monitor); answers.Scan(); {
+		if match := port.FindSubmatch(answers.Bytes()); match != nil {
+			return "127.0.0.1:" + string(match[1])
+		}
+	}
+	t.Fatal("QEMU did not tell its forwarded port")
+	return ""
 }
 
 // install adds to overlay what answers the test.
