@@ -10,7 +10,7 @@ import (
 
 // Writer writes an image in one pass. It is for one goroutine; the device
 // sees up to 8 concurrent WriteAt calls of up to 4 MiB, none of which overlap.
-// A Writer takes 36 MiB and, in Finish, about 75 bytes an object, whatever the
+// A Writer takes 36 MiB and, in Finish, about 65 bytes an object, whatever the
 // objects' sizes, outside Go's heap.
 type Writer struct {
 	dst   io.WriterAt
