@@ -4,7 +4,9 @@ package main
 
 import (
 	"cmp"
+	"log/slog"
 	"net"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -21,11 +23,7 @@ var urlFlag = &cli.StringFlag{
 }
 
 // configuration loads the file that --config names, and logs its warnings.
-func configuration(c *cli.Context) (*config.Config, error) {
-	log, err := daemon.Logger(c, c.App.ErrWriter)
-	if err != nil {
-		return nil, err
-	}
+func configuration(c *cli.Context, log *slog.Logger) (*config.Config, error) {
 	cfg, err := config.Load(c.String("config"))
 	if err != nil {
 		return nil, err
@@ -38,7 +36,11 @@ func configuration(c *cli.Context) (*config.Config, error) {
 
 // database opens the configured database, which the caller closes.
 func database(c *cli.Context) (*sharedbase.SharedBase, error) {
-	cfg, err := configuration(c)
+	log, err := daemon.Logger(c, c.App.ErrWriter)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := configuration(c, log)
 	if err != nil {
 		return nil, err
 	}
@@ -54,15 +56,21 @@ const maxFile = 1 << 30
 
 // connect makes a client of the writer, which the caller closes, and tells the size of the largest object.
 func connect(c *cli.Context) (winery *client.Client, maxObject int64, err error) {
+	log, err := daemon.Logger(c, c.App.ErrWriter)
+	if err != nil {
+		return nil, 0, err
+	}
 	address, maxObject := c.String(urlFlag.Name), int64(maxFile)
 	if address == "" || c.String("config") != "" {
-		cfg, err := configuration(c)
+		cfg, err := configuration(c, log)
 		if err != nil {
 			return nil, 0, err
 		}
 		address, maxObject = cmp.Or(address, reach(cfg.Winery.Listen)), cfg.Winery.MaxObjectSize
 	}
-	winery, err = client.New(address)
+	winery, err = client.New(address, client.OnRetry(func(err error, wait time.Duration) {
+		log.Warn("trying again", "error", err, "in", wait.Round(time.Millisecond))
+	}))
 	if err != nil {
 		return nil, 0, daemon.UsageError("--url: %w", err)
 	}

@@ -32,6 +32,7 @@ type Client struct {
 	base     string
 	http     http.Client
 	retryFor time.Duration
+	onRetry  func(err error, wait time.Duration)
 }
 
 // Option changes what New makes.
@@ -42,6 +43,11 @@ func Timeout(d time.Duration) Option { return func(c *Client) { c.http.Timeout =
 
 // RetryFor bounds how long a call is tried again; 0 tries it once. Default: 30 s.
 func RetryFor(d time.Duration) Option { return func(c *Client) { c.retryFor = d } }
+
+// OnRetry has report called, concurrently, of each failure that is tried again after wait.
+func OnRetry(report func(err error, wait time.Duration)) Option {
+	return func(c *Client) { c.onRetry = report }
+}
 
 // New makes a client of the server at address: http://HOST:PORT, https://…, or unix:/PATH.
 func New(address string, options ...Option) (*Client, error) {
@@ -89,7 +95,7 @@ func call[T any](ctx context.Context, c *Client, path string, request wire.Reque
 		}
 		return none, err
 	}
-	return backoff.RetryWithData(attempt, backoff.WithContext(c.schedule(), ctx))
+	return backoff.RetryNotifyWithData(attempt, backoff.WithContext(c.schedule(), ctx), c.onRetry)
 }
 
 func (c *Client) schedule() backoff.BackOff {

@@ -221,9 +221,13 @@ func TestRetries(t *testing.T) {
 		}
 		return rpc.ErrUnavailable
 	})
-	c := newClient(t, address)
+	var retries []error
+	c := newClient(t, address, client.OnRetry(func(err error, _ time.Duration) { retries = append(retries, err) }))
 	if err := c.Add(t.Context(), key("x"), []byte("x")); err != nil || calls.Load() != 3 {
 		t.Errorf("%v after %d calls", err, calls.Load())
+	}
+	if len(retries) != 2 || !errors.Is(retries[0], client.ErrUnavailable) {
+		t.Errorf("retries: %v", retries)
 	}
 	if err := c.Delete(t.Context(), key("x")); !errors.Is(err, client.ErrUnavailable) || calls.Load() != 4 {
 		t.Errorf("a deletion, which must not be tried again: %v after %d calls", err, calls.Load())
