@@ -68,7 +68,7 @@ func (c *Claim) SetState(ctx context.Context, to ShardState) error {
 // Release gives the shard back: to the state that it was locked in. It does
 // nothing where the claim is used up. When ctx has ended it goes on all the
 // same, for up to half a minute while the database is unavailable.
-// *StateError says that the shard was not ours any more.
+// *StateError says that the shard was not ours any more, and is not back there.
 func (c *Claim) Release(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -57,6 +57,9 @@ func (p *copyParser) next(data []byte) (used int, err error) {
 		return 0, nil
 	}
 	count := int(int16(binary.BigEndian.Uint16(data)))
+	if count < -1 {
+		return 0, errCopyFormat
+	}
 	if count == -1 {
 		p.ended = true
 		return 2, nil

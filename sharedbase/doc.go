@@ -1,5 +1,117 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package sharedbase is the heart of Winery: the shards and their states, the
-// index of objects and the shards' tables, in PostgreSQL.
+// Package sharedbase is the heart of Winery: which shards there are and who may
+// do what with each, which shard has which object, and the tables in which
+// objects wait to be packed. All of it is in one PostgreSQL database that any
+// number of processes share, Python's Winery (swh.objstorage 7.2.0 to 7.4.1)
+// among them: the schema, version 5, and the meaning of each row are the same.
+//
+// # A shard's life
+//
+//	            writer            writer fills        packer
+//	 (new) ──▶ writing* ◀──▶ standby   it: full ──▶ packing* ──▶ packed
+//	              │                      ▲  ▲           │           │ ▲
+//	              └──────────────────────┘  └───────────┘   cleaner ▼ │
+//	                                                 gives up    cleaning* ──▶ readonly
+//
+//	state      locked  table  image  moved on by
+//	standby            yes           a writer: writing
+//	writing    *       yes           its writer: full, when it is full; standby, when idle or stopping
+//	full               yes           a packer: packing
+//	packing    *       yes    partly its packer: packed; full, when it gives up
+//	packed             yes    yes    a cleaner, once enough hosts mapped the image: cleaning
+//	cleaning   *       yes    yes    its cleaner: readonly, dropping the table; packed, when it gives up
+//	readonly                  yes    nobody
+//	importing  *              yes    its importer: readonly
+//
+// A transition that is not in this table (allMoves) is refused before the
+// database hears of it.
+//
+// # Claims
+//
+// Whoever locks a shard has a Claim to it, with a locker uuid of its own, which
+// the shard's row records. Every later step of the claim is a statement that
+// repeats name, locker and state in its WHERE; where no row matches, nothing
+// happens and the error is *StateError. So a claim is worth nothing from the
+// moment that an operator (ReleaseShard) or Python took the shard away, even if
+// the same process locks the same shard again.
+//
+//   - Locking is one statement: it takes a row FOR NO KEY UPDATE SKIP LOCKED and
+//     updates it. Claimers do not wait for one another, and the foreign keys of
+//     objects that are being added hide no shard.
+//   - Adding is one statement that takes the shard's row FOR SHARE: the shard
+//     stays what it is until the objects are committed, and whoever moves it on
+//     waits. Index rows are inserted in the order of their keys; the contents of
+//     exactly those that were new, deleted or left in flight go into the table.
+//   - Deleting takes the shard's row FOR SHARE, then the index row, then the
+//     table's. Packing starts before or after, never in between.
+//   - Dropping a table is one transaction with the step from cleaning to
+//     readonly, and gives up early rather than make readers wait.
+//
+// Everybody takes locks in the order shard, index (by key), table, so that none
+// waits for another in a circle. No lock waits for a process that has died:
+// transactions of several statements have an idle timeout on the server.
+//
+// # After a crash
+//
+// What a transaction did not commit has not happened. So a process that is
+// killed leaves the shard locked and complete, and it is enough to release it:
+//
+//	killed while            left behind                     after the release
+//	creating a shard        nothing, or an empty shard      standby
+//	writing                 what was acknowledged, or more  standby: the next writer goes on
+//	marking it full         writing or full                 standby or full
+//	packing                 packing; an image, unfinished   full: packed again, from the table
+//	marking it packed       packing or packed               full: packed again, or packed
+//	dropping the table      cleaning, the table whole;      packed: cleaned again;
+//	                        or readonly, without it         done
+//	deleting an object      the object, or its mark         -
+//	cleaning a deleted one  the mark                        erased again, which does no harm
+//
+// An operation that failed with ErrUnavailable may have been committed. Adding
+// again is safe; so is deleting (ErrNotFound then tells of the earlier success).
+//
+// # Durability
+//
+// An acknowledgement means committed, with the server's synchronous_commit.
+// With a synchronous standby that holds for objects that were there before, too:
+// Add's lock on the shard's row is a write, so that its commit waits for all
+// that was committed before it. An answer from Locate has no such meaning.
+//
+// # Python's names
+//
+//	ShardState, .locked, .image_available     ShardState, Locked, ImageAvailable
+//	ShardState.readonly                       ShardState.ReadOnly
+//	SignatureState                            SignatureState
+//	TemporaryShardLocker                      SharedBase.WithOneShard
+//	SharedBase(base_dsn, application_name)    New
+//	locked_shard, locked_shard_id             Claim.Name, Claim.ID
+//	set_locked_shard                          SharedBase.LockWritingShard
+//	lock_one_shard                            SharedBase.LockOneShard, ClaimFilter.MinMappedHosts
+//	maybe_lock_one_shard                      SharedBase.WithOneShard
+//	set_shard_state(check_locker=True)        Claim.SetState, Claim.Release
+//	set_shard_state of another's shard        SharedBase.ReleaseShard
+//	set_shard_state(set_locker=True)          SharedBase.LockOneShard with ClaimFilter.Name
+//	set_shard_state(db=…)                     Claim.DropTable, the only step that is part of more
+//	create_shard                              SharedBase.CreateShard
+//	shard_packing_starts                      SharedBase.LockOneShard(full, packing), ClaimFilter.Name
+//	shard_packing_ends                        Claim.SetState(packed)
+//	get_shard_info, get_shard_state           SharedBase.ShardByID, SharedBase.ShardByName
+//	list_shards, list_open_shards             SharedBase.ListShards, ShardFilter.States
+//	list_stale_shards                         SharedBase.ListShards, ShardFilter.LockedFor
+//	count_objects                             SharedBase.CountObjects
+//	record_shard_mapped                       SharedBase.RecordShardMapped
+//	contains, get                             SharedBase.Locate
+//	record_new_obj_id(s), RWShard.add_batch   SharedBase.Add
+//	delete, RWShard.delete                    SharedBase.Delete
+//	deleted_objects                           SharedBase.DeletedObjects
+//	clean_deleted_object                      SharedBase.CleanDeletedObjects
+//	list_signatures                           SharedBase.ListObjects
+//	RWShard.get, .total_size, .all, .drop     Content, TableSize, StreamTable, Claim.DropTable
+//	initialize_database_for_module            SharedBase.Init
+//
+// Where ours does more: two hosts that record a mapping at once both succeed;
+// a deleted object loses its table row in every state, and keeps its mark in the
+// index for as long as an image may have it; a stream's count is of its own
+// snapshot; each transition wakes listeners (Listen).
 package sharedbase

@@ -120,8 +120,8 @@ func (b *SharedBase) ReleaseShard(ctx context.Context, s Shard) error {
 	return b.move(ctx, s.Name, s.Locker, s.State, to)
 }
 
-// move is every transition of a named shard: state and locker must be what the
-// caller takes them for, else *StateError.
+// move is every transition out of a locked state: state and locker must be what
+// the caller takes them for, else *StateError.
 func (b *SharedBase) move(ctx context.Context, name string, locker uuid.UUID, from, to ShardState) error {
 	what := fmt.Sprintf("moving shard %s from %s to %s", name, from, to)
 	return b.inTx(ctx, what, func(ctx context.Context, tx pgx.Tx) error {
@@ -130,7 +130,7 @@ func (b *SharedBase) move(ctx context.Context, name string, locker uuid.UUID, fr
 }
 
 func moveIn(ctx context.Context, tx pgx.Tx, name string, locker uuid.UUID, from, to ShardState) error {
-	if !from.mayBecome(to) {
+	if !from.Locked() || !from.mayBecome(to) {
 		return fmt.Errorf("shard %s cannot move from %s to %s", name, from, to)
 	}
 	done, err := tx.Exec(ctx, `UPDATE shards s SET state = $4, locker = NULL, locker_ts = NULL

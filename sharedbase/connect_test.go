@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"winery/internal/testpg"
+	"winery/sharedbase"
+)
+
+// keyValue writes a DSN as key=value pairs.
+func keyValue(t testing.TB, dsn string) string {
+	t.Helper()
+	c := must(pgconn.ParseConfig(dsn))(t)
+	pairs := "host=" + c.Host + " port=" + strconv.Itoa(int(c.Port)) + " user=" + c.User + " dbname=" + c.Database
+	if c.Password != "" {
+		pairs += " password='" + c.Password + "'"
+	}
+	return pairs
+}
+
+func TestDSNForms(t *testing.T) {
+	dsn := testpg.New(t)
+	pairs := keyValue(t, dsn)
+	services := filepath.Join(t.TempDir(), "services.conf")
+	if err := os.WriteFile(services, []byte("[winery]\n"+strings.ReplaceAll(pairs, " ", "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PGSERVICEFILE", services)
+	for name, form := range map[string]string{
+		"URL":          dsn,
+		"pairs":        pairs,
+		"service":      "service=winery",
+		"libpq's keys": pairs + " keepalives=1 keepalives_idle=10 tcp_user_timeout=5000 gssencmode=disable fallback_application_name=x",
+		"timeout":      pairs + " connect_timeout=3",
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := open(t, form)
+			if _, err := b.Version(t.Context()); !errors.Is(err, sharedbase.ErrNotInitialised) {
+				t.Errorf("asked for the version: %v", err)
+			}
+		})
+	}
+}
+
+func TestApplicationName(t *testing.T) {
+	dsn := testpg.New(t)
+	conn := connect(t, dsn)
+	for form, want := range map[string]string{
+		keyValue(t, dsn): "winery test",
+		keyValue(t, dsn) + " application_name=special": "special",
+	} {
+		b := open(t, form)
+		if _, err := b.Init(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := count(t, conn, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1", want); n != 1 {
+			t.Errorf("%d connections are named %q", n, want)
+		}
+		b.Close()
+	}
+}
+
+func TestBadDSNShowsNoPassword(t *testing.T) {
+	for _, dsn := range []string{
+		"postgresql://user:geheim@host:port/db",
+		"postgresql://user:ge heim%zz@host/db",
+		"postgres://user:geheim@[::1/db",
+		"host=a password=geheim port=x",
+		"host=a password='geheim",
+		"postgresql://host/db?password=geheim&connect_timeout=x",
+		"postgresql://user:geheim@host/db?hostaddr=1.2.3.4",
+		"service=nosuch password=geheim",
+	} {
+		_, err := sharedbase.New(dsn, "test")
+		if err == nil || strings.Contains(err.Error(), "geheim") || strings.Contains(err.Error(), "heim%zz") {
+			t.Errorf("%s: %v", dsn, err)
+		}
+	}
+	for dsn, part := range map[string]string{"host=a port=x": "port", "service=nosuch": "service", "host=a sslcrl=f": "sslcrl"} {
+		if _, err := sharedbase.New(dsn, "test"); err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%s: %v does not name %q", dsn, err, part)
+		}
+	}
+}
+
+func TestUnavailable(t *testing.T) {
+	listener := must(net.Listen("tcp", "127.0.0.1:0"))(t)
+	free := listener.Addr().(*net.TCPAddr)
+	_ = listener.Close()
+	b := open(t, "postgresql://user:geheim@"+free.String()+"/db")
+	ctx := t.Context()
+	_, located := b.Locate(ctx, ids(object("x")))
+	_, locked := b.LockWritingShard(ctx, "pool")
+	_, inited := b.Init(ctx)
+	_, counted := b.CountObjects(ctx, "x")
+	_, listed := b.ListObjects(ctx, sharedbase.ObjID{}, 1)
+	for _, err := range []error{located, locked, inited, counted, listed, b.Listen(ctx, nil), b.CheckVersion(ctx)} {
+		if !errors.Is(err, sharedbase.ErrUnavailable) || strings.Contains(err.Error(), "geheim") {
+			t.Errorf("error %v, want ErrUnavailable", err)
+		}
+	}
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := b.Locate(ended, nil); !errors.Is(err, context.Canceled) || errors.Is(err, sharedbase.ErrUnavailable) {
+		t.Errorf("with an ended context: %v", err)
+	}
+}
+
+// What waiting does not cure is not called unavailable.
+func TestNoSuchDatabase(t *testing.T) {
+	b := open(t, keyValue(t, testpg.New(t))+" dbname=nosuch")
+	err := b.CheckVersion(t.Context())
+	if err == nil || errors.Is(err, sharedbase.ErrUnavailable) || !strings.Contains(err.Error(), "nosuch") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestOutOfConnections(t *testing.T) {
+	dsn := testpg.New(t)
+	conn := connect(t, dsn)
+	name := must(pgconn.ParseConfig(dsn))(t).Database
+	exec(t, conn, "CREATE ROLE "+name+" LOGIN CONNECTION LIMIT 0")
+	t.Cleanup(func() { exec(t, conn, "DROP ROLE "+name) })
+	b := open(t, keyValue(t, dsn)+" user="+name)
+	if err := b.CheckVersion(t.Context()); !errors.Is(err, sharedbase.ErrUnavailable) {
+		t.Errorf("error %v, want ErrUnavailable", err)
+	}
+}
+
+// After a failover the old connections are to a server that only reads: an
+// error once, then new connections.
+func TestFailover(t *testing.T) {
+	b, conn := newBase(t)
+	ctx := t.Context()
+	b.Close()
+	name := must(pgconn.ParseConfig(conn.Config().ConnString()))(t).Database
+	exec(t, conn, "ALTER DATABASE "+name+" SET default_transaction_read_only = on")
+	b = open(t, conn.Config().ConnString())
+	if _, err := b.LockWritingShard(ctx, "pool"); !errors.Is(err, sharedbase.ErrUnavailable) {
+		t.Errorf("error %v, want ErrUnavailable", err)
+	}
+	exec(t, conn, "SET default_transaction_read_only = off")
+	exec(t, conn, "ALTER DATABASE "+name+" RESET default_transaction_read_only")
+	must(b.LockWritingShard(ctx, "pool"))(t)
+}
+
+// A server that went away between two operations is an error at most once.
+func TestConnectionsKilled(t *testing.T) {
+	b, conn := newBase(t)
+	c := must(b.LockWritingShard(t.Context(), "pool"))(t)
+	exec(t, conn, "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+	if _, err := b.Add(t.Context(), c, objects("a")); err != nil && !errors.Is(err, sharedbase.ErrUnavailable) {
+		t.Errorf("error %v, want ErrUnavailable", err)
+	}
+	must(b.Add(t.Context(), c, objects("a")))(t)
+	present(t, b, c.Name(), object("a"))
+}
+
+// Giving a shard back outlasts a restart of the server.
+func TestReleaseOutlastsKills(t *testing.T) {
+	b, conn := newBase(t)
+	c := must(b.LockWritingShard(t.Context(), "pool"))(t)
+	exec(t, conn, "BEGIN")
+	exec(t, conn, "SELECT FROM shards FOR UPDATE")
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	releasing := background(func() error { return c.Release(ended) })
+	blocked(t, conn, 1)
+	exec(t, conn, "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+	blocked(t, conn, 1)
+	exec(t, conn, "ROLLBACK")
+	if err := <-releasing; err != nil {
+		t.Error(err)
+	}
+	if s := must(b.ShardByID(t.Context(), c.ID()))(t); s.State != sharedbase.StateStandby {
+		t.Errorf("the shard is %s", s.State)
+	}
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"winery/internal/testpg"
+	"winery/sharedbase"
+)
+
+func TestInit(t *testing.T) {
+	dsn := testpg.New(t)
+	b, conn := open(t, dsn), connect(t, dsn)
+	ctx := t.Context()
+	if err := b.CheckVersion(ctx); !errors.Is(err, sharedbase.ErrNotInitialised) {
+		t.Errorf("an empty database: %v", err)
+	}
+	if _, err := b.Locate(ctx, ids(object("x"))); !errors.Is(err, sharedbase.ErrNotInitialised) {
+		t.Errorf("looking up in an empty database: %v", err)
+	}
+	for _, want := range []bool{true, false} {
+		if created, err := b.Init(ctx); created != want || err != nil {
+			t.Errorf("created: %v, %v", created, err)
+		}
+		if v, err := b.Version(ctx); v != sharedbase.SchemaVersion || err != nil || b.CheckVersion(ctx) != nil {
+			t.Errorf("version %d, %v", v, err)
+		}
+	}
+	for _, other := range []struct {
+		version, change string
+	}{
+		{"6", "INSERT INTO dbversion VALUES (6)"},
+		{"4", "DELETE FROM dbversion; INSERT INTO dbversion VALUES (3), (4)"},
+	} {
+		exec(t, conn, other.change)
+		created, initErr := b.Init(ctx)
+		for _, err := range []error{initErr, b.CheckVersion(ctx)} {
+			var wrong *sharedbase.VersionError
+			if created || !errors.As(err, &wrong) || !strings.Contains(err.Error(), "version "+other.version) || !strings.Contains(err.Error(), "version 5") {
+				t.Errorf("version %s: %v", other.version, err)
+			}
+		}
+	}
+	exec(t, conn, "DELETE FROM dbversion")
+	if err := b.CheckVersion(ctx); !errors.Is(err, sharedbase.ErrNotInitialised) {
+		t.Errorf("without a version: %v", err)
+	}
+}
+
+// Of several that initialise at once exactly one does, and none fails.
+func TestInitAtOnce(t *testing.T) {
+	b := open(t, testpg.New(t))
+	type result struct {
+		created bool
+		err     error
+	}
+	var results []<-chan result
+	for range 4 {
+		results = append(results, background(func() result {
+			created, err := b.Init(t.Context())
+			return result{created, err}
+		}))
+	}
+	created := 0
+	for _, r := range results {
+		got := <-r
+		if got.err != nil {
+			t.Error(got.err)
+		}
+		if got.created {
+			created++
+		}
+	}
+	if created != 1 {
+		t.Errorf("created %d times", created)
+	}
+}
+
+// All or nothing: what is in the way leaves the database as it was.
+func TestInitIsOneTransaction(t *testing.T) {
+	dsn := testpg.New(t)
+	b, conn := open(t, dsn), connect(t, dsn)
+	exec(t, conn, "CREATE TABLE shard_template ()")
+	if created, err := b.Init(t.Context()); created || err == nil {
+		t.Fatalf("created: %v, %v", created, err)
+	}
+	if n := count(t, conn, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"); n != 1 {
+		t.Errorf("%d tables are left", n)
+	}
+}
