@@ -96,10 +96,10 @@ func (k *kernel) unmap(ctx context.Context, name string) error {
 	return err
 }
 
-// rbd runs the rbd command. A command that hangs is ended when the time is up;
-// a hang inside the kernel is then left to the kernel.
+// rbd runs the rbd command. One that hangs is ended when the time is up; one
+// that hangs inside the kernel cannot be, and is left behind.
 func (k *kernel) rbd(ctx context.Context, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, k.limit)
+	ctx, cancel := context.WithTimeoutCause(ctx, k.limit, fmt.Errorf("no end after %v; are all monitors and OSDs up?", k.limit))
 	defer cancel()
 	argv := append(slices.Clone(k.command), args...)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // no shell; names are checked
@@ -111,7 +111,7 @@ func (k *kernel) rbd(ctx context.Context, args ...string) error {
 		return nil
 	}
 	if ctx.Err() != nil {
-		err = fmt.Errorf("ended after %v: %w", k.limit, context.Cause(ctx))
+		err = context.Cause(ctx)
 	}
 	return &commandError{strings.Join(argv, " "), strings.TrimSpace(string(output)), err}
 }

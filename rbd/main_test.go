@@ -3,6 +3,9 @@
 package rbd_test
 
 import (
+	"context"
+	"fmt"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -13,10 +16,51 @@ import (
 	"winery/rbd"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// victimPool asks the test binary to write a draft in this pool and wait.
+const victimPool = "RBD_TEST_VICTIM"
 
-// settings are those of a test's pools, read through librbd. The size of an
-// image is no multiple of the size of its objects.
+// creatorSettings asks it to make an image with these settings, in JSON, and
+// to print the error.
+const creatorSettings = "RBD_TEST_CREATOR"
+
+func TestMain(m *testing.M) {
+	if s := os.Getenv(creatorSettings); s != "" {
+		if err := create(s); err != nil {
+			fmt.Println(err)
+		}
+		os.Exit(0)
+	}
+	if name := os.Getenv(victimPool); name != "" {
+		p, err := rbd.New(settings(testceph.Pool{Pool: name}))
+		if err == nil {
+			err = pooltest.BeVictim(p, "one")
+		}
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	s := settings(testceph.New(t))
+	pooltest.Run(t, func(t *testing.T) pool.Pool {
+		p := open(t, s)
+		t.Cleanup(func() { removeAll(t, p) })
+		return p
+	})
+}
+
+// TestKilledWriter waits for Ceph to notice the death, half a minute.
+func TestKilledWriter(t *testing.T) {
+	t.Parallel()
+	ceph := testceph.New(t)
+	pooltest.Kill(t, victimPool+"="+ceph.Pool)
+	pooltest.AfterKill(t, open(t, settings(ceph)), "one")
+}
+
+// settings are those of a test's pools, read through librbd. An image has room
+// for a bit more than 9 MiB, which is no multiple of its objects' 4 MiB.
 func settings(p testceph.Pool) rbd.Settings {
 	return rbd.Settings{
 		PoolName: p.Pool, DataPool: p.DataPool, Conf: p.Conf,
@@ -24,25 +68,28 @@ func settings(p testceph.Pool) rbd.Settings {
 	}
 }
 
-func open(t *testing.T, s rbd.Settings) *rbd.Pool {
+// open returns a pool that is closed with the test, which fails if an image of
+// it is then still open.
+func open(t testing.TB, s rbd.Settings) *rbd.Pool {
 	t.Helper()
 	p, err := rbd.New(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	must(t, err)
+	t.Cleanup(func() { must(t, p.Close()) })
 	return p
 }
 
-func TestConformance(t *testing.T) {
-	s := settings(testceph.New(t))
-	pooltest.Run(t, func(t *testing.T) pool.Pool {
-		p := open(t, s)
-		t.Cleanup(func() { removeAll(t, p) })
-		return p
-	})
+func removeAll(t *testing.T, p *rbd.Pool) {
+	t.Helper()
+	names, err := p.List(context.Background())
+	must(t, err)
+	for _, name := range names {
+		must(t, p.Remove(context.Background(), name))
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

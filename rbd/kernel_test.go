@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package rbd_test
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"winery/pool"
+	"winery/rbd"
+)
+
+// The kernel's part of these tests is played by files and a script; the real
+// driver's is in internal/vmtest.
+
+// fakeKernel returns a pool that sees the /sys of a host with some images
+// mapped, and a function that returns the rbd commands run so far. rbd's body
+// is what the command does.
+func fakeKernel(t *testing.T, rbdBody string, change func(*rbd.Settings)) (p *rbd.Pool, commands func() string) {
+	t.Helper()
+	sys := t.TempDir()
+	attributes := func(dir string, values map[string]string) {
+		must(t, os.MkdirAll(filepath.Join(sys, dir), 0o755))
+		for name, value := range values {
+			must(t, os.WriteFile(filepath.Join(sys, dir, name), []byte(value+"\n"), 0o600))
+		}
+	}
+	for id, d := range map[string]struct{ pool, ns, image, snap, ro string }{
+		"0":  {"shards", "", "readable", "-", "1"},
+		"1":  {"shards", "", "writable", "-", "0"},
+		"2":  {"other", "", "elsewhere", "-", "1"},
+		"3":  {"shards", "space", "in-a-namespace", "-", "1"},
+		"4":  {"shards", "", "of-a-snapshot", "snap", "1"},
+		"10": {"shards", "", "readable-too", "-", "1"},
+	} {
+		attributes("bus/rbd/devices/"+id, map[string]string{"pool": d.pool, "pool_ns": d.ns, "name": d.image, "current_snap": d.snap})
+		attributes("block/rbd"+id, map[string]string{"ro": d.ro})
+	}
+	// A device that is going away as it is looked at.
+	attributes("bus/rbd/devices/5", map[string]string{"pool": "shards"})
+
+	bin := t.TempDir()
+	log := filepath.Join(bin, "log")
+	script := "#!/bin/sh\necho \"$@\" >> " + log + "\n" + rbdBody + "\n"
+	must(t, os.WriteFile(filepath.Join(bin, "rbd"), []byte(script), 0o700))
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+
+	s := rbd.Settings{PoolName: "shards", ShardMaxSize: 1, Conf: "/etc/ceph/some.conf", User: "mapper"}
+	change(&s)
+	p = open(t, s)
+	p.UseKernelAt(sys, 500*time.Millisecond)
+	return p, func() string {
+		b, err := os.ReadFile(log)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+}
+
+func asIs(*rbd.Settings) {}
+
+const toCeph = "--name client.mapper --cluster ceph --conf /etc/ceph/some.conf "
+
+func TestKernelMapped(t *testing.T) {
+	p, _ := fakeKernel(t, "", asIs)
+	mapped, err := p.Mapped(t.Context())
+	must(t, err)
+	if got := slices.Sorted(maps.Keys(mapped)); !slices.Equal(got, []string{"readable", "readable-too"}) {
+		t.Errorf("mapped are %q", got)
+	}
+
+	p.UseKernelAt(t.TempDir(), time.Second)
+	if mapped, err := p.Mapped(t.Context()); err != nil || len(mapped) > 0 {
+		t.Errorf("without a driver: %v, %v", mapped, err)
+	}
+	if _, err := p.OpenMapped(t.Context(), "readable"); !errors.Is(err, pool.ErrNotMapped) {
+		t.Errorf("OpenMapped: got %v, want ErrNotMapped", err)
+	}
+}
+
+func TestKernelCommands(t *testing.T) {
+	const mapAs = "device map -o ms_mode=prefer-crc --read-only --pool shards --image "
+	for _, tt := range []struct {
+		name   string
+		change func(*rbd.Settings)
+		do     func(*rbd.Pool) error
+		want   []string
+	}{
+		{"map", asIs, func(p *rbd.Pool) error { return p.Map(t.Context(), "new") }, []string{mapAs + "new"}},
+		{"map what is mapped", asIs, func(p *rbd.Pool) error { return p.Map(t.Context(), "readable") }, nil},
+		{"map what is writable", asIs, func(p *rbd.Pool) error { return p.Map(t.Context(), "writable") },
+			[]string{"device unmap /dev/rbd1", mapAs + "writable"}},
+		{"map in a mode", func(s *rbd.Settings) { s.MapOptions = "ms_mode=secure,queue_depth=64" },
+			func(p *rbd.Pool) error { return p.Map(t.Context(), "new") },
+			[]string{"device map -o ms_mode=secure,queue_depth=64 --read-only --pool shards --image new"}},
+		{"map with options", func(s *rbd.Settings) { s.MapOptions = "queue_depth=64" },
+			func(p *rbd.Pool) error { return p.Map(t.Context(), "new") },
+			[]string{"device map -o queue_depth=64,ms_mode=prefer-crc --read-only --pool shards --image new"}},
+		{"unmap", asIs, func(p *rbd.Pool) error { return p.Unmap(t.Context(), "readable-too") }, []string{"device unmap /dev/rbd10"}},
+		{"unmap what is not mapped", asIs, func(p *rbd.Pool) error { return p.Unmap(t.Context(), "new") }, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p, commands := fakeKernel(t, "", tt.change)
+			must(t, tt.do(p))
+			want := ""
+			for _, c := range tt.want {
+				want += toCeph + c + "\n"
+			}
+			if got := commands(); got != want {
+				t.Errorf("ran\n%swant\n%s", got, want)
+			}
+		})
+	}
+}
+
+func TestKernelFailures(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		body string
+		do   func(*rbd.Pool) error
+		is   error
+		says string
+	}{
+		{"no image", "echo no such image >&2; exit 2", func(p *rbd.Pool) error { return p.Map(t.Context(), "new") }, pool.ErrNotFound, "no such image"},
+		{"busy", "echo it is read >&2; exit 16", func(p *rbd.Pool) error { return p.Unmap(t.Context(), "readable") }, pool.ErrInUse, "it is read"},
+		{"hang", "exec sleep 60", func(p *rbd.Pool) error { return p.Map(t.Context(), "new") }, nil, "no end after 500ms"},
+		{"sudo", "echo a password is required >&2; exit 1", func(p *rbd.Pool) error { return p.Map(t.Context(), "new") }, nil, "password is required"},
+		{"no driver", "exit 2", func(p *rbd.Pool) error {
+			p.UseKernelAt(t.TempDir(), time.Minute)
+			return p.Map(t.Context(), "new")
+		}, nil, "modprobe rbd"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p, _ := fakeKernel(t, tt.body, asIs)
+			err := tt.do(p)
+			if err == nil || (tt.is != nil && !errors.Is(err, tt.is)) || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("got %v, want %v and %q", err, tt.is, tt.says)
+			}
+			if tt.is == nil && errors.Is(err, pool.ErrNotFound) {
+				t.Errorf("taken for a missing image: %v", err)
+			}
+		})
+	}
+}

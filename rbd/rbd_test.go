@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package rbd_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/ceph/go-ceph/rados"
+	ceph "github.com/ceph/go-ceph/rbd"
+
+	"winery/internal/testceph"
+	"winery/pool"
+	"winery/rbd"
+)
+
+func TestNewRefuses(t *testing.T) {
+	t.Parallel()
+	for want, change := range map[string]func(*rbd.Settings){
+		"pool_name":       func(s *rbd.Settings) { s.PoolName = "" },
+		"shard_max_size":  func(s *rbd.Settings) { s.ShardMaxSize = 0 },
+		`"magic" is not`:  func(s *rbd.Settings) { s.FeaturesUnsupported = []string{"fast-diff", "magic"} },
+		"two writers":     func(s *rbd.Settings) { s.FeaturesUnsupported = []string{"exclusive-lock"} },
+		`map is "nonsens`: func(s *rbd.Settings) { s.MapMode = "nonsense" },
+	} {
+		s := rbd.Settings{PoolName: "shards", ShardMaxSize: 1}
+		change(&s)
+		if _, err := rbd.New(s); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got error %v, want one with %q", err, want)
+		}
+	}
+}
+
+func TestNewImage(t *testing.T) {
+	t.Parallel()
+	pools := testceph.New(t)
+	io := ioContext(t, pools.Pool)
+	data := ioContext(t, pools.DataPool)
+	all := ceph.FeatureLayering | ceph.FeatureExclusiveLock | ceph.FeatureObjectMap | ceph.FeatureFastDiff | ceph.FeatureDeepFlatten | ceph.FeatureDataPool
+	for _, tt := range []struct {
+		name        string
+		unsupported []string
+		features    uint64
+		maxSize     int64
+		size        uint64
+	}{
+		{"plain", nil, all, 3 << 20, 6 << 20},
+		{"rounded", nil, all, 3<<20 + 1, 7 << 20},
+		{"old-kernel", []string{"deep-flatten"}, all &^ ceph.FeatureDeepFlatten, 1, 1 << 20},
+		{"no-map", []string{"object-map"}, all &^ (ceph.FeatureObjectMap | ceph.FeatureFastDiff), 1, 1 << 20},
+	} {
+		s := settings(pools)
+		s.FeaturesUnsupported, s.ShardMaxSize = tt.unsupported, tt.maxSize
+		d, err := open(t, s).Create(t.Context(), tt.name)
+		must(t, err)
+		must(t, d.Commit(t.Context()))
+
+		image, err := ceph.OpenImageReadOnly(io, tt.name, ceph.NoSnapshot)
+		must(t, err)
+		features, err := image.GetFeatures()
+		must(t, err)
+		size, err := image.GetSize()
+		must(t, err)
+		dataPool, err := image.GetDataPoolID()
+		must(t, err)
+		must(t, image.Close())
+		if features != tt.features || size != tt.size || dataPool != data.GetPoolID() {
+			t.Errorf("%s: features %b, size %d, data pool %d; want %b, %d, %d", tt.name, features, size, dataPool, tt.features, tt.size, data.GetPoolID())
+		}
+	}
+}
+
+// TestNoCreateImages: with create_images off a packer needs the mapper's help.
+func TestNoCreateImages(t *testing.T) {
+	t.Parallel()
+	s := settings(testceph.New(t))
+	s.CreateImages = false
+	p := open(t, s)
+	_, err := p.Create(t.Context(), "one")
+	if !errors.Is(err, pool.ErrNotFound) || !strings.Contains(err.Error(), "--manage-rw-images") {
+		t.Errorf("got %v, want a word on --manage-rw-images", err)
+	}
+	must(t, p.Reserve(t.Context(), "one"))
+	d, err := p.Create(t.Context(), "one")
+	must(t, err)
+	must(t, d.Commit(t.Context()))
+}
+
+// TestInterruptedCreation: an image that lacks its header, which librbd makes
+// last, neither opens nor lets another be made.
+func TestInterruptedCreation(t *testing.T) {
+	t.Parallel()
+	pools := testceph.New(t)
+	io := ioContext(t, pools.Pool)
+	p := open(t, settings(pools))
+	must(t, p.Reserve(t.Context(), "one"))
+	image, err := ceph.OpenImageReadOnly(io, "one", ceph.NoSnapshot)
+	must(t, err)
+	id, err := image.GetId()
+	must(t, err)
+	must(t, image.Close())
+	must(t, io.Delete("rbd_header."+id))
+	if _, err := p.Open(t.Context(), "one"); !errors.Is(err, pool.ErrNotFound) {
+		t.Fatalf("Open of half an image: got %v, want ErrNotFound", err)
+	}
+	d, err := p.Create(t.Context(), "one")
+	must(t, err)
+	must(t, d.Commit(t.Context()))
+	img, err := p.Open(t.Context(), "one")
+	must(t, err)
+	must(t, img.Close())
+}
+
+func TestOpenImagesAreCounted(t *testing.T) {
+	t.Parallel()
+	p := open(t, settings(testceph.New(t)))
+	d, err := p.Create(t.Context(), "one")
+	must(t, err)
+	if err := p.Remove(t.Context(), "one"); !errors.Is(err, pool.ErrInUse) {
+		t.Errorf("Remove of a draft: got %v, want ErrInUse", err)
+	}
+	if err := p.Close(); err == nil || !strings.Contains(err.Error(), "1 images are still open") {
+		t.Errorf("Close with a draft open: got %v", err)
+	}
+	must(t, d.Commit(t.Context()))
+	must(t, p.Close())
+	must(t, p.Close())
+	if _, err := p.List(t.Context()); err == nil {
+		t.Error("a closed pool lists its images")
+	}
+}
+
+// TestFenced: a packer whose lock was taken away cannot write any more.
+func TestFenced(t *testing.T) {
+	t.Parallel()
+	pools := testceph.New(t)
+	slow, next := open(t, settings(pools)), open(t, settings(pools))
+	d, err := slow.Create(t.Context(), "one")
+	must(t, err)
+	_, err = d.WriteAt([]byte("old"), 0)
+	must(t, err)
+
+	image, err := ceph.OpenImage(ioContext(t, pools.Pool), "one", ceph.NoSnapshot)
+	must(t, err)
+	owners, err := image.LockGetOwners()
+	must(t, err)
+	if len(owners) != 1 {
+		t.Fatalf("the lock has %d owners, want 1", len(owners))
+	}
+	must(t, image.LockBreak(ceph.LockModeExclusive, owners[0].Owner))
+	must(t, image.Close())
+
+	successor, err := next.Create(t.Context(), "one")
+	must(t, err)
+	_, err = d.WriteAt([]byte("late"), 0)
+	if !errors.Is(err, pool.ErrFenced) {
+		t.Errorf("late write: got %v, want ErrFenced", err)
+	}
+	if err := d.Commit(t.Context()); err == nil {
+		t.Error("late commit succeeded")
+	}
+	_ = d.Abort(t.Context()) // has nothing left to tidy up
+	if _, err := slow.Open(t.Context(), "one"); !errors.Is(err, pool.ErrFenced) {
+		t.Errorf("Open by the fenced: got %v, want ErrFenced", err)
+	}
+	must(t, successor.Commit(t.Context()))
+	img, err := next.Open(t.Context(), "one")
+	must(t, err)
+	defer func() { must(t, img.Close()) }()
+	b := make([]byte, 4)
+	if _, err := img.ReadAt(b, 0); err != nil || string(b) != "\x00\x00\x00\x00" {
+		t.Errorf("the successor's image begins with %q (%v)", b, err)
+	}
+}
+
+// ioContext is a way into a pool that goes past the package under test.
+func ioContext(t *testing.T, pool string) *rados.IOContext {
+	t.Helper()
+	io, err := testceph.Connect(t).OpenIOContext(pool)
+	must(t, err)
+	t.Cleanup(io.Destroy)
+	return io
+}
