@@ -90,7 +90,7 @@ func (r *report) end() error {
 	defer r.mu.Unlock()
 	r.clear()
 	_, _ = fmt.Fprintf(r.errors, "stored %d files, %s (new: %d objects, %s) in %v\n",
-		r.files, humanize.Bytes(uint64(r.bytes)), r.added, humanize.Bytes(uint64(r.addedBytes)), //nolint:gosec // never negative
+		r.files, humanize.Bytes(uint64(r.bytes)), r.added, humanize.Bytes(uint64(r.addedBytes)),
 		time.Since(r.began).Round(time.Millisecond))
 	if r.lost > 0 {
 		return fmt.Errorf("%d files could not be stored", r.lost)

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -148,6 +149,20 @@ func TestPanic(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), "level="); n != 1 {
 		t.Errorf("%d lines in the log at level info and above: %s", n, log.String())
+	}
+}
+
+// TestAccessLog holds that each request has a line at level debug.
+func TestAccessLog(t *testing.T) {
+	var log lockedBuffer
+	handler := rpc.NewHandler(new(rpctest.Store), rpc.Options{Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/content/get", strings.NewReader(text(wire.Request{ObjID: id("x")}.Encode(wire.JSON))))
+	request.Header.Set("Content-Type", asJSON)
+	handler.ServeHTTP(httptest.NewRecorder(), request)
+	for _, says := range []string{"level=DEBUG", "method=POST", "path=/content/get", "status=400", "id=", "err=\"Object not found"} {
+		if !strings.Contains(log.String(), says) {
+			t.Errorf("%q is not in the log: %s", says, log.String())
+		}
 	}
 }
 

@@ -18,7 +18,8 @@ type Options struct {
 	// MaxObjectSize is the size in bytes of the largest object that is accepted. Default: 100 MiB.
 	MaxObjectSize int64
 	// MaxBatchBytes is the size of the largest body of /content/add/batch (half as much again in JSON), and of the
-	// contents that one /content/get/batch returns. At least MaxObjectSize and some. Default: four times MaxObjectSize.
+	// contents that one /content/get/batch returns. At least MaxObjectSize and some. Default: four times
+	// MaxObjectSize, but no less than 64 MiB.
 	MaxBatchBytes int64
 	// MaxBodyBytesInFlight is the memory for the bodies of requests under work. Requests wait until there is some.
 	// At least the largest body. A JSON body counts four times, for what its decoding takes. Default: 512 MiB.
@@ -41,7 +42,7 @@ func (o Options) withDefaults() Options {
 		o.MaxObjectSize = 100 << 20
 	}
 	if o.MaxBatchBytes == 0 {
-		o.MaxBatchBytes = 4 * o.MaxObjectSize
+		o.MaxBatchBytes = max(4*o.MaxObjectSize, 64<<20)
 	}
 	o.MaxBatchBytes = max(o.MaxBatchBytes, o.MaxObjectSize+smallBody)
 	if o.MaxBodyBytesInFlight == 0 {

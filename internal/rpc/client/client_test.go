@@ -204,7 +204,7 @@ func TestMeaningOfErrors(t *testing.T) {
 			t.Errorf("%s: %v", name, c.err)
 		}
 		for _, meaning := range meanings {
-			if errors.Is(c.err, meaning) != (meaning == c.target) {
+			if errors.Is(c.err, meaning) != errors.Is(c.target, meaning) {
 				t.Errorf("%s: is %v %q?", name, c.err, meaning)
 			}
 		}

@@ -4,6 +4,7 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -64,7 +65,7 @@ func (u *unpacker) damaged(err error) error {
 	if err == nil {
 		return nil
 	}
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("the message ends too early, after %d bytes", len(u.body))
 	}
 	return fmt.Errorf("not msgpack at byte %d: %w", u.at(), err)
