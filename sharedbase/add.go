@@ -28,7 +28,8 @@ type Added struct {
 // nil every object given is stored durably, in this shard or in the one that
 // had it already; on an error none was stored, except that after
 // ErrUnavailable all or none were: adding again is safe.
-// An object given twice counts once. *StateError says that the shard is not
+// An object given twice counts once. The contents must be less than 1 GiB
+// together, and are in the server's memory several times. *StateError says that the shard is not
 // ours any more.
 //
 // All is one statement, so that no lock ever waits for this process. It locks

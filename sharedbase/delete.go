@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -111,16 +112,27 @@ func (b *SharedBase) deletedOf(ctx context.Context, shardID int64) (d Deleted, e
 // object that was deleted before packing began is not in the image. A row that
 // was made present again, or belongs to another shard now, stays.
 func (b *SharedBase) CleanDeletedObjects(ctx context.Context, s Shard, ids []ObjID) (cleaned int64, err error) {
-	states := []string{string(StateStandby), string(StateWriting), string(StateFull)}
+	unchanged := []string{string(StateStandby), string(StateWriting), string(StateFull)}
 	if s.State.ImageAvailable() {
-		states = []string{string(StatePacked), string(StateCleaning), string(StateReadOnly)}
+		unchanged = []string{string(StatePacked), string(StateCleaning), string(StateReadOnly)}
 	}
-	err = b.inTx(ctx, "removing deleted objects of shard "+s.Name+" from the index", func(ctx context.Context, tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, "SELECT FROM shards WHERE id = $1 AND state::text = ANY ($2) FOR SHARE", s.ID, states).Scan()
-		if err == pgx.ErrNoRows {
-			return nil
-		}
+	for some := range slices.Chunk(ids, cleanedAtOnce) {
+		n, err := b.cleanDeleted(ctx, s, unchanged, some)
+		cleaned += n
 		if err != nil {
+			return cleaned, err
+		}
+	}
+	return cleaned, nil
+}
+
+// cleanedAtOnce is how many index rows go in one transaction.
+const cleanedAtOnce = 10_000
+
+func (b *SharedBase) cleanDeleted(ctx context.Context, s Shard, unchanged []string, ids []ObjID) (cleaned int64, err error) {
+	err = b.inTx(ctx, "removing deleted objects of shard "+s.Name+" from the index", func(ctx context.Context, tx pgx.Tx) error {
+		held, err := tx.Exec(ctx, "SELECT FROM shards WHERE id = $1 AND state::text = ANY ($2) FOR SHARE", s.ID, unchanged)
+		if err != nil || held.RowsAffected() == 0 {
 			return err
 		}
 		done, err := tx.Exec(ctx, `DELETE FROM signature2shard

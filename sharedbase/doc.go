@@ -8,11 +8,9 @@
 //
 // # A shard's life
 //
-//	            writer            writer fills        packer
-//	 (new) ──▶ writing* ◀──▶ standby   it: full ──▶ packing* ──▶ packed
-//	              │                      ▲  ▲           │           │ ▲
-//	              └──────────────────────┘  └───────────┘   cleaner ▼ │
-//	                                                 gives up    cleaning* ──▶ readonly
+//	standby ⇄ writing* → full ⇄ packing* → packed ⇄ cleaning* → readonly
+//	             ↑                                                  ↑
+//	           (new)                        importing* ─────────────┘
 //
 //	state      locked  table  image  moved on by
 //	standby            yes           a writer: writing

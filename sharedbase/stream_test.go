@@ -101,7 +101,7 @@ func TestStreamTableStops(t *testing.T) {
 			}
 			return nil // leaving content unread is no error
 		})
-		if err != failure || calls != stopAt+1 {
+		if !errors.Is(err, failure) || calls != stopAt+1 {
 			t.Errorf("stopped at %d: %d calls, %v", stopAt, calls, err)
 		}
 	}
