@@ -10,11 +10,13 @@ package testceph
 import (
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/ceph/go-ceph/rados"
+	"golang.org/x/sync/errgroup"
 )
 
 // Env is the environment variable that holds the path of the test Ceph's
@@ -35,17 +37,19 @@ func New(t testing.TB) Pool {
 	p := Pool{Conf: conf(t), Pool: "test-" + strings.ToLower(rand.Text())}
 	p.DataPool = p.Pool + "-data"
 	c := Connect(t)
+	t.Cleanup(func() {
+		both(t, c, p, func(name string) command {
+			return command{"prefix": "osd pool delete", "pool": name, "pool2": name, "yes_i_really_really_mean_it": true}
+		})
+	})
 	// Few placement groups, and left at that: a monitor refuses pools that
 	// would bring an OSD above 250, and a split in mid-test would be a stall.
-	t.Cleanup(func() {
-		for _, name := range []string{p.Pool, p.DataPool} {
-			Command(t, c, map[string]any{"prefix": "osd pool delete", "pool": name, "pool2": name, "yes_i_really_really_mean_it": true})
-		}
+	both(t, c, p, func(name string) command {
+		return command{"prefix": "osd pool create", "pool": name, "pg_num": 4, "autoscale_mode": "off"}
 	})
-	for _, name := range []string{p.Pool, p.DataPool} {
-		Command(t, c, map[string]any{"prefix": "osd pool create", "pool": name, "pg_num": 4, "autoscale_mode": "off"})
-		Command(t, c, map[string]any{"prefix": "osd pool application enable", "pool": name, "app": "rbd"})
-	}
+	both(t, c, p, func(name string) command {
+		return command{"prefix": "osd pool application enable", "pool": name, "app": "rbd"}
+	})
 	return p
 }
 
@@ -71,19 +75,45 @@ func Connect(t testing.TB) *rados.Conn {
 	return c
 }
 
+type command = map[string]any
+
 // Command gives the monitors a command, as `ceph` does, and fails the test if
 // they refuse it.
-func Command(t testing.TB, c *rados.Conn, command map[string]any) []byte {
+func Command(t testing.TB, c *rados.Conn, order map[string]any) []byte {
 	t.Helper()
-	text, err := json.Marshal(command)
+	out, err := run(c, order)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return out
+}
+
+// both gives a command for each pool of a pair at the same time, since the
+// monitors take about a second for any number of them.
+func both(t testing.TB, c *rados.Conn, p Pool, order func(pool string) command) {
+	t.Helper()
+	var g errgroup.Group
+	for _, name := range []string{p.Pool, p.DataPool} {
+		g.Go(func() error {
+			_, err := run(c, order(name))
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func run(c *rados.Conn, order command) ([]byte, error) {
+	text, err := json.Marshal(order)
+	if err != nil {
+		return nil, err
+	}
 	out, status, err := c.MonCommand(text)
 	if err != nil {
-		t.Fatalf("ceph %s: %v: %s", text, err, status)
+		return nil, fmt.Errorf("ceph %s: %w: %s", text, err, status)
 	}
-	return out
+	return out, nil
 }
 
 func conf(t testing.TB) string {
