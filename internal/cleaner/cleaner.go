@@ -20,8 +20,28 @@ type Options struct {
 	// MinMappedHosts is how many hosts must have recorded that they mapped an
 	// image before its table is dropped. 0: none need to.
 	MinMappedHosts int
-	Log            *slog.Logger
+	// Progress is called before each shard that needs work. May be nil.
+	Progress func(Progress)
+	Log      *slog.Logger
 }
+
+// Progress tells what a step has come to.
+type Progress struct {
+	Task  Task
+	Shard string
+}
+
+// Task is a part of the work.
+type Task string
+
+// The tasks, in their order.
+const (
+	Dropping Task = "dropping the table of"
+	Erasing  Task = "erasing deleted objects of"
+)
+
+// String is a line for people.
+func (p Progress) String() string { return string(p.Task) + " " + p.Shard }
 
 // Cleaner drops tables and erases objects. Any number of cleaners may work on
 // one database; shards of pools that are not configured are somebody else's.
@@ -37,6 +57,12 @@ func (c *Cleaner) Step(ctx context.Context) (worked bool, err error) {
 	dropped, errDrop := c.dropTables(ctx)
 	erased, errErase := c.eraseDeleted(ctx)
 	return dropped || erased, errors.Join(errDrop, errErase)
+}
+
+func (c *Cleaner) report(task Task, shard string) {
+	if c.Progress != nil {
+		c.Progress(Progress{task, shard})
+	}
 }
 
 // read opens an image past this host's caches and calls fn with it.

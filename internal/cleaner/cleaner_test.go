@@ -113,6 +113,7 @@ func TestWholePath(t *testing.T) {
 		step(t, clean, true)
 		testrole.Must(t, s.Base.Delete(t.Context(), objects[1][3].ID))
 		step(t, clean, true)
+		clean.Progress = func(p cleaner.Progress) { t.Errorf("nothing is left to do, but %s", p) }
 		step(t, clean, false)
 		for i, name := range names {
 			s.WantState(t, name, sharedbase.StateReadOnly)

@@ -27,6 +27,7 @@ func (c *Cleaner) dropTables(ctx context.Context) (worked bool, err error) {
 		if c.Pools[s.Pool] == nil || len(s.MappedOn) < c.MinMappedHosts {
 			continue
 		}
+		c.report(Dropping, s.Name)
 		dropped, err := c.Base.WithOneShard(ctx, sharedbase.StatePacked, sharedbase.StateCleaning,
 			sharedbase.ClaimFilter{Name: s.Name, MinMappedHosts: c.MinMappedHosts}, c.drop)
 		if err != nil {

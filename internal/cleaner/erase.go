@@ -22,6 +22,7 @@ func (c *Cleaner) eraseDeleted(ctx context.Context) (worked bool, err error) {
 				break
 			}
 			s := deleted.Shard
+			c.report(Erasing, s.Name)
 			gone, err := c.erase(ctx, s, deleted.IDs)
 			if errors.Is(err, pool.ErrInUse) {
 				c.Log.Debug("another cleaner has the image", "shard", s.Name)
@@ -41,11 +42,9 @@ func (c *Cleaner) eraseDeleted(ctx context.Context) (worked bool, err error) {
 }
 
 // erase erases objects of a shard from its image, where it has one, and then
-// from the index. It returns how many are gone for good.
+// from the index, which keeps those of a shard whose image is being made. It
+// returns how many are gone for good.
 func (c *Cleaner) erase(ctx context.Context, s sharedbase.Shard, ids []sharedbase.ObjID) (gone int64, err error) {
-	if s.State == sharedbase.StatePacking || s.State == sharedbase.StateImporting {
-		return 0, nil // its image may have them, and is not this role's yet
-	}
 	if s.State.ImageAvailable() {
 		if err := eraseImage(ctx, c.Pools[s.Pool], s.Name, ids); err != nil {
 			return 0, err
@@ -61,8 +60,12 @@ func eraseImage(ctx context.Context, p pool.Pool, name string, ids []sharedbase.
 	}
 	return read(ctx, p, name, func(r *shard.Reader) error {
 		for _, id := range ids {
-			if _, err := r.Get(id); !errors.Is(err, shard.ErrNotFound) {
-				return fmt.Errorf("object %x was erased from image %s, and is still found there (%v)", id, name, err)
+			_, err := r.Get(id)
+			if err == nil {
+				err = fmt.Errorf("image %s has object %x still", name, id)
+			}
+			if !errors.Is(err, shard.ErrNotFound) {
+				return err
 			}
 		}
 		return nil

@@ -37,6 +37,13 @@
 //	checked, not recorded          a mapping                  adopts, checks, records
 //	recorded                       mapping and record         nothing to do
 //
+// One case is adopted unread: the host was recorded by an earlier mapping, and
+// the mapper died between a new mapping and its check. The image has passed on
+// this host before, and nothing rests on the second check.
+//
+// A cleaner that erases an object from the image while its sample is read can
+// make an image fail; the next step finds it whole.
+//
 // # Images for packers that may not create them
 //
 // With [Options.ManageRWImages] the mapper also makes sure that an empty image

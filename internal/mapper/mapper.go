@@ -44,7 +44,8 @@ type Options struct {
 	// ImageTimeout is the most time to map and check one image, by default a
 	// minute.
 	ImageTimeout time.Duration
-	// Progress is called after each image, one call at a time. May be nil.
+	// Progress is called at the beginning of a step, about once a second and
+	// when all is mapped, one call at a time. May be nil.
 	Progress func(Progress)
 	Log      *slog.Logger
 }

@@ -29,7 +29,7 @@ func onHost(s *testrole.Stage, host string) *mapper.Mapper {
 }
 
 // packed makes n packed shards of so few objects that each is in the sample.
-func packed(t *testing.T, s *testrole.Stage, n int) (names []string) {
+func packed(t testing.TB, s *testrole.Stage, n int) (names []string) {
 	t.Helper()
 	for i := range n {
 		names = append(names, s.Full(t, testrole.Objects(uint64(i), 11, 5000)[1:]))

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"winery/sharedbase"
 )
@@ -23,6 +24,7 @@ type round struct {
 	errs     []error
 	failed   map[string]int // by pool
 	progress Progress
+	reported time.Time
 }
 
 // image is one that needs work.
@@ -126,21 +128,19 @@ func (r *round) may(ctx context.Context, img image) bool {
 	if ctx.Err() != nil || r.failed[img.Pool] >= maxFailures {
 		return false
 	}
-	select {
-	case <-r.hanging[img.Name]: // it came back; the try was counted as failed
-		delete(r.hanging, img.Name)
-	default:
-		if r.hanging[img.Name] != nil {
-			r.errs = append(r.errs, fmt.Errorf("mapping image %s of pool %s: still no answer to an earlier try", img.Name, img.Pool))
-			return false
-		}
+	if earlier := r.hanging[img.Name]; earlier != nil && len(earlier) == 0 {
+		r.errs = append(r.errs, fmt.Errorf("mapping image %s of pool %s: still no answer to an earlier try", img.Name, img.Pool))
+		return false
 	}
+	delete(r.hanging, img.Name) // it came back; its outcome was counted as a failure
 	return true
 }
 
-// report tells how far the round has come. The caller holds mu.
+// report tells now and then how far the round has come. The caller holds mu.
 func (r *round) report() {
-	if r.Progress != nil {
-		r.Progress(r.progress)
+	if r.Progress == nil || time.Since(r.reported) < time.Second && r.progress.Mapped < r.progress.Wanted {
+		return
 	}
+	r.reported = time.Now()
+	r.Progress(r.progress)
 }

@@ -44,7 +44,9 @@ func New(o Options) *Packer {
 
 // Step packs one full shard. worked is false where there is none; shards of
 // pools that are not configured are somebody else's. After an error, and also
-// when ctx ended, the shard is FULL again and its table is as it was.
+// when ctx ended, the shard is FULL again and its table is as it was. A ctx
+// that ends is heard at the next object or block; not while the hash function
+// is computed, which takes some seconds for a million objects.
 func (p *Packer) Step(ctx context.Context) (worked bool, err error) {
 	full, err := p.Base.ListShards(ctx, sharedbase.ShardFilter{
 		States: []sharedbase.ShardState{sharedbase.StateFull}, Pool: p.Pool,
@@ -109,7 +111,7 @@ func (p *Packer) write(ctx context.Context, to pool.Pool, claim *sharedbase.Clai
 	if err != nil {
 		return info, err
 	}
-	defer func() { err = errors.Join(err, w.Close()) }()
+	defer w.Close()
 
 	meter := newMeter(p.Progress, claim.Name(), Writing, size)
 	count, err := p.Base.StreamTable(ctx, claim, func(id sharedbase.ObjID, size int64, content io.Reader) error {

@@ -27,7 +27,7 @@ func Open(configured []config.Pool, createImages bool) (Set, error) {
 	for _, c := range configured {
 		p, err := open(c, createImages)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("pool %s: %w", c.Name, err), set.Close())
+			return nil, errors.Join(err, set.Close())
 		}
 		set[c.Name] = p
 	}
@@ -47,7 +47,7 @@ func open(c config.Pool, createImages bool) (pool.Pool, error) {
 			BaseDirectory: c.BaseDirectory, PoolName: c.Name, UsePermissions: c.UsePermissions,
 		})
 	}
-	return nil, fmt.Errorf("type %q is not known", c.Type)
+	return nil, fmt.Errorf("pool %s: type %q is not known", c.Name, c.Type)
 }
 
 // Close closes all pools. Images that they opened must have been closed.

@@ -99,12 +99,11 @@ func (s *Stage) open(t testing.TB, createImages bool) {
 // empty.
 func Objects(seed uint64, n, max int) []sharedbase.Object {
 	random := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)})
-	sizes := rand.New(random)
 	objects := make([]sharedbase.Object, n)
 	for i := range objects {
 		content := make([]byte, 0)
 		if i > 0 {
-			content = make([]byte, 1+sizes.IntN(max))
+			content = make([]byte, 1+random.Uint64()%uint64(max))
 		}
 		_, _ = random.Read(content) // never fails
 		objects[i] = sharedbase.Object{ID: sha256.Sum256(content), Content: content}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package packer_test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io/fs"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"winery/internal/testrole"
+	"winery/sharedbase"
+)
+
+// size is that of a benchmark's shard, in bytes of content.
+const size = 256 << 20
+
+// BenchmarkPack packs a shard of source text, cut to objects of 3 kB in the
+// median and 9 kB in the mean: written, flushed, read back and recorded.
+// grown-MiB is by how much the process grew meanwhile, at most.
+func BenchmarkPack(b *testing.B) {
+	text := sourceText(b)
+	b.Run("directory", func(b *testing.B) { benchmarkPack(b, testrole.New(b, testrole.Directory(b, "")), text) })
+	b.Run("rbd", func(b *testing.B) {
+		c := testrole.RBD(b)
+		c.ShardMaxSize = size
+		benchmarkPack(b, testrole.New(b, c), text)
+	})
+}
+
+func benchmarkPack(b *testing.B, s *testrole.Stage, text []byte) {
+	b.SetBytes(size)
+	for i := 0; b.Loop(); i++ {
+		b.StopTimer()
+		fill(b, s, text, size, uint64(i))
+		debug.FreeOSMemory()
+		testrole.Must(b, os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)) // resets VmHWM
+		before := memory(b, "VmRSS")
+		b.StartTimer()
+		worked, err := step(s)(b.Context())
+		if err != nil || !worked {
+			b.Fatal(worked, err)
+		}
+		b.ReportMetric(memory(b, "VmHWM")-before, "grown-MiB")
+	}
+}
+
+// fill makes a full shard of about size bytes.
+func fill(b *testing.B, s *testrole.Stage, text []byte, size int, seed uint64) {
+	random := rand.New(rand.NewPCG(seed, 0))
+	claim, err := s.Base.CreateShard(b.Context(), sharedbase.StateWriting, s.Config.Name)
+	testrole.Must(b, err)
+	for size > 0 {
+		batch := make([]sharedbase.Object, 200)
+		for i := range batch {
+			n := min(len(text)/2, int(3000*math.Exp(1.48*random.NormFloat64())))
+			content := text[random.IntN(len(text)-n):][:n]
+			batch[i] = sharedbase.Object{ID: sha256.Sum256(content), Content: content}
+			size -= n
+		}
+		_, err := s.Base.Add(b.Context(), claim, batch)
+		testrole.Must(b, err)
+	}
+	testrole.Must(b, claim.SetState(b.Context(), sharedbase.StateFull))
+}
+
+// sourceText is what Go's own source begins with.
+func sourceText(b *testing.B) (text []byte) {
+	testrole.Must(b, filepath.WalkDir(filepath.Join(runtime.GOROOT(), "src"), func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") {
+			return err
+		}
+		if len(text) > 16<<20 {
+			return fs.SkipAll
+		}
+		file, err := os.ReadFile(path)
+		text = append(text, file...)
+		return err
+	}))
+	return text
+}
+
+// memory reads a line of the process's status, in MiB.
+func memory(b *testing.B, name string) float64 {
+	status, err := os.ReadFile("/proc/self/status")
+	testrole.Must(b, err)
+	_, value, _ := strings.Cut(string(status), name+":")
+	var kib float64
+	_, err = fmt.Sscanf(value, "%f kB", &kib)
+	testrole.Must(b, err)
+	return kib / 1024
+}
