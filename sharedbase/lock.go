@@ -32,12 +32,13 @@ func (b *SharedBase) LockOneShard(ctx context.Context, from, to ShardState, f Cl
 	err := b.inTx(ctx, fmt.Sprintf("locking a shard that is %s as %s", from, to), func(ctx context.Context, tx pgx.Tx) error {
 		// NO KEY UPDATE: an insert of an object of the shard holds a key share
 		// of its row until it commits, and would hide the shard from FOR UPDATE.
-		err := tx.QueryRow(ctx, `UPDATE shards s SET state = $2, locker = $3, locker_ts = now()
-			FROM (SELECT id FROM shards
+		// A subquery in place of WITH might run more than once, and lock more.
+		err := tx.QueryRow(ctx, `WITH free AS (SELECT id FROM shards
 				WHERE state = $1 AND $4 IN ('', pool_name) AND $5 IN ('', name::text)
 					AND cardinality(mapped_on_hosts_when_packed) >= $6
-				ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) free
-			WHERE s.id = free.id RETURNING s.id, s.name::text, s.pool_name, `+notify,
+				ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
+			UPDATE shards s SET state = $2, locker = $3, locker_ts = now()
+			FROM free WHERE s.id = free.id RETURNING s.id, s.name::text, s.pool_name, `+notify,
 			from, to, c.locker, f.Pool, f.Name, f.MinMappedHosts).Scan(&c.id, &c.name, &c.pool, nil)
 		if err != nil || to != StateWriting {
 			return err
@@ -47,10 +48,7 @@ func (b *SharedBase) LockOneShard(ctx context.Context, from, to ShardState, f Cl
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
+	return c.orUndo(ctx, err)
 }
 
 // WithOneShard does work on one shard that it locks as LockOneShard does, and
@@ -95,10 +93,20 @@ func (b *SharedBase) CreateShard(ctx context.Context, state ShardState, pool str
 		}
 		return createTable(ctx, tx, c.name)
 	})
-	if err != nil {
-		return nil, err
+	return c.orUndo(ctx, err)
+}
+
+// orUndo returns the claim, or the error that its transaction ended with: if
+// that was a commit whose answer is missing, the shard may be locked, and must
+// not stay so for nobody.
+func (c *Claim) orUndo(ctx context.Context, err error) (*Claim, error) {
+	if err == nil {
+		return c, nil
 	}
-	return c, nil
+	if c.id != 0 {
+		_ = c.Release(ctx) // which fails, as a rule: there is nothing to release
+	}
+	return nil, err
 }
 
 // newName returns 32 characters: hexadecimal digits of a random uuid, the first
