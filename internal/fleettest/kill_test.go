@@ -46,6 +46,7 @@ func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		alive, dead := context.WithCancel(ctx) // ends the clients' patience
 		acks := make(chan [32]byte)
 		var wg sync.WaitGroup
 		for w := range workers {
@@ -53,7 +54,7 @@ func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
 				for n := 0; ; n++ {
 					content := fmt.Appendf(nil, "%d/%d/%d %01000d", round, w, n, n)
 					id := sha256.Sum256(content)
-					if _, _, err := f.Client.AddBatch(ctx, []rpc.Object{{ID: id, Content: content}}); err != nil {
+					if _, _, err := f.Client.AddBatch(alive, []rpc.Object{{ID: id, Content: content}}); err != nil {
 						return // the writer is gone
 					}
 					acks <- id
@@ -64,7 +65,10 @@ func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
 			acked[<-acks] = true
 		}
 		killed := make(chan error, 1)
-		go func() { killed <- writer.Kill() }()
+		go func() {
+			killed <- writer.Kill()
+			dead()
+		}()
 		go func() { wg.Wait(); close(acks) }()
 		for id := range acks {
 			acked[id] = true
