@@ -2,9 +2,13 @@
 
 package rbd
 
-import "time"
+import (
+	"path/filepath"
+	"time"
+)
 
-// UseKernelAt makes the pool see another /sys, and bounds its rbd commands.
-func (p *Pool) UseKernelAt(sys string, limit time.Duration) {
-	p.kernel.sys, p.kernel.limit = sys, limit
+// UseKernelAt makes the pool see root/sys and root/dev as /sys and /dev, and
+// bounds its rbd commands.
+func (p *Pool) UseKernelAt(root string, limit time.Duration) {
+	p.kernel.sys, p.kernel.dev, p.kernel.limit = filepath.Join(root, "sys"), filepath.Join(root, "dev"), limit
 }

@@ -8,9 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -50,28 +47,25 @@ func newKernel(s Settings, from location) *kernel {
 // mapReadOnly maps an image unless it is mapped read-only already. A writable
 // mapping, made by Reserve, is replaced.
 func (k *kernel) mapReadOnly(ctx context.Context, name string) error {
-	devices, err := k.devicesOf(name)
+	d, err := k.deviceOf(name)
 	if err != nil {
 		return err
 	}
-	mapped := false
-	for _, d := range devices {
-		if d.readOnly {
-			mapped = true
-		} else if err := k.rbd(ctx, "device", "unmap", d.path); err != nil {
+	if d != nil && d.readOnly {
+		return nil
+	}
+	if d != nil {
+		if err := k.rbd(ctx, "device", "unmap", d.path); err != nil {
 			return err
 		}
-	}
-	if mapped {
-		return nil
 	}
 	return k.mapImage(ctx, name, "--read-only")
 }
 
 // mapWritable maps an image unless it is mapped already, whichever way.
 func (k *kernel) mapWritable(ctx context.Context, name string) error {
-	devices, err := k.devicesOf(name)
-	if err != nil || len(devices) > 0 {
+	d, err := k.deviceOf(name)
+	if err != nil || d != nil {
 		return err
 	}
 	return k.mapImage(ctx, name)
@@ -89,51 +83,13 @@ func (k *kernel) mapImage(ctx context.Context, name string, flags ...string) err
 
 // unmap removes every device of an image.
 func (k *kernel) unmap(ctx context.Context, name string) error {
-	devices, err := k.devicesOf(name)
+	devices, err := k.devices()
 	for _, d := range devices {
-		err = errors.Join(err, k.rbd(ctx, "device", "unmap", d.path))
+		if d.image == name {
+			err = errors.Join(err, k.rbd(ctx, "device", "unmap", d.path))
+		}
 	}
 	return err
-}
-
-// rbd runs the rbd command. One that hangs is ended when the time is up; one
-// that hangs inside the kernel cannot be, and is left behind.
-func (k *kernel) rbd(ctx context.Context, args ...string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, k.limit, fmt.Errorf("no end after %v; are all monitors and OSDs up?", k.limit))
-	defer cancel()
-	argv := append(slices.Clone(k.command), args...)
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // no shell; names are checked
-	// sudo hands SIGTERM on to the command, and cannot do so with SIGKILL.
-	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
-	cmd.WaitDelay = 10 * time.Second
-	output, err := cmd.CombinedOutput()
-	if err == nil {
-		return nil
-	}
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	return &commandError{strings.Join(argv, " "), strings.TrimSpace(string(output)), err}
-}
-
-// commandError is a failed command. The rbd command exits with an error number
-// as its status.
-type commandError struct {
-	command, output string
-	err             error
-}
-
-func (e *commandError) Error() string { return fmt.Sprintf("%s: %v: %s", e.command, e.err, e.output) }
-
-func (e *commandError) Unwrap() error { return e.err }
-
-// ErrorCode gives errno the status; 1, sudo's and the shell's, means nothing.
-func (e *commandError) ErrorCode() int {
-	var exit *exec.ExitError
-	if errors.As(e.err, &exit) && exit.ExitCode() > 1 {
-		return exit.ExitCode()
-	}
-	return 0
 }
 
 // mappedImage is a device of the kernel, open for reading.
@@ -146,7 +102,7 @@ func (m mappedImage) Size() int64 { return m.size }
 
 // open opens the device of an image, which must be read-only.
 func (k *kernel) open(name string) (pool.Image, error) {
-	f, err := os.Open(filepath.Join(k.dev, "rbd", k.pool, name)) //nolint:gosec // names are checked
+	f, err := os.Open(k.link(name)) //nolint:gosec // names are checked
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s", pool.ErrNotMapped, err.Error()) // the image itself may exist
 	}

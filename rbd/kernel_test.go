@@ -19,16 +19,16 @@ import (
 // The kernel's part of these tests is played by files and a script; the real
 // driver's is in internal/vmtest.
 
-// fakeKernel returns a pool that sees the /sys of a host with some images
+// fakeKernel returns a pool that sees /sys and /dev of a host with some images
 // mapped, and a function that returns the rbd commands run so far. rbd's body
 // is what the command does.
 func fakeKernel(t *testing.T, rbdBody string, change func(*rbd.Settings)) (p *rbd.Pool, commands func() string) {
 	t.Helper()
-	sys := t.TempDir()
+	root := t.TempDir()
 	attributes := func(dir string, values map[string]string) {
-		must(t, os.MkdirAll(filepath.Join(sys, dir), 0o755))
+		must(t, os.MkdirAll(filepath.Join(root, "sys", dir), 0o755))
 		for name, value := range values {
-			must(t, os.WriteFile(filepath.Join(sys, dir, name), []byte(value+"\n"), 0o600))
+			must(t, os.WriteFile(filepath.Join(root, "sys", dir, name), []byte(value+"\n"), 0o600))
 		}
 	}
 	for id, d := range map[string]struct{ pool, ns, image, snap, ro string }{
@@ -41,6 +41,9 @@ func fakeKernel(t *testing.T, rbdBody string, change func(*rbd.Settings)) (p *rb
 	} {
 		attributes("bus/rbd/devices/"+id, map[string]string{"pool": d.pool, "pool_ns": d.ns, "name": d.image, "current_snap": d.snap})
 		attributes("block/rbd"+id, map[string]string{"ro": d.ro})
+		links := filepath.Join(root, "dev/rbd", d.pool)
+		must(t, os.MkdirAll(links, 0o755))
+		must(t, os.Symlink("../../rbd"+id, filepath.Join(links, d.image)))
 	}
 	// A device that is going away as it is looked at.
 	attributes("bus/rbd/devices/5", map[string]string{"pool": "shards"})
@@ -54,13 +57,13 @@ func fakeKernel(t *testing.T, rbdBody string, change func(*rbd.Settings)) (p *rb
 	s := rbd.Settings{PoolName: "shards", ShardMaxSize: 1, Conf: "/etc/ceph/some.conf", User: "mapper"}
 	change(&s)
 	p = open(t, s)
-	p.UseKernelAt(sys, 500*time.Millisecond)
+	p.UseKernelAt(root, 500*time.Millisecond)
 	return p, func() string {
 		b, err := os.ReadFile(log)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Fatal(err)
 		}
-		return string(b)
+		return strings.ReplaceAll(string(b), root, "")
 	}
 }
 

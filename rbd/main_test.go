@@ -59,8 +59,8 @@ func TestKilledWriter(t *testing.T) {
 	pooltest.AfterKill(t, open(t, settings(ceph)), "one")
 }
 
-// settings are those of a test's pools, read through librbd. An image has room
-// for a bit more than 9 MiB, which is no multiple of its objects' 4 MiB.
+// settings are those of a test's pools, read through librbd. An image is of
+// 10 MiB, so that it ends inside one of its objects of 4 MiB.
 func settings(p testceph.Pool) rbd.Settings {
 	return rbd.Settings{
 		PoolName: p.Pool, DataPool: p.DataPool, Conf: p.Conf,

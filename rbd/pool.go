@@ -101,7 +101,8 @@ func features(unsupported []string) (uint64, error) {
 func (p *Pool) Name() string { return p.settings.PoolName }
 
 // Close implements [pool.Pool]. With images still open it fails and closes
-// nothing, since librbd would go on using the connection.
+// nothing, since librbd would go on using the connection. It waits for a
+// connection that is being made.
 func (p *Pool) Close() error {
 	if err := p.ceph.close(); err != nil {
 		return fmt.Errorf("pool %s: close: %w", p.Name(), err)

@@ -18,15 +18,21 @@ type device struct {
 	readOnly bool
 }
 
-func (k *kernel) devicesOf(name string) ([]device, error) {
-	all, err := k.devices()
-	var of []device
-	for _, d := range all {
-		if d.image == name {
-			of = append(of, d)
+// deviceOf returns the device by which readers find an image, or nil. It looks
+// at that one alone: a host that maps thousands of images one by one cannot
+// list all devices for each.
+func (k *kernel) deviceOf(name string) (*device, error) {
+	target, err := os.Readlink(k.link(name))
+	if err == nil {
+		var d *device
+		if d, err = k.device(strings.TrimPrefix(filepath.Base(target), "rbd")); d != nil && d.image == name {
+			return d, nil
 		}
 	}
-	return of, err
+	if gone(err) {
+		return nil, nil
+	}
+	return nil, err
 }
 
 // devices lists the pool's images that are mapped, in one pass over the
@@ -42,8 +48,8 @@ func (k *kernel) devices() ([]device, error) {
 	var devices []device
 	for _, e := range entries {
 		d, err := k.device(e.Name())
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENODEV) {
-			continue // unmapped since the list was read
+		if gone(err) {
+			continue // since the list was read
 		}
 		if err != nil {
 			return nil, err
@@ -66,8 +72,8 @@ func (k *kernel) device(id string) (*device, error) {
 		}
 	}
 	// Kernels before 4.19 have no namespaces, and no such file.
-	if namespace, err := attribute(dir, "pool_ns"); namespace != "" {
-		return nil, err
+	if namespace, _ := attribute(dir, "pool_ns"); namespace != "" {
+		return nil, nil
 	}
 	image, err := attribute(dir, "name")
 	if err != nil {
@@ -79,6 +85,12 @@ func (k *kernel) device(id string) (*device, error) {
 	}
 	return &device{image: image, path: filepath.Join(k.dev, "rbd"+id), readOnly: ro == "1"}, nil
 }
+
+// gone: the device is not, or no longer, mapped.
+func gone(err error) bool { return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENODEV) }
+
+// link is the name that udev gives an image's device.
+func (k *kernel) link(name string) string { return filepath.Join(k.dev, "rbd", k.pool, name) }
 
 func (k *kernel) drivers() string { return filepath.Join(k.sys, "bus/rbd/devices") }
 

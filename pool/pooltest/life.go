@@ -15,7 +15,7 @@ import (
 
 func abortedLeavesNothing(t *testing.T, p pool.Pool) {
 	d := create(t, p, "one")
-	writeAt(t, d, pattern(1, 5*mib+77), 0)
+	writeAt(t, d, pattern(1, int(min(d.Size(), 12*mib))), 0)
 	must(t, d.Abort(t.Context()))
 
 	want := pattern(2, 1000)

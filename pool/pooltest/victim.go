@@ -17,7 +17,7 @@ import (
 // victimSays is what a victim prints once its draft holds bytes.
 const victimSays = "the draft is written"
 
-// BeVictim writes a draft of the image, with bytes all over its first 8 MiB,
+// BeVictim writes a draft of the image, full of bytes or 12 MiB long,
 // tells Kill so, and waits to be killed. A TestMain calls it where the
 // environment that Kill was given asks for it.
 func BeVictim(p pool.Pool, name string) error {
@@ -25,7 +25,7 @@ func BeVictim(p pool.Pool, name string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := d.WriteAt(pattern(99, 8*mib), 0); err != nil {
+	if _, err := d.WriteAt(pattern(99, int(min(d.Size(), 12*mib))), 0); err != nil {
 		return err
 	}
 	fmt.Println(victimSays)
