@@ -39,6 +39,8 @@ type Options struct {
 	CephPool     string // the RBD pool; its data pool is CephPool-data
 	ShardMaxSize int64
 	IdleTimeout  time.Duration // rw_idle_timeout, whole seconds; 0: the default
+	ReadOnly     bool          // a writer that only serves
+	NoDelete     bool          // deletions are refused
 }
 
 // Fleet is one Winery: a database, a pool, and the daemons that were started.
@@ -47,8 +49,9 @@ type Fleet struct {
 	Base   *sharedbase.SharedBase
 	Pool   pool.Pool      // this process's own handle of the images
 	Client *client.Client // of the writer that was started last
+	URL    string         // of the same writer
+	File   string         // path of the configuration, which the Python Winery can read too
 
-	path      string // of the configuration file
 	options   Options
 	pools     pools.Set
 	processes []*Process
@@ -56,12 +59,12 @@ type Fleet struct {
 
 // New writes the configuration and fills the database by wineryctl.
 func New(ctx context.Context, o Options) (*Fleet, error) {
-	f := &Fleet{options: o, path: filepath.Join(o.Dir, "winery.yml")}
-	if err := os.WriteFile(f.path, []byte(o.yaml()), 0o600); err != nil {
+	f := &Fleet{options: o, File: filepath.Join(o.Dir, "winery.yml")}
+	if err := os.WriteFile(f.File, []byte(o.yaml()), 0o600); err != nil {
 		return nil, err
 	}
 	var err error
-	if f.Config, err = config.Load(f.path); err != nil {
+	if f.Config, err = config.Load(f.File); err != nil {
 		return nil, err
 	}
 	if _, err := f.Ctl(ctx, "db", "init"); err != nil {
@@ -93,13 +96,14 @@ func (o Options) yaml() string {
   shards_pools:
     - {pool_name: %s, shard_max_size: %d, %s}
   shards_active_pool: %s
-  allow_delete: true
-%s`, o.DSN, name, o.ShardMaxSize, where, name, idle)
+  allow_delete: %t
+  readonly: %t
+%s`, o.DSN, name, o.ShardMaxSize, where, name, !o.NoDelete, o.ReadOnly, idle)
 }
 
 // Ctl runs wineryctl and gives what it printed.
 func (f *Fleet) Ctl(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(f.options.Bin, "wineryctl"), append([]string{"--config", f.path}, args...)...)
+	cmd := exec.CommandContext(ctx, filepath.Join(f.options.Bin, "wineryctl"), append([]string{"--config", f.File}, args...)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("wineryctl %v: %w\n%s", args, err, out)
@@ -109,7 +113,7 @@ func (f *Fleet) Ctl(ctx context.Context, args ...string) (string, error) {
 
 // Start starts one more process of a role other than the writer.
 func (f *Fleet) Start(role string, args ...string) (*Process, error) {
-	args = append([]string{"--config", f.path, "--log-format", "json"}, args...)
+	args = append([]string{"--config", f.File, "--log-format", "json"}, args...)
 	p, err := start(role+"-"+strconv.Itoa(len(f.processes)), f.options.Dir, filepath.Join(f.options.Bin, role), args...)
 	if err == nil {
 		f.processes = append(f.processes, p)
@@ -128,7 +132,8 @@ func (f *Fleet) StartWriter(ctx context.Context) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.Client, err = client.New("http://" + fmt.Sprint(record["address"]))
+	f.URL = "http://" + fmt.Sprint(record["address"])
+	f.Client, err = client.New(f.URL)
 	return p, err
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"winery/internal/fleet"
 	"winery/internal/rpc"
+	"winery/internal/testfleet"
 	"winery/sharedbase"
 )
 
@@ -35,10 +36,10 @@ func release(ctx context.Context, t *testing.T, f *fleet.Fleet) {
 // A writer is killed while many clients add. Whatever was acknowledged before
 // is there afterwards.
 func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
-	o := options(t)
+	o := testfleet.Options(t)
 	o.ShardMaxSize = 1 << 20 // several shards fill while it goes on
-	f := newFleet(t, o)
-	ctx := within(t, 2*time.Minute)
+	f := testfleet.New(t, o)
+	ctx := testfleet.Within(t, 2*time.Minute)
 	const kills, workers, acksBeforeKill = 4, 8, 150
 	acked := map[[32]byte]bool{}
 	for round := range kills {
@@ -96,8 +97,8 @@ func TestKilledPackerAndCleanerLoseNothing(t *testing.T) {
 	eachPool(t, func(t *testing.T, o fleet.Options) {
 		src := goSource(t, "net")
 		o.ShardMaxSize = src.Bytes / 5
-		f := newFleet(t, o)
-		ctx := within(t, 3*time.Minute)
+		f := testfleet.New(t, o)
+		ctx := testfleet.Within(t, 3*time.Minute)
 		if _, err := f.StartWriter(ctx); err != nil {
 			t.Fatal(err)
 		}
@@ -108,10 +109,10 @@ func TestKilledPackerAndCleanerLoseNothing(t *testing.T) {
 		if kills == 0 {
 			t.Error("no packer was killed in the middle")
 		}
-		runToEnd(ctx, t, f, fleet.Packer)
-		runToEnd(ctx, t, f, fleet.Mapper)
+		testfleet.RunToEnd(ctx, t, f, fleet.Packer)
+		testfleet.RunToEnd(ctx, t, f, fleet.Mapper)
 		kills += killWhen(ctx, t, f, fleet.Cleaner, sharedbase.StateCleaning, 3)
-		runToEnd(ctx, t, f, fleet.Cleaner)
+		testfleet.RunToEnd(ctx, t, f, fleet.Cleaner)
 		if err := f.WaitReadOnly(ctx); err != nil {
 			t.Fatal(err)
 		}
@@ -156,21 +157,4 @@ func killWhen(ctx context.Context, t *testing.T, f *fleet.Fleet, role string, st
 		release(ctx, t, f)
 	}
 	return kills
-}
-
-// runToEnd runs a role until there is nothing left to do for it.
-func runToEnd(ctx context.Context, t *testing.T, f *fleet.Fleet, role string) {
-	t.Helper()
-	p, err := f.Start(role, "--stop-instead-of-waiting")
-	if err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-p.Done():
-	case <-ctx.Done():
-		t.Fatal(ctx.Err())
-	}
-	if err := p.Err(); err != nil {
-		t.Fatal(err)
-	}
 }
