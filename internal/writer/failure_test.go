@@ -109,7 +109,7 @@ func TestBackendsKilled(t *testing.T) {
 	kill := func() {
 		f.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
 	}
-	f.through(f.start(writer.Options{Writers: 2}), kill, kill)
+	f.through(f.start(writer.Options{}), kill, kill)
 }
 
 // The network goes between a commit and its answer, or anywhere else.
@@ -126,7 +126,7 @@ func TestConnectionsCut(t *testing.T) {
 		eventually(t, "attempts to reconnect", func() bool { return relay.refused.Load() > before+5 })
 		relay.restore()
 	}
-	f.through(f.start(writer.Options{Base: f.open(dsn), Writers: 2}), cut, away)
+	f.through(f.start(writer.Options{Base: f.open(dsn)}), cut, away, cut)
 }
 
 func TestBusy(t *testing.T) {
@@ -134,33 +134,31 @@ func TestBusy(t *testing.T) {
 	relay, dsn := relayed(t, f.dsn)
 	w := f.start(writer.Options{Base: f.open(dsn), QueueBytes: 10_000, QueueWait: 50 * time.Millisecond})
 	all := objects(12, 1000, "busy")
-	answers := make([]error, len(all))
-	var adders sync.WaitGroup
-	add := func(i int) {
-		adders.Go(func() { _, answers[i] = w.Add(t.Context(), all[i:i+1]) })
+	add := func(o sharedbase.Object) (answer chan error) {
+		answer = make(chan error, 1)
+		go func() { _, err := w.Add(t.Context(), []sharedbase.Object{o}); answer <- err }()
+		return answer
 	}
-
-	waitForData := relay.hold(t)
-	add(0)
+	waitForData, resume := relay.hold(t)
+	first := add(all[0])
 	waitForData() // a lane has taken it
-	for i := 1; i < len(all); i++ {
-		add(i)
+	var others []chan error
+	for _, o := range all[1:] {
+		others = append(others, add(o))
 	}
-	// No more than fits in the queue waits in it, and nobody waits for long.
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := w.Add(ctx, objects(1, 10, "gives up")); !errors.Is(err, context.Canceled) {
 		t.Errorf("a caller that gave up got %v", err)
 	}
-	eventually(t, "the queue to be refused", func() bool { return w.Waiting() == 0 })
-	relay.held.Unlock()
-	adders.Wait()
-	f.must(answers[0])
-	for _, err := range answers[1:] {
-		if !errors.Is(err, writer.ErrBusy) {
+	// Some wait in the queue, some for room in it; none for long.
+	for _, answer := range others {
+		if err := <-answer; !errors.Is(err, writer.ErrBusy) {
 			t.Errorf("want ErrBusy, got %v", err)
 		}
 	}
+	resume()
+	f.must(<-first)
 	// What was refused was not added, and can be now.
 	f.add(w, all[1:]...)
 	f.stored(all...)
@@ -172,7 +170,7 @@ func TestCloseCutOff(t *testing.T) {
 	relay, dsn := relayed(t, f.dsn)
 	w := writer.New(writer.Options{Base: f.open(dsn), Pool: "shards", Log: quiet})
 	f.must(w.Start(t.Context()))
-	waitForData := relay.hold(t)
+	waitForData, resume := relay.hold(t)
 	answers := make(chan error)
 	add := func(o sharedbase.Object) {
 		go func() { _, err := w.Add(context.Background(), []sharedbase.Object{o}); answers <- err }()
@@ -190,7 +188,7 @@ func TestCloseCutOff(t *testing.T) {
 	}
 	// The shard is given back as soon as the database answers again.
 	relay.cut()
-	relay.held.Unlock()
+	resume()
 	relay.restore()
 	if err := <-closed; !errors.Is(err, context.Canceled) {
 		t.Errorf("Close: %v", err)

@@ -74,13 +74,12 @@ func TestAddLargerThanAShard(t *testing.T) {
 	small, large := object("small"), objects(1, 5000, "large")[0]
 	f.add(w, small)
 	f.add(w, large)
+	// The one that had no room, and that of the large object.
+	eventually(t, "two shards to be full", func() bool { return len(f.shards(sharedbase.StateFull)) == 2 })
 	for _, s := range f.shards(sharedbase.StateFull) {
 		if objects, _ := f.size(s.Name); objects != 1 {
 			t.Errorf("shard %s has %d objects", s.Name, objects)
 		}
-	}
-	if n := len(f.shards(sharedbase.StateFull)); n != 2 {
-		t.Errorf("%d shards are full, want the one that had no room and that of the large object", n)
 	}
 	f.stored(small, large)
 }

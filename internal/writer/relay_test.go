@@ -91,15 +91,17 @@ func (r *relay) pass(to, from net.Conn) {
 	}
 }
 
-// hold holds back what comes from now on, and returns a function that waits
-// until something has.
-func (r *relay) hold(t *testing.T) (waitForData func()) {
+// hold holds back what comes from now on. It returns a function that waits
+// until something has come, and one that lets all pass again.
+func (r *relay) hold(t *testing.T) (waitForData, resume func()) {
 	before := r.arrived.Load()
 	r.held.Lock()
+	resume = sync.OnceFunc(r.held.Unlock)
+	t.Cleanup(resume)
 	return func() {
 		t.Helper()
 		eventually(t, "data to be held back", func() bool { return r.arrived.Load() > before })
-	}
+	}, resume
 }
 
 // cut ends all connections and lets none be made until restore.
