@@ -36,7 +36,7 @@ var (
 type VersionError struct{ Found, Want int }
 
 func (e *VersionError) Error() string {
-	cure := "upgrade the database first"
+	cure := "run `wineryctl db upgrade`"
 	if e.Found > e.Want {
 		cure = "use a newer Winery"
 	}

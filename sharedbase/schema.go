@@ -17,7 +17,7 @@ const SchemaVersion = 5
 var schema string
 
 // initLock is the advisory lock (of the transaction) that makes two
-// initialisations at once one after the other.
+// initialisations or upgrades at once one after the other.
 const initLock = 0x57494e45 // WINE
 
 // Init makes the schema in an empty database, in one transaction. It returns

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import (
+	"cmp"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+//go:embed sql/upgrade/*.sql
+var upgrades embed.FS
+
+// UpgradeStep brings the schema from the version before to Version.
+type UpgradeStep struct {
+	Version int
+	SQL     string // run in one transaction
+}
+
+// PlanUpgrade tells which steps bring the database to SchemaVersion, in order;
+// none where it is there already. It changes nothing.
+//
+// poolName is the pool that every shard is in, which a database does not know
+// before version 4: an older one needs it, unless Python's prepare-upgrade has
+// stored it; a newer one ignores it.
+//
+// It fails with ErrNotInitialised where there is no Winery, *VersionError where
+// the database is newer than this program, and a plain error where poolName is
+// missing or not what the database says.
+func (b *SharedBase) PlanUpgrade(ctx context.Context, poolName string) (steps []UpgradeStep, err error) {
+	found, err := b.Version(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if found > SchemaVersion {
+		return nil, versionError(found)
+	}
+	for version := found + 1; version <= SchemaVersion; version++ {
+		sql, err := upgrades.ReadFile(fmt.Sprintf("sql/upgrade/%d.sql", version))
+		if err != nil {
+			return nil, err
+		}
+		step := UpgradeStep{Version: version, SQL: string(sql)}
+		if version == poolVersion {
+			quoted, err := b.poolOfAll(ctx, poolName)
+			if err != nil {
+				return nil, err
+			}
+			step.SQL = strings.ReplaceAll(step.SQL, ":'pool_name'", quoted)
+		}
+		steps = append(steps, step)
+	}
+	return steps, nil
+}
+
+// Upgrade plans as PlanUpgrade does, and then does one step after the other,
+// each in a transaction of its own. It calls done after each. One that was
+// stopped between two steps leaves the version that it reached, from which the
+// next goes on; of several at once each step is done by one. It waits a few
+// seconds for the transactions of others: ErrUnavailable then names them.
+func (b *SharedBase) Upgrade(ctx context.Context, poolName string, done func(UpgradeStep)) error {
+	steps, err := b.PlanUpgrade(ctx, poolName)
+	for _, step := range steps {
+		if err := b.upgrade(ctx, step); err != nil {
+			return err
+		}
+		done(step)
+	}
+	return err
+}
+
+// upgrade does a step, unless somebody else has done it by now.
+func (b *SharedBase) upgrade(ctx context.Context, step UpgradeStep) error {
+	// Not within the time for what is brief: making an index takes its time.
+	err := pgx.BeginTxFunc(ctx, b.pool, pgx.TxOptions{BeginQuery: beginTx}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", initLock); err != nil {
+			return err
+		}
+		var found int
+		if err := tx.QueryRow(ctx, newestVersion).Scan(&found); err != nil || found >= step.Version {
+			return err
+		}
+		_, err := tx.Exec(ctx, step.SQL)
+		return err
+	})
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == lockNotAvailable {
+		err = fmt.Errorf("%w: stop every role, Python's too; at work in the database: %s", err, b.others(ctx))
+	}
+	return b.explain(ctx, fmt.Sprintf("upgrading the schema to version %d", step.Version), err)
+}
+
+// poolVersion is the version from which on a shard knows its pool.
+const poolVersion = 4
+
+// poolOfAll gives the name of the pool that all shards are in as a literal of
+// SQL: the one that was given, or that prepare-upgrade has stored.
+func (b *SharedBase) poolOfAll(ctx context.Context, given string) (quoted string, err error) {
+	var stored string
+	err = b.brief(ctx, "planning the upgrade", func(ctx context.Context) error {
+		// to_jsonb, for the column may or may not be there.
+		err := b.pool.QueryRow(ctx, "SELECT coalesce(min(to_jsonb(shards) ->> 'pool_name'), '') FROM shards").Scan(&stored)
+		if err != nil {
+			return err
+		}
+		return b.pool.QueryRow(ctx, "SELECT quote_literal($1::text)", cmp.Or(stored, given)).Scan(&quoted)
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case stored == "" && given == "":
+		return "", errors.New("version 4 of the schema stores the pool of each shard: name the pool that they are in (--pool-name)")
+	case stored != "" && given != "" && stored != given:
+		return "", fmt.Errorf("the database says that its shards are in pool %q, not in %q: leave out --pool-name", stored, given)
+	}
+	return quoted, nil
+}
+
+const lockNotAvailable = "55P03"
+
+// others names the applications that have a transaction open in the database.
+func (b *SharedBase) others(ctx context.Context) (names string) {
+	err := b.brief(ctx, "asking who else is there", func(ctx context.Context) error {
+		return b.pool.QueryRow(ctx, `SELECT coalesce(string_agg(DISTINCT coalesce(nullif(application_name, ''), 'a session of ' || usename), ', '), 'nobody')
+			FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()`).Scan(&names)
+	})
+	if err != nil {
+		return "unknown"
+	}
+	return names
+}
