@@ -23,9 +23,8 @@ var options = map[string]string{
 	"rbd_cache":                "false", // verification must read what is stored; a writer has its own large buffers
 	"rados_osd_op_timeout":     "0",     // a write that timed out may still land
 	"rbd_skip_partial_discard": "false", // wiping leaves nothing, also in an image's last, shorter object
-	// Not rbd_blocklist_expire_seconds: librados of Ceph 16 sends its value as
-	// a string, which the monitors refuse (EINVAL), so that no dead writer's
-	// lock could be taken over. mon_osd_blocklist_default_expire counts.
+	// Not rbd_blocklist_expire_seconds: with it Ceph 16 refuses (EINVAL) to take
+	// over a dead writer's lock. mon_osd_blocklist_default_expire counts.
 }
 
 // connection is a pool's way to Ceph, dialled by the first that needs it; all

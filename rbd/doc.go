@@ -22,10 +22,11 @@
 // closed: librbd never hands it over while its holder lives. A live holder
 // makes a second Create or Edit fail at once with pool.ErrInUse. A dead one is
 // noticed by its missing watch: taking over then lasts about 30 s, and shuts
-// the dead client out of the whole Ceph (it is blocklisted, for as long as
-// the monitors' mon_osd_blocklist_default_expire says, an hour by default), so that
-// if it was only stopped it gets pool.ErrFenced ever after. A process that gets
-// ErrFenced must exit.
+// the dead client out of the whole Ceph, so that if it was only stopped it gets
+// pool.ErrFenced. It is shut out for as long as the monitors'
+// mon_osd_blocklist_default_expire says, an hour by default; after that Ceph
+// fences it no more, and only the database does. A process that gets ErrFenced
+// must exit.
 //
 // Create first wipes an image that exists already. It discards all of it, which
 // removes every object that holds its bytes. The image is not removed and made
@@ -39,7 +40,7 @@
 //
 // With MapMode "kernel" an image is mapped by `rbd device map`, read-only, and
 // read through /dev/rbd/P/NAME, as the Python Winery does. What is mapped is
-// what /sys/bus/rbd/devices says; nothing else is remembered. Two processes
+// what udev's links and /sys/bus/rbd/devices say; nothing is remembered. Two processes
 // that map one image at the same moment may leave two devices; Unmap removes
 // both.
 //
