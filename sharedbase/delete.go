@@ -110,7 +110,8 @@ func (b *SharedBase) deletedOf(ctx context.Context, shardID int64) (d Deleted, e
 // caller must have erased the objects from the image before. Where it had none
 // the rows go only if it still has none, and is not being packed either: an
 // object that was deleted before packing began is not in the image. A row that
-// was made present again, or belongs to another shard now, stays.
+// was made present again, or belongs to another shard now, stays; and so do all
+// if the shard was moved to another pool meanwhile, whose image has them still.
 func (b *SharedBase) CleanDeletedObjects(ctx context.Context, s Shard, ids []ObjID) (cleaned int64, err error) {
 	unchanged := []string{string(StateStandby), string(StateWriting), string(StateFull)}
 	if s.State.ImageAvailable() {
@@ -131,7 +132,8 @@ const cleanedAtOnce = 10_000
 
 func (b *SharedBase) cleanDeleted(ctx context.Context, s Shard, unchanged []string, ids []ObjID) (cleaned int64, err error) {
 	err = b.inTx(ctx, "removing deleted objects of shard "+s.Name+" from the index", func(ctx context.Context, tx pgx.Tx) error {
-		held, err := tx.Exec(ctx, "SELECT FROM shards WHERE id = $1 AND state::text = ANY ($2) FOR SHARE", s.ID, unchanged)
+		held, err := tx.Exec(ctx, "SELECT FROM shards WHERE id = $1 AND state::text = ANY ($2) AND pool_name = $3 FOR SHARE",
+			s.ID, unchanged, s.Pool)
 		if err != nil || held.RowsAffected() == 0 {
 			return err
 		}

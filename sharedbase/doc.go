@@ -20,7 +20,7 @@
 //	packed             yes    yes    a cleaner, once enough hosts mapped the image: cleaning
 //	cleaning   *       yes    yes    its cleaner: readonly, dropping the table; packed, when it gives up
 //	readonly                  yes    nobody
-//	importing  *              yes    its importer: readonly
+//	importing  *              yes    its importer: readonly (Python's; ours takes one transaction)
 //
 // A transition that is not in this table (allMoves) is refused before the
 // database hears of it.
@@ -59,12 +59,14 @@
 //	creating a shard        nothing, or an empty shard      standby
 //	writing                 what was acknowledged, or more  standby: the next writer goes on
 //	marking it full         writing or full                 standby or full
+//	importing an image      nothing                         imported again
 //	packing                 packing; an image, unfinished   full: packed again, from the table
 //	marking it packed       packing or packed               full: packed again, or packed
 //	dropping the table      cleaning, the table whole;      packed: cleaned again;
 //	                        or readonly, without it         done
 //	deleting an object      the object, or its mark         -
 //	cleaning a deleted one  the mark                        erased again, which does no harm
+//	moving it to a pool     the old pool's name or the new  moved again, or done
 //
 // An operation that failed with ErrUnavailable may have been committed. Adding
 // again is safe; so is deleting (ErrNotFound then tells of the earlier success).
@@ -92,6 +94,8 @@
 //	set_shard_state(set_locker=True)          SharedBase.LockOneShard with ClaimFilter.Name
 //	set_shard_state(db=…)                     Claim.DropTable, the only step that is part of more
 //	create_shard                              SharedBase.CreateShard
+//	create_shard_for_import, import_ro_image  SharedBase.ImportShard
+//	move_shard, get_shard_pool                SharedBase.MoveShard, Shard.Pool
 //	shard_packing_starts                      SharedBase.LockOneShard(full, packing), ClaimFilter.Name
 //	shard_packing_ends                        Claim.SetState(packed)
 //	get_shard_info, get_shard_state           SharedBase.ShardByID, SharedBase.ShardByName

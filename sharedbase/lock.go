@@ -121,7 +121,7 @@ func newName() string {
 // shard as it was seen; where it has moved since, the error is *StateError.
 // The old holder, should it be alive, can do nothing with its claim any more.
 func (b *SharedBase) ReleaseShard(ctx context.Context, s Shard) error {
-	to, ok := origins[s.State]
+	to, ok := s.State.Origin()
 	if !ok {
 		return fmt.Errorf("shard %s cannot be released: it is %s", s.Name, s.State)
 	}

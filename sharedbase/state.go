@@ -57,6 +57,13 @@ var origins = map[ShardState]ShardState{
 	StateCleaning: StatePacked,
 }
 
+// Origin is where a shard that is in this locked state goes when it is
+// released; false where it cannot be released.
+func (s ShardState) Origin() (ShardState, bool) {
+	origin, ok := origins[s]
+	return origin, ok
+}
+
 // Locked says that in this state one process holds the shard, whose locker is
 // recorded in its row.
 func (s ShardState) Locked() bool {

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// ErrExists: the shard that was to be imported is in the database already, or
+// is being imported this moment.
+var ErrExists = errors.New("the shard is in the database already")
+
+// nameSize is the length of the column shards.name.
+const nameSize = 32
+
+// Imported says what ImportShard found in an image.
+type Imported struct {
+	Objects int64 // keys
+	New     int64 // those that no shard had: they are this shard's now
+}
+
+// ImportShard makes a readonly shard of an image that is in the pool already:
+// its row, and an index row for each of keys that no other shard has present.
+// All is one transaction, which takes as long as keys and the index take:
+// killed at any moment it leaves nothing, and what it adds is seen at once or
+// not at all. An error that keys yields ends it and is returned. ErrExists
+// where there is a shard of that name; but one that an importer of Python's
+// left behind when it died is completed.
+//
+// Keys gather in a temporary table first and go into the index in their order,
+// as Add's do. While the second part lasts an Add of one of them waits, and
+// may fail with ErrUnavailable.
+func (b *SharedBase) ImportShard(ctx context.Context, name, pool string, keys iter.Seq2[ObjID, error]) (done Imported, err error) {
+	if name == "" || len(name) > nameSize {
+		return done, fmt.Errorf("%q cannot be a shard: its name must have 1 to %d characters", name, nameSize)
+	}
+	source := newKeySource(keys)
+	defer source.stop()
+	err = pgx.BeginTxFunc(ctx, b.pool, pgx.TxOptions{BeginQuery: beginTx}, func(tx pgx.Tx) error {
+		id, err := importedShard(ctx, tx, name, pool)
+		if err != nil {
+			return err
+		}
+		if _, err = tx.Exec(ctx, "CREATE TEMPORARY TABLE winery_import (key bytea NOT NULL) ON COMMIT DROP"); err != nil {
+			return err
+		}
+		done.Objects, err = tx.CopyFrom(ctx, pgx.Identifier{"pg_temp", "winery_import"}, []string{"key"}, source)
+		if err != nil {
+			return err
+		}
+		added, err := tx.Exec(ctx, `INSERT INTO signature2shard AS o (signature, shard, state)
+			SELECT key, $1, 'present' FROM pg_temp.winery_import ORDER BY key
+			ON CONFLICT (signature) DO UPDATE SET shard = excluded.shard, state = 'present' WHERE o.state <> 'present'`, id)
+		done.New = added.RowsAffected()
+		return err
+	})
+	switch {
+	case source.err != nil:
+		return Imported{}, source.err
+	case errors.Is(err, ErrExists):
+		return Imported{}, fmt.Errorf("shard %s: %w", name, err)
+	case err != nil:
+		return Imported{}, b.explain(ctx, "importing shard "+name, err)
+	}
+	return done, nil
+}
+
+// importedShard makes the row of a shard to import. The advisory lock is for
+// another import of the name not to wait for this one.
+func importedShard(ctx context.Context, tx pgx.Tx, name, pool string) (id int64, err error) {
+	err = tx.QueryRow(ctx, `INSERT INTO shards AS s (name, state, pool_name)
+		SELECT $1, 'readonly', $2 WHERE pg_try_advisory_xact_lock(hashtextextended('winery import ' || $1::text, 0))
+		ON CONFLICT (name) DO NOTHING RETURNING id, `+notify, name, pool).Scan(&id, nil)
+	if errors.Is(err, pgx.ErrNoRows) {
+		id, err = abandonedImport(ctx, tx, name, pool)
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = ErrExists
+	}
+	return id, err
+}
+
+// abandonedImport completes the row that Python commits before it imports. It
+// is dead if it is old and no transaction that adds index rows holds it.
+func abandonedImport(ctx context.Context, tx pgx.Tx, name, pool string) (id int64, err error) {
+	err = tx.QueryRow(ctx, `UPDATE shards s SET state = 'readonly', pool_name = $2, locker = NULL, locker_ts = NULL
+		FROM (SELECT id FROM shards WHERE name = $1 AND state = 'importing' AND locker_ts < now() - interval '10 minutes'
+			FOR UPDATE SKIP LOCKED) dead
+		WHERE s.id = dead.id RETURNING s.id, `+notify, name, pool).Scan(&id, nil)
+	return id, err
+}
+
+// keySource gives keys to COPY.
+type keySource struct {
+	next func() (ObjID, error, bool)
+	stop func()
+	key  ObjID
+	err  error // of the keys
+}
+
+func newKeySource(keys iter.Seq2[ObjID, error]) *keySource {
+	s := &keySource{}
+	s.next, s.stop = iter.Pull2(keys)
+	return s
+}
+
+// Next implements [pgx.CopyFromSource].
+func (s *keySource) Next() (more bool) {
+	s.key, s.err, more = s.next()
+	return more && s.err == nil
+}
+
+// Values implements [pgx.CopyFromSource].
+func (s *keySource) Values() ([]any, error) { return []any{s.key[:]}, nil }
+
+// Err implements [pgx.CopyFromSource].
+func (s *keySource) Err() error { return s.err }
