@@ -36,19 +36,25 @@ func configuration(c *cli.Context, log *slog.Logger) (*config.Config, error) {
 
 // database opens the configured database, which the caller closes.
 func database(c *cli.Context) (*sharedbase.SharedBase, error) {
+	_, base, err := configured(c)
+	return base, err
+}
+
+// configured loads the configuration and opens its database, which the caller closes.
+func configured(c *cli.Context) (*config.Config, *sharedbase.SharedBase, error) {
 	log, err := daemon.Logger(c, c.App.ErrWriter)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	cfg, err := configuration(c, log)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	base, err := sharedbase.New(cfg.Database.DSN, cmp.Or(cfg.Database.ApplicationName, c.App.Name))
 	if err != nil {
-		return nil, &config.Error{File: cfg.Path, Key: "objstorage.database.db", Msg: err.Error()}
+		return nil, nil, &config.Error{File: cfg.Path, Key: "objstorage.database.db", Msg: err.Error()}
 	}
-	return base, nil
+	return cfg, base, nil
 }
 
 // maxFile is the largest file that is read where no configuration tells the server's limit.

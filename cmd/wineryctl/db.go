@@ -17,6 +17,7 @@ var dbCommand = &cli.Command{
 	Subcommands: []*cli.Command{
 		{Name: "init", Usage: "fill an empty database, which must exist", Before: noArguments, Action: dbInit},
 		{Name: "version", Usage: "print the version of the database's schema", Before: noArguments, Action: dbVersion},
+		upgradeCommand,
 	},
 	Action: needSubcommand,
 }

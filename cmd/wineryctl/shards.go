@@ -3,7 +3,7 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/google/uuid"
 	"github.com/urfave/cli/v2"
 
@@ -20,52 +21,73 @@ import (
 
 var shardsCommand = &cli.Command{
 	Name:  "shards",
-	Usage: "look at shards",
+	Usage: "look at shards, and look after them",
 	Subcommands: []*cli.Command{{
 		Name:  "list",
 		Usage: "list the shards, oldest first",
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "state", Aliases: []string{"s"}, Usage: "only those in `STATE`; may be given more than once"},
-			&cli.StringFlag{Name: "output", Value: "table", Usage: "`FORMAT`: table or json"},
+			stateFlag,
+			&cli.BoolFlag{Name: "open", Usage: "only those that are not readonly"},
+			&cli.BoolFlag{Name: "long", Aliases: []string{"l"}, Usage: "with the size of each shard's table, which takes its time"},
+			outputFlag,
 		},
 		Before: noArguments,
 		Action: shardsList,
-	}},
+	}, staleCommand, releaseCommand, importCommand, migrateCommand},
 	Action: needSubcommand,
 }
+
+var stateFlag = &cli.StringSliceFlag{Name: "state", Aliases: []string{"s"}, Usage: "only those in `STATE`; may be given more than once"}
 
 var states = []sharedbase.ShardState{
 	sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.StateFull, sharedbase.StatePacking,
 	sharedbase.StatePacked, sharedbase.StateCleaning, sharedbase.StateReadOnly, sharedbase.StateImporting,
 }
 
-func shardsList(c *cli.Context) error {
-	var filter sharedbase.ShardFilter
-	for _, name := range c.StringSlice("state") {
+// chosenStates are those that --state names; none stands for all.
+func chosenStates(c *cli.Context) (chosen []sharedbase.ShardState, err error) {
+	for _, name := range c.StringSlice(stateFlag.Name) {
 		state := sharedbase.ShardState(name)
 		if !slices.Contains(states, state) {
-			return daemon.UsageError("--state: found %q, must be one of %v", name, states)
+			return nil, daemon.UsageError("--state: found %q, must be one of %v", name, states)
 		}
-		filter.States = append(filter.States, state)
+		chosen = append(chosen, state)
 	}
-	print, ok := map[string]func(io.Writer, []shardRow) error{"table": printTable, "json": printJSON}[c.String("output")]
-	if !ok {
-		return daemon.UsageError("--output: found %q, must be table or json", c.String("output"))
+	return chosen, nil
+}
+
+func shardsList(c *cli.Context) error {
+	chosen, err := chosenStates(c)
+	if err != nil {
+		return err
 	}
-	base, err := database(c)
+	if c.Bool("open") {
+		if len(chosen) > 0 {
+			return daemon.UsageError("--open and --state exclude each other")
+		}
+		chosen = slices.DeleteFunc(slices.Clone(states), func(s sharedbase.ShardState) bool { return s == sharedbase.StateReadOnly })
+	}
+	print, err := printer(c)
+	if err != nil {
+		return err
+	}
+	cfg, base, err := configured(c)
 	if err != nil {
 		return err
 	}
 	defer base.Close()
-	shards, err := base.ListShards(c.Context, filter)
+	shards, err := base.ListShards(c.Context, sharedbase.ShardFilter{States: chosen})
 	if err != nil {
 		return err
 	}
-	rows := make([]shardRow, len(shards))
-	for i, s := range shards {
-		rows[i] = rowOf(s)
+	rows := rowsOf(shards)
+	for i := 0; i < len(rows) && c.Bool("long"); i++ {
+		p, _ := cfg.Pool(rows[i].Pool)
+		if err := rows[i].measure(c, base, p.ShardMaxSize); err != nil {
+			return err
+		}
 	}
-	return print(c.App.Writer, rows)
+	return print(rows)
 }
 
 // shardRow is a shard as it is printed. Scripts read its JSON.
@@ -73,9 +95,24 @@ type shardRow struct {
 	Name   string                `json:"name"`
 	State  sharedbase.ShardState `json:"state"`
 	Pool   string                `json:"pool"`
-	Locker *uuid.UUID            `json:"locker"` // null: not locked
-	Since  *time.Time            `json:"since"`  // when it was locked
-	Hosts  []string              `json:"hosts"`  // that mapped the image
+	Locker *uuid.UUID            `json:"locker"`          // null: not locked
+	Since  *time.Time            `json:"since"`           // when it was locked
+	Hosts  []string              `json:"hosts"`           // that mapped the image
+	Table  *tableSize            `json:"table,omitempty"` // with --long, where there is one
+}
+
+type tableSize struct {
+	Objects int64 `json:"objects"`
+	Bytes   int64 `json:"bytes"`
+	MaxSize int64 `json:"max_size"` // the pool's shard_max_size, 0 if it is not configured
+}
+
+func rowsOf(shards []sharedbase.Shard) []shardRow {
+	rows := make([]shardRow, len(shards))
+	for i, s := range shards {
+		rows[i] = rowOf(s)
+	}
+	return rows
 }
 
 func rowOf(s sharedbase.Shard) shardRow {
@@ -89,15 +126,45 @@ func rowOf(s sharedbase.Shard) shardRow {
 	return row
 }
 
-func printJSON(w io.Writer, rows []shardRow) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(rows)
+// measure fills in Table.
+func (r *shardRow) measure(c *cli.Context, base *sharedbase.SharedBase, maxSize int64) error {
+	objects, bytes, err := base.TableSize(c.Context, r.Name)
+	if errors.Is(err, sharedbase.ErrNoTable) {
+		return nil
+	}
+	r.Table = &tableSize{objects, bytes, maxSize}
+	return err
 }
 
-func printTable(w io.Writer, rows []shardRow) error {
+func (t *tableSize) String() string {
+	if t == nil {
+		return "-"
+	}
+	text := fmt.Sprintf("%s objects, %s", humanize.Comma(t.Objects), humanize.Bytes(uint64(t.Bytes)))
+	if t.MaxSize > 0 {
+		text += fmt.Sprintf(" (%.2f%%)", 100*float64(t.Bytes)/float64(t.MaxSize))
+	}
+	return text
+}
+
+// printer returns what prints shards as the flags ask for.
+func printer(c *cli.Context) (func([]shardRow) error, error) {
+	json, err := asJSON(c)
+	if json {
+		return func(rows []shardRow) error { return printJSON(c.App.Writer, rows) }, err
+	}
+	return func(rows []shardRow) error { return printTable(c.App.Writer, rows, c.Bool("long")) }, err
+}
+
+func printTable(w io.Writer, rows []shardRow, long bool) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "NAME\tSTATE\tPOOL\tLOCKER\tSINCE\tHOSTS") // an error comes back from Flush
+	line := func(table io.Writer, columns ...string) {
+		if !long {
+			columns = columns[:len(columns)-1]
+		}
+		_, _ = fmt.Fprintln(table, strings.Join(columns, "\t")) // an error comes back from Flush
+	}
+	line(table, "NAME", "STATE", "POOL", "LOCKER", "SINCE", "HOSTS", "TABLE")
 	for _, r := range rows {
 		locker, since, hosts := "-", "-", "-"
 		if r.Locker != nil {
@@ -109,7 +176,7 @@ func printTable(w io.Writer, rows []shardRow) error {
 		if len(r.Hosts) > 0 {
 			hosts = strings.Join(r.Hosts, ",")
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, r.State, r.Pool, locker, since, hosts)
+		line(table, r.Name, string(r.State), r.Pool, locker, since, hosts, r.Table.String())
 	}
 	return table.Flush()
 }

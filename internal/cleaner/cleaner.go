@@ -55,8 +55,8 @@ func New(o Options) *Cleaner { return &Cleaner{o} }
 // fails does not stop the rest: the error joins what failed, by shard.
 func (c *Cleaner) Step(ctx context.Context) (worked bool, err error) {
 	dropped, errDrop := c.dropTables(ctx)
-	erased, errErase := c.eraseDeleted(ctx)
-	return dropped || erased, errors.Join(errDrop, errErase)
+	erased, errErase := c.EraseDeleted(ctx)
+	return dropped || erased > 0, errors.Join(errDrop, errErase)
 }
 
 func (c *Cleaner) report(task Task, shard string) {

@@ -12,8 +12,10 @@ import (
 	"winery/sharedbase"
 )
 
-// eraseDeleted makes the objects that are marked deleted vanish.
-func (c *Cleaner) eraseDeleted(ctx context.Context) (worked bool, err error) {
+// EraseDeleted makes the objects that are marked deleted vanish, and returns
+// how many are gone for good. Those of an image that somebody else is erasing
+// in are left to them; what fails does not stop the rest.
+func (c *Cleaner) EraseDeleted(ctx context.Context) (erased int64, err error) {
 	var errs []error
 	for name := range c.Pools {
 		for deleted, err := range c.Base.DeletedObjects(ctx, name) {
@@ -22,6 +24,9 @@ func (c *Cleaner) eraseDeleted(ctx context.Context) (worked bool, err error) {
 				break
 			}
 			s := deleted.Shard
+			if s.Pool != name {
+				continue // moved there this moment
+			}
 			c.report(Erasing, s.Name)
 			gone, err := c.erase(ctx, s, deleted.IDs)
 			if errors.Is(err, pool.ErrInUse) {
@@ -33,12 +38,12 @@ func (c *Cleaner) eraseDeleted(ctx context.Context) (worked bool, err error) {
 				continue
 			}
 			if gone > 0 {
-				worked = true
+				erased += gone
 				c.Log.Info("deleted objects erased", "shard", s.Name, "pool", name, "objects", gone)
 			}
 		}
 	}
-	return worked, errors.Join(errs...)
+	return erased, errors.Join(errs...)
 }
 
 // erase erases objects of a shard from its image, where it has one, and then

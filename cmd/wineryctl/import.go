@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"winery/internal/config"
+	"winery/internal/daemon"
+	"winery/internal/importer"
+	"winery/internal/pools"
+	"winery/pool"
+	"winery/sharedbase"
+)
+
+var importFlags = []cli.Flag{
+	&cli.StringSliceFlag{Name: "pool-name", Aliases: []string{"n"}, Usage: "only the images in the pool `NAME`; may be given more than once"},
+	&cli.BoolFlag{Name: "quick", Usage: "check a sample of each image's objects, instead of all"},
+	noProgressFlag, outputFlag,
+}
+
+var importCommand = &cli.Command{
+	Name:  "import",
+	Usage: "make shards of images that the database does not know",
+	Description: "Each image is checked as a whole, and then appears in the database with all of its objects at once.\n" +
+		"An import that was interrupted left out the image under work; the same command goes on with it.",
+	Flags:  importFlags,
+	Before: noArguments,
+	Action: importImages,
+}
+
+var indexCommand = &cli.Command{
+	Name:  "index",
+	Usage: "look after the index of objects",
+	Subcommands: []*cli.Command{{
+		Name:  "rebuild",
+		Usage: "after the loss of the database: fill a new one (see db init) from the images in the pools",
+		Description: "It is an import of all images. Objects that were not packed yet are lost with the database; objects that were\n" +
+			"deleted, and not yet erased in their image, are present again.",
+		Flags:  importFlags,
+		Before: noArguments,
+		Action: importImages,
+	}},
+	Action: needSubcommand,
+}
+
+// imported is an image that was handled, as it is printed.
+type imported struct {
+	Pool    string `json:"pool"`
+	Image   string `json:"image"`
+	Objects int64  `json:"objects"`
+	New     int64  `json:"new"` // objects that no shard had
+	Error   string `json:"error,omitempty"`
+}
+
+func importImages(c *cli.Context) (err error) {
+	j, err := newJournal(c)
+	if err != nil {
+		return err
+	}
+	cfg, base, set, err := storage(c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, set.Close()) }()
+	defer base.Close()
+	from, err := chosenPools(c, cfg, set)
+	if err != nil {
+		return err
+	}
+	images, err := importer.Find(c.Context, base, from)
+	if err != nil {
+		return err
+	}
+	var sum sharedbase.Imported
+	for _, image := range images {
+		label := image.Pool.Name() + "/" + image.Name
+		i := importer.Importer{Base: base, Quick: c.Bool("quick"), Progress: func(bytes, total int64) { j.step(label, bytes, total) }}
+		row := imported{Pool: image.Pool.Name(), Image: image.Name}
+		var got sharedbase.Imported
+		err := image.Err
+		if err == nil {
+			got, err = i.Import(c.Context, image.Pool, image.Name)
+		}
+		if err != nil {
+			row.Error = err.Error()
+			j.failed(row, label, err)
+			if hopeless(err) {
+				break
+			}
+			continue
+		}
+		row.Objects, row.New = got.Objects, got.New
+		j.done(row, "%s: %d objects, %d new", label, got.Objects, got.New)
+		sum.Objects, sum.New = sum.Objects+got.Objects, sum.New+got.New
+	}
+	if err := j.end(fmt.Sprintf("%d of %d images were not imported", len(images)-j.did, len(images))); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.App.ErrWriter, "imported %d images: %d objects, %d new\n", j.did, sum.Objects, sum.New)
+	return err
+}
+
+// hopeless says that what failed for one image will fail for the next.
+func hopeless(err error) bool {
+	for _, cause := range []error{
+		context.Canceled, sharedbase.ErrUnavailable, sharedbase.ErrFull, pool.ErrFull, pool.ErrFenced,
+	} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return false
+}
+
+// storage opens the database, which must have our schema, and all pools. The caller closes them.
+func storage(c *cli.Context) (*config.Config, *sharedbase.SharedBase, pools.Set, error) {
+	cfg, base, err := configured(c)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := base.CheckVersion(c.Context); err != nil {
+		base.Close()
+		return nil, nil, nil, err
+	}
+	set, err := pools.Open(cfg.Pools, true)
+	if err != nil {
+		base.Close()
+		return nil, nil, nil, err
+	}
+	return cfg, base, set, nil
+}
+
+// chosenPools are those that --pool-name names, else all, in the configuration's order.
+func chosenPools(c *cli.Context, cfg *config.Config, set pools.Set) ([]pool.Pool, error) {
+	names := c.StringSlice("pool-name")
+	if len(names) == 0 {
+		for _, p := range cfg.Pools {
+			names = append(names, p.Name)
+		}
+	}
+	chosen := make([]pool.Pool, len(names))
+	for i, name := range names {
+		var err error
+		if chosen[i], err = chosenPool(cfg, set, "--pool-name", name); err != nil {
+			return nil, err
+		}
+	}
+	return chosen, nil
+}
+
+func chosenPool(cfg *config.Config, set pools.Set, what, name string) (pool.Pool, error) {
+	if p := set[name]; p != nil {
+		return p, nil
+	}
+	names := make([]string, len(cfg.Pools))
+	for i, p := range cfg.Pools {
+		names[i] = p.Name
+	}
+	return nil, daemon.UsageError("%s: found %q, must be a pool of the configuration: %v", what, name, names)
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"winery/internal/cleaner"
+	"winery/internal/daemon"
+)
+
+var objectsCommand = &cli.Command{
+	Name:  "objects",
+	Usage: "look after objects",
+	Subcommands: []*cli.Command{{
+		Name:   "clean-deleted",
+		Usage:  "erase the objects that were deleted from images and index, once, as winery-cleaner does all the time",
+		Before: noArguments,
+		Action: cleanDeleted,
+	}},
+	Action: needSubcommand,
+}
+
+func cleanDeleted(c *cli.Context) (err error) {
+	log, err := daemon.Logger(c, c.App.ErrWriter)
+	if err != nil {
+		return err
+	}
+	_, base, set, err := storage(c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, set.Close()) }()
+	defer base.Close()
+	erased, err := cleaner.New(cleaner.Options{Base: base, Pools: set, Log: log}).EraseDeleted(c.Context)
+	_, printErr := fmt.Fprintf(c.App.Writer, "%d deleted objects erased\n", erased)
+	return errors.Join(err, printErr)
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package importer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"winery/pool"
+	"winery/shard"
+	"winery/sharedbase"
+)
+
+// Importer imports images. Base must be set. Any number may work at once.
+type Importer struct {
+	Base *sharedbase.SharedBase
+	// Quick checks the index of an image and a sample of its objects, instead
+	// of all objects.
+	Quick bool
+	// Progress is called with the bytes of objects that were checked since its
+	// last call, one call at a time; total is all that there are. May be nil.
+	Progress func(bytes, total int64)
+}
+
+// sample is how many objects Quick checks.
+const sample = 100
+
+// Import makes a shard of an image, and returns how many objects it has and how
+// many of them no shard had. *shard.DamageError where the image is not whole,
+// sharedbase.ErrExists where the shard is there: in both cases, and after any
+// other error, nothing was changed.
+func (i *Importer) Import(ctx context.Context, from pool.Pool, name string) (done sharedbase.Imported, err error) {
+	img, err := from.Open(ctx, name)
+	if err != nil {
+		return done, err
+	}
+	defer func() { err = errors.Join(err, img.Close()) }()
+	r, err := shard.Open(img, img.Size(), name)
+	if err == nil {
+		err = i.check(ctx, r)
+	}
+	if err != nil {
+		return done, fmt.Errorf("pool %s: %w", from.Name(), err)
+	}
+	return i.Base.ImportShard(ctx, name, from.Name(), r.Keys(ctx))
+}
+
+func (i *Importer) check(ctx context.Context, r *shard.Reader) error {
+	if i.Quick {
+		return r.Sample(ctx, sample)
+	}
+	total := r.Info().ObjectsSize
+	_, err := r.Verify(ctx, func(bytes int64) {
+		if i.Progress != nil {
+			i.Progress(bytes, total)
+		}
+	})
+	return err
+}

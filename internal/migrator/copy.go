@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package migrator
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"winery/pool"
+)
+
+const (
+	blockSize = 4 << 20
+	atOnce    = 4 // blocks
+)
+
+// copy makes an image of the first size bytes of the source, durable and
+// visible when it returns without an error.
+func (m *Migrator) copy(ctx context.Context, name string, source io.ReaderAt, size int64) (err error) {
+	draft, err := m.To.Create(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, draft.Abort(ctx)) }() // nothing after Commit
+	if draft.Size() < size {
+		return fmt.Errorf("pool %s: images have room for %d bytes, image %s has %d: raise shard_max_size", m.To.Name(), draft.Size(), name, size)
+	}
+	c := &copier{source: source, draft: draft, size: size, report: m.report(Copying, size)}
+	if err := c.all(ctx); err != nil {
+		return err
+	}
+	return draft.Commit(ctx)
+}
+
+// copier copies blocks.
+type copier struct {
+	source io.ReaderAt
+	draft  pool.Draft
+	size   int64
+
+	mu     sync.Mutex
+	report func(bytes int64)
+}
+
+// all copies the first block last: it has the header, without which the rest
+// is no image.
+func (c *copier) all(ctx context.Context) error {
+	group, rest := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for at := int64(blockSize); at < c.size && rest.Err() == nil; at += blockSize {
+		group.Go(func() error { return c.block(rest, at) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return c.block(ctx, 0)
+}
+
+var buffers = sync.Pool{New: func() any { return new([blockSize]byte) }}
+
+var zeros [blockSize]byte
+
+// block copies one, unless it is all zeros, which a draft is anyway. The last
+// is written in any case: a file ends where the last write did.
+func (c *copier) block(ctx context.Context, at int64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	room := buffers.Get().(*[blockSize]byte)
+	defer buffers.Put(room)
+	b := room[:min(blockSize, c.size-at)]
+	if n, err := c.source.ReadAt(b, at); n < len(b) {
+		return err
+	}
+	if at+blockSize >= c.size || !bytes.Equal(b, zeros[:len(b)]) {
+		if _, err := c.draft.WriteAt(b, at); err != nil {
+			return err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report(int64(len(b)))
+	return nil
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package migrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"winery/pool"
+	"winery/sharedbase"
+)
+
+// ErrSkipped marks why an image is left alone, for now or for good.
+var ErrSkipped = errors.New("skipped")
+
+// Migrator moves images. Base, From and To must be set, and From be another
+// pool than To. Any number may work at once.
+type Migrator struct {
+	Base     *sharedbase.SharedBase
+	From, To pool.Pool
+	// NoTransfer copies nothing: the copy must be there.
+	NoTransfer bool
+	// NoRecord does not tell the database.
+	NoRecord bool
+	// Progress is called with the bytes of the phase that were done since its
+	// last call, one call at a time; total is all that there are. May be nil.
+	Progress func(phase Phase, bytes, total int64)
+}
+
+// Phase is what is done with an image.
+type Phase string
+
+// The phases, in their order.
+const (
+	Copying   Phase = "copying"
+	Verifying Phase = "verifying"
+)
+
+// Moved says what Migrate did.
+type Moved struct {
+	Objects  int64 // in the copy
+	Bytes    int64 // of the image in use
+	Copied   bool  // false: the copy was there
+	Recorded bool  // the database was told
+}
+
+// Migrate moves an image. Whatever fails, the database says of the shard what
+// it said before. ErrSkipped where it is in To already, or is not in From, or
+// not in a state to be moved; *shard.DamageError where the image is not whole;
+// pool.ErrInUse while somebody erases objects in it.
+func (m *Migrator) Migrate(ctx context.Context, name string) (moved Moved, err error) {
+	known, err := m.look(ctx, name)
+	if err != nil {
+		return moved, err
+	}
+	source, err := m.From.Edit(ctx, name)
+	switch {
+	case errors.Is(err, pool.ErrNotFound) && m.NoTransfer:
+		err = m.verify(ctx, name, nil, &moved) // the source was removed
+	case err == nil:
+		defer func() { err = errors.Join(err, source.Close()) }()
+		err = m.provide(ctx, name, source, known, &moved)
+	}
+	if err != nil || m.NoRecord {
+		return moved, err
+	}
+	err = m.Base.MoveShard(ctx, name, m.From.Name(), m.To.Name())
+	moved.Recorded = err == nil
+	return moved, err
+}
+
+// look tells whether the database knows the shard, which may be moved.
+func (m *Migrator) look(ctx context.Context, name string) (known bool, err error) {
+	s, err := m.Base.ShardByName(ctx, name)
+	switch {
+	case errors.Is(err, sharedbase.ErrNotFound) && m.NoRecord:
+		return false, nil
+	case errors.Is(err, sharedbase.ErrNotFound):
+		return false, fmt.Errorf("%w: the database does not know it; import it first", ErrSkipped)
+	case err != nil:
+		return false, err
+	case s.Pool == m.To.Name():
+		return true, fmt.Errorf("%w: the database has it in pool %s already", ErrSkipped, s.Pool)
+	case s.Pool != m.From.Name():
+		return true, fmt.Errorf("%w: the database has it in pool %s", ErrSkipped, s.Pool)
+	case !m.NoRecord && s.State != sharedbase.StateReadOnly, !s.State.ImageAvailable():
+		return true, fmt.Errorf("%w: the shard is %s; it can be moved once it is %s", ErrSkipped, s.State, sharedbase.StateReadOnly)
+	}
+	return true, nil
+}
+
+// report is a callback for the bytes of a phase.
+func (m *Migrator) report(phase Phase, total int64) func(bytes int64) {
+	return func(bytes int64) {
+		if m.Progress != nil {
+			m.Progress(phase, bytes, total)
+		}
+	}
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package migrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"winery/pool"
+	"winery/shard"
+)
+
+// errDiffers: the image in To is whole, and another than the source.
+var errDiffers = errors.New("another image of that name, or one in which other objects were erased")
+
+// provide makes sure that To has a copy of the source that verifies. What To
+// has instead is replaced only if the shard is known to be in From.
+func (m *Migrator) provide(ctx context.Context, name string, source pool.Editor, known bool, moved *Moved) error {
+	original, err := shard.Open(source, source.Size(), name)
+	if err != nil {
+		return fmt.Errorf("pool %s: %w", m.From.Name(), err)
+	}
+	err = m.verify(ctx, name, original, moved)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, pool.ErrNotFound) && m.NoTransfer:
+		return fmt.Errorf("%w: it is not in pool %s", ErrSkipped, m.To.Name())
+	case m.NoTransfer, !errors.Is(err, pool.ErrNotFound) && !known:
+		return err
+	case !replaceable(err):
+		return err
+	}
+	if err := m.copy(ctx, name, source, original.Info().Size); err != nil {
+		return err
+	}
+	moved.Copied = true
+	err = m.verify(ctx, name, original, moved)
+	if replaceable(err) {
+		err = errors.Join(m.blame(ctx, original, err), m.To.Remove(context.WithoutCancel(ctx), name))
+	}
+	return err
+}
+
+// replaceable says that an error of verify tells of the image, not of the pool.
+func replaceable(err error) bool {
+	return errors.Is(err, pool.ErrNotFound) || errors.Is(err, errDiffers) || errors.As(err, new(*shard.DamageError))
+}
+
+// verify reads all of the image in To, and compares it with the original, or
+// where that is nil with what the index says.
+func (m *Migrator) verify(ctx context.Context, name string, original *shard.Reader, moved *Moved) (err error) {
+	img, err := m.To.Open(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, img.Close()) }()
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("pool %s: %w", m.To.Name(), err)
+		}
+	}()
+	r, err := shard.Open(img, img.Size(), name)
+	if err != nil {
+		return err
+	}
+	if original != nil && r.Info() != original.Info() {
+		return errDiffers
+	}
+	found, err := r.Verify(ctx, m.report(Verifying, r.Info().ObjectsSize))
+	if err != nil {
+		return err
+	}
+	moved.Objects, moved.Bytes = found.Objects, r.Info().Size
+	if original == nil {
+		return m.compareIndex(ctx, name, found.Objects)
+	}
+	// A copy and its original can only differ in what was erased since.
+	for _, err := range original.Keys(ctx) {
+		if err != nil {
+			return err
+		}
+		found.Objects--
+	}
+	if found.Objects != 0 {
+		return errDiffers
+	}
+	return nil
+}
+
+// compareIndex requires of an image at least what the index has of the shard.
+func (m *Migrator) compareIndex(ctx context.Context, name string, objects int64) error {
+	present, err := m.Base.CountObjects(ctx, name)
+	if err == nil && present > objects {
+		err = fmt.Errorf("%w: it has %d objects, the index %d", errDiffers, objects, present)
+	}
+	return err
+}
+
+// blame says so if it is the original that is damaged, not the copy alone.
+func (m *Migrator) blame(ctx context.Context, original *shard.Reader, err error) error {
+	if _, damage := original.Verify(ctx, nil); damage != nil {
+		return fmt.Errorf("pool %s: %w", m.From.Name(), damage)
+	}
+	return err
+}
