@@ -74,7 +74,7 @@ func (b *SharedBase) ImportShard(ctx context.Context, name, pool string, keys it
 // another import of the name not to wait for this one.
 func importedShard(ctx context.Context, tx pgx.Tx, name, pool string) (id int64, err error) {
 	err = tx.QueryRow(ctx, `INSERT INTO shards AS s (name, state, pool_name)
-		SELECT $1, 'readonly', $2 WHERE pg_try_advisory_xact_lock(hashtextextended('winery import ' || $1::text, 0))
+		SELECT $1::text, 'readonly', $2 WHERE pg_try_advisory_xact_lock(hashtextextended('winery import ' || $1::text, 0))
 		ON CONFLICT (name) DO NOTHING RETURNING id, `+notify, name, pool).Scan(&id, nil)
 	if errors.Is(err, pgx.ErrNoRows) {
 		id, err = abandonedImport(ctx, tx, name, pool)

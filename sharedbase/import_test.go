@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase_test
+
+import (
+	"errors"
+	"iter"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"winery/sharedbase"
+)
+
+// keys yields the ids of objects, and calls then before it ends.
+func keys(then func() error, objects ...sharedbase.Object) iter.Seq2[sharedbase.ObjID, error] {
+	return func(yield func(sharedbase.ObjID, error) bool) {
+		for _, o := range objects {
+			if !yield(o.ID, nil) {
+				return
+			}
+		}
+		if err := then(); err != nil {
+			yield(sharedbase.ObjID{}, err)
+		}
+	}
+}
+
+func nothing() error { return nil }
+
+func TestImportShard(t *testing.T) {
+	b, conn := newBase(t)
+	ctx := t.Context()
+	owner := shardIn(t, b, sharedbase.StateStandby, objects("both", "deleted", "other")...)
+	if err := b.Delete(ctx, object("deleted").ID); err != nil {
+		t.Fatal(err)
+	}
+	image := objects("new", "both", "deleted", "")
+	got := must(b.ImportShard(ctx, "image", "pool", keys(nothing, image...)))(t)
+	if got.Objects != 4 || got.New != 3 {
+		t.Errorf("imported %+v, want 4 objects, 3 of them new", got)
+	}
+	s := must(b.ShardByName(ctx, "image"))(t)
+	if s.State != sharedbase.StateReadOnly || s.Pool != "pool" || s.Locker != uuid.Nil || len(s.MappedOn) != 0 {
+		t.Errorf("the shard is %+v", s)
+	}
+	for content, shard := range map[string]string{"new": "image", "": "image", "deleted": "image", "both": owner.Name, "other": owner.Name} {
+		if l := must(b.Locate(ctx, ids(object(content))))(t); l[0].Shard != shard {
+			t.Errorf("%q is in %+v, want it in %s", content, l[0], shard)
+		}
+	}
+	if n := count(t, conn, "SELECT count(*) FROM signature2shard"); n != 5 {
+		t.Errorf("the index has %d rows, want 5", n)
+	}
+	if _, err := b.ImportShard(ctx, "image", "pool", keys(nothing)); !errors.Is(err, sharedbase.ErrExists) {
+		t.Errorf("importing again: %v", err)
+	}
+	if got := must(b.ImportShard(ctx, "without", "pool", keys(nothing)))(t); got.Objects != 0 {
+		t.Errorf("an image of no objects: %+v", got)
+	}
+	if _, err := b.ImportShard(ctx, strings.Repeat("x", 33), "pool", keys(nothing)); err == nil {
+		t.Error("a name that is too long was accepted")
+	}
+}
+
+// Until all is there nothing is seen, and where something fails nothing is left.
+func TestImportIsWhole(t *testing.T) {
+	b, conn := newBase(t)
+	ctx := t.Context()
+	broken := errors.New("broken")
+	for what, fail := range map[string]func() error{
+		"an error of the keys": func() error { return broken },
+		"a lost connection": func() error {
+			exec(t, conn, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+				WHERE datname = current_database() AND application_name = 'winery test' AND xact_start IS NOT NULL`)
+			return nil
+		},
+	} {
+		seen := -1
+		_, err := b.ImportShard(ctx, "image", "pool", keys(func() error {
+			seen = len(must(b.ListShards(ctx, sharedbase.ShardFilter{}))(t))
+			if _, err := b.ImportShard(ctx, "image", "pool", keys(nothing)); !errors.Is(err, sharedbase.ErrExists) {
+				t.Errorf("a second import meanwhile: %v", err)
+			}
+			return fail()
+		}, objects("a", "b")...))
+		if err == nil || seen != 0 {
+			t.Errorf("%s: error %v, %d shards seen meanwhile", what, err, seen)
+		}
+		if n := count(t, conn, "SELECT count(*) FROM shards") + count(t, conn, "SELECT count(*) FROM signature2shard"); n != 0 {
+			t.Errorf("%s left %d rows", what, n)
+		}
+	}
+	if _, err := b.ImportShard(ctx, "image", "pool", keys(func() error { return broken })); !errors.Is(err, broken) {
+		t.Errorf("the error of the keys became %v", err)
+	}
+	must(b.ImportShard(ctx, "image", "pool", keys(nothing, objects("a", "b")...)))(t)
+	if n := must(b.CountObjects(ctx, "image"))(t); n != 2 {
+		t.Errorf("%d objects after the last try, want 2", n)
+	}
+}
+
+// What an importer of Python's left behind is completed once that one is dead.
+func TestImportAbandonedByPython(t *testing.T) {
+	b, conn := newBase(t)
+	ctx := t.Context()
+	exec(t, conn, `INSERT INTO shards (name, state, pool_name, locker, locker_ts)
+		VALUES ('image', 'importing', 'pool', gen_random_uuid(), now() - interval '9 minutes')`)
+	refused := func(when string) {
+		t.Helper()
+		if _, err := b.ImportShard(ctx, "image", "pool", keys(nothing)); !errors.Is(err, sharedbase.ErrExists) {
+			t.Errorf("an import of Python's that is %s was taken over: %v", when, err)
+		}
+	}
+	refused("young")
+	exec(t, conn, "UPDATE shards SET locker_ts = now() - interval '11 minutes'")
+	tx := must(conn.Begin(ctx))(t)
+	o := object("a")
+	if _, err := tx.Exec(ctx, "INSERT INTO signature2shard (signature, state, shard) SELECT $1, 'present', id FROM shards", o.ID[:]); err != nil {
+		t.Fatal(err)
+	}
+	refused("at work")
+	if err := tx.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	got := must(b.ImportShard(ctx, "image", "moved", keys(nothing, objects("a", "b")...)))(t)
+	if got.Objects != 2 || got.New != 1 {
+		t.Errorf("imported %+v", got)
+	}
+	if s := must(b.ShardByName(ctx, "image"))(t); s.State != sharedbase.StateReadOnly || s.Pool != "moved" || s.Locker != uuid.Nil {
+		t.Errorf("the shard is %+v", s)
+	}
+}
+
+// Python reads the state and the index rows that an import made.
+func TestPythonSeesImport(t *testing.T) {
+	b, conn := newBase(t)
+	must(b.ImportShard(t.Context(), "iabc", "pool", keys(nothing, objects("a", "b")...)))(t)
+	got := run(t, conn.Config().ConnString(), `
+name, state = base.get(oid(b"a"))
+print(name.strip(), state.value, base.get_shard_pool("iabc"), base.count_objects("iabc"))`)
+	if got != "iabc readonly pool 2" {
+		t.Errorf("Python says %q", got)
+	}
+}
+
+func TestMoveShard(t *testing.T) {
+	b, _ := newBase(t)
+	ctx := t.Context()
+	packed := shardIn(t, b, sharedbase.StatePacked)
+	wantState(t, b.MoveShard(ctx, packed.Name, "pool", "other"), sharedbase.StatePacked)
+	if err := b.MoveShard(ctx, "none", "pool", "other"); !errors.Is(err, sharedbase.ErrNotFound) {
+		t.Errorf("moving no shard: %v", err)
+	}
+	must(b.ImportShard(ctx, "image", "pool", keys(nothing, objects("a", "b")...)))(t)
+	must(b.RecordShardMapped(ctx, "host", "image"))(t)
+	if err := b.MoveShard(ctx, "image", "elsewhere", "other"); err == nil || !strings.Contains(err.Error(), "pool pool") {
+		t.Errorf("moving from a pool that it is not in: %v", err)
+	}
+	if err := b.Delete(ctx, object("a").ID); err != nil {
+		t.Fatal(err)
+	}
+	before := must(b.ShardByName(ctx, "image"))(t)
+	for try := range 2 {
+		if err := b.MoveShard(ctx, "image", "pool", "other"); err != nil {
+			t.Errorf("try %d: %v", try, err)
+		}
+	}
+	s := must(b.ShardByName(ctx, "image"))(t)
+	if s.Pool != "other" || len(s.MappedOn) != 0 || s.State != sharedbase.StateReadOnly {
+		t.Errorf("the shard is %+v", s)
+	}
+	// Who erased in the old image has not erased in the new one.
+	if n := must(b.CleanDeletedObjects(ctx, before, ids(object("a"))))(t); n != 0 {
+		t.Errorf("%d marks went for the old image", n)
+	}
+	if n := must(b.CleanDeletedObjects(ctx, s, ids(object("a"))))(t); n != 1 {
+		t.Errorf("%d marks went for the new image, want 1", n)
+	}
+}
