@@ -41,7 +41,10 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
-	c := cleaner.New(cleaner.Options{Base: base, Pools: set, MinMappedHosts: hosts, Log: env.Log})
+	c := cleaner.New(cleaner.Options{
+		Base: base, Pools: set, MinMappedHosts: hosts, Log: env.Log,
+		Progress: func(p cleaner.Progress) { env.Notify.Working(p) },
+	})
 	env.Notify.Ready()
 	return env.Loop(ctx, base, c.Step)
 }
