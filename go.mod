@@ -3,6 +3,7 @@ module winery
 go 1.26.0
 
 require (
+	github.com/DataDog/datadog-go/v5 v5.9.1 // indirect
 	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
 	github.com/ceph/go-ceph v0.40.0 // indirect
 	github.com/coreos/go-systemd/v22 v22.7.0 // indirect

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package metrics sends what the roles measure to a statsd server, under the
+// names and tags of the Python Winery, so that dashboards keep their meaning.
+//
+// The environment says where to, as in Python: STATSD_HOST, STATSD_PORT
+// (default 8125), and STATSD_TAGS, tags for all of them in the form
+// "key:value,key:value", where a value $NAME or ${NAME} is taken from the
+// environment. Without STATSD_HOST nothing is sent, where Python sends to
+// localhost.
+//
+// Metrics are datagrams in the form that DogStatsD and statsd_exporter read.
+// They never hold up or fail what they measure: what cannot be sent is
+// dropped. Counts and gauges are summed up for two seconds before they go;
+// timings, in milliseconds, go one by one, several in a datagram.
+//
+// What is timed and fails is counted under the name with _error_count
+// appended, with a tag error_type.
+package metrics
