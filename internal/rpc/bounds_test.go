@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"winery/internal/front"
 	"winery/internal/rpc"
 	"winery/internal/rpc/rpctest"
 	"winery/internal/rpc/wire"
@@ -31,8 +32,7 @@ func TestMemoryForBodies(t *testing.T) {
 		<-finish
 		return nil
 	})
-	const all = 21 << 20 // no less is accepted
-	server := serve(t, &store, rpc.Options{MaxObjectSize: 20 << 20, MaxBatchBytes: all, MaxBodyBytesInFlight: all, MaxBodyWait: 20 * time.Millisecond})
+	server := serve(t, &store, rpc.Options{MaxObjectSize: 20 << 20, MaxBatchBytes: 21 << 20, Bodies: front.NewBodies(21<<20, 20*time.Millisecond)})
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		content := bytes.Repeat([]byte("x"), 20<<20)

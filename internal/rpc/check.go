@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/blake2s"
 
+	"winery/internal/front"
 	"winery/internal/rpc/wire"
 )
 
@@ -52,5 +53,5 @@ func newHash(name string, size int) (hash.Hash, error) {
 	case "blake2s256":
 		return blake2s.New256(nil)
 	}
-	return nil, refuse(http.StatusBadRequest, "obj_id.%s is not a hash that can be checked: use sha1, sha1_git, sha256 or blake2s256", name)
+	return nil, front.Refuse(http.StatusBadRequest, "obj_id.%s is not a hash that can be checked: use sha1, sha1_git, sha256 or blake2s256", name)
 }

@@ -33,8 +33,7 @@
 //
 // # Bounds
 //
-// A body is read only once its length is known (Content-Length is required), within the endpoint's limit, and
-// covered by the memory that [Options] allows for all bodies at once. It is read into one buffer; contents are
-// slices of that. Its sender has 30 s, and 1 s more for each MiB. An answer to /content/get/batch is held to
-// [Options.MaxBatchBytes]. Connections, headers and idle times are the http.Server's to bound.
+// A body is read within the endpoint's limit, into one buffer, of which contents are slices; see [front.Bodies]. An
+// answer to /content/get/batch is held to [Options.MaxBatchBytes]. Connections, headers and idle times are the
+// http.Server's to bound.
 package rpc

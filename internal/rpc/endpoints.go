@@ -12,10 +12,13 @@ import (
 	"slices"
 	"strings"
 
+	"winery/internal/front"
 	"winery/internal/rpc/wire"
 )
 
 type endpoint struct {
+	name    string // of the Python method
+	timed   bool   // Python's backend times it, too, see metrics.Client.Storage
 	changes string // what clients call it, if it changes the store
 	limit   func(Options) int64
 	serve   func(*handler, context.Context, *wire.Request) (wire.Answer, error)
@@ -27,15 +30,15 @@ func object(o Options) int64  { return o.MaxObjectSize + smallBody }
 func objects(o Options) int64 { return o.MaxBatchBytes }
 
 var endpoints = map[string]endpoint{
-	"/check_config":         {"", small, (*handler).checkConfig},
-	"/content/contains":     {"", small, (*handler).contains},
-	"/content/add":          {"add", object, (*handler).add},
-	"/content/add/batch":    {"add", objects, (*handler).addBatch},
-	"/content/get":          {"", small, (*handler).get},
-	"/content/get/batch":    {"", ids, (*handler).getBatch},
-	"/content/download_url": {"", small, (*handler).downloadURL},
-	"/content/check":        {"", small, (*handler).check},
-	"/content/delete":       {"delete", small, (*handler).delete},
+	"/check_config":         {"check_config", false, "", small, (*handler).checkConfig},
+	"/content/contains":     {"__contains__", true, "", small, (*handler).contains},
+	"/content/add":          {"add", true, "add", object, (*handler).add},
+	"/content/add/batch":    {"add_batch", true, "add", objects, (*handler).addBatch},
+	"/content/get":          {"get", true, "", small, (*handler).get},
+	"/content/get/batch":    {"get_batch", false, "", ids, (*handler).getBatch},
+	"/content/download_url": {"download_url", false, "", small, (*handler).downloadURL},
+	"/content/check":        {"check", false, "", small, (*handler).check},
+	"/content/delete":       {"delete", false, "delete", small, (*handler).delete},
 }
 
 var endpointNames = strings.Join(slices.Sorted(maps.Keys(endpoints)), ", ")
@@ -61,6 +64,9 @@ func (h *handler) get(ctx context.Context, r *wire.Request) (wire.Answer, error)
 		return nil, err
 	}
 	content, err := h.store.Get(ctx, key)
+	if err == nil {
+		h.Metrics.Out("get", len(content))
+	}
 	return wire.Content(content), err
 }
 
@@ -82,7 +88,7 @@ func (h *handler) getBatch(ctx context.Context, r *wire.Request) (wire.Answer, e
 			size += int64(len(content))
 		}
 		if size > h.MaxBatchBytes {
-			return nil, refuse(http.StatusRequestEntityTooLarge,
+			return nil, front.Refuse(http.StatusRequestEntityTooLarge,
 				"these %d objects are more than %d bytes: ask for fewer at once", len(r.ObjIDs), h.MaxBatchBytes)
 		}
 		contents = append(contents, some...)
@@ -98,6 +104,7 @@ func (h *handler) add(ctx context.Context, r *wire.Request) (wire.Answer, error)
 	if r.Content == nil {
 		return nil, missing("content")
 	}
+	h.Metrics.In("add", len(r.Content))
 	objects := []Object{{ID: key, Content: r.Content}}
 	if err := h.admit(objects); err != nil {
 		return nil, err
@@ -121,7 +128,7 @@ func (h *handler) addBatch(ctx context.Context, r *wire.Request) (wire.Answer, e
 func (h *handler) admit(objects []Object) error {
 	for _, o := range objects {
 		if size := int64(len(o.Content)); size > h.MaxObjectSize {
-			return refuse(http.StatusRequestEntityTooLarge,
+			return front.Refuse(http.StatusRequestEntityTooLarge,
 				"the object %x has %d bytes, and at most %d are accepted: raise max_object_size in the server's configuration",
 				o.ID, size, h.MaxObjectSize)
 		}
@@ -129,7 +136,7 @@ func (h *handler) admit(objects []Object) error {
 			continue
 		}
 		if sum := sha256.Sum256(o.Content); sum != o.ID {
-			return refuse(http.StatusBadRequest, "the content to be stored as sha256 %x has sha256 %x: send the content's own hash", o.ID, sum)
+			return front.Refuse(http.StatusBadRequest, "the content to be stored as sha256 %x has sha256 %x: send the content's own hash", o.ID, sum)
 		}
 	}
 	return nil
@@ -167,11 +174,11 @@ func keyOf(r *wire.Request) (key [32]byte, err error) {
 	}
 	key, err = r.ObjID.SHA256()
 	if err != nil && !errors.Is(err, wire.ErrNoSHA256) {
-		err = refuse(http.StatusBadRequest, "%v", err)
+		err = front.Refuse(http.StatusBadRequest, "%v", err)
 	}
 	return key, err
 }
 
 func missing(argument string) error {
-	return refuse(http.StatusBadRequest, "the request lacks the argument %s", argument)
+	return front.Refuse(http.StatusBadRequest, "the request lacks the argument %s", argument)
 }

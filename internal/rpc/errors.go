@@ -5,23 +5,11 @@ package rpc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 
+	"winery/internal/front"
 	"winery/internal/rpc/wire"
 )
-
-// requestError says that the request is at fault.
-type requestError struct {
-	status int
-	text   string
-}
-
-func (e requestError) Error() string { return e.text }
-
-func refuse(status int, format string, args ...any) error {
-	return requestError{status, fmt.Sprintf(format, args...)}
-}
 
 // notFoundError is ErrNotFound with the obj_id as it was asked for.
 type notFoundError struct{ id wire.ObjID }
@@ -39,13 +27,13 @@ func (e readOnlyError) Error() string {
 func describe(err error) (status int, e *wire.Error) {
 	e = &wire.Error{Message: err.Error()}
 	var (
-		request  requestError
+		request  *front.RequestError
 		notFound notFoundError
 		readOnly readOnlyError
 	)
 	switch {
 	case errors.As(err, &request):
-		status, e.Type = request.status, wire.TypeError
+		status, e.Type = request.Status, wire.TypeError
 	case errors.Is(err, wire.ErrNoSHA256):
 		status, e.Type, e.Arg = http.StatusBadRequest, wire.TypeKey, "sha256"
 	case errors.As(err, &notFound):
@@ -62,4 +50,13 @@ func describe(err error) (status int, e *wire.Error) {
 		status, e.Type = http.StatusInternalServerError, wire.TypeUnavailable
 	}
 	return status, e
+}
+
+// kindOf is the type of err, "" if it is nil.
+func kindOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	_, e := describe(err)
+	return e.Type
 }

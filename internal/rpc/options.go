@@ -5,6 +5,9 @@ package rpc
 import (
 	"log/slog"
 	"time"
+
+	"winery/internal/front"
+	"winery/internal/metrics"
 )
 
 // Options are a handler's settings. A zero size or time means its default.
@@ -21,11 +24,11 @@ type Options struct {
 	// contents that one /content/get/batch returns. At least MaxObjectSize and some. Default: four times
 	// MaxObjectSize, but no less than 64 MiB.
 	MaxBatchBytes int64
-	// MaxBodyBytesInFlight is the memory for the bodies of requests under work. Requests wait until there is some.
-	// At least the largest body. A JSON body counts four times, for what its decoding takes. Default: 512 MiB.
-	MaxBodyBytesInFlight int64
-	// MaxBodyWait is how long a request waits for that memory before it is answered with 503. Default: 5 s.
-	MaxBodyWait time.Duration
+	// Bodies is the memory for the bodies of requests under work, which a body in JSON takes four times, for what its
+	// decoding takes. Default: 512 MiB, waited for up to 5 s.
+	Bodies *front.Bodies
+	// Metrics may be nil.
+	Metrics *metrics.Client
 	// Log gets each request at level debug, and those that end with a status of 500 or more as errors. Default: slog's.
 	Log *slog.Logger
 }
@@ -45,12 +48,8 @@ func (o Options) withDefaults() Options {
 		o.MaxBatchBytes = max(4*o.MaxObjectSize, 64<<20)
 	}
 	o.MaxBatchBytes = max(o.MaxBatchBytes, o.MaxObjectSize+smallBody)
-	if o.MaxBodyBytesInFlight == 0 {
-		o.MaxBodyBytesInFlight = 512 << 20
-	}
-	o.MaxBodyBytesInFlight = max(o.MaxBodyBytesInFlight, o.MaxBatchBytes, idsBody)
-	if o.MaxBodyWait == 0 {
-		o.MaxBodyWait = 5 * time.Second
+	if o.Bodies == nil {
+		o.Bodies = front.NewBodies(512<<20, 5*time.Second)
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()

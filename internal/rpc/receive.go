@@ -3,16 +3,13 @@
 package rpc
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
+	"winery/internal/front"
 	"winery/internal/rpc/wire"
 )
 
@@ -24,82 +21,30 @@ func (h *handler) receive(w http.ResponseWriter, r *http.Request, limit int64) (
 	}
 	format, err := wire.FormatOf(r.Header.Get("Content-Type"))
 	if err != nil {
-		return nil, nil, refuse(http.StatusUnsupportedMediaType, "%v", err)
+		return nil, nil, front.Refuse(http.StatusUnsupportedMediaType, "%v", err)
 	}
 	memory := r.ContentLength
 	if format == wire.JSON {
 		limit += limit / 2
-		memory *= 4
+		memory *= jsonMemory
 	}
-	switch {
-	case r.ContentLength < 0:
-		return nil, nil, refuse(http.StatusLengthRequired, "a body needs a Content-Length")
-	case r.ContentLength > limit:
-		return nil, nil, refuse(http.StatusRequestEntityTooLarge,
-			"the body has %d bytes, and %s takes at most %d: send less at once, or raise max_object_size in the server's configuration",
-			r.ContentLength, r.URL.Path, limit)
-	}
-	release, err = h.reserve(r.Context(), min(memory, h.MaxBodyBytesInFlight))
+	body, release, err := h.Bodies.Read(w, r, limit, memory)
 	if err != nil {
 		return nil, nil, err
 	}
-	body, err := read(w, r)
+	decoded, err := wire.Decode(format, body, wire.ReadRequest)
 	if err == nil {
-		var decoded wire.Request
-		if decoded, err = wire.Decode(format, body, wire.ReadRequest); err == nil {
-			return &decoded, release, nil
-		}
-		if !errors.Is(err, wire.ErrNoSHA256) {
-			err = refuse(http.StatusBadRequest, "the body cannot be understood: %v", err)
-		}
+		return &decoded, release, nil
 	}
 	release()
+	if !errors.Is(err, wire.ErrNoSHA256) {
+		err = front.Refuse(http.StatusBadRequest, "the body cannot be understood: %v", err)
+	}
 	return nil, nil, err
 }
 
-// reserve waits for memory.
-func (h *handler) reserve(ctx context.Context, bytes int64) (release func(), err error) {
-	release = func() { h.bodies.Release(bytes) }
-	if h.bodies.TryAcquire(bytes) {
-		return release, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, h.MaxBodyWait)
-	defer cancel()
-	if err := h.bodies.Acquire(ctx, bytes); err != nil {
-		return nil, fmt.Errorf("%w: there is no memory for a body of %d bytes now", ErrUnavailable, bytes)
-	}
-	return release, nil
-}
-
-// A sender has patience, and patiencePerMiB more for each MiB of its body.
-const (
-	patience       = 30 * time.Second
-	patiencePerMiB = time.Second
-)
-
-func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	// A recorder in a test has no deadlines, hence no look at the errors.
-	deadlines := http.NewResponseController(w)
-	_ = deadlines.SetReadDeadline(time.Now().Add(patience + time.Duration(r.ContentLength>>20)*patiencePerMiB))
-	body := make([]byte, r.ContentLength)
-	n, err := io.ReadFull(r.Body, body)
-	if err != nil {
-		return nil, refuse(http.StatusRequestTimeout, "the body ended or stopped after %d of %d bytes: %v", n, r.ContentLength, err)
-	}
-	// What is left of it would also end the watch for the client's going away.
-	_ = deadlines.SetReadDeadline(time.Time{})
-	return body, nil
-}
-
-// drain passes over a body that was refused, so that a client that is still sending it gets to see the answer and not
-// a broken connection. One that waits to be asked for its body has not begun.
-func drain(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Expect") != "" {
-		return
-	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience))
-	_, _ = io.CopyN(io.Discard, r.Body, 1<<30)
-}
+// jsonMemory is how many times its size a body in JSON takes, with what its decoding makes of it.
+const jsonMemory = 4
 
 // accepted is msgpack if the Accept header prefers it to JSON.
 func accepted(header http.Header) wire.Format {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 
+	"winery/internal/front"
 	"winery/internal/rpc/wire"
 )
 
@@ -35,5 +36,5 @@ var (
 	ErrCorrupted   = errors.New("object corrupted")
 	ErrReadOnly    = errors.New("this object storage is read-only")
 	ErrForbidden   = errors.New("not allowed")
-	ErrUnavailable = errors.New("the object storage is not available now; try again")
+	ErrUnavailable = front.ErrUnavailable
 )

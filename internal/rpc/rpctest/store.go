@@ -4,15 +4,17 @@
 package rpctest
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"sync"
 
 	"winery/internal/rpc"
 )
 
-// Store is an rpc.Store in memory. Its zero value is empty and ready.
+// Store is an rpc.Store and a web.Store in memory. Its zero value is empty and ready.
 type Store struct {
 	mu      sync.Mutex
 	objects map[[32]byte][]byte
@@ -117,6 +119,23 @@ func (s *Store) Delete(ctx context.Context, key [32]byte) error {
 	defer s.mu.Unlock()
 	delete(s.objects, key)
 	return nil
+}
+
+// List implements web.Store.
+func (s *Store) List(ctx context.Context, after [32]byte, limit int) ([][32]byte, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ids [][32]byte
+	for id := range s.objects {
+		if bytes.Compare(id[:], after[:]) > 0 {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
+	return ids[:min(limit, len(ids))], nil
 }
 
 // Check implements rpc.Store.
