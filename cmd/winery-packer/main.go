@@ -44,8 +44,12 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
+	maxSizes := map[string]int64{}
+	for _, p := range env.Config.Pools {
+		maxSizes[p.Name] = p.ShardMaxSize
+	}
 	p := packer.New(packer.Options{
-		Base: base, Pools: set, Pool: pool, Log: env.Log,
+		Base: base, Pools: set, Pool: pool, Log: env.Log, Metrics: env.Metrics, MaxSizes: maxSizes,
 		Progress: func(p packer.Progress) { env.Notify.Working(p) },
 	})
 	env.Notify.Ready()

@@ -45,7 +45,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	defer func() { err = errors.Join(err, set.Close()) }()
 	// Whatever asks a server to end, it answers what it has begun.
 	return server.Run(env.Finishing, server.Options{
-		Config: &cfg, Base: base, Pools: set, Log: env.Log,
+		Config: &cfg, Base: base, Pools: set, Log: env.Log, Metrics: env.Metrics,
 		Ready: func(address string) {
 			env.Notify.Ready()
 			env.Notify.Status("serving on %s", address)

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"winery/internal/config"
+	"winery/internal/metrics"
 )
 
 // Env is what a role is given to work with.
@@ -19,6 +20,8 @@ type Env struct {
 	Log    *slog.Logger // to stderr; carries the role's name
 	CLI    *cli.Context // for the role's own flags
 	Notify *Notifier
+	// Metrics is nil where the environment has no statsd server.
+	Metrics *metrics.Client
 	// Finishing ends by SIGINT, and when run's context ends: finish the work in
 	// hand, then stop.
 	Finishing context.Context
@@ -90,13 +93,18 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 		}
 		log.Info("starting", "version", Version(), "config", cfg.Path)
 
+		statsd, err := metrics.FromEnvironment(log)
+		if err != nil {
+			return UsageError("%w", err)
+		}
+		defer statsd.Close()
 		notify := newNotifier(log)
 		ctx, finishing, stop := signals(c.Context, log)
 		defer stop()
 		defer context.AfterFunc(ctx, notify.stopping)()
 		err = guard(func() error {
 			return run(ctx, &Env{
-				Config: cfg, Log: log, CLI: c, Notify: notify,
+				Config: cfg, Log: log, CLI: c, Notify: notify, Metrics: statsd,
 				Finishing: finishing, StopWhenIdle: c.Bool(StopFlag.Name),
 			})
 		})

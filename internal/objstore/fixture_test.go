@@ -51,7 +51,7 @@ func newFixture(t testing.TB) *fixture {
 
 // reader is closed at the end of the test, when no image may be left open.
 func (f *fixture) reader(cacheSize int) *objstore.Reader {
-	r := objstore.NewReader(f.base, map[string]pool.Pool{"shards": f.pool}, cacheSize)
+	r := objstore.NewReader(f.base, map[string]pool.Pool{"shards": f.pool}, cacheSize, nil)
 	f.Cleanup(func() {
 		r.Close()
 		if n := f.pool.handles.Load(); n != 0 {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"winery/internal/metrics"
 	"winery/pool"
 	"winery/shard"
 )
@@ -27,7 +28,8 @@ const unmappedFor = time.Second
 // What an image holds is read each time; an object erased in it is gone for
 // those that have it open, too.
 type images struct {
-	limit int // images kept open, besides those dropped while in use
+	limit   int // images kept open, besides those dropped while in use
+	metrics *metrics.Client
 
 	mu       sync.Mutex
 	open     map[imageKey]*image
@@ -51,9 +53,10 @@ type image struct {
 	uses  int           // readers, the loader, and 1 for a place
 }
 
-func newImages(limit int) *images {
+func newImages(limit int, m *metrics.Client) *images {
 	return &images{
 		limit:    max(limit, 1),
+		metrics:  m,
 		open:     make(map[imageKey]*image),
 		unmapped: make(map[imageKey]time.Time),
 	}
@@ -63,8 +66,9 @@ func newImages(limit int) *images {
 // [shard.ErrNotFound], *shard.DamageError, and those of the device. doubt asks
 // the pool even if it has just said that the image is not mapped.
 func (c *images) get(ctx context.Context, p pool.Pool, name string, id ObjID, doubt bool) ([]byte, error) {
-	im := c.acquire(p, name, doubt)
+	im, found := c.acquire(p, name, doubt)
 	if im == nil {
+		c.metrics.ImageRequested(p.Name(), found)
 		return nil, pool.ErrNotMapped
 	}
 	defer c.release(im)
@@ -73,6 +77,10 @@ func (c *images) get(ctx context.Context, p pool.Pool, name string, id ObjID, do
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	if errors.Is(im.err, pool.ErrNotMapped) {
+		found = metrics.Fallthrough
+	}
+	c.metrics.ImageRequested(p.Name(), found)
 	if im.err != nil {
 		return nil, im.err
 	}
@@ -87,18 +95,18 @@ func (c *images) get(ctx context.Context, p pool.Pool, name string, id ObjID, do
 }
 
 // acquire returns the image, which may still be loading, or nil if it is not
-// mapped. The caller releases it.
-func (c *images) acquire(p pool.Pool, name string, doubt bool) *image {
+// mapped, and how it was found. The caller releases it.
+func (c *images) acquire(p pool.Pool, name string, doubt bool) (*image, metrics.Cache) {
 	key := imageKey{p.Name(), name}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if im := c.open[key]; im != nil {
 		c.order.MoveToFront(im.place)
 		im.uses++
-		return im
+		return im, metrics.Hit
 	}
 	if asked, ok := c.unmapped[key]; ok && !doubt && time.Since(asked) < unmappedFor {
-		return nil
+		return nil, metrics.Fallthrough
 	}
 	delete(c.unmapped, key)
 	im := &image{key: key, ready: make(chan struct{}), uses: 3}
@@ -109,21 +117,26 @@ func (c *images) acquire(p pool.Pool, name string, doubt bool) *image {
 	}
 	// Not in the caller's name: others wait for it, too.
 	c.background.Go(func() { c.load(im, p) })
-	return im
+	return im, metrics.Miss
 }
 
 func (c *images) load(im *image, p pool.Pool) {
 	defer c.release(im)
+	start := time.Now()
 	im.file, im.err = p.OpenMapped(context.Background(), im.key.shard)
 	if im.err == nil {
 		im.Reader, im.err = shard.Open(im.file, im.file.Size(), im.key.shard)
 	}
+	failure := ""
 	if im.err != nil {
+		failure = "Error"
 		c.drop(im)
 	}
 	if errors.Is(im.err, pool.ErrNotMapped) {
+		failure = metrics.NotMapped
 		c.noteUnmapped(im.key)
 	}
+	c.metrics.ImageOpened(p.Name(), time.Since(start), failure)
 	close(im.ready)
 }
 

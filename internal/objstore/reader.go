@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"winery/internal/metrics"
 	"winery/pool"
 	"winery/shard"
 	"winery/sharedbase"
@@ -42,6 +43,7 @@ const (
 // and others) or from a pool's devices, and name the object or shard.
 type Reader struct {
 	pools    map[string]pool.Pool
+	metrics  *metrics.Client
 	images   *images
 	index    *coalescer[struct{}, ObjID, sharedbase.Location]
 	contents *coalescer[string, ObjID, []byte]
@@ -49,11 +51,12 @@ type Reader struct {
 
 // NewReader reads through base and pools, which are keyed by their names and
 // must stay open as long as the reader. It keeps at most cacheSize images open
-// (at least 1), besides those being read that moment.
-func NewReader(base *sharedbase.SharedBase, pools map[string]pool.Pool, cacheSize int) *Reader {
+// (at least 1), besides those being read that moment. m may be nil.
+func NewReader(base *sharedbase.SharedBase, pools map[string]pool.Pool, cacheSize int, m *metrics.Client) *Reader {
 	return &Reader{
-		pools:  pools,
-		images: newImages(cacheSize),
+		pools:   pools,
+		metrics: m,
+		images:  newImages(cacheSize, m),
 		index: newCoalescer(rounds, mostIDs, func(ctx context.Context, _ struct{}, ids []ObjID) ([]sharedbase.Location, error) {
 			return base.Locate(ctx, ids)
 		}),
@@ -169,6 +172,7 @@ func (r *Reader) read(ctx context.Context, id ObjID, at sharedbase.Location, aga
 }
 
 func (r *Reader) fromTable(ctx context.Context, id ObjID, at sharedbase.Location) ([]byte, error) {
+	r.metrics.TableRequested()
 	found, err := r.contents.do(ctx, at.Shard, []ObjID{id})
 	if err != nil {
 		return nil, err

@@ -266,7 +266,7 @@ func TestPoolThatIsNotConfigured(t *testing.T) {
 	f := newFixture(t)
 	o := object("elsewhere")
 	name := f.readOnly(o)
-	r := objstore.NewReader(f.base, nil, 10)
+	r := objstore.NewReader(f.base, nil, 10, nil)
 	defer r.Close()
 	_, err := r.Get(t.Context(), o.ID)
 	if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), `"shards"`) {
@@ -280,7 +280,7 @@ func TestDatabaseAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer base.Close()
-	r := objstore.NewReader(base, nil, 10)
+	r := objstore.NewReader(base, nil, 10, nil)
 	defer r.Close()
 	if _, err := r.Get(t.Context(), objstore.ObjID{1}); !errors.Is(err, sharedbase.ErrUnavailable) {
 		t.Errorf("Get: %v", err)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"winery/internal/metrics"
 	"winery/internal/pools"
 	"winery/pool"
 	"winery/shard"
@@ -27,6 +28,10 @@ type Options struct {
 	// Progress is called about once a second while bytes move, one call at a
 	// time. May be nil.
 	Progress func(Progress)
+	// Metrics may be nil. MaxSizes are for them: by pool, the size in bytes at
+	// which a shard is full.
+	Metrics  *metrics.Client
+	MaxSizes map[string]int64
 	Log      *slog.Logger
 }
 
@@ -79,6 +84,9 @@ func (p *Packer) Step(ctx context.Context) (worked bool, err error) {
 func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) error {
 	start := time.Now()
 	to := p.Pools[claim.Pool()]
+	p.Metrics.PackingStarts(p.MaxSizes[to.Name()])
+	failure := "Error"
+	defer func() { p.Metrics.Packed(to.Name(), time.Since(start), failure) }()
 	written, err := p.write(ctx, to, claim)
 	if err != nil {
 		return err
@@ -87,6 +95,7 @@ func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) error {
 	if err := p.verify(ctx, to, claim.Name(), written); err != nil {
 		return err
 	}
+	failure = ""
 	if err := claim.SetState(ctx, sharedbase.StatePacked); err != nil {
 		return err
 	}
@@ -116,6 +125,7 @@ func (p *Packer) write(ctx context.Context, to pool.Pool, claim *sharedbase.Clai
 	meter := newMeter(p.Progress, claim.Name(), Writing, size)
 	count, err := p.Base.StreamTable(ctx, claim, func(id sharedbase.ObjID, size int64, content io.Reader) error {
 		meter.add(size)
+		p.Metrics.ObjectPacked(to.Name(), size)
 		return w.Add(id, size, content)
 	})
 	if err != nil {

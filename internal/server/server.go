@@ -12,9 +12,12 @@ import (
 	"time"
 
 	"winery/internal/config"
+	"winery/internal/front"
+	"winery/internal/metrics"
 	"winery/internal/objstore"
 	"winery/internal/pools"
 	"winery/internal/rpc"
+	"winery/internal/web"
 	"winery/internal/writer"
 	"winery/sharedbase"
 )
@@ -27,20 +30,21 @@ const (
 	cutting    = 5 * time.Second  // requests that were told to give up
 )
 
-// Options of Run. All but the two functions must be set.
+// Options of Run. All but Metrics must be set.
 type Options struct {
-	Config *config.Config // Winery.Listen may have port 0
-	Base   *sharedbase.SharedBase
-	Pools  pools.Set
-	Log    *slog.Logger
-	Ready  func(address string) // called once requests are answered
-	Alive  func()               // called every few seconds while they are
+	Config  *config.Config // Winery.Listen may have port 0
+	Base    *sharedbase.SharedBase
+	Pools   pools.Set
+	Metrics *metrics.Client
+	Log     *slog.Logger
+	Ready   func(address string) // called once requests are answered
+	Alive   func()               // called every few seconds while they are
 }
 
 // Run serves until ctx ends, then shuts down and returns nil if nothing was
 // lost on the way. It returns an error, having shut down, if it cannot listen.
 func Run(ctx context.Context, o Options) error {
-	s := &store{base: o.Base, reader: objstore.NewReader(o.Base, o.Pools, o.Config.ReadersCacheSize)}
+	s := &store{base: o.Base, reader: objstore.NewReader(o.Base, o.Pools, o.Config.ReadersCacheSize, o.Metrics)}
 	defer s.reader.Close()
 	if !o.Config.ReadOnly {
 		s.writer = newWriter(o)
@@ -74,14 +78,10 @@ func (s *store) close() error {
 }
 
 func serve(ctx context.Context, o Options, s *store, listeners []net.Listener) error {
-	c := o.Config
 	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()
 	server := &http.Server{
-		Handler: rpc.NewHandler(s, rpc.Options{
-			Name: c.Name, ReadOnly: c.ReadOnly, AllowDelete: c.AllowDelete,
-			VerifyContent: c.Winery.VerifyContent, MaxObjectSize: c.Winery.MaxObjectSize, Log: o.Log,
-		}),
+		Handler:           handler(o, s),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
@@ -115,6 +115,26 @@ func serve(ctx context.Context, o Options, s *store, listeners []net.Listener) e
 		_ = server.Close()
 	}
 	return err
+}
+
+// bodies is the memory for what is sent, and how long a request waits for some.
+const bodies, bodyWait = 512 << 20, 5 * time.Second
+
+// handler has the APIs side by side, within the same memory.
+func handler(o Options, s *store) http.Handler {
+	c, bodies := o.Config, front.NewBodies(bodies, bodyWait)
+	objects := web.NewHandler(s, web.Options{
+		ReadOnly: c.ReadOnly, MaxObjectSize: c.Winery.MaxObjectSize, Bodies: bodies, Metrics: o.Metrics, Log: o.Log,
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/objects", objects)
+	mux.Handle("/objects/", objects)
+	mux.Handle("/", rpc.NewHandler(s, rpc.Options{
+		Name: c.Name, ReadOnly: c.ReadOnly, AllowDelete: c.AllowDelete,
+		VerifyContent: c.Winery.VerifyContent, MaxObjectSize: c.Winery.MaxObjectSize,
+		Bodies: bodies, Metrics: o.Metrics, Log: o.Log,
+	}))
+	return mux
 }
 
 func shutDown(server *http.Server, limit time.Duration) error {

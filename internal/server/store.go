@@ -10,10 +10,11 @@ import (
 	"winery/internal/objstore"
 	"winery/internal/rpc"
 	"winery/internal/writer"
+	"winery/pool"
 	"winery/sharedbase"
 )
 
-// store is what the HTTP API serves. writer is nil if it is read-only: then
+// store is what the HTTP APIs serve. writer is nil if it is read-only: then
 // nobody calls Add or Delete.
 type store struct {
 	base   *sharedbase.SharedBase
@@ -54,6 +55,11 @@ func (s *store) Check(ctx context.Context, id [32]byte) error {
 	return translate(s.reader.Check(ctx, id))
 }
 
+func (s *store) List(ctx context.Context, after [32]byte, limit int) ([][32]byte, error) {
+	ids, err := s.base.ListObjects(ctx, after, limit)
+	return ids, translate(err)
+}
+
 // translate gives errors the meaning that clients are told.
 func translate(err error) error {
 	var kind error
@@ -64,7 +70,8 @@ func translate(err error) error {
 		kind = rpc.ErrNotFound
 	case errors.As(err, new(*objstore.CorruptError)):
 		kind = rpc.ErrCorrupted
-	case errors.Is(err, sharedbase.ErrUnavailable), errors.Is(err, writer.ErrBusy), errors.Is(err, writer.ErrClosed):
+	case errors.Is(err, sharedbase.ErrUnavailable), errors.Is(err, sharedbase.ErrFull), errors.Is(err, pool.ErrNotMapped),
+		errors.Is(err, writer.ErrBusy), errors.Is(err, writer.ErrClosed):
 		kind = rpc.ErrUnavailable
 	default:
 		return err

@@ -39,7 +39,7 @@ func newFixture(t testing.TB) *fixture {
 	f.base = f.open(f.dsn)
 	_, err := f.base.Init(t.Context())
 	f.must(err)
-	f.reader = objstore.NewReader(f.base, nil, 1)
+	f.reader = objstore.NewReader(f.base, nil, 1, nil)
 	t.Cleanup(f.reader.Close)
 	return f
 }
