@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package importer_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"winery/internal/importer"
+	"winery/internal/testrole"
+	"winery/pool"
+	"winery/pool/directory"
+	"winery/shard"
+	"winery/sharedbase"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// put writes an image of objects into a pool.
+func put(t testing.TB, into pool.Pool, name string, objects []sharedbase.Object) {
+	t.Helper()
+	draft, err := into.Create(t.Context(), name)
+	testrole.Must(t, err)
+	w, err := shard.NewWriter(draft, draft.Size())
+	testrole.Must(t, err)
+	defer w.Close()
+	for _, o := range objects {
+		testrole.Must(t, w.Add(o.ID, int64(len(o.Content)), bytes.NewReader(o.Content)))
+	}
+	_, err = w.Finish()
+	testrole.Must(t, err)
+	testrole.Must(t, draft.Commit(t.Context()))
+}
+
+// find returns the names of what can be imported.
+func find(t testing.TB, s *testrole.Stage, pools ...pool.Pool) (names []string, refused []error) {
+	t.Helper()
+	images, err := importer.Find(t.Context(), s.Base, pools)
+	testrole.Must(t, err)
+	for _, image := range images {
+		names = append(names, image.Pool.Name()+"/"+image.Name)
+		refused = append(refused, image.Err)
+	}
+	return names, refused
+}
+
+func wantObjectsIn(t testing.TB, s *testrole.Stage, name string, objects []sharedbase.Object) {
+	t.Helper()
+	ids := make([]sharedbase.ObjID, len(objects))
+	for i, o := range objects {
+		ids[i] = o.ID
+	}
+	at, err := s.Base.Locate(t.Context(), ids)
+	testrole.Must(t, err)
+	for i := range at {
+		if at[i].Shard != name || at[i].State != sharedbase.StateReadOnly || at[i].Pool != s.Pool.Name() {
+			t.Fatalf("object %x is in %+v, want it in %s", ids[i], at[i], name)
+		}
+	}
+}
+
+func TestImport(t *testing.T) {
+	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
+		first, second := testrole.Objects(1, 2000, 1000), testrole.Objects(2, 50, 1000)
+		put(t, s.Pool, "first", first)
+		put(t, s.Pool, "second", append(first[:3:3], second[1:]...)) // each has the empty object
+		packing := s.Full(t, testrole.Objects(3, 3, 10))
+		put(t, s.Pool, packing, first[:1])
+		if names, _ := find(t, s, s.Pool); len(names) != 2 || !strings.HasSuffix(names[0], "/first") || !strings.HasSuffix(names[1], "/second") {
+			t.Fatalf("found %v", names)
+		}
+		var seen, whole int64
+		i := &importer.Importer{Base: s.Base, Progress: func(bytes, total int64) { seen += bytes; whole = total }}
+		got, err := i.Import(t.Context(), s.Pool, "first")
+		testrole.Must(t, err)
+		if got.Objects != 2000 || got.New != 1999 { // a writer has the empty object
+			t.Errorf("first: %+v", got)
+		}
+		if seen != whole || seen < 500_000 {
+			t.Errorf("progress of %d bytes of %d", seen, whole)
+		}
+		quick := &importer.Importer{Base: s.Base, Quick: true}
+		got, err = quick.Import(t.Context(), s.Pool, "second")
+		testrole.Must(t, err)
+		if got.Objects != 52 || got.New != 49 {
+			t.Errorf("second: %+v", got)
+		}
+		wantObjectsIn(t, s, "first", first[1:])
+		wantObjectsIn(t, s, "second", second[1:])
+		if names, _ := find(t, s, s.Pool); len(names) != 0 {
+			t.Errorf("found again: %v", names)
+		}
+		if _, err := i.Import(t.Context(), s.Pool, "first"); !errors.Is(err, sharedbase.ErrExists) {
+			t.Errorf("imported again: %v", err)
+		}
+	})
+}
+
+// A damaged image leaves nothing, whatever is damaged.
+func TestDamaged(t *testing.T) {
+	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
+		const name = "damaged"
+		put(t, s.Pool, name, testrole.Objects(1, 200, 1000))
+		info := s.Image(t, name).Info()
+		i := &importer.Importer{Base: s.Base}
+		for what, at := range map[string]int64{
+			"content": info.IndexPosition - 1, "header": 41, "index": info.IndexPosition + 3, "hash": info.HashPosition + 1,
+		} {
+			s.FlipBit(t, name, at)
+			_, err := i.Import(t.Context(), s.Pool, name)
+			if damage := new(shard.DamageError); !errors.As(err, &damage) || !strings.Contains(err.Error(), s.Pool.Name()) {
+				t.Errorf("%s: error %v", what, err)
+			}
+			s.FlipBit(t, name, at)
+		}
+		if names, _ := find(t, s, s.Pool); len(names) != 1 {
+			t.Errorf("found %v", names)
+		}
+		_, err := i.Import(t.Context(), s.Pool, name)
+		testrole.Must(t, err)
+	})
+}
+
+// Of two pools' images of one name, nobody knows which is out of use.
+func TestTwoCopies(t *testing.T) {
+	s := testrole.New(t, testrole.Directory(t, ""))
+	other, err := directory.New(directory.Settings{BaseDirectory: t.TempDir(), PoolName: "other"})
+	testrole.Must(t, err)
+	objects := testrole.Objects(1, 20, 100)
+	put(t, s.Pool, "both", objects)
+	put(t, other, "both", objects)
+	put(t, other, "one", objects)
+	names, refused := find(t, s, s.Pool, other)
+	if strings.Join(names, " ") != "files/both other/both other/one" || refused[0] == nil || refused[1] == nil || refused[2] != nil ||
+		!strings.Contains(refused[0].Error(), "files, other") {
+		t.Fatalf("found %v, %v", names, refused)
+	}
+	if names, refused := find(t, s, s.Pool); len(names) != 1 || refused[0] != nil {
+		t.Errorf("of one pool: %v, %v", names, refused)
+	}
+}
+
+// Python's images, one with an object that was erased.
+func TestPythonsImages(t *testing.T) {
+	python := os.Getenv("WINERY_PYTHON")
+	if python == "" {
+		t.Fatal("WINERY_PYTHON must name a Python interpreter that has swh.shard; `make test` makes one")
+	}
+	s := testrole.New(t, testrole.Directory(t, ""))
+	script := `
+import hashlib, os, sys
+from swh.shard import Shard, ShardCreator
+contents = [b""] + [bytes([i % 256]) * i for i in range(1, 500)]
+key = lambda c: hashlib.sha256(c).digest()
+with ShardCreator(sys.argv[1], len(contents)) as shard:
+    for c in contents: shard.write(key(c), c)
+Shard.delete(sys.argv[1], key(contents[7]))
+os.chmod(sys.argv[1], 0o400)`
+	out, err := exec.CommandContext(t.Context(), python, "-c", script, s.Config.BaseDirectory+"/files/python").CombinedOutput()
+	if err != nil {
+		t.Fatalf("Python: %v\n%s", err, out)
+	}
+	got, err := (&importer.Importer{Base: s.Base}).Import(t.Context(), s.Pool, "python")
+	testrole.Must(t, err)
+	if got.Objects != 499 || got.New != 499 {
+		t.Errorf("%+v", got)
+	}
+	n, err := s.Base.CountObjects(t.Context(), "python")
+	if err != nil || n != 499 {
+		t.Errorf("the index has %d, %v", n, err)
+	}
+}

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package migrator_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"winery/internal/cleaner"
+	"winery/internal/migrator"
+	"winery/internal/pools"
+	"winery/internal/testrole"
+	"winery/pool"
+	"winery/shard"
+)
+
+func TestThereAndBack(t *testing.T) {
+	eachWay(t, func(t *testing.T, s *stage) {
+		all := s.old(t)
+		_, err := s.Base.RecordShardMapped(t.Context(), "host", image)
+		testrole.Must(t, err)
+		m := s.migrator()
+		phases := map[migrator.Phase]int64{}
+		totals := map[migrator.Phase]int64{}
+		m.Progress = func(p migrator.Phase, bytes, total int64) { phases[p] += bytes; totals[p] = total }
+		moved, err := m.Migrate(t.Context(), image)
+		testrole.Must(t, err)
+		if !moved.Copied || !moved.Recorded || moved.Objects != int64(len(all)) || moved.Bytes < 9<<20 {
+			t.Errorf("%+v", moved)
+		}
+		for p, total := range totals {
+			if phases[p] != total || total < 9<<20 {
+				t.Errorf("%s: progress of %d bytes of %d", p, phases[p], total)
+			}
+		}
+		if len(totals) != 2 {
+			t.Errorf("phases: %v", totals)
+		}
+		s.wantPool(t, s.Pool)
+		if hosts := s.Shard(t, image).MappedOn; len(hosts) != 0 {
+			t.Errorf("mapped on %v", hosts)
+		}
+		s.WantObjects(t, image, all)
+
+		// And back, where the source is still: it is checked, and used.
+		back := &migrator.Migrator{Base: s.Base, From: s.Pool, To: s.From}
+		moved, err = back.Migrate(t.Context(), image)
+		testrole.Must(t, err)
+		if moved.Copied || !moved.Recorded {
+			t.Errorf("back: %+v", moved)
+		}
+		s.wantPool(t, s.From)
+	})
+}
+
+// A file has no blocks where the image has zeros, and ends where it does.
+func TestSparse(t *testing.T) {
+	s := newStage(t, directory(t, "old"), directory(t, "new"))
+	s.old(t)
+	moved := s.migrate(t)
+	info, err := os.Stat(filepath.Join(s.Config.BaseDirectory, "new", image))
+	testrole.Must(t, err)
+	if used := info.Sys().(*syscall.Stat_t).Blocks * 512; info.Size() != moved.Bytes || used > info.Size()-3<<20 {
+		t.Errorf("%d bytes on disk of %d, the image has %d", used, info.Size(), moved.Bytes)
+	}
+}
+
+func TestKilled(t *testing.T) {
+	points := func(points ...testrole.Point) func(*testing.T, *stage) {
+		return func(t *testing.T, s *stage) {
+			all := s.old(t)
+			from, err := json.Marshal(s.FromConfig)
+			testrole.Must(t, err)
+			t.Setenv(fromEnv, string(from))
+			for _, point := range points {
+				nth := 1
+				if point == testrole.Write || point == testrole.Open {
+					nth = 2 // in the middle; to verify
+				}
+				s.KillAt(t, point, nth)
+				s.wantPool(t, s.From)
+			}
+			if moved := s.migrate(t); !moved.Recorded || moved.Objects != int64(len(all)) {
+				t.Errorf("%+v", moved)
+			}
+			s.wantPool(t, s.Pool)
+			s.WantObjects(t, image, all)
+			if names, err := s.Pool.List(t.Context()); err != nil || len(names) != 1 {
+				t.Errorf("the new pool has %v, %v", names, err)
+			}
+		}
+	}
+	t.Run("directory to directory", func(t *testing.T) {
+		s := newStage(t, directory(t, "old"), directory(t, "new"))
+		points(testrole.Create, testrole.Write, testrole.Commit, testrole.Open)(t, s)
+		if left, _ := filepath.Glob(filepath.Join(s.Config.BaseDirectory, "new", "*")); len(left) != 1 {
+			t.Errorf("left behind: %v", left)
+		}
+	})
+	t.Run("directory to directory, committed", func(t *testing.T) {
+		points(testrole.Committed)(t, newStage(t, directory(t, "old"), directory(t, "new")))
+	})
+	// The dead one's locks on both are waited for, half a minute.
+	t.Run("rbd to rbd", func(t *testing.T) {
+		points(testrole.Write)(t, newStage(t, rbd(t), rbd(t)))
+	})
+}
+
+func TestCorrupt(t *testing.T) {
+	eachWay(t, func(t *testing.T, s *stage) {
+		s.old(t)
+		r := s.openOld(t)
+		content, header, index := int64(600), int64(2), r.Info().IndexPosition+35
+		for _, at := range []int64{content, header, index} {
+			edit(t, s.From, at)
+			_, err := s.migrator().Migrate(t.Context(), image)
+			var damage *shard.DamageError
+			if !errors.As(err, &damage) || !strings.Contains(err.Error(), "pool "+s.From.Name()) {
+				t.Fatalf("byte %d: error %v", at, err)
+			}
+			s.wantPool(t, s.From)
+			s.wantNoCopy(t)
+			edit(t, s.From, at)
+		}
+		s.migrate(t)
+	})
+}
+
+func (s *stage) openOld(t testing.TB) *shard.Reader {
+	t.Helper()
+	img, err := s.From.Pool.Open(t.Context(), image)
+	testrole.Must(t, err)
+	t.Cleanup(func() { testrole.Must(t, img.Close()) })
+	r, err := shard.Open(img, img.Size(), image)
+	testrole.Must(t, err)
+	return r
+}
+
+// A copy that is damaged on its way is not recorded, and not left.
+func TestDamagedCopy(t *testing.T) {
+	s := newStage(t, directory(t, "old"), rbd(t))
+	s.old(t)
+	s.Pool.At = func(p testrole.Point, _ string) error {
+		if p == testrole.Committed {
+			edit(t, s.Pool.Pool, 600)
+		}
+		return nil
+	}
+	_, err := s.migrator().Migrate(t.Context(), image)
+	if !errors.As(err, new(*shard.DamageError)) || !strings.Contains(err.Error(), "pool "+s.Pool.Name()) {
+		t.Fatalf("error %v", err)
+	}
+	s.wantPool(t, s.From)
+	s.wantNoCopy(t)
+}
+
+// An object that is deleted while its image is copied is erased in the copy.
+func TestDeletedMeanwhile(t *testing.T) {
+	eachWay(t, func(t *testing.T, s *stage) {
+		all := s.old(t)
+		victim := all[7]
+		clean := cleaner.New(cleaner.Options{Base: s.Base, Log: s.Log, Pools: pools.Set{s.From.Name(): s.From, s.Pool.Name(): s.Pool}})
+		var once atomic.Bool
+		s.Pool.At = func(p testrole.Point, _ string) error {
+			if p != testrole.Write || once.Swap(true) {
+				return nil
+			}
+			err := s.Base.Delete(context.Background(), victim.ID)
+			erased, cleanErr := clean.EraseDeleted(context.Background())
+			if erased != 0 {
+				t.Errorf("erased %d objects in an image that is being copied", erased)
+			}
+			return errors.Join(err, cleanErr)
+		}
+		s.migrate(t)
+		if erased, err := clean.EraseDeleted(t.Context()); erased != 1 || err != nil {
+			t.Fatalf("erased %d, %v", erased, err)
+		}
+		if _, err := s.Image(t, image).Get(victim.ID); !errors.Is(err, shard.ErrNotFound) {
+			t.Errorf("the copy's object: %v", err)
+		}
+		s.WantObjects(t, image, append(all[:7:7], all[8:]...))
+	})
+}
+
+// A copy of an interrupted migration is not used if the source was edited since.
+func TestErasedSince(t *testing.T) {
+	eachWay(t, func(t *testing.T, s *stage) {
+		all := s.old(t)
+		m := s.migrator()
+		m.NoRecord = true
+		moved, err := m.Migrate(t.Context(), image)
+		testrole.Must(t, err)
+		if !moved.Copied || moved.Recorded {
+			t.Errorf("--no-db-update: %+v", moved)
+		}
+		s.wantPool(t, s.From)
+		testrole.Must(t, s.Base.Delete(t.Context(), all[7].ID))
+		clean := cleaner.New(cleaner.Options{Base: s.Base, Log: s.Log, Pools: pools.Set{s.From.Name(): s.From}})
+		if erased, err := clean.EraseDeleted(t.Context()); erased != 1 || err != nil {
+			t.Fatalf("erased %d, %v", erased, err)
+		}
+		m = s.migrator()
+		m.NoTransfer = true
+		if _, err := m.Migrate(t.Context(), image); err == nil || !strings.Contains(err.Error(), "erased") {
+			t.Fatalf("a copy with an erased object was accepted: %v", err)
+		}
+		s.wantPool(t, s.From)
+		if moved := s.migrate(t); !moved.Copied || moved.Objects != int64(len(all)-1) {
+			t.Errorf("%+v", moved)
+		}
+		if _, err := s.Image(t, image).Get(all[7].ID); !errors.Is(err, shard.ErrNotFound) {
+			t.Errorf("the copy's object: %v", err)
+		}
+	})
+}
+
+func TestNoTransfer(t *testing.T) {
+	s := newStage(t, directory(t, "old"), directory(t, "new"))
+	all := s.old(t)
+	m := s.migrator()
+	m.NoTransfer = true
+	_, err := m.Migrate(t.Context(), image)
+	wantError(t, err, migrator.ErrSkipped, "not in pool ", s.Pool.Name())
+	put(t, s.Pool, all[:5])
+	_, err = m.Migrate(t.Context(), image)
+	if err == nil {
+		t.Fatal("another image was accepted")
+	}
+	s.wantPool(t, s.From)
+	testrole.Must(t, s.From.Remove(t.Context(), image))
+	_, err = m.Migrate(t.Context(), image)
+	if err == nil || !strings.Contains(err.Error(), "it has 5 objects, the index 302") {
+		t.Fatalf("an image with too few objects, the source being gone: %v", err)
+	}
+	s.wantPool(t, s.From)
+	put(t, s.Pool, all)
+	moved, err := m.Migrate(t.Context(), image)
+	testrole.Must(t, err)
+	if moved.Copied || !moved.Recorded {
+		t.Errorf("%+v", moved)
+	}
+	s.wantPool(t, s.Pool)
+}
+
+func TestSkipped(t *testing.T) {
+	s := newStage(t, directory(t, "old"), directory(t, "new"))
+	try := func(is error, says ...any) {
+		t.Helper()
+		_, err := s.migrator().Migrate(t.Context(), image)
+		wantError(t, err, is, says...)
+	}
+	put(t, s.From, objects())
+	try(migrator.ErrSkipped, "does not know it")
+	s.record(t)
+	editor, err := s.From.Edit(t.Context(), image)
+	testrole.Must(t, err)
+	try(pool.ErrInUse)
+	testrole.Must(t, editor.Close())
+	s.wantNoCopy(t)
+	s.migrate(t)
+	try(migrator.ErrSkipped, "in pool new already")
+	testrole.Must(t, s.Base.MoveShard(t.Context(), image, "new", "third"))
+	try(migrator.ErrSkipped, "in pool third")
+
+	full := s.FullIn(t, "old", testrole.Objects(9, 3, 100))
+	_, err = s.migrator().Migrate(t.Context(), full)
+	wantError(t, err, migrator.ErrSkipped, "the shard is full")
+	copying := s.migrator()
+	copying.NoRecord = true
+	_, err = copying.Migrate(t.Context(), full)
+	wantError(t, err, migrator.ErrSkipped, "the shard is full")
+}
+
+// Only for a shard of the old pool is something replaced in the new one.
+func TestStrangerStays(t *testing.T) {
+	s := newStage(t, directory(t, "old"), directory(t, "new"))
+	all := objects()
+	put(t, s.From, all)
+	put(t, s.Pool, all[:5])
+	m := s.migrator()
+	m.NoRecord = true
+	if _, err := m.Migrate(t.Context(), image); err == nil {
+		t.Error("an image that the database does not know was replaced")
+	}
+	s.WantObjects(t, image, all[:5])
+	s.record(t)
+	s.migrate(t)
+	s.WantObjects(t, image, all)
+}
+
+// A pool whose images are too small says so.
+func TestTooLarge(t *testing.T) {
+	small := testrole.RBD(t)
+	s := newStage(t, directory(t, "old"), small)
+	s.old(t)
+	_, err := s.migrator().Migrate(t.Context(), image)
+	if err == nil || !strings.Contains(err.Error(), "shard_max_size") {
+		t.Errorf("error %v", err)
+	}
+	s.wantPool(t, s.From)
+}
+
+// Who is told to stop does so, and the database knows nothing.
+func TestStopped(t *testing.T) {
+	s := newStage(t, directory(t, "old"), rbd(t))
+	s.old(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	s.Pool.At = func(p testrole.Point, _ string) error {
+		if p == testrole.Write {
+			cancel()
+		}
+		return nil
+	}
+	if _, err := s.migrator().Migrate(ctx, image); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	s.wantPool(t, s.From)
+	s.Pool.At = nil
+	s.migrate(t)
+}
