@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"winery/internal/config"
+	"winery/internal/packer"
+	"winery/internal/testrole"
+	"winery/sharedbase"
+)
+
+// pack makes images of shards of objects, as a fleet does, with a database of its own.
+func pack(t *testing.T, into config.Pool, shards ...[]sharedbase.Object) (names []string) {
+	t.Helper()
+	s := testrole.New(t, into)
+	for _, objects := range shards {
+		names = append(names, s.Full(t, objects))
+		_, err := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step(t.Context())
+		testrole.Must(t, err)
+		s.WantState(t, names[len(names)-1], sharedbase.StatePacked)
+	}
+	return names
+}
+
+// TestRebuild loses the database, and has every object that was packed again.
+func TestRebuild(t *testing.T) {
+	files, images := testrole.Directory(t, ""), testrole.RBD(t)
+	all := [][]sharedbase.Object{testrole.Objects(1, 300, 5000), testrole.Objects(2, 300, 5000)[1:], testrole.Objects(3, 1000, 500)[1:]}
+	names := append(pack(t, files, all[0], all[1]), pack(t, images, all[2])...)
+
+	s := newSite(t, files, images)
+	s.fails(t, 1, "db init", "index", "rebuild")
+	s.must(t, "db", "init")
+	s.fails(t, 2, "must be a pool", "index", "rebuild", "--pool-name", "nonsense")
+	if rows := s.rows(t, "index", "rebuild", "--pool-name", images.Name); len(rows) != 1 || rows[0]["image"] != names[2] || rows[0]["new"] != 999.0 {
+		t.Errorf("%v", rows)
+	}
+	got := s.must(t, "index", "rebuild")
+	for i, name := range names[:2] {
+		if want := fmt.Sprintf("files/%s: %d objects, %d new\n", name, len(all[i]), len(all[i])); !strings.Contains(got, want) {
+			t.Errorf("%q is not in %q", want, got)
+		}
+	}
+	s.wantObjects(t, slices.Concat(all...))
+	for _, row := range s.rows(t, "shards", "list") {
+		if !slices.Contains(names, row["name"].(string)) || row["state"] != "readonly" || row["locker"] != nil {
+			t.Errorf("%v", row)
+		}
+	}
+	if rows := s.rows(t, "index", "rebuild"); len(rows) != 0 {
+		t.Errorf("a second time: %v", rows)
+	}
+}
+
+// TestImportKilled kills an import while it fills the index.
+func TestImportKilled(t *testing.T) {
+	files := testrole.Directory(t, "")
+	objects := testrole.Objects(1, 500, 1000)
+	names := pack(t, files, objects)
+	s := newSite(t, files)
+	s.must(t, "db", "init")
+	// Another transaction is about to add one of the objects.
+	unlock := s.locking(t, fmt.Sprintf(`WITH s AS (INSERT INTO shards (name, pool_name) VALUES ('blocker', 'files') RETURNING id)
+		INSERT INTO signature2shard SELECT '\x%x', 'present', id FROM s`, objects[250].ID))
+	s.killed(t, "shards", "import", "--no-progress")
+	unlock()
+	eventually(t, func() bool { // the server notices that its client is gone
+		return s.sql(t, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'wineryctl'") == "0"
+	})
+	if left := s.sql(t, "SELECT (SELECT count(*) FROM shards) + (SELECT count(*) FROM signature2shard)"); left != "0" {
+		t.Fatalf("%s rows were left", left)
+	}
+	if rows := s.rows(t, "shards", "import"); len(rows) != 1 || rows[0]["image"] != names[0] || rows[0]["new"] != 500.0 {
+		t.Errorf("%v", rows)
+	}
+	s.wantObjects(t, objects)
+}
+
+// TestImportRefuses has one image that is whole among others that are not to be imported.
+func TestImportRefuses(t *testing.T) {
+	files := testrole.Directory(t, "")
+	other := files
+	other.Name = "other"
+	objects := testrole.Objects(1, 100, 1000)
+	names := pack(t, files, objects, testrole.Objects(2, 100, 1000))
+	dir := filepath.Join(files.BaseDirectory, files.Name)
+	good, bad := filepath.Join(dir, names[0]), filepath.Join(dir, names[1])
+	content, err := os.ReadFile(bad)
+	testrole.Must(t, err)
+	content[1000] ^= 1
+	testrole.Must(t, os.Chmod(bad, 0o600))
+	testrole.Must(t, os.WriteFile(bad, content, 0o600))
+	twice, err := os.ReadFile(good)
+	testrole.Must(t, err)
+	write(t, dir, "twice", string(twice))
+	write(t, filepath.Join(files.BaseDirectory, "other"), "twice", string(twice))
+	write(t, dir, "empty", "")
+
+	s := newSite(t, files, other)
+	s.must(t, "db", "init")
+	s.fails(t, 1, names[1]+" is damaged at byte", "shards", "import")
+	s.fails(t, 1, "choose one with --pool-name", "shards", "import")
+	s.fails(t, 1, "files/empty: ", "shards", "import")
+	s.fails(t, 1, "4 of 4 images were not imported", "shards", "import")
+	s.wantObjects(t, objects)
+	if known := s.rows(t, "shards", "list"); len(known) != 1 || known[0]["name"] != names[0] {
+		t.Errorf("%v", known)
+	}
+	if rows := s.rows(t, "shards", "import", "-n", "other", "--quick"); len(rows) != 1 || rows[0]["new"] != 0.0 || rows[0]["objects"] != 100.0 {
+		t.Errorf("%v", rows)
+	}
+}

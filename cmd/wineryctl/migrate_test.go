@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"winery/internal/testrole"
+	"winery/sharedbase"
+)
+
+// TestMigrateAndBack takes an image that Python wrote into Ceph and out again, by wineryctl.
+func TestMigrateAndBack(t *testing.T) {
+	python := os.Getenv("WINERY_PYTHON")
+	if python == "" {
+		t.Fatal("WINERY_PYTHON must name a Python interpreter that has swh.shard; `make test` makes one")
+	}
+	files, ceph, back := testrole.Directory(t, ""), testrole.RBD(t), testrole.Directory(t, "")
+	back.Name = "back"
+	s := newSite(t, files, ceph, back)
+	const image = "i0123456789abcdef0123456789abcde"
+	objects := testrole.Objects(1, 400, 8000)
+	out, err := exec.CommandContext(t.Context(), python, "-c", `
+import os, sys
+from swh.shard import ShardCreator
+with open(sys.argv[2], "rb") as f: data = f.read()
+objects, at = [], 0
+while at < len(data):
+    size = int.from_bytes(data[at + 32:at + 40], "big")
+    objects.append((data[at:at + 32], data[at + 40:at + 40 + size]))
+    at += 40 + size
+with ShardCreator(sys.argv[1], len(objects)) as shard:
+    for key, content in objects: shard.write(key, content)
+os.chmod(sys.argv[1], 0o400)`, filepath.Join(files.BaseDirectory, "files", image), write(t, t.TempDir(), "objects", string(listing(objects)))).CombinedOutput()
+	if err != nil {
+		t.Fatalf("Python: %v\n%s", err, out)
+	}
+	s.must(t, "db", "init")
+	s.must(t, "shards", "import")
+	s.wantObjects(t, objects)
+
+	// Killed when the copy is verified and the database is about to be told.
+	unlock := s.locking(t, "SELECT FROM shards FOR UPDATE")
+	s.killed(t, "shards", "migrate", "files", ceph.Name)
+	s.sql(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+	unlock()
+	pool := func() string { return s.sql(t, "SELECT pool_name FROM shards") }
+	if got := pool(); got != "files" {
+		t.Fatalf("the shard is in pool %s", got)
+	}
+	if got := s.must(t, "shards", "migrate", "files", ceph.Name); !strings.HasPrefix(got, image+": 400 objects, ") || !strings.Contains(got, "recorded") {
+		t.Errorf("%q", got)
+	}
+	if got := pool(); got != ceph.Name {
+		t.Fatalf("the shard is in pool %s", got)
+	}
+	testrole.Must(t, s.pools["files"].Remove(t.Context(), image))
+	s.wantObjects(t, objects)
+
+	// Deleted, and erased in Ceph, before it goes on.
+	testrole.Must(t, s.base.Delete(t.Context(), objects[9].ID))
+	if got := s.must(t, "objects", "clean-deleted"); got != "1 deleted objects erased\n" {
+		t.Errorf("%q", got)
+	}
+	rows := s.rows(t, "shards", "migrate", ceph.Name, "back", "--image", image, "--no-db-update", "--limit", "1")
+	if len(rows) != 1 || rows[0]["copied"] != true || rows[0]["recorded"] != false || pool() != ceph.Name {
+		t.Errorf("%v", rows)
+	}
+	rows = s.rows(t, "shards", "migrate", ceph.Name, "back", "--no-transfer")
+	if len(rows) != 1 || rows[0]["copied"] != false || rows[0]["recorded"] != true || rows[0]["objects"] != 399.0 || pool() != "back" {
+		t.Errorf("%v", rows)
+	}
+	testrole.Must(t, s.pools[ceph.Name].Remove(t.Context(), image))
+	s.wantObjects(t, slices.Delete(slices.Clone(objects), 9, 10))
+}
+
+// listing is ids, sizes and contents for the script in Python.
+func listing(objects []sharedbase.Object) (list []byte) {
+	for _, o := range objects {
+		size := len(o.Content)
+		list = append(append(list, o.ID[:]...), 0, 0, 0, 0, byte(size>>24), byte(size>>16), byte(size>>8), byte(size))
+		list = append(list, o.Content...)
+	}
+	return list
+}
+
+func TestMigrateRefuses(t *testing.T) {
+	files, other := testrole.Directory(t, ""), testrole.Directory(t, "")
+	other.Name = "other"
+	good, bad := testrole.Objects(1, 100, 1000), testrole.Objects(2, 100, 1000)
+	names := pack(t, files, good, bad)
+	s := newSite(t, files, other)
+	s.must(t, "db", "init")
+	s.must(t, "shards", "import")
+	e, err := s.pools["files"].Edit(t.Context(), names[1])
+	testrole.Must(t, err)
+	_, err = e.WriteAt([]byte{1, 2, 3}, 3000)
+	testrole.Must(t, err)
+	testrole.Must(t, e.Close())
+
+	for says, args := range map[string][]string{
+		"two different pools":        {"files", "files"},
+		"FROM: found":                {"nonsense", "files"},
+		"TO: found":                  {"files", "nonsense"},
+		"nothing to do":              {"files", "other", "--no-transfer", "--no-db-update"},
+		"--limit: found 0":           {"files", "other", "--limit", "0"},
+		"migrate takes two":          {"files"},
+		"output: found \"nonsense\"": {"files", "other", "--output", "nonsense"},
+	} {
+		s.fails(t, 2, says, append([]string{"shards", "migrate"}, args...)...)
+	}
+	s.fails(t, 1, "does not know it", "shards", "migrate", "files", "other", "-i", "absent")
+	s.fails(t, 1, names[1]+" is damaged at byte", "shards", "migrate", "files", "other")
+	for i, want := range []string{"other", "files"} {
+		if got := s.sql(t, "SELECT pool_name FROM shards WHERE name = '"+names[i]+"'"); got != want {
+			t.Errorf("shard %d is in pool %s, expected %s", i, got, want)
+		}
+	}
+	if left, err := s.pools["other"].List(t.Context()); err != nil || !slices.Equal(left, names[:1]) {
+		t.Errorf("the new pool has %v, %v", left, err)
+	}
+	s.wantObjects(t, good)
+	s.fails(t, 1, "pool other already", "shards", "migrate", "files", "other", "--image", names[0])
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"winery/internal/config"
+	"winery/internal/objstore"
+	"winery/internal/pools"
+	"winery/internal/testpg"
+	"winery/internal/testrole"
+	"winery/sharedbase"
+)
+
+// site is a database, pools, and the configuration of them for wineryctl.
+type site struct {
+	config, dsn string
+	base        *sharedbase.SharedBase
+	pools       pools.Set
+}
+
+// newSite makes a site with an empty database.
+func newSite(t *testing.T, configured ...config.Pool) *site {
+	t.Helper()
+	s := &site{dsn: testpg.New(t)}
+	entries := make([]map[string]any, len(configured))
+	for i, p := range configured {
+		entries[i] = map[string]any{"type": p.Type, "pool_name": p.Name, "shard_max_size": p.ShardMaxSize}
+		if p.Type == config.RBD {
+			entries[i]["map"], entries[i]["ceph_conf"], entries[i]["data_pool_name"] = p.Map, p.CephConf, p.DataPool
+		} else {
+			entries[i]["base_directory"] = p.BaseDirectory
+		}
+	}
+	text, err := json.Marshal(map[string]any{"objstorage": map[string]any{ // JSON is YAML
+		"cls": "winery", "database": map[string]any{"db": s.dsn}, "shards_pools": entries, "shards_active_pool": configured[0].Name,
+	}})
+	testrole.Must(t, err)
+	s.config = write(t, t.TempDir(), "winery.yml", string(text))
+	s.base, err = sharedbase.New(s.dsn, "test")
+	testrole.Must(t, err)
+	t.Cleanup(s.base.Close)
+	s.pools, err = pools.Open(configured, true)
+	testrole.Must(t, err)
+	t.Cleanup(func() { testrole.Must(t, s.pools.Close()) })
+	return s
+}
+
+// must runs wineryctl with the site's configuration.
+func (s *site) must(t *testing.T, args ...string) string {
+	t.Helper()
+	return must(t, append([]string{"--config", s.config}, args...)...)
+}
+
+// fails runs wineryctl where a status and words on stderr are expected.
+func (s *site) fails(t *testing.T, status int, says string, args ...string) {
+	t.Helper()
+	stdout, stderr, got := ctl(t, append([]string{"--config", s.config}, args...)...)
+	if got != status || !strings.Contains(stderr, says) {
+		t.Fatalf("%q: status %d, stdout %q, stderr %q; expected status %d and %q", args, got, stdout, stderr, status, says)
+	}
+}
+
+// rows is must with --output json.
+func (s *site) rows(t *testing.T, args ...string) (rows []map[string]any) {
+	t.Helper()
+	testrole.Must(t, json.Unmarshal([]byte(s.must(t, append(args, "--output", "json")...)), &rows))
+	return rows
+}
+
+// killed runs wineryctl until a session of its waits for a lock in the database, and kills it there.
+func (s *site) killed(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), binary, append([]string{"--config", s.config}, args...)...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	testrole.Must(t, cmd.Start())
+	eventually(t, func() bool {
+		return s.sql(t, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") == "1"
+	})
+	testrole.Must(t, cmd.Process.Kill())
+	err := cmd.Wait()
+	if status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGKILL {
+		t.Fatalf("wineryctl ended by itself: %v\n%s", err, &out)
+	}
+}
+
+func eventually(t *testing.T, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !condition(); <-time.After(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("what was waited for did not happen")
+		}
+	}
+}
+
+// psql is PostgreSQL's own client.
+func (s *site) psql(t *testing.T, args ...string) *exec.Cmd {
+	return exec.CommandContext(t.Context(), "psql", append([]string{"-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", s.dsn}, args...)...)
+}
+
+func (s *site) sql(t *testing.T, statement string) string {
+	t.Helper()
+	out, err := s.psql(t, "-c", statement).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", statement, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// locking runs a statement, and keeps its locks until the function that it returns is called.
+func (s *site) locking(t *testing.T, statement string) (unlock func()) {
+	t.Helper()
+	cmd := s.psql(t)
+	in, err := cmd.StdinPipe()
+	testrole.Must(t, err)
+	out, err := cmd.StdoutPipe()
+	testrole.Must(t, err)
+	cmd.Stderr = os.Stderr
+	testrole.Must(t, cmd.Start())
+	_, err = fmt.Fprintf(in, "BEGIN; %s;\n\\echo locked\n", statement)
+	testrole.Must(t, err)
+	if _, err := out.Read(make([]byte, 100)); err != nil {
+		t.Fatalf("psql: %v, %v", err, cmd.Wait())
+	}
+	return func() {
+		testrole.Must(t, in.Close())
+		testrole.Must(t, cmd.Wait())
+	}
+}
+
+// wantObjects reads all objects as a reader does.
+func (s *site) wantObjects(t *testing.T, objects []sharedbase.Object) {
+	t.Helper()
+	r := objstore.NewReader(s.base, s.pools, 10, nil)
+	defer r.Close()
+	for _, o := range objects {
+		got, err := r.Get(t.Context(), o.ID)
+		testrole.Must(t, err)
+		if !bytes.Equal(got, o.Content) {
+			t.Fatalf("object %x: other bytes", o.ID)
+		}
+	}
+}

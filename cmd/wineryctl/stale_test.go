@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"winery/internal/testrole"
+	"winery/sharedbase"
+)
+
+func TestOpenShards(t *testing.T) {
+	s := newSite(t, testrole.Directory(t, ""))
+	s.must(t, "db", "init")
+	ctx := t.Context()
+	writing, err := s.base.CreateShard(ctx, sharedbase.StateWriting, "files")
+	testrole.Must(t, err)
+	_, err = s.base.Add(ctx, writing, testrole.Objects(1, 5, 1000))
+	testrole.Must(t, err)
+	_, err = s.base.ImportShard(ctx, "done", "files", func(func(sharedbase.ObjID, error) bool) {})
+	testrole.Must(t, err)
+	if rows := s.rows(t, "shards", "list"); len(rows) != 2 || rows[0]["table"] != nil {
+		t.Errorf("%v", rows)
+	}
+	rows := s.rows(t, "shards", "list", "--open", "-l")
+	if len(rows) != 1 || rows[0]["name"] != writing.Name() {
+		t.Fatalf("%v", rows)
+	}
+	if table := rows[0]["table"].(map[string]any); table["objects"] != 5.0 || table["bytes"].(float64) < 100 || table["max_size"] != 4194304.0 {
+		t.Errorf("%v", table)
+	}
+	lines := strings.Split(s.must(t, "shards", "list", "--long"), "\n")
+	if !strings.HasSuffix(lines[0], "TABLE") || !strings.Contains(lines[1], "5 objects, ") || !strings.HasSuffix(lines[1], "%)") || !strings.HasSuffix(lines[2], "-") {
+		t.Errorf("%q", lines)
+	}
+	s.fails(t, 2, "exclude", "shards", "list", "--open", "--state", "full")
+}
+
+func TestStaleAndRelease(t *testing.T) {
+	s := newSite(t, testrole.Directory(t, ""))
+	s.must(t, "db", "init")
+	if got := s.must(t, "shards", "release"); got != "no stale shard\n" {
+		t.Errorf("released nothing: %q", got)
+	}
+	to := map[sharedbase.ShardState]sharedbase.ShardState{"writing": "standby", "packing": "full", "cleaning": "packed"}
+	names := map[sharedbase.ShardState]string{}
+	for state := range to {
+		names[state] = "shard" + string(state)
+		s.sql(t, "INSERT INTO shards (name, state, pool_name, locker, locker_ts) VALUES ('"+names[state]+"', '"+string(state)+
+			"', 'files', gen_random_uuid(), now() - interval '49 hours')")
+	}
+	s.sql(t, `INSERT INTO shards (name, state, pool_name, locker, locker_ts) VALUES
+		('young', 'writing', 'files', gen_random_uuid(), now() - interval '1 hour'),
+		('import', 'importing', 'files', gen_random_uuid(), now() - interval '3 days'),
+		('nobodys', 'standby', 'files', NULL, now() - interval '3 days')`)
+
+	stale := func(args ...string) (found []string) {
+		t.Helper()
+		for _, row := range s.rows(t, append([]string{"shards", "stale"}, args...)...) {
+			found = append(found, row["name"].(string))
+		}
+		slices.Sort(found)
+		return found
+	}
+	all := []string{"import", "shardcleaning", "shardpacking", "shardwriting"}
+	for _, test := range []struct{ args, want []string }{
+		{nil, all},
+		{[]string{"--duration", "2d"}, all},
+		{[]string{"-d", "50h"}, []string{"import"}},
+		{[]string{"-d", "30 minutes"}, append(slices.Clone(all), "young")},
+		{[]string{"-d", "0s", "--state", "writing"}, []string{"shardwriting", "young"}},
+		{[]string{"-d", "1w"}, nil},
+	} {
+		if got := stale(test.args...); !slices.Equal(got, test.want) {
+			t.Errorf("stale %v: %v, expected %v", test.args, got, test.want)
+		}
+	}
+	s.fails(t, 2, "48h", "shards", "stale", "--duration", "1 fortnight")
+	s.fails(t, 2, "UUID", "shards", "release", "--locker", "me")
+
+	locker := s.sql(t, "SELECT locker FROM shards WHERE name = 'shardpacking'")
+	dry := s.rows(t, "shards", "release", "--dry-run", "--locker", strings.ToUpper(locker))
+	if len(dry) != 1 || dry[0]["name"] != "shardpacking" || dry[0]["to"] != "full" {
+		t.Errorf("dry run: %v", dry)
+	}
+	if got := stale(); !slices.Equal(got, all) {
+		t.Errorf("a dry run left %v", got)
+	}
+	if got := s.must(t, "shards", "release", "--shard", "shardpacking", "--shard", "young"); strings.Count(got, "\n") != 1 ||
+		!strings.Contains(got, "released shardpacking: packing → full, locked by "+locker) {
+		t.Errorf("released %q", got)
+	}
+	got := s.must(t, "shards", "release", "--duration", "1h30m")
+	if strings.Count(got, "released ") != 2 || !strings.Contains(got, "ignored import: it is importing") {
+		t.Errorf("released %q", got)
+	}
+	for state, name := range names {
+		if now := s.sql(t, "SELECT state, locker IS NULL FROM shards WHERE name = '"+name+"'"); now != string(to[state])+"|t" {
+			t.Errorf("%s is %s, expected %s", name, now, to[state])
+		}
+	}
+	if now := s.sql(t, "SELECT string_agg(state::text, ',' ORDER BY name) FROM shards WHERE name IN ('young', 'import', 'nobodys')"); now != "importing,standby,writing" {
+		t.Errorf("the others are %s", now)
+	}
+}
