@@ -111,6 +111,7 @@
 //	list_signatures                           SharedBase.ListObjects
 //	RWShard.get, .total_size, .all, .drop     Content, TableSize, StreamTable, Claim.DropTable
 //	initialize_database_for_module            SharedBase.Init
+//	prepare-upgrade, swh_db_upgrade           SharedBase.Upgrade, SharedBase.PlanUpgrade
 //
 // Where ours does more: two hosts that record a mapping at once both succeed;
 // a deleted object loses its table row in every state, and keeps its mark in the
