@@ -127,6 +127,7 @@ func passing(code string) bool {
 	case "57P01", "57P02", "57P03", "57P05", // shutting down, starting, idle session
 		"57014",          // cancelled: a timeout of the server's
 		"53200", "53300", // out of memory, too many connections
+		"55000",          // the database is closed to connections
 		"55P03",          // a lock was not to be had in time
 		"40001", "40P01", // serialization failure, deadlock
 		"25P03": // idle in transaction for too long
