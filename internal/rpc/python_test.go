@@ -28,7 +28,7 @@ func TestPythonClient(t *testing.T) {
 		t.Cleanup(server.Close)
 		return server.URL
 	}
-	out, err := exec.CommandContext(t.Context(), python, "testdata/conformance.py",
+	out, err := exec.CommandContext(t.Context(), python, "testdata/conformance.py", "msgpack",
 		serve(&store, rpc.Options{Name: "test", AllowDelete: true, VerifyContent: true}),
 		serve(&store, rpc.Options{ReadOnly: true}),
 		serve(&away, rpc.Options{})).CombinedOutput()

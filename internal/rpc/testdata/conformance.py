@@ -1,24 +1,57 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the unmodified client of swh.objstorage against a server of Winery.
 
-Usage: conformance.py URL READ_ONLY_URL BROKEN_URL. The three servers: one that allows everything, one that is
-read-only and does not allow deletions, and one whose storage is away. The first holds a damaged object under the
-SHA-256 of b"damaged". Prints a line for each check that passed; an exception ends it with status 1.
+Usage: conformance.py msgpack|json URL READ_ONLY_URL BROKEN_URL. The three servers: one that allows everything, one that
+is read-only and does not allow deletions, and one whose storage is away. The first holds a damaged object under the
+SHA-256 of b"damaged". Prints a line for each check that passed, and at the end how much was asked of the first server;
+an exception ends it with status 1.
 """
 
+import collections
 import hashlib
 import sys
 import time
 
+from requests.adapters import HTTPAdapter
 from swh.core.api import RemoteException, TransientRemoteException
+from swh.core.api.serializers import json_dumps, msgpack_loads
 from swh.objstorage.exc import Error, ObjCorruptedError, ObjNotFoundError, ReadOnlyObjStorageError
 from swh.objstorage.factory import get_objstorage
 from swh.objstorage.objstorage import objid_for_content
 
-url, read_only_url, broken_url = sys.argv[1:]
-storage = get_objstorage("remote", url=url)
-read_only = get_objstorage("remote", url=read_only_url)
-broken = get_objstorage("remote", url=broken_url)
+encoding, url, read_only_url, broken_url = sys.argv[1:]
+requests = collections.Counter()  # to the first server, by endpoint
+
+
+class JSON(HTTPAdapter):
+    """Sends as JSON what the client encodes as msgpack, and asks for JSON; the client reads either."""
+
+    def send(self, request, **kwargs):
+        if request.body is not None:
+            request.body = json_dumps(msgpack_loads(request.body)).encode()
+            request.headers["Content-Length"] = str(len(request.body))
+            request.headers["Content-Type"] = "application/json"
+        request.headers["Accept"] = "application/json"
+        return super().send(request, **kwargs)
+
+
+def connect(url, **kwargs):
+    client = get_objstorage("remote", url=url, **kwargs)
+    if encoding == "json":
+        client.session.mount(client.url, JSON())
+    client.session.hooks["response"].append(answered)
+    return client
+
+
+def answered(response, **_):
+    if response.request.method == "POST":
+        want = {"json": "application/json", "msgpack": "application/x-msgpack"}[encoding]
+        assert response.headers["Content-Type"].startswith(want), response.headers
+    if response.url.startswith(url):
+        requests[response.request.path_url] += 1
+
+
+storage, read_only, broken = map(connect, (url, read_only_url, broken_url))
 
 
 def object_of(content):
@@ -43,7 +76,9 @@ def check_config():
 
 
 def index():
-    assert storage._get("").startswith("SWH Objstorage API server")
+    assert storage._get("").startswith("SWH Objstorage API server: winery ")
+    assert storage.name == "remote"
+    assert storage.session.headers["User-Agent"].startswith("swh-objstorage/7.4.1 (swh-core/")
 
 
 def add_get_contains():
@@ -60,13 +95,17 @@ def add_get_contains():
 
 
 def large_object():
-    content = hashlib.shake_128(b"winery").digest(1 << 20) * 100
+    # Python takes a minute for 100 MiB of base85.
+    size = 100 if encoding == "msgpack" else 8
+    content = hashlib.shake_128(b"winery").digest(1 << 20) * size
     obj_id, _ = object_of(content)
     start = time.monotonic()
     storage.add(content, obj_id)
     added = time.monotonic()
     assert storage.get(obj_id) == content
-    print(f"100 MiB: add {added - start:.2f} s, get {time.monotonic() - added:.2f} s", file=sys.stderr)
+    print(f"{size} MiB: add {added - start:.2f} s, get {time.monotonic() - added:.2f} s", file=sys.stderr)
+    if encoding == "json":
+        return
     too_large = content + b"!"
     exc = raised(Error, storage.add, too_large, objid_for_content(too_large))
     assert "max_object_size" in exc.args[0], exc
@@ -148,7 +187,7 @@ def refused_changes():
         assert exc.args[0]["module"] == "swh.objstorage.exc", exc
         again = ReadOnlyObjStorageError(*exc.args[0]["args"])
         assert again.method == method
-    knows = get_objstorage("remote", url=read_only_url, reraise_exceptions=[ReadOnlyObjStorageError])
+    knows = connect(read_only_url, reraise_exceptions=[ReadOnlyObjStorageError])
     assert raised(ReadOnlyObjStorageError, knows.add, content, obj_id).method == "add"
     assert "allow_delete" in raised(PermissionError, broken.delete, obj_id).args[0]
 
@@ -187,3 +226,6 @@ for check in (
 ):
     check()
     print(check.__name__)
+del requests["/content/nothing"]
+assert len(requests) == 10, requests
+print(f"{len(requests)} endpoints, {sum(requests.values())} requests")
