@@ -3,17 +3,12 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
 
-	"winery/internal/config"
-	"winery/internal/daemon"
 	"winery/internal/importer"
-	"winery/internal/pools"
-	"winery/pool"
 	"winery/sharedbase"
 )
 
@@ -103,63 +98,4 @@ func importImages(c *cli.Context) (err error) {
 	}
 	_, err = fmt.Fprintf(c.App.ErrWriter, "imported %d images: %d objects, %d new\n", j.did, sum.Objects, sum.New)
 	return err
-}
-
-// hopeless says that what failed for one image will fail for the next.
-func hopeless(err error) bool {
-	for _, cause := range []error{
-		context.Canceled, sharedbase.ErrUnavailable, sharedbase.ErrFull, pool.ErrFull, pool.ErrFenced,
-	} {
-		if errors.Is(err, cause) {
-			return true
-		}
-	}
-	return false
-}
-
-// storage opens the database, which must have our schema, and all pools. The caller closes them.
-func storage(c *cli.Context) (*config.Config, *sharedbase.SharedBase, pools.Set, error) {
-	cfg, base, err := configured(c)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if err := base.CheckVersion(c.Context); err != nil {
-		base.Close()
-		return nil, nil, nil, err
-	}
-	set, err := pools.Open(cfg.Pools, true)
-	if err != nil {
-		base.Close()
-		return nil, nil, nil, err
-	}
-	return cfg, base, set, nil
-}
-
-// chosenPools are those that --pool-name names, else all, in the configuration's order.
-func chosenPools(c *cli.Context, cfg *config.Config, set pools.Set) ([]pool.Pool, error) {
-	names := c.StringSlice("pool-name")
-	if len(names) == 0 {
-		for _, p := range cfg.Pools {
-			names = append(names, p.Name)
-		}
-	}
-	chosen := make([]pool.Pool, len(names))
-	for i, name := range names {
-		var err error
-		if chosen[i], err = chosenPool(cfg, set, "--pool-name", name); err != nil {
-			return nil, err
-		}
-	}
-	return chosen, nil
-}
-
-func chosenPool(cfg *config.Config, set pools.Set, what, name string) (pool.Pool, error) {
-	if p := set[name]; p != nil {
-		return p, nil
-	}
-	names := make([]string, len(cfg.Pools))
-	for i, p := range cfg.Pools {
-		names[i] = p.Name
-	}
-	return nil, daemon.UsageError("%s: found %q, must be a pool of the configuration: %v", what, name, names)
 }
