@@ -40,13 +40,17 @@ func (d device) WriteAt(p []byte, at int64) (int, error) {
 func (d device) Flush() error { return nil }
 
 // content is the i-th test object, as testdata/interop.py has it: number 0 is
-// empty, the others have 16 to 5015 bytes.
+// empty, number 30000 and its multiples have 10 MiB and some, the others 16 to
+// 5015 bytes.
 func content(i int) []byte {
 	if i == 0 {
 		return []byte{}
 	}
 	seed := sha256.Sum256(fmt.Appendf(nil, "object %d", i))
 	size := 16 + i*7919%5000
+	if i%30000 == 0 {
+		size = 10<<20 + i
+	}
 	return bytes.Repeat(seed[:], size/32+1)[:size]
 }
 

@@ -70,26 +70,28 @@ func without(objects [][]byte, numbers ...int) [][]byte {
 }
 
 func TestPythonReadsOurs(t *testing.T) {
-	for _, n := range []int{0, 1, 2, 40, 1000, 20000} {
-		for _, larger := range []int64{0, 5 << 20} {
-			t.Run(fmt.Sprintf("%d objects, %d bytes spare", n, larger), func(t *testing.T) {
-				path := filepath.Join(t.TempDir(), "image")
-				d := newImage(t, contents(n))
-				if err := os.WriteFile(path, d, 0o600); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.Truncate(path, int64(len(d))+larger); err != nil {
-					t.Fatal(err)
-				}
-				swhShard(t, "read", path, n)
-			})
-		}
+	for _, c := range []struct {
+		objects int
+		spare   int64 // bytes of the device after the image
+	}{{0, 0}, {0, 5 << 20}, {1, 0}, {2, 5 << 20}, {40, 0}, {1000, 5 << 20}, {100_000, 0}} {
+		t.Run(fmt.Sprintf("%d objects, %d bytes spare", c.objects, c.spare), func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "image")
+			d := newImage(t, contents(c.objects))
+			if err := os.WriteFile(path, d, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(path, int64(len(d))+c.spare); err != nil {
+				t.Fatal(err)
+			}
+			swhShard(t, "read", path, c.objects)
+		})
 	}
+	t.Log("interop: images: ours → Python Shard: 7 images of 0 to 100000 objects, up to 10 MiB each")
 }
 
 // swh.shard cannot write an image of no objects: libcmph never returns.
-func TestWeReadPythons(t *testing.T) {
-	for _, n := range []int{1, 2, 40, 1000, 20000} {
+func TestPythonReadByUs(t *testing.T) {
+	for _, n := range []int{1, 2, 40, 1000, 100_000} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "image")
 			swhShard(t, "write", path, n)
@@ -104,12 +106,13 @@ func TestWeReadPythons(t *testing.T) {
 			}
 		})
 	}
+	t.Log("interop: images: Python ShardCreator → ours: 5 images of 1 to 100000 objects, up to 10 MiB each")
 }
 
-func TestDeletedByEither(t *testing.T) {
-	const n = 300
+func TestDeletedByPythonOrUs(t *testing.T) {
+	const n = 30_001 // the last one is large
 	objects := contents(n)
-	ours, pythons := []int{0, 5, 6, 299}, []int{1, 7, 150}
+	ours, pythons := []int{0, 5, 6, 20_000}, []int{1, 7, 150, 30_000}
 	for _, writer := range []string{"ours", "python's"} {
 		t.Run("in "+writer, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "image")
@@ -136,6 +139,7 @@ func TestDeletedByEither(t *testing.T) {
 				t.Fatal(err)
 			}
 			holds(t, d, without(objects, append(pythons, ours...)...), int64(len(ours)+len(pythons)))
+			t.Logf("interop: images: deleted in %s, seen by either: %d by Python, %d by us, of %d objects", writer, len(pythons), len(ours), n)
 		})
 	}
 }

@@ -14,7 +14,7 @@ from swh.shard import Shard, ShardCreator
 def content(i):
     if i == 0:
         return b""
-    size = 16 + i * 7919 % 5000
+    size = 16 + i * 7919 % 5000 if i % 30000 else (10 << 20) + i
     return (hashlib.sha256(b"object %d" % i).digest() * (size // 32 + 1))[:size]
 
 
