@@ -17,13 +17,19 @@ import (
 // the object from the shard's image (DeletedObjects, CleanDeletedObjects); its
 // row in the shard's table goes at once, wherever the table still exists. The
 // shard's row is locked FOR SHARE meanwhile: packing begins before, and then
-// the image may have the object, or after, and then it has not.
+// the image may have the object, or after, and then it has not. While packing
+// is under way there is no lock: it could only hide the shard from Python's
+// packer, which gives up if it finds the row locked when it has finished.
 func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
 	return b.inTx(ctx, fmt.Sprintf("deleting object %x", id), func(ctx context.Context, tx pgx.Tx) error {
 		var shardID int64
 		var shard string
-		err := tx.QueryRow(ctx, `SELECT s.id, s.name::text FROM signature2shard o JOIN shards s ON s.id = o.shard
-			WHERE o.signature = $1 AND o.state = 'present' FOR SHARE OF s`, id[:]).Scan(&shardID, &shard)
+		err := tx.QueryRow(ctx, `WITH of AS (
+				SELECT s.id, s.name FROM signature2shard o JOIN shards s ON s.id = o.shard
+				WHERE o.signature = $1 AND o.state = 'present'),
+			held AS (
+				SELECT id FROM shards WHERE id = (SELECT id FROM of) AND state NOT IN ('packing', 'importing') FOR SHARE)
+			SELECT id, name::text FROM of LEFT JOIN held USING (id)`, id[:]).Scan(&shardID, &shard)
 		if err != nil {
 			return err
 		}

@@ -110,6 +110,27 @@ func TestDeleteBeforePacking(t *testing.T) {
 	}
 }
 
+// While an object is deleted, Python's packer can finish: it looks for the
+// shard's row FOR UPDATE SKIP LOCKED, and gives up if it gets none.
+func TestDeleteDoesNotHinderPythonsPacker(t *testing.T) {
+	b, conn := newBase(t)
+	o := object("content")
+	s := shardIn(t, b, sharedbase.StateFull, o, object("another"))
+	claim(t, b, s, sharedbase.StatePacking)
+	exec(t, conn, "BEGIN")
+	exec(t, conn, "SELECT FROM signature2shard FOR UPDATE")
+	deleting := background(func() error { return b.Delete(t.Context(), o.ID) })
+	blocked(t, conn, 1)
+	run(t, conn.Config().ConnString(), `base.shard_packing_ends("`+s.Name+`")`)
+	exec(t, conn, "ROLLBACK")
+	if err := <-deleting; err != nil {
+		t.Fatal(err)
+	}
+	if d, ok := deletedIn(t, b, s.ID); !ok || d.Shard.State != sharedbase.StatePacked || !slices.Equal(d.IDs, ids(o)) {
+		t.Errorf("marked: %+v, %v", d, ok)
+	}
+}
+
 // A table is not dropped under a deletion that is under way, and a deletion
 // that finds the table gone succeeds.
 func TestDeleteAndDropTable(t *testing.T) {

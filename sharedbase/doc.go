@@ -41,8 +41,9 @@
 //     stays what it is until the objects are committed, and whoever moves it on
 //     waits. Index rows are inserted in the order of their keys; the contents of
 //     exactly those that were new, deleted or left in flight go into the table.
-//   - Deleting takes the shard's row FOR SHARE, then the index row, then the
-//     table's. Packing starts before or after, never in between.
+//   - Deleting takes the shard's row FOR SHARE, unless it is being packed, then
+//     the index row, then the table's. Packing starts before or after, never in
+//     between.
 //   - Dropping a table is one transaction with the step from cleaning to
 //     readonly, and gives up early rather than make readers wait.
 //
