@@ -52,6 +52,10 @@ type Draft interface {
 	// Size is the most bytes that the image can hold, math.MaxInt64 where only
 	// the disk is the limit.
 	Size() int64
+	// Open makes durable what was written and opens it as [Pool.Open] does: to
+	// verify an image before anybody else sees it. No WriteAt may be under way
+	// or follow. The handle is closed before Commit or Abort.
+	Open(ctx context.Context) (Image, error)
 	// Commit makes the image durable and then visible, read-only, whole: when
 	// it returns nil the image survives a power cut. No WriteAt may be under
 	// way. After an error the image may or may not be there; Abort, then

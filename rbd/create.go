@@ -100,18 +100,31 @@ func (h *handle) wipe(ctx context.Context) error {
 	return h.image.Flush()
 }
 
+// Open opens the image a second time, which its lock does not hinder.
+func (d *draft) Open(ctx context.Context) (pool.Image, error) {
+	if err := d.flush(ctx, "open"); err != nil {
+		return nil, err
+	}
+	return d.pool.Open(ctx, d.name)
+}
+
 func (d *draft) Commit(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if d.over {
-		return d.pool.fail("commit", d.name, errors.New("the draft is over"))
-	}
-	if err := d.Flush(); err != nil {
+	if err := d.flush(ctx, "commit"); err != nil {
 		return err
 	}
 	d.over = true
 	return d.Close()
+}
+
+// flush fails if ctx has ended or the draft is over.
+func (d *draft) flush(ctx context.Context, op string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if d.over {
+		return d.pool.fail(op, d.name, errors.New("the draft is over"))
+	}
+	return d.Flush()
 }
 
 // Abort leaves the image, for the next Create to wipe.

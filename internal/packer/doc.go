@@ -3,12 +3,14 @@
 // Package packer turns full shards into images.
 //
 // [Packer.Step] packs one shard: it claims it (FULL to PACKING), streams its
-// table into a draft, flushes and commits the draft, opens the image again by a
-// handle that goes past this host's caches, and reads all of it: every object
-// must have the SHA-256 that it is stored under, every key must be found, and
-// there must be as many as the table's snapshot had. Only then is the shard
-// PACKED. The packer never touches the table; that it may go is the cleaner's
-// to decide, from PACKED on.
+// table into a draft, flushes it, opens it again by a handle that goes past this
+// host's caches, and reads all of it: every object must have the SHA-256 that it
+// is stored under, every key must be found, and there must be as many as the
+// table's snapshot had. Only then is the draft committed and the shard PACKED.
+// So an image that can be seen in a directory is whole, and a packer that gives
+// up leaves none: Python's packers, which may be next, fail on it. The packer
+// never touches the table; that it may go is the cleaner's to decide, from PACKED
+// on.
 //
 // # Killed here, recovered how
 //
@@ -18,9 +20,8 @@
 //	at this point                    left behind               the next packer
 //	claimed, draft not begun         PACKING                   packs
 //	writing the draft                half an image, no header  Create wipes it
-//	flushing, committing             half or whole image       Create wipes it
-//	committed, not verified          image nobody refers to    Create replaces it
-//	verified, PACKED not committed   image nobody refers to    Create replaces it
+//	flushing, verifying, committing  half or whole image       Create wipes it
+//	committed, PACKED not            image nobody refers to    Create replaces it
 //	PACKED committed                 PACKED                    nothing to do
 //
 // No reader opens an image before its shard is PACKED, so what is left behind

@@ -81,18 +81,26 @@ func (p *Packer) Step(ctx context.Context) (worked bool, err error) {
 }
 
 // pack does the work of Step under the claim.
-func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) error {
+func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) (err error) {
 	start := time.Now()
 	to := p.Pools[claim.Pool()]
 	p.Metrics.PackingStarts(p.MaxSizes[to.Name()])
 	failure := "Error"
 	defer func() { p.Metrics.Packed(to.Name(), time.Since(start), failure) }()
-	written, err := p.write(ctx, to, claim)
+	draft, err := to.Create(ctx, claim.Name())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, draft.Abort(ctx)) }() // nothing after Commit
+	written, err := p.write(ctx, to, draft, claim)
 	if err != nil {
 		return err
 	}
 	wrote := time.Now()
-	if err := p.verify(ctx, to, claim.Name(), written); err != nil {
+	if err := p.verify(ctx, draft, claim.Name(), written); err != nil {
+		return err
+	}
+	if err := draft.Commit(ctx); err != nil {
 		return err
 	}
 	failure = ""
@@ -105,17 +113,12 @@ func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) error {
 	return nil
 }
 
-// write makes the image: durable and visible when it returns without an error.
-func (p *Packer) write(ctx context.Context, to pool.Pool, claim *sharedbase.Claim) (info shard.Info, err error) {
+// write writes the whole image into the draft.
+func (p *Packer) write(ctx context.Context, to pool.Pool, draft pool.Draft, claim *sharedbase.Claim) (info shard.Info, err error) {
 	_, size, err := p.Base.TableSize(ctx, claim.Name())
 	if err != nil {
 		return info, err
 	}
-	draft, err := to.Create(ctx, claim.Name())
-	if err != nil {
-		return info, err
-	}
-	defer func() { err = errors.Join(err, draft.Abort(ctx)) }() // nothing after Commit
 	w, err := shard.NewWriter(draft, draft.Size())
 	if err != nil {
 		return info, err
@@ -137,12 +140,12 @@ func (p *Packer) write(ctx context.Context, to pool.Pool, claim *sharedbase.Clai
 	if info.Objects != count {
 		return info, fmt.Errorf("the image has %d objects, the table's snapshot %d", info.Objects, count)
 	}
-	return info, draft.Commit(ctx)
+	return info, nil
 }
 
-// verify reads the whole image back from the store.
-func (p *Packer) verify(ctx context.Context, from pool.Pool, name string, want shard.Info) (err error) {
-	img, err := from.Open(ctx, name)
+// verify reads the whole draft back from the store.
+func (p *Packer) verify(ctx context.Context, draft pool.Draft, name string, want shard.Info) (err error) {
+	img, err := draft.Open(ctx)
 	if err != nil {
 		return err
 	}

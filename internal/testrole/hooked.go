@@ -19,7 +19,7 @@ const (
 	Write      Point = "write" // of a draft
 	Commit     Point = "commit"
 	Committed  Point = "committed"
-	Open       Point = "open"
+	Open       Point = "open" // of an image or a draft
 	Map        Point = "map"
 	Mapped     Point = "mapped"
 	OpenMapped Point = "open mapped"
@@ -117,6 +117,13 @@ func (d *draft) WriteAt(b []byte, off int64) (int, error) {
 		return 0, err
 	}
 	return d.Draft.WriteAt(b, off)
+}
+
+func (d *draft) Open(ctx context.Context) (pool.Image, error) {
+	if err := d.h.at(Open, d.name); err != nil {
+		return nil, err
+	}
+	return d.Draft.Open(ctx)
 }
 
 func (d *draft) Commit(ctx context.Context) error {

@@ -108,12 +108,20 @@ func (d *draft) WriteAt(b []byte, off int64) (int, error) {
 	return n, d.pool.fail("write", d.name, err)
 }
 
-func (d *draft) Commit(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
+func (d *draft) Open(ctx context.Context) (pool.Image, error) {
+	if err := d.alive(ctx, "open"); err != nil {
+		return nil, err
 	}
-	if d.file == nil {
-		return d.pool.fail("commit", d.name, os.ErrClosed)
+	img, err := d.pool.openFile(d.file.Name(), d.name, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	return d.pool.fromDisk(img)
+}
+
+func (d *draft) Commit(ctx context.Context) error {
+	if err := d.alive(ctx, "commit"); err != nil {
+		return err
 	}
 	return d.pool.fail("commit", d.name, d.commit())
 }
@@ -136,6 +144,17 @@ func (d *draft) commit() error {
 	f := d.file
 	d.file = nil
 	return errors.Join(discard(f), d.pool.syncDir())
+}
+
+// alive fails if ctx has ended or the draft is over.
+func (d *draft) alive(ctx context.Context, op string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if d.file == nil {
+		return d.pool.fail(op, d.name, os.ErrClosed)
+	}
+	return nil
 }
 
 // removeLeftover removes what was there at Create, and only that.

@@ -31,12 +31,17 @@ func (p *Pool) Open(ctx context.Context, name string) (pool.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = img.file.Sync()
+	return p.fromDisk(img)
+}
+
+// fromDisk sees to it that img is read from the disk.
+func (p *Pool) fromDisk(img *image) (pool.Image, error) {
+	err := img.file.Sync()
 	if err == nil {
 		err = unix.Fadvise(int(img.file.Fd()), 0, 0, unix.FADV_DONTNEED)
 	}
 	if err != nil {
-		return nil, errors.Join(p.fail("open", name, err), img.file.Close())
+		return nil, errors.Join(p.fail("open", img.name, err), img.file.Close())
 	}
 	return img, nil
 }
@@ -93,7 +98,12 @@ func (p *Pool) open(ctx context.Context, name string, flag int) (*image, error) 
 	if err := p.check(ctx, name); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(p.path(name), flag, 0)
+	return p.openFile(p.path(name), name, flag)
+}
+
+// openFile opens an image's file, or its draft's.
+func (p *Pool) openFile(path, name string, flag int) (*image, error) {
+	f, err := os.OpenFile(path, flag, 0) //nolint:gosec // below the pool's directory
 	if err != nil {
 		return nil, p.fail("open", name, err)
 	}

@@ -74,6 +74,22 @@ func draftEndsOnce(t *testing.T, p pool.Pool) {
 	}
 }
 
+// draftIsReadBack: what is read of a draft is what Commit then makes visible.
+func draftIsReadBack(t *testing.T, p pool.Pool) {
+	want := pattern(1, 3*mib+5)
+	d := create(t, p, "one")
+	writeAt(t, d, want, 0)
+	img, err := d.Open(t.Context())
+	must(t, err)
+	sameBytes(t, img, want)
+	must(t, img.Close())
+	must(t, d.Commit(t.Context()))
+	wantContent(t, p, "one", want)
+	if _, err := d.Open(t.Context()); err == nil {
+		t.Error("Open after Commit succeeded")
+	}
+}
+
 func reserveThenCreate(t *testing.T, p pool.Pool) {
 	must(t, p.Reserve(t.Context(), "one"))
 	must(t, p.Reserve(t.Context(), "one"))
@@ -206,6 +222,8 @@ func endedContext(t *testing.T, p pool.Pool) {
 	_, err = p.Mapped(ctx)
 	wantErr(t, "Mapped", err, context.Canceled)
 	wantErr(t, "Commit", d.Commit(ctx), context.Canceled)
+	_, err = d.Open(ctx)
+	wantErr(t, "Open of a draft", err, context.Canceled)
 	must(t, d.Abort(ctx))
 
 	wantContent(t, p, "one", content)

@@ -29,6 +29,7 @@ func Run(t *testing.T, open func(t *testing.T) pool.Pool) {
 		{"CreateReplacesCommitted", createReplacesCommitted},
 		{"DraftsDoNotMix", draftsDoNotMix},
 		{"DraftEndsOnce", draftEndsOnce},
+		{"DraftIsReadBack", draftIsReadBack},
 		{"ReserveThenCreate", reserveThenCreate},
 		{"Edit", edit},
 		{"EditAlone", editAlone},
