@@ -3,6 +3,7 @@
 package metrics
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -80,22 +81,33 @@ func (c *Client) timed(name string, took time.Duration, failure string, tags ...
 	_ = c.to.Incr(name+"_error_count", append(tags, "error_type:"+failure), 1)
 }
 
+// retryAfter is how long a server that cannot be found is not looked for
+// again, so that nothing, not even the end of the process, waits for it often.
+const retryAfter = 10 * time.Second
+
 // socket is a UDP socket that is opened at the first write and after a failed
 // one. Only one goroutine uses it at a time.
 type socket struct {
 	address string
 	conn    net.Conn
+	err     error // why it could not be opened
+	tried   time.Time
 }
 
 func (s *socket) Write(p []byte) (n int, err error) {
 	if s.conn == nil {
-		if s.conn, err = net.DialTimeout("udp", s.address, time.Second); err != nil {
-			s.conn = nil
+		if s.err != nil && time.Since(s.tried) < retryAfter {
+			return 0, s.err
+		}
+		s.tried = time.Now()
+		conn, err := net.DialTimeout("udp", s.address, time.Second)
+		if s.err = err; err != nil {
 			return 0, err
 		}
+		s.conn = conn
 	}
 	if n, err = s.conn.Write(p); err != nil {
-		err = s.Close()
+		err = errors.Join(err, s.Close())
 	}
 	return n, err
 }
