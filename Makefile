@@ -47,6 +47,18 @@ test: deps deps-vm lint build vm-image $(GOTESTSUM) python ## install what is mi
 	WINERY_PYTHON=$(PYTHON) scripts/with-services --pg --ceph -- $(GOTESTSUM) --format testname -- \
 		-tags "$(TAGS)" -race -p 2 -timeout 20m ./...
 
+# Those of internal/interop, and those that other packages have with "Python" in
+# their names.
+INTEROP_LOG := $(CACHE)/interop
+.PHONY: interop
+interop: deps build $(GOTESTSUM) python ## only the tests with the Python Winery, and a line for each pairing proven
+	@WINERY_PYTHON=$(PYTHON) scripts/with-services --pg -- $(GOTESTSUM) --format testname --jsonfile $(INTEROP_LOG)-1.json -- \
+		-tags "$(TAGS)" -count 1 -timeout 20m ./internal/interop
+	@WINERY_PYTHON=$(PYTHON) scripts/with-services --pg -- $(GOTESTSUM) --format testname --jsonfile $(INTEROP_LOG)-2.json -- \
+		-tags "$(TAGS)" -count 1 -run Python \
+		$$(grep -rl --include='*_test.go' WINERY_PYTHON . | grep -v internal/interop | xargs -n 1 dirname | sort -u)
+	@sed -n 's/.*_test\.go:[0-9]*: interop: \(.*\)\\n"}$$/\1/p' $(INTEROP_LOG)-[12].json | sort
+
 .PHONY: check
 check: build python ## the quick checks and the tests that need no service
 	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "gofmt these: $$files"; exit 1; }

@@ -95,6 +95,7 @@ print(db_utils.populate_database_for_package(module, dsn), db_utils.swh_db_upgra
 	if want := "('objstorage.backends.winery', 5, None) 5\n(False, 5, None) 5 5"; got1 != want {
 		t.Errorf("Python says %q of our database, want %q", got1, want)
 	}
+	t.Log("interop: schema: Python 7.4.1's and ours are the same, each accepts the other's: 2 databases")
 }
 
 // Both languages add to, read from and delete in the shards of the other.
@@ -147,6 +148,7 @@ print([(name, state.value) for name, state in base.list_shards()])`)
 	if hosts := must(b.RecordShardMapped(ctx, "go", s.Name))(t); !slices.Equal(hosts, []string{"python", "go"}) {
 		t.Errorf("hosts %v", hosts)
 	}
+	t.Log("interop: one shard, written, deleted from, packed and mapped by Python and by us in turn: 5 objects")
 }
 
 // Neither gets the shard that the other holds; an operator may take it.
@@ -189,6 +191,7 @@ base.set_shard_state(ShardState.STANDBY, check_locker=True)`)
 		t.Errorf("Python released a shard that was not its own: %v\n%s", err, stderr.String())
 	}
 	must(b.Add(ctx, mine, objects("content")))(t)
+	t.Log("interop: locks: neither takes the shard that the other holds, an operator may: 2 shards")
 }
 
 func hexID(content string) string {

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"winery/internal/rpc"
@@ -32,8 +33,9 @@ func TestPythonClient(t *testing.T) {
 		serve(&store, rpc.Options{Name: "test", AllowDelete: true, VerifyContent: true}),
 		serve(&store, rpc.Options{ReadOnly: true}),
 		serve(&away, rpc.Options{})).CombinedOutput()
-	t.Logf("%s", out)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\n%s", err, out)
 	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	t.Logf("interop: HTTP: Python RemoteObjStorage → our handler, in memory: %s", lines[len(lines)-1])
 }

@@ -171,6 +171,7 @@ func TestPythonServer(t *testing.T) {
 		return
 	}
 	useAll(t, newClient(t, strings.TrimSpace(address)))
+	t.Log("interop: HTTP: our client → Python's server: 8 endpoints, 4 objects")
 }
 
 func TestMeaningOfErrors(t *testing.T) {
