@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"winery/internal/fleet"
 	"winery/internal/rpc/client"
 	"winery/shard"
@@ -25,23 +27,27 @@ func (m *mixed) readAll() {
 			ids = append(ids, id)
 		}
 	}
-	for _, l := range m.writers() {
-		from := m.working[l][fleet.Writer].client
+	var group errgroup.Group
+	group.SetLimit(4)
+	for _, w := range m.writers() {
 		for some := range slices.Chunk(ids, 200) {
-			contents, err := from.GetBatch(m.ctx, some)
-			m.must(err)
-			for i, id := range some {
-				if !bytes.Equal(contents[i], m.objects[id]) {
-					m.Errorf("object %x read by %s: %d bytes, want %d", id, l, len(contents[i]), len(m.objects[id]))
+			group.Go(func() error {
+				contents, err := w.GetBatch(m.ctx, some)
+				for i, content := range contents {
+					if id := some[i]; !bytes.Equal(content, m.objects[id]) {
+						m.Errorf("object %x read by %s: %d bytes, want %d", id, w.side, len(content), len(m.objects[id]))
+					}
 				}
-			}
+				return err
+			})
 		}
 		for id := range m.gone {
-			if content, err := from.Get(m.ctx, id); !errors.Is(err, client.ErrNotFound) {
-				m.Errorf("deleted object %x read by %s: %d bytes, %v", id, l, len(content), err)
+			if content, err := w.Get(m.ctx, id); !errors.Is(err, client.ErrNotFound) {
+				m.Errorf("deleted object %x read by %s: %d bytes, %v", id, w.side, len(content), err)
 			}
 		}
 	}
+	m.must(group.Wait())
 }
 
 // inspect requires that every object is in its shard and nowhere else, and that

@@ -3,7 +3,6 @@
 package interop
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -27,13 +26,14 @@ const (
 	sideGo     side = "Go"
 )
 
-// pythonRoles are the arguments of Python that run a role. The writer is run
-// as Python's documentation says.
+// pythonRoles are the arguments of Python that run a role. The writer is that
+// of production, two processes behind one address.
 func pythonRoles(config string) map[string][]string {
 	const script = "testdata/mixed_role.py"
 	return map[string][]string{
 		fleet.Writer: {"-m", "gunicorn", "--config", "python:swh.objstorage.backends.winery.gunicorn",
-			"--bind", "127.0.0.1:0", "swh.objstorage.api.server:make_app_from_configfile()"},
+			"--bind", "127.0.0.1:0", "--workers", "2", "--no-control-socket",
+			"swh.objstorage.api.server:make_app_from_configfile()"},
 		fleet.Packer:  {script, config, "packer"},
 		fleet.Mapper:  {script, config, "mapper"},
 		fleet.Cleaner: {script, config, "cleaner"},
@@ -107,16 +107,16 @@ func startPython(ctx context.Context, t *testing.T, f *fleet.Fleet, role string,
 // supervise waits for a process. It returns what stops it, once.
 func supervise(cmd *exec.Cmd, log string, failed func(error)) (stop func() error) {
 	ended, stopping := make(chan error, 1), make(chan struct{})
-	describe := func(err error) error {
+	fault := func(what string) error {
 		out, _ := os.ReadFile(log)
-		return fmt.Errorf("%s: %v\n%s", filepath.Base(log), err, out[max(0, len(out)-4000):])
+		return fmt.Errorf("%s %s:\n%s", filepath.Base(log), what, out[max(0, len(out)-4000):])
 	}
 	go func() {
 		err := cmd.Wait()
 		select {
 		case <-stopping:
 		default:
-			failed(describe(fmt.Errorf("ended by itself: %v", err)))
+			failed(fault("ended by itself, " + cmd.ProcessState.String()))
 		}
 		ended <- err
 	}()
@@ -126,27 +126,28 @@ func supervise(cmd *exec.Cmd, log string, failed func(error)) (stop func() error
 		select {
 		case err := <-ended:
 			if err != nil {
-				return describe(err)
+				return fault("ended with " + err.Error())
 			}
 			return nil
 		case <-time.After(30 * time.Second):
 			_ = cmd.Process.Kill()
-			return describe(fmt.Errorf("did not end 30 s after SIGTERM (%v)", <-ended))
+			_ = <-ended
+			return fault("did not end 30 s after SIGTERM")
 		}
 	})
 }
 
-// did counts what the logs of a role's workers tell that they did.
-func did(t *testing.T, workers []worker, what string) (n int) {
+// doneWith is what a packer or a cleaner logs for each shard that it is done with.
+var doneWith = regexp.MustCompile(`RO shard \w+: saved|Locked shard \w+ to clean|"msg":"packed"|"msg":"table dropped"`)
+
+// did counts the shards that a packer or a cleaner is done with.
+func did(t *testing.T, w worker) int {
 	t.Helper()
-	for _, w := range workers {
-		log, err := os.ReadFile(w.log)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n += bytes.Count(log, []byte(what))
+	log, err := os.ReadFile(w.log)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return n
+	return len(doneWith.FindAll(log, -1))
 }
 
 // tables lists the shards' tables.

@@ -4,26 +4,13 @@ package interop
 
 import (
 	"context"
-	"crypto/sha256"
-	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"winery/internal/fleet"
-	"winery/internal/rpc"
+	"winery/internal/rpc/client"
 	"winery/internal/testfleet"
-	"winery/sharedbase"
-)
-
-const (
-	batches    = 40 // of a round
-	batchOwn   = 12 // objects of a batch that one writer gets alone
-	batchBoth  = 4  // and that both get, at once
-	largest    = 5000
-	deleteEach = 3 // objects, by each writer after each round
 )
 
 // TestMixedFleet replaces the roles of a fleet one at a time by those of the
@@ -34,6 +21,7 @@ func TestMixedFleet(t *testing.T) {
 }
 
 func move(t *testing.T, from, to side) {
+	t.Parallel()
 	m := newMixed(t)
 	for _, role := range []string{fleet.Writer, fleet.Packer, fleet.Mapper, fleet.Cleaner} {
 		m.start(from, role)
@@ -64,7 +52,7 @@ type mixed struct {
 	dsn    string
 
 	working map[side]map[string]worker // those at work, by role
-	ever    map[side]map[string][]worker
+	ever    map[side]map[string]worker // the last of each role
 	random  *rand.ChaCha8
 	objects map[[32]byte][]byte // all that were added
 	gone    map[[32]byte]bool   // those that were deleted
@@ -80,7 +68,7 @@ func newMixed(t *testing.T) *mixed {
 	return &mixed{
 		T: t, Fleet: testfleet.New(t, o), ctx: ctx, failed: cancel, dsn: o.DSN,
 		working: map[side]map[string]worker{sidePython: {}, sideGo: {}},
-		ever:    map[side]map[string][]worker{sidePython: {}, sideGo: {}},
+		ever:    map[side]map[string]worker{sidePython: {}, sideGo: {}},
 		random:  rand.NewChaCha8([32]byte{}),
 		objects: map[[32]byte][]byte{}, gone: map[[32]byte]bool{}, given: map[side]int{},
 	}
@@ -110,7 +98,7 @@ func (m *mixed) start(in side, role string) {
 	}
 	m.must(err)
 	m.working[in][role] = w
-	m.ever[in][role] = append(m.ever[in][role], w)
+	m.ever[in][role] = w
 }
 
 func (m *mixed) stop(in side, role string) {
@@ -119,154 +107,19 @@ func (m *mixed) stop(in side, role string) {
 	delete(m.working[in], role)
 }
 
-// writers are the languages that have one at work.
-func (m *mixed) writers() (in []side) {
+// writer is one at work.
+type writer struct {
+	side
+	*client.Client
+}
+
+func (m *mixed) writers() (all []writer) {
 	for _, l := range []side{sidePython, sideGo} {
-		if _, ok := m.working[l][fleet.Writer]; ok {
-			in = append(in, l)
+		if w, ok := m.working[l][fleet.Writer]; ok {
+			all = append(all, writer{l, w.client})
 		}
 	}
-	return in
-}
-
-// round adds objects through every writer at once, with change under way in the
-// second half. Then it deletes some.
-func (m *mixed) round(change func()) {
-	m.Helper()
-	half, done := make(chan struct{}), make(chan error, 1)
-	go func() {
-		for i := range batches {
-			if i == batches/2 {
-				close(half)
-			}
-			if err := m.batch(); err != nil {
-				done <- err
-				return
-			}
-		}
-		done <- nil
-	}()
-	select {
-	case <-half:
-		if change != nil {
-			change()
-		}
-		m.must(<-done)
-	case err := <-done:
-		m.must(err)
-	}
-	m.deleteSome()
-}
-
-// batch adds one batch through each writer at once.
-func (m *mixed) batch() error {
-	writers := m.writers()
-	shared := m.make(batchBoth)
-	if len(writers) == 1 {
-		m.given[writers[0]] += batchBoth
-	} else {
-		m.both += batchBoth
-	}
-	added := make([]int, len(writers))
-	group, ctx := errgroup.WithContext(m.ctx)
-	for i, l := range writers {
-		objects := append(m.make(batchOwn), shared...)
-		m.given[l] += batchOwn
-		to := m.working[l][fleet.Writer].client
-		group.Go(func() (err error) {
-			added[i], _, err = to.AddBatch(ctx, objects)
-			if err != nil {
-				err = fmt.Errorf("adding in %s: %w", l, err)
-			}
-			return err
-		})
-	}
-	err := group.Wait()
-	for _, n := range added {
-		m.added += n
-	}
-	return err
-}
-
-// make makes new objects.
-func (m *mixed) make(n int) []rpc.Object {
-	objects := make([]rpc.Object, n)
-	for i := range objects {
-		content := make([]byte, 32+m.random.Uint64()%largest)
-		_, _ = m.random.Read(content)
-		objects[i] = rpc.Object{ID: sha256.Sum256(content), Content: content}
-		m.objects[objects[i].ID] = content
-	}
-	return objects
-}
-
-// deleteSome deletes objects through every writer. Where no cleaner of ours is
-// at work, it takes only objects whose shards are read-only, and runs Python's
-// command: that one fails on shards without an image, and leaves objects in the
-// images of others. Objects of shards that are full or being packed are left
-// alone, since Python's packer fails where its table changes meanwhile.
-func (m *mixed) deleteSome() {
-	m.Helper()
-	states := []sharedbase.ShardState{sharedbase.StateReadOnly}
-	_, oursCleans := m.working[sideGo][fleet.Cleaner]
-	if oursCleans {
-		states = append(states, sharedbase.StateWriting, sharedbase.StatePacked)
-	}
-	for _, l := range m.writers() {
-		var some [][32]byte
-		m.until(func() (bool, error) {
-			var err error
-			some, err = m.located(states, deleteEach)
-			return len(some) == deleteEach, err
-		})
-		for _, id := range some {
-			m.gone[id] = true
-			m.must(m.working[l][fleet.Writer].client.Delete(m.ctx, id))
-		}
-	}
-	if !oursCleans {
-		cleanDeleted(m.ctx, m.T, m.Fleet)
-	}
-}
-
-// located finds n objects that were not deleted, in shards of the states in
-// turn, as far as there are any.
-func (m *mixed) located(states []sharedbase.ShardState, n int) (some [][32]byte, err error) {
-	var ids [][32]byte
-	for id := range m.objects {
-		if !m.gone[id] {
-			ids = append(ids, id)
-		}
-	}
-	locations, err := m.Base.Locate(m.ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	byState := map[sharedbase.ShardState][][32]byte{}
-	for i, l := range locations {
-		byState[l.State] = append(byState[l.State], ids[i])
-	}
-	for i := range n {
-		for j := range states {
-			of := states[(i+j)%len(states)]
-			if left := byState[of]; len(left) > 0 {
-				some, byState[of] = append(some, left[0]), left[1:]
-				break
-			}
-		}
-	}
-	return some, nil
-}
-
-// erased waits until no deleted object waits to be erased.
-func (m *mixed) erased() {
-	m.Helper()
-	m.until(func() (bool, error) {
-		for _, err := range m.Base.DeletedObjects(m.ctx, "") {
-			return false, err
-		}
-		return true, nil
-	})
+	return all
 }
 
 // finish waits until all work is done, ends all roles, and looks at everything.
@@ -276,26 +129,21 @@ func (m *mixed) finish(from, to side) {
 	m.erased()
 	for _, role := range []string{fleet.Packer, fleet.Mapper, fleet.Cleaner} {
 		m.stop(to, role)
-		m.Logf("%s: %d processes in Python, %d in Go", role, len(m.ever[sidePython][role]), len(m.ever[sideGo][role]))
 	}
 	m.start(from, fleet.Writer)
 	m.readAll()
-	for _, l := range m.writers() {
-		m.stop(l, fleet.Writer)
+	for _, w := range m.writers() {
+		m.stop(w.side, fleet.Writer)
 	}
 	shards := m.inspect()
 	if m.added != len(m.objects) {
 		m.Errorf("the writers say that %d objects were new to them, of %d", m.added, len(m.objects))
 	}
-	for what, n := range map[string]int{
-		"Python packed":  did(m.T, m.ever[sidePython][fleet.Packer], ": saved"),
-		"Python cleaned": did(m.T, m.ever[sidePython][fleet.Cleaner], "to clean"),
-		"Go packed":      did(m.T, m.ever[sideGo][fleet.Packer], `"msg":"packed"`),
-		"Go cleaned":     did(m.T, m.ever[sideGo][fleet.Cleaner], `"msg":"table dropped"`),
-	} {
-		m.Logf("%s %d", what, n)
-		if n == 0 {
-			m.Errorf("%s no shard", what)
+	for what, role := range map[string]string{"packed": fleet.Packer, "dropped the tables of": fleet.Cleaner} {
+		byPython, byGo := did(m.T, m.ever[sidePython][role]), did(m.T, m.ever[sideGo][role])
+		m.Logf("%s %d shards in Python, %d in Go", what, byPython, byGo)
+		if byPython == 0 || byGo == 0 {
+			m.Error("each should have had a part of the work")
 		}
 	}
 	direction := map[side]string{sideGo: "moving to Go", sidePython: "moving back"}[to]
