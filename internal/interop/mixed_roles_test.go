@@ -131,8 +131,7 @@ func supervise(cmd *exec.Cmd, log string, failed func(error)) (stop func() error
 			return nil
 		case <-time.After(30 * time.Second):
 			_ = cmd.Process.Kill()
-			_ = <-ended
-			return fault("did not end 30 s after SIGTERM")
+			return fault(fmt.Sprint("did not end 30 s after SIGTERM; then: ", <-ended))
 		}
 	})
 }
