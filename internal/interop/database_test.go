@@ -17,7 +17,12 @@ import (
 	"winery/sharedbase"
 )
 
-// newTree makes files of random contents and sizes, most of them small; the
+const (
+	shardMaxSize = 300_000
+	large        = 0 // the number of each tree's large file
+)
+
+// newTree makes files of random contents and many sizes, most of them small; the
 // first is larger than a shard, and one of tree 0 is empty. Trees of different
 // numbers have no content in common.
 func newTree(t *testing.T, number int) *fleet.Source {
@@ -29,7 +34,7 @@ func newTree(t *testing.T, number int) *fleet.Source {
 		case i == 1 && number == 0:
 			return 0
 		default:
-			return 16 + rand.IntN(1<<(6+i%10))
+			return 16 + i*7919%(1<<(6+i%10))
 		}
 	}, 200)
 }
@@ -53,8 +58,9 @@ func treeOf(t *testing.T, number int, size func(i int) int, files int) *fleet.So
 	return tree
 }
 
-// some gives n objects of a tree that are not gone. The large one is not among them: it has a
-// shard for itself, and the Python packer never ends with a shard that is empty.
+// some gives n objects of a tree that are not gone. The large one is not among
+// them: it has a shard for itself, and Python's packer never ends with a shard
+// that is empty.
 func some(tree *fleet.Source, n int, gone map[[32]byte]bool) map[[32]byte]bool {
 	ids := map[[32]byte]bool{}
 	for id, path := range tree.Paths {
@@ -67,11 +73,6 @@ func some(tree *fleet.Source, n int, gone map[[32]byte]bool) map[[32]byte]bool {
 	}
 	return ids
 }
-
-const (
-	shardMaxSize = 300_000
-	large        = 0 // the number of each tree's large file
-)
 
 // states counts a fleet's shards.
 func states(ctx context.Context, t *testing.T, f *fleet.Fleet) map[sharedbase.ShardState]int {
