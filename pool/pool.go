@@ -87,9 +87,11 @@ type Pool interface {
 	Name() string
 
 	// Create starts an image, empty, whatever an interrupted packing or
-	// Reserve left under that name. ErrInUse if another process, alive, is
-	// writing it and the pool cannot keep both drafts apart. ErrFull.
-	Create(ctx context.Context, name string) (Draft, error)
+	// Reserve left under that name. Where a pool's images have a size it is
+	// the pool's usual one, or room bytes if that is more. ErrInUse if another
+	// process, alive, is writing it and the pool cannot keep both drafts
+	// apart. ErrFull.
+	Create(ctx context.Context, name string, room int64) (Draft, error)
 
 	// Open opens an image from the store itself, past the caches of this
 	// host, mapped or not: for verification. ErrNotFound.

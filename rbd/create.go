@@ -22,12 +22,12 @@ type draft struct {
 
 // Create implements [pool.Pool]. Taking an image over from a writer that was
 // killed less than half a minute ago waits for the rest of that time.
-func (p *Pool) Create(ctx context.Context, name string) (pool.Draft, error) {
+func (p *Pool) Create(ctx context.Context, name string, room int64) (pool.Draft, error) {
 	ceph, err := p.begin(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	h, leftover, err := p.openNew(ceph, name)
+	h, leftover, err := p.openNew(ceph, name, room)
 	if err != nil {
 		return nil, p.fail("create", name, err)
 	}
@@ -41,35 +41,53 @@ func (p *Pool) Create(ctx context.Context, name string) (pool.Draft, error) {
 
 // openNew opens and locks an image to write, and makes it if need be and
 // allowed. leftover: it was there before.
-func (p *Pool) openNew(ceph *rados.IOContext, name string) (h *handle, leftover bool, err error) {
+func (p *Pool) openNew(ceph *rados.IOContext, name string, room int64) (h *handle, leftover bool, err error) {
 	if !p.settings.CreateImages {
-		h, err := p.openLocked(ceph, name)
-		if errno(err) == unix.ENOENT {
-			err = fmt.Errorf("create_images is false and nobody made the image; run winery-rbd-mapper with --manage-rw-images: %w", err)
-		}
+		h, err := p.openReserved(ceph, name, room)
 		return h, true, err
 	}
-	err = p.newImage(ceph, name)
+	err = p.newImage(ceph, name, room)
 	leftover = errors.Is(err, rbd.ErrExist)
 	if err != nil && !leftover {
 		return nil, false, err
 	}
 	h, err = p.openLocked(ceph, name)
-	if leftover && errno(err) == unix.ENOENT {
-		// Its creation was interrupted: the name is taken, the rest is missing.
-		if err := rbd.RemoveImage(ceph, name); err != nil {
-			return nil, false, err
-		}
-		if err := p.newImage(ceph, name); err != nil {
-			return nil, false, err
-		}
-		h, err = p.openLocked(ceph, name)
+	interrupted := errno(err) == unix.ENOENT // its creation was: the name is taken, the rest is missing
+	tooSmall := err == nil && h.size < room
+	if !leftover || !interrupted && !tooSmall {
+		return h, leftover, err
 	}
-	return h, leftover, err
+	if tooSmall {
+		if err := h.Close(); err != nil {
+			return nil, false, err
+		}
+	}
+	if err := rbd.RemoveImage(ceph, name); err != nil {
+		return nil, false, err
+	}
+	if err := p.newImage(ceph, name, room); err != nil {
+		return nil, false, err
+	}
+	h, err = p.openLocked(ceph, name)
+	return h, false, err
 }
 
-// newImage makes an image of the pool's size and features.
-func (p *Pool) newImage(ceph *rados.IOContext, name string) error {
+// openReserved opens and locks an image that Reserve, or somebody else, made.
+func (p *Pool) openReserved(ceph *rados.IOContext, name string, room int64) (*handle, error) {
+	h, err := p.openLocked(ceph, name)
+	if errno(err) == unix.ENOENT {
+		return nil, fmt.Errorf("create_images is false and nobody made the image; run winery-rbd-mapper with --manage-rw-images: %w", err)
+	}
+	if err == nil && h.size < room {
+		return nil, errors.Join(fmt.Errorf("create_images is false and the image has %d bytes of the %d that are needed; "+
+			"remove it, or let the packer create images", h.size, room), h.Close())
+	}
+	return h, err
+}
+
+// newImage makes an image of the pool's features, and of its size or what room
+// asks for beyond that.
+func (p *Pool) newImage(ceph *rados.IOContext, name string, room int64) error {
 	o := rbd.NewRbdImageOptions()
 	defer o.Destroy()
 	err := errors.Join(
@@ -79,11 +97,17 @@ func (p *Pool) newImage(ceph *rados.IOContext, name string) error {
 	if err != nil {
 		return err
 	}
-	err = rbd.CreateImage(ceph, name, p.size, o)
+	err = rbd.CreateImage(ceph, name, max(p.size, wholeMiB(uint64(room))), o)
 	if errno(err) == unix.ENOENT {
 		return missingPool(p.settings.DataPool, err)
 	}
 	return err
+}
+
+// wholeMiB rounds up.
+func wholeMiB(size uint64) uint64 {
+	const mib = 1 << 20
+	return (size + mib - 1) / mib * mib
 }
 
 // wipe removes every object that holds bytes of the image.

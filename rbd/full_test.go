@@ -30,12 +30,12 @@ func TestQuota(t *testing.T) {
 			for i := range content {
 				content[i] = 'x'
 			}
-			before, err := p.Create(t.Context(), "before")
+			before, err := p.Create(t.Context(), "before", 0)
 			must(t, err)
 			_, err = before.WriteAt(content, 0)
 			must(t, err)
 			must(t, before.Commit(t.Context()))
-			draft, err := p.Create(t.Context(), "draft")
+			draft, err := p.Create(t.Context(), "draft", 0)
 			must(t, err)
 
 			full := pools.DataPool
@@ -51,7 +51,7 @@ func TestQuota(t *testing.T) {
 			}
 			must(t, draft.Abort(t.Context()))
 
-			after, err := p.Create(t.Context(), "after")
+			after, err := p.Create(t.Context(), "after", 0)
 			if err == nil {
 				_, err = after.WriteAt(content, 0)
 				must(t, after.Abort(t.Context()))

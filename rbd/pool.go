@@ -37,7 +37,7 @@ type Settings struct {
 type Pool struct {
 	settings Settings
 	features uint64
-	size     uint64 // of a new image, in bytes
+	size     uint64 // of a new image, in bytes, at the least
 	ceph     connection
 	kernel   *kernel // nil with MapLibrbd
 }
@@ -61,11 +61,10 @@ func New(s Settings) (*Pool, error) {
 		return nil, fmt.Errorf("rbd: pool %s: image_features_unsupported: %w", s.PoolName, err)
 	}
 	from := locate(s)
-	const mib = 1 << 20
 	p := &Pool{
 		settings: s,
 		features: features,
-		size:     (2*uint64(s.ShardMaxSize) + mib - 1) / mib * mib,
+		size:     wholeMiB(2 * uint64(s.ShardMaxSize)),
 		ceph:     connection{pool: s.PoolName, from: from},
 	}
 	switch s.MapMode {
@@ -116,7 +115,7 @@ func (p *Pool) Reserve(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := p.newImage(ceph, name); err != nil && !errors.Is(err, rbd.ErrExist) {
+	if err := p.newImage(ceph, name, 0); err != nil && !errors.Is(err, rbd.ErrExist) {
 		return p.fail("reserve", name, err)
 	}
 	if p.kernel != nil {

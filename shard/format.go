@@ -72,3 +72,11 @@ func newEntry(id ObjID, position uint64) (e entry) {
 
 func (e *entry) key() ObjID       { return ObjID(e[:keySize]) }
 func (e *entry) position() uint64 { return binary.BigEndian.Uint64(e[keySize:]) }
+
+// SizeBound is more than the Size of an image of so many objects whose contents
+// have so many bytes: for each object 8 bytes of length, an index entry of 40
+// bytes with a few per cent unused, and its part of the hash function.
+func SizeBound(objects, bytes int64) int64 {
+	const head, each = 8192, 56 // head: the header, and rounding up to a prime number of slots
+	return head + bytes + each*objects
+}

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 
@@ -23,14 +22,11 @@ const (
 // copy makes an image of the first size bytes of the source, durable and
 // visible when it returns without an error.
 func (m *Migrator) copy(ctx context.Context, name string, source io.ReaderAt, size int64) (err error) {
-	draft, err := m.To.Create(ctx, name)
+	draft, err := m.To.Create(ctx, name, size)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, draft.Abort(ctx)) }() // nothing after Commit
-	if draft.Size() < size {
-		return fmt.Errorf("pool %s: images have room for %d bytes, image %s has %d: raise shard_max_size", m.To.Name(), draft.Size(), name, size)
-	}
 	c := &copier{source: source, draft: draft, size: size, report: m.report(Copying, size)}
 	if err := c.all(ctx); err != nil {
 		return err

@@ -87,12 +87,16 @@ func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) (err error) 
 	p.Metrics.PackingStarts(p.MaxSizes[to.Name()])
 	failure := "Error"
 	defer func() { p.Metrics.Packed(to.Name(), time.Since(start), failure) }()
-	draft, err := to.Create(ctx, claim.Name())
+	objects, size, err := p.Base.TableSize(ctx, claim.Name())
+	if err != nil {
+		return err
+	}
+	draft, err := to.Create(ctx, claim.Name(), shard.SizeBound(objects, size))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, draft.Abort(ctx)) }() // nothing after Commit
-	written, err := p.write(ctx, to, draft, claim)
+	written, err := p.write(ctx, draft, claim, size)
 	if err != nil {
 		return err
 	}
@@ -103,22 +107,18 @@ func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) (err error) 
 	if err := draft.Commit(ctx); err != nil {
 		return err
 	}
-	failure = ""
 	if err := claim.SetState(ctx, sharedbase.StatePacked); err != nil {
 		return err
 	}
+	failure = ""
 	p.Log.Info("packed", "shard", claim.Name(), "pool", to.Name(),
 		"objects", written.Objects, "bytes", written.ObjectsSize,
 		"write_seconds", wrote.Sub(start).Seconds(), "verify_seconds", time.Since(wrote).Seconds())
 	return nil
 }
 
-// write writes the whole image into the draft.
-func (p *Packer) write(ctx context.Context, to pool.Pool, draft pool.Draft, claim *sharedbase.Claim) (info shard.Info, err error) {
-	_, size, err := p.Base.TableSize(ctx, claim.Name())
-	if err != nil {
-		return info, err
-	}
+// write writes the whole image, of size bytes of contents, into the draft.
+func (p *Packer) write(ctx context.Context, draft pool.Draft, claim *sharedbase.Claim, size int64) (info shard.Info, err error) {
 	w, err := shard.NewWriter(draft, draft.Size())
 	if err != nil {
 		return info, err
@@ -128,7 +128,7 @@ func (p *Packer) write(ctx context.Context, to pool.Pool, draft pool.Draft, clai
 	meter := newMeter(p.Progress, claim.Name(), Writing, size)
 	count, err := p.Base.StreamTable(ctx, claim, func(id sharedbase.ObjID, size int64, content io.Reader) error {
 		meter.add(size)
-		p.Metrics.ObjectPacked(to.Name(), size)
+		p.Metrics.ObjectPacked(claim.Pool(), size)
 		return w.Add(id, size, content)
 	})
 	if err != nil {

@@ -120,6 +120,18 @@ func TestTwoPackers(t *testing.T) {
 	}
 }
 
+// TestPacksMoreThanUsual: a writer of Python's counts contents only, so that the
+// index of a shard of tiny objects may need a larger image than the pool's usual
+// one, and one large object too.
+func TestPacksMoreThanUsual(t *testing.T) {
+	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
+		objects := testrole.Objects(1, 3, 4*testrole.ShardMaxSize)
+		name := s.Full(t, objects)
+		packs(t, s)
+		s.WantObjects(t, name, objects)
+	})
+}
+
 // TestAborted ends the context at each point: the shard is full again at once,
 // and the next step packs it.
 func TestAborted(t *testing.T) {
@@ -206,8 +218,8 @@ func TestDeletedWhilePacking(t *testing.T) {
 // forgetful is a pool whose drafts lose a bit.
 type forgetful struct{ pool.Pool }
 
-func (p forgetful) Create(ctx context.Context, name string) (pool.Draft, error) {
-	d, err := p.Pool.Create(ctx, name)
+func (p forgetful) Create(ctx context.Context, name string, room int64) (pool.Draft, error) {
+	d, err := p.Pool.Create(ctx, name, room)
 	return forgetfulDraft{d}, err
 }
 

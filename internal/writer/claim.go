@@ -7,20 +7,16 @@ import (
 	"errors"
 	"fmt"
 
+	"winery/shard"
 	"winery/sharedbase"
 )
-
-// imageOverhead is what an image needs for each object besides its content: 8
-// bytes of length, and an index entry of 40 bytes with a few per cent unused,
-// and the hash function. imageHead is more than its header and rounding.
-const imageOverhead, imageHead = 56, 4096
 
 // hold sees to it that the lane holds a shard that is not full, with room for
 // a group.
 func (l *lane) hold(ctx context.Context, objects, bytes int64) error {
 	for {
 		var err error
-		switch image := imageHead + l.bytes + bytes + imageOverhead*(l.objects+objects); {
+		switch image := shard.SizeBound(l.objects+objects, l.bytes+bytes); {
 		case l.claim == nil || l.broken:
 			err = l.claimNext(ctx)
 		case l.bytes >= l.ShardMaxSize, l.objects > 0 && image > 2*l.ShardMaxSize:

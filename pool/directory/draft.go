@@ -26,7 +26,7 @@ type draft struct {
 
 // Create implements [pool.Pool]. Drafts of one name do not meet until they
 // commit, so it never answers ErrInUse.
-func (p *Pool) Create(ctx context.Context, name string) (pool.Draft, error) {
+func (p *Pool) Create(ctx context.Context, name string, _ int64) (pool.Draft, error) {
 	if err := p.check(ctx, name); err != nil {
 		return nil, err
 	}
