@@ -64,6 +64,7 @@ func TestAsPython(t *testing.T) {
 	if len(fromPython) < 25 {
 		t.Errorf("Python sent only %v", names(fromPython))
 	}
+	t.Logf("interop: metrics: Python sends %d series, ours the same %d", len(fromPython), len(fromOurs))
 }
 
 // measure returns the metrics of a Winery that is used in every way.
