@@ -27,8 +27,9 @@ var available = []sharedbase.ShardState{
 }
 
 // waiting are the states in which a packer will want an image for a shard.
+// Python's packer locks the shard first, and then waits without end.
 var waiting = []sharedbase.ShardState{
-	sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.StateFull,
+	sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.StateFull, sharedbase.StatePacking,
 }
 
 // Options of a Mapper. Base, Pools and Log must be set.
