@@ -87,10 +87,10 @@ func (w inGo) compare(ctx context.Context, t *testing.T, tree *fleet.Source, gon
 // and its daemons by its commands where they end by themselves.
 type inPython struct{ *fleet.Fleet }
 
-func (w inPython) command(ctx context.Context, t *testing.T, args ...string) {
+func (w inPython) command(ctx context.Context, t *testing.T, args ...string) (printed string) {
 	t.Helper()
 	swh := []string{"-c", "from swh.core.cli import main; main()", "--config-file", w.File, "objstorage", "winery"}
-	python(ctx, t, append(swh, args...)...)
+	return python(ctx, t, append(swh, args...)...)
 }
 
 func (w inPython) number(ctx context.Context, t *testing.T, command string, args ...string) int {
