@@ -157,12 +157,18 @@ func (d *draft) alive(ctx context.Context, op string) error {
 	return nil
 }
 
-// removeLeftover removes what was there at Create, and only that.
+// removeLeftover removes what was there at Create, or was reserved since, and
+// only that.
 func (d *draft) removeLeftover() error {
 	path := d.pool.path(d.name)
 	now, err := os.Lstat(path)
-	if err != nil || d.leftover == nil || !os.SameFile(now, d.leftover) || !now.ModTime().Equal(d.leftover.ModTime()) {
+	if err != nil {
 		return nil // link tells whether the name is free
+	}
+	reserved := now.Size() == 0
+	unchanged := d.leftover != nil && os.SameFile(now, d.leftover) && now.ModTime().Equal(d.leftover.ModTime())
+	if !reserved && !unchanged {
+		return nil
 	}
 	return os.Remove(path)
 }
