@@ -4,6 +4,7 @@ package shard
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -27,10 +28,13 @@ const (
 // Where the image is not what a writer made of it, methods return a
 // *DamageError; errors of the source are wrapped.
 type Reader struct {
-	src   io.ReaderAt
-	name  string
-	info  Info
-	hash  *hash
+	src  io.ReaderAt
+	name string
+	info Info
+	hash *hash
+
+	fingerprint [32]byte
+
 	heads sync.Pool // of *[headSize]byte
 }
 
@@ -39,14 +43,24 @@ type Reader struct {
 func Open(src io.ReaderAt, size int64, name string) (*Reader, error) {
 	r := &Reader{src: src, name: name}
 	r.heads.New = func() any { return new([headSize]byte) }
-	if err := r.readHeader(size); err != nil {
+	header, err := r.readHeader(size)
+	if err != nil {
 		return nil, err
 	}
-	if err := r.readHash(size); err != nil {
+	dump, err := r.readHash(size)
+	if err != nil {
 		return nil, err
 	}
+	sum := sha256.New()
+	sum.Write(header)
+	sum.Write(dump)
+	r.fingerprint = [32]byte(sum.Sum(nil))
 	return r, nil
 }
+
+// Fingerprint returns the SHA-256 of the image's header and hash function: what
+// Erase leaves as it is, and what differs between images of different objects.
+func (r *Reader) Fingerprint() [32]byte { return r.fingerprint }
 
 // Info returns what the header says.
 func (r *Reader) Info() Info { return r.info }

@@ -5,6 +5,7 @@ package sharedbase
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -30,8 +31,18 @@ type Claim struct {
 	pool   string
 	locker uuid.UUID
 
+	lost context.Context // ends when the lease is lost
+	end  context.CancelCauseFunc
+
 	mu    sync.Mutex
 	state ShardState
+	timer *time.Timer // of the time to give up; the keeper's
+}
+
+func (b *SharedBase) newClaim(state ShardState) *Claim {
+	c := &Claim{base: b, locker: uuid.New(), state: state}
+	c.lost, c.end = context.WithCancelCause(context.Background())
+	return c
 }
 
 // Name is the shard's name.
@@ -51,16 +62,86 @@ func (c *Claim) State() ShardState {
 	return c.state
 }
 
+// Lost says that the lease was not renewed in time, or the shard taken away: the
+// claim is not to be worked with any more, only to be released.
+func (c *Claim) Lost() bool { return c.lost.Err() != nil }
+
+// While returns a context for work under the claim: it ends, with ErrLeaseLost
+// for its cause, as soon as the lease is lost.
+func (c *Claim) While(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(c.lost, func() { cancel(context.Cause(c.lost)) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+// lose tells the holder that the lease is lost. A transition that is under way
+// is not disturbed: the database decides on it.
+func (c *Claim) lose() {
+	if !c.mu.TryLock() {
+		c.base.keeper.extend(c, time.Second)
+		return
+	}
+	defer c.mu.Unlock()
+	if c.state.Locked() {
+		c.end(ErrLeaseLost)
+		c.base.keeper.forget(c)
+	}
+}
+
+// becomes notes that the shard has moved on, by this claim. The caller has mu.
+func (c *Claim) becomes(state ShardState) {
+	c.state = state
+	c.base.keeper.forget(c)
+}
+
+// Prove asks the database whether the claim holds this moment: *StateError where
+// it does not, ErrLeaseLost where nobody else has the shard but the lease ran
+// out. What is done next is only safe if a successor would undo or refuse it.
+func (c *Claim) Prove(ctx context.Context) error {
+	state := c.State()
+	return c.base.brief(ctx, "proving the claim to shard "+c.name, func(ctx context.Context) error {
+		var held, alive bool
+		err := c.base.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM shards WHERE id = $1 AND locker = $2 AND state = $3),
+			EXISTS (SELECT FROM winery_lease WHERE shard = $1 AND locker = $2 AND expires > clock_timestamp())`,
+			c.id, c.locker, state).Scan(&held, &alive)
+		switch {
+		case err != nil:
+			return err
+		case !held:
+			return notHeld(ctx, c.base.pool, c.name, c.locker, state)
+		case !alive:
+			return fmt.Errorf("shard %s: %w", c.name, ErrLeaseLost)
+		}
+		return nil
+	})
+}
+
 // SetState moves the shard on, which uses up the claim. A transition that
 // does not exist is refused; *StateError says that the shard is not ours any
 // more. After ErrUnavailable the shard has moved or not: trying again gives
 // nil, or *StateError with Found == to.
 func (c *Claim) SetState(ctx context.Context, to ShardState) error {
+	return c.advance(ctx, to, func(context.Context, pgx.Tx) error { return nil })
+}
+
+// advance moves the shard on, and does the rest in the same transaction.
+func (c *Claim) advance(ctx context.Context, to ShardState, rest func(context.Context, pgx.Tx) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	err := c.base.move(ctx, c.name, c.locker, c.state, to)
+	return c.advanceLocked(ctx, to, rest)
+}
+
+// advanceLocked is advance for who has mu.
+func (c *Claim) advanceLocked(ctx context.Context, to ShardState, rest func(context.Context, pgx.Tx) error) error {
+	what := fmt.Sprintf("moving shard %s from %s to %s", c.name, c.state, to)
+	err := c.base.inTx(ctx, what, func(ctx context.Context, tx pgx.Tx) error {
+		if err := moveIn(ctx, tx, c.name, c.locker, c.state, to); err != nil {
+			return err
+		}
+		return rest(ctx, tx)
+	})
 	if err == nil {
-		c.state = to
+		c.becomes(to)
 	}
 	return err
 }
@@ -87,7 +168,7 @@ func (c *Claim) Release(ctx context.Context) error {
 		return err
 	})
 	if err == nil {
-		c.state = origin
+		c.becomes(origin)
 	}
 	return err
 }
@@ -100,17 +181,10 @@ func (c *Claim) Release(ctx context.Context) error {
 func (c *Claim) DropTable(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	err := persist(ctx, dropping, func() error {
-		return c.base.inTx(ctx, "dropping the table of shard "+c.name, func(ctx context.Context, tx pgx.Tx) error {
-			if err := moveIn(ctx, tx, c.name, c.locker, c.state, StateReadOnly); err != nil {
-				return err
-			}
+	return persist(ctx, dropping, func() error {
+		return c.advanceLocked(ctx, StateReadOnly, func(ctx context.Context, tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '500ms'; DROP TABLE IF EXISTS "+quoteTable(c.name))
 			return err
 		})
 	})
-	if err == nil {
-		c.state = StateReadOnly
-	}
-	return err
 }

@@ -47,7 +47,11 @@ var libpqGuards = []string{
 // SharedBase is a Winery database: the shards, the index of objects and the
 // shards' tables. Its methods may be called from any number of goroutines.
 type SharedBase struct {
-	pool *pgxpool.Pool
+	pool    *pgxpool.Pool
+	lease   time.Duration
+	holder  Lease // of the claims that are made here
+	keeper  keeper
+	observe observer
 }
 
 // New prepares access to the database of dsn: a postgresql:// URL, key=value
@@ -55,7 +59,7 @@ type SharedBase struct {
 // operations do, and report ErrUnavailable while that fails.
 // applicationName is what the server shows for these connections unless the
 // DSN says otherwise. The error of a DSN that cannot be used shows no password.
-func New(dsn, applicationName string) (*SharedBase, error) {
+func New(dsn, applicationName string, options ...Option) (*SharedBase, error) {
 	cfg, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		return nil, dsnError(dsn, err)
@@ -77,15 +81,25 @@ func New(dsn, applicationName string) (*SharedBase, error) {
 		cfg.ConnConfig.ConnectTimeout = connectTimeout
 	}
 	cfg.ConnConfig.DialFunc = dialer(cfg.ConnConfig.ConnectTimeout)
-	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
-	if err != nil {
+	b := &SharedBase{lease: DefaultLease, holder: thisProcess(applicationName)}
+	for _, option := range options {
+		option(b)
+	}
+	if b.observe != nil {
+		cfg.ConnConfig.Tracer = b.observe
+	}
+	if b.pool, err = pgxpool.NewWithConfig(context.Background(), cfg); err != nil {
 		return nil, dsnError(dsn, err)
 	}
-	return &SharedBase{pool: pool}, nil
+	return b, nil
 }
 
-// Close ends the connections, after the operations under way.
-func (b *SharedBase) Close() { b.pool.Close() }
+// Close ends the connections, after the operations under way. Claims that were
+// not given back before are not renewed any more, and run out.
+func (b *SharedBase) Close() {
+	b.keeper.close()
+	b.pool.Close()
+}
 
 // dsnError leaves out what pgx quotes of a DSN that may hold a password: its
 // masking is best effort.

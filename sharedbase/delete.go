@@ -67,8 +67,10 @@ type Deleted struct {
 	IDs   []ObjID // ascending
 }
 
-// DeletedObjects goes through the objects that are marked deleted, a shard at a
+// DeletedObjects goes through the objects that are marked deleted, and those
+// that were added again to another shard since (winery_erasure), a shard at a
 // time, each as it is when the loop comes to it. An empty pool means all.
+// Parked shards are left out.
 func (b *SharedBase) DeletedObjects(ctx context.Context, pool string) iter.Seq2[Deleted, error] {
 	return func(yield func(Deleted, error) bool) {
 		shards, err := b.shardsWithDeleted(ctx, pool)
@@ -89,8 +91,10 @@ func (b *SharedBase) DeletedObjects(ctx context.Context, pool string) iter.Seq2[
 }
 
 func (b *SharedBase) shardsWithDeleted(ctx context.Context, pool string) (ids []int64, err error) {
-	rows, err := b.pool.Query(ctx, `SELECT id FROM shards WHERE $1 IN ('', pool_name) AND EXISTS (
-		SELECT FROM signature2shard WHERE shard = shards.id AND state = 'deleted') ORDER BY id`, pool)
+	rows, err := b.pool.Query(ctx, `SELECT id FROM shards WHERE $1 IN ('', pool_name)
+		AND (EXISTS (SELECT FROM signature2shard WHERE shard = shards.id AND state = 'deleted')
+			OR EXISTS (SELECT FROM winery_erasure WHERE shard = shards.id))
+		AND NOT EXISTS (SELECT FROM winery_parked WHERE shard = shards.id) ORDER BY id`, pool)
 	if err == nil {
 		ids, err = pgx.CollectRows(rows, pgx.RowTo[int64])
 	}
@@ -102,8 +106,10 @@ func (b *SharedBase) deletedOf(ctx context.Context, shardID int64) (d Deleted, e
 	if err != nil {
 		return d, err
 	}
-	rows, err := b.pool.Query(ctx, `SELECT signature FROM signature2shard
-		WHERE shard = $1 AND state = 'deleted' ORDER BY signature`, shardID)
+	rows, err := b.pool.Query(ctx, `SELECT signature FROM signature2shard WHERE shard = $1 AND state = 'deleted'
+		UNION SELECT signature FROM winery_erasure e WHERE shard = $1 AND NOT EXISTS (SELECT FROM signature2shard o
+			WHERE o.signature = e.signature AND o.shard = e.shard AND o.state = 'present')
+		ORDER BY signature`, shardID)
 	if err == nil {
 		d.IDs, err = pgx.CollectRows(rows, scanID)
 	}
@@ -111,7 +117,8 @@ func (b *SharedBase) deletedOf(ctx context.Context, shardID int64) (d Deleted, e
 }
 
 // CleanDeletedObjects removes the index rows of objects of the shard that are
-// marked deleted, and returns how many. s is the shard as it was seen in
+// marked deleted, and their notes in winery_erasure, and returns how many objects
+// it were. s is the shard as it was seen in
 // DeletedObjects. Where it had its image then (ShardState.ImageAvailable) the
 // caller must have erased the objects from the image before. Where it had none
 // the rows go only if it still has none, and is not being packed either: an
@@ -143,10 +150,10 @@ func (b *SharedBase) cleanDeleted(ctx context.Context, s Shard, unchanged []stri
 		if err != nil || held.RowsAffected() == 0 {
 			return err
 		}
-		done, err := tx.Exec(ctx, `DELETE FROM signature2shard
-			WHERE signature = ANY ($1) AND shard = $2 AND state = 'deleted'`, keysOf(ids), s.ID)
-		cleaned = done.RowsAffected()
-		return err
+		return tx.QueryRow(ctx, `WITH marks AS (DELETE FROM signature2shard
+				WHERE signature = ANY ($1) AND shard = $2 AND state = 'deleted' RETURNING signature),
+			notes AS (DELETE FROM winery_erasure WHERE signature = ANY ($1) AND shard = $2 RETURNING signature)
+			SELECT count(*) FROM (TABLE marks UNION TABLE notes) gone`, keysOf(ids), s.ID).Scan(&cleaned)
 	})
 	return cleaned, err
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -17,6 +18,7 @@ type ClaimFilter struct {
 	Pool           string
 	MinMappedHosts int
 	Name           string
+	Parked         bool // a parked shard, too: to repair it
 }
 
 // LockOneShard moves one shard in state from to the locked state to, and
@@ -28,18 +30,22 @@ func (b *SharedBase) LockOneShard(ctx context.Context, from, to ShardState, f Cl
 	if !from.mayBecome(to) || !to.Locked() {
 		return nil, fmt.Errorf("a shard that is %s cannot be locked as %s", from, to)
 	}
-	c := &Claim{base: b, locker: uuid.New(), state: to}
+	c := b.newClaim(to)
+	asked := time.Now()
 	err := b.inTx(ctx, fmt.Sprintf("locking a shard that is %s as %s", from, to), func(ctx context.Context, tx pgx.Tx) error {
 		// NO KEY UPDATE: an insert of an object of the shard holds a key share
 		// of its row until it commits, and would hide the shard from FOR UPDATE.
 		// A subquery in place of WITH might run more than once, and lock more.
 		err := tx.QueryRow(ctx, `WITH free AS (SELECT id FROM shards
-				WHERE state = $1 AND $4 IN ('', pool_name) AND $5 IN ('', name::text)
-					AND cardinality(mapped_on_hosts_when_packed) >= $6
-				ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
-			UPDATE shards s SET state = $2, locker = $3, locker_ts = now()
-			FROM free WHERE s.id = free.id RETURNING s.id, s.name::text, s.pool_name, `+notify,
-			from, to, c.locker, f.Pool, f.Name, f.MinMappedHosts).Scan(&c.id, &c.name, &c.pool, nil)
+				WHERE state = @from AND @pool IN ('', pool_name) AND @name IN ('', name::text)
+					AND cardinality(mapped_on_hosts_when_packed) >= @hosts
+					AND (@parked OR NOT EXISTS (SELECT FROM winery_parked WHERE shard = id))
+				ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED),
+			locked AS (UPDATE shards s SET state = @to, locker = @locker, locker_ts = now()
+				FROM free WHERE s.id = free.id RETURNING s.id, s.name::text, s.pool_name, `+notify+`)`+lockedWithLease,
+			b.leaseArgs(c.locker, pgx.NamedArgs{
+				"from": from, "to": to, "pool": f.Pool, "name": f.Name, "hosts": f.MinMappedHosts, "parked": f.Parked,
+			})).Scan(&c.id, &c.name, &c.pool, nil)
 		if err != nil || to != StateWriting {
 			return err
 		}
@@ -48,13 +54,14 @@ func (b *SharedBase) LockOneShard(ctx context.Context, from, to ShardState, f Cl
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
-	return c.orUndo(ctx, err)
+	return c.orUndo(ctx, asked, err)
 }
 
 // WithOneShard does work on one shard that it locks as LockOneShard does, and
 // returns false where there is none. Work moves the shard on by its claim.
 // Where work fails or panics, or has not moved the shard on, the shard goes
-// back to the state from.
+// back to the state from. The context of work ends when the lease is lost,
+// which the error then says.
 func (b *SharedBase) WithOneShard(ctx context.Context, from, to ShardState, f ClaimFilter,
 	work func(ctx context.Context, c *Claim) error) (worked bool, err error) {
 	c, err := b.LockOneShard(ctx, from, to, f)
@@ -62,7 +69,13 @@ func (b *SharedBase) WithOneShard(ctx context.Context, from, to ShardState, f Cl
 		return false, err
 	}
 	defer func() { err = errors.Join(err, c.Release(ctx)) }()
-	return true, work(ctx, c)
+	working, stop := c.While(ctx)
+	defer stop()
+	err = work(working, c)
+	if lost := context.Cause(working); err != nil && errors.Is(lost, ErrLeaseLost) {
+		err = fmt.Errorf("%w: %w", lost, err)
+	}
+	return true, err
 }
 
 // LockWritingShard locks a standby shard of the pool for writing, or creates
@@ -84,23 +97,27 @@ func (b *SharedBase) CreateShard(ctx context.Context, state ShardState, pool str
 	if pool == "" {
 		return nil, errors.New("a new shard needs a pool")
 	}
-	c := &Claim{base: b, locker: uuid.New(), state: state, name: newName(), pool: pool}
+	c := b.newClaim(state)
+	c.name, c.pool = newName(), pool
+	asked := time.Now()
 	err := b.inTx(ctx, "creating shard "+c.name, func(ctx context.Context, tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, `INSERT INTO shards AS s (name, state, pool_name, locker, locker_ts)
-			VALUES ($1, $2, $3, $4, now()) RETURNING id, `+notify, c.name, state, pool, c.locker).Scan(&c.id, nil)
+		err := tx.QueryRow(ctx, `WITH locked AS (INSERT INTO shards AS s (name, state, pool_name, locker, locker_ts)
+			VALUES (@name, @state, @pool, @locker, now()) RETURNING id, `+notify+`)`+lockedWithLease,
+			b.leaseArgs(c.locker, pgx.NamedArgs{"name": c.name, "state": state, "pool": pool})).Scan(&c.id, nil)
 		if err != nil {
 			return err
 		}
 		return createTable(ctx, tx, c.name)
 	})
-	return c.orUndo(ctx, err)
+	return c.orUndo(ctx, asked, err)
 }
 
-// orUndo returns the claim, or the error that its transaction ended with: if
+// orUndo returns the claim, whose lease is kept from now on, or the error that its transaction ended with: if
 // that was a commit whose answer is missing, the shard may be locked, and must
 // not stay so for nobody.
-func (c *Claim) orUndo(ctx context.Context, err error) (*Claim, error) {
+func (c *Claim) orUndo(ctx context.Context, asked time.Time, err error) (*Claim, error) {
 	if err == nil {
+		c.base.keep(c, asked)
 		return c, nil
 	}
 	if c.id != 0 {
@@ -141,9 +158,10 @@ func moveIn(ctx context.Context, tx pgx.Tx, name string, locker uuid.UUID, from,
 	if !from.Locked() || !from.mayBecome(to) {
 		return fmt.Errorf("shard %s cannot move from %s to %s", name, from, to)
 	}
-	done, err := tx.Exec(ctx, `UPDATE shards s SET state = $4, locker = NULL, locker_ts = NULL
-		WHERE name = $1 AND locker IS NOT DISTINCT FROM $2 AND state = $3 RETURNING `+notify,
-		name, orNull(locker), from, to)
+	done, err := tx.Exec(ctx, `WITH moved AS (UPDATE shards s SET state = $4, locker = NULL, locker_ts = NULL
+			WHERE name = $1 AND locker IS NOT DISTINCT FROM $2 AND state = $3 RETURNING s.id, `+notify+`),
+		ended AS (DELETE FROM winery_lease l USING moved WHERE l.shard = moved.id)
+		SELECT FROM moved`, name, orNull(locker), from, to)
 	if err != nil || done.RowsAffected() == 1 {
 		return err
 	}

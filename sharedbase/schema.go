@@ -21,8 +21,8 @@ var schema string
 const initLock = 0x57494e45 // WINE
 
 // Init makes the schema in an empty database, in one transaction. It returns
-// false where the schema is there already, and *VersionError where another
-// version of it is.
+// false where the schema is there already, having attached this Winery to it,
+// and *VersionError where another version of it is.
 func (b *SharedBase) Init(ctx context.Context) (created bool, err error) {
 	var found int
 	err = b.inTx(ctx, "making the database's schema", func(ctx context.Context, tx pgx.Tx) error {
@@ -33,13 +33,17 @@ func (b *SharedBase) Init(ctx context.Context) (created bool, err error) {
 			return err
 		}
 		if created {
-			_, err := tx.Exec(ctx, schema)
-			return err
+			if _, err := tx.Exec(ctx, schema); err != nil {
+				return err
+			}
+			return attach(ctx, tx)
 		}
 		return tx.QueryRow(ctx, newestVersion).Scan(&found)
 	})
 	if err == nil && !created {
-		err = versionError(found)
+		if err = versionError(found); err == nil {
+			err = b.Attach(ctx)
+		}
 	}
 	return created && err == nil, err
 }

@@ -26,10 +26,13 @@ type Shard struct {
 // shardColumns are what scanShard reads, of a row of shards named s.
 const shardColumns = "s.id, s.name::text, s.state::text, s.pool_name, s.locker, s.locker_ts, s.mapped_on_hosts_when_packed"
 
-func scanShard(row pgx.Row) (s Shard, err error) {
+func scanShard(row pgx.Row) (Shard, error) { return scanShardAfter(row) }
+
+// scanShardAfter reads shardColumns that follow on others.
+func scanShardAfter(row pgx.Row, others ...any) (s Shard, err error) {
 	var locker *uuid.UUID
 	var at *time.Time
-	err = row.Scan(&s.ID, &s.Name, &s.State, &s.Pool, &locker, &at, &s.MappedOn)
+	err = row.Scan(append(others, &s.ID, &s.Name, &s.State, &s.Pool, &locker, &at, &s.MappedOn)...)
 	if locker != nil {
 		s.Locker = *locker
 	}

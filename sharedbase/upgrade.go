@@ -63,7 +63,8 @@ func (b *SharedBase) PlanUpgrade(ctx context.Context, poolName string) (steps []
 // each in a transaction of its own. It calls done after each. One that was
 // stopped between two steps leaves the version that it reached, from which the
 // next goes on; of several at once each step is done by one. It waits a few
-// seconds for the transactions of others: ErrUnavailable then names them.
+// seconds for the transactions of others: ErrUnavailable then names them. At
+// last it attaches this Winery, as Attach does.
 func (b *SharedBase) Upgrade(ctx context.Context, poolName string, done func(UpgradeStep)) error {
 	steps, err := b.PlanUpgrade(ctx, poolName)
 	for _, step := range steps {
@@ -72,7 +73,10 @@ func (b *SharedBase) Upgrade(ctx context.Context, poolName string, done func(Upg
 		}
 		done(step)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return b.Attach(ctx)
 }
 
 // upgrade does a step, unless somebody else has done it by now.

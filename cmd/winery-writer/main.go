@@ -43,6 +43,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
+	defer env.Reclaim(ctx, base)()
 	// Whatever asks a server to end, it answers what it has begun.
 	return server.Run(env.Finishing, server.Options{
 		Config: &cfg, Base: base, Pools: set, Log: env.Log, Metrics: env.Metrics,

@@ -50,7 +50,8 @@ func configured(c *cli.Context) (*config.Config, *sharedbase.SharedBase, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	base, err := sharedbase.New(cfg.Database.DSN, cmp.Or(cfg.Database.ApplicationName, c.App.Name))
+	base, err := sharedbase.New(cfg.Database.DSN, cmp.Or(cfg.Database.ApplicationName, c.App.Name),
+		sharedbase.WithLease(cfg.Winery.Lease), sharedbase.WithHolder(c.App.Name, daemon.Version()))
 	if err != nil {
 		return nil, nil, &config.Error{File: cfg.Path, Key: "objstorage.database.db", Msg: err.Error()}
 	}

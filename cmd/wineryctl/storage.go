@@ -33,7 +33,7 @@ func storage(c *cli.Context) (*config.Config, *sharedbase.SharedBase, pools.Set,
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if err := base.CheckVersion(c.Context); err != nil {
+	if err := base.Attach(c.Context); err != nil {
 		base.Close()
 		return nil, nil, nil, err
 	}

@@ -58,6 +58,9 @@ type Winery struct {
 	Writers       int    // shards written at the same time, 1 to MaxWriters
 	VerifyContent bool   // refuse content whose SHA-256 is not the id it comes with
 	MaxObjectSize int64  // bytes
+	// Lease is how long a shard stays locked by a process that is gone, or cut
+	// off from the database. 4 s to an hour.
+	Lease time.Duration
 }
 
 // MaxWriters bounds Winery.Writers: each writer holds a database connection

@@ -195,6 +195,7 @@ func readWinery(c *Config, s *section) {
 		Writers:       int(s.whole("writers", 1, 1, MaxWriters, "")),
 		VerifyContent: s.truth("verify_content", true),
 		MaxObjectSize: s.size("max_object_size", 100<<20),
+		Lease:         time.Duration(s.whole("lease", 60, 4, 3600, " of seconds")) * time.Second,
 	}
 	if _, _, err := ParseListen(c.Winery.Listen); err != nil {
 		s.fail(s.key("listen"), "%v", err)

@@ -17,10 +17,12 @@ import (
 
 // OpenDatabase opens the configured database and waits until it answers; with
 // StopWhenIdle it gives up at once. It fails with a cure where the database has
-// no schema or another one than this program's. The caller closes it.
+// no schema or another one than this program's. Claims are made for this role,
+// with the configured lease. The caller closes it.
 func (e *Env) OpenDatabase(ctx context.Context) (*sharedbase.SharedBase, error) {
 	db := e.Config.Database
-	base, err := sharedbase.New(db.DSN, cmp.Or(db.ApplicationName, e.CLI.App.Name))
+	base, err := sharedbase.New(db.DSN, cmp.Or(db.ApplicationName, e.CLI.App.Name),
+		sharedbase.WithLease(e.Config.Winery.Lease), sharedbase.WithHolder(e.CLI.App.Name, Version()))
 	if err != nil {
 		return nil, &config.Error{File: e.Config.Path, Key: "objstorage.database.db", Msg: err.Error()}
 	}
@@ -29,7 +31,7 @@ func (e *Env) OpenDatabase(ctx context.Context) (*sharedbase.SharedBase, error) 
 	defer context.AfterFunc(e.Finishing, cancel)()
 	err = backoff.RetryNotify(
 		func() error {
-			err := checkVersion(ctx, base)
+			err := attach(ctx, base)
 			if e.StopWhenIdle {
 				return backoff.Permanent(err)
 			}
@@ -47,9 +49,9 @@ func (e *Env) OpenDatabase(ctx context.Context) (*sharedbase.SharedBase, error) 
 	return base, nil
 }
 
-// checkVersion marks what only a person can cure as permanent.
-func checkVersion(ctx context.Context, base *sharedbase.SharedBase) error {
-	err := base.CheckVersion(ctx)
+// attach marks what only a person can cure as permanent.
+func attach(ctx context.Context, base *sharedbase.SharedBase) error {
+	err := base.Attach(ctx)
 	if errors.Is(err, sharedbase.ErrNotInitialised) || errors.As(err, new(*sharedbase.VersionError)) {
 		return backoff.Permanent(err)
 	}
@@ -58,6 +60,7 @@ func checkVersion(ctx context.Context, base *sharedbase.SharedBase) error {
 
 // Loop is the package's Loop with this role's settings, woken by base.
 func (e *Env) Loop(ctx context.Context, base *sharedbase.SharedBase, step Step) error {
+	defer e.Reclaim(ctx, base)()
 	options := LoopOptions{Log: e.Log, Notify: e.Notify, Finish: e.Finishing.Done(), StopWhenIdle: e.StopWhenIdle}
 	listening, stop := context.WithCancel(ctx)
 	defer stop()

@@ -4,7 +4,8 @@ package metrics
 
 import "time"
 
-// The names and tags are Python's; all of them are in this file.
+// All names are in this file. Those that begin with swh_ are Python's, with
+// their tags.
 const (
 	requestSeconds = "swh_objstorage_request_duration_seconds"
 	inBytes        = "swh_objstorage_in_bytes_total"
@@ -15,6 +16,9 @@ const (
 	packerObjects  = "swh_objstorage_winery_packer_objects"
 	packerBytes    = "swh_objstorage_winery_packer_volume_bytes"
 	packerMaxSize  = "swh_objstorage_winery_packer_shard_max_size_bytes"
+
+	reclaimed = "winery_reclaimed_total"
+	parked    = "winery_parked_total"
 )
 
 // Request times a request to an endpoint; failure is the type of its error, ""
@@ -106,5 +110,20 @@ func (c *Client) ObjectPacked(pool string, size int64) {
 func (c *Client) Packed(pool string, took time.Duration, failure string) {
 	if c != nil {
 		c.timed(packerSeconds, took, failure, "pool_name:"+pool)
+	}
+}
+
+// Reclaimed counts a shard that was taken back from a holder that is gone, by
+// the state in which it was.
+func (c *Client) Reclaimed(was string) {
+	if c != nil {
+		_ = c.to.Incr(reclaimed, []string{"was:" + was}, 1)
+	}
+}
+
+// Parked counts a shard that was parked because something in it does not fit.
+func (c *Client) Parked(role, pool string) {
+	if c != nil {
+		_ = c.to.Incr(parked, []string{"role:" + role, "pool_name:" + pool}, 1)
 	}
 }

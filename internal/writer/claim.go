@@ -17,7 +17,7 @@ func (l *lane) hold(ctx context.Context, objects, bytes int64) error {
 	for {
 		var err error
 		switch image := shard.SizeBound(l.objects+objects, l.bytes+bytes); {
-		case l.claim == nil || l.broken:
+		case l.claim == nil || l.broken || l.claim.Lost():
 			err = l.claimNext(ctx)
 		case l.bytes >= l.ShardMaxSize, l.objects > 0 && image > 2*l.ShardMaxSize:
 			err = l.fill(ctx)
@@ -30,7 +30,7 @@ func (l *lane) hold(ctx context.Context, objects, bytes int64) error {
 	}
 }
 
-// claimNext claims a shard in place of the one that is broken or missing.
+// claimNext claims a shard in place of the one that is broken, lost or missing.
 func (l *lane) claimNext(ctx context.Context) error {
 	l.release(ctx)
 	claim, err := l.Base.LockWritingShard(ctx, l.Pool)

@@ -19,7 +19,8 @@
 // is empty. Shards therefore fit, unless a single object is larger than the device.
 //
 // Errors. Each transaction proves the lane's claim. If the shard was taken away,
-// nothing was written, and the group is added to another shard. After any other
+// nothing was written, and the group is added to another shard; so it is if the
+// lease on the shard could not be renewed. After any other
 // error the outcome is unknown: the callers get the error, and may repeat, since
 // adding again what is stored already is harmless; the claim is never used
 // again, only given back; and the lane claims anew with pauses of 1 s doubling

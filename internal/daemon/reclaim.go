@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"winery/sharedbase"
+)
+
+// Reclaim takes shards back from holders that are gone, now and every quarter
+// of a lease, in the background until ctx ends or the returned function is
+// called, which waits for the end. Every role does it, so that one that is left
+// is enough; a role that waits for work is woken by it.
+func (e *Env) Reclaim(ctx context.Context, base *sharedbase.SharedBase) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	e.reclaim(ctx, base)
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(e.Config.Winery.Lease / 4)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				e.reclaim(ctx, base)
+			}
+		}
+	}()
+	return func() { cancel(); <-ended }
+}
+
+func (e *Env) reclaim(ctx context.Context, base *sharedbase.SharedBase) {
+	back, err := base.ReclaimExpired(ctx)
+	for _, r := range back {
+		e.Metrics.Reclaimed(string(r.Was))
+		e.Log.Warn("reclaimed a shard", "shard", r.Shard.Name, "was", r.Was, "is", r.Shard.State,
+			"from", r.Lease.Holder(), "version", r.Lease.Version, "expired", r.Lease.Expires)
+	}
+	if err != nil && ctx.Err() == nil {
+		e.Log.Debug("cannot look for leases that ran out", "error", err) // the work itself complains
+	}
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// ImageRecord is what a shard's image was when it had been packed and verified.
+type ImageRecord struct {
+	Objects     int64    // that it was written with
+	Bytes       int64    // of their contents
+	Fingerprint [32]byte // the SHA-256 of its header and hash function, which erasing leaves as they are
+}
+
+// Packed moves the shard from packing to packed, which uses up the claim, and
+// records its image in the same transaction. Errors are those of SetState.
+func (c *Claim) Packed(ctx context.Context, image ImageRecord) error {
+	return c.advance(ctx, StatePacked, func(ctx context.Context, tx pgx.Tx) error {
+		return recordImage(ctx, tx, c.id, image)
+	})
+}
+
+// RecordImage replaces the record of the image of a claimed shard.
+func (c *Claim) RecordImage(ctx context.Context, image ImageRecord) error {
+	return c.base.inTx(ctx, "recording the image of shard "+c.name, func(ctx context.Context, tx pgx.Tx) error {
+		if err := c.holds(ctx, tx); err != nil {
+			return err
+		}
+		return recordImage(ctx, tx, c.id, image)
+	})
+}
+
+func recordImage(ctx context.Context, tx pgx.Tx, shardID int64, i ImageRecord) error {
+	_, err := tx.Exec(ctx, `INSERT INTO winery_image (shard, objects, bytes, fingerprint) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (shard) DO UPDATE SET objects = excluded.objects, bytes = excluded.bytes, fingerprint = excluded.fingerprint`,
+		shardID, i.Objects, i.Bytes, i.Fingerprint[:])
+	return err
+}
+
+// ImageRecord returns the record of a shard's image; false where there is none,
+// because Python packed it or it was imported.
+func (b *SharedBase) ImageRecord(ctx context.Context, shardID int64) (i ImageRecord, found bool, err error) {
+	err = b.brief(ctx, fmt.Sprintf("reading the record of the image of shard number %d", shardID), func(ctx context.Context) error {
+		var fingerprint []byte
+		err := b.pool.QueryRow(ctx, "SELECT objects, bytes, fingerprint FROM winery_image WHERE shard = $1", shardID).
+			Scan(&i.Objects, &i.Bytes, &fingerprint)
+		copy(i.Fingerprint[:], fingerprint)
+		return err
+	})
+	if errors.Is(err, ErrNotFound) {
+		return ImageRecord{}, false, nil
+	}
+	return i, err == nil, err
+}

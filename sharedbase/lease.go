@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// ErrLeaseLost: a claim was not renewed in time, or was taken away. Its holder
+// must stop what it does with the shard; the database refuses it from now on.
+var ErrLeaseLost = errors.New("the lease on the shard is lost")
+
+// Lease says who holds a claim, and how long unless it is renewed.
+type Lease struct {
+	ShardID    int64
+	Locker     uuid.UUID // the claim's
+	Role, Host string
+	PID        int
+	Version    string    // of the holder's program
+	Expires    time.Time // by the database's clock
+	Expired    bool      // by the same, when the row was read
+}
+
+// Holder is a line for people: "winery-packer on ceph3 (pid 4711)".
+func (l Lease) Holder() string { return fmt.Sprintf("%s on %s (pid %d)", l.Role, l.Host, l.PID) }
+
+// Leases returns the leases of claims that are locked now, by locker. A locked
+// shard whose locker is not among them is held by a process of Python's.
+func (b *SharedBase) Leases(ctx context.Context) (map[uuid.UUID]Lease, error) {
+	leases := map[uuid.UUID]Lease{}
+	err := b.brief(ctx, "listing leases", func(ctx context.Context) error {
+		rows, err := b.pool.Query(ctx, `SELECT l.shard, l.locker, l.role, l.host, l.pid, l.version, l.expires, l.expires < clock_timestamp()
+			FROM winery_lease l JOIN shards s ON s.id = l.shard AND s.locker = l.locker`)
+		if err != nil {
+			return err
+		}
+		var l Lease
+		_, err = pgx.ForEachRow(rows, []any{&l.ShardID, &l.Locker, &l.Role, &l.Host, &l.PID, &l.Version, &l.Expires, &l.Expired}, func() error {
+			leases[l.Locker] = l
+			return nil
+		})
+		return err
+	})
+	return leases, err
+}
+
+// lockedWithLease is the end of a statement whose CTE "locked" has the id of a
+// shard that was just locked: it gives the claim its lease. The parameters that
+// it needs are those of leaseArgs, the last ones of the statement.
+const lockedWithLease = `, leased AS (
+	INSERT INTO winery_lease (locker, role, host, pid, version, expires, shard)
+	SELECT @locker, @role, @host, @pid, @version, clock_timestamp() + @lease, id FROM locked
+	ON CONFLICT (shard) DO UPDATE SET locker = excluded.locker, role = excluded.role, host = excluded.host,
+		pid = excluded.pid, version = excluded.version, expires = excluded.expires)
+	SELECT * FROM locked`
+
+// leaseArgs adds the parameters of lockedWithLease to others.
+func (b *SharedBase) leaseArgs(locker uuid.UUID, args pgx.NamedArgs) pgx.NamedArgs {
+	args["locker"], args["lease"] = locker, b.lease
+	args["role"], args["host"], args["pid"], args["version"] = b.holder.Role, b.holder.Host, b.holder.PID, b.holder.Version
+	return args
+}
+
+// Reclaimed is a shard that was taken back from a holder that is gone.
+type Reclaimed struct {
+	Shard Shard      // as it is now
+	Was   ShardState // before
+	Lease Lease      // that ran out
+}
+
+// ReclaimExpired moves every shard whose lease has run out back to where it was
+// locked from, and wakes listeners. Of several that try at once each shard is
+// moved by one. What fails does not stop the rest.
+func (b *SharedBase) ReclaimExpired(ctx context.Context) (back []Reclaimed, err error) {
+	leases, err := b.Leases(ctx)
+	if err != nil {
+		return nil, err
+	}
+	errs := []error{}
+	for _, l := range leases {
+		if !l.Expired {
+			continue
+		}
+		r, err := b.reclaim(ctx, l)
+		errs = append(errs, err)
+		if r != nil {
+			back = append(back, *r)
+		}
+	}
+	return back, errors.Join(errs...)
+}
+
+// reclaim locks the shard's row before the lease, as every transition does: a
+// holder that moves the shard on this moment, or renews, wins.
+func (b *SharedBase) reclaim(ctx context.Context, l Lease) (r *Reclaimed, err error) {
+	what := fmt.Sprintf("reclaiming shard number %d from %s", l.ShardID, l.Holder())
+	err = b.inTx(ctx, what, func(ctx context.Context, tx pgx.Tx) error {
+		s, err := scanShard(tx.QueryRow(ctx, "SELECT "+shardColumns+" FROM shards s WHERE id = $1 AND locker = $2 FOR NO KEY UPDATE",
+			l.ShardID, l.Locker))
+		if err != nil {
+			return err
+		}
+		ended, err := tx.Exec(ctx, "DELETE FROM winery_lease WHERE shard = $1 AND locker = $2 AND expires < clock_timestamp()",
+			l.ShardID, l.Locker)
+		origin, ok := s.State.Origin()
+		if err != nil || ended.RowsAffected() == 0 || !ok {
+			return err
+		}
+		if err := moveIn(ctx, tx, s.Name, l.Locker, s.State, origin); err != nil {
+			return err
+		}
+		r = &Reclaimed{Shard: s, Was: s.State, Lease: l}
+		r.Shard.State, r.Shard.Locker, r.Shard.LockedAt = origin, uuid.Nil, time.Time{}
+		return nil
+	})
+	if errors.Is(err, ErrNotFound) {
+		err = nil // moved on since the leases were listed
+	}
+	if err != nil {
+		r = nil
+	}
+	return r, err
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Option changes how a SharedBase works.
+type Option func(*SharedBase)
+
+// DefaultLease is how long a claim holds without WithLease.
+const DefaultLease = 60 * time.Second
+
+// WithLease sets how long a claim holds unless it is renewed: at least a
+// second. It is renewed every quarter of that.
+func WithLease(d time.Duration) Option {
+	return func(b *SharedBase) { b.lease = max(d, time.Second) }
+}
+
+// WithHolder says for whom claims are made: a role, and its program's version.
+func WithHolder(role, version string) Option {
+	return func(b *SharedBase) { b.holder.Role, b.holder.Version = role, version }
+}
+
+// WithObserver calls see before and after each statement that is sent to the
+// server, in the goroutine that sends it.
+func WithObserver(see func(Statement)) Option {
+	return func(b *SharedBase) { b.observe = see }
+}
+
+// Statement is one that is sent to the server, or was.
+type Statement struct {
+	SQL  string
+	Done bool  // answered; else about to be sent
+	Err  error // of the answer
+}
+
+// observer implements [pgx.QueryTracer] and [pgx.CopyFromTracer].
+type observer func(Statement)
+
+type statementKey struct{}
+
+func (o observer) start(ctx context.Context, sql string) context.Context {
+	o(Statement{SQL: sql})
+	return context.WithValue(ctx, statementKey{}, sql)
+}
+
+func (o observer) end(ctx context.Context, err error) {
+	sql, _ := ctx.Value(statementKey{}).(string)
+	o(Statement{SQL: sql, Done: true, Err: err})
+}
+
+func (o observer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	return o.start(ctx, data.SQL)
+}
+
+func (o observer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryEndData) {
+	o.end(ctx, data.Err)
+}
+
+func (o observer) TraceCopyFromStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceCopyFromStartData) context.Context {
+	return o.start(ctx, "COPY "+data.TableName.Sanitize())
+}
+
+func (o observer) TraceCopyFromEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceCopyFromEndData) {
+	o.end(ctx, data.Err)
+}
+
+// thisProcess is the holder of claims, as far as the process knows itself.
+func thisProcess(role string) Lease {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return Lease{Role: role, Host: host, PID: os.Getpid()}
+}

@@ -1,0 +1,53 @@
+-- SPDX-License-Identifier: GPL-3.0-or-later
+--
+-- What this Winery keeps beside the schema that it shares with Python's, which
+-- does not know it. Made in one transaction, once; docs/adr/0005 says what for.
+
+-- Who holds a locked shard, and until when unless he renews it, by the server's
+-- clock. A row counts only while shards.locker is its locker.
+CREATE TABLE winery_lease (
+    shard bigint PRIMARY KEY,
+    locker uuid NOT NULL,
+    role text NOT NULL,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    version text NOT NULL,
+    expires timestamptz NOT NULL
+);
+
+-- What was in a shard's image when it was packed and verified. The fingerprint
+-- is the SHA-256 of its header and hash function.
+CREATE TABLE winery_image (
+    shard bigint PRIMARY KEY,
+    objects bigint NOT NULL,
+    bytes bigint NOT NULL,
+    fingerprint bytea NOT NULL
+);
+
+-- Shards in which something does not fit: nobody claims them.
+CREATE TABLE winery_parked (
+    shard bigint PRIMARY KEY,
+    reason text NOT NULL,
+    role text NOT NULL,
+    host text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Deleted objects that the image of a shard may still have, and whose index row
+-- went to another shard when they were added again.
+CREATE TABLE winery_erasure (
+    shard bigint,
+    signature bytea,
+    PRIMARY KEY (shard, signature)
+);
+
+-- It notes them whoever adds, Python's writers and their database user too.
+CREATE FUNCTION winery_note_erasure() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    INSERT INTO winery_erasure (shard, signature) VALUES (old.shard, old.signature) ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER winery_note_erasure AFTER UPDATE ON signature2shard FOR EACH ROW
+    WHEN (old.state = 'deleted' AND old.shard <> new.shard) EXECUTE FUNCTION winery_note_erasure();
