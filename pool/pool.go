@@ -88,10 +88,20 @@ type Pool interface {
 
 	// Create starts an image, empty, whatever an interrupted packing or
 	// Reserve left under that name. Where a pool's images have a size it is
-	// the pool's usual one, or room bytes if that is more. ErrInUse if another
-	// process, alive, is writing it and the pool cannot keep both drafts
-	// apart. ErrFull.
-	Create(ctx context.Context, name string, room int64) (Draft, error)
+	// the pool's usual one, or room bytes if that is more. ErrFull.
+	//
+	// The caller owns the shard's row in the database. Whoever else has the
+	// image open for writing is an old owner: where the pool cannot keep both
+	// drafts apart, that process is shut out of the store and gets ErrFenced,
+	// dead or alive. ErrInUse only where it cannot be shut out, or is this
+	// same pool.
+	//
+	// held asks the database whether the caller still owns the row; nil if
+	// there is nothing to ask. The last time that it is asked, the image is
+	// this process's alone, and not a byte of it has been touched; it may be
+	// asked before, to spare a successor. Its error ends Create, which returns
+	// it and leaves the image as it was.
+	Create(ctx context.Context, name string, room int64, held func(context.Context) error) (Draft, error)
 
 	// Open opens an image from the store itself, past the caches of this
 	// host, mapped or not: for verification. ErrNotFound.

@@ -40,18 +40,23 @@ type connection struct {
 	closed  bool
 }
 
+// link is a connection that is up: one client of Ceph.
+type link struct {
+	conn *rados.Conn
+	io   *rados.IOContext // of the pool of the images
+}
+
 // dialling is one attempt to connect. Its other fields are set when done is
 // closed.
 type dialling struct {
 	done chan struct{}
-	conn *rados.Conn
-	io   *rados.IOContext
+	link *link
 	err  error
 }
 
-// get returns the pool's I/O context, connecting if need be. It waits no longer
-// than ctx; the dialling itself then goes on for whoever comes next.
-func (c *connection) get(ctx context.Context) (*rados.IOContext, error) {
+// get returns the link, connecting if need be. It waits no longer than ctx;
+// the dialling itself then goes on for whoever comes next.
+func (c *connection) get(ctx context.Context) (*link, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -70,14 +75,14 @@ func (c *connection) get(ctx context.Context) (*rados.IOContext, error) {
 
 	select {
 	case <-d.done:
-		return d.io, d.err
+		return d.link, d.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
 func (c *connection) dial(d *dialling) {
-	d.conn, d.io, d.err = connect(c.pool, c.from)
+	d.link, d.err = connect(c.pool, c.from)
 	if d.err != nil {
 		d.err = fmt.Errorf("pool %s: %w", c.pool, d.err)
 		c.mu.Lock()
@@ -87,19 +92,19 @@ func (c *connection) dial(d *dialling) {
 	close(d.done)
 }
 
-func connect(pool string, from location) (*rados.Conn, *rados.IOContext, error) {
+func connect(pool string, from location) (*link, error) {
 	conn, err := rados.NewConnWithClusterAndUser(from.cluster, from.user)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	io, err := from.connect(conn, pool)
 	if err != nil {
 		// A connection that never came up is freed with conn by the garbage
 		// collector; Shutdown does nothing for it.
 		conn.Shutdown()
-		return nil, nil, err
+		return nil, err
 	}
-	return conn, io, nil
+	return &link{conn, io}, nil
 }
 
 // connect configures and connects conn.
@@ -149,8 +154,8 @@ func (c *connection) close() error {
 	}
 	<-d.done
 	if d.err == nil {
-		d.io.Destroy()
-		d.conn.Shutdown()
+		d.link.io.Destroy()
+		d.link.conn.Shutdown()
 	}
 	return nil
 }

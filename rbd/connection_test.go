@@ -119,7 +119,7 @@ func create(settings string) error {
 	if err != nil {
 		return err
 	}
-	d, err := p.Create(context.Background(), "one", 0)
+	d, err := p.Create(context.Background(), "one", 0, nil)
 	if err != nil {
 		return errors.Join(err, p.Close())
 	}

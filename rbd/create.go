@@ -20,70 +20,88 @@ type draft struct {
 	over bool
 }
 
-// Create implements [pool.Pool]. Taking an image over from a writer that was
-// killed less than half a minute ago waits for the rest of that time.
-func (p *Pool) Create(ctx context.Context, name string, room int64) (pool.Draft, error) {
+// Create implements [pool.Pool].
+func (p *Pool) Create(ctx context.Context, name string, room int64, held func(context.Context) error) (pool.Draft, error) {
 	ceph, err := p.begin(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	h, leftover, err := p.openNew(ceph, name, room)
+	if err := ask(ctx, held); err != nil {
+		return nil, p.fail("create", name, err)
+	}
+	h, leftover, err := p.openAlone(ctx, ceph, name, room, held)
 	if err != nil {
 		return nil, p.fail("create", name, err)
 	}
-	if leftover {
-		if err := h.wipe(ctx); err != nil {
-			return nil, errors.Join(p.fail("wipe", name, err), h.Close())
-		}
+	err = ask(ctx, held)
+	if err == nil && leftover {
+		err = h.wipe(ctx)
+	}
+	if err == nil && h.size < room {
+		err = h.grow(room)
+	}
+	if err != nil {
+		return nil, errors.Join(p.fail("create", name, err), h.Close())
 	}
 	return &draft{handle: h}, nil
 }
 
-// openNew opens and locks an image to write, and makes it if need be and
+// openAlone opens and locks an image to write, and makes it if need be and
 // allowed. leftover: it was there before.
-func (p *Pool) openNew(ceph *rados.IOContext, name string, room int64) (h *handle, leftover bool, err error) {
+func (p *Pool) openAlone(ctx context.Context, ceph *link, name string, room int64, held func(context.Context) error) (h *handle, leftover bool, err error) {
 	if !p.settings.CreateImages {
-		h, err := p.openReserved(ceph, name, room)
+		h, err := p.openLocked(ceph, name, true)
+		if errno(err) == unix.ENOENT {
+			err = fmt.Errorf("create_images is false and nobody made the image; run winery-rbd-mapper with --manage-rw-images: %w", err)
+		}
 		return h, true, err
 	}
-	err = p.newImage(ceph, name, room)
-	leftover = errors.Is(err, rbd.ErrExist)
-	if err != nil && !leftover {
+	g, err := ceph.guard(name)
+	if err != nil {
 		return nil, false, err
 	}
-	h, err = p.openLocked(ceph, name)
-	interrupted := errno(err) == unix.ENOENT // its creation was: the name is taken, the rest is missing
-	tooSmall := err == nil && h.size < room
-	if !leftover || !interrupted && !tooSmall {
-		return h, leftover, err
-	}
-	if tooSmall {
-		if err := h.Close(); err != nil {
+	defer func() {
+		if released := g.release(); released != nil && err == nil {
+			h, err = nil, errors.Join(released, h.Close())
+		}
+	}()
+	for {
+		err := p.newImage(ceph.io, name, room)
+		leftover := errors.Is(err, rbd.ErrExist)
+		if err != nil && !leftover {
+			return nil, false, err
+		}
+		h, err := p.openLocked(ceph, name, true)
+		if errno(err) != unix.ENOENT || !leftover {
+			return h, leftover, err
+		}
+		// Its creation was interrupted: the name is taken, the rest missing.
+		if err := ask(ctx, held); err != nil {
+			return nil, false, err
+		}
+		if err := rbd.RemoveImage(ceph.io, name); err != nil {
 			return nil, false, err
 		}
 	}
-	if err := rbd.RemoveImage(ceph, name); err != nil {
-		return nil, false, err
-	}
-	if err := p.newImage(ceph, name, room); err != nil {
-		return nil, false, err
-	}
-	h, err = p.openLocked(ceph, name)
-	return h, false, err
 }
 
-// openReserved opens and locks an image that Reserve, or somebody else, made.
-func (p *Pool) openReserved(ceph *rados.IOContext, name string, room int64) (*handle, error) {
-	h, err := p.openLocked(ceph, name)
-	if errno(err) == unix.ENOENT {
-		return nil, fmt.Errorf("create_images is false and nobody made the image; run winery-rbd-mapper with --manage-rw-images: %w", err)
+// ask calls held, if there is one.
+func ask(ctx context.Context, held func(context.Context) error) error {
+	if held == nil {
+		return nil
 	}
-	if err == nil && h.size < room {
-		return nil, errors.Join(fmt.Errorf("create_images is false and the image has %d bytes of the %d that are needed; "+
-			"remove it, or let the packer create images", h.size, room), h.Close())
+	if err := held(ctx); err != nil {
+		return refusal{err}
 	}
-	return h, err
+	return nil
 }
+
+// refusal is held's error: an error number in it is not Ceph's.
+type refusal struct{ error }
+
+func (r refusal) Unwrap() error { return r.error }
+
+func (refusal) ErrorCode() int { return 0 }
 
 // newImage makes an image of the pool's features, and of its size or what room
 // asks for beyond that.
@@ -122,6 +140,16 @@ func (h *handle) wipe(ctx context.Context) error {
 		}
 	}
 	return h.image.Flush()
+}
+
+// grow makes room in an image of which an earlier attempt needed less.
+func (h *handle) grow(room int64) error {
+	size := wholeMiB(uint64(room))
+	if err := h.image.Resize(size); err != nil {
+		return err
+	}
+	h.size = int64(size)
+	return nil
 }
 
 // Open opens the image a second time, which its lock does not hinder.

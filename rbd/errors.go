@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/ceph/go-ceph/rados"
 	"golang.org/x/sys/unix"
 
 	"winery/pool"
@@ -46,7 +45,7 @@ func check(ctx context.Context, name string) error {
 }
 
 // begin is what every call with a name that needs Ceph begins with.
-func (p *Pool) begin(ctx context.Context, name string) (*rados.IOContext, error) {
+func (p *Pool) begin(ctx context.Context, name string) (*link, error) {
 	if err := check(ctx, name); err != nil {
 		return nil, err
 	}

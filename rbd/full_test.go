@@ -30,12 +30,12 @@ func TestQuota(t *testing.T) {
 			for i := range content {
 				content[i] = 'x'
 			}
-			before, err := p.Create(t.Context(), "before", 0)
+			before, err := p.Create(t.Context(), "before", 0, nil)
 			must(t, err)
 			_, err = before.WriteAt(content, 0)
 			must(t, err)
 			must(t, before.Commit(t.Context()))
-			draft, err := p.Create(t.Context(), "draft", 0)
+			draft, err := p.Create(t.Context(), "draft", 0, nil)
 			must(t, err)
 
 			full := pools.DataPool
@@ -51,7 +51,7 @@ func TestQuota(t *testing.T) {
 			}
 			must(t, draft.Abort(t.Context()))
 
-			after, err := p.Create(t.Context(), "after", 0)
+			after, err := p.Create(t.Context(), "after", 0, nil)
 			if err == nil {
 				_, err = after.WriteAt(content, 0)
 				must(t, after.Abort(t.Context()))

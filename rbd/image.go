@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/ceph/go-ceph/rados"
 	"github.com/ceph/go-ceph/rbd"
 
 	"winery/pool"
@@ -60,7 +59,7 @@ func (p *Pool) Edit(ctx context.Context, name string) (pool.Editor, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := p.openLocked(ceph, name)
+	h, err := p.openLocked(ceph, name, false)
 	if err != nil {
 		return nil, p.fail("edit", name, err)
 	}
@@ -72,7 +71,7 @@ func (p *Pool) open(ctx context.Context, name string) (*handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	image, err := rbd.OpenImageReadOnly(ceph, name, rbd.NoSnapshot)
+	image, err := rbd.OpenImageReadOnly(ceph.io, name, rbd.NoSnapshot)
 	if err != nil {
 		return nil, p.fail("open", name, err)
 	}
@@ -81,13 +80,20 @@ func (p *Pool) open(ctx context.Context, name string) (*handle, error) {
 }
 
 // openLocked opens an image for writing and takes its exclusive lock, which
-// the handle keeps until it is closed. Its errors are librbd's.
-func (p *Pool) openLocked(ceph *rados.IOContext, name string) (*handle, error) {
-	image, err := rbd.OpenImage(ceph, name, rbd.NoSnapshot)
+// the handle keeps until it is closed; by force if need be, shutting out the
+// process that has it. Its errors are Ceph's.
+func (p *Pool) openLocked(ceph *link, name string, force bool) (*handle, error) {
+	image, err := rbd.OpenImage(ceph.io, name, rbd.NoSnapshot)
 	if err != nil {
 		return nil, err
 	}
-	if err := image.LockAcquire(rbd.LockModeExclusive); err != nil {
+	if force {
+		err = ceph.freeImage(image)
+	}
+	if err == nil {
+		err = image.LockAcquire(rbd.LockModeExclusive)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("exclusive lock: %w", err), image.Close())
 	}
 	return p.handle(name, image)

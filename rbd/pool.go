@@ -115,7 +115,7 @@ func (p *Pool) Reserve(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := p.newImage(ceph, name, 0); err != nil && !errors.Is(err, rbd.ErrExist) {
+	if err := p.newImage(ceph.io, name, 0); err != nil && !errors.Is(err, rbd.ErrExist) {
 		return p.fail("reserve", name, err)
 	}
 	if p.kernel != nil {
@@ -130,7 +130,7 @@ func (p *Pool) List(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	names, err := rbd.GetImageNames(ceph)
+	names, err := rbd.GetImageNames(ceph.io)
 	if err != nil {
 		return nil, p.fail("list", "", err)
 	}
@@ -146,7 +146,7 @@ func (p *Pool) Remove(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return p.fail("remove", name, rbd.RemoveImage(ceph, name))
+	return p.fail("remove", name, rbd.RemoveImage(ceph.io, name))
 }
 
 // Map implements [pool.Pool].

@@ -3,7 +3,9 @@
 package rbd_test
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -52,7 +54,7 @@ func TestNewImage(t *testing.T) {
 	} {
 		s := settings(pools)
 		s.FeaturesUnsupported, s.ShardMaxSize = tt.unsupported, tt.maxSize
-		d, err := open(t, s).Create(t.Context(), tt.name, 0)
+		d, err := open(t, s).Create(t.Context(), tt.name, 0, nil)
 		must(t, err)
 		must(t, d.Commit(t.Context()))
 
@@ -72,22 +74,34 @@ func TestNewImage(t *testing.T) {
 }
 
 // TestRoom: a shard with more in it than the pool's usual image holds gets a
-// larger one, also where a smaller one was left behind.
+// larger one, also where a smaller one was left behind, which grows.
 func TestRoom(t *testing.T) {
+	t.Parallel()
 	s := settings(testceph.New(t))
 	s.ShardMaxSize = 1 << 20
-	p := open(t, s)
-	for _, tt := range []struct{ room, size int64 }{{0, 2 << 20}, {2 << 20, 2 << 20}, {5<<20 + 1, 6 << 20}, {0, 6 << 20}} {
-		d, err := p.Create(t.Context(), "one", tt.room)
+	for _, tt := range []struct {
+		room, size int64
+		reserved   bool // no images are made, only filled
+	}{{0, 2 << 20, false}, {2 << 20, 2 << 20, false}, {5<<20 + 1, 6 << 20, false}, {0, 6 << 20, false}, {7 << 20, 7 << 20, true}} {
+		s.CreateImages = !tt.reserved
+		p := open(t, s)
+		d, err := p.Create(t.Context(), "one", tt.room, nil)
 		must(t, err)
 		if d.Size() != tt.size {
 			t.Errorf("room for %d: %d bytes, want %d", tt.room, d.Size(), tt.size)
 		}
-		must(t, d.Abort(t.Context()))
-	}
-	s.CreateImages = false
-	if _, err := open(t, s).Create(t.Context(), "one", 7<<20); err == nil || !strings.Contains(err.Error(), "6291456 bytes of the 7340032") {
-		t.Errorf("a reserved image that is too small: %v", err)
+		last := []byte("the last bytes")
+		_, err = d.WriteAt(last, tt.size-int64(len(last)))
+		must(t, err)
+		must(t, d.Commit(t.Context()))
+		img, err := p.Open(t.Context(), "one")
+		must(t, err)
+		got, err := io.ReadAll(io.NewSectionReader(img, 0, img.Size()))
+		must(t, err)
+		must(t, img.Close())
+		if want := append(make([]byte, tt.size-int64(len(last))), last...); !bytes.Equal(got, want) {
+			t.Errorf("room for %d: the image holds more than the last draft", tt.room)
+		}
 	}
 }
 
@@ -97,12 +111,12 @@ func TestNoCreateImages(t *testing.T) {
 	s := settings(testceph.New(t))
 	s.CreateImages = false
 	p := open(t, s)
-	_, err := p.Create(t.Context(), "one", 0)
+	_, err := p.Create(t.Context(), "one", 0, nil)
 	if !errors.Is(err, pool.ErrNotFound) || !strings.Contains(err.Error(), "--manage-rw-images") {
 		t.Errorf("got %v, want a word on --manage-rw-images", err)
 	}
 	must(t, p.Reserve(t.Context(), "one"))
-	d, err := p.Create(t.Context(), "one", 0)
+	d, err := p.Create(t.Context(), "one", 0, nil)
 	must(t, err)
 	must(t, d.Commit(t.Context()))
 }
@@ -124,7 +138,7 @@ func TestInterruptedCreation(t *testing.T) {
 	if _, err := p.Open(t.Context(), "one"); !errors.Is(err, pool.ErrNotFound) {
 		t.Fatalf("Open of half an image: got %v, want ErrNotFound", err)
 	}
-	d, err := p.Create(t.Context(), "one", 0)
+	d, err := p.Create(t.Context(), "one", 0, nil)
 	must(t, err)
 	must(t, d.Commit(t.Context()))
 	img, err := p.Open(t.Context(), "one")
@@ -135,7 +149,7 @@ func TestInterruptedCreation(t *testing.T) {
 func TestOpenImagesAreCounted(t *testing.T) {
 	t.Parallel()
 	p := open(t, settings(testceph.New(t)))
-	d, err := p.Create(t.Context(), "one", 0)
+	d, err := p.Create(t.Context(), "one", 0, nil)
 	must(t, err)
 	if err := p.Remove(t.Context(), "one"); !errors.Is(err, pool.ErrInUse) {
 		t.Errorf("Remove of a draft: got %v, want ErrInUse", err)
@@ -156,7 +170,7 @@ func TestFenced(t *testing.T) {
 	t.Parallel()
 	pools := testceph.New(t)
 	slow, next := open(t, settings(pools)), open(t, settings(pools))
-	d, err := slow.Create(t.Context(), "one", 0)
+	d, err := slow.Create(t.Context(), "one", 0, nil)
 	must(t, err)
 	_, err = d.WriteAt([]byte("old"), 0)
 	must(t, err)
@@ -171,7 +185,7 @@ func TestFenced(t *testing.T) {
 	must(t, image.LockBreak(ceph.LockModeExclusive, owners[0].Owner))
 	must(t, image.Close())
 
-	successor, err := next.Create(t.Context(), "one", 0)
+	successor, err := next.Create(t.Context(), "one", 0, nil)
 	must(t, err)
 	_, err = d.WriteAt([]byte("late"), 0)
 	if !errors.Is(err, pool.ErrFenced) {

@@ -174,7 +174,7 @@ func copyImage(t *testing.T, s *testrole.Stage, from, to string) {
 	t.Helper()
 	src, err := s.Pool.Open(t.Context(), from)
 	testrole.Must(t, err)
-	dst, err := s.Pool.Create(t.Context(), to, 0)
+	dst, err := s.Pool.Create(t.Context(), to, 0, nil)
 	testrole.Must(t, err)
 	_, err = io.Copy(io.NewOffsetWriter(dst, 0), io.NewSectionReader(src, 0, src.Size()))
 	testrole.Must(t, err)

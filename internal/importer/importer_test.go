@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // put writes an image of objects into a pool.
 func put(t testing.TB, into pool.Pool, name string, objects []sharedbase.Object) {
 	t.Helper()
-	draft, err := into.Create(t.Context(), name, 0)
+	draft, err := into.Create(t.Context(), name, 0, nil)
 	testrole.Must(t, err)
 	w, err := shard.NewWriter(draft, draft.Size())
 	testrole.Must(t, err)

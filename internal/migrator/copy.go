@@ -22,7 +22,7 @@ const (
 // copy makes an image of the first size bytes of the source, durable and
 // visible when it returns without an error.
 func (m *Migrator) copy(ctx context.Context, name string, source io.ReaderAt, size int64) (err error) {
-	draft, err := m.To.Create(ctx, name, size)
+	draft, err := m.To.Create(ctx, name, size, nil)
 	if err != nil {
 		return err
 	}

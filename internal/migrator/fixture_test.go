@@ -100,7 +100,7 @@ func objects() []sharedbase.Object {
 // put writes an image of objects into a pool.
 func put(t testing.TB, into pool.Pool, objects []sharedbase.Object) {
 	t.Helper()
-	draft, err := into.Create(t.Context(), image, 0)
+	draft, err := into.Create(t.Context(), image, 0, nil)
 	testrole.Must(t, err)
 	w, err := shard.NewWriter(draft, draft.Size())
 	testrole.Must(t, err)

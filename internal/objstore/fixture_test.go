@@ -107,7 +107,7 @@ func (f *fixture) pack(claim *sharedbase.Claim) {
 	ctx, name := f.Context(), claim.Name()
 	f.must(claim.SetState(ctx, sharedbase.StateFull))
 	f.step(name, sharedbase.StateFull, sharedbase.StatePacking, func(ctx context.Context, c *sharedbase.Claim) error {
-		draft, err := f.pool.Create(ctx, name, 0)
+		draft, err := f.pool.Create(ctx, name, 0, nil)
 		f.must(err)
 		w, err := shard.NewWriter(draft, draft.Size())
 		f.must(err)

@@ -91,7 +91,7 @@ func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) (err error) 
 	if err != nil {
 		return err
 	}
-	draft, err := to.Create(ctx, claim.Name(), shard.SizeBound(objects, size))
+	draft, err := to.Create(ctx, claim.Name(), shard.SizeBound(objects, size), nil)
 	if err != nil {
 		return err
 	}

@@ -218,8 +218,8 @@ func TestDeletedWhilePacking(t *testing.T) {
 // forgetful is a pool whose drafts lose a bit.
 type forgetful struct{ pool.Pool }
 
-func (p forgetful) Create(ctx context.Context, name string, room int64) (pool.Draft, error) {
-	d, err := p.Pool.Create(ctx, name, room)
+func (p forgetful) Create(ctx context.Context, name string, room int64, held func(context.Context) error) (pool.Draft, error) {
+	d, err := p.Pool.Create(ctx, name, room, held)
 	return forgetfulDraft{d}, err
 }
 

@@ -48,11 +48,11 @@ func (h *Hooked) at(point Point, image string) error {
 }
 
 // Create implements [pool.Pool].
-func (h *Hooked) Create(ctx context.Context, name string, room int64) (pool.Draft, error) {
+func (h *Hooked) Create(ctx context.Context, name string, room int64, held func(context.Context) error) (pool.Draft, error) {
 	if err := h.at(Create, name); err != nil {
 		return nil, err
 	}
-	d, err := h.Pool.Create(ctx, name, room)
+	d, err := h.Pool.Create(ctx, name, room, held)
 	if err != nil {
 		return nil, err
 	}

@@ -93,9 +93,9 @@ func TestKilledWriter(t *testing.T) {
 // TestLiveDraftStays: only dead drafts are swept away.
 func TestLiveDraftStays(t *testing.T) {
 	base := t.TempDir()
-	first, err := newPool(t, base, true).Create(t.Context(), "one", 0)
+	first, err := newPool(t, base, true).Create(t.Context(), "one", 0, nil)
 	must(t, err)
-	second, err := newPool(t, base, true).Create(t.Context(), "one", 0)
+	second, err := newPool(t, base, true).Create(t.Context(), "one", 0, nil)
 	must(t, err)
 	if got := files(t, base); len(got) != 2 {
 		t.Errorf("there are %q, want two drafts", got)
@@ -112,7 +112,7 @@ func TestLateCommit(t *testing.T) {
 		if name == "two" {
 			must(t, p.Reserve(t.Context(), name)) // a leftover at the late packer's Create
 		}
-		late, err := p.Create(t.Context(), name, 0)
+		late, err := p.Create(t.Context(), name, 0, nil)
 		must(t, err)
 		pooltest.AfterKill(t, p, name)
 		if err := late.Commit(t.Context()); !errors.Is(err, pool.ErrExists) {
@@ -157,7 +157,7 @@ func TestModes(t *testing.T) {
 // being packed, for a packer that creates none. That is in nobody's way.
 func TestReservedMeanwhile(t *testing.T) {
 	p := newPool(t, t.TempDir(), true)
-	d, err := p.Create(t.Context(), "one", 0)
+	d, err := p.Create(t.Context(), "one", 0, nil)
 	must(t, err)
 	must(t, p.Reserve(t.Context(), "one"))
 	_, err = d.WriteAt([]byte("image"), 0)
@@ -191,7 +191,7 @@ func TestFull(t *testing.T) {
 		return
 	}
 	p := newPool(t, base, true)
-	d, err := p.Create(t.Context(), "one", 0)
+	d, err := p.Create(t.Context(), "one", 0, nil)
 	must(t, err)
 	if _, err := d.WriteAt(make([]byte, 2<<20), 0); !errors.Is(err, pool.ErrFull) {
 		t.Errorf("2 MiB on a disk of 1 MiB: got %v, want ErrFull", err)

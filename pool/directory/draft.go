@@ -5,10 +5,12 @@ package directory
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
@@ -26,15 +28,21 @@ type draft struct {
 
 // Create implements [pool.Pool]. Drafts of one name do not meet until they
 // commit, so it never answers ErrInUse.
-func (p *Pool) Create(ctx context.Context, name string, _ int64) (pool.Draft, error) {
+func (p *Pool) Create(ctx context.Context, name string, _ int64, held func(context.Context) error) (pool.Draft, error) {
 	if err := p.check(ctx, name); err != nil {
 		return nil, err
 	}
-	if err := p.removeDead(name); err != nil {
-		return nil, p.fail("create", name, err)
-	}
 	leftover, err := os.Lstat(p.path(name))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, p.fail("create", name, err)
+	}
+	// Asked now, so that what lies there is no successor's image.
+	if held != nil {
+		if err := held(ctx); err != nil {
+			return nil, fmt.Errorf("pool %s: create %s: %w", p.name, name, err)
+		}
+	}
+	if err := p.removeDead(); err != nil {
 		return nil, p.fail("create", name, err)
 	}
 	f, err := p.newFile(name)
@@ -66,16 +74,19 @@ func (p *Pool) newFile(name string) (*os.File, error) {
 	}
 }
 
-// removeDead removes the drafts of name whose process is gone.
-func (p *Pool) removeDead(name string) error {
-	paths, err := filepath.Glob(p.path(name + ".*.tmp"))
+// removeDead removes the drafts, of whatever image, whose process is gone.
+func (p *Pool) removeDead() error {
+	paths, err := filepath.Glob(p.path("*.*.tmp"))
 	if err != nil {
 		return err
 	}
 	for _, path := range paths {
+		if !isDraft(filepath.Base(path)) {
+			continue
+		}
 		f, err := os.Open(path) //nolint:gosec // below the pool's directory
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // somebody else removed or committed it
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			continue // somebody else removed or committed it; or made it, and then it hinders nobody
 		}
 		if err != nil {
 			return err
@@ -90,6 +101,13 @@ func (p *Pool) removeDead(name string) error {
 		}
 	}
 	return nil
+}
+
+// isDraft tells whether a file is called as [Pool.newFile] calls drafts.
+func isDraft(file string) bool {
+	name, rest, _ := strings.Cut(file, ".")
+	id, _ := strings.CutSuffix(rest, ".tmp")
+	return pool.CheckName(name) == nil && uuid.Validate(id) == nil
 }
 
 // discard removes the file of f and closes f.

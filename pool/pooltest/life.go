@@ -39,7 +39,7 @@ func draftsDoNotMix(t *testing.T, p pool.Pool) {
 	first, second := pattern(1, 2*mib), pattern(2, mib)
 	d1 := create(t, p, "one")
 	writeAt(t, d1, first[:mib], 0)
-	d2, err := p.Create(t.Context(), "one", 0)
+	d2, err := p.Create(t.Context(), "one", 0, nil)
 	if err != nil {
 		wantErr(t, "second Create", err, pool.ErrInUse)
 		writeAt(t, d1, first[mib:], mib)
@@ -155,7 +155,7 @@ func wantList(t *testing.T, p pool.Pool, want ...string) {
 func calls(p pool.Pool) map[string]func(ctx context.Context, name string) error {
 	return map[string]func(ctx context.Context, name string) error{
 		"Create": func(ctx context.Context, name string) error {
-			d, err := p.Create(ctx, name, 0)
+			d, err := p.Create(ctx, name, 0, nil)
 			if err == nil {
 				err = d.Abort(ctx)
 			}
@@ -250,7 +250,7 @@ func manyAtOnce(t *testing.T, p pool.Pool) {
 
 func packAndRead(t *testing.T, p pool.Pool, name string, content []byte) error {
 	ctx := t.Context()
-	d, err := p.Create(ctx, name, 0)
+	d, err := p.Create(ctx, name, 0, nil)
 	if err != nil {
 		return err
 	}

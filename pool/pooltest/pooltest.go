@@ -76,7 +76,7 @@ func wantErr(t *testing.T, what string, err, want error) {
 
 func create(t *testing.T, p pool.Pool, name string) pool.Draft {
 	t.Helper()
-	d, err := p.Create(t.Context(), name, 0)
+	d, err := p.Create(t.Context(), name, 0, nil)
 	must(t, err)
 	t.Cleanup(func() { _ = d.Abort(context.Background()) })
 	return d

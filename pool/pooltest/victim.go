@@ -21,7 +21,7 @@ const victimSays = "the draft is written"
 // tells Kill so, and waits to be killed. A TestMain calls it where the
 // environment that Kill was given asks for it.
 func BeVictim(p pool.Pool, name string) error {
-	d, err := p.Create(context.Background(), name, 0)
+	d, err := p.Create(context.Background(), name, 0, nil)
 	if err != nil {
 		return err
 	}
