@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 
+	"winery/internal/metrics"
 	"winery/internal/pools"
 	"winery/pool"
 	"winery/shard"
@@ -20,6 +21,8 @@ type Options struct {
 	// MinMappedHosts is how many hosts must have recorded that they mapped an
 	// image before its table is dropped. 0: none need to.
 	MinMappedHosts int
+	// Metrics may be nil.
+	Metrics *metrics.Client
 	// Progress is called before each shard that needs work. May be nil.
 	Progress func(Progress)
 	Log      *slog.Logger
@@ -63,6 +66,23 @@ func (c *Cleaner) report(task Task, shard string) {
 	if c.Progress != nil {
 		c.Progress(Progress{task, shard})
 	}
+}
+
+// errMismatch: index, table and image of a shard do not fit together.
+var errMismatch = errors.New("the shard does not fit together")
+
+func suspicious(err error) bool {
+	return errors.Is(err, errMismatch) || errors.As(err, new(*shard.DamageError))
+}
+
+// suspect parks a shard of which err tells that it is damaged or does not fit
+// together, and returns all errors. Others may pass, and are returned alone.
+func (c *Cleaner) suspect(ctx context.Context, shardID int64, pool string, err error) error {
+	if !suspicious(err) {
+		return err
+	}
+	c.Metrics.Parked("cleaner", pool)
+	return errors.Join(err, c.Base.Park(ctx, shardID, err.Error()))
 }
 
 // read opens an image past this host's caches and calls fn with it.

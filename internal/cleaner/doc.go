@@ -10,20 +10,24 @@
 // the shard's image, and after a last look of its own, under the claim (PACKED
 // to CLEANING), by a handle that goes past this host's caches:
 //
-//   - the image has at least as many objects as the table, and the table at
+//   - the image is the one that was packed: its number of objects and its
+//     fingerprint are those that were recorded then;
+//   - it has at least as many objects as the table, and the table at
 //     least as many as the index has present. More are those that were deleted
 //     since the packing: from the index first, then from the table (a Python
 //     writer leaves the row there), never from the image's header;
-//   - a sample of the image's objects is in the table, byte for byte, but for as
-//     many as were deleted.
+//   - a sample of the image's objects is in the table, byte for byte, but for
+//     those that were deleted.
 //
-// Where that fails, the shard goes back to PACKED with an error, and nothing
-// was destroyed. The drop and the move to READONLY are one transaction.
+// Where that fails twice in a row, the shard goes back to PACKED with an error and
+// is parked: nothing was destroyed, and nobody tries again until a person has
+// looked. The drop and the move to READONLY are one transaction.
 //
 // # Erasing deleted objects
 //
 // Deleting marks an object's index row and removes its content row, if there is
-// a table. While the shard has no image (STANDBY, WRITING, FULL) the index row
+// a table. If the object is added again, to another shard, a note takes the
+// mark's place (winery_erasure). While the shard has no image (STANDBY, WRITING, FULL) the index row
 // can go at once. While it is PACKING the image may have the object or not: it
 // waits. Else the object is erased from the image first: its bytes and length
 // zeroed, flushed, its index entry made void, flushed; then the image is opened
@@ -39,19 +43,18 @@
 // the image it compares only the header's count, which erasing leaves as it is,
 // and objects that have a row in the table, which deleted ones have not. An
 // object that is deleted and erased between the reading of its row and that of
-// the image fails this try; nothing is destroyed, and the next try succeeds. A
-// Step drops first and erases then, since space in the database is dearer.
+// the image is looked at once more. A Step drops first and erases then, since space in the database is dearer.
 //
 // # Killed here, recovered how
 //
 //	at this point                     left behind                       the next cleaner
-//	claimed, table not dropped        CLEANING, table and image         once released: checks and drops
+//	claimed, table not dropped        CLEANING, table and image         once reclaimed: checks and drops
 //	drop committed                    READONLY                          nothing to do
 //	zeroing an object                 marked deleted, bytes in part     erases again: the entry leads there
 //	zeroed, entry not void            marked deleted, bytes zero        erases again
 //	entry void, index row not gone    marked deleted, not in the image  finds nothing to erase, takes the row
 //	index row gone                    nothing                           nothing to do
 //
-// Only the first of these needs the lock to be released. One bad image does not
+// Only the first of these waits, for a lease to run out. One bad image does not
 // stop the others: each error names its shard and is joined to the step's.
 package cleaner

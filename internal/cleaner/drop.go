@@ -41,11 +41,17 @@ func (c *Cleaner) dropTables(ctx context.Context) (worked bool, err error) {
 
 // drop compares index, table and image, and then drops the table.
 func (c *Cleaner) drop(ctx context.Context, claim *sharedbase.Claim) error {
-	err := read(ctx, c.Pools[claim.Pool()], claim.Name(), func(image *shard.Reader) error {
-		return c.check(ctx, claim.Name(), image)
-	})
+	look := func() error {
+		return read(ctx, c.Pools[claim.Pool()], claim.Name(), func(image *shard.Reader) error {
+			return c.check(ctx, claim, image)
+		})
+	}
+	err := look()
+	if suspicious(err) { // an entry that is being erased can look damaged, once
+		err = look()
+	}
 	if err != nil {
-		return fmt.Errorf("nothing was dropped: %w", err)
+		return fmt.Errorf("nothing was dropped: %w", c.suspect(ctx, claim.ID(), claim.Pool(), err))
 	}
 	if err := claim.DropTable(ctx); err != nil {
 		return err
@@ -55,8 +61,16 @@ func (c *Cleaner) drop(ctx context.Context, claim *sharedbase.Claim) error {
 }
 
 // check requires of an image what the package comment says.
-func (c *Cleaner) check(ctx context.Context, name string, image *shard.Reader) error {
-	written := image.Info().Objects
+func (c *Cleaner) check(ctx context.Context, claim *sharedbase.Claim, image *shard.Reader) error {
+	name, written := claim.Name(), image.Info().Objects
+	record, found, err := c.Base.ImageRecord(ctx, claim.ID())
+	if err != nil {
+		return err
+	}
+	if found && (record.Objects != written || record.Fingerprint != image.Fingerprint()) {
+		return fmt.Errorf("%w: the image has %d objects and fingerprint %x, recorded when it was packed are %d and %x",
+			errMismatch, written, image.Fingerprint(), record.Objects, record.Fingerprint)
+	}
 	table, _, err := c.Base.TableSize(ctx, name)
 	if err != nil {
 		return err
@@ -66,44 +80,64 @@ func (c *Cleaner) check(ctx context.Context, name string, image *shard.Reader) e
 		return err
 	}
 	if index > table || table > written {
-		return fmt.Errorf("the index has %d objects, the table %d, the image %d; "+
-			"each should have at least as many as the one before", index, table, written)
+		return fmt.Errorf("%w: the index has %d objects, the table %d, the image %d; "+
+			"each should have at least as many as the one before", errMismatch, index, table, written)
 	}
-	return c.compare(ctx, name, image, table, written-table)
+	return c.compare(ctx, name, image, table)
 }
 
-// compare requires that objects are the same in table and image. table is how
-// many there are in the table, deleted how many the image may have beyond them.
-func (c *Cleaner) compare(ctx context.Context, name string, image *shard.Reader, table, deleted int64) error {
-	var same, only int64
+// compare requires that a sample of the table's objects is the same in the
+// image, and that the index has no object that only the image has.
+func (c *Cleaner) compare(ctx context.Context, name string, image *shard.Reader, table int64) error {
+	var same int64
 	for id, err := range image.Keys(ctx) {
+		if err != nil {
+			return err
+		}
+		equal, err := c.equal(ctx, name, image, id)
+		if err != nil {
+			return err
+		}
+		if equal {
+			same++
+		}
 		if same == min(sample, table) {
 			return nil
 		}
-		if err != nil {
-			return err
-		}
-		row, err := c.Base.Content(ctx, name, []sharedbase.ObjID{id})
-		if err != nil {
-			return err
-		}
-		if row[0] == nil {
-			if only++; only > deleted {
-				return fmt.Errorf("the image has objects that the table lacks, %x among them", id)
-			}
-			continue
-		}
-		got, err := image.Get(id)
-		if err != nil {
-			return err
-		}
-		if !bytes.Equal(got, row[0]) {
-			return fmt.Errorf("object %x differs between table and image", id)
-		}
-		same++
 	}
-	if same < min(sample, table) {
-		return fmt.Errorf("the table has %d objects, %d of them are in the image", table, same)
+	table, _, err := c.Base.TableSize(ctx, name) // objects may have been deleted since
+	if err == nil && same < min(sample, table) {
+		err = fmt.Errorf("%w: the table has %d objects, %d of them are in the image", errMismatch, table, same)
 	}
-	return nil
+	return err
+}
+
+// equal tells that an object of the image is the same in the table; false if it
+// was deleted.
+func (c *Cleaner) equal(ctx context.Context, name string, image *shard.Reader, id sharedbase.ObjID) (bool, error) {
+	row, err := c.Base.Content(ctx, name, []sharedbase.ObjID{id})
+	if err != nil {
+		return false, err
+	}
+	if row[0] == nil {
+		at, err := c.Base.Locate(ctx, []sharedbase.ObjID{id})
+		if err == nil && at[0].Shard == name {
+			err = fmt.Errorf("%w: the index and the image have object %x, the table has not", errMismatch, id)
+		}
+		return false, err
+	}
+	got, err := image.Get(id)
+	if err == nil && bytes.Equal(got, row[0]) {
+		return true, nil
+	}
+	again, lookErr := c.Base.Content(ctx, name, []sharedbase.ObjID{id})
+	switch {
+	case lookErr != nil:
+		return false, lookErr
+	case again[0] == nil:
+		return false, nil // deleted and perhaps erased since
+	case err == nil:
+		err = fmt.Errorf("%w: object %x differs between table and image", errMismatch, id)
+	}
+	return false, err
 }

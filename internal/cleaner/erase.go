@@ -52,7 +52,7 @@ func (c *Cleaner) EraseDeleted(ctx context.Context) (erased int64, err error) {
 func (c *Cleaner) erase(ctx context.Context, s sharedbase.Shard, ids []sharedbase.ObjID) (gone int64, err error) {
 	if s.State.ImageAvailable() {
 		if err := eraseImage(ctx, c.Pools[s.Pool], s.Name, ids); err != nil {
-			return 0, err
+			return 0, c.suspect(ctx, s.ID, s.Pool, err)
 		}
 	}
 	return c.Base.CleanDeletedObjects(ctx, s, ids)

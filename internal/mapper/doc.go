@@ -6,8 +6,9 @@
 // (PACKED, CLEANING, READONLY) in the database, and the images that each pool
 // has mapped on this host. An image that is not mapped is mapped; one that is
 // mapped, by whomever, is adopted. Before the host is recorded in the shard's
-// row the image must read as a whole one through the mapping: header, hash
-// function and a sample of objects with their SHA-256. The record matters: a
+// row the image must read as a whole one through the mapping, the one that was
+// packed: header and hash function with the fingerprint that was recorded, and a
+// sample of objects with their SHA-256. One that does not is parked. The record matters: a
 // cleaner counts it before it drops the shard's table.
 //
 // Nothing is kept between steps but the images that failed. A host in the
@@ -42,7 +43,7 @@
 // this host before, and nothing rests on the second check.
 //
 // A cleaner that erases an object from the image while its sample is read can
-// make an image fail; the next step finds it whole.
+// make a look fail; so there are three.
 //
 // # Images for packers that may not create them
 //

@@ -28,18 +28,45 @@ func (r *round) admit(ctx context.Context, img image) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	if err := check(ctx, src, img.Name); err != nil || img.recorded {
+	if err := r.check(ctx, src, img); err != nil || img.recorded {
 		return err
 	}
 	_, err = r.Base.RecordShardMapped(ctx, r.host, img.Name)
 	return err
 }
 
-// check tells whether src reads as a whole image.
-func check(ctx context.Context, src pool.Image, name string) error {
-	reader, err := shard.Open(src, src.Size(), name)
+// looks is how often an image is looked at before it counts as damaged: an
+// entry or object that a cleaner is erasing can look so, once.
+const looks = 3
+
+// check tells whether src reads as the whole image that was packed. One that
+// does not is parked, so that its shard's table stays.
+func (r *round) check(ctx context.Context, src pool.Image, img image) error {
+	damage := new(shard.DamageError)
+	err := r.look(ctx, src, img)
+	for n := 1; n < looks && errors.As(err, &damage); n++ {
+		err = r.look(ctx, src, img)
+	}
+	if errors.As(err, &damage) {
+		r.Metrics.Parked("mapper", img.Pool)
+		err = errors.Join(err, r.Base.Park(ctx, img.ID, err.Error()))
+	}
+	return err
+}
+
+func (r *round) look(ctx context.Context, src pool.Image, img image) error {
+	reader, err := shard.Open(src, src.Size(), img.Name)
 	if err != nil {
 		return err
+	}
+	record, found, err := r.Base.ImageRecord(ctx, img.ID)
+	if err != nil {
+		return err
+	}
+	if found && (record.Fingerprint != reader.Fingerprint() || record.Objects != reader.Info().Objects) {
+		return &shard.DamageError{Image: img.Name, What: fmt.Sprintf(
+			"it has %d objects and fingerprint %x, recorded when it was packed are %d and %x",
+			reader.Info().Objects, reader.Fingerprint(), record.Objects, record.Fingerprint)}
 	}
 	return reader.Sample(ctx, sample)
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"winery/internal/metrics"
 	"winery/internal/pools"
 	"winery/sharedbase"
 )
@@ -45,6 +46,8 @@ type Options struct {
 	// ImageTimeout is the most time to map and check one image, by default a
 	// minute.
 	ImageTimeout time.Duration
+	// Metrics may be nil.
+	Metrics *metrics.Client
 	// Progress is called at the beginning of a step, about once a second and
 	// when all is mapped, one call at a time. May be nil.
 	Progress func(Progress)

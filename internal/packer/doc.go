@@ -15,7 +15,8 @@
 // # Killed here, recovered how
 //
 // A failure, or the context's end, gives the shard back (FULL) and drops the
-// draft. A process that is killed leaves it PACKING until its lock is released.
+// draft. A process that is killed leaves it PACKING until its lease runs out and
+// any role reclaims it.
 //
 //	at this point                    left behind               the next packer
 //	claimed, draft not begun         PACKING                   packs
@@ -39,7 +40,17 @@
 //
 // # An image that does not verify
 //
-// The shard goes back to FULL with an error that names image and offset, and
-// the next try replaces the image. A shard that failed is tried again after
-// those that did not, so that one bad shard does not hold up a queue.
+// The table is read again. If an object of it does not have the SHA-256 that it
+// is stored under, the shard is parked: a person must look (wineryctl shards
+// parked). Else the image was at fault: the shard goes back to FULL with an error
+// that names image and offset, and the next try replaces the image; the third
+// such failure parks the shard, too. One that failed is tried again after those
+// that did not, so that one bad shard does not hold up a queue.
+//
+// # Losing the shard
+//
+// The work's context ends when the lease cannot be renewed. Whoever takes the
+// shard over fences this process off before it touches the image (package pool);
+// the claim is proved once more before the draft is committed, and by the
+// transaction that says PACKED and records the image.
 package packer

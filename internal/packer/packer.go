@@ -91,7 +91,7 @@ func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) (err error) 
 	if err != nil {
 		return err
 	}
-	draft, err := to.Create(ctx, claim.Name(), shard.SizeBound(objects, size), nil)
+	draft, err := to.Create(ctx, claim.Name(), shard.SizeBound(objects, size), claim.Prove)
 	if err != nil {
 		return err
 	}
@@ -101,13 +101,17 @@ func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) (err error) 
 		return err
 	}
 	wrote := time.Now()
-	if err := p.verify(ctx, draft, claim.Name(), written); err != nil {
-		return err
+	image, err := p.verify(ctx, draft, claim.Name(), written)
+	if err != nil {
+		return p.doubt(ctx, claim, err)
+	}
+	if err := claim.Prove(ctx); err != nil {
+		return err // a successor's image is not to be met
 	}
 	if err := draft.Commit(ctx); err != nil {
 		return err
 	}
-	if err := claim.SetState(ctx, sharedbase.StatePacked); err != nil {
+	if err := claim.Packed(ctx, image); err != nil {
 		return err
 	}
 	failure = ""
@@ -143,24 +147,25 @@ func (p *Packer) write(ctx context.Context, draft pool.Draft, claim *sharedbase.
 	return info, nil
 }
 
-// verify reads the whole draft back from the store.
-func (p *Packer) verify(ctx context.Context, draft pool.Draft, name string, want shard.Info) (err error) {
+// verify reads the whole draft back from the store, and returns what is to be
+// recorded of it.
+func (p *Packer) verify(ctx context.Context, draft pool.Draft, name string, want shard.Info) (image sharedbase.ImageRecord, err error) {
 	img, err := draft.Open(ctx)
 	if err != nil {
-		return err
+		return image, err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
 	r, err := shard.Open(img, img.Size(), name)
 	if err != nil {
-		return err
+		return image, err
 	}
 	meter := newMeter(p.Progress, name, Verifying, want.ObjectsSize)
 	got, err := r.Verify(ctx, meter.add)
 	if err != nil {
-		return err
+		return image, err
 	}
 	if got.Objects != want.Objects || got.Deleted != 0 {
-		return fmt.Errorf("%d objects were written to image %s, %d are in it", want.Objects, name, got.Objects)
+		return image, fmt.Errorf("%d objects were written to image %s, %d are in it", want.Objects, name, got.Objects)
 	}
-	return nil
+	return sharedbase.ImageRecord{Objects: got.Objects, Bytes: got.Bytes, Fingerprint: r.Fingerprint()}, nil
 }

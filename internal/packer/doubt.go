@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package packer
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+
+	"winery/shard"
+	"winery/sharedbase"
+)
+
+// mostDamaged is how often an image may turn out damaged, in this process,
+// before its shard is parked: a store that does so three times is not to be
+// tried for ever.
+const mostDamaged = 3
+
+// doubt is called where an image does not verify, with why. If it is the table
+// that is damaged, no other try can help, and the shard is parked.
+func (p *Packer) doubt(ctx context.Context, claim *sharedbase.Claim, why error) error {
+	if !errors.As(why, new(*shard.DamageError)) {
+		return why
+	}
+	damaged, err := p.damagedRows(ctx, claim)
+	switch {
+	case err != nil:
+		return errors.Join(why, err)
+	case damaged != nil:
+		why = fmt.Errorf("the table is damaged, and nothing of it was packed: %w", damaged)
+	case p.failures[claim.Name()]+1 < mostDamaged:
+		return why
+	}
+	p.Metrics.Parked("packer", claim.Pool())
+	return errors.Join(why, p.Base.Park(ctx, claim.ID(), why.Error()))
+}
+
+// damagedRows reads the table again, and says of its objects which first does
+// not have the SHA-256 that it is stored under, and how many do not.
+func (p *Packer) damagedRows(ctx context.Context, claim *sharedbase.Claim) (damaged, err error) {
+	var first sharedbase.ObjID
+	n := 0
+	sum := sha256.New()
+	_, err = p.Base.StreamTable(ctx, claim, func(id sharedbase.ObjID, _ int64, content io.Reader) error {
+		sum.Reset()
+		if _, err := io.Copy(sum, content); err != nil {
+			return err
+		}
+		if sharedbase.ObjID(sum.Sum(nil)) != id {
+			if n++; n == 1 {
+				first = id
+			}
+		}
+		return nil
+	})
+	if err == nil && n > 0 {
+		damaged = fmt.Errorf("%d objects of it have another SHA-256 than they are stored under, %x first", n, first)
+	}
+	return damaged, err
+}
