@@ -95,19 +95,27 @@ func TestErasesWhilePacked(t *testing.T) {
 	s.WantObjects(t, name, objects[40:])
 }
 
-// TestAddedAgain: an object that came back in another shard is not erased.
+// TestAddedAgain: an object that came back in another shard is erased where it
+// was before, and only there, also if it is deleted and comes back once more.
 func TestAddedAgain(t *testing.T) {
 	s := testrole.New(t, testrole.Directory(t, ""))
 	objects := testrole.Objects(1, 20, 3000)
-	packed(t, s, objects)
-	testrole.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
-	again := s.Full(t, objects[5:6])
+	images := []string{packed(t, s, objects)}
+	for range 2 {
+		testrole.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
+		images = append(images, packed(t, s, objects[5:6]))
+	}
+	step(t, wanting(s, 1), true)
 	step(t, wanting(s, 1), false)
+	for _, name := range images[:2] {
+		wantGone(t, s, name, objects[5])
+	}
 	where, err := s.Base.Locate(t.Context(), []sharedbase.ObjID{objects[5].ID})
 	testrole.Must(t, err)
-	if where[0].Shard != again {
-		t.Errorf("the object is in %q, want %q", where[0].Shard, again)
+	if where[0].Shard != images[2] {
+		t.Errorf("the object is in %q, want %q", where[0].Shard, images[2])
 	}
+	s.WantObjects(t, images[2], objects[5:6])
 }
 
 // TestImageInUse: an image that another cleaner edits is left to it.
@@ -125,8 +133,8 @@ func TestImageInUse(t *testing.T) {
 	})
 }
 
-// TestBadImageAlone: an image that cannot be erased in stops no other, and its
-// objects stay marked.
+// TestBadImageAlone: an image that cannot be erased in stops no other; its shard
+// is parked, and its objects stay marked.
 func TestBadImageAlone(t *testing.T) {
 	s := testrole.New(t, testrole.Directory(t, ""))
 	var names []string
@@ -145,6 +153,8 @@ func TestBadImageAlone(t *testing.T) {
 	wantGone(t, s, names[0], deleted[0])
 	wantGone(t, s, names[2], deleted[2])
 	s.FlipBit(t, names[1], 3)
+	step(t, wanting(s, 1), false) // parked until a person says so
+	testrole.Must(t, s.Base.Unpark(t.Context(), names[1]))
 	step(t, wanting(s, 1), true)
 	wantGone(t, s, names[1], deleted[1])
 }
