@@ -58,6 +58,20 @@ func configured(c *cli.Context) (*config.Config, *sharedbase.SharedBase, error) 
 	return cfg, base, nil
 }
 
+// attached is configured for commands that work with the database's shards: it must have our schema, and gets what is
+// ours beside it.
+func attached(c *cli.Context) (*config.Config, *sharedbase.SharedBase, error) {
+	cfg, base, err := configured(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := base.Attach(c.Context); err != nil {
+		base.Close()
+		return nil, nil, err
+	}
+	return cfg, base, nil
+}
+
 // maxFile is the largest file that is read where no configuration tells the server's limit.
 const maxFile = 1 << 30
 

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -71,7 +72,7 @@ func shardsList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg, base, err := configured(c)
+	cfg, base, err := attached(c)
 	if err != nil {
 		return err
 	}
@@ -80,7 +81,10 @@ func shardsList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	rows := rowsOf(shards)
+	rows, err := rowsOf(c, base, shards)
+	if err != nil {
+		return err
+	}
 	for i := 0; i < len(rows) && c.Bool("long"); i++ {
 		p, _ := cfg.Pool(rows[i].Pool)
 		if err := rows[i].measure(c, base, p.ShardMaxSize); err != nil {
@@ -96,7 +100,9 @@ type shardRow struct {
 	State  sharedbase.ShardState `json:"state"`
 	Pool   string                `json:"pool"`
 	Locker *uuid.UUID            `json:"locker"`          // null: not locked
-	Since  *time.Time            `json:"since"`           // when it was locked
+	Since  *time.Time            `json:"since"`           // when it was locked, or its lease renewed
+	Holder string                `json:"holder"`          // who has the lease; "" for none of ours
+	Until  *time.Time            `json:"until"`           // when the lease ends unless it is renewed
 	Hosts  []string              `json:"hosts"`           // that mapped the image
 	Table  *tableSize            `json:"table,omitempty"` // with --long, where there is one
 }
@@ -107,12 +113,19 @@ type tableSize struct {
 	MaxSize int64 `json:"max_size"` // the pool's shard_max_size, 0 if it is not configured
 }
 
-func rowsOf(shards []sharedbase.Shard) []shardRow {
+func rowsOf(c *cli.Context, base *sharedbase.SharedBase, shards []sharedbase.Shard) ([]shardRow, error) {
+	leases, err := base.Leases(c.Context)
+	if err != nil {
+		return nil, err
+	}
 	rows := make([]shardRow, len(shards))
 	for i, s := range shards {
 		rows[i] = rowOf(s)
+		if l, ok := leases[s.Locker]; ok {
+			rows[i].Holder, rows[i].Until = l.Holder(), &l.Expires
+		}
 	}
-	return rows
+	return rows, nil
 }
 
 func rowOf(s sharedbase.Shard) shardRow {
@@ -164,11 +177,12 @@ func printTable(w io.Writer, rows []shardRow, long bool) error {
 		}
 		_, _ = fmt.Fprintln(table, strings.Join(columns, "\t")) // an error comes back from Flush
 	}
-	line(table, "NAME", "STATE", "POOL", "LOCKER", "SINCE", "HOSTS", "TABLE")
+	line(table, "NAME", "STATE", "POOL", "LOCKER", "HOLDER", "SINCE", "HOSTS", "TABLE")
 	for _, r := range rows {
-		locker, since, hosts := "-", "-", "-"
+		locker, holder, since, hosts := "-", "-", "-", "-"
 		if r.Locker != nil {
 			locker = r.Locker.String()
+			holder = cmp.Or(r.Holder, "no lease: not ours")
 		}
 		if r.Since != nil {
 			since = r.Since.Local().Format(time.DateTime)
@@ -176,7 +190,7 @@ func printTable(w io.Writer, rows []shardRow, long bool) error {
 		if len(r.Hosts) > 0 {
 			hosts = strings.Join(r.Hosts, ",")
 		}
-		line(table, r.Name, string(r.State), r.Pool, locker, since, hosts, r.Table.String())
+		line(table, r.Name, string(r.State), r.Pool, locker, holder, since, hosts, r.Table.String())
 	}
 	return table.Flush()
 }

@@ -16,7 +16,7 @@ import (
 
 var staleCommand = &cli.Command{
 	Name:   "stale",
-	Usage:  "list the shards that have been locked for long: their holder may have died",
+	Usage:  "list the shards that have been locked for long, which only happens to Python's: their holder may have died",
 	Flags:  []cli.Flag{staleFlag(), stateFlag, outputFlag},
 	Before: noArguments,
 	Action: shardsStale,
@@ -54,7 +54,7 @@ func shardsStale(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	base, err := database(c)
+	_, base, err := attached(c)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,11 @@ func shardsStale(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return print(rowsOf(shards))
+	rows, err := rowsOf(c, base, shards)
+	if err != nil {
+		return err
+	}
+	return print(rows)
 }
 
 // released is a shard that release handled, as it is printed.
@@ -84,7 +88,7 @@ func shardsRelease(c *cli.Context) error {
 			return daemon.UsageError("--locker: found %q, must be a UUID", l)
 		}
 	}
-	base, err := database(c)
+	_, base, err := attached(c)
 	if err != nil {
 		return err
 	}

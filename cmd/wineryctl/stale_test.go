@@ -3,6 +3,8 @@
 package main_test
 
 import (
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +29,11 @@ func TestOpenShards(t *testing.T) {
 	rows := s.rows(t, "shards", "list", "--open", "-l")
 	if len(rows) != 1 || rows[0]["name"] != writing.Name() {
 		t.Fatalf("%v", rows)
+	}
+	host, err := os.Hostname()
+	testrole.Must(t, err)
+	if holder := fmt.Sprintf("test on %s (pid %d)", host, os.Getpid()); rows[0]["holder"] != holder || rows[0]["until"] == nil {
+		t.Errorf("held by %v, want %s", rows[0], holder)
 	}
 	if table := rows[0]["table"].(map[string]any); table["objects"] != 5.0 || table["bytes"].(float64) < 100 || table["max_size"] != 4194304.0 {
 		t.Errorf("%v", table)

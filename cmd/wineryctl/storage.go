@@ -29,12 +29,8 @@ func hopeless(err error) bool {
 
 // storage opens the database, which must have our schema, and all pools. The caller closes them.
 func storage(c *cli.Context) (*config.Config, *sharedbase.SharedBase, pools.Set, error) {
-	cfg, base, err := configured(c)
+	cfg, base, err := attached(c)
 	if err != nil {
-		return nil, nil, nil, err
-	}
-	if err := base.Attach(c.Context); err != nil {
-		base.Close()
 		return nil, nil, nil, err
 	}
 	set, err := pools.Open(cfg.Pools, true)

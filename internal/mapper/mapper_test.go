@@ -182,12 +182,30 @@ func TestDamagedImages(t *testing.T) {
 			wantMapped(t, s, names[1], "a")
 			wantMapped(t, s, names[3], "a")
 		}
+		s.WantParked(t, "damaged", header, object)
 		s.FlipBit(t, header, 3)
 		s.FlipBit(t, object, 520)
 		step(t, m, true)
 		wantMapped(t, s, header, "a")
 		wantMapped(t, s, object, "a")
 	})
+}
+
+// TestAnotherImage: a whole image that is not the one that was packed is not
+// recorded, and keeps its shard's table.
+func TestAnotherImage(t *testing.T) {
+	c := testrole.Directory(t, "")
+	s := testrole.New(t, c)
+	names := packed(t, s, 2)
+	dir := c.BaseDirectory + "/" + c.Name + "/"
+	testrole.Must(t, os.Remove(dir+names[0]))
+	testrole.Must(t, os.Link(dir+names[1], dir+names[0]))
+	if _, err := onHost(s, "a").Step(t.Context()); err == nil || !strings.Contains(err.Error(), "fingerprint") {
+		t.Fatal(err)
+	}
+	wantMapped(t, s, names[0])
+	wantMapped(t, s, names[1], "a")
+	s.WantParked(t, "fingerprint", names[0])
 }
 
 func TestTruncatedImage(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -235,26 +236,36 @@ func (d forgetfulDraft) WriteAt(b []byte, off int64) (int, error) {
 }
 
 // TestDamagedImage has the store lose a bit: the shard is not packed, and the
-// next try begins anew.
+// next try begins anew; but not for ever.
 func TestDamagedImage(t *testing.T) {
 	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
 		objects := testrole.Objects(1, 100, 20_000)
 		name := s.Full(t, objects)
 		sound := s.Pool.Pool
 		s.Pool.Pool = forgetful{sound}
-		worked, err := step(s)(t.Context())
-		var damage *shard.DamageError
-		if worked || !errors.As(err, &damage) || damage.Image != name {
-			t.Fatalf("%v, %v", worked, err)
+		step := step(s)
+		for try := range 3 {
+			s.WantParked(t, "")
+			worked, err := step(t.Context())
+			var damage *shard.DamageError
+			if worked || !errors.As(err, &damage) || damage.Image != name {
+				t.Fatalf("try %d: %v, %v", try, worked, err)
+			}
+			s.WantState(t, name, sharedbase.StateFull)
 		}
-		s.WantState(t, name, sharedbase.StateFull)
+		s.WantParked(t, "damaged at byte", name)
+		if worked, err := step(t.Context()); worked || err != nil {
+			t.Fatalf("a parked shard: %v, %v", worked, err)
+		}
 		s.Pool.Pool = sound
+		testrole.Must(t, s.Base.Unpark(t.Context(), name))
 		packs(t, s)
 		s.WantObjects(t, name, objects)
 	})
 }
 
-// TestBadShardLast: a shard that cannot be packed does not hold up the rest.
+// TestBadShardLast: a shard whose table is damaged does not hold up the rest, and
+// is not tried again.
 func TestBadShardLast(t *testing.T) {
 	s := testrole.New(t, testrole.Directory(t, ""))
 	bad := s.Full(t, []sharedbase.Object{{ID: sha256.Sum256([]byte("id")), Content: []byte("other content")}})
@@ -268,6 +279,7 @@ func TestBadShardLast(t *testing.T) {
 	}
 	s.WantState(t, good, sharedbase.StatePacked)
 	s.WantState(t, bad, sharedbase.StateFull)
+	s.WantParked(t, fmt.Sprintf("1 objects of it have another SHA-256 than they are stored under, %x first", sha256.Sum256([]byte("id"))), bad)
 }
 
 func TestProgress(t *testing.T) {

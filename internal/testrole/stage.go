@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"winery/internal/config"
@@ -143,6 +144,24 @@ func (s *Stage) WantState(t testing.TB, name string, want sharedbase.ShardState)
 	t.Helper()
 	if got := s.Shard(t, name).State; got != want {
 		t.Fatalf("shard %s is %s, want %s", name, got, want)
+	}
+}
+
+// WantParked fails the test unless the parked shards are those of the given
+// names, and the reasons say what is expected.
+func (s *Stage) WantParked(t testing.TB, says string, names ...string) {
+	t.Helper()
+	parked, err := s.Base.ParkedShards(t.Context())
+	Must(t, err)
+	var got []string
+	for _, p := range parked {
+		got = append(got, p.Shard.Name)
+		if !strings.Contains(p.Reason, says) {
+			t.Errorf("shard %s is parked because %q, which does not say %q", p.Shard.Name, p.Reason, says)
+		}
+	}
+	if slices.Sort(got); !slices.Equal(got, slices.Sorted(slices.Values(names))) {
+		t.Errorf("parked are %v, want %v", got, names)
 	}
 }
 
