@@ -31,8 +31,17 @@
 // the shard's row records. Every later step of the claim is a statement that
 // repeats name, locker and state in its WHERE; where no row matches, nothing
 // happens and the error is *StateError. So a claim is worth nothing from the
-// moment that an operator (ReleaseShard) or Python took the shard away, even if
-// the same process locks the same shard again.
+// moment that anybody (ReclaimExpired, ReleaseShard, Python) took the shard away,
+// even if the same process locks the same shard again.
+//
+// A claim comes with a lease, a row of winery_lease that says who holds it and
+// until when by the server's clock. One goroutine of each SharedBase renews all
+// of its leases every quarter of their time, and locker_ts with them. A lease
+// that ran out is never renewed; ReclaimExpired moves its shard back to where it
+// was locked from. A holder that cannot renew gives up before that, by a
+// monotonic clock of its own: Claim.While. Locks without a lease are of Python's
+// processes; nobody reclaims them. docs/adr/0005 says what stops a holder that
+// goes on all the same.
 //
 //   - Locking is one statement: it takes a row FOR NO KEY UPDATE SKIP LOCKED and
 //     updates it. Claimers do not wait for one another, and the foreign keys of
@@ -54,9 +63,10 @@
 // # After a crash
 //
 // What a transaction did not commit has not happened. So a process that is
-// killed leaves the shard locked and complete, and it is enough to release it:
+// killed leaves the shard locked and complete, and it is enough that its lease
+// runs out and any process reclaims it:
 //
-//	killed while            left behind                     after the release
+//	killed while            left behind                     once reclaimed
 //	creating a shard        nothing, or an empty shard      standby
 //	writing                 what was acknowledged, or more  standby: the next writer goes on
 //	marking it full         writing or full                 standby or full
@@ -78,6 +88,19 @@
 // With a synchronous standby that holds for objects that were there before, too:
 // Add's lock on the shard's row is a write, so that its commit waits for all
 // that was committed before it. An answer from Locate has no such meaning.
+//
+// # Deleted objects
+//
+// An object has one row in the index. Deleting marks it and removes the content
+// from the table; the row is the cleaner's record of what is to be erased in the
+// shard's image. If the object is added again, the row goes to another shard,
+// and a trigger notes the first one in winery_erasure: DeletedObjects gives both.
+//
+// # Parked shards
+//
+// Where index, table and image of a shard do not fit together, whoever finds it
+// parks the shard (winery_parked): it is not claimed, nothing in it erased, until
+// it is unparked. Reading goes on.
 //
 // # Python's names
 //
