@@ -4,6 +4,7 @@ package rbd_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"os"
@@ -23,16 +24,8 @@ func TestFindingCeph(t *testing.T) {
 	pools := testceph.New(t)
 	conf := pools.Conf
 	// Another user, whom only the settings or CEPH_ARGS name.
-	user := strings.ReplaceAll(pools.Pool, "-", "_")
-	c := testceph.Connect(t)
-	key := testceph.Command(t, c, map[string]any{
-		"prefix": "auth get-or-create", "entity": "client." + user,
-		"caps": []string{"mon", "profile rbd", "osd", "profile rbd"},
-	})
-	t.Cleanup(func() { testceph.Command(t, c, map[string]any{"prefix": "auth rm", "entity": "client." + user}) })
-	keyring := filepath.Join(t.TempDir(), "keyring")
-	must(t, os.WriteFile(keyring, key, 0o600))
-
+	user, args := newUser(t, "profile rbd")
+	keyring := strings.TrimPrefix(args, "--keyring ")
 	absent := filepath.Join(t.TempDir(), "absent")
 	for _, tt := range []struct {
 		name       string
@@ -55,6 +48,21 @@ func TestFindingCeph(t *testing.T) {
 			}
 		})
 	}
+}
+
+// newUser makes a user with a cap for the monitors; args name the keyring.
+func newUser(t *testing.T, mon string) (name, args string) {
+	t.Helper()
+	name = strings.ToLower(rand.Text())
+	c := testceph.Connect(t)
+	key := testceph.Command(t, c, map[string]any{
+		"prefix": "auth get-or-create", "entity": "client." + name,
+		"caps": []string{"mon", mon, "osd", "profile rbd"},
+	})
+	t.Cleanup(func() { testceph.Command(t, c, map[string]any{"prefix": "auth rm", "entity": "client." + name}) })
+	keyring := filepath.Join(t.TempDir(), "keyring")
+	must(t, os.WriteFile(keyring, key, 0o600))
+	return name, "--keyring " + keyring
 }
 
 // TestNotFindingCeph: each way to miss it says what to do.

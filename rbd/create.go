@@ -168,7 +168,7 @@ func (d *draft) Commit(ctx context.Context) error {
 	return d.Close()
 }
 
-// flush fails if ctx has ended or the draft is over.
+// flush fails if ctx has ended, the draft is over, or was taken over.
 func (d *draft) flush(ctx context.Context, op string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -176,7 +176,11 @@ func (d *draft) flush(ctx context.Context, op string) error {
 	if d.over {
 		return d.pool.fail(op, d.name, errors.New("the draft is over"))
 	}
-	return d.Flush()
+	if err := d.Flush(); err != nil {
+		return err
+	}
+	// Whose last write came before the takeover has not heard of it.
+	return d.pool.fail(op, d.name, d.ceph.stillHas(d.image))
 }
 
 // Abort leaves the image, for the next Create to wipe.

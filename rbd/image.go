@@ -17,6 +17,7 @@ import (
 // concurrently; each call holds a thread.
 type handle struct {
 	pool  *Pool
+	ceph  *link
 	name  string
 	image *rbd.Image
 	size  int64
@@ -75,7 +76,7 @@ func (p *Pool) open(ctx context.Context, name string) (*handle, error) {
 	if err != nil {
 		return nil, p.fail("open", name, err)
 	}
-	h, err := p.handle(name, image)
+	h, err := p.handle(ceph, name, image)
 	return h, p.fail("open", name, err)
 }
 
@@ -87,26 +88,24 @@ func (p *Pool) openLocked(ceph *link, name string, force bool) (*handle, error) 
 	if err != nil {
 		return nil, err
 	}
-	if force {
-		err = ceph.freeImage(image)
-	}
+	err = ceph.freeImage(image, force)
 	if err == nil {
 		err = image.LockAcquire(rbd.LockModeExclusive)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("exclusive lock: %w", err), image.Close())
 	}
-	return p.handle(name, image)
+	return p.handle(ceph, name, image)
 }
 
 // handle takes an open image over.
-func (p *Pool) handle(name string, image *rbd.Image) (*handle, error) {
+func (p *Pool) handle(ceph *link, name string, image *rbd.Image) (*handle, error) {
 	size, err := image.GetSize()
 	if err != nil {
 		return nil, errors.Join(err, image.Close())
 	}
 	p.ceph.count(1)
-	return &handle{pool: p, name: name, image: image, size: int64(size)}, nil
+	return &handle{pool: p, ceph: ceph, name: name, image: image, size: int64(size)}, nil
 }
 
 func (h *handle) Size() int64 { return h.size }

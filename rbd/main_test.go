@@ -51,14 +51,6 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// TestKilledWriter waits for Ceph to notice the death, half a minute.
-func TestKilledWriter(t *testing.T) {
-	t.Parallel()
-	ceph := testceph.New(t)
-	pooltest.Kill(t, victimPool+"="+ceph.Pool)
-	pooltest.AfterKill(t, open(t, settings(ceph)), "one")
-}
-
 // settings are those of a test's pools, read through librbd. An image is of
 // 10 MiB, so that it ends inside one of its objects of 4 MiB.
 func settings(p testceph.Pool) rbd.Settings {

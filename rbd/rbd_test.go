@@ -121,31 +121,6 @@ func TestNoCreateImages(t *testing.T) {
 	must(t, d.Commit(t.Context()))
 }
 
-// TestInterruptedCreation: an image that lacks its header, which librbd makes
-// last, neither opens nor lets another be made.
-func TestInterruptedCreation(t *testing.T) {
-	t.Parallel()
-	pools := testceph.New(t)
-	io := ioContext(t, pools.Pool)
-	p := open(t, settings(pools))
-	must(t, p.Reserve(t.Context(), "one"))
-	image, err := ceph.OpenImageReadOnly(io, "one", ceph.NoSnapshot)
-	must(t, err)
-	id, err := image.GetId()
-	must(t, err)
-	must(t, image.Close())
-	must(t, io.Delete("rbd_header."+id))
-	if _, err := p.Open(t.Context(), "one"); !errors.Is(err, pool.ErrNotFound) {
-		t.Fatalf("Open of half an image: got %v, want ErrNotFound", err)
-	}
-	d, err := p.Create(t.Context(), "one", 0, nil)
-	must(t, err)
-	must(t, d.Commit(t.Context()))
-	img, err := p.Open(t.Context(), "one")
-	must(t, err)
-	must(t, img.Close())
-}
-
 func TestOpenImagesAreCounted(t *testing.T) {
 	t.Parallel()
 	p := open(t, settings(testceph.New(t)))
@@ -162,49 +137,6 @@ func TestOpenImagesAreCounted(t *testing.T) {
 	must(t, p.Close())
 	if _, err := p.List(t.Context()); err == nil {
 		t.Error("a closed pool lists its images")
-	}
-}
-
-// TestFenced: a packer whose lock was taken away cannot write any more.
-func TestFenced(t *testing.T) {
-	t.Parallel()
-	pools := testceph.New(t)
-	slow, next := open(t, settings(pools)), open(t, settings(pools))
-	d, err := slow.Create(t.Context(), "one", 0, nil)
-	must(t, err)
-	_, err = d.WriteAt([]byte("old"), 0)
-	must(t, err)
-
-	image, err := ceph.OpenImage(ioContext(t, pools.Pool), "one", ceph.NoSnapshot)
-	must(t, err)
-	owners, err := image.LockGetOwners()
-	must(t, err)
-	if len(owners) != 1 {
-		t.Fatalf("the lock has %d owners, want 1", len(owners))
-	}
-	must(t, image.LockBreak(ceph.LockModeExclusive, owners[0].Owner))
-	must(t, image.Close())
-
-	successor, err := next.Create(t.Context(), "one", 0, nil)
-	must(t, err)
-	_, err = d.WriteAt([]byte("late"), 0)
-	if !errors.Is(err, pool.ErrFenced) {
-		t.Errorf("late write: got %v, want ErrFenced", err)
-	}
-	if err := d.Commit(t.Context()); err == nil {
-		t.Error("late commit succeeded")
-	}
-	_ = d.Abort(t.Context()) // has nothing left to tidy up
-	if _, err := slow.Open(t.Context(), "one"); !errors.Is(err, pool.ErrFenced) {
-		t.Errorf("Open by the fenced: got %v, want ErrFenced", err)
-	}
-	must(t, successor.Commit(t.Context()))
-	img, err := next.Open(t.Context(), "one")
-	must(t, err)
-	defer func() { must(t, img.Close()) }()
-	b := make([]byte, 4)
-	if _, err := img.ReadAt(b, 0); err != nil || string(b) != "\x00\x00\x00\x00" {
-		t.Errorf("the successor's image begins with %q (%v)", b, err)
 	}
 }
 

@@ -16,55 +16,105 @@ import (
 // stopped for longer than that is stopped by the database alone.
 const exile = 7 * 24 * time.Hour
 
-// imageLock is what librbd calls the exclusive lock, on the image's header.
-const imageLock = "rbd_lock"
+// errByHand: librbd would wait for such a lock without end.
+var errByHand = fmt.Errorf("the image was locked by hand, see `rbd lock ls`: %w", unix.EBUSY)
 
-// kernelCookies is where the Linux kernel's numbers of watches begin; librbd's
-// are addresses in memory.
-const kernelCookies = 0xffff_0000_0000_0000
-
-// freeImage shuts out the process that has an image's exclusive lock.
-func (l *link) freeImage(image *rbd.Image) error {
-	id, err := image.GetId()
-	if err != nil {
+// freeImage clears the way to an image's exclusive lock, as far as librbd does
+// not do so itself: it asks who takes the lock only as long as it writes, and
+// outlives the dead. With force it shuts out the process that has it.
+func (l *link) freeImage(image *rbd.Image, force bool) error {
+	header, holder, err := l.imageHolder(image)
+	if err != nil || holder == (locker{}) {
 		return err
 	}
-	return l.shutOut("rbd_header."+id, imageLock, ofProcess)
-}
-
-// ofProcess tells whether the holder of an exclusive lock is one process. The
-// lock of a kernel is asked for instead, by librbd: its client is the whole
-// host's, with all that is mapped there. A lock of another cookie than librbd's
-// was laid by hand, and stays.
-func ofProcess(cookie string) bool {
-	watch, auto := strings.CutPrefix(cookie, "auto ")
-	n, err := strconv.ParseUint(watch, 10, 64)
-	return auto && err == nil && n < kernelCookies
-}
-
-// shutOut has the holder of a lock blocklisted, if which agrees by its cookie,
-// and then takes the lock from it. That order leaves no moment in which a lock
-// is gone and its holder can write. What this very link holds it keeps.
-func (l *link) shutOut(object, lock string, which func(cookie string) bool) error {
-	held, err := l.io.ListLockers(object, lock)
-	if errno(err) == unix.ENOENT {
+	switch of := ownerOf(holder.cookie); {
+	case of == byHand:
+		return errByHand
+	case of == aProcess && force:
+		return l.shutOut(header, imageLock, holder)
+	default:
 		return nil
 	}
+}
+
+// stillHas asks Ceph whether an image's exclusive lock is still this link's.
+func (l *link) stillHas(image *rbd.Image) error {
+	_, holder, err := l.imageHolder(image)
+	if err == nil && holder.client != l.client() {
+		err = fmt.Errorf("the exclusive lock was taken away: %w", unix.ESHUTDOWN)
+	}
+	return err
+}
+
+// imageLock is librbd's name of the exclusive lock, on the image's header.
+const imageLock = "rbd_lock"
+
+// imageHolder returns who has an image's exclusive lock, as holder does.
+func (l *link) imageHolder(image *rbd.Image) (header string, holder locker, err error) {
+	id, err := image.GetId()
 	if err != nil {
-		return err
+		return "", locker{}, err
 	}
-	for i, client := range held.Clients {
-		if client == fmt.Sprintf("client.%d", l.conn.GetInstanceID()) || !which(held.Cookies[i]) {
-			continue
-		}
-		if err := l.blocklist(held.Addrs[i]); err != nil {
-			return fmt.Errorf("shutting out %s at %s: %w", client, held.Addrs[i], err)
-		}
-		if _, err := l.io.BreakLock(object, lock, client, held.Cookies[i]); err != nil {
-			return err
-		}
+	header = "rbd_header." + id
+	holder, err = l.holder(header, imageLock)
+	return header, holder, err
+}
+
+// client is this link's name in Ceph.
+func (l *link) client() string { return fmt.Sprintf("client.%d", l.conn.GetInstanceID()) }
+
+// owner is the kind of an exclusive lock's owner.
+type owner int
+
+const (
+	aProcess owner = iota // through librbd
+	aKernel               // its client is the whole host's, with all that is mapped there, and not to be shut out
+	byHand                // `rbd lock add`
+)
+
+// ownerOf tells it by the cookie, which is of the owner's watch. librbd's
+// watches are addresses in memory, and Linux counts from beyond those.
+func ownerOf(cookie string) owner {
+	const kernels = 0xffff_0000_0000_0000
+	watch, auto := strings.CutPrefix(cookie, "auto ")
+	switch n, err := strconv.ParseUint(watch, 10, 64); {
+	case !auto || err != nil:
+		return byHand
+	case n >= kernels:
+		return aKernel
+	default:
+		return aProcess
 	}
-	return nil
+}
+
+// locker is who has a lock. Its client is one link's.
+type locker struct{ client, cookie, addr string }
+
+// holder returns who has an exclusive lock on an object, the zero locker if
+// nobody has.
+func (l *link) holder(object, lock string) (locker, error) {
+	held, err := l.io.ListLockers(object, lock)
+	if errno(err) == unix.ENOENT || err == nil && len(held.Clients) == 0 {
+		return locker{}, nil
+	}
+	if err != nil {
+		return locker{}, err
+	}
+	return locker{held.Clients[0], held.Cookies[0], held.Addrs[0]}, nil
+}
+
+// shutOut has a lock's holder blocklisted and then takes the lock from it: in
+// that order, so that it cannot write for a moment without the lock. The lock
+// that this very link has it keeps.
+func (l *link) shutOut(object, lock string, holder locker) error {
+	if holder.client == l.client() {
+		return nil
+	}
+	if err := l.blocklist(holder.addr); err != nil {
+		return fmt.Errorf("shutting out %s at %s: %w", holder.client, holder.addr, err)
+	}
+	_, err := l.io.BreakLock(object, lock, holder.client, holder.cookie)
+	return err
 }
 
 // blocklist shuts a client out of the whole Ceph. From then on each OSD learns
@@ -97,10 +147,14 @@ const guardLock = "winery"
 // guard takes the lock, shutting out whoever has it.
 func (l *link) guard(name string) (*guard, error) {
 	g := &guard{l, "winery_guard." + name}
-	if err := l.shutOut(g.object, guardLock, func(string) bool { return true }); err != nil {
-		return nil, err
+	holder, err := l.holder(g.object, guardLock)
+	if err == nil && holder != (locker{}) {
+		err = l.shutOut(g.object, guardLock, holder)
 	}
-	taken, err := l.io.LockExclusive(g.object, guardLock, "", "making the image", 0, nil)
+	taken := 0
+	if err == nil {
+		taken, err = l.io.LockExclusive(g.object, guardLock, "", "making the image", 0, nil)
+	}
 	if err == nil && taken != 0 {
 		err = unix.EBUSY
 	}

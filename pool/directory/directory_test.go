@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -90,15 +92,40 @@ func TestKilledWriter(t *testing.T) {
 	}
 }
 
-// TestLiveDraftStays: only dead drafts are swept away.
-func TestLiveDraftStays(t *testing.T) {
+// TestStoppedWriter: one that goes on when its successor is done finds the name
+// taken.
+func TestStoppedWriter(t *testing.T) {
 	base := t.TempDir()
-	first, err := newPool(t, base, true).Create(t.Context(), "one", 0, nil)
+	p := newPool(t, base, true)
+	goOn := pooltest.Stop(t, victimBase+"="+base)
+	pooltest.AfterKill(t, p, "one")
+	if said := goOn(); !strings.Contains(said, pool.ErrExists.Error()) {
+		t.Errorf("the stopped writer went on and said %q, want ErrExists", said)
+	}
+	pooltest.StillThere(t, p, "one")
+}
+
+// TestSweep: Create sweeps dead drafts of whatever image away, and those only.
+func TestSweep(t *testing.T) {
+	base := t.TempDir()
+	p := newPool(t, base, true)
+	pooltest.Kill(t, victimBase+"="+base)
+	dead := files(t, base)
+	if len(dead) != 1 {
+		t.Fatalf("the killed writer left %q, want its draft", dead)
+	}
+	others := []string{"notes.tmp", "one.notes.tmp", "-one" + strings.TrimPrefix(dead[0], "one")}
+	for _, name := range others {
+		must(t, os.WriteFile(filepath.Join(base, "shards", name), nil, 0o600))
+	}
+	first, err := p.Create(t.Context(), "two", 0, nil)
 	must(t, err)
-	second, err := newPool(t, base, true).Create(t.Context(), "one", 0, nil)
+	second, err := newPool(t, base, true).Create(t.Context(), "two", 0, nil)
 	must(t, err)
-	if got := files(t, base); len(got) != 2 {
-		t.Errorf("there are %q, want two drafts", got)
+	got := files(t, base)
+	drafts := slices.DeleteFunc(slices.Clone(got), func(name string) bool { return !strings.HasPrefix(name, "two.") })
+	if len(drafts) != 2 || len(got) != len(others)+2 || slices.Contains(got, dead[0]) {
+		t.Errorf("there are %q, want two drafts of two and %q", got, others)
 	}
 	must(t, second.Abort(t.Context()))
 	must(t, first.Commit(t.Context()))

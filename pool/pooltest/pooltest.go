@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(t *testing.T) pool.Pool) {
 		{"DraftEndsOnce", draftEndsOnce},
 		{"DraftIsReadBack", draftIsReadBack},
 		{"ReserveThenCreate", reserveThenCreate},
+		{"HeldRefuses", heldRefuses},
 		{"Edit", edit},
 		{"EditAlone", editAlone},
 		{"MapAndUnmap", mapAndUnmap},

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package rbd_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	ceph "github.com/ceph/go-ceph/rbd"
+
+	"winery/internal/testceph"
+	"winery/pool"
+	"winery/pool/pooltest"
+	"winery/rbd"
+)
+
+// atOnce is well below the half minute that Ceph itself waits for a dead
+// client.
+const atOnce = 20 * time.Second
+
+func TestKilledWriter(t *testing.T) {
+	t.Parallel()
+	pools := testceph.New(t)
+	pooltest.Kill(t, victimPool+"="+pools.Pool)
+	start := time.Now()
+	pooltest.AfterKill(t, open(t, settings(pools)), "one")
+	if took := time.Since(start); took > atOnce {
+		t.Errorf("taking over from the dead took %v", took)
+	}
+}
+
+// TestStoppedWriter: a process that was stopped in the middle of its writing
+// can do nothing when it goes on.
+func TestStoppedWriter(t *testing.T) {
+	t.Parallel()
+	pools := testceph.New(t)
+	p := open(t, settings(pools))
+	goOn := pooltest.Stop(t, victimPool+"="+pools.Pool)
+	start := time.Now()
+	pooltest.AfterKill(t, p, "one")
+	if took := time.Since(start); took > atOnce {
+		t.Errorf("taking over from the stopped took %v", took)
+	}
+	if said := goOn(); !strings.Contains(said, pool.ErrFenced.Error()) {
+		t.Errorf("the stopped writer went on and said %q, want ErrFenced", said)
+	}
+	pooltest.StillThere(t, p, "one")
+}
+
+// TestLiveWriter: one that is well, but lost its claim, is shut out as one that
+// is dead, for a week, and for all that it does.
+func TestLiveWriter(t *testing.T) {
+	t.Parallel()
+	pools := testceph.New(t)
+	old, next := open(t, settings(pools)), open(t, settings(pools))
+	d := write(t, old, "one", "old")
+	finished := write(t, old, "finished", "image")
+	must(t, finished.Commit(t.Context()))
+	addr := lockedFrom(t, pools.Pool, "one")
+
+	successor := write(t, next, "one", "new")
+	before := time.Now()
+	if until := exiles(t)[addr]; until.Before(before.Add(7*24*time.Hour-time.Minute)) || until.After(before.Add(7*24*time.Hour+time.Minute)) {
+		t.Errorf("%s is shut out until %v, want a week", addr, until)
+	}
+	_, err := d.WriteAt([]byte("late"), 0)
+	wantFenced(t, "write", err)
+	_, err = d.Open(t.Context())
+	wantFenced(t, "read back", err)
+	wantFenced(t, "commit", d.Commit(t.Context()))
+	_ = d.Abort(t.Context()) // has nothing left to tidy up
+	for range 2 {            // no call makes a new connection
+		_, err = old.Open(t.Context(), "finished")
+		wantFenced(t, "Open", err)
+		_, err = old.Create(t.Context(), "two", 0, nil)
+		wantFenced(t, "Create", err)
+		_, err = old.List(t.Context())
+		wantFenced(t, "List", err)
+	}
+	must(t, successor.Commit(t.Context()))
+	wantImage(t, next, "one", "new")
+}
+
+var errLost = errors.New("the row is another's")
+
+// TestStalled: whenever a process stalls in Create while its successor makes
+// the image, it does that image no harm when it goes on.
+func TestStalled(t *testing.T) {
+	t.Parallel()
+	pools := testceph.New(t)
+	for _, tt := range []struct {
+		name   string
+		before func(t *testing.T, pools testceph.Pool, name string) // what it finds
+		room   int64
+		at     int // the question after whose answer, yes, it stalls
+	}{
+		{name: "before-all", at: 1},
+		{name: "before-all-leftover", before: leftover, at: 1},
+		{name: "before-removing", before: remains, at: 2},
+		{name: "before-wiping", before: leftover, at: 2},
+		{name: "before-growing", before: leftover, room: 12 << 20, at: 2},
+		{name: "before-writing", at: 2},
+	} {
+		for _, successor := range []string{"done", "writing"} {
+			name := tt.name + "-" + successor
+			t.Run(name, func(t *testing.T) {
+				if tt.before != nil {
+					tt.before(t, pools, name)
+				}
+				slow, next := open(t, settings(pools)), open(t, settings(pools))
+				var d pool.Draft
+				asked := 0
+				stalled, err := slow.Create(t.Context(), name, tt.room, func(context.Context) error {
+					switch asked++; {
+					case asked == tt.at:
+						d = write(t, next, name, "successor")
+						if successor == "done" {
+							must(t, d.Commit(t.Context()))
+						}
+					case asked > tt.at:
+						return errLost
+					}
+					return nil
+				})
+				if err == nil { // Create had nothing to touch
+					_, err = stalled.WriteAt([]byte("late"), 0)
+					_ = stalled.Abort(t.Context())
+				}
+				want := pool.ErrFenced
+				if tt.at == 1 { // it had nothing yet that could be taken away
+					want = errLost
+				}
+				if !errors.Is(err, want) {
+					t.Errorf("it went on: got %v, want %v", err, want)
+				}
+				wantImage(t, open(t, settings(pools)), name, "successor")
+				// Who comes back at the worst moment costs its successor the
+				// draft, but no byte of it.
+				_, err = d.WriteAt([]byte("successor"), 0)
+				if successor == "writing" && tt.at == 1 {
+					wantFenced(t, "the successor", err)
+				} else if successor == "writing" {
+					must(t, err)
+				}
+				_ = d.Abort(t.Context())
+			})
+		}
+	}
+}
+
+// leftover makes an image that was given up.
+func leftover(t *testing.T, pools testceph.Pool, name string) {
+	t.Helper()
+	must(t, write(t, open(t, settings(pools)), name, "leftover").Abort(t.Context()))
+}
+
+// remains makes what an interrupted creation leaves: an image without its
+// header, which librbd makes last.
+func remains(t *testing.T, pools testceph.Pool, name string) {
+	t.Helper()
+	leftover(t, pools, name)
+	io := ioContext(t, pools.Pool)
+	image, err := ceph.OpenImageReadOnly(io, name, ceph.NoSnapshot)
+	must(t, err)
+	id, err := image.GetId()
+	must(t, err)
+	must(t, image.Close())
+	must(t, io.Delete("rbd_header."+id))
+}
+
+// TestInterruptedCreation: it neither opens nor lets another be made.
+func TestInterruptedCreation(t *testing.T) {
+	t.Parallel()
+	pools := testceph.New(t)
+	p := open(t, settings(pools))
+	remains(t, pools, "one")
+	if _, err := p.Open(t.Context(), "one"); !errors.Is(err, pool.ErrNotFound) {
+		t.Fatalf("Open of half an image: got %v, want ErrNotFound", err)
+	}
+	must(t, write(t, p, "one", "new").Commit(t.Context()))
+	wantImage(t, p, "one", "new")
+	iter, err := ioContext(t, pools.Pool).Iter()
+	must(t, err)
+	defer iter.Close()
+	for iter.Next() {
+		if strings.HasPrefix(iter.Value(), "winery") {
+			t.Errorf("object %s is left", iter.Value())
+		}
+	}
+	must(t, iter.Err())
+}
+
+// TestLockedByHand: who locked an image by `rbd lock add` wants it left alone.
+func TestLockedByHand(t *testing.T) {
+	t.Parallel()
+	pools := testceph.New(t)
+	p := open(t, settings(pools))
+	must(t, p.Reserve(t.Context(), "one"))
+	image, err := ceph.OpenImage(ioContext(t, pools.Pool), "one", ceph.NoSnapshot)
+	must(t, err)
+	defer image.Close()
+	must(t, image.LockExclusive("hands off"))
+	defer hangsAfter(time.Minute)()
+	if _, err := p.Create(t.Context(), "one", 0, nil); !errors.Is(err, pool.ErrInUse) || !strings.Contains(err.Error(), "rbd lock ls") {
+		t.Errorf("Create: got %v, want ErrInUse and what to do", err)
+	}
+	if _, err := p.Edit(t.Context(), "one"); !errors.Is(err, pool.ErrInUse) {
+		t.Errorf("Edit: got %v, want ErrInUse", err)
+	}
+	must(t, image.Unlock("hands off"))
+	must(t, write(t, p, "one", "text").Commit(t.Context()))
+}
+
+// TestOwnerOf: a kernel's lock must not be taken for a process's.
+func TestOwnerOf(t *testing.T) {
+	t.Parallel()
+	for cookie, want := range map[string]string{
+		"auto 140247838834688":      "process",
+		"auto 18446462598732840961": "kernel",
+		"auto":                      "hand",
+		"auto x":                    "hand",
+		"hands off":                 "hand",
+	} {
+		if got := rbd.OwnerOf(cookie); got != want {
+			t.Errorf("%q: %s, want %s", cookie, got, want)
+		}
+	}
+}
+
+// TestCaps: a user who may not blocklist is told so, and the other writer is
+// left as it was.
+func TestCaps(t *testing.T) {
+	t.Parallel()
+	pools := testceph.New(t)
+	p := open(t, settings(pools))
+	d := write(t, p, "one", "first")
+	s := settings(pools)
+	user, args := newUser(t, "allow r")
+	s.User = user
+	said := createElsewhere(t, s, "", args)
+	for _, want := range []string{"ceph auth caps", "mon 'profile rbd'"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("without the cap Create says %q, not %q", said, want)
+		}
+	}
+	_, err := d.WriteAt([]byte("first"), 0)
+	must(t, err)
+
+	s.User, args = newUser(t, "profile rbd")
+	if said := createElsewhere(t, s, "", args); said != "" {
+		t.Errorf("with the cap: %s", said)
+	}
+	_, err = d.WriteAt([]byte("first"), 0)
+	wantFenced(t, "write", err)
+	_ = d.Abort(t.Context())
+}
+
+// write starts an image that begins and ends with text.
+func write(t *testing.T, p *rbd.Pool, name, text string) pool.Draft {
+	t.Helper()
+	d, err := p.Create(t.Context(), name, 0, nil)
+	must(t, err)
+	for _, off := range []int64{0, d.Size() - int64(len(text))} {
+		_, err = d.WriteAt([]byte(text), off)
+		must(t, err)
+	}
+	return d
+}
+
+// wantImage fails unless an image has nothing but what write wrote.
+func wantImage(t *testing.T, p *rbd.Pool, name, text string) {
+	t.Helper()
+	img, err := p.Open(t.Context(), name)
+	must(t, err)
+	defer img.Close()
+	got, err := io.ReadAll(io.NewSectionReader(img, 0, img.Size()))
+	must(t, err)
+	if !bytes.HasPrefix(got, []byte(text)) || !bytes.HasSuffix(got, []byte(text)) || len(bytes.Trim(got[len(text):len(got)-len(text)], "\x00")) > 0 {
+		t.Errorf("%s does not hold %q, and that alone", name, text)
+	}
+}
+
+func wantFenced(t *testing.T, what string, err error) {
+	t.Helper()
+	if !errors.Is(err, pool.ErrFenced) {
+		t.Errorf("%s: got %v, want ErrFenced", what, err)
+	}
+}
+
+// lockedFrom is the address of the client that has an image's lock.
+func lockedFrom(t *testing.T, pool, name string) string {
+	t.Helper()
+	image, err := ceph.OpenImageReadOnly(ioContext(t, pool), name, ceph.NoSnapshot)
+	must(t, err)
+	defer image.Close()
+	_, lockers, err := image.ListLockers()
+	must(t, err)
+	if len(lockers) != 1 {
+		t.Fatalf("%s has lockers %v, want one", name, lockers)
+	}
+	return lockers[0].Addr
+}
+
+// exiles are the clients that are shut out, and until when.
+func exiles(t *testing.T) map[string]time.Time {
+	t.Helper()
+	out := testceph.Command(t, testceph.Connect(t), map[string]any{"prefix": "osd blocklist ls", "format": "json"})
+	var list []struct{ Addr, Until string }
+	must(t, json.NewDecoder(bytes.NewReader(out)).Decode(&list)) // newer Cephs have a second list behind it
+	until := map[string]time.Time{}
+	for _, e := range list {
+		at, err := time.Parse("2006-01-02T15:04:05.000000-0700", e.Until)
+		must(t, err)
+		until[e.Addr] = at
+	}
+	return until
+}
