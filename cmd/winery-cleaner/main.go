@@ -42,7 +42,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
 	c := cleaner.New(cleaner.Options{
-		Base: base, Pools: set, MinMappedHosts: hosts, Log: env.Log, Metrics: env.Metrics,
+		Base: base, Pools: set.Watched(env.Notify.Progress), MinMappedHosts: hosts, Log: env.Log, Metrics: env.Metrics,
 		Progress: func(p cleaner.Progress) { env.Notify.Working(p) },
 	})
 	env.Notify.Ready()

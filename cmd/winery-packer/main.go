@@ -49,7 +49,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		maxSizes[p.Name] = p.ShardMaxSize
 	}
 	p := packer.New(packer.Options{
-		Base: base, Pools: set, Pool: pool, Log: env.Log, Metrics: env.Metrics, MaxSizes: maxSizes,
+		Base: base, Pools: set.Watched(env.Notify.Progress), Pool: pool, Log: env.Log, Metrics: env.Metrics, MaxSizes: maxSizes,
 		Progress: func(p packer.Progress) { env.Notify.Working(p) },
 	})
 	env.Notify.Ready()

@@ -42,7 +42,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
 	m := mapper.New(mapper.Options{
-		Base: base, Pools: set, Log: env.Log, Metrics: env.Metrics,
+		Base: base, Pools: set.Watched(env.Notify.Progress), Log: env.Log, Metrics: env.Metrics,
 		OnlyPrefix:     env.CLI.String(onlyPrefix.Name),
 		ManageRWImages: env.CLI.Bool(manageRWImages.Name),
 		Progress:       func(p mapper.Progress) { env.Notify.Working(p) },

@@ -196,6 +196,7 @@ func readWinery(c *Config, s *section) {
 		VerifyContent: s.truth("verify_content", true),
 		MaxObjectSize: s.size("max_object_size", 100<<20),
 		Lease:         time.Duration(s.whole("lease", 60, 4, 3600, " of seconds")) * time.Second,
+		StallLimit:    time.Duration(s.whole("stall_limit", 900, 15, 86400, " of seconds")) * time.Second,
 	}
 	if _, _, err := ParseListen(c.Winery.Listen); err != nil {
 		s.fail(s.key("listen"), "%v", err)

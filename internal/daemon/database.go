@@ -61,7 +61,10 @@ func attach(ctx context.Context, base *sharedbase.SharedBase) error {
 // Loop is the package's Loop with this role's settings, woken by base.
 func (e *Env) Loop(ctx context.Context, base *sharedbase.SharedBase, step Step) error {
 	defer e.Reclaim(ctx, base)()
-	options := LoopOptions{Log: e.Log, Notify: e.Notify, Finish: e.Finishing.Done(), StopWhenIdle: e.StopWhenIdle}
+	options := LoopOptions{
+		Log: e.Log, Notify: e.Notify, Finish: e.Finishing.Done(), StopWhenIdle: e.StopWhenIdle,
+		Metrics: e.Metrics, Role: e.CLI.App.Name,
+	}
 	listening, stop := context.WithCancel(ctx)
 	defer stop()
 	if !e.StopWhenIdle {

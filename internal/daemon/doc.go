@@ -31,4 +31,12 @@
 // STATUS in words, STOPPING, and WATCHDOG whenever the loop or the work in a
 // step got on, so that a role that hangs is restarted and one that works on
 // something long is not.
+//
+// # Stalls
+//
+// The same signs of progress are watched from inside, with a service manager or
+// without: a role that gets on with nothing is logged, measured, and after
+// winery.stall_limit its process ends, with status 1, even if a call into a
+// library or a device hangs. Its lease runs out then, and another goes on with
+// the shard. A role that waits for work, or after a failure, does not stall.
 package daemon

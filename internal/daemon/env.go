@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -99,6 +100,8 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 		}
 		defer statsd.Close()
 		notify := newNotifier(log)
+		watch := &supervisor{log, notify, statsd, c.App.Name, cfg.Winery.StallLimit, os.Exit}
+		defer watch.begin()()
 		ctx, finishing, stop := signals(c.Context, log)
 		defer stop()
 		defer context.AfterFunc(ctx, notify.stopping)()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"winery/internal/metrics"
 	"winery/pool"
 )
 
@@ -24,6 +25,8 @@ type LoopOptions struct {
 	Wake         <-chan struct{} // ends an idle wait
 	Finish       <-chan struct{} // when closed, no further step begins
 	StopWhenIdle bool            // return instead of waiting
+	Metrics      *metrics.Client
+	Role         string // for the metrics
 }
 
 // Loop calls step again and again, with the waits that the package comment
@@ -41,6 +44,11 @@ func Loop(ctx context.Context, o LoopOptions, step Step) error {
 			worked, err = step(ctx)
 			return err
 		})
+		if err == nil {
+			o.Metrics.BackOff(o.Role, 0)
+		} else {
+			o.Metrics.StepFailed(o.Role)
+		}
 		switch {
 		case err != nil && (ctx.Err() != nil || o.StopWhenIdle || final(err)):
 			return err
@@ -61,12 +69,13 @@ func (o *LoopOptions) pause(ctx context.Context, wait time.Duration, err error) 
 	if err != nil {
 		wake = nil
 		o.Log.Error("step failed", "error", err, "retry_in", wait)
+		o.Metrics.BackOff(o.Role, wait)
 		o.Notify.Status("failed, next try in %v: %v", wait, err)
 	} else {
 		o.Log.Debug("nothing to do", "wait", wait)
 		o.Notify.Status("nothing to do")
 	}
-	o.Notify.Progress()
+	o.Notify.waiting()
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {

@@ -5,6 +5,7 @@ package daemon
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +23,13 @@ type Notifier struct {
 	interval time.Duration // least time between two watchdog pings; 0 without a watchdog
 	pinged   atomic.Int64  // when the last ping went, nanoseconds since start
 	start    time.Time
+
+	moved  atomic.Int64           // when the work last got on, nanoseconds since start; or waits
+	status atomic.Pointer[string] // the last one
 }
+
+// waits, in place of a time, says that there is nothing to get on with.
+const waits = math.MaxInt64
 
 func newNotifier(log *slog.Logger) *Notifier {
 	watchdog, err := daemon.SdWatchdogEnabled(false)
@@ -32,7 +39,9 @@ func newNotifier(log *slog.Logger) *Notifier {
 	// The pings may come twice as often as the manager's manual asks for, so that
 	// one that is late by an interval is still in time.
 	interval := watchdog / 4
-	return &Notifier{log: log, interval: interval, start: time.Now().Add(-interval)}
+	n := &Notifier{log: log, interval: interval, start: time.Now().Add(-interval)}
+	n.moved.Store(waits)
+	return n
 }
 
 // Ready says that the role can work. Only the first call counts.
@@ -46,20 +55,41 @@ func (n *Notifier) Ready() {
 // service. A datagram goes out at each call: a few a second are too many.
 func (n *Notifier) Status(format string, args ...any) {
 	if n != nil {
-		n.send("STATUS=" + fmt.Sprintf(format, args...))
+		status := fmt.Sprintf(format, args...)
+		n.status.Store(&status)
+		n.send("STATUS=" + status)
 	}
 }
 
-// Progress says that the work got on, which keeps the watchdog quiet. It is
-// cheap: call it as often as there is progress, and only then.
+// Progress says that the work got on, which keeps supervisor and watchdog
+// quiet. It is cheap: call it as often as there is progress, and only then.
 func (n *Notifier) Progress() {
-	if n == nil || n.interval == 0 {
+	if n == nil {
 		return
 	}
 	now, last := int64(time.Since(n.start)), n.pinged.Load()
-	if now-last >= int64(n.interval) && n.pinged.CompareAndSwap(last, now) {
+	n.moved.Store(now)
+	if n.interval != 0 && now-last >= int64(n.interval) && n.pinged.CompareAndSwap(last, now) {
 		n.send(daemon.SdNotifyWatchdog)
 	}
+}
+
+// waiting says that there is nothing to get on with until the next Progress.
+func (n *Notifier) waiting() {
+	if n != nil {
+		n.Progress()
+		n.moved.Store(waits)
+	}
+}
+
+// stalled is for how long nothing got on, 0 while the role waits, and what it
+// said last that it does.
+func (n *Notifier) stalled() (time.Duration, string) {
+	status := "starting"
+	if last := n.status.Load(); last != nil {
+		status = *last
+	}
+	return max(0, time.Since(n.start)-time.Duration(n.moved.Load())).Truncate(time.Second), status
 }
 
 // Working is Progress, with a Status that describes it.

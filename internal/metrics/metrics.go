@@ -17,8 +17,12 @@ const (
 	packerBytes    = "swh_objstorage_winery_packer_volume_bytes"
 	packerMaxSize  = "swh_objstorage_winery_packer_shard_max_size_bytes"
 
-	reclaimed = "winery_reclaimed_total"
-	parked    = "winery_parked_total"
+	reclaimed   = "winery_reclaimed_total"
+	parked      = "winery_parked_total"
+	leaseLost   = "winery_lease_lost_total"
+	stepsFailed = "winery_step_failures_total"
+	backOff     = "winery_backoff_seconds"
+	stalled     = "winery_stalled_seconds"
 )
 
 // Request times a request to an endpoint; failure is the type of its error, ""
@@ -125,5 +129,34 @@ func (c *Client) Reclaimed(was string) {
 func (c *Client) Parked(role, pool string) {
 	if c != nil {
 		_ = c.to.Incr(parked, []string{"role:" + role, "pool_name:" + pool}, 1)
+	}
+}
+
+// LeaseLost counts a shard whose work was given up because its lease was lost.
+func (c *Client) LeaseLost(role string) {
+	if c != nil {
+		_ = c.to.Incr(leaseLost, []string{"role:" + role}, 1)
+	}
+}
+
+// StepFailed counts a step of a role that failed.
+func (c *Client) StepFailed(role string) {
+	if c != nil {
+		_ = c.to.Incr(stepsFailed, []string{"role:" + role}, 1)
+	}
+}
+
+// BackOff tells for how long a role waits after a step that failed, 0 once one
+// did not.
+func (c *Client) BackOff(role string, wait time.Duration) {
+	if c != nil {
+		_ = c.to.Gauge(backOff, wait.Seconds(), []string{"role:" + role}, 1)
+	}
+}
+
+// Stalled tells for how long a role has got on with nothing.
+func (c *Client) Stalled(role string, d time.Duration) {
+	if c != nil {
+		_ = c.to.Gauge(stalled, d.Seconds(), []string{"role:" + role}, 1)
 	}
 }

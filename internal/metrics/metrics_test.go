@@ -28,13 +28,20 @@ func TestSent(t *testing.T) {
 	m.In("add", 10)
 	m.In("add", 5)
 	m.PackingStarts(100)
+	m.StepFailed("packer")
+	m.BackOff("packer", 2*time.Second)
+	m.Stalled("packer", time.Minute)
+	m.LeaseLost("packer")
 	m.Close()
 	const constant = "again:cellar,room:cellar,unknown:$NO_SUCH_ROOM,url:http://x"
+	ofRole := "|a:1,again:cellar,role:packer," + constant[13:]
 	want := map[string]float64{
 		"swh_objstorage_request_duration_seconds|ms|a:1,again:cellar,endpoint:get," + constant[13:]:                                1.5,
 		"swh_objstorage_request_duration_seconds_error_count|c|a:1,again:cellar,endpoint:get,error_type:KeyError," + constant[13:]: 1,
 		"swh_objstorage_in_bytes_total|c|a:1,again:cellar,endpoint:add_bytes," + constant[13:]:                                     15,
 		"swh_objstorage_winery_packer_shard_max_size_bytes|g|a:1," + constant:                                                      100,
+		"winery_step_failures_total|c" + ofRole:                                                                                    1, "winery_backoff_seconds|g" + ofRole: 2,
+		"winery_stalled_seconds|g" + ofRole: 60, "winery_lease_lost_total|c" + ofRole: 1,
 	}
 	got := r.got()
 	if !slices.Equal(names(got), names(want)) {
@@ -69,6 +76,10 @@ func TestNothing(t *testing.T) {
 		m.PackingStarts(1)
 		m.ObjectPacked("shards", 1)
 		m.Packed("shards", 1, "")
+		m.StepFailed("packer")
+		m.BackOff("packer", 1)
+		m.Stalled("packer", 1)
+		m.LeaseLost("packer")
 		m.Close()
 	})
 	if allocations != 0 {

@@ -38,7 +38,7 @@ type Options struct {
 	Metrics *metrics.Client
 	Log     *slog.Logger
 	Ready   func(address string) // called once requests are answered
-	Alive   func()               // called every few seconds while they are
+	Alive   func()               // called every few seconds while they are, and adds get on
 }
 
 // Run serves until ctx ends, then shuts down and returns nil if nothing was
@@ -98,7 +98,7 @@ func serve(ctx context.Context, o Options, s *store, listeners []net.Listener) e
 	defer background.Wait()
 	signs, stopSigns := context.WithCancel(ctx)
 	defer stopSigns()
-	background.Go(func() { watch(signs, listeners[0].Addr(), o) })
+	background.Go(func() { watch(signs, listeners[0].Addr(), o, s.writer) })
 
 	var failed error
 	select {

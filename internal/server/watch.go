@@ -8,10 +8,17 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"winery/internal/writer"
 )
 
-// watch asks the server for an answer now and then, until ctx ends.
-func watch(ctx context.Context, address net.Addr, o Options) {
+// patience is how long a writer's lane may be at one thing. All that it asks of
+// the database is limited to less together, but for measuring a table.
+const patience = 4 * time.Minute
+
+// watch asks the server for an answer now and then, until ctx ends. w is nil
+// where it only reads.
+func watch(ctx context.Context, address net.Addr, o Options, w *writer.Writer) {
 	client := http.Client{
 		Timeout: 10 * time.Second,
 		Transport: &http.Transport{
@@ -25,10 +32,15 @@ func watch(ctx context.Context, address net.Addr, o Options) {
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
 	for {
-		if err := ask(ctx, &client); err == nil {
-			o.Alive()
-		} else if ctx.Err() == nil {
+		err := ask(ctx, &client)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
 			o.Log.Warn("no answer to a request of its own", "error", err)
+		case w != nil && w.Busy() > patience:
+			o.Log.Warn("adds do not get on", "for", w.Busy())
+		default:
+			o.Alive()
 		}
 		select {
 		case <-ctx.Done():

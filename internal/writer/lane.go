@@ -5,6 +5,7 @@ package writer
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -22,6 +23,8 @@ type lane struct {
 	broken  bool // the claim's last use had an unclear end: only to give back
 	objects int64
 	bytes   int64 // of the contents in the shard's table
+
+	began atomic.Pointer[time.Time] // with what it is at; nil while it waits
 }
 
 func newLane(w *Writer) *lane {
@@ -38,7 +41,7 @@ func newLane(w *Writer) *lane {
 func (l *lane) run() {
 	defer l.release(l.ctx)
 	for group := l.next(); group != nil; group = l.next() {
-		err := l.commit(l.ctx, group)
+		err := l.timed(func() error { return l.commit(l.ctx, group) })
 		if err == nil {
 			l.pauses.Reset()
 			continue
@@ -136,7 +139,15 @@ func (l *lane) recover(ctx context.Context, err error) error {
 		case <-l.queue.closed:
 			return ErrClosed
 		}
-		err = l.hold(ctx, 0, 0)
+		err = l.timed(func() error { return l.hold(ctx, 0, 0) })
 	}
 	return nil
+}
+
+// timed does work that Busy is to know of.
+func (l *lane) timed(work func() error) error {
+	now := time.Now()
+	l.began.Store(&now)
+	defer l.began.Store(nil)
+	return work()
 }

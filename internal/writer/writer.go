@@ -52,6 +52,7 @@ type Writer struct {
 	queue      *queue
 	groupBytes int64
 	lanes      sync.WaitGroup
+	all        []*lane         // those that work, from Start on
 	ctx        context.Context // of the lanes' work; ends if Close runs out of time
 	cancel     context.CancelFunc
 }
@@ -83,11 +84,25 @@ func (w *Writer) Start(ctx context.Context) error {
 	if err := first.recover(ctx, first.hold(ctx, 0, 0)); err != nil {
 		return fmt.Errorf("waiting for a shard to write to: %w", err)
 	}
-	w.lanes.Go(first.run)
+	w.all = append(w.all, first)
 	for range w.Writers - 1 {
-		w.lanes.Go(newLane(w).run)
+		w.all = append(w.all, newLane(w))
+	}
+	for _, l := range w.all {
+		w.lanes.Go(l.run)
 	}
 	return nil
+}
+
+// Busy is for how long the slowest lane has waited for the database to do what
+// it is at, 0 where none is. It is called after Start.
+func (w *Writer) Busy() (d time.Duration) {
+	for _, l := range w.all {
+		if began := l.began.Load(); began != nil {
+			d = max(d, time.Since(*began))
+		}
+	}
+	return d
 }
 
 // Add stores objects and returns, after they are committed, which of them were

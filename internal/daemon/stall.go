@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package daemon
+
+import (
+	"log/slog"
+	"runtime"
+	"time"
+
+	"winery/internal/metrics"
+)
+
+// supervisor watches from outside whether a role gets on: a call that hangs in
+// a device or a library hears of no context.
+type supervisor struct {
+	log     *slog.Logger
+	notify  *Notifier
+	metrics *metrics.Client
+	role    string
+	limit   time.Duration // without progress, after which the process ends
+	exit    func(status int)
+}
+
+// begin supervises until the returned function is called. The first warning
+// comes after a fifteenth of the limit, each further one after twice the time.
+func (s *supervisor) begin() (stop func()) {
+	quit, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		first := s.limit / 15
+		for next := first; ; {
+			select {
+			case <-quit:
+				return
+			case <-tick.C:
+				next = s.look(first, next)
+			}
+		}
+	}()
+	return func() { close(quit); <-ended }
+}
+
+// look warns of a stall that has lasted until next, and returns when to warn
+// again. It ends the process at the limit.
+func (s *supervisor) look(first, next time.Duration) time.Duration {
+	stalled, status := s.notify.stalled()
+	s.metrics.Stalled(s.role, stalled)
+	switch {
+	case stalled >= s.limit:
+		stacks := make([]byte, 1<<20)
+		s.log.Error("no progress: this process ends, so that its lease runs out and another goes on",
+			"stalled", stalled, "status", status, "stacks", string(stacks[:runtime.Stack(stacks, true)]))
+		s.metrics.Close()
+		s.exit(1)
+	case stalled >= next:
+		s.log.Warn("no progress", "stalled", stalled, "status", status, "ends_after", s.limit)
+		s.notify.send("STATUS=no progress for " + stalled.String() + ": " + status)
+		return 2 * next
+	case stalled < first && next > first:
+		s.log.Info("progress again", "status", status)
+		return first
+	}
+	return next
+}

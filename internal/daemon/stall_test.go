@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A role waits for work, works in steps shorter and longer than a minute, and
+// hangs in the end. The times are those of a bubble, and exact.
+func TestStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey || a.Key == "stacks" && strings.Contains(a.Value.String(), "synctest") {
+				return slog.Attr{}
+			}
+			return a
+		}}))
+		notify := newNotifier(log)
+		ctx, cancel := context.WithCancel(t.Context())
+		status, ended := 0, time.Time{}
+		s := &supervisor{log: log, notify: notify, role: "test", limit: 15 * time.Minute, exit: func(code int) {
+			status, ended = code, time.Now()
+			cancel()
+			runtime.Goexit()
+		}}
+		stop := s.begin()
+		began, steps := time.Now(), 0
+		var hangs time.Time
+		err := Loop(ctx, LoopOptions{Log: log, Notify: notify}, func(ctx context.Context) (bool, error) {
+			if time.Since(began) < time.Hour {
+				return false, nil
+			}
+			if steps++; steps <= 10 {
+				time.Sleep(50 * time.Second)
+				return true, nil
+			}
+			notify.Status("packing i3f: 41 %%")
+			notify.Progress()
+			time.Sleep(5 * time.Minute)
+			notify.Progress()
+			time.Sleep(2 * time.Second)
+			hangs = time.Now().Add(-2 * time.Second)
+			<-ctx.Done()
+			return false, ctx.Err()
+		})
+		stop()
+		if late := ended.Sub(hangs) - s.limit; status != 1 || late < 0 || late > time.Second || err == nil {
+			t.Errorf("status %d after %v, error %v", status, ended.Sub(hangs), err)
+		}
+		warning := func(after string) string {
+			return `level=WARN msg="no progress" stalled=` + after + ` status="packing i3f: 41 %" ends_after=15m0s`
+		}
+		want := []string{
+			warning("1m0s"), warning("2m0s"), warning("4m0s"), `level=INFO msg="progress again" status="packing i3f: 41 %"`,
+			warning("1m0s"), warning("2m0s"), warning("4m0s"), warning("8m0s"),
+			`level=ERROR msg="no progress: this process ends, so that its lease runs out and another goes on" ` +
+				`stalled=15m0s status="packing i3f: 41 %"`,
+		}
+		if got := strings.Split(strings.TrimSpace(out.String()), "\n"); !slices.Equal(got, want) {
+			t.Errorf("logged:\n%s", out.String())
+		}
+	})
+}
