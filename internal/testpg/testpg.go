@@ -35,12 +35,12 @@ func New(t testing.TB) string {
 		t.Fatalf("%s is not set: run `make test`, or `scripts/with-services go test …`", Env)
 	}
 	name := "test_" + strings.ToLower(rand.Text())
-	exec(t, server, "CREATE DATABASE "+name)
-	t.Cleanup(func() { exec(t, server, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
+	statement(t, server, "CREATE DATABASE "+name)
+	t.Cleanup(func() { statement(t, server, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
 	return withDatabase(t, server, name)
 }
 
-func exec(t testing.TB, dsn, sql string) {
+func statement(t testing.TB, dsn, sql string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()

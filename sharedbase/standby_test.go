@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase_test
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"winery/internal/testpg"
+	"winery/sharedbase"
+)
+
+// replicated has a server whose commits wait for a standby.
+type replicated struct {
+	primary, standby *testpg.Server
+	base             *sharedbase.SharedBase
+	conn             *pgx.Conn // to the primary
+}
+
+func newReplicated(t *testing.T) *replicated {
+	t.Helper()
+	t.Parallel()
+	r := &replicated{primary: testpg.Start(t)}
+	r.base, r.conn = open(t, r.primary.DSN), connect(t, r.primary.DSN)
+	must(r.base.Init(t.Context()))(t)
+	r.standby = r.primary.Synchronous()
+	return r
+}
+
+// waits blocks until n commits wait for the standby.
+func (r *replicated) waits(t testing.TB, n int) {
+	t.Helper()
+	eventually(t, func() bool {
+		return count(t, r.conn, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == n
+	})
+}
+
+// has tells whether the standby has received all that was logged up to lsn.
+func (r *replicated) has(t testing.TB, lsn string) bool {
+	t.Helper()
+	return count(t, r.conn, "SELECT count(*) FROM pg_stat_replication WHERE flush_lsn >= $1::text::pg_lsn", lsn) == 1
+}
+
+func (r *replicated) logged(t testing.TB) (lsn string) {
+	t.Helper()
+	if err := r.conn.QueryRow(t.Context(), "SELECT pg_current_wal_insert_lsn()::text").Scan(&lsn); err != nil {
+		t.Fatal(err)
+	}
+	return lsn
+}
+
+// The retry hole: a commit that is cancelled while it waits for the standby is
+// in force on the primary, and who tries again, finds the row and has nothing to
+// write, is answered at once, though the standby has nothing.
+func TestFactCancelledCommitStays(t *testing.T) {
+	r := newReplicated(t)
+	insert := "INSERT INTO winery_parked VALUES (1, '', '', '') ON CONFLICT DO NOTHING"
+	writer := connect(t, r.primary.DSN)
+	r.standby.Signal(syscall.SIGSTOP)
+	inserting := background(func() error { _, err := writer.Exec(context.Background(), insert); return err })
+	r.waits(t, 1)
+	exec(t, r.conn, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+	if err := <-inserting; err != nil { // there is a warning, which nobody reads
+		t.Errorf("the cancelled commit: %v", err)
+	}
+	lsn := r.logged(t)
+	exec(t, writer, insert)
+	if r.has(t, lsn) {
+		t.Error("the standby has what it could not receive")
+	}
+	r.standby.Signal(syscall.SIGCONT)
+	eventually(t, func() bool { return r.has(t, lsn) })
+}
+
+// Add does not fall into that hole: added again, objects are acknowledged only
+// once the standby has them.
+func TestAddAgainWaitsForTheStandby(t *testing.T) {
+	r := newReplicated(t)
+	c := must(r.base.LockWritingShard(t.Context(), "pool"))(t)
+	objects := objects("a", "b")
+	add := func(ctx context.Context) <-chan error {
+		return background(func() error { _, err := r.base.Add(ctx, c, objects); return err })
+	}
+	r.standby.Signal(syscall.SIGSTOP)
+	ctx, cancel := context.WithCancel(t.Context())
+	first := add(ctx)
+	r.waits(t, 1)
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Fatalf("the first try: %v", err)
+	}
+	// The server hears of it and gives the wait up: the objects are there now.
+	r.waits(t, 0)
+	for _, o := range objects {
+		present(t, r.base, c.Name(), o)
+	}
+	lsn := r.logged(t)
+	again := add(t.Context())
+	r.waits(t, 1)
+	select {
+	case err := <-again:
+		t.Fatalf("acknowledged before the standby had it: %v", err)
+	default:
+	}
+	r.standby.Signal(syscall.SIGCONT)
+	if err := <-again; err != nil {
+		t.Fatal(err)
+	}
+	if !r.has(t, lsn) {
+		t.Error("acknowledged, but the standby has nothing")
+	}
+
+	// And so it is in force after a failover, on connections that were made to
+	// a standby, and refused until then.
+	other := open(t, r.standby.DSN)
+	_, err := other.Add(t.Context(), c, objects)
+	if code(err) != "25006" || !errors.Is(err, sharedbase.ErrUnavailable) {
+		t.Errorf("on the standby: %v", err)
+	}
+	r.primary.Ctl("stop", "-m", "immediate")
+	r.standby.Ctl("promote")
+	for _, o := range objects {
+		present(t, other, c.Name(), o)
+	}
+	must(other.LockWritingShard(t.Context(), "pool"))(t)
+}
+
+// A standby refuses whatever would write, a lock included, by a code of its own;
+// a connection that wants a primary finds out while it is made, and never again.
+func TestFactStandbyRefuses(t *testing.T) {
+	r := newReplicated(t)
+	standby := connect(t, r.standby.DSN)
+	for _, write := range []string{"CREATE TABLE t ()", "SELECT FROM shards FOR SHARE", "UPDATE shards SET state = 'full'"} {
+		if _, err := standby.Exec(t.Context(), write); code(err) != "25006" { // read_only_sql_transaction
+			t.Errorf("%s: %v", write, err)
+		}
+	}
+	conn := connect(t, r.standby.Or(r.primary))
+	exec(t, conn, "CREATE TABLE t ()")
+	exec(t, r.conn, "ALTER SYSTEM SET default_transaction_read_only = on")
+	exec(t, r.conn, "SELECT pg_reload_conf()")
+	eventually(t, func() bool {
+		_, err := conn.Exec(t.Context(), "INSERT INTO t DEFAULT VALUES")
+		return code(err) == "25006"
+	})
+}
