@@ -3,16 +3,11 @@
 package wire_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"reflect"
 	"runtime"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"winery/internal/rpc/wire"
 )
@@ -104,59 +99,4 @@ func TestTruncated(t *testing.T) {
 			}
 		}
 	}
-}
-
-func FuzzMsgPackRequest(f *testing.F) { fuzz(f, "msgpack") }
-func FuzzJSONRequest(f *testing.F)    { fuzz(f, "json") }
-
-// fuzz decodes anything; what is understood must survive being encoded and decoded again, in either format.
-func fuzz(f *testing.F, extension string) {
-	seeds, err := filepath.Glob("testdata/python/*." + extension)
-	if err != nil || len(seeds) == 0 {
-		f.Fatal("no seeds", err)
-	}
-	for _, seed := range seeds {
-		data, err := os.ReadFile(seed)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
-	}
-	for _, h := range hostile {
-		if h.format == extension && len(h.body) < 1000 {
-			f.Add([]byte(h.body))
-		}
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		body := bytes.Clone(data)
-		for _, read := range []func(){
-			func() { _, _ = wire.Decode(formats[extension], body, wire.ReadContents) },
-			func() { _, _ = wire.Decode(formats[extension], body, wire.ReadSummary) },
-			func() { _, _ = wire.Decode(formats[extension], body, wire.ReadError) },
-		} {
-			read()
-		}
-		request, err := wire.Decode(formats[extension], body, wire.ReadRequest)
-		if !bytes.Equal(data, body) {
-			t.Fatal("decoding changed the body")
-		}
-		if err != nil {
-			return
-		}
-		for _, hash := range request.ObjID {
-			if !utf8.ValidString(hash.Name) {
-				return // is mended on the way out
-			}
-		}
-		for name, format := range formats {
-			again, err := wire.Decode(format, []byte(text(request.Encode(format))), wire.ReadRequest)
-			if err != nil {
-				t.Fatalf("%+v does not survive %s: %v", request, name, err)
-			}
-			again.CheckPresence, again.CheckWrite = request.CheckPresence, request.CheckWrite
-			if !reflect.DeepEqual(again, request) {
-				t.Fatalf("%+v came back from %s as %+v", request, name, again)
-			}
-		}
-	})
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ErrNoSHA256 says that an object id has no sha256, the hash that Winery stores objects under.
@@ -23,10 +24,11 @@ type Hash struct {
 // ObjID is an object id as a client gave it, in its order.
 type ObjID []Hash
 
-// SHA256 is the key that the object is stored under: ErrNoSHA256, or an error that tells the length it has.
+// SHA256 is the key that the object is stored under: ErrNoSHA256, or an error that tells the length it has. Of two sums
+// under that name the last counts, as in Python's maps.
 func (id ObjID) SHA256() (key [32]byte, err error) {
-	for _, h := range id {
-		if h.Name == sha256Name && h.Sum != nil {
+	for _, h := range slices.Backward(id) {
+		if h.Name == sha256Name {
 			return toKey(h.Sum)
 		}
 	}
@@ -57,6 +59,9 @@ func (id ObjID) encode(e Encoder) {
 const sha256Name = "sha256"
 
 func toKey(sum []byte) (key [32]byte, err error) {
+	if sum == nil {
+		return key, ErrNoSHA256
+	}
 	if len(sum) != len(key) {
 		return key, fmt.Errorf("obj_id.sha256 has %d bytes: a SHA-256 has 32, as raw bytes, not hexadecimal digits", len(sum))
 	}
@@ -93,9 +98,6 @@ func readKey(d Decoder) (key [32]byte, err error) {
 			sum = h.Sum
 		}
 	})
-	if err == nil && sum == nil {
-		err = ErrNoSHA256
-	}
 	if err != nil {
 		return key, err
 	}
