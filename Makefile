@@ -74,10 +74,7 @@ lint: deps $(GOLANGCI_LINT) ## go vet and golangci-lint, by .golangci.yml
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (10s)
-	@grep -r --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | \
-	while read -r package target; do \
-		$(GOTEST) -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package"; \
-	done
+	@scripts/fuzz $(FUZZTIME) -tags "$(TAGS)"
 
 .PHONY: vm
 vm: deps deps-vm build vm-image ## only the test with the kernel's rbd driver, in a virtual machine

@@ -7,6 +7,8 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"runtime/metrics"
+	"sync/atomic"
 	"testing"
 
 	"winery/shard"
@@ -50,11 +52,13 @@ func fuzzImages(f *testing.F) []device {
 }
 
 // useAny does all that can be done with an image, which may be damaged. Nothing
-// may panic, every error is about damage, and what Verify has passed is there
-// and can be erased.
-func useAny(t *testing.T, d device) {
-	d = bytes.Clone(d)
-	r, err := shard.Open(d, int64(len(d)), "fuzzed")
+// may panic, read or allocate more than the image's size explains; every error is about
+// damage; what Verify has passed is there and can be erased.
+func useAny(t *testing.T, image []byte) {
+	d := &metered{device: bytes.Clone(image)}
+	size := int64(len(image))
+	r, err := shard.Open(d, size, "fuzzed")
+	d.wantAtMost(t, "Open", size)
 	if err != nil {
 		mustBeDamage(t, err)
 		return
@@ -67,23 +71,22 @@ func useAny(t *testing.T, d device) {
 		}
 		ids = append(ids, id)
 	}
+	d.wantAtMost(t, "Keys", size)
 	counts, verifyErr := r.Verify(context.Background(), nil)
+	d.wantAtMost(t, "Verify", size)
 	if verifyErr != nil {
 		mustBeDamage(t, verifyErr)
 	}
 	if err := r.Sample(context.Background(), 3); err != nil {
 		mustBeDamage(t, err)
 	}
-	for _, id := range append(ids, idOf([]byte("absent"))) {
-		content, err := r.Get(id)
-		if err != nil && !errors.Is(err, shard.ErrNotFound) {
-			mustBeDamage(t, err)
-		}
-		if verifyErr == nil && err == nil && idOf(content) != id {
-			t.Fatalf("Get(%x) returned %d other bytes", id, len(content))
-		}
+	d.wantAtMost(t, "Sample", 3*size+40*r.Info().IndexSlots)
+	sound := readSound(t, d, r, append(ids, idOf([]byte("absent"))))
+	if verifyErr == nil && len(sound) != len(ids) {
+		t.Fatalf("%d of %d objects can be read, but Verify had nothing to say", len(sound), len(ids))
 	}
-	erased, err := shard.Erase(d, int64(len(d)), "fuzzed", ids)
+	eraseHalf(t, image, ids, sound)
+	erased, err := shard.Erase(d, size, "fuzzed", ids)
 	if err != nil {
 		mustBeDamage(t, err)
 	}
@@ -93,7 +96,83 @@ func useAny(t *testing.T, d device) {
 	if err != nil || erased != len(ids) || int64(erased) != counts.Objects {
 		t.Fatalf("erased %d of %d, %v", erased, len(ids), err)
 	}
-	holds(t, d, nil, counts.Objects+counts.Deleted)
+	holds(t, d.device, nil, counts.Objects+counts.Deleted)
+}
+
+// readSound gets each of ids, and returns those that come with the right bytes.
+func readSound(t *testing.T, d *metered, r *shard.Reader, ids []shard.ObjID) (sound map[shard.ObjID]bool) {
+	t.Helper()
+	sound = map[shard.ObjID]bool{}
+	for _, id := range ids {
+		content, err := r.Get(id)
+		d.wantAtMost(t, "Get", int64(len(d.device))+40)
+		switch {
+		case err == nil && idOf(content) == id:
+			sound[id] = true
+		case err == nil: // it is for the caller to look
+		case !errors.Is(err, shard.ErrNotFound):
+			mustBeDamage(t, err)
+		}
+	}
+	return sound
+}
+
+// eraseHalf erases every other object: no other one may suffer, and where that is
+// refused nothing was written.
+func eraseHalf(t *testing.T, image []byte, ids []shard.ObjID, sound map[shard.ObjID]bool) {
+	t.Helper()
+	d := device(bytes.Clone(image))
+	var half, rest []shard.ObjID
+	for i, id := range ids {
+		if i%2 == 0 {
+			half = append(half, id)
+		} else if sound[id] {
+			rest = append(rest, id)
+		}
+	}
+	if _, err := shard.Erase(d, int64(len(d)), "fuzzed", half); err != nil {
+		mustBeDamage(t, err)
+		if !bytes.Equal(d, image) {
+			t.Fatalf("the image was changed, and then: %v", err)
+		}
+		return
+	}
+	r := open(t, d)
+	for _, id := range half {
+		if _, err := r.Get(id); !errors.Is(err, shard.ErrNotFound) {
+			t.Fatalf("erased object %x: %v", id, err)
+		}
+	}
+	for _, id := range rest {
+		if content, err := r.Get(id); err != nil || idOf(content) != id {
+			t.Fatalf("object %x suffered: %v", id, err)
+		}
+	}
+}
+
+// metered counts what is read from an image and what is allocated meanwhile.
+type metered struct {
+	device
+	read      atomic.Int64
+	allocated uint64
+}
+
+func (m *metered) ReadAt(p []byte, at int64) (int, error) {
+	m.read.Add(int64(len(p)))
+	return m.device.ReadAt(p, at)
+}
+
+// wantAtMost fails the test if more was read, or far more allocated, since it
+// was called last.
+func (m *metered) wantAtMost(t *testing.T, what string, bytes int64) {
+	t.Helper()
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	allocated := sample[0].Value.Uint64() - m.allocated
+	if read := m.read.Swap(0); read > bytes || m.allocated > 0 && allocated > uint64(2*bytes+1<<20) {
+		t.Fatalf("%s read %d bytes and allocated %d; the image has %d", what, read, allocated, len(m.device))
+	}
+	m.allocated += allocated
 }
 
 func mustBeDamage(t *testing.T, err error) {

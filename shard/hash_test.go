@@ -153,6 +153,31 @@ func TestDamagedHash(t *testing.T) {
 	}
 }
 
+// FuzzHash takes any bytes for a dump. It is refused, or gives every key the
+// slot that libcmph gives it.
+func FuzzHash(f *testing.F) {
+	for _, n := range []int{1, 40, 700} {
+		dump, err := newTestTable(f, keys(n, "key")).index()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(dump, "key")
+	}
+	f.Fuzz(func(t *testing.T, dump []byte, salt string) {
+		h, err := parseHash(bytes.Clone(dump))
+		if err != nil {
+			return
+		}
+		ids := keys(50, salt)
+		for i := range ids {
+			if s := h.slot(&ids[i]); s < 0 || s >= int64(h.slots) {
+				t.Fatalf("slot %d of %d", s, h.slots)
+			}
+		}
+		sameSlots(t, dump, ids)
+	})
+}
+
 func BenchmarkSlot(b *testing.B) {
 	for _, n := range []int{1000, 1000000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

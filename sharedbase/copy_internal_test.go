@@ -3,7 +3,6 @@
 package sharedbase
 
 import (
-	"bytes"
 	"errors"
 	"slices"
 	"testing"
@@ -64,17 +63,4 @@ func TestCopyParser(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-}
-
-// However the data is cut, the rows are the same.
-func FuzzCopyParser(f *testing.F) {
-	f.Add([]byte(copied), uint8(3))
-	f.Add([]byte(copied[:40]), uint8(1))
-	f.Fuzz(func(t *testing.T, data []byte, size uint8) {
-		whole, errWhole := parse(bytes.Clone(data))
-		cut, errCut := parse(slices.Collect(slices.Chunk(data, int(size)+1))...)
-		if !slices.EqualFunc(whole, cut, slices.Equal) || (errWhole == nil) != (errCut == nil) {
-			t.Errorf("%q, %v in one piece, but %q, %v in pieces of %d", whole, errWhole, cut, errCut, int(size)+1)
-		}
-	})
 }

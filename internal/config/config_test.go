@@ -248,37 +248,3 @@ func TestParseListen(t *testing.T) {
 		}
 	}
 }
-
-// FuzzParse looks for bytes that make Parse panic, or that it accepts although
-// the storage could not work with them.
-func FuzzParse(f *testing.F) {
-	f.Add([]byte(minimal))
-	f.Add([]byte(full))
-	files, _ := filepath.Glob("testdata/bad/*.yml")
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := config.Parse("f.yml", data)
-		if err != nil {
-			if !errors.As(err, new(*config.Error)) {
-				t.Errorf("not a *config.Error: %v", err)
-			}
-			return
-		}
-		if c.Database.DSN == "" || len(c.Pools) == 0 || c.RWIdleTimeout <= 0 || c.ReadersCacheSize < 1 ||
-			c.Winery.Writers < 1 || c.Winery.MaxObjectSize < 1 || c.ActivePool == "" && !c.ReadOnly {
-			t.Errorf("accepted as %+v", c)
-		}
-		for _, p := range c.Pools {
-			if p.Name == "" || p.ShardMaxSize < 1 || p.Type == config.Directory && p.BaseDirectory == "" ||
-				p.Type == config.RBD && p.DataPool == "" {
-				t.Errorf("accepted a pool as %+v", p)
-			}
-		}
-	})
-}
