@@ -4,6 +4,7 @@ package client
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 
 	"winery/internal/rpc/wire"
@@ -16,12 +17,20 @@ func (c *Client) Contains(ctx context.Context, id [32]byte) (bool, error) {
 	return call(ctx, c, "/content/contains", wire.Request{ObjID: wire.ID(id)}, wire.Decoder.Bool)
 }
 
-// Get is the object's content, or ErrNotFound.
+// Get is the object's content, whose SHA-256 was compared with id: ErrNotFound, ErrCorrupted.
 func (c *Client) Get(ctx context.Context, id [32]byte) ([]byte, error) {
-	return call(ctx, c, "/content/get", wire.Request{ObjID: wire.ID(id)}, wire.ReadContent)
+	content, err := call(ctx, c, "/content/get", wire.Request{ObjID: wire.ID(id)}, wire.ReadContent)
+	if err == nil {
+		err = verify(id, content)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return content, nil
 }
 
-// GetBatch has the contents in the order of ids, nil for those that are not there. There is a limit to their bytes.
+// GetBatch has the contents in the order of ids, nil for those that are not there; the SHA-256 of each was compared with
+// its id: ErrCorrupted. There is a limit to their bytes.
 func (c *Client) GetBatch(ctx context.Context, ids [][32]byte) ([][]byte, error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -30,7 +39,23 @@ func (c *Client) GetBatch(ctx context.Context, ids [][32]byte) ([][]byte, error)
 	if err == nil && len(contents) != len(ids) {
 		err = fmt.Errorf("/content/get/batch: asked for %d objects, the server answered %d", len(ids), len(contents))
 	}
-	return contents, err
+	for i := 0; err == nil && i < len(ids); i++ {
+		if contents[i] != nil {
+			err = verify(ids[i], contents[i])
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return contents, nil
+}
+
+// verify fails unless content is the object id. The server compared them, too: what differs here was changed on its way.
+func verify(id [32]byte, content []byte) error {
+	if sum := sha256.Sum256(content); sum != id {
+		return fmt.Errorf("%w: asked for the object %x, the server answered %d bytes that have sha256 %x", ErrCorrupted, id, len(content), sum)
+	}
+	return nil
 }
 
 // Add stores content under its SHA-256. When it returns, the object is durable.

@@ -12,7 +12,7 @@ import (
 	"winery/internal/rpc/wire"
 )
 
-// What a server's error means, for errors.Is.
+// What a server's error means, for errors.Is. ErrCorrupted also says that the server answered other bytes than the object's.
 var (
 	ErrNotFound    = errors.New("object not found")
 	ErrCorrupted   = errors.New("object corrupted")
