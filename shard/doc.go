@@ -66,5 +66,6 @@
 //
 // The same call made again completes it from each of these. Before the first
 // write Erase makes sure that it has the right bytes: they have the SHA-256 of the id,
-// or else, as after a call cut short, no other entry leads into them.
+// or else, as after a call cut short, no other entry leads into them and only zeros lie
+// around them.
 package shard

@@ -23,8 +23,8 @@ type Image interface {
 // returns how many it removed. Ids that the image does not hold are
 // passed over, so that after a crash or an error the same call completes what was
 // begun. It reads back the zeros, from img, before it lets go of an object's
-// entry. Where objects overlap, or an entry leads nowhere, nothing is written and a
-// *DamageError returned. The device has size bytes.
+// entry. Where objects overlap, an entry leads nowhere, or a length leaves bytes out, nothing
+// is written and a *DamageError returned. The device has size bytes.
 //
 // Erase is for one caller at a time; readers may go on meanwhile, but see
 // an object under erasure with other content until it is gone.
@@ -101,14 +101,20 @@ func (e *eraser) find(ids []ObjID) error {
 	return e.checkNeighbours(ctx)
 }
 
-// checkNeighbours makes sure that the victims overlap no other object.
+// checkNeighbours makes sure that the victims overlap no other object, and that
+// nothing but zeros lies between them and the nearest ones: what a wrong length
+// leaves out would stay in the image for good, though its object is said to be gone.
 func (e *eraser) checkNeighbours(ctx context.Context) error {
 	before := make([]int64, len(e.victims)) // position of the object before each
+	after := slices.Repeat([]int64{e.info.IndexPosition}, len(e.victims))
 	err := e.scan(ctx, func(slot int64, other *entry) error {
 		p := int64(other.position())
 		i, same := slices.BinarySearchFunc(e.victims, p, func(v victim, p int64) int { return cmp.Compare(v.position, p) })
 		if same && e.victims[i].slot != slot || i > 0 && e.victims[i-1].end() > p {
 			return e.damaged(p, "another object starts in one to be erased")
+		}
+		if i > 0 {
+			after[i-1] = min(after[i-1], p)
 		}
 		if same {
 			i++
@@ -121,12 +127,21 @@ func (e *eraser) checkNeighbours(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for i, p := range before {
-		if p == 0 {
-			continue
+	buf := make([]byte, len(zeroBytes))
+	part := func(from, to int64) *span { return &span{Reader: e.Reader, buf: buf, next: from, end: to} }
+	for i, v := range e.victims {
+		free := int64(headerSize)
+		if p := before[i]; p > 0 {
+			size, err := part(p, e.info.IndexPosition).length(ctx, v.position)
+			if err != nil {
+				return err
+			}
+			free = p + lengthSize + size
 		}
-		in := span{Reader: e.Reader, buf: make([]byte, lengthSize), next: p, end: e.info.IndexPosition}
-		if _, err := in.length(ctx, e.victims[i].position); err != nil {
+		if err := part(free, v.position).zeros(ctx, v.position-free); err != nil {
+			return err
+		}
+		if err := part(v.end(), after[i]).zeros(ctx, after[i]-v.end()); err != nil {
 			return err
 		}
 	}
