@@ -12,6 +12,7 @@ import (
 
 	"winery/internal/metrics"
 	"winery/pool"
+	"winery/sharedbase"
 )
 
 // Step does one piece of a role's work. worked is false if there was nothing to
@@ -48,6 +49,9 @@ func Loop(ctx context.Context, o LoopOptions, step Step) error {
 			o.Metrics.BackOff(o.Role, 0)
 		} else {
 			o.Metrics.StepFailed(o.Role)
+			if errors.Is(err, sharedbase.ErrLeaseLost) {
+				o.Metrics.LeaseLost(o.Role)
+			}
 		}
 		switch {
 		case err != nil && (ctx.Err() != nil || o.StopWhenIdle || final(err)):
