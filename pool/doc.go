@@ -12,9 +12,17 @@
 //
 // The database does: only the holder of the shard's row, in state packing, may
 // call [Pool.Create], and only the cleaner's claim may call [Pool.Edit]. A pool
-// guards against what a database cannot see, a process that was taken for dead
-// and still writes: two drafts of one name never mix in one image, and the
-// later one is told with [ErrInUse], [ErrExists] or [ErrFenced].
+// guards against what a database cannot see, a process that lost its row and
+// still writes: two drafts of one name never mix in one image, and who lost is
+// told with [ErrFenced] or [ErrExists].
+//
+// Create therefore believes its caller, asks once more when the image is its
+// alone, and only then touches it. Between two of its steps a process may stall
+// for any time: going on, it finds that it was shut out, or that the row is
+// another's. The one harm that it can do is to cost its successor the draft,
+// if it stalls between being told that the row is its own and shutting out who
+// has the image; the successor then gets ErrFenced, and the shard is packed
+// anew. Edit shuts nobody out: ErrInUse.
 //
 // A pool does not know whether the packing of a finished image was recorded in
 // the database. An image whose packer died between [Draft.Commit] and that

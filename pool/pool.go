@@ -59,7 +59,8 @@ type Draft interface {
 	// Commit makes the image durable and then visible, read-only, whole: when
 	// it returns nil the image survives a power cut. No WriteAt may be under
 	// way. After an error the image may or may not be there; Abort, then
-	// Create anew. ErrExists where another draft of that name came first.
+	// Create anew. ErrExists where another draft of that name came first,
+	// ErrFenced where another took the image over.
 	Commit(ctx context.Context) error
 	// Abort gives the draft up and leaves nothing that hinders the next
 	// Create. It does so even if ctx has ended. After Commit, or a second

@@ -7,10 +7,10 @@
 //
 // An image is named as its shard, in pool P, with its data in pool D (P-data
 // unless configured). Its size is twice the shard's greatest size, rounded up
-// to MiB; it never changes. It has the features layering, exclusive-lock,
-// object-map, fast-diff and deep-flatten, less those that the configuration
-// calls unsupported; exclusive-lock cannot be left out, since it is what keeps
-// two writers apart.
+// to MiB; Create makes it larger for a shard that needs more. It has the
+// features layering, exclusive-lock, object-map, fast-diff and deep-flatten,
+// less those that the configuration calls unsupported; exclusive-lock cannot be
+// left out, since it is what keeps two writers apart.
 //
 // Images are written, erased and verified through librbd (docs/adr/0004), with
 // librbd's cache off: a write is on the OSDs when it returns, a read comes from
@@ -19,16 +19,32 @@
 // # Writers
 //
 // Create and Edit take the exclusive lock and keep it until the handle is
-// closed: librbd never hands it over while its holder lives. A live holder
-// makes a second Create or Edit fail at once with pool.ErrInUse. A dead one is
-// noticed by its missing watch: taking over then lasts about 30 s, and shuts
-// the dead client out of the whole Ceph, so that if it was only stopped it gets
-// pool.ErrFenced. It is shut out for as long as the monitors'
-// mon_osd_blocklist_default_expire says, an hour by default; after that Ceph
-// fences it no more, and only the database does. A process that gets ErrFenced
-// must exit.
+// closed: librbd never hands it over while its holder lives.
 //
-// Create first wipes an image that exists already. It discards all of it, which
+// Create takes it by force, at once, whether its holder is dead, stopped, or
+// well and only without its row in the database. The holder's client is first
+// shut out of the whole Ceph for a week ("osd blocklist", which needs the
+// monitors' cap "profile rbd"), and then the lock taken from it, so there is
+// no moment in which it can write without the lock. All its calls give
+// pool.ErrFenced from then on, also a Commit after its last write; the process
+// must exit. Only then Create asks held once more, and only then it touches a
+// byte. Not shut out are
+//   - a kernel that has the image mapped and wrote to it, which is known by its
+//     cookie: its client is the host's, with all that is mapped there. It is
+//     asked for the lock, and gives it;
+//   - who locked the image by hand, with `rbd lock add`: pool.ErrInUse;
+//   - this Pool itself: pool.ErrInUse.
+//
+// Edit answers pool.ErrInUse while the holder lives; librbd replaces a dead one
+// after half a minute, when its watch has run out.
+//
+// Until an image has its header, librbd has no lock for it. So Create holds a
+// RADOS lock of its own, on the object winery_guard.NAME, while it makes the
+// image, and while it removes what an interrupted creation left (the one case
+// in which it removes anything); the holder of that is shut out in the same
+// way. Else a process that stalled there could remove its successor's image.
+//
+// Create wipes an image that exists already. It discards all of it, which
 // removes every object that holds its bytes. The image is not removed and made
 // anew, because its id must stay for hosts that have it mapped (Reserve), and
 // because between the two steps nobody would hold a lock.
@@ -54,7 +70,9 @@
 // # Connection
 //
 // A Pool has one connection, made when it is first needed and made anew only
-// if it could not be made: once up, librados keeps it up. Ceph is found
+// if it could not be made: once up, librados keeps it up, and one that was shut
+// out stays so. A second Pool in the process would be another client of Ceph,
+// and not shut out; nobody may make one after pool.ErrFenced. Ceph is found
 // as Ceph's own tools find it: CEPH_CONF, else /etc/ceph/ceph.conf, and
 // CEPH_ARGS; Settings.Conf and Settings.User win over both.
 //

@@ -110,6 +110,7 @@ func TestStalled(t *testing.T) {
 		for _, successor := range []string{"done", "writing"} {
 			name := tt.name + "-" + successor
 			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 				if tt.before != nil {
 					tt.before(t, pools, name)
 				}

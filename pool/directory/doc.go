@@ -15,13 +15,15 @@
 // # Drafts
 //
 // A draft is NAME.<uuid>.tmp beside the image, locked with flock(2) while its
-// process lives; a draft whose lock can be taken is dead, and the next Create
-// of that name removes it. Commit flushes the file, makes it read-only, takes
-// away what lay under NAME when the draft was created, and puts the file there
-// by link(2), which fails where something else came meanwhile: so of two
-// drafts the first to commit wins, and a process that was taken for dead
-// cannot replace its successor's image. Until the link nothing is visible
-// under NAME, and a death at any point leaves either that or a whole image.
+// process lives; a draft whose lock can be taken is dead, and the next Create,
+// of whatever image, removes it. Create looks at what lies under NAME, then
+// asks the database whether the row is still its caller's: so what it saw is no
+// successor's image. Commit flushes the file, makes it read-only, takes away
+// what Create saw, and puts the file there by link(2), which fails where
+// something else came meanwhile: so of two drafts the first to commit wins, and
+// a process that was taken for dead cannot replace its successor's image. Until
+// the link nothing is visible under NAME, and a death at any point leaves
+// either that or a whole image.
 //
 // flock and link make this hold on local file systems and on NFS 4.
 package directory
