@@ -3,7 +3,9 @@
 package vmtest
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -79,6 +81,26 @@ func TestKernelMapping(t *testing.T) {
 		if ro := m.run(t, "cat /sys/block/rbd*/ro"); ro != strings.Repeat("1\n", len(shards)) {
 			t.Errorf("not every device is read-only:\n%s", ro)
 		}
+	})
+	part(t, "an image that the kernel wrote to is taken over, and its other mappings are not hurt", func(t *testing.T) {
+		must(t, f.Pool.Reserve(ctx, "reserved"))
+		device := "/dev/rbd/" + ceph.Pool + "/reserved"
+		write := "dd if=/dev/urandom of=" + device + " bs=4096 count=1 oflag=direct"
+		m.run(t, "rbd device map "+ceph.Pool+"/reserved; "+write)
+		draft, err := f.Pool.Create(ctx, "reserved", 0, nil)
+		must(t, err)
+		m.run(t, "! "+write)
+		written := make([]byte, 4096)
+		img, err := draft.Open(ctx)
+		must(t, err)
+		_, err = img.ReadAt(written, 0)
+		must(t, errors.Join(err, img.Close(), draft.Commit(ctx)))
+		if !bytes.Equal(written, make([]byte, 4096)) {
+			t.Error("the draft has what the kernel wrote")
+		}
+		m.run(t, "dd if=/dev/rbd/"+ceph.Pool+"/"+shards[0].Name+" of=/dev/null bs=4096 count=1 iflag=direct")
+		m.run(t, "rbd device unmap "+device)
+		must(t, f.Pool.Remove(ctx, "reserved"))
 	})
 	part(t, "another mapper adopts what is mapped and maps what is not", func(t *testing.T) {
 		m.run(t, "systemctl kill --signal KILL winery-rbd-mapper; rbd device unmap /dev/rbd/"+ceph.Pool+"/"+shards[0].Name)
