@@ -4,95 +4,28 @@ package daemon_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
-	"net"
-	"net/url"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"winery/internal/daemon"
+	"winery/internal/relay"
 	"winery/internal/testpg"
 	"winery/sharedbase"
 )
 
-// relay stands between a role and PostgreSQL, and can be cut.
-type relay struct {
-	listener net.Listener
-	server   string
-
-	mu    sync.Mutex
-	up    bool
-	conns []net.Conn
-	work  sync.WaitGroup
-}
-
 // relayed returns a relay that is cut, and the DSN of dsn's database behind it.
-func relayed(t *testing.T, dsn string) (*relay, string) {
+func relayed(t *testing.T, dsn string) (*relay.Relay, string) {
 	t.Helper()
-	u, err := url.Parse(dsn)
-	if err != nil || u.Host == "" {
-		t.Fatalf("%s must be a URL with a host for this test", testpg.Env)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	r, dsn, err := relay.Database(dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{listener: listener, server: u.Host}
-	r.work.Go(r.accept)
-	t.Cleanup(func() {
-		_ = listener.Close()
-		r.cut()
-		r.work.Wait()
-	})
-	u.Host = listener.Addr().String()
-	return r, u.String()
-}
-
-func (r *relay) accept() {
-	for {
-		client, err := r.listener.Accept()
-		if err != nil {
-			return
-		}
-		server, err := net.Dial("tcp", r.server)
-		r.mu.Lock()
-		if err != nil || !r.up {
-			_ = client.Close()
-			if server != nil {
-				_ = server.Close()
-			}
-			r.mu.Unlock()
-			continue
-		}
-		r.conns = append(r.conns, client, server)
-		for _, pair := range [][2]net.Conn{{client, server}, {server, client}} {
-			r.work.Go(func() {
-				_, _ = io.Copy(pair[0], pair[1])
-				_ = pair[0].Close()
-			})
-		}
-		r.mu.Unlock()
-	}
-}
-
-func (r *relay) join() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.up = true
-}
-
-func (r *relay) cut() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.up = false
-	for _, c := range r.conns {
-		_ = c.Close()
-	}
-	r.conns = nil
+	t.Cleanup(r.Close)
+	r.Cut()
+	return r, dsn
 }
 
 // initialised returns a database with the schema.
@@ -116,7 +49,7 @@ func TestOpenDatabase(t *testing.T) {
 		r, dsn := relayed(t, dsn)
 		p := start(t, "database", dsn)
 		p.stderr.wait(t, "waiting for the database")
-		r.join()
+		r.Join()
 		p.expect("open")
 		p.signal(syscall.SIGTERM)
 		p.end(0, "retry_in=")
@@ -168,7 +101,7 @@ func TestWake(t *testing.T) {
 		}
 	}
 	out.wait(t, "polling goes on")
-	r.join()
+	r.Join()
 	woken("the connection")
 	claim, err := base.CreateShard(t.Context(), sharedbase.StateWriting, "pool")
 	if err != nil {
@@ -182,7 +115,7 @@ func TestWake(t *testing.T) {
 	if lines := strings.Count(out.String(), "\n"); lines != 1 {
 		t.Errorf("%d lines about one outage:\n%s", lines, out.String())
 	}
-	r.cut()
-	r.join()
+	r.Cut()
+	r.Join()
 	woken("the connection, again")
 }

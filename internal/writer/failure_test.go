@@ -117,14 +117,13 @@ func TestConnectionsCut(t *testing.T) {
 	f := newFixture(t)
 	relay, dsn := relayed(t, f.dsn)
 	cut := func() {
-		relay.cut()
-		relay.restore()
+		relay.Cut()
+		relay.Join()
 	}
 	away := func() {
-		relay.cut()
-		before := relay.refused.Load()
-		eventually(t, "attempts to reconnect", func() bool { return relay.refused.Load() > before+5 })
-		relay.restore()
+		relay.Cut()
+		eventually(t, "attempts to reconnect", func() bool { return relay.Refused() > 5 })
+		relay.Join()
 	}
 	f.through(f.start(writer.Options{Base: f.open(dsn)}), cut, away, cut)
 }
@@ -139,9 +138,9 @@ func TestBusy(t *testing.T) {
 		go func() { _, err := w.Add(t.Context(), []sharedbase.Object{o}); answer <- err }()
 		return answer
 	}
-	waitForData, resume := relay.hold(t)
+	hold(t, relay)
 	first := add(all[0])
-	waitForData() // a lane has taken it
+	waitForHeld(t, relay) // a lane has taken it
 	var others []chan error
 	for _, o := range all[1:] {
 		others = append(others, add(o))
@@ -157,7 +156,7 @@ func TestBusy(t *testing.T) {
 			t.Errorf("want ErrBusy, got %v", err)
 		}
 	}
-	resume()
+	relay.Resume()
 	f.must(<-first)
 	// What was refused was not added, and can be now.
 	f.add(w, all[1:]...)
@@ -170,13 +169,13 @@ func TestCloseCutOff(t *testing.T) {
 	relay, dsn := relayed(t, f.dsn)
 	w := writer.New(writer.Options{Base: f.open(dsn), Pool: "shards", Log: quiet})
 	f.must(w.Start(t.Context()))
-	waitForData, resume := relay.hold(t)
+	hold(t, relay)
 	answers := make(chan error)
 	add := func(o sharedbase.Object) {
 		go func() { _, err := w.Add(context.Background(), []sharedbase.Object{o}); answers <- err }()
 	}
 	add(object("taken"))
-	waitForData() // a lane has taken it
+	waitForHeld(t, relay) // a lane has taken it
 	add(object("waiting"))
 	eventually(t, "the second to wait", func() bool { return w.Waiting() == 1 })
 	ctx, cancel := context.WithCancel(t.Context())
@@ -187,9 +186,9 @@ func TestCloseCutOff(t *testing.T) {
 		t.Error("an add was acknowledged without the database")
 	}
 	// The shard is given back as soon as the database answers again.
-	relay.cut()
-	resume()
-	relay.restore()
+	relay.Cut()
+	relay.Resume()
+	relay.Join()
 	if err := <-closed; !errors.Is(err, context.Canceled) {
 		t.Errorf("Close: %v", err)
 	}

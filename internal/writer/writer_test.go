@@ -96,14 +96,14 @@ func TestWaitingAddsAreOneTransaction(t *testing.T) {
 			}
 		})
 	}
-	waitForData, resume := relay.hold(t)
+	hold(t, relay)
 	add(all[0])
-	waitForData()
+	waitForHeld(t, relay)
 	for _, o := range all[1:] {
 		add(o)
 	}
 	eventually(t, "the others to queue", func() bool { return w.Waiting() == 99 })
-	resume()
+	relay.Resume()
 	adders.Wait()
 	// A row's xmin is the transaction that wrote it.
 	if n := f.sql("SELECT count(DISTINCT xmin::text) FROM shard_" + f.shards()[0].Name); n != "2" {
@@ -170,7 +170,7 @@ func TestCloseAnswersWhatWasAccepted(t *testing.T) {
 func TestStartWaitsForTheDatabase(t *testing.T) {
 	f := newFixture(t)
 	relay, dsn := relayed(t, f.dsn)
-	relay.cut()
+	relay.Cut()
 	w := f.writer(writer.Options{Base: f.open(dsn)})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -181,7 +181,7 @@ func TestStartWaitsForTheDatabase(t *testing.T) {
 	w = f.writer(writer.Options{Base: f.open(dsn)})
 	started := make(chan error)
 	go func() { started <- w.Start(t.Context()) }()
-	relay.restore()
+	relay.Join()
 	f.must(<-started)
 	f.add(w, object("at last"))
 }
