@@ -39,6 +39,7 @@ type Options struct {
 	CephPool     string // the RBD pool; its data pool is CephPool-data
 	ShardMaxSize int64
 	IdleTimeout  time.Duration // rw_idle_timeout, whole seconds; 0: the default
+	Lease        time.Duration // winery.lease, whole seconds; 0: the default
 	ReadOnly     bool          // a writer that only serves
 	NoDelete     bool          // deletions are refused
 }
@@ -60,7 +61,7 @@ type Fleet struct {
 // New writes the configuration and fills the database by wineryctl.
 func New(ctx context.Context, o Options) (*Fleet, error) {
 	f := &Fleet{options: o, File: filepath.Join(o.Dir, "winery.yml")}
-	if err := os.WriteFile(f.File, []byte(o.yaml()), 0o600); err != nil {
+	if err := o.WriteConfig(f.File); err != nil {
 		return nil, err
 	}
 	var err error
@@ -81,14 +82,22 @@ func New(ctx context.Context, o Options) (*Fleet, error) {
 	return f, nil
 }
 
+// WriteConfig writes the configuration of a fleet with these options to a file.
+func (o Options) WriteConfig(file string) error {
+	return os.WriteFile(file, []byte(o.yaml()), 0o600)
+}
+
 func (o Options) yaml() string {
 	name, where := PoolName, fmt.Sprintf("type: directory, base_directory: %q", o.Dir)
 	if o.CephConf != "" {
 		name, where = o.CephPool, fmt.Sprintf("type: rbd, map: librbd, ceph_conf: %q", o.CephConf)
 	}
-	idle := ""
+	more := ""
 	if o.IdleTimeout > 0 {
-		idle = fmt.Sprintf("  rw_idle_timeout: %d\n", int(o.IdleTimeout.Seconds()))
+		more = fmt.Sprintf("  rw_idle_timeout: %d\n", int(o.IdleTimeout.Seconds()))
+	}
+	if o.Lease > 0 {
+		more += fmt.Sprintf("winery: {lease: %d}\n", int(o.Lease.Seconds()))
 	}
 	return fmt.Sprintf(`objstorage:
   cls: winery
@@ -98,7 +107,7 @@ func (o Options) yaml() string {
   shards_active_pool: %s
   allow_delete: %t
   readonly: %t
-%s`, o.DSN, name, o.ShardMaxSize, where, name, !o.NoDelete, o.ReadOnly, idle)
+%s`, o.DSN, name, o.ShardMaxSize, where, name, !o.NoDelete, o.ReadOnly, more)
 }
 
 // Ctl runs wineryctl and gives what it printed.
@@ -114,7 +123,7 @@ func (f *Fleet) Ctl(ctx context.Context, args ...string) (string, error) {
 // Start starts one more process of a role other than the writer.
 func (f *Fleet) Start(role string, args ...string) (*Process, error) {
 	args = append([]string{"--config", f.File, "--log-format", "json"}, args...)
-	p, err := start(role+"-"+strconv.Itoa(len(f.processes)), f.options.Dir, filepath.Join(f.options.Bin, role), args...)
+	p, err := StartProcess(role+"-"+strconv.Itoa(len(f.processes)), f.options.Dir, filepath.Join(f.options.Bin, role), args...)
 	if err == nil {
 		f.processes = append(f.processes, p)
 	}

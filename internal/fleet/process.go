@@ -25,9 +25,11 @@ type Process struct {
 	err  error
 }
 
-// start runs a program in a process group of its own, so that a Ctrl-C meant
-// for the demo reaches the daemons only as the SIGTERM that the demo sends.
-func start(name, logDir, program string, args ...string) (*Process, error) {
+// StartProcess runs a program whose log is NAME.log in logDir, after what is in
+// it already. It has a process group of its own, so that a Ctrl-C meant for the
+// demo reaches the daemons only as the SIGTERM that the demo sends. It is the
+// caller's to end.
+func StartProcess(name, logDir, program string, args ...string) (*Process, error) {
 	p := &Process{Name: name, Log: filepath.Join(logDir, name+".log"), done: make(chan struct{})}
 	log, err := os.OpenFile(p.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -49,6 +51,9 @@ func start(name, logDir, program string, args ...string) (*Process, error) {
 
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
+
+// PID is the process's id, also after it has ended.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Signal sends sig; a process that has ended already is no error.
 func (p *Process) Signal(sig syscall.Signal) error {

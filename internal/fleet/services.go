@@ -20,6 +20,8 @@ import (
 type Services struct {
 	DSN      string // of a database that exists and is empty
 	CephConf string // path of ceph.conf; empty without a Ceph
+	Postgres string // the folder of scripts/pg-up
+	Ceph     string // the folder of scripts/ceph-up
 
 	scripts string
 	stop    []string // the scripts that end what was started, each with its folder
@@ -28,16 +30,17 @@ type Services struct {
 // StartServices starts them below dir, by the scripts in the folder scripts.
 // Stop must be called, also after an error.
 func StartServices(ctx context.Context, scripts, dir string, ceph bool) (*Services, error) {
-	s := &Services{scripts: scripts, stop: []string{"pg-down", filepath.Join(dir, "pg")}}
+	s := &Services{scripts: scripts, Postgres: filepath.Join(dir, "pg"), Ceph: filepath.Join(dir, "ceph")}
+	s.stop = []string{"pg-down", s.Postgres}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		s.DSN, err = s.run(ctx, "pg-up", filepath.Join(dir, "pg"))
+		s.DSN, err = s.run(ctx, "pg-up", s.Postgres)
 		return err
 	})
 	if ceph {
-		s.stop = append(s.stop, "ceph-down", filepath.Join(dir, "ceph"))
+		s.stop = append(s.stop, "ceph-down", s.Ceph)
 		g.Go(func() (err error) {
-			s.CephConf, err = s.run(ctx, "ceph-up", filepath.Join(dir, "ceph"))
+			s.CephConf, err = s.run(ctx, "ceph-up", s.Ceph)
 			return err
 		})
 	}
@@ -52,6 +55,13 @@ func (s *Services) Stop() error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// RestartPostgres starts PostgreSQL again, as after a power cut: it is stopped
+// in the middle of what it does, if it is up.
+func (s *Services) RestartPostgres(ctx context.Context) error {
+	_, err := s.run(ctx, "pg-restart", s.Postgres)
+	return err
 }
 
 // run gives the last line that a script printed.
