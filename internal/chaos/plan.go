@@ -16,6 +16,7 @@ const (
 	kill    kind = "killed"
 	suspend kind = "stopped for longer than a lease"
 	cutOff  kind = "cut off from PostgreSQL for longer than a lease"
+	holdUp  kind = "held up on the way to PostgreSQL for longer than a lease"
 )
 
 // What happens to a service, or to the network between it and all roles.
@@ -35,9 +36,10 @@ const (
 )
 
 var (
+	roleFaults      = []kind{kill, kill, kill, kill, kill, suspend, suspend, suspend, cutOff, holdUp}
 	databaseFaults  = []kind{pgRestart, pgKill, pgBackend, pgSuspend, netCut, netStall, netReset}
 	rbdFaults       = []kind{osdKill, osdSuspend, monKill, poolQuota}
-	directoryFaults = []kind{diskFull, diskFull}
+	directoryFaults = []kind{diskFull}
 )
 
 // fault is one that is planned.
@@ -68,11 +70,8 @@ func plan(seed uint64, duration, lease time.Duration, processes int, serviceKind
 	free := make([]time.Duration, processes) // when the process has got over its last fault
 	for at := between(0, roleEvery); at < duration; at += between(roleEvery/3, roleEvery*5/3) {
 		f := fault{at: at, kind: kill, process: rng.IntN(processes), aimed: rng.IntN(3) > 0}
-		switch rng.IntN(10) {
-		case 0, 1, 2:
-			f.kind, f.length = suspend, between(lease*11/10, lease*3/2)
-		case 3:
-			f.kind, f.length = cutOff, between(lease*11/10, lease*3/2)
+		if k := roleFaults[rng.IntN(len(roleFaults))]; k != kill {
+			f.kind, f.length = k, between(lease*11/10, lease*3/2)
 		}
 		for tries := 0; free[f.process] > at && tries < processes; tries++ {
 			f.process = (f.process + 1) % processes

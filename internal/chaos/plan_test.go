@@ -35,11 +35,11 @@ func TestPlan(t *testing.T) {
 				if until[f.process] >= duration {
 					t.Errorf("seed %d: %s ends after the run", seed, f)
 				}
-				if (f.kind == suspend || f.kind == cutOff) && f.length <= lease {
+				if f.process >= 0 && f.kind != kill && f.length <= lease {
 					t.Errorf("seed %d: %s is no longer than a lease", seed, f)
 				}
 			}
-			for _, k := range slices.Concat(kinds, []kind{kill, suspend, cutOff}) {
+			for _, k := range slices.Concat(kinds, roleFaults) {
 				if of[k] == 0 {
 					t.Errorf("seed %d: not once in %s: %s", seed, duration, k)
 				}

@@ -95,6 +95,22 @@ func (p *process) running() *fleet.Process {
 	return p.current
 }
 
+// alive waits until the process runs.
+func (p *process) alive(ctx context.Context) (running *fleet.Process, err error) {
+	err = fleet.Until(ctx, func() (bool, error) {
+		if running = p.running(); running == nil {
+			return false, nil
+		}
+		select {
+		case <-running.Done():
+			return false, nil
+		default:
+			return true, nil
+		}
+	})
+	return running, err
+}
+
 // kill ends it with SIGKILL.
 func (p *process) kill() error {
 	p.mu.Lock()
@@ -108,4 +124,11 @@ func (p *process) kill() error {
 func (p *process) suspend() (resume func() error, err error) {
 	running := p.running()
 	return func() error { return running.Signal(syscall.SIGCONT) }, running.Signal(syscall.SIGSTOP)
+}
+
+// exited is how often the process ended by itself.
+func (p *process) exited() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.exits
 }
