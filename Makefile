@@ -8,10 +8,16 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 CACHE := .cache
 FUZZTIME ?= 10s
 
-# What "make demo" stores, and on which kind of pool.
+# What "make demo" stores, and on which kind of pool it and "make chaos" do.
 SRC ?= $(shell go env GOROOT)/src
 POOL ?= rbd
 DEMO_FLAGS ?=
+
+# How long "make chaos" breaks a fleet, the lease in seconds, and the plan: 0 for
+# a new one.
+DURATION ?= 30m
+LEASE ?= 60
+SEED ?= 0
 
 # go-ceph has to be told of a Ceph as old as Debian 12's. Looked up at each use,
 # for the packages may only be installed by the target "deps".
@@ -35,6 +41,10 @@ help: ## show this list
 .PHONY: demo
 demo: deps build ## see files go through the fleet into images and back (POOL=rbd|directory, SRC=dir)
 	$(GO) run -tags "$(TAGS)" ./internal/demo -pool "$(POOL)" -src "$(SRC)" $(DEMO_FLAGS)
+
+.PHONY: chaos
+chaos: deps build ## break a fleet under load, and prove that nothing is lost (DURATION=30m, POOL, LEASE, SEED)
+	$(GO) run -tags "$(TAGS)" ./internal/chaos -duration "$(DURATION)" -pool "$(POOL)" -lease "$(LEASE)" -seed "$(SEED)"
 
 .PHONY: build
 build: ## build the five programs into bin/

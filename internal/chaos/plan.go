@@ -57,8 +57,11 @@ func (f fault) String() string {
 // How often, on average. A service is left alone for a while after each fault,
 // in which all that was interrupted can be seen to recover.
 const (
-	roleEvery    = 9 * time.Second
-	serviceEvery = 35 * time.Second
+	roleEvery    = 8 * time.Second
+	serviceEvery = 24 * time.Second
+	// mostAtOnce is how many processes may be stopped or cut off at a time: the
+	// others go on.
+	mostAtOnce = 3
 )
 
 // plan draws the faults of a run: the same for the same arguments. A process
@@ -70,7 +73,13 @@ func plan(seed uint64, duration, lease time.Duration, processes int, serviceKind
 	free := make([]time.Duration, processes) // when the process has got over its last fault
 	for at := between(0, roleEvery); at < duration; at += between(roleEvery/3, roleEvery*5/3) {
 		f := fault{at: at, kind: kill, process: rng.IntN(processes), aimed: rng.IntN(3) > 0}
-		if k := roleFaults[rng.IntN(len(roleFaults))]; k != kill {
+		busy := 0
+		for _, until := range free {
+			if until > at {
+				busy++
+			}
+		}
+		if k := roleFaults[rng.IntN(len(roleFaults))]; k != kill && busy < mostAtOnce {
 			f.kind, f.length = k, between(lease*11/10, lease*3/2)
 		}
 		for tries := 0; free[f.process] > at && tries < processes; tries++ {
@@ -79,7 +88,7 @@ func plan(seed uint64, duration, lease time.Duration, processes int, serviceKind
 		if free[f.process] > at || at+f.length >= duration {
 			continue
 		}
-		free[f.process] = at + f.length + 3*time.Second
+		free[f.process] = at + aiming + f.length + 3*time.Second
 		roles = append(roles, f)
 	}
 	var kinds []kind

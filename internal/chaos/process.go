@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"winery/internal/fleet"
@@ -118,12 +117,6 @@ func (p *process) kill() error {
 	p.killing = true
 	p.mu.Unlock()
 	return running.Kill()
-}
-
-// suspend stops it until resume is called.
-func (p *process) suspend() (resume func() error, err error) {
-	running := p.running()
-	return func() error { return running.Signal(syscall.SIGCONT) }, running.Signal(syscall.SIGSTOP)
 }
 
 // exited is how often the process ended by itself.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -15,25 +16,29 @@ import (
 
 // recovery measures how long it takes until others go on where a process was
 // hit: from the fault until the shard that it held is out of that claim, and
-// from a writer's death until it acknowledges an add again.
+// from a writer's death until it acknowledges an add again. What a service's
+// fault fell into is told apart: then nobody could have gone on.
 type recovery struct {
 	base *sharedbase.SharedBase
 
 	mu     sync.Mutex
-	held   map[uuid.UUID]hit        // claims of processes that were hit
-	dead   map[int]time.Time        // writers that were killed, by number
-	claims map[kind][]time.Duration // by what hit the holder
-	adds   []time.Duration
+	held   map[uuid.UUID]hit   // claims of processes that were hit
+	dead   map[int]hit         // writers that were killed, by number
+	outage time.Time           // end of the last fault of a service, or later than now
+	claims map[kind]*durations // by what hit the holder
+	adds   durations
 }
 
 type hit struct {
-	shardID int64
-	at      time.Time
-	by      kind
+	at time.Time
+	by kind
 }
 
+// durations of recoveries.
+type durations struct{ undisturbed, all []time.Duration }
+
 func newRecovery(base *sharedbase.SharedBase) *recovery {
-	return &recovery{base: base, held: map[uuid.UUID]hit{}, dead: map[int]time.Time{}, claims: map[kind][]time.Duration{}}
+	return &recovery{base: base, held: map[uuid.UUID]hit{}, dead: map[int]hit{}, claims: map[kind]*durations{kill: {}, suspend: {}, cutOff: {}, holdUp: {}}}
 }
 
 // leases are those of a process.
@@ -50,6 +55,12 @@ func (r *recovery) leases(ctx context.Context, pid int) ([]sharedbase.Lease, err
 	return its, err
 }
 
+// holds tells whether a process has a claim, as far as can be known.
+func (r *recovery) holds(ctx context.Context, pid int) bool {
+	its, err := r.leases(ctx, pid)
+	return err == nil && len(its) > 0
+}
+
 // struck notes that a process was hit, and with it the claims that it has now.
 func (r *recovery) struck(ctx context.Context, pid int, by kind, at time.Time) {
 	its, err := r.leases(ctx, pid)
@@ -59,7 +70,7 @@ func (r *recovery) struck(ctx context.Context, pid int, by kind, at time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, l := range its {
-		r.held[l.Locker] = hit{l.ShardID, at, by}
+		r.held[l.Locker] = hit{at, by}
 	}
 }
 
@@ -94,10 +105,29 @@ func (r *recovery) saw(shards []sharedbase.Shard, now time.Time) {
 	}
 	for locker, h := range r.held {
 		if !locked[locker] {
-			r.claims[h.by] = append(r.claims[h.by], now.Sub(h.at))
+			r.recovered(r.claims[h.by], h, now)
 			delete(r.held, locker)
 		}
 	}
+}
+
+// recovered notes that a hit has been got over. The caller holds mu.
+func (r *recovery) recovered(d *durations, h hit, now time.Time) {
+	d.all = append(d.all, now.Sub(h.at))
+	if r.outage.Before(h.at) {
+		d.undisturbed = append(d.undisturbed, now.Sub(h.at))
+	}
+}
+
+// serviceDown notes that a service's fault begins. It returns what notes its end.
+func (r *recovery) serviceDown() (up func()) {
+	set := func(end time.Time) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.outage = end
+	}
+	set(time.Now().Add(time.Hour))
+	return func() { set(time.Now()) }
 }
 
 // died notes that the n-th writer was killed.
@@ -105,7 +135,7 @@ func (r *recovery) died(n int, at time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, before := r.dead[n]; !before {
-		r.dead[n] = at
+		r.dead[n] = hit{at, kill}
 	}
 }
 
@@ -113,17 +143,21 @@ func (r *recovery) died(n int, at time.Time) {
 func (r *recovery) acked(n int, sent time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if at, dead := r.dead[n]; dead && sent.After(at) {
-		r.adds = append(r.adds, time.Since(at))
+	if h, dead := r.dead[n]; dead && sent.After(h.at) {
+		r.recovered(&r.adds, h, time.Now())
 		delete(r.dead, n)
 	}
 }
 
-// spread is the median and the greatest of some times.
-func spread(times []time.Duration) (median, greatest time.Duration) {
+// String tells the median and the greatest.
+func (d durations) String() string {
+	return fmt.Sprintf("%s; with all services up %s", spread(d.all), spread(d.undisturbed))
+}
+
+func spread(times []time.Duration) string {
 	if len(times) == 0 {
-		return 0, 0
+		return "never measured"
 	}
 	sorted := slices.Sorted(slices.Values(times))
-	return sorted[len(sorted)/2], sorted[len(sorted)-1]
+	return fmt.Sprintf("median %.1f s, at most %.1f s (%d)", sorted[len(sorted)/2].Seconds(), sorted[len(sorted)-1].Seconds(), len(sorted))
 }

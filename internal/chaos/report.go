@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"winery/internal/fleet"
 	"winery/sharedbase"
@@ -73,11 +72,9 @@ func (r *run) report(ctx context.Context) (*Report, error) {
 	}
 	out.add("errors seen by clients", "%s", strings.Join(seen, "; "))
 	for _, k := range []kind{kill, suspend, cutOff, holdUp} {
-		median, greatest := spread(r.recovery.claims[k])
-		out.add("holder "+string(k)+": its shard free again", "median %s, at most %s, %d times", tenths(median), tenths(greatest), len(r.recovery.claims[k]))
+		out.add("holder "+string(k)+": its shard free again", "%s", r.recovery.claims[k])
 	}
-	median, greatest := spread(r.recovery.adds)
-	out.add("writer killed: it acknowledges adds again", "median %s, at most %s, %d times", tenths(median), tenths(greatest), len(r.recovery.adds))
+	out.add("writer killed: it acknowledges adds again", "%s", r.recovery.adds)
 	if err := r.addLogs(out); err != nil {
 		return nil, err
 	}
@@ -132,8 +129,6 @@ func (r *run) addLogs(out *Report) error {
 	out.add("shards packed", "%d", packed)
 	return nil
 }
-
-func tenths(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
 // keepLogs saves what helps to find out what went wrong, before the services
 // go: their logs, and the database without the shards' tables.

@@ -37,7 +37,9 @@ func (r *run) strike(ctx context.Context, f fault, p *process) (err error) {
 		return err
 	}
 	if f.aimed {
-		r.aim(ctx, running)
+		if err := r.aim(ctx, running); err != nil {
+			return err
+		}
 	}
 	at, undo := time.Now(), func() error { return nil }
 	switch f.kind {
@@ -47,7 +49,8 @@ func (r *run) strike(ctx context.Context, f fault, p *process) (err error) {
 			r.recovery.died(f.process, at)
 		}
 	case suspend:
-		undo, err = p.suspend()
+		err = running.Signal(syscall.SIGSTOP)
+		undo = func() error { return running.Signal(syscall.SIGCONT) }
 	case cutOff:
 		p.relay.Cut()
 		undo = func() error { p.relay.Join(); return nil }
@@ -60,20 +63,30 @@ func (r *run) strike(ctx context.Context, f fault, p *process) (err error) {
 	}
 	r.struck(f.kind, p.role)
 	r.recovery.struck(ctx, running.PID(), f.kind, at)
+	if f.kind != suspend {
+		err = running.Signal(syscall.SIGCONT)
+	}
 	r.pause(ctx, f.length)
-	return undo()
+	return errors.Join(err, undo())
 }
 
-// aim waits a while until the process holds a shard.
-func (r *run) aim(ctx context.Context, p *fleet.Process) {
+// aim waits a while until the process holds a shard, and stops it there.
+func (r *run) aim(ctx context.Context, p *fleet.Process) error {
 	ctx, cancel := context.WithTimeout(ctx, aiming)
 	defer cancel()
 	for ctx.Err() == nil {
-		if its, err := r.recovery.leases(ctx, p.PID()); err != nil || len(its) > 0 {
-			return
+		if !r.recovery.holds(ctx, p.PID()) {
+			r.pause(ctx, 3*time.Millisecond)
+			continue
 		}
-		r.pause(ctx, 3*time.Millisecond)
+		if err := p.Signal(syscall.SIGSTOP); err != nil || r.recovery.holds(ctx, p.PID()) {
+			return err
+		}
+		if err := p.Signal(syscall.SIGCONT); err != nil { // it was quicker
+			return err
+		}
 	}
+	return nil
 }
 
 // strikeServices lets the planned faults of services happen, one at a time.
@@ -82,6 +95,7 @@ func (r *run) strikeServices(ctx context.Context, faults []fault) error {
 		if !r.wait(ctx, f.at) {
 			return nil
 		}
+		up := r.recovery.serviceDown()
 		undo, err := r.begin(ctx, f.kind)
 		if err == nil {
 			r.struck(f.kind, "")
@@ -90,6 +104,7 @@ func (r *run) strikeServices(ctx context.Context, faults []fault) error {
 		if undo != nil {
 			err = errors.Join(err, undo())
 		}
+		up()
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.kind, err)
 		}
