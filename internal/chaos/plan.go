@@ -57,7 +57,7 @@ func (f fault) String() string {
 // How often, on average. A service is left alone for a while after each fault,
 // in which all that was interrupted can be seen to recover.
 const (
-	roleEvery    = 8 * time.Second
+	roleEvery    = 6 * time.Second
 	serviceEvery = 24 * time.Second
 	// mostAtOnce is how many processes may be stopped or cut off at a time: the
 	// others go on.

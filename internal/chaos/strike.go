@@ -16,7 +16,7 @@ import (
 )
 
 // aiming is how long a fault waits until its process holds a shard.
-const aiming = 5 * time.Second
+const aiming = 8 * time.Second
 
 // strikeRoles lets the planned faults of processes happen.
 func (r *run) strikeRoles(ctx context.Context, faults []fault) error {
