@@ -46,13 +46,18 @@ var (
 type fault struct {
 	at, length time.Duration
 	kind       kind
-	process    int  // number of the process; -1: a service
-	aimed      bool // the process should hold a shard when it is hit
+	process    int           // number of the process; -1: a service
+	aimed      bool          // the process should hold a shard when it is hit,
+	into       time.Duration // for this long already
 }
 
 func (f fault) String() string {
 	return fmt.Sprintf("%6.1f s for %4.1f s: %s", f.at.Seconds(), f.length.Seconds(), f.kind)
 }
+
+// deepest is how far into a process's work on a shard faults reach: about what
+// it takes to pack one.
+const deepest = 250 * time.Millisecond
 
 // How often, on average. A service is left alone for a while after each fault,
 // in which all that was interrupted can be seen to recover.
@@ -72,7 +77,7 @@ func plan(seed uint64, duration, lease time.Duration, processes int, serviceKind
 	between := func(low, high time.Duration) time.Duration { return low + rand64(rng, high-low) }
 	free := make([]time.Duration, processes) // when the process has got over its last fault
 	for at := between(0, roleEvery); at < duration; at += between(roleEvery/3, roleEvery*5/3) {
-		f := fault{at: at, kind: kill, process: rng.IntN(processes), aimed: rng.IntN(3) > 0}
+		f := fault{at: at, kind: kill, process: rng.IntN(processes), aimed: rng.IntN(3) > 0, into: between(0, deepest)}
 		busy := 0
 		for _, until := range free {
 			if until > at {

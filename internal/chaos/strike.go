@@ -37,7 +37,7 @@ func (r *run) strike(ctx context.Context, f fault, p *process) (err error) {
 		return err
 	}
 	if f.aimed {
-		if err := r.aim(ctx, running); err != nil {
+		if err := r.aim(ctx, running, f.into); err != nil {
 			return err
 		}
 	}
@@ -70,8 +70,9 @@ func (r *run) strike(ctx context.Context, f fault, p *process) (err error) {
 	return errors.Join(err, undo())
 }
 
-// aim waits a while until the process holds a shard, and stops it there.
-func (r *run) aim(ctx context.Context, p *fleet.Process) error {
+// aim waits a while until the process holds a shard, and stops it in the middle
+// of what it does with it.
+func (r *run) aim(ctx context.Context, p *fleet.Process, into time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, aiming)
 	defer cancel()
 	for ctx.Err() == nil {
@@ -79,6 +80,7 @@ func (r *run) aim(ctx context.Context, p *fleet.Process) error {
 			r.pause(ctx, 3*time.Millisecond)
 			continue
 		}
+		r.pause(ctx, into)
 		if err := p.Signal(syscall.SIGSTOP); err != nil || r.recovery.holds(ctx, p.PID()) {
 			return err
 		}
