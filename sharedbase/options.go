@@ -71,6 +71,17 @@ func (o observer) TraceCopyFromEnd(ctx context.Context, _ *pgx.Conn, data pgx.Tr
 	o.end(ctx, data.Err)
 }
 
+// around is for a statement that goes past what pgx traces.
+func (o observer) around(sql string, send func() error) error {
+	if o == nil {
+		return send()
+	}
+	o(Statement{SQL: sql})
+	err := send()
+	o(Statement{SQL: sql, Done: true, Err: err})
+	return err
+}
+
 // thisProcess is the holder of claims, as far as the process knows itself.
 func thisProcess(role string) Lease {
 	host, err := os.Hostname()

@@ -34,7 +34,7 @@ func (b *SharedBase) StreamTable(ctx context.Context, c *Claim,
 		if err := c.holds(ctx, tx); err != nil {
 			return err
 		}
-		large, err := streamSmall(ctx, tx, c.name, each)
+		large, err := b.streamSmall(ctx, tx, c.name, each)
 		for i := 0; i < len(large) && err == nil; i++ {
 			content := &sliced{ctx: ctx, base: b, tx: tx, shard: c.name, of: large[i]}
 			err = each(large[i].id, large[i].size, content)
@@ -67,7 +67,7 @@ type largeObject struct {
 }
 
 // streamSmall streams what fits into one piece, and returns the rest.
-func streamSmall(ctx context.Context, tx pgx.Tx, shard string,
+func (b *SharedBase) streamSmall(ctx context.Context, tx pgx.Tx, shard string,
 	fn func(id ObjID, size int64, content io.Reader) error) (large []largeObject, err error) {
 	var content bytes.Reader
 	p := &copyParser{row: func(fields [][]byte) error {
@@ -82,9 +82,13 @@ func streamSmall(ctx context.Context, tx pgx.Tx, shard string,
 		content.Reset(fields[2])
 		return fn(id, size, &content)
 	}}
-	_, err = tx.Conn().PgConn().CopyTo(ctx, p, fmt.Sprintf(`COPY (SELECT key, octet_length(content),
-			CASE WHEN octet_length(content) <= %d THEN content END FROM %s) TO STDOUT (FORMAT binary)`,
-		sliceSize, quoteTable(shard)))
+	sql := fmt.Sprintf(`COPY (SELECT key, octet_length(content),
+		CASE WHEN octet_length(content) <= %d THEN content END FROM %s) TO STDOUT (FORMAT binary)`,
+		sliceSize, quoteTable(shard))
+	err = b.observe.around(sql, func() error {
+		_, err := tx.Conn().PgConn().CopyTo(ctx, p, sql)
+		return err
+	})
 	if err == nil {
 		err = p.close()
 	}
