@@ -3,13 +3,14 @@
 package cleaner_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os/exec"
 	"slices"
 	"testing"
+
+	"go.uber.org/goleak"
 
 	"winery/internal/cleaner"
 	"winery/internal/mapper"
@@ -20,9 +21,7 @@ import (
 	"winery/sharedbase"
 )
 
-func TestMain(m *testing.M) {
-	testrole.Main(m, func(s *testrole.Stage) func(context.Context) (bool, error) { return wanting(s, 0).Step })
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // wanting is a cleaner that wants images to be mapped on so many hosts.
 func wanting(s *testrole.Stage, hosts int) *cleaner.Cleaner {

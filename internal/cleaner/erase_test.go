@@ -5,7 +5,6 @@ package cleaner_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -183,48 +182,5 @@ func TestStopped(t *testing.T) {
 			s.WantState(t, name, sharedbase.StateReadOnly)
 			wantGone(t, s, name, objects[5])
 		})
-	}
-}
-
-// TestKilled kills a cleaner at each of the points of the package comment.
-func TestKilled(t *testing.T) {
-	objects := testrole.Objects(1, 40, 3000)
-	killed := func(t *testing.T, s *testrole.Stage, point testrole.Point, nth int, left sharedbase.ShardState) {
-		name := packed(t, s, objects)
-		for _, o := range objects[:2] {
-			testrole.Must(t, s.Base.Delete(t.Context(), o.ID))
-		}
-		s.KillAt(t, point, nth)
-		s.WantState(t, name, left)
-		if left == sharedbase.StateCleaning {
-			s.Release(t, name)
-		}
-		step(t, wanting(s, 0), true)
-		step(t, wanting(s, 0), false)
-		s.WantState(t, name, sharedbase.StateReadOnly)
-		wantTable(t, s, name, -1)
-		wantGone(t, s, name, objects[:2]...)
-		s.WantObjects(t, name, objects[2:])
-	}
-	const cleaning, done = sharedbase.StateCleaning, sharedbase.StateReadOnly
-	for _, p := range []struct {
-		point testrole.Point
-		nth   int
-		left  sharedbase.ShardState
-	}{
-		{testrole.Open, 1, cleaning}, {testrole.Edit, 1, done},
-		{testrole.Erase, 1, done}, {testrole.Erase, 2, done}, {testrole.Erase, 3, done},
-		{testrole.Erase, 4, done}, {testrole.Erase, 5, done}, {testrole.Flush, 1, done},
-		{testrole.Flush, 2, done}, {testrole.Flush, 3, done}, {testrole.CloseEdit, 1, done}, {testrole.Open, 2, done},
-	} {
-		t.Run(fmt.Sprintf("directory/%s/%d", p.point, p.nth), func(t *testing.T) {
-			killed(t, testrole.New(t, testrole.Directory(t, "")), p.point, p.nth, p.left)
-		})
-		if p.point == testrole.Open || p.nth == 3 {
-			t.Run(fmt.Sprintf("rbd/%s/%d", p.point, p.nth), func(t *testing.T) {
-				t.Parallel() // a dead client's lock is taken over after 30 s
-				killed(t, testrole.New(t, testrole.RBD(t)), p.point, p.nth, p.left)
-			})
-		}
 	}
 }

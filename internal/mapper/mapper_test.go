@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"winery/internal/mapper"
 	"winery/internal/packer"
 	"winery/internal/testrole"
@@ -20,9 +22,7 @@ import (
 	"winery/sharedbase"
 )
 
-func TestMain(m *testing.M) {
-	testrole.Main(m, func(s *testrole.Stage) func(context.Context) (bool, error) { return onHost(s, "host").Step })
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func onHost(s *testrole.Stage, host string) *mapper.Mapper {
 	return mapper.New(mapper.Options{Base: s.Base, Pools: s.Pools, Host: host, Log: s.Log})
@@ -346,21 +346,4 @@ func TestReserves(t *testing.T) {
 	s.WantState(t, name, sharedbase.StatePacked)
 	step(t, m, true)
 	wantMapped(t, s, name, "a")
-}
-
-func TestKilled(t *testing.T) {
-	for _, point := range []testrole.Point{testrole.Map, testrole.Mapped, testrole.OpenMapped} {
-		t.Run(string(point), func(t *testing.T) {
-			s := testrole.New(t, testrole.Directory(t, ""))
-			names := packed(t, s, 3)
-			for _, name := range names {
-				testrole.Must(t, s.Pool.Unmap(t.Context(), name))
-			}
-			s.KillAt(t, point, 2)
-			step(t, onHost(s, "host"), true)
-			for _, name := range names {
-				wantMapped(t, s, name, "host")
-			}
-		})
-	}
 }

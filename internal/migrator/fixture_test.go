@@ -24,8 +24,10 @@ import (
 // fromEnv tells a process that is to be killed of the old pool.
 const fromEnv = "WINERY_TEST_MIGRATE_FROM"
 
+const role = "migrator"
+
 func TestMain(m *testing.M) {
-	testrole.Main(m, func(s *testrole.Stage) func(context.Context) (bool, error) {
+	migrate := func(s *testrole.Stage) func(context.Context) (bool, error) {
 		return func(ctx context.Context) (bool, error) {
 			var from config.Pool
 			if err := json.Unmarshal([]byte(os.Getenv(fromEnv)), &from); err != nil {
@@ -38,7 +40,8 @@ func TestMain(m *testing.M) {
 			_, err = (&migrator.Migrator{Base: s.Base, From: set[from.Name], To: s.Pool}).Migrate(ctx, image)
 			return true, err
 		}
-	})
+	}
+	testrole.Main(m, map[string]testrole.Role{role: migrate})
 }
 
 // image is the name of every test's image.

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"winery/internal/cleaner"
 	"winery/internal/migrator"
 	"winery/internal/pools"
@@ -84,7 +86,7 @@ func TestKilled(t *testing.T) {
 				if point == testrole.Write || point == testrole.Open {
 					nth = 2 // in the middle; to verify
 				}
-				s.KillAt(t, point, nth)
+				s.Start(t, role, testrole.Halt{Point: point, Nth: nth, Signal: unix.SIGKILL}).Killed(t)
 				s.wantPool(t, s.From)
 			}
 			if moved := s.migrate(t); !moved.Recorded || moved.Objects != int64(len(all)) {

@@ -5,7 +5,6 @@ package packer_test
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -17,39 +16,6 @@ import (
 	"winery/pool"
 	"winery/sharedbase"
 )
-
-// TestKilled kills a packer at each of the points of the package comment.
-func TestKilled(t *testing.T) {
-	points := []struct {
-		point testrole.Point
-		nth   int
-	}{
-		{testrole.Create, 1}, {testrole.Write, 1}, {testrole.Write, 2}, {testrole.Write, 4},
-		{testrole.Commit, 1}, {testrole.Committed, 1}, {testrole.Open, 1},
-	}
-	objects := testrole.Objects(1, 500, 30_000)
-	killed := func(t *testing.T, s *testrole.Stage, point testrole.Point, nth int) {
-		name := s.Full(t, objects)
-		s.KillAt(t, point, nth)
-		s.WantState(t, name, sharedbase.StatePacking)
-		s.Release(t, name)
-		s.WantState(t, name, sharedbase.StateFull)
-		packs(t, s)
-		s.WantState(t, name, sharedbase.StatePacked)
-		s.WantObjects(t, name, objects)
-	}
-	for _, p := range points {
-		t.Run(fmt.Sprintf("directory/%s/%d", p.point, p.nth), func(t *testing.T) {
-			killed(t, testrole.New(t, testrole.Directory(t, "")), p.point, p.nth)
-		})
-	}
-	for _, p := range append(points[2:3:3], points[4:]...) {
-		t.Run(fmt.Sprintf("rbd/%s/%d", p.point, p.nth), func(t *testing.T) {
-			t.Parallel() // a dead client's lock is taken over after 30 s
-			killed(t, testrole.New(t, testrole.RBD(t)), p.point, p.nth)
-		})
-	}
-}
 
 // TestDiskFull packs onto a file system that is too small, and again once it
 // was made larger.

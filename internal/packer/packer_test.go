@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"winery/internal/packer"
 	"winery/internal/testrole"
 	"winery/pool"
@@ -19,7 +21,7 @@ import (
 	"winery/sharedbase"
 )
 
-func TestMain(m *testing.M) { testrole.Main(m, step) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // step is that of a packer for all pools of a stage.
 func step(s *testrole.Stage) func(context.Context) (bool, error) {

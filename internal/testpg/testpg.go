@@ -40,6 +40,13 @@ func New(t testing.TB) string {
 	return withDatabase(t, server, name)
 }
 
+// Empty removes all that is in a database. It takes a hundredth of the time of
+// making another.
+func Empty(t testing.TB, dsn string) {
+	t.Helper()
+	statement(t, dsn, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+}
+
 func statement(t testing.TB, dsn, sql string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)

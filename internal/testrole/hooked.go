@@ -4,24 +4,30 @@ package testrole
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"strings"
 
 	"winery/pool"
 )
 
-// Point is where a [Hooked] pool calls back.
+// Point is a place between two operations of a process: before an operation of
+// its pool, which is called like the point, before a statement to its database,
+// or [After] one of these.
 type Point string
 
-// The points, each before the operation it is named for; Committed and Mapped
-// come after theirs.
+// The operations of a [Hooked] pool.
 const (
 	Create     Point = "create"
-	Write      Point = "write" // of a draft
-	Commit     Point = "commit"
-	Committed  Point = "committed"
+	Held       Point = "held" // the question whether the shard is held, in create
+	Write      Point = "write"
+	Commit     Point = "commit image"
+	Abort      Point = "abort"
 	Open       Point = "open" // of an image or a draft
+	Read       Point = "read" // of what was opened
+	Close      Point = "close"
 	Map        Point = "map"
-	Mapped     Point = "mapped"
 	OpenMapped Point = "open mapped"
 	Listing    Point = "list mapped"
 	Edit       Point = "edit"
@@ -30,8 +36,25 @@ const (
 	CloseEdit  Point = "close edit"
 )
 
-// Hooked is a pool that calls At before it does what it is asked to. An error
-// of At is the operation's.
+const after = "after "
+
+// After is the point that follows an operation that went well.
+func After(op Point) Point { return after + op }
+
+// After is the operation that the point follows; false where it precedes one.
+func (p Point) After() (op Point, ok bool) {
+	text, ok := strings.CutPrefix(string(p), after)
+	return Point(text), ok
+}
+
+// Two of these.
+const (
+	Committed = after + Commit
+	Mapped    = after + Map
+)
+
+// Hooked is a pool that calls At before and after it does what it is asked to.
+// An error of At is the operation's.
 type Hooked struct {
 	pool.Pool
 	At func(point Point, image string) error
@@ -47,118 +70,94 @@ func (h *Hooked) at(point Point, image string) error {
 	return nil
 }
 
+// around does an operation between its points.
+func (h *Hooked) around(op Point, image string, do func() error) error {
+	if err := h.at(op, image); err != nil {
+		return err
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	return h.at(After(op), image)
+}
+
+// opening is around for what gives a handle, which an error of At closes.
+func opening[T io.Closer](h *Hooked, op Point, image string, do func() (T, error)) (handle T, err error) {
+	opened := false
+	err = h.around(op, image, func() error {
+		handle, err = do()
+		opened = err == nil
+		return err
+	})
+	if err != nil && opened {
+		err = errors.Join(err, handle.Close())
+	}
+	return handle, err
+}
+
 // Create implements [pool.Pool].
 func (h *Hooked) Create(ctx context.Context, name string, room int64, held func(context.Context) error) (pool.Draft, error) {
-	if err := h.at(Create, name); err != nil {
-		return nil, err
+	var d pool.Draft
+	err := h.around(Create, name, func() (err error) {
+		d, err = h.Pool.Create(ctx, name, room, h.asking(name, held))
+		return err
+	})
+	if err != nil && d != nil {
+		err = errors.Join(err, d.Abort(ctx))
 	}
-	d, err := h.Pool.Create(ctx, name, room, held)
 	if err != nil {
 		return nil, err
 	}
 	return &draft{d, h, name}, nil
 }
 
+// asking is held between its points.
+func (h *Hooked) asking(name string, held func(context.Context) error) func(context.Context) error {
+	if held == nil {
+		return nil
+	}
+	return func(ctx context.Context) error {
+		return h.around(Held, name, func() error { return held(ctx) })
+	}
+}
+
 // Open implements [pool.Pool].
 func (h *Hooked) Open(ctx context.Context, name string) (pool.Image, error) {
-	if err := h.at(Open, name); err != nil {
-		return nil, err
-	}
-	return h.Pool.Open(ctx, name)
+	return h.image(Open, name, func() (pool.Image, error) { return h.Pool.Open(ctx, name) })
 }
 
 // OpenMapped implements [pool.Pool].
 func (h *Hooked) OpenMapped(ctx context.Context, name string) (pool.Image, error) {
-	if err := h.at(OpenMapped, name); err != nil {
+	return h.image(OpenMapped, name, func() (pool.Image, error) { return h.Pool.OpenMapped(ctx, name) })
+}
+
+func (h *Hooked) image(op Point, name string, open func() (pool.Image, error)) (pool.Image, error) {
+	img, err := opening(h, op, name, open)
+	if err != nil {
 		return nil, err
 	}
-	return h.Pool.OpenMapped(ctx, name)
+	return &image{img, h, name}, nil
 }
 
 // Map implements [pool.Pool].
 func (h *Hooked) Map(ctx context.Context, name string) error {
-	if err := h.at(Map, name); err != nil {
-		return err
-	}
-	if err := h.Pool.Map(ctx, name); err != nil {
-		return err
-	}
-	return h.at(Mapped, name)
+	return h.around(Map, name, func() error { return h.Pool.Map(ctx, name) })
 }
 
 // Mapped implements [pool.Pool].
-func (h *Hooked) Mapped(ctx context.Context) (map[string]bool, error) {
-	if err := h.at(Listing, ""); err != nil {
-		return nil, err
-	}
-	return h.Pool.Mapped(ctx)
+func (h *Hooked) Mapped(ctx context.Context) (names map[string]bool, err error) {
+	err = h.around(Listing, "", func() (err error) {
+		names, err = h.Pool.Mapped(ctx)
+		return err
+	})
+	return names, err
 }
 
 // Edit implements [pool.Pool].
 func (h *Hooked) Edit(ctx context.Context, name string) (pool.Editor, error) {
-	if err := h.at(Edit, name); err != nil {
-		return nil, err
-	}
-	e, err := h.Pool.Edit(ctx, name)
+	e, err := opening(h, Edit, name, func() (pool.Editor, error) { return h.Pool.Edit(ctx, name) })
 	if err != nil {
 		return nil, err
 	}
 	return &editor{e, h, name}, nil
-}
-
-type draft struct {
-	pool.Draft
-	h    *Hooked
-	name string
-}
-
-func (d *draft) WriteAt(b []byte, off int64) (int, error) {
-	if err := d.h.at(Write, d.name); err != nil {
-		return 0, err
-	}
-	return d.Draft.WriteAt(b, off)
-}
-
-func (d *draft) Open(ctx context.Context) (pool.Image, error) {
-	if err := d.h.at(Open, d.name); err != nil {
-		return nil, err
-	}
-	return d.Draft.Open(ctx)
-}
-
-func (d *draft) Commit(ctx context.Context) error {
-	if err := d.h.at(Commit, d.name); err != nil {
-		return err
-	}
-	if err := d.Draft.Commit(ctx); err != nil {
-		return err
-	}
-	return d.h.at(Committed, d.name)
-}
-
-type editor struct {
-	pool.Editor
-	h    *Hooked
-	name string
-}
-
-func (e *editor) WriteAt(b []byte, off int64) (int, error) {
-	if err := e.h.at(Erase, e.name); err != nil {
-		return 0, err
-	}
-	return e.Editor.WriteAt(b, off)
-}
-
-func (e *editor) Flush() error {
-	if err := e.h.at(Flush, e.name); err != nil {
-		return err
-	}
-	return e.Editor.Flush()
-}
-
-func (e *editor) Close() error {
-	if err := e.h.at(CloseEdit, e.name); err != nil {
-		return err
-	}
-	return e.Editor.Close()
 }

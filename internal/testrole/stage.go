@@ -31,6 +31,8 @@ type Stage struct {
 	Pool   *Hooked
 	Pools  pools.Set // Pool alone
 	Log    *slog.Logger
+
+	Imported string // the image that an importer's process is to import
 }
 
 // Directory is the pool of a test that needs files: under dir, or under a
@@ -70,21 +72,36 @@ func New(t testing.TB, c config.Pool) *Stage {
 func NewWith(t testing.TB, c config.Pool, createImages bool) *Stage {
 	t.Helper()
 	s := &Stage{DSN: testpg.New(t), Config: c, Log: slog.New(slog.DiscardHandler)}
+	s.connect(t)
 	s.open(t, createImages)
-	created, err := s.Base.Init(t.Context())
-	Must(t, err)
-	if !created {
-		t.Fatal("the database was not empty")
-	}
 	return s
 }
 
-// open connects to database and pool.
-func (s *Stage) open(t testing.TB, createImages bool) {
+// On makes a stage with another empty database, and the pool of s.
+func (s *Stage) On(t testing.TB, dsn string) *Stage {
+	t.Helper()
+	n := &Stage{DSN: dsn, Config: s.Config, Pool: s.Pool, Pools: s.Pools, Log: s.Log}
+	n.connect(t)
+	return n
+}
+
+// connect fills the database.
+func (s *Stage) connect(t testing.TB) {
 	t.Helper()
 	base, err := sharedbase.New(s.DSN, "test")
 	Must(t, err)
 	t.Cleanup(base.Close)
+	created, err := base.Init(t.Context())
+	Must(t, err)
+	if !created {
+		t.Fatal("the database was not empty")
+	}
+	s.Base = base
+}
+
+// open opens the pool.
+func (s *Stage) open(t testing.TB, createImages bool) {
+	t.Helper()
 	set, err := pools.Open([]config.Pool{s.Config}, createImages)
 	Must(t, err)
 	t.Cleanup(func() {
@@ -92,7 +109,7 @@ func (s *Stage) open(t testing.TB, createImages bool) {
 			t.Error(err)
 		}
 	})
-	s.Base, s.Pool = base, &Hooked{Pool: set[s.Config.Name]}
+	s.Pool = &Hooked{Pool: set[s.Config.Name]}
 	s.Pools = pools.Set{s.Config.Name: s.Pool}
 }
 
