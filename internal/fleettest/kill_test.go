@@ -10,34 +10,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"winery/internal/fleet"
 	"winery/internal/rpc"
 	"winery/internal/testfleet"
 	"winery/sharedbase"
 )
 
-// release does what an operator does after a process died: it releases every
-// lock that was left.
-func release(ctx context.Context, t *testing.T, f *fleet.Fleet) {
-	t.Helper()
-	shards, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range shards {
-		if s.State.Locked() {
-			if err := f.Base.ReleaseShard(ctx, s); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-}
+// lease is the shortest that can be configured.
+const lease = 4 * time.Second
 
 // A writer is killed while many clients add. Whatever was acknowledged before
 // is there afterwards.
 func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
 	o := testfleet.Options(t)
-	o.ShardMaxSize = 1 << 20 // several shards fill while it goes on
+	o.ShardMaxSize, o.Lease = 1<<20, lease // several shards fill while it goes on
 	f := testfleet.New(t, o)
 	ctx := testfleet.Within(t, 2*time.Minute)
 	const kills, workers, acksBeforeKill = 4, 8, 150
@@ -77,7 +65,6 @@ func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
 		if err := <-killed; err != nil {
 			t.Fatal(err)
 		}
-		release(ctx, t, f)
 	}
 	if _, err := f.StartWriter(ctx); err != nil {
 		t.Fatal(err)
@@ -88,6 +75,13 @@ func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
 			t.Fatalf("acknowledged object %x: %d bytes, %v", id, len(content), err)
 		}
 	}
+	// The last writer takes back what the others held.
+	if err := fleet.Until(ctx, func() (bool, error) {
+		leases, err := f.Base.Leases(ctx)
+		return len(leases) == 1, err
+	}); err != nil {
+		t.Fatal(err)
+	}
 	t.Logf("%d kills, %d acknowledged objects, all there", kills, len(acked))
 }
 
@@ -96,7 +90,7 @@ func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
 func TestKilledPackerAndCleanerLoseNothing(t *testing.T) {
 	eachPool(t, func(t *testing.T, o fleet.Options) {
 		src := goSource(t, "net")
-		o.ShardMaxSize = src.Bytes / 5
+		o.ShardMaxSize, o.Lease = src.Bytes/5, lease
 		f := testfleet.New(t, o)
 		ctx := testfleet.Within(t, 3*time.Minute)
 		if _, err := f.StartWriter(ctx); err != nil {
@@ -109,10 +103,20 @@ func TestKilledPackerAndCleanerLoseNothing(t *testing.T) {
 		if kills == 0 {
 			t.Error("no packer was killed in the middle")
 		}
-		testfleet.RunToEnd(ctx, t, f, fleet.Packer)
+		start(t, f, fleet.Packer)
+		err := fleet.Until(ctx, func() (bool, error) {
+			left, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{
+				States: []sharedbase.ShardState{sharedbase.StateFull, sharedbase.StatePacking},
+			})
+			return len(left) == 0, err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 		testfleet.RunToEnd(ctx, t, f, fleet.Mapper)
 		kills += killWhen(ctx, t, f, fleet.Cleaner, sharedbase.StateCleaning, 3)
-		testfleet.RunToEnd(ctx, t, f, fleet.Cleaner)
+		start(t, f, fleet.Mapper)
+		start(t, f, fleet.Cleaner)
 		if err := f.WaitReadOnly(ctx); err != nil {
 			t.Fatal(err)
 		}
@@ -124,37 +128,43 @@ func TestKilledPackerAndCleanerLoseNothing(t *testing.T) {
 	})
 }
 
+func start(t *testing.T, f *fleet.Fleet, role string) {
+	t.Helper()
+	if _, err := f.Start(role); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // killWhen starts a role several times, and kills it as soon as the database
 // shows that it has locked a shard.
 func killWhen(ctx context.Context, t *testing.T, f *fleet.Fleet, role string, state sharedbase.ShardState, times int) int {
 	t.Helper()
-	locked := sharedbase.ShardFilter{States: []sharedbase.ShardState{state}}
-	kills := 0
-	for range times {
+	dead := map[uuid.UUID]bool{} // lockers
+	for len(dead) < times {
 		p, err := f.Start(role, "--stop-instead-of-waiting")
 		if err != nil {
 			t.Fatal(err)
 		}
-		for held := false; !held; {
+		for before := len(dead); len(dead) == before; {
 			select {
 			case <-p.Done():
 				if err := p.Err(); err != nil {
 					t.Fatal(err)
 				}
-				return kills // it was quicker than the look at the database
+				return len(dead) // it was quicker than the look at the database
 			default:
 			}
-			shards, err := f.Base.ListShards(ctx, locked)
+			shards, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{state}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			held = len(shards) > 0
+			for _, s := range shards {
+				dead[s.Locker] = true
+			}
 		}
 		if err := p.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		kills++
-		release(ctx, t, f)
 	}
-	return kills
+	return len(dead)
 }
