@@ -138,6 +138,16 @@ func (r *Reader) entry(slot int64, buf []byte) (e *entry, used bool, err error) 
 
 // scan calls fn for every used entry.
 func (r *Reader) scan(ctx context.Context, fn func(slot int64, e *entry) error) error {
+	return r.scanAll(ctx, func(slot int64, e *entry, damage error) error {
+		if damage != nil {
+			return damage
+		}
+		return fn(slot, e)
+	})
+}
+
+// scanAll is scan for damaged entries, too.
+func (r *Reader) scanAll(ctx context.Context, fn func(slot int64, e *entry, damage error) error) error {
 	buf := make([]byte, entrySize*min(scanEntries, r.info.IndexSlots))
 	for slot := int64(0); slot < r.info.IndexSlots; {
 		if err := ctx.Err(); err != nil {
@@ -149,12 +159,10 @@ func (r *Reader) scan(ctx context.Context, fn func(slot int64, e *entry) error) 
 		}
 		for ; len(block) > 0; block = block[entrySize:] {
 			e := (*entry)(block)
-			used, err := r.checkEntry(slot, e)
-			if err == nil && used {
-				err = fn(slot, e)
-			}
-			if err != nil {
-				return err
+			if used, damage := r.checkEntry(slot, e); used || damage != nil {
+				if err := fn(slot, e, damage); err != nil {
+					return err
+				}
 			}
 			slot++
 		}

@@ -24,6 +24,9 @@ type span struct {
 // at returns the position of the next byte to take.
 func (s *span) at() int64 { return s.next - int64(len(s.ahead)) }
 
+// seek goes on elsewhere.
+func (s *span) seek(position int64) { s.ahead, s.next = nil, position }
+
 // take returns the next bytes: n at most, one at least. It must not go past end.
 func (s *span) take(ctx context.Context, n int64) ([]byte, error) {
 	if len(s.ahead) == 0 {

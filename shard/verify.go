@@ -3,7 +3,9 @@
 package shard
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -29,29 +31,21 @@ type Counts struct {
 // since its last call, Info().ObjectsSize in all; calls do not overlap.
 // Verify takes 16 MiB, and 40 bytes an object, outside Go's heap.
 func (r *Reader) Verify(ctx context.Context, progress func(bytes int64)) (Counts, error) {
-	t := newTable()
-	defer t.free()
-	err := r.scan(ctx, func(_ int64, e *entry) error {
-		if int64(len(t.entries)) == r.info.Objects {
-			return r.damaged(atObjects, "the index has more than %d objects", r.info.Objects)
-		}
-		return t.append(*e)
-	})
-	if err != nil {
-		return Counts{}, err
-	}
-	t.sortByPosition()
-	found, err := r.verifyObjects(ctx, t.entries, progress)
-	if err != nil {
-		return Counts{}, err
-	}
-	// Several erased objects in a row are one gap, of a length's bytes each at least.
-	deleted := r.info.Objects - found.objects
-	if found.gaps > deleted || found.gapBytes < deleted*lengthSize {
-		return Counts{}, r.damaged(atObjects, "%d objects instead of %d, but %d gaps of %d bytes",
-			found.objects, r.info.Objects, found.gaps, found.gapBytes)
-	}
-	return Counts{Objects: found.objects, Deleted: deleted, Bytes: found.bytes}, nil
+	v := &verification{Reader: r, progress: progress, bad: func(d Damage) error { return d.DamageError }}
+	return v.run(ctx)
+}
+
+// verification is a reading of the whole image.
+type verification struct {
+	*Reader
+	progress func(bytes int64)
+	bad      func(Damage) error // its error ends the reading
+	patient  bool               // look for whom to blame, and go on
+
+	mu          sync.Mutex // for all below, and the calls of progress and bad
+	found       findings
+	damages     int
+	unexplained error // damage between objects that are well by themselves
 }
 
 // findings counts what lies between the header and the index.
@@ -60,48 +54,99 @@ type findings struct {
 	gaps, gapBytes int64
 }
 
-// verifyObjects reads all objects, given in the order of their positions.
-func (r *Reader) verifyObjects(ctx context.Context, objects []entry, progress func(int64)) (findings, error) {
+func (v *verification) run(ctx context.Context) (Counts, error) {
+	t := newTable()
+	defer t.free()
+	err := v.scanAll(ctx, func(_ int64, e *entry, damage error) error {
+		if damage == nil && int64(len(t.entries)) == v.info.Objects {
+			damage = v.damaged(atObjects, "the index has more than %d objects", v.info.Objects)
+		}
+		if damage != nil {
+			return v.blame(ObjID{}, damage)
+		}
+		return t.append(*e)
+	})
+	if err != nil {
+		return Counts{}, err
+	}
+	t.sortByPosition()
+	if err := v.objects(ctx, t.entries); err != nil {
+		return Counts{}, err
+	}
+	// Several erased objects in a row are one gap, of a length's bytes each at least.
+	found, deleted := v.found, v.info.Objects-v.found.objects
+	if v.unexplained == nil && (found.gaps > deleted || found.gapBytes < deleted*lengthSize) {
+		v.unexplained = v.damaged(atObjects, "%d objects instead of %d, but %d gaps of %d bytes",
+			found.objects, v.info.Objects, found.gaps, found.gapBytes)
+	}
+	if v.damages == 0 && v.unexplained != nil {
+		err = v.blame(ObjID{}, v.unexplained)
+	}
+	return Counts{Objects: found.objects, Deleted: deleted, Bytes: found.bytes}, err
+}
+
+// blame reports damage of an object, or with the zero id of something else.
+// Other errors it returns.
+func (v *verification) blame(id ObjID, err error) error {
+	var damage *DamageError
+	if !errors.As(err, &damage) {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.damages++
+	return v.bad(Damage{id, damage})
+}
+
+// between handles what is wrong between two objects. One of them may be to
+// blame, which shows when all have been read.
+func (v *verification) between(err error) error {
+	if !v.patient || !errors.As(err, new(*DamageError)) {
+		return v.blame(ObjID{}, err)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.unexplained = cmp.Or(v.unexplained, err)
+	return nil
+}
+
+// objects reads all objects, given in the order of their positions.
+func (v *verification) objects(ctx context.Context, objects []entry) error {
 	room, err := reallocate[byte](nil, verifiers*blockSize)
 	if err != nil {
-		return findings{}, err
+		return err
 	}
 	defer func() { _, _ = reallocate(room, 0) }()
-	var (
-		mu    sync.Mutex
-		total findings
-	)
-	report := func(n int64) {
-		mu.Lock()
-		defer mu.Unlock()
-		progress(n)
-	}
-	if progress == nil {
-		report = nil
-	}
 	g, ctx := errgroup.WithContext(ctx)
 	extents := make(chan extent)
 	g.Go(func() error {
 		defer close(extents)
-		return r.split(ctx, objects, extents)
+		return v.split(ctx, objects, extents)
 	})
 	for i := range verifiers {
 		g.Go(func() error {
 			var mine findings
 			buf := room[i*blockSize:][:blockSize]
 			for x := range extents {
-				if err := r.verifyExtent(ctx, x, buf, report, &mine); err != nil {
+				if err := v.extent(ctx, x, buf, &mine); err != nil {
 					return err
 				}
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			total.add(mine)
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			v.found.add(mine)
 			return nil
 		})
 	}
-	err = g.Wait()
-	return total, err
+	return g.Wait()
+}
+
+func (v *verification) report(bytes int64) {
+	if v.progress != nil {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.progress(bytes)
+	}
 }
 
 func (f *findings) add(g findings) {
@@ -139,24 +184,48 @@ func (r *Reader) split(ctx context.Context, objects []entry, out chan<- extent) 
 	return send(extent{start, r.info.IndexPosition, objects[first:]})
 }
 
-func (r *Reader) verifyExtent(ctx context.Context, x extent, buf []byte, report func(int64), found *findings) error {
-	in := span{Reader: r, buf: buf, next: x.start, end: x.end, report: report}
+func (v *verification) extent(ctx context.Context, x extent, buf []byte, found *findings) error {
+	in := span{Reader: v.Reader, buf: buf, next: x.start, end: x.end, report: v.report}
 	for i := range x.objects {
-		position, end := int64(x.objects[i].position()), x.end
+		id, position, end := x.objects[i].key(), int64(x.objects[i].position()), x.end
 		if i+1 < len(x.objects) {
 			end = int64(x.objects[i+1].position())
 		}
 		if err := in.gap(ctx, position, found); err != nil {
-			return err
+			if err := v.between(err); err != nil {
+				return err
+			}
+			in.seek(position)
 		}
-		size, err := in.object(ctx, x.objects[i].key(), end)
+		size, err := in.object(ctx, id, end)
 		if err != nil {
-			return err
+			if size, err = v.alone(ctx, id, position, err); err != nil {
+				return err
+			}
+			in.seek(end)
 		}
-		found.objects++
-		found.bytes += size
+		if size >= 0 {
+			found.objects++
+			found.bytes += size
+		}
 	}
-	return in.gap(ctx, x.end, found)
+	if err := in.gap(ctx, x.end, found); err != nil {
+		return v.between(err)
+	}
+	return nil
+}
+
+// alone judges an object, which failed with err among its neighbours, by itself.
+// Its size is -1 if it is damaged.
+func (v *verification) alone(ctx context.Context, id ObjID, position int64, err error) (size int64, _ error) {
+	if v.patient && errors.As(err, new(*DamageError)) {
+		size, damage := v.checkObject(ctx, id, position, make([]byte, sampleBuffer))
+		if damage == nil {
+			return size, v.between(err)
+		}
+		err = damage
+	}
+	return -1, v.blame(id, err)
 }
 
 // gap reads the zeros up to an object.
@@ -197,8 +266,12 @@ func (r *Reader) sampleSlot(ctx context.Context, slot int64, buf []byte) (used b
 	if err != nil || !used {
 		return false, err
 	}
-	id := e.key()
-	in := span{Reader: r, buf: buf, next: int64(e.position()), end: r.info.IndexPosition}
-	_, err = in.object(ctx, id, r.info.IndexPosition)
+	_, err = r.checkObject(ctx, e.key(), int64(e.position()), buf)
 	return true, err
+}
+
+// checkObject checks an object without regard to others, and returns its size.
+func (r *Reader) checkObject(ctx context.Context, id ObjID, position int64, buf []byte) (int64, error) {
+	in := span{Reader: r, buf: buf, next: position, end: r.info.IndexPosition}
+	return in.object(ctx, id, r.info.IndexPosition)
 }

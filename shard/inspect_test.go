@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package shard_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"testing"
+
+	"winery/shard"
+)
+
+// inspect returns whom Inspect blames, the zero id for what is no object's.
+func inspect(t *testing.T, d device) (blamed []shard.ObjID, counts shard.Counts) {
+	t.Helper()
+	counts, err := open(t, d).Inspect(t.Context(), nil, func(x shard.Damage) error {
+		blamed = append(blamed, x.ID)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return blamed, counts
+}
+
+// flip returns a copy of an image with bits changed.
+func flip(d device, at ...int64) device {
+	d = bytes.Clone(d)
+	for _, at := range at {
+		d[at] ^= 0x40
+	}
+	return d
+}
+
+func at(t *testing.T, d device, o []byte) (entry, position int64) {
+	t.Helper()
+	entry = open(t, d).EntryOffset(idOf(o))
+	return entry, int64(binary.BigEndian.Uint64(d[entry+32:]))
+}
+
+// Each damage is one object's, and none of its neighbours'.
+func TestInspect(t *testing.T) {
+	objects := contents(3000)
+	image := newImage(t, objects)
+	entry, position := at(t, image, objects[1500])
+	_, other := at(t, image, objects[2500])
+	own, none := idOf(objects[1500]), shard.ObjID{}
+	moved := bytes.Clone(image)
+	put(moved, entry+32, uint64(other))
+	inside := bytes.Clone(image)
+	put(inside, entry+32, uint64(other+11))
+	gone := bytes.Clone(image)
+	copy(gone[entry:], append(make([]byte, 32), bytes.Repeat([]byte{0xff}, 8)...))
+	for name, test := range map[string]struct {
+		image  device
+		blamed []shard.ObjID
+	}{
+		"nothing":             {image, nil},
+		"content":             {flip(image, position+8), []shard.ObjID{own}},
+		"length":              {flip(image, position+7), []shard.ObjID{own}},
+		"huge length":         {flip(image, position+1), []shard.ObjID{own}},
+		"key":                 {flip(image, entry), []shard.ObjID{none}},
+		"position of another": {moved, []shard.ObjID{own}},
+		"position in another": {inside, []shard.ObjID{own}},
+		"huge position":       {flip(image, entry+33), []shard.ObjID{none}},
+		"entry gone":          {gone, []shard.ObjID{none}},
+		"two objects":         {flip(image, position+8, other+8), []shard.ObjID{own, idOf(objects[2500])}},
+	} {
+		blamed, counts := inspect(t, test.image)
+		if len(blamed) == 2 && blamed[0] != own { // they are read concurrently
+			slices.Reverse(blamed)
+		}
+		if !slices.Equal(blamed, test.blamed) {
+			t.Errorf("%s: blamed %x, expected %x", name, blamed, test.blamed)
+		}
+		wrong := len(test.blamed)
+		if counts.Objects != int64(len(objects)-wrong) {
+			t.Errorf("%s: %d objects are well", name, counts.Objects)
+		}
+	}
+	stop := errors.New("stop")
+	if _, err := open(t, flip(image, position+8)).Inspect(t.Context(), nil, func(shard.Damage) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("stopped with %v", err)
+	}
+}
+
+func TestInventory(t *testing.T) {
+	objects := contents(500)
+	image := newImage(t, objects)
+	erase(t, image, idOf(objects[7]))
+	entry, _ := at(t, image, objects[8])
+	inventory, err := open(t, flip(image, entry)).Inventory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inventory.Close()
+	for i, o := range objects[:400] {
+		if got := inventory.Tick(idOf(o)); got != (i != 7 && i != 8) {
+			t.Errorf("object %d: %v", i, got)
+		}
+	}
+	if inventory.Tick(shard.ObjID{}) || inventory.Tick(idOf([]byte("nobody's"))) {
+		t.Error("ticked off what is not there")
+	}
+	left := slices.Collect(inventory.Unticked())
+	if len(left) != 100 || !slices.Contains(left, idOf(objects[400])) {
+		t.Errorf("%d left", len(left))
+	}
+}
+
+func TestRestore(t *testing.T) {
+	objects := contents(300)
+	image := newImage(t, objects)
+	size := int64(len(image))
+	restore := func(d, from device, i ...int) (int, error) {
+		var ids []shard.ObjID
+		for _, i := range i {
+			ids = append(ids, idOf(objects[i]))
+		}
+		return shard.Restore(t.Context(), d, size, "test", open(t, from), ids)
+	}
+	entry, position := at(t, image, objects[5])
+	for name, damaged := range map[string]device{
+		"content":       flip(image, position+9),
+		"length":        flip(image, position),
+		"key":           flip(image, entry+3),
+		"position":      flip(image, entry+38),
+		"huge position": flip(image, entry+32),
+		"nothing":       bytes.Clone(image),
+	} {
+		if n, err := restore(damaged, image, 5); n != 1 || err != nil || !bytes.Equal(damaged, image) {
+			t.Errorf("%s: %d, %v", name, n, err)
+		}
+	}
+	damaged := flip(image, position+9)
+	refused := bytes.Clone(damaged)
+	if n, err := restore(damaged, flip(image, position+8), 5); n != 0 || err != nil || !bytes.Equal(damaged, refused) {
+		t.Errorf("a damaged copy: %d, %v", n, err)
+	}
+	other := bytes.Clone(image) // two objects change places
+	entry2, position2 := at(t, image, objects[6])
+	put(other, entry+32, uint64(position2))
+	put(other, entry2+32, uint64(position))
+	if n, err := restore(damaged, other, 5); n != 0 || !errors.Is(err, shard.ErrLayout) || !bytes.Equal(damaged, refused) {
+		t.Errorf("another layout: %d, %v", n, err)
+	}
+	if n, err := restore(damaged, newImage(t, contents(299)), 5); n != 0 || !errors.Is(err, shard.ErrLayout) {
+		t.Errorf("another image: %d, %v", n, err)
+	}
+	// What was erased in either stays so.
+	erase(t, damaged, idOf(objects[8]))
+	copied := bytes.Clone(image)
+	erase(t, copied, idOf(objects[9]))
+	if n, err := restore(damaged, copied, 5); n != 1 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if _, err := open(t, damaged).Verify(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := open(t, damaged).Get(idOf(objects[8])); !errors.Is(err, shard.ErrNotFound) {
+		t.Errorf("an erased object: %v", err)
+	}
+
+	head := flip(image, 45, int64(open(t, image).Info().HashPosition)+30)
+	if err := shard.RestoreHead(head, open(t, image)); err != nil || !bytes.Equal(head, image) {
+		t.Errorf("the head: %v", err)
+	}
+}
