@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"winery/internal/daemon"
+	"winery/internal/imaging"
 	"winery/internal/packer"
 	"winery/internal/pools"
 )
@@ -50,7 +51,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	}
 	p := packer.New(packer.Options{
 		Base: base, Pools: set.Watched(env.Notify.Progress), Pool: pool, Log: env.Log, Metrics: env.Metrics, MaxSizes: maxSizes,
-		Progress: func(p packer.Progress) { env.Notify.Working(p) },
+		Progress: func(p imaging.Progress) { env.Notify.Working(p) },
 	})
 	env.Notify.Ready()
 	return env.Loop(ctx, base, p.Step)

@@ -5,17 +5,14 @@ package packer
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"time"
 
+	"winery/internal/imaging"
 	"winery/internal/metrics"
 	"winery/internal/pools"
-	"winery/pool"
-	"winery/shard"
 	"winery/sharedbase"
 )
 
@@ -27,7 +24,7 @@ type Options struct {
 	Pool string
 	// Progress is called about once a second while bytes move, one call at a
 	// time. May be nil.
-	Progress func(Progress)
+	Progress func(imaging.Progress)
 	// Metrics may be nil. MaxSizes are for them: by pool, the size in bytes at
 	// which a shard is full.
 	Metrics  *metrics.Client
@@ -81,91 +78,25 @@ func (p *Packer) Step(ctx context.Context) (worked bool, err error) {
 }
 
 // pack does the work of Step under the claim.
-func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) (err error) {
+func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) error {
 	start := time.Now()
 	to := p.Pools[claim.Pool()]
 	p.Metrics.PackingStarts(p.MaxSizes[to.Name()])
 	failure := "Error"
 	defer func() { p.Metrics.Packed(to.Name(), time.Since(start), failure) }()
-	objects, size, err := p.Base.TableSize(ctx, claim.Name())
-	if err != nil {
-		return err
-	}
-	draft, err := to.Create(ctx, claim.Name(), shard.SizeBound(objects, size), claim.Prove)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, draft.Abort(ctx)) }() // nothing after Commit
-	written, err := p.write(ctx, draft, claim, size)
-	if err != nil {
-		return err
-	}
-	wrote := time.Now()
-	image, err := p.verify(ctx, draft, claim.Name(), written)
+	made, err := imaging.Job{
+		Base: p.Base, Claim: claim, Pool: to, Progress: p.Progress,
+		Added: func(size int64) { p.Metrics.ObjectPacked(to.Name(), size) },
+	}.Make(ctx)
 	if err != nil {
 		return p.doubt(ctx, claim, err)
 	}
-	if err := claim.Prove(ctx); err != nil {
-		return err // a successor's image is not to be met
-	}
-	if err := draft.Commit(ctx); err != nil {
-		return err
-	}
-	if err := claim.Packed(ctx, image); err != nil {
+	if err := claim.Packed(ctx, made.Record); err != nil {
 		return err
 	}
 	failure = ""
 	p.Log.Info("packed", "shard", claim.Name(), "pool", to.Name(),
-		"objects", written.Objects, "bytes", written.ObjectsSize,
-		"write_seconds", wrote.Sub(start).Seconds(), "verify_seconds", time.Since(wrote).Seconds())
+		"objects", made.Record.Objects, "bytes", made.Bytes,
+		"write_seconds", made.WriteTime.Seconds(), "verify_seconds", made.VerifyTime.Seconds())
 	return nil
-}
-
-// write writes the whole image, of size bytes of contents, into the draft.
-func (p *Packer) write(ctx context.Context, draft pool.Draft, claim *sharedbase.Claim, size int64) (info shard.Info, err error) {
-	w, err := shard.NewWriter(draft, draft.Size())
-	if err != nil {
-		return info, err
-	}
-	defer w.Close()
-
-	meter := newMeter(p.Progress, claim.Name(), Writing, size)
-	count, err := p.Base.StreamTable(ctx, claim, func(id sharedbase.ObjID, size int64, content io.Reader) error {
-		meter.add(size)
-		p.Metrics.ObjectPacked(claim.Pool(), size)
-		return w.Add(id, size, content)
-	})
-	if err != nil {
-		return info, err
-	}
-	if info, err = w.Finish(); err != nil {
-		return info, err
-	}
-	if info.Objects != count {
-		return info, fmt.Errorf("the image has %d objects, the table's snapshot %d", info.Objects, count)
-	}
-	return info, nil
-}
-
-// verify reads the whole draft back from the store, and returns what is to be
-// recorded of it.
-func (p *Packer) verify(ctx context.Context, draft pool.Draft, name string, want shard.Info) (image sharedbase.ImageRecord, err error) {
-	img, err := draft.Open(ctx)
-	if err != nil {
-		return image, err
-	}
-	defer func() { err = errors.Join(err, img.Close()) }()
-	r, err := shard.Open(img, img.Size(), name)
-	if err != nil {
-		return image, err
-	}
-	meter := newMeter(p.Progress, name, Verifying, want.ObjectsSize)
-	got, err := r.Verify(ctx, meter.add)
-	if err != nil {
-		return image, err
-	}
-	if got.Objects != want.Objects || got.Deleted != 0 {
-		return image, fmt.Errorf("%d objects were written to image %s, %d are in it", want.Objects, name, got.Objects)
-	}
-	return sharedbase.ImageRecord{Objects: got.Objects, Bytes: got.Bytes, Fingerprint: r.Fingerprint()}, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"winery/internal/imaging"
 	"winery/internal/packer"
 	"winery/internal/testrole"
 	"winery/pool"
@@ -287,8 +288,8 @@ func TestBadShardLast(t *testing.T) {
 func TestProgress(t *testing.T) {
 	s := testrole.New(t, testrole.Directory(t, ""))
 	s.Full(t, testrole.Objects(1, 100, 20_000))
-	phases := map[packer.Phase]packer.Progress{}
-	p := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log, Progress: func(p packer.Progress) {
+	phases := map[imaging.Phase]imaging.Progress{}
+	p := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log, Progress: func(p imaging.Progress) {
 		if p.Done < 1 || p.Done > p.Total {
 			t.Errorf("%+v", p)
 		}
@@ -300,7 +301,7 @@ func TestProgress(t *testing.T) {
 	if len(phases) != 2 {
 		t.Errorf("reports of %v, want both phases", phases)
 	}
-	line := packer.Progress{Shard: "i3f", Phase: packer.Writing, Done: 41, Total: 100, Rate: 212e6}.String()
+	line := imaging.Progress{Shard: "i3f", Phase: imaging.Writing, Done: 41, Total: 100, Rate: 212e6}.String()
 	if line != "packing i3f: 41 %, 212 MB/s" {
 		t.Errorf("%q", line)
 	}

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-package packer
+package imaging
 
 import (
 	"fmt"
 	"time"
 )
 
-// Phase is what a packer does with the shard under work.
+// Phase is what is done with the shard under work.
 type Phase string
 
 // The phases, in their order.
