@@ -14,9 +14,12 @@ const (
 	headerSize = 512 // magic, header and zeros; the first object follows
 	lengthSize = 8   // before each object
 	keySize    = 32
-	entrySize  = keySize + 8
+	entrySize  = EntrySize
 	maxObjects = 1 << 30 // libcmph counts the bits of its tables in 32 bits
 )
+
+// EntrySize is that of an index entry, in bytes.
+const EntrySize = keySize + 8
 
 // Where the header's fields lie.
 const (

@@ -36,7 +36,29 @@ func (r *Reader) Check(ctx context.Context, id ObjID) (size int64, err error) {
 	return r.checkObject(ctx, id, position, buf)
 }
 
-// EntryOffset is where the entry of an object lies, if the image has the object.
+// Pick returns the ids of up to n objects spread over the index.
+func (r *Reader) Pick(ctx context.Context, n int) (ids []ObjID, err error) {
+	buf := make([]byte, entrySize)
+	for i := range int64(n) {
+		first, after := i*r.info.IndexSlots/int64(n), (i+1)*r.info.IndexSlots/int64(n)
+		used := false
+		for slot := first; slot < after && !used; slot++ {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			var e *entry
+			if e, used, err = r.entry(slot, buf); err != nil {
+				return nil, err
+			}
+			if used {
+				ids = append(ids, e.key())
+			}
+		}
+	}
+	return ids, nil
+}
+
+// EntryOffset is where the entry of an object lies, EntrySize bytes, if the image has the object.
 func (r *Reader) EntryOffset(id ObjID) int64 { return r.slotOffset(r.hash.slot(&id)) }
 
 // Inventory is the index of an image in memory, to be compared with another

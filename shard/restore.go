@@ -105,4 +105,3 @@ func (e *eraser) copy(from *Reader, at, n int64, buf []byte) error {
 	}
 	return nil
 }
-

@@ -3,7 +3,6 @@
 package shard
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -45,7 +44,7 @@ type verification struct {
 	mu          sync.Mutex // for all below, and the calls of progress and bad
 	found       findings
 	damages     int
-	unexplained error // damage between objects that are well by themselves
+	unexplained *DamageError // the first between objects that are well by themselves
 }
 
 // findings counts what lies between the header and the index.
@@ -76,8 +75,8 @@ func (v *verification) run(ctx context.Context) (Counts, error) {
 	// Several erased objects in a row are one gap, of a length's bytes each at least.
 	found, deleted := v.found, v.info.Objects-v.found.objects
 	if v.unexplained == nil && (found.gaps > deleted || found.gapBytes < deleted*lengthSize) {
-		v.unexplained = v.damaged(atObjects, "%d objects instead of %d, but %d gaps of %d bytes",
-			found.objects, v.info.Objects, found.gaps, found.gapBytes)
+		err = v.between(v.damaged(atObjects, "%d objects instead of %d, but %d gaps of %d bytes",
+			found.objects, v.info.Objects, found.gaps, found.gapBytes))
 	}
 	if v.damages == 0 && v.unexplained != nil {
 		err = v.blame(ObjID{}, v.unexplained)
@@ -101,12 +100,15 @@ func (v *verification) blame(id ObjID, err error) error {
 // between handles what is wrong between two objects. One of them may be to
 // blame, which shows when all have been read.
 func (v *verification) between(err error) error {
-	if !v.patient || !errors.As(err, new(*DamageError)) {
+	var damage *DamageError
+	if !v.patient || !errors.As(err, &damage) {
 		return v.blame(ObjID{}, err)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.unexplained = cmp.Or(v.unexplained, err)
+	if v.unexplained == nil || damage.Offset < v.unexplained.Offset {
+		v.unexplained = damage
+	}
 	return nil
 }
 
@@ -241,33 +243,16 @@ func (s *span) gap(ctx context.Context, until int64, found *findings) error {
 // Sample checks n objects spread over the index as Verify does each, and reads
 // no others.
 func (r *Reader) Sample(ctx context.Context, n int) error {
-	buf := make([]byte, sampleBuffer)
-	for i := range int64(n) {
-		first, after := i*r.info.IndexSlots/int64(n), (i+1)*r.info.IndexSlots/int64(n)
-		for slot := first; slot < after; slot++ {
-			used, err := r.sampleSlot(ctx, slot, buf)
-			if err != nil {
-				return err
-			}
-			if used {
-				break
-			}
+	ids, err := r.Pick(ctx, n)
+	for _, id := range ids {
+		if err == nil {
+			_, err = r.Check(ctx, id)
+		}
+		if errors.Is(err, ErrNotFound) {
+			err = nil // erased since
 		}
 	}
-	return nil
-}
-
-// sampleSlot checks the object of a slot, if it has one.
-func (r *Reader) sampleSlot(ctx context.Context, slot int64, buf []byte) (used bool, err error) {
-	if err := ctx.Err(); err != nil {
-		return false, err
-	}
-	e, used, err := r.entry(slot, buf)
-	if err != nil || !used {
-		return false, err
-	}
-	_, err = r.checkObject(ctx, e.key(), int64(e.position()), buf)
-	return true, err
+	return err
 }
 
 // checkObject checks an object without regard to others, and returns its size.

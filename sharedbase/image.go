@@ -25,11 +25,17 @@ func (c *Claim) Packed(ctx context.Context, image ImageRecord) error {
 	})
 }
 
-// RecordImage replaces the record of the image of a claimed shard.
+// RecordImage replaces the record of the image of a claimed shard, which was made
+// anew: no host has mapped it.
 func (c *Claim) RecordImage(ctx context.Context, image ImageRecord) error {
 	return c.base.inTx(ctx, "recording the image of shard "+c.name, func(ctx context.Context, tx pgx.Tx) error {
-		if err := c.holds(ctx, tx); err != nil {
+		done, err := tx.Exec(ctx, `UPDATE shards SET mapped_on_hosts_when_packed = '{}'
+			WHERE id = $1 AND locker = $2 AND state = $3`, c.id, c.locker, c.State())
+		if err != nil {
 			return err
+		}
+		if done.RowsAffected() == 0 {
+			return notHeld(ctx, tx, c.name, c.locker, c.State())
 		}
 		return recordImage(ctx, tx, c.id, image)
 	})

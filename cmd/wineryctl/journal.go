@@ -77,12 +77,14 @@ func (j *journal) note(row any, format string, args ...any) {
 	}
 }
 
-// failed tells that something was not done.
+// failed tells that something was not done. A nil error was told already.
 func (j *journal) failed(row any, name string, err error) {
 	j.clear()
 	j.lost++
 	j.rows = append(j.rows, row)
-	_, _ = fmt.Fprintf(j.errs, "%s: %v\n", name, err)
+	if err != nil {
+		_, _ = fmt.Fprintf(j.errs, "%s: %v\n", name, err)
+	}
 }
 
 // end is for when all was tried. Its error is failure if something failed.

@@ -34,7 +34,7 @@ var shardsCommand = &cli.Command{
 		},
 		Before: noArguments,
 		Action: shardsList,
-	}, staleCommand, releaseCommand, importCommand, migrateCommand},
+	}, staleCommand, releaseCommand, parkedCommand, unparkCommand, importCommand, migrateCommand},
 	Action: needSubcommand,
 }
 

@@ -2,7 +2,10 @@
 
 package metrics
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // All names are in this file. Those that begin with swh_ are Python's, with
 // their tags.
@@ -17,12 +20,14 @@ const (
 	packerBytes    = "swh_objstorage_winery_packer_volume_bytes"
 	packerMaxSize  = "swh_objstorage_winery_packer_shard_max_size_bytes"
 
-	reclaimed   = "winery_reclaimed_total"
-	parked      = "winery_parked_total"
-	leaseLost   = "winery_lease_lost_total"
-	stepsFailed = "winery_step_failures_total"
-	backOff     = "winery_backoff_seconds"
-	stalled     = "winery_stalled_seconds"
+	reclaimed     = "winery_reclaimed_total"
+	parked        = "winery_parked_total"
+	leaseLost     = "winery_lease_lost_total"
+	stepsFailed   = "winery_step_failures_total"
+	backOff       = "winery_backoff_seconds"
+	stalled       = "winery_stalled_seconds"
+	scrubBytes    = "winery_scrub_bytes_total"
+	scrubFindings = "winery_scrub_findings_total"
 )
 
 // Request times a request to an endpoint; failure is the type of its error, ""
@@ -158,5 +163,19 @@ func (c *Client) BackOff(role string, wait time.Duration) {
 func (c *Client) Stalled(role string, d time.Duration) {
 	if c != nil {
 		_ = c.to.Gauge(stalled, d.Seconds(), []string{"role:" + role}, 1)
+	}
+}
+
+// Scrubbed counts bytes of a pool's shards that were read and compared.
+func (c *Client) Scrubbed(pool string, bytes int64) {
+	if c != nil {
+		_ = c.to.Count(scrubBytes, bytes, []string{"pool_name:" + pool}, 1)
+	}
+}
+
+// ScrubFound counts something that does not fit, of a kind that has a name.
+func (c *Client) ScrubFound(pool, kind string) {
+	if c != nil {
+		_ = c.to.Incr(scrubFindings, []string{"pool_name:" + pool, "kind:" + strings.ReplaceAll(kind, " ", "_")}, 1)
 	}
 }

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"winery/internal/testrole"
+	"winery/sharedbase"
+)
+
+func TestVerify(t *testing.T) {
+	files, other := testrole.Directory(t, ""), testrole.Directory(t, "")
+	other.Name = "other"
+	objects, more := testrole.Objects(1, 100, 1000), testrole.Objects(2, 100, 1000)[1:]
+	names := pack(t, files, objects, more)
+	s := newSite(t, files, other)
+	s.must(t, "db", "init")
+	s.must(t, "shards", "import")
+	for says, args := range map[string][]string{
+		"--sample: found 0":      {"--sample", "0"},
+		"--rate: found -1":       {"--rate", "-1"},
+		"exclude each other":     {"--sample", "5", "--repair"},
+		"--erase needs --repair": {"--erase"},
+		"--pool: found":          {"--pool", "nonsense"},
+		"--shard: found":         {"--shard", "nonsense"},
+		"--output: found":        {"--output", "xml"},
+		"unexpected argument":    {"extra"},
+	} {
+		s.fails(t, 2, says, append([]string{"verify"}, args...)...)
+	}
+	stdout, stderr, status := ctl(t, "--config", s.config, "verify")
+	if status != 0 || strings.Count(stdout, " objects are well\n") != 2 ||
+		!strings.Contains(stderr, "verified 2 shards: 199 objects, ") || !strings.Contains(stderr, " 0 findings\n") {
+		t.Errorf("status %d, %q, %q", status, stdout, stderr)
+	}
+	if rows := s.rows(t, "verify", "--sample", "7", "--rate", "100"); len(rows) != 2 || rows[0]["objects"] != 14.0 {
+		t.Errorf("%v", rows)
+	}
+	if rows := s.rows(t, "verify", "--shard", names[1], "--pool", "files"); len(rows) != 1 || rows[0]["shard"] != names[1] {
+		t.Errorf("%v", rows)
+	}
+
+	// The other pool has a copy of the first.
+	image := filepath.Join(files.BaseDirectory, "files", names[0])
+	whole, err := os.ReadFile(image)
+	testrole.Must(t, err)
+	testrole.Must(t, os.WriteFile(filepath.Join(other.BaseDirectory, "other", names[0]), whole, 0o400))
+	for _, name := range names {
+		e, err := s.pools["files"].Edit(t.Context(), name)
+		testrole.Must(t, err)
+		_, err = e.WriteAt([]byte{0xaa, 0xbb, 0xcc, 0xdd}, 3000)
+		testrole.Must(t, err)
+		testrole.Must(t, e.Close())
+		shard, err := s.base.ShardByName(t.Context(), name)
+		testrole.Must(t, err)
+		testrole.Must(t, s.base.Park(t.Context(), shard.ID, "seen by the test"))
+	}
+	stdout, stderr, status = ctl(t, "--config", s.config, "verify")
+	if status != 1 || strings.Count(stdout, ": object damaged: shard image ") != 2 || !strings.Contains(stderr, "2 of 2 shards are not well") ||
+		!strings.Contains(stderr, " 2 findings\n") {
+		t.Errorf("status %d, %q, %q", status, stdout, stderr)
+	}
+	if rows := s.rows(t, "shards", "parked"); len(rows) != 2 || rows[0]["name"] != names[0] || rows[0]["reason"] != "seen by the test" {
+		t.Errorf("%v", rows)
+	}
+	if table := s.must(t, "shards", "parked"); strings.Count(table, "\n") != 3 || !strings.Contains(table, "seen by the test") {
+		t.Errorf("%q", table)
+	}
+	stdout, stderr, status = ctl(t, "--config", s.config, "verify", "--repair")
+	if status != 1 || !strings.Contains(stdout, names[0]+": restored 1 objects from pool other\n"+names[0]+": unparked\n"+names[0]+": 100 objects are well\n") ||
+		!strings.Contains(stdout, names[1]+": object damaged: ") || !strings.Contains(stderr, names[1]+": no other pool has an image of shard "+names[1]) {
+		t.Errorf("status %d, %q, %q", status, stdout, stderr)
+	}
+	if now, err := os.ReadFile(image); err != nil || !slices.Equal(now, whole) {
+		t.Errorf("the image is not what it was: %v", err)
+	}
+	stdout, _, status = ctl(t, "--config", s.config, "verify", "--output", "json", "--shard", names[1])
+	if status != 1 || !strings.Contains(stdout, `"kind": "object damaged"`) || !strings.Contains(stdout, `"object": "`) {
+		t.Errorf("status %d, %q", status, stdout)
+	}
+	s.fails(t, 1, "not found", "shards", "unpark", names[0])
+	s.fails(t, 2, "one shard's NAME", "shards", "unpark")
+	s.must(t, "shards", "unpark", names[1])
+	if rows := s.rows(t, "shards", "parked"); len(rows) != 0 {
+		t.Errorf("%v", rows)
+	}
+}
+
+// What cannot be read is no finding, and no success.
+func TestVerifyCannotRead(t *testing.T) {
+	s := newSite(t, testrole.Directory(t, ""))
+	s.must(t, "db", "init")
+	claim, err := s.base.CreateShard(t.Context(), sharedbase.StateWriting, "files")
+	testrole.Must(t, err)
+	_, err = s.base.Add(t.Context(), claim, testrole.Objects(1, 10, 100))
+	testrole.Must(t, err)
+	if rows := s.rows(t, "verify"); len(rows) != 1 || rows[0]["objects"] != 10.0 {
+		t.Errorf("%v", rows)
+	}
+	s.sql(t, fmt.Sprintf("ALTER TABLE shard_%s RENAME TO elsewhere", claim.Name()))
+	s.fails(t, 1, "the shard has no table", "verify")
+	s.sql(t, "UPDATE shards SET state = 'readonly', pool_name = 'away'")
+	s.fails(t, 1, "pool away is not configured", "verify", "--repair")
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package scrub_test
+
+import (
+	"context"
+	"encoding/binary"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"winery/internal/cleaner"
+	"winery/internal/config"
+	"winery/internal/packer"
+	"winery/internal/pools"
+	"winery/internal/scrub"
+	"winery/internal/testrole"
+	"winery/pool"
+	"winery/sharedbase"
+)
+
+// TestMain: a process to be killed repairs every shard.
+func TestMain(m *testing.M) {
+	testrole.Main(m, map[string]testrole.Role{"repair": func(s *testrole.Stage) func(context.Context) (bool, error) {
+		return func(ctx context.Context) (bool, error) {
+			shards, err := s.Base.ListShards(ctx, sharedbase.ShardFilter{})
+			for _, sh := range shards {
+				if _, err := scrubber(s).Repair(ctx, sh.Name, false); err != nil {
+					return false, err
+				}
+			}
+			return true, err
+		}
+	}})
+}
+
+func scrubber(s *testrole.Stage) *scrub.Scrubber {
+	return &scrub.Scrubber{Base: s.Base, Pools: s.Pools}
+}
+
+// packed makes a shard with its image and its table.
+func packed(t testing.TB, s *testrole.Stage, objects []sharedbase.Object) (name string) {
+	t.Helper()
+	name = s.Full(t, objects)
+	_, err := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step(t.Context())
+	testrole.Must(t, err)
+	s.WantState(t, name, sharedbase.StatePacked)
+	return name
+}
+
+// readonly makes a shard that is its image alone.
+func readonly(t testing.TB, s *testrole.Stage, objects []sharedbase.Object) (name string) {
+	t.Helper()
+	name = packed(t, s, objects)
+	clean(t, s)
+	s.WantState(t, name, sharedbase.StateReadOnly)
+	return name
+}
+
+func clean(t testing.TB, s *testrole.Stage) {
+	t.Helper()
+	_, err := cleaner.New(cleaner.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step(t.Context())
+	testrole.Must(t, err)
+}
+
+// another adds a pool to a stage, and copies an image into it as it is.
+func another(t testing.TB, s *testrole.Stage, image string) pool.Pool {
+	t.Helper()
+	c := testrole.Directory(t, "")
+	c.Name = "other"
+	set, err := pools.Open([]config.Pool{c}, true)
+	testrole.Must(t, err)
+	t.Cleanup(func() { testrole.Must(t, set.Close()) })
+	s.Pools["other"] = set["other"]
+	if image != "" {
+		from, err := s.Pool.Pool.Open(t.Context(), image)
+		testrole.Must(t, err)
+		defer from.Close()
+		all := make([]byte, s.Image(t, image).Info().Size)
+		_, err = from.ReadAt(all, 0)
+		testrole.Must(t, err)
+		draft, err := set["other"].Create(t.Context(), image, 0, nil)
+		testrole.Must(t, err)
+		_, err = draft.WriteAt(all, 0)
+		testrole.Must(t, err)
+		testrole.Must(t, draft.Commit(t.Context()))
+	}
+	return set["other"]
+}
+
+// psql runs a statement behind everybody's back.
+func psql(t testing.TB, s *testrole.Stage, statement string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", s.DSN, "-c", statement).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", statement, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// at returns where an object's index entry and its length lie in an image.
+func at(t testing.TB, s *testrole.Stage, name string, id sharedbase.ObjID) (entry, position int64) {
+	t.Helper()
+	img, err := s.Pool.Pool.Open(t.Context(), name)
+	testrole.Must(t, err)
+	defer img.Close()
+	entry = s.Image(t, name).EntryOffset(id)
+	b := make([]byte, 8)
+	_, err = img.ReadAt(b, entry+32)
+	testrole.Must(t, err)
+	return entry, int64(binary.BigEndian.Uint64(b))
+}
+
+// finding is what a test expects of one.
+type finding struct {
+	kind   scrub.Kind
+	object sharedbase.ObjID
+}
+
+// wantFindings fails the test unless these and no others were found.
+func wantFindings(t testing.TB, r scrub.Report, want ...finding) {
+	t.Helper()
+	got := map[finding]int{}
+	for _, f := range r.Findings {
+		got[finding{f.Kind, sharedbase.ObjID(f.Object)}]++
+	}
+	for _, f := range want {
+		got[f]--
+	}
+	for _, n := range got {
+		if n != 0 {
+			t.Fatalf("found %+v, want %x", r.Findings, want)
+		}
+	}
+}
+
+// finds scrubs a shard.
+func finds(t testing.TB, s *testrole.Stage, name string, want ...finding) {
+	t.Helper()
+	r, err := scrubber(s).Scrub(t.Context(), name)
+	testrole.Must(t, err)
+	wantFindings(t, r, want...)
+}

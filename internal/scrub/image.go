@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package scrub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"winery/pool"
+	"winery/shard"
+	"winery/sharedbase"
+)
+
+// image compares the shard's image with its record and with the index, and
+// hashes its objects.
+func (l *look) image(ctx context.Context) error {
+	p := l.Pools[l.shard.Pool]
+	if p == nil {
+		return fmt.Errorf("shard %s: pool %s is not configured", l.shard.Name, l.shard.Pool)
+	}
+	open := p.Open
+	if l.Mapped {
+		open = p.OpenMapped
+	}
+	err := l.reading(ctx, open, l.opened)
+	damage := new(shard.DamageError)
+	if l.Mapped && errors.As(err, &damage) && l.again(ctx, well) == nil {
+		return l.find(ReadsDiffer, sharedbase.ObjID{}, "%v; read again from the store it is well", damage)
+	}
+	switch {
+	case errors.Is(err, pool.ErrNotFound):
+		return l.absent(ctx)
+	case errors.As(err, &damage):
+		return l.find(HeadDamaged, sharedbase.ObjID{}, "%v", damage)
+	}
+	return err
+}
+
+// absent tells of an image that is missing. Where another pool has one, it can
+// become the shard's.
+func (l *look) absent(ctx context.Context) error {
+	text := fmt.Sprintf("the shard is %s, and pool %s has no image of it", l.shard.State, l.shard.Pool)
+	for _, name := range l.others(l.shard) {
+		img, err := l.Pools[name].Open(ctx, l.shard.Name)
+		if errors.Is(err, pool.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := img.Close(); err != nil {
+			return err
+		}
+		if l.shard.State == sharedbase.StateReadOnly {
+			text += fmt.Sprintf("; `wineryctl shards migrate %s %s --image %s --no-transfer` verifies the one in pool %s and makes it the shard's",
+				l.shard.Pool, name, l.shard.Name, name)
+		}
+	}
+	return l.find(ImageMissing, sharedbase.ObjID{}, "%s", text)
+}
+
+// reading opens the image and calls fn with it.
+func (l *look) reading(ctx context.Context, open func(context.Context, string) (pool.Image, error),
+	fn func(context.Context, *shard.Reader) error) (err error) {
+	img, err := open(ctx, l.shard.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, img.Close()) }()
+	r, err := shard.Open(paced{ctx, img, l.Rate}, img.Size(), l.shard.Name)
+	if err != nil {
+		return err
+	}
+	return fn(ctx, r)
+}
+
+func well(context.Context, *shard.Reader) error { return nil }
+
+// again opens the image as it is in the store now.
+func (l *look) again(ctx context.Context, fn func(context.Context, *shard.Reader) error) error {
+	return l.reading(ctx, l.Pools[l.shard.Pool].Open, fn)
+}
+
+func (l *look) opened(ctx context.Context, r *shard.Reader) error {
+	err := l.record(ctx, r)
+	if l.Mapped && errors.Is(err, errRecord) && l.again(ctx, l.record) == nil {
+		return l.find(ReadsDiffer, sharedbase.ObjID{}, "%v; read again from the store it is well", err)
+	}
+	if errors.Is(err, errRecord) {
+		err = l.find(RecordDiffers, sharedbase.ObjID{}, "%v", err)
+	}
+	if err != nil {
+		return err
+	}
+	compare := l.whole
+	if l.Sample > 0 {
+		compare = l.sample
+	}
+	s := newSuspects(r)
+	if err := compare(ctx, r, s); err != nil && !errors.Is(err, errMost) {
+		return err
+	}
+	return l.settle(ctx, s)
+}
+
+var errRecord = errors.New("it is not the image that was packed")
+
+// record compares the image with what was recorded when it was packed.
+func (l *look) record(ctx context.Context, r *shard.Reader) error {
+	record, found, err := l.Base.ImageRecord(ctx, l.shard.ID)
+	if err == nil && found && (record.Fingerprint != r.Fingerprint() || record.Objects != r.Info().Objects) {
+		err = fmt.Errorf("%w: it has %d objects and fingerprint %x, recorded are %d and %x",
+			errRecord, r.Info().Objects, r.Fingerprint(), record.Objects, record.Fingerprint)
+	}
+	return err
+}
+
+// whole reads all of the image, and then compares its index with the database's.
+func (l *look) whole(ctx context.Context, r *shard.Reader, s *suspects) error {
+	total := r.Info().ObjectsSize
+	counts, err := r.Inspect(ctx, func(bytes int64) { l.read(Image, bytes, total) }, s.damage)
+	l.objects += counts.Objects + int64(len(s.damaged))
+	if err != nil {
+		return err
+	}
+	inventory, err := r.Inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer inventory.Close()
+	for id, err := range l.Base.PresentObjects(ctx, l.shard.ID, 0) {
+		if err == nil && !inventory.Tick(id) {
+			err = s.missing(id)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	var left []sharedbase.ObjID
+	for id := range inventory.Unticked() {
+		if left = append(left, id); len(left) == atOnce {
+			if err := l.strangers(ctx, left, s); err != nil {
+				return err
+			}
+			left = left[:0]
+		}
+	}
+	return l.strangers(ctx, left, s)
+}
+
+// strangers suspects those objects of the image that should not be in it.
+func (l *look) strangers(ctx context.Context, ids []sharedbase.ObjID, s *suspects) error {
+	return l.standings(ctx, ids, func(id sharedbase.ObjID, is sharedbase.Standing) error {
+		if is == (sharedbase.Standing{}) {
+			return s.stranger(id)
+		}
+		return nil
+	})
+}
+
+// sample looks at some objects of the image, and at some of the index.
+func (l *look) sample(ctx context.Context, r *shard.Reader, s *suspects) error {
+	count, err := l.Base.CountObjects(ctx, l.shard.Name)
+	if err != nil {
+		return err
+	}
+	if count > r.Info().Objects {
+		if err := l.find(NotInImage, sharedbase.ObjID{}, "the index has %d objects, the image was written with %d", count, r.Info().Objects); err != nil {
+			return err
+		}
+	}
+	picked, err := r.Pick(ctx, l.Sample)
+	if damage := new(shard.DamageError); errors.As(err, &damage) {
+		err = s.damage(shard.Damage{DamageError: damage})
+	}
+	if err != nil {
+		return err
+	}
+	if err := l.strangers(ctx, picked, s); err != nil {
+		return err
+	}
+	present, err := l.present(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range append(picked, present...) {
+		size, err := r.Check(ctx, id)
+		damage := new(shard.DamageError)
+		switch {
+		case errors.Is(err, shard.ErrNotFound):
+			err = s.missing(id)
+		case errors.As(err, &damage):
+			err = s.damage(shard.Damage{ID: id, DamageError: damage})
+		}
+		if err != nil {
+			return err
+		}
+		l.objects++
+		l.read(Image, size, -1)
+	}
+	return nil
+}

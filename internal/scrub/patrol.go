@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package scrub
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"winery/sharedbase"
+)
+
+// Patrol scrubs the images that are mapped on this host, one after the other
+// and over and over.
+type Patrol struct {
+	// Scrubber does it. Its Rate should be low, and Mapped on.
+	*Scrubber
+	// OnlyPrefix leaves out the shards whose names do not begin with it.
+	OnlyPrefix string
+	// Pause between two rounds, by default a minute.
+	Pause time.Duration
+	Log   *slog.Logger
+}
+
+// Run goes on until ctx ends. Each round is in the order of the shards' names,
+// the first from a random one on, so that hosts and restarts do not all begin
+// with the same.
+func (p *Patrol) Run(ctx context.Context) {
+	for first := true; ctx.Err() == nil; first = false {
+		names, err := p.names(ctx)
+		if err != nil && ctx.Err() == nil {
+			p.Log.Warn("cannot tell what to scrub", "error", err)
+		}
+		if first && len(names) > 0 {
+			names = names[rand.IntN(len(names)):]
+		}
+		for _, name := range names {
+			p.visit(ctx, name)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(cmp.Or(p.Pause, time.Minute)):
+		}
+	}
+}
+
+// names lists the shards to scrub: those that are mapped here and not parked.
+func (p *Patrol) names(ctx context.Context) (names []string, err error) {
+	shards, err := p.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{
+		sharedbase.StatePacked, sharedbase.StateCleaning, sharedbase.StateReadOnly,
+	}})
+	if err != nil {
+		return nil, err
+	}
+	parked, err := p.Base.ParkedShards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	mapped := map[string]map[string]bool{}
+	for name, pool := range p.Pools {
+		if mapped[name], err = pool.Mapped(ctx); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range shards {
+		isParked := slices.ContainsFunc(parked, func(p sharedbase.Parked) bool { return p.Shard.ID == s.ID })
+		if mapped[s.Pool][s.Name] && !isParked && strings.HasPrefix(s.Name, p.OnlyPrefix) {
+			names = append(names, s.Name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// visit scrubs one image, and parks its shard if the image lacks something.
+func (p *Patrol) visit(ctx context.Context, name string) {
+	report, err := p.Scrub(ctx, name)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		p.Log.Warn("cannot scrub", "shard", name, "error", err)
+	}
+	lost := slices.DeleteFunc(slices.Clone(report.Findings), func(f Finding) bool { return !f.Kind.loss() })
+	for _, f := range report.Findings[:min(len(report.Findings), 10)] {
+		p.Log.Error("scrub: "+string(f.Kind), "shard", name, "pool", f.Pool, "finding", f.Text, "findings", len(report.Findings))
+	}
+	if len(lost) == 0 {
+		return
+	}
+	p.Metrics.Parked("scrub", lost[0].Pool)
+	s, err := p.Base.ShardByName(ctx, name)
+	if err == nil {
+		err = p.Base.Park(ctx, s.ID, lost[0].Text)
+	}
+	if err != nil {
+		p.Log.Error("cannot park", "shard", name, "error", err)
+	}
+}

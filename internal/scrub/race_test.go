@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package scrub_test
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"winery/internal/cleaner"
+	"winery/internal/packer"
+	"winery/internal/scrub"
+	"winery/internal/testrole"
+	"winery/sharedbase"
+)
+
+// A scrub while objects are deleted and erased, and shards packed and cleaned,
+// finds nothing.
+func TestRacing(t *testing.T) {
+	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
+		var names []string
+		var objects []sharedbase.Object
+		for seed := range uint64(4) {
+			some := testrole.Objects(seed, 400, 20_000)[1:]
+			names = append(names, s.Full(t, some))
+			objects = append(objects, some...)
+		}
+		ctx, done := context.WithCancel(t.Context())
+		var others sync.WaitGroup
+		role := func(step func(context.Context) (bool, error)) {
+			others.Go(func() {
+				for ctx.Err() == nil {
+					if _, err := step(ctx); err != nil && ctx.Err() == nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		role(packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step)
+		role(cleaner.New(cleaner.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step)
+		deleted := make(chan struct{})
+		others.Go(func() {
+			defer close(deleted)
+			for i := 0; i < len(objects); i += 2 {
+				if err := s.Base.Delete(ctx, objects[i].ID); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		scrubs := 0
+		for over := false; !over; {
+			select {
+			case <-deleted:
+				over = true
+			default:
+			}
+			for _, name := range names {
+				finds(t, s, name)
+				scrubs++
+			}
+		}
+		done()
+		others.Wait()
+		clean(t, s)
+		for _, name := range names {
+			finds(t, s, name)
+		}
+		t.Logf("%d scrubs", scrubs)
+	})
+}
+
+// A patrol parks the shards of damaged images, and no others.
+func TestPatrol(t *testing.T) {
+	s := testrole.New(t, testrole.Directory(t, ""))
+	objects := testrole.Objects(1, 100, 5000)
+	good, bad := readonly(t, s, testrole.Objects(2, 100, 5000)[1:]), readonly(t, s, objects)
+	unmapped := readonly(t, s, testrole.Objects(3, 100, 5000)[1:])
+	testrole.Must(t, s.Pool.Unmap(t.Context(), unmapped))
+	p := &scrub.Patrol{Scrubber: scrubber(s), Pause: time.Millisecond, Log: slog.New(slog.DiscardHandler)}
+	p.Mapped = true
+	rounds := make(chan struct{}, 1000)
+	s.Pool.At = func(point testrole.Point, image string) error {
+		if point == testrole.OpenMapped && image == good {
+			select {
+			case rounds <- struct{}{}:
+			default:
+			}
+		}
+		if image == unmapped {
+			t.Error("an image that is not mapped was opened")
+		}
+		return nil
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { p.Run(ctx) })
+	<-rounds
+	wantParked(t, s, bad, false)
+	_, position := at(t, s, bad, objects[50].ID)
+	s.FlipBit(t, bad, position+9)
+	for range 3 {
+		<-rounds
+	}
+	cancel()
+	running.Wait()
+	wantParked(t, s, bad, true)
+	wantParked(t, s, good, false)
+	s.FlipBit(t, bad, position+9)
+	repairs(t, s, bad, "unparked")
+}

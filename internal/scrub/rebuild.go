@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package scrub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"winery/internal/imaging"
+	"winery/sharedbase"
+)
+
+// rebuild makes the image anew from the shard's table, if all of that is right.
+func (s *Scrubber) rebuild(ctx context.Context, sh sharedbase.Shard, _ []Finding) ([]string, error) {
+	worked, err := s.Base.WithOneShard(ctx, sharedbase.StatePacked, sharedbase.StateCleaning,
+		sharedbase.ClaimFilter{Name: sh.Name, Parked: true}, s.remake)
+	if err == nil && !worked {
+		err = fmt.Errorf("shard %s is %s: it cannot be claimed", sh.Name, sh.State)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("making the image anew from the table: %w", err)
+	}
+	return []string{"made the image anew from the table"}, nil
+}
+
+// remake does the work of rebuild under the claim. The image that there is goes
+// only when nothing in it is needed.
+func (s *Scrubber) remake(ctx context.Context, claim *sharedbase.Claim) error {
+	sh, err := s.Base.ShardByID(ctx, claim.ID())
+	if err != nil {
+		return err
+	}
+	l := &look{Scrubber: s, shard: sh}
+	if err := l.table(ctx); err != nil && !errors.Is(err, errMost) {
+		return err
+	}
+	if len(l.findings) > 0 {
+		return fmt.Errorf("the table is not whole, nothing was changed: %s", l.findings[0].Text)
+	}
+	made, err := imaging.Job{Base: s.Base, Claim: claim, Pool: s.Pools[claim.Pool()]}.Make(ctx)
+	if err != nil {
+		return err
+	}
+	return claim.RecordImage(ctx, made.Record)
+}

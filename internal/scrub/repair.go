@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package scrub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"winery/pool"
+	"winery/shard"
+	"winery/sharedbase"
+)
+
+// Repaired is what Repair did, and what its last scrub found.
+type Repaired struct {
+	Report
+	Done []string // sentences
+}
+
+// rounds of repair: head, objects, and what only shows when those are right.
+const rounds = 3
+
+// Repair scrubs a shard as a whole, repairs what it can, and scrubs again. It
+// unparks the shard if nothing is left. erase has it erase the objects that are
+// NotErased. What is left is in the report, and the error says why it was not
+// repaired, as well as what could not be read.
+func (s *Scrubber) Repair(ctx context.Context, name string, erase bool) (r Repaired, err error) {
+	whole := *s
+	whole.Sample = 0
+	r.Report, err = whole.Scrub(ctx, name)
+	for n := 0; n < rounds && err == nil && len(r.Findings) > 0; n++ {
+		done, why := whole.repair(ctx, name, r.Findings, erase)
+		r.Done = append(r.Done, done...)
+		if len(done) == 0 {
+			return r, why
+		}
+		var again Report
+		again, err = whole.Scrub(ctx, name)
+		r.Objects, r.Bytes, r.Findings = again.Objects, r.Bytes+again.Bytes, again.Findings
+		if len(r.Findings) > 0 {
+			err = errors.Join(err, why)
+		}
+	}
+	if err != nil || len(r.Findings) > 0 {
+		return r, err
+	}
+	err = s.Base.Unpark(ctx, name)
+	if errors.Is(err, sharedbase.ErrNotFound) {
+		return r, nil
+	}
+	if err == nil {
+		r.Done = append(r.Done, "unparked")
+	}
+	return r, err
+}
+
+// repair does one round: done is what was, why says what could not be.
+func (s *Scrubber) repair(ctx context.Context, name string, findings []Finding, erase bool) (done []string, why error) {
+	sh, err := s.Base.ShardByName(ctx, name)
+	if err != nil || !sh.State.ImageAvailable() || s.Pools[sh.Pool] == nil {
+		return nil, err
+	}
+	mend := s.rebuild
+	if sh.State == sharedbase.StateReadOnly {
+		mend = s.restore
+	}
+	if slices.ContainsFunc(findings, func(f Finding) bool { return f.Kind.loss() }) {
+		done, why = mend(ctx, sh, findings)
+	}
+	if erase && len(done) == 0 { // a new image has nothing to erase; a restored one next time
+		erased, err := s.erase(ctx, sh, objectsOf(findings, NotErased))
+		done, why = append(done, erased...), errors.Join(why, err)
+	}
+	return done, why
+}
+
+// loss says that an image lacks something, which a repair can bring back.
+func (k Kind) loss() bool {
+	switch k {
+	case ImageMissing, HeadDamaged, RecordDiffers, ImageDamaged, ObjectDamaged, NotInImage:
+		return true
+	}
+	return false
+}
+
+func objectsOf(findings []Finding, kinds ...Kind) (ids []sharedbase.ObjID) {
+	for _, f := range findings {
+		if f.Object != (Object{}) && slices.Contains(kinds, f.Kind) {
+			ids = append(ids, sharedbase.ObjID(f.Object))
+		}
+	}
+	return ids
+}
+
+// standing leaves those of ids that stand so in a shard now.
+func (s *Scrubber) standing(ctx context.Context, sh sharedbase.Shard, ids []sharedbase.ObjID, want sharedbase.Standing) (left []sharedbase.ObjID, err error) {
+	for some := range slices.Chunk(ids, atOnce) {
+		found, err := s.Base.Standings(ctx, sh.ID, some)
+		if err != nil {
+			return nil, err
+		}
+		for i, is := range found {
+			if is == want {
+				left = append(left, some[i])
+			}
+		}
+	}
+	return left, nil
+}
+
+// edit opens a shard's image for writing and calls fn.
+func (s *Scrubber) edit(ctx context.Context, sh sharedbase.Shard, fn func(pool.Editor) error) (err error) {
+	e, err := s.Pools[sh.Pool].Edit(ctx, sh.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	return fn(e)
+}
+
+// erase erases objects from the image that the index still does not have.
+func (s *Scrubber) erase(ctx context.Context, sh sharedbase.Shard, ids []sharedbase.ObjID) (done []string, err error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	err = s.edit(ctx, sh, func(e pool.Editor) error {
+		ids, err := s.standing(ctx, sh, ids, sharedbase.Standing{})
+		if err != nil {
+			return err
+		}
+		n, err := shard.Erase(e, e.Size(), sh.Name, ids)
+		if n > 0 {
+			done = []string{fmt.Sprintf("erased %d objects that the index does not have", n)}
+		}
+		return err
+	})
+	return done, err
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package scrub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"winery/pool"
+	"winery/shard"
+	"winery/sharedbase"
+)
+
+// others yields the names of the other pools, in their order.
+func (s *Scrubber) others(sh sharedbase.Shard) []string {
+	names := slices.Sorted(maps.Keys(s.Pools))
+	return slices.DeleteFunc(names, func(name string) bool { return name == sh.Pool })
+}
+
+// restore writes damaged parts of a readonly shard's image anew, from images of
+// its name in other pools.
+func (s *Scrubber) restore(ctx context.Context, sh sharedbase.Shard, findings []Finding) (done []string, why error) {
+	r := &restoration{Scrubber: s, shard: sh}
+	for _, f := range findings {
+		r.head = r.head || f.Kind == HeadDamaged || f.Kind == RecordDiffers
+	}
+	var err error
+	r.ids, err = s.standing(ctx, sh, objectsOf(findings, ObjectDamaged, NotInImage), sharedbase.Standing{Present: true})
+	if err != nil || !r.head && len(r.ids) == 0 {
+		return nil, err
+	}
+	if r.record, r.recorded, err = s.Base.ImageRecord(ctx, sh.ID); err != nil {
+		return nil, err
+	}
+	found := false
+	for _, name := range s.others(sh) {
+		err := r.from(ctx, name)
+		found = found || !errors.Is(err, pool.ErrNotFound)
+		if err != nil && !errors.Is(err, pool.ErrNotFound) {
+			why = errors.Join(why, fmt.Errorf("restoring from pool %s: %w", name, err))
+		}
+	}
+	if !found {
+		why = fmt.Errorf("no other pool has an image of shard %s", sh.Name)
+	}
+	return r.done, why
+}
+
+type restoration struct {
+	*Scrubber
+	shard    sharedbase.Shard
+	record   sharedbase.ImageRecord
+	recorded bool
+	head     bool
+	ids      []sharedbase.ObjID
+	done     []string
+}
+
+// from restores what the image in one other pool has.
+func (r *restoration) from(ctx context.Context, name string) (err error) {
+	img, err := r.Pools[name].Open(ctx, r.shard.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, img.Close()) }()
+	from, err := shard.Open(paced{ctx, img, r.Rate}, img.Size(), r.shard.Name)
+	if err != nil {
+		return err
+	}
+	return r.edit(ctx, r.shard, func(e pool.Editor) error {
+		if r.head {
+			switch {
+			case !r.recorded:
+				return errors.New("there is no record of the image to compare header and hash function with")
+			case from.Fingerprint() != r.record.Fingerprint || from.Info().Objects != r.record.Objects:
+				return errRecord
+			}
+			if err := shard.RestoreHead(e, from); err != nil {
+				return err
+			}
+			r.head = false
+			r.done = append(r.done, "restored header and hash function from pool "+name)
+		}
+		if len(r.ids) == 0 {
+			return nil
+		}
+		n, err := shard.Restore(ctx, e, e.Size(), r.shard.Name, from, r.ids)
+		if n > 0 {
+			r.done = append(r.done, fmt.Sprintf("restored %d objects from pool %s", n, name))
+		}
+		return err
+	})
+}

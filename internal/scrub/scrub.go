@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package scrub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/time/rate"
+
+	"winery/internal/metrics"
+	"winery/internal/pools"
+	"winery/sharedbase"
+)
+
+// Scrubber scrubs shards. Base and Pools must be set. Any number may work at
+// once; a Scrubber itself serves one goroutine.
+type Scrubber struct {
+	Base  *sharedbase.SharedBase
+	Pools pools.Set
+	// Sample is how many objects of a shard are looked at. 0: all.
+	Sample int
+	// Rate limits the bytes that are read; see NewRate. May be nil.
+	Rate *rate.Limiter
+	// Mapped reads images alone, through this host's mapping. What does not fit
+	// is looked at again in the store.
+	Mapped bool
+	// Progress is called with the bytes of a part that were read since its last
+	// call, one call at a time; total is about all that there are, -1 for a sample. May be nil.
+	Progress func(part Part, bytes, total int64)
+	// Metrics may be nil.
+	Metrics *metrics.Client
+}
+
+// Part is a part of a shard.
+type Part string
+
+// The parts, in the order in which they are read.
+const (
+	Table Part = "table"
+	Image Part = "image"
+)
+
+// Report is what a scrub found.
+type Report struct {
+	Objects  int64 // that were looked at
+	Bytes    int64 // that were read, tables' contents included
+	Findings []Finding
+}
+
+const (
+	attempts = 3
+	// most findings that a scrub of one shard lists; then it stops.
+	most = 10_000
+	// atOnce is how many objects are looked up in the database together.
+	atOnce = 1000
+)
+
+var errMost = errors.New("there are more findings than a scrub lists")
+
+// Scrub compares index, table and image of a shard. Its error says that
+// something could not be read, or ctx ended: what was found until then is in
+// the report. A shard that moves on meanwhile is looked at again.
+func (s *Scrubber) Scrub(ctx context.Context, name string) (report Report, err error) {
+	for range attempts {
+		sh, err := s.Base.ShardByName(ctx, name)
+		if err != nil {
+			return report, err
+		}
+		l := &look{Scrubber: s, shard: sh}
+		err = l.all(ctx)
+		if errors.Is(err, errMost) {
+			err = nil
+		}
+		report.Objects += l.objects
+		report.Bytes += l.bytes
+		report.Findings = l.findings
+		if len(l.findings) == 0 && err == nil || ctx.Err() != nil {
+			return report, err
+		}
+		now, moved := s.Base.ShardByName(ctx, name)
+		if moved != nil || now.Pool == sh.Pool && stageOf(now.State) == stageOf(sh.State) {
+			for _, f := range l.findings {
+				s.Metrics.ScrubFound(f.Pool, string(f.Kind))
+			}
+			return report, errors.Join(err, moved)
+		}
+	}
+	return report, fmt.Errorf("shard %s moved on each of the %d times that it was read", name, attempts)
+}
+
+// stage is what there is of a shard.
+type stage struct{ table, image bool }
+
+func stageOf(s sharedbase.ShardState) stage {
+	return stage{table: s != sharedbase.StateReadOnly && s != sharedbase.StateImporting, image: s.ImageAvailable()}
+}
+
+// look is one reading of a shard, as it was at its beginning.
+type look struct {
+	*Scrubber
+	shard          sharedbase.Shard
+	objects, bytes int64
+	findings       []Finding
+}
+
+func (l *look) all(ctx context.Context) error {
+	is := stageOf(l.shard.State)
+	var errTable, errImage error
+	if is.table && !l.Mapped {
+		errTable = l.table(ctx)
+	}
+	if is.image {
+		errImage = l.image(ctx)
+	}
+	return errors.Join(errTable, errImage)
+}
+
+// find notes a finding. It fails where there are enough.
+func (l *look) find(kind Kind, id sharedbase.ObjID, text string, args ...any) error {
+	if len(l.findings) == most {
+		return errMost
+	}
+	if len(l.findings) == most-1 {
+		text, args = "%s; more may not fit, this is where the scrub stopped", []any{fmt.Sprintf(text, args...)}
+	}
+	l.findings = append(l.findings, Finding{l.shard.Name, l.shard.Pool, kind, Object(id), fmt.Sprintf(text, args...)})
+	return nil
+}
+
+// read counts bytes.
+func (l *look) read(part Part, bytes, total int64) {
+	l.bytes += bytes
+	l.Metrics.Scrubbed(l.shard.Pool, bytes)
+	if l.Progress != nil {
+		l.Progress(part, bytes, total)
+	}
+}

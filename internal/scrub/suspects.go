@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package scrub
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"winery/shard"
+	"winery/sharedbase"
+)
+
+// suspects are what did not fit at first sight. Objects are deleted and erased
+// while a scrub is under way, so each is looked at again: in the index first and
+// then in the image, since what the index has lost the image has lost before.
+type suspects struct {
+	reader  *shard.Reader
+	damaged map[sharedbase.ObjID]*shard.DamageError // objects of the image
+	absent  map[sharedbase.ObjID]bool               // objects of the index
+	strange map[sharedbase.ObjID]bool               // objects of the image that the index does not have
+	rest    map[int64]*shard.DamageError            // by offset: what is not one object's
+}
+
+func newSuspects(r *shard.Reader) *suspects {
+	return &suspects{
+		reader: r, damaged: map[sharedbase.ObjID]*shard.DamageError{}, rest: map[int64]*shard.DamageError{},
+		absent: map[sharedbase.ObjID]bool{}, strange: map[sharedbase.ObjID]bool{},
+	}
+}
+
+// limit ends a scrub that finds nothing but damage.
+func (s *suspects) limit() error {
+	if len(s.damaged)+len(s.absent)+len(s.strange)+len(s.rest) > most {
+		return errMost
+	}
+	return nil
+}
+
+func (s *suspects) damage(d shard.Damage) error {
+	if d.ID == (sharedbase.ObjID{}) {
+		s.rest[d.Offset] = d.DamageError
+	} else {
+		s.damaged[d.ID] = d.DamageError
+	}
+	return s.limit()
+}
+
+func (s *suspects) missing(id sharedbase.ObjID) error {
+	s.absent[id] = true
+	return s.limit()
+}
+
+func (s *suspects) stranger(id sharedbase.ObjID) error {
+	s.strange[id] = true
+	return s.limit()
+}
+
+// settle makes findings of the suspects that are real.
+func (l *look) settle(ctx context.Context, s *suspects) error {
+	err := l.standings(ctx, keys(s.absent), func(id sharedbase.ObjID, is sharedbase.Standing) error {
+		if !is.Present {
+			return nil
+		}
+		at := s.reader.EntryOffset(id)
+		for offset := range s.rest { // an entry that does not say whose it is
+			if at <= offset && offset < at+shard.EntrySize {
+				delete(s.rest, offset)
+			}
+		}
+		return l.find(NotInImage, id, "object %x is in the index, not in the image, where its entry would be at byte %d", id, at)
+	})
+	if err != nil {
+		return err
+	}
+	if err := l.settleDamaged(ctx, s); err != nil {
+		return err
+	}
+	return l.settleRest(ctx, s)
+}
+
+// settleDamaged settles objects that the image has: damaged ones, and strangers.
+// Only where the index said the same before and after the image was read, is
+// what was read to be judged.
+func (l *look) settleDamaged(ctx context.Context, s *suspects) error {
+	doubtful := maps.Clone(s.strange)
+	for id := range s.damaged {
+		doubtful[id] = true
+	}
+	for ids := keys(doubtful); len(ids) > 0; {
+		some := ids[:min(len(ids), atOnce)]
+		ids = ids[len(some):]
+		before, err := l.Base.Standings(ctx, l.shard.ID, some)
+		if err != nil {
+			return err
+		}
+		reads, err := l.check(ctx, some)
+		if err != nil {
+			return err
+		}
+		after, err := l.Base.Standings(ctx, l.shard.ID, some)
+		if err != nil {
+			return err
+		}
+		for i, id := range some {
+			if before[i] != after[i] {
+				ids = append(ids, id)
+				continue
+			}
+			if err := l.judge(id, after[i], s.damaged[id], reads[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// check reads objects as they are in the store now, and returns what
+// [shard.Reader.Check] says of each.
+func (l *look) check(ctx context.Context, ids []sharedbase.ObjID) ([]error, error) {
+	reads := make([]error, len(ids))
+	err := l.again(ctx, func(ctx context.Context, r *shard.Reader) error {
+		for i, id := range ids {
+			_, reads[i] = r.Check(ctx, id)
+			if reads[i] != nil && !errors.Is(reads[i], shard.ErrNotFound) && !errors.As(reads[i], new(*shard.DamageError)) {
+				return reads[i]
+			}
+		}
+		return nil
+	})
+	return reads, err
+}
+
+// judge makes a finding of a suspect, damaged at first or not, from how it
+// stands and how it reads now.
+func (l *look) judge(id sharedbase.ObjID, is sharedbase.Standing, first *shard.DamageError, now error) error {
+	switch {
+	case is.Erasing, errors.Is(now, shard.ErrNotFound) && !is.Present:
+		return nil
+	case errors.Is(now, shard.ErrNotFound):
+		return l.find(NotInImage, id, "object %x is in the index, and gone from the image since the scrub began", id)
+	case now != nil:
+		return l.find(ObjectDamaged, id, "%v", now)
+	case first != nil:
+		return l.find(ReadsDiffer, id, "%v; read again from the store it is well", first)
+	case is == sharedbase.Standing{}:
+		return l.find(NotErased, id, "object %x is in the image, not in the index: it was deleted and not erased, or its row was lost", id)
+	}
+	return nil
+}
+
+// settleRest reads the image a second time for damage that no object explains.
+func (l *look) settleRest(ctx context.Context, s *suspects) error {
+	if len(s.rest) == 0 {
+		return nil
+	}
+	return l.again(ctx, func(ctx context.Context, r *shard.Reader) error {
+		_, err := r.Inspect(ctx, nil, func(d shard.Damage) error {
+			if d.ID == (sharedbase.ObjID{}) && s.rest[d.Offset] != nil {
+				return l.find(ImageDamaged, d.ID, "%v", d.DamageError)
+			}
+			return nil
+		})
+		return err
+	})
+}
+
+// keys are a map's, in their order.
+func keys[V any](of map[sharedbase.ObjID]V) []sharedbase.ObjID {
+	return slices.SortedFunc(maps.Keys(of), func(a, b sharedbase.ObjID) int { return slices.Compare(a[:], b[:]) })
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Standing is what the database says of an object with regard to one shard.
+// None of the three: the shard's image should not have it, or not any more.
+type Standing struct {
+	Present   bool // in that shard
+	Erasing   bool // marked deleted in that shard, or noted to be erased from its image
+	Elsewhere bool // in another shard, or on its way into one
+}
+
+// Standings looks up objects with regard to a shard, in the order of ids.
+func (b *SharedBase) Standings(ctx context.Context, shardID int64, ids []ObjID) ([]Standing, error) {
+	found := make([]Standing, len(ids))
+	what := fmt.Sprintf("looking up %d objects of shard number %d", len(ids), shardID)
+	err := b.brief(ctx, what, func(ctx context.Context) error {
+		rows, err := b.pool.Query(ctx, `SELECT at,
+				coalesce(o.state = 'present' AND o.shard = $2, false),
+				coalesce(o.state = 'deleted' AND o.shard = $2, false)
+					OR EXISTS (SELECT FROM winery_erasure WHERE shard = $2 AND signature = wanted.id),
+				coalesce(o.state = 'inflight' OR o.state = 'present' AND o.shard <> $2, false)
+			FROM unnest($1::bytea[]) WITH ORDINALITY wanted (id, at) LEFT JOIN LATERAL (
+				SELECT state, shard FROM signature2shard WHERE signature = wanted.id LIMIT 1) o ON true`, keysOf(ids), shardID)
+		if err != nil {
+			return err
+		}
+		var at int
+		var s Standing
+		_, err = pgx.ForEachRow(rows, []any{&at, &s.Present, &s.Erasing, &s.Elsewhere}, func() error {
+			found[at-1] = s
+			return nil
+		})
+		return err
+	})
+	return found, err
+}
+
+// PresentObjects yields the objects that the index has present in a shard, in
+// no particular order, or any limit of them if that is not 0. It takes a
+// connection and a snapshot until it is done. After an error it yields nothing
+// more.
+func (b *SharedBase) PresentObjects(ctx context.Context, shardID int64, limit int) iter.Seq2[ObjID, error] {
+	return func(yield func(ObjID, error) bool) {
+		rows, err := b.pool.Query(ctx, `SELECT signature FROM signature2shard WHERE shard = $1 AND state = 'present'
+			LIMIT nullif($2, 0)`, shardID, limit)
+		if err == nil {
+			defer rows.Close()
+			for rows.Next() {
+				id, err := scanID(rows)
+				if !yield(id, err) || err != nil {
+					return
+				}
+			}
+			err = rows.Err()
+		}
+		if err != nil {
+			yield(ObjID{}, b.explain(ctx, fmt.Sprintf("listing the objects of shard number %d", shardID), err))
+		}
+	}
+}
+
+// RowSum is an object as a shard's table has it.
+type RowSum struct {
+	Found bool
+	Sum   ObjID // the SHA-256 of its content; zero where that is NULL
+	Size  int64 // of its content
+}
+
+// RowSums has the server hash the contents of objects in a shard's table, in
+// the order of ids. ErrNoTable as for Content.
+func (b *SharedBase) RowSums(ctx context.Context, shard string, ids []ObjID) ([]RowSum, error) {
+	sums := make([]RowSum, len(ids))
+	rows, err := b.pool.Query(ctx, `SELECT at, sha256(t.content), coalesce(octet_length(t.content), 0)
+		FROM unnest($1::bytea[]) WITH ORDINALITY wanted (id, at) CROSS JOIN LATERAL (
+			SELECT content FROM `+quoteTable(shard)+` WHERE key = wanted.id LIMIT 1) t`, keysOf(ids))
+	if err == nil {
+		var at int
+		var sum []byte
+		var size int64
+		_, err = pgx.ForEachRow(rows, []any{&at, &sum, &size}, func() error {
+			sums[at-1] = RowSum{Found: true, Size: size}
+			copy(sums[at-1].Sum[:], sum)
+			return nil
+		})
+	}
+	return sums, b.explain(ctx, fmt.Sprintf("hashing %d objects in the table of shard %s", len(ids), shard), err)
+}
