@@ -15,7 +15,8 @@ import (
 
 const (
 	// releasing is how long a release is tried, when its context has ended too.
-	releasing = 30 * time.Second
+	// What is not given back by then waits for the lease to run out.
+	releasing = 10 * time.Second
 	// dropping is how long it is tried to drop a table that readers keep busy.
 	dropping = 2 * time.Minute
 )
@@ -148,7 +149,7 @@ func (c *Claim) advanceLocked(ctx context.Context, to ShardState, rest func(cont
 
 // Release gives the shard back: to the state that it was locked in. It does
 // nothing where the claim is used up. When ctx has ended it goes on all the
-// same, for up to half a minute while the database is unavailable.
+// same, for up to ten seconds while the database is unavailable.
 // *StateError says that the shard was not ours any more, and is not back there.
 func (c *Claim) Release(ctx context.Context) error {
 	c.mu.Lock()

@@ -38,6 +38,7 @@ type LoopOptions struct {
 // panicked; other errors are logged, once a wait.
 func Loop(ctx context.Context, o LoopOptions, step Step) error {
 	wait := newBackOff()
+	failed := false
 	for ctx.Err() == nil && !closed(o.Finish) {
 		o.Notify.Progress()
 		var worked bool
@@ -52,7 +53,11 @@ func Loop(ctx context.Context, o LoopOptions, step Step) error {
 			if errors.Is(err, sharedbase.ErrLeaseLost) {
 				o.Metrics.LeaseLost(o.Role)
 			}
+			if !failed {
+				wait.Reset() // of a long time without work
+			}
 		}
+		failed = err != nil
 		switch {
 		case err != nil && (ctx.Err() != nil || o.StopWhenIdle || final(err)):
 			return err

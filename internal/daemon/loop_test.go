@@ -55,12 +55,16 @@ func TestLoopWaits(t *testing.T) {
 			[]time.Duration{1 * s, 2 * s, 4 * s, 8 * s, 16 * s, 32 * s, 60 * s, 60 * s},
 		},
 		"failing": {
-			[]func() (bool, error){fail, fail, idle, fail, fail, fail, fail, fail},
-			[]time.Duration{1 * s, 2 * s, 4 * s, 8 * s, 16 * s, 32 * s, 60 * s, 60 * s},
+			[]func() (bool, error){fail, fail, fail, fail, fail, fail, fail, fail, idle},
+			[]time.Duration{1 * s, 2 * s, 4 * s, 8 * s, 16 * s, 32 * s, 60 * s, 60 * s, 60 * s},
+		},
+		"failing after a long time without work": {
+			[]func() (bool, error){idle, idle, idle, fail, fail},
+			[]time.Duration{1 * s, 2 * s, 4 * s, 1 * s, 2 * s},
 		},
 		"work resets": {
 			[]func() (bool, error){idle, fail, work, work, idle, idle},
-			[]time.Duration{1 * s, 2 * s, 0, 0, 1 * s, 2 * s},
+			[]time.Duration{1 * s, 1 * s, 0, 0, 1 * s, 2 * s},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -40,6 +40,7 @@ type Options struct {
 	ShardMaxSize int64
 	IdleTimeout  time.Duration // rw_idle_timeout, whole seconds; 0: the default
 	Lease        time.Duration // winery.lease, whole seconds; 0: the default
+	StallLimit   time.Duration // winery.stall_limit, whole seconds; 0: the default
 	ReadOnly     bool          // a writer that only serves
 	NoDelete     bool          // deletions are refused
 }
@@ -96,8 +97,12 @@ func (o Options) yaml() string {
 	if o.IdleTimeout > 0 {
 		more = fmt.Sprintf("  rw_idle_timeout: %d\n", int(o.IdleTimeout.Seconds()))
 	}
+	more += "winery:\n" // without more, it is null, and like one left out
 	if o.Lease > 0 {
-		more += fmt.Sprintf("winery: {lease: %d}\n", int(o.Lease.Seconds()))
+		more += fmt.Sprintf("  lease: %d\n", int(o.Lease.Seconds()))
+	}
+	if o.StallLimit > 0 {
+		more += fmt.Sprintf("  stall_limit: %d\n", int(o.StallLimit.Seconds()))
 	}
 	return fmt.Sprintf(`objstorage:
   cls: winery

@@ -45,6 +45,7 @@ func (j Job) Make(ctx context.Context) (made Made, err error) {
 	if err != nil {
 		return made, err
 	}
+	newMeter(j.Progress, j.Claim.Name(), Writing, size).add(0) // Create may take long
 	draft, err := j.Pool.Create(ctx, j.Claim.Name(), shard.SizeBound(objects, size), j.Claim.Prove)
 	if err != nil {
 		return made, err

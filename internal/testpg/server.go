@@ -4,6 +4,7 @@ package testpg
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Server is a PostgreSQL of one test's own, which may be stopped and damaged.
@@ -30,12 +32,6 @@ type Server struct {
 func Start(t testing.TB) *Server {
 	t.Helper()
 	return up(t, shortDir(t))
-}
-
-// StartIn is Start in a folder, which must not exist.
-func StartIn(t testing.TB, dir string) *Server {
-	t.Helper()
-	return up(t, dir)
 }
 
 // shortDir makes the name of a folder that user postgres reaches.
@@ -103,10 +99,16 @@ func (s *Server) Ctl(command string, flags ...string) {
 		}
 		args = append(args, "-l", log, "-o", "-p "+u.Port())
 	}
+	s.run(args...)
+}
+
+// run runs a command as the user that the server has.
+func (s *Server) run(command ...string) {
+	s.t.Helper()
 	if os.Getuid() == 0 {
-		args = append([]string{"runuser", "-u", "postgres", "--"}, args...)
+		command = append([]string{"runuser", "-u", "postgres", "--"}, command...)
 	}
-	run(s.t, args[0], args[1:]...)
+	run(s.t, command[0], command[1:]...)
 }
 
 // Signal sends sig to every process of the server.
@@ -136,10 +138,10 @@ func (s *Server) Signal(sig syscall.Signal) {
 	}
 }
 
-// Exec runs a statement as the superuser.
+// Exec runs a statement as the superuser, whatever time limits the server has.
 func (s *Server) Exec(sql string) {
 	s.t.Helper()
-	statement(s.t, s.DSN, sql)
+	statement(s.t, s.DSN+"?statement_timeout=0", sql)
 }
 
 // Holds asks for one truth.
@@ -164,3 +166,50 @@ func (s *Server) Or(other *Server) string {
 	host, _, _ = strings.Cut(host, "/")
 	return strings.Replace(s.DSN, "/postgres", ","+host+"/postgres?target_session_attrs=read-write", 1)
 }
+
+// TakeAll holds all connections that the server allows, and ends everybody
+// else's, until giveBack is called.
+func (s *Server) TakeAll() (giveBack func()) {
+	s.t.Helper()
+	var taken []*pgx.Conn
+	giveBack = func() {
+		for _, conn := range taken {
+			_ = conn.Close(context.Background())
+		}
+		taken = nil
+	}
+	s.t.Cleanup(giveBack)
+	for {
+		conn, err := pgx.Connect(context.Background(), s.DSN+"?application_name=taker")
+		if err == nil {
+			taken = append(taken, conn)
+			continue
+		}
+		if pg := new(pgconn.PgError); !errors.As(err, &pg) || pg.Code != "53300" || len(taken) == 0 {
+			s.t.Fatal(err)
+		}
+		ended, err := taken[0].Exec(context.Background(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+			WHERE backend_type = 'client backend' AND application_name <> 'taker'`)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if ended.RowsAffected() == 0 {
+			return giveBack
+		}
+	}
+}
+
+// Folder makes a folder that belongs to the server's user.
+func (s *Server) Folder(name string) (path string, owner uint32) {
+	s.t.Helper()
+	path = filepath.Join(s.Dir, name)
+	s.run("mkdir", path)
+	var info syscall.Stat_t
+	if err := syscall.Stat(path, &info); err != nil {
+		s.t.Fatal(err)
+	}
+	return path, info.Uid
+}
+
+// Database names another database of the server's.
+func (s *Server) Database(name string) (dsn string) { return withDatabase(s.t, s.DSN, name) }
