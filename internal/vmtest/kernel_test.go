@@ -86,7 +86,10 @@ func TestKernelMapping(t *testing.T) {
 		must(t, f.Pool.Reserve(ctx, "reserved"))
 		device := "/dev/rbd/" + ceph.Pool + "/reserved"
 		write := "dd if=/dev/urandom of=" + device + " bs=4096 count=1 oflag=direct"
-		m.run(t, "rbd device map "+ceph.Pool+"/reserved; "+write)
+		m.run(t, "rbd device map -o ms_mode=prefer-crc "+ceph.Pool+"/reserved; "+write)
+		if clients := m.run(t, "sort -u /sys/bus/rbd/devices/*/client_id"); strings.Count(clients, "\n") != 1 {
+			t.Fatalf("the kernel is several clients of Ceph, so this test proves nothing: %s", clients)
+		}
 		draft, err := f.Pool.Create(ctx, "reserved", 0, nil)
 		must(t, err)
 		m.run(t, "! "+write)
