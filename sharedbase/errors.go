@@ -21,6 +21,9 @@ var (
 	// ErrNoTable: the shard has no table, because it was cleaned (or never had
 	// one): its objects are in its image only.
 	ErrNoTable = errors.New("the shard has no table")
+	// ErrDamagedRow: a row of a shard's table is no object, as its key is no
+	// SHA-256 or its content is NULL.
+	ErrDamagedRow = errors.New("not an object")
 	// ErrNotInitialised: the database has no Winery schema.
 	ErrNotInitialised = errors.New("the database is not initialised: run `wineryctl db init`")
 	// ErrUnavailable: the database is away, shutting down, out of connections,

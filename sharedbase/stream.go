@@ -20,7 +20,7 @@ const sliceSize = 4 << 20
 // taken when the claim is checked at the beginning. Of an object that is larger
 // than 4 MiB only a part is in memory at a time; content gives exactly size
 // bytes, and is valid during the call. An error of fn ends the stream and is
-// returned. The time it takes is limited by ctx only.
+// returned; ErrDamagedRow. The time it takes is limited by ctx only.
 func (b *SharedBase) StreamTable(ctx context.Context, c *Claim,
 	fn func(id ObjID, size int64, content io.Reader) error) (objects int64, err error) {
 	var failed error // of fn
@@ -72,7 +72,7 @@ func (b *SharedBase) streamSmall(ctx context.Context, tx pgx.Tx, shard string,
 	var content bytes.Reader
 	p := &copyParser{row: func(fields [][]byte) error {
 		if len(fields) != 3 || len(fields[0]) != len(ObjID{}) || len(fields[1]) != 4 {
-			return fmt.Errorf("shard %s: the table's row of key %x is not an object", shard, fields[0])
+			return fmt.Errorf("shard %s: the table's row of key %x is %w", shard, fields[0], ErrDamagedRow)
 		}
 		id, size := ObjID(fields[0]), int64(binary.BigEndian.Uint32(fields[1]))
 		if fields[2] == nil {

@@ -18,9 +18,12 @@ import (
 // tried for ever.
 const mostDamaged = 3
 
-// doubt is called where an image does not verify, with why. If it is the table
-// that is damaged, no other try can help, and the shard is parked.
+// doubt is called where an image cannot be written or does not verify, with why.
+// If it is the table that is damaged, no other try can help, and the shard is parked.
 func (p *Packer) doubt(ctx context.Context, claim *sharedbase.Claim, why error) error {
+	if errors.Is(why, sharedbase.ErrDamagedRow) {
+		return p.park(ctx, claim, why)
+	}
 	if !errors.As(why, new(*shard.DamageError)) {
 		return why
 	}
@@ -33,6 +36,10 @@ func (p *Packer) doubt(ctx context.Context, claim *sharedbase.Claim, why error) 
 	case p.failures[claim.Name()]+1 < mostDamaged:
 		return why
 	}
+	return p.park(ctx, claim, why)
+}
+
+func (p *Packer) park(ctx context.Context, claim *sharedbase.Claim, why error) error {
 	p.Metrics.Parked("packer", claim.Pool())
 	return errors.Join(why, p.Base.Park(ctx, claim.ID(), why.Error()))
 }

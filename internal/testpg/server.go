@@ -141,7 +141,7 @@ func (s *Server) Signal(sig syscall.Signal) {
 // Exec runs a statement as the superuser, whatever time limits the server has.
 func (s *Server) Exec(sql string) {
 	s.t.Helper()
-	statement(s.t, s.DSN+"?statement_timeout=0", sql)
+	Exec(s.t, s.DSN+"?statement_timeout=0", sql)
 }
 
 // Holds asks for one truth.

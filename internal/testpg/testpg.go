@@ -23,7 +23,7 @@ import (
 // URL or as key=value pairs.
 const Env = "WINERY_TEST_DSN"
 
-// limit bounds creating and dropping one database on a busy machine.
+// limit bounds creating and dropping a database, and the like, on a busy machine.
 const limit = time.Minute
 
 // New creates an empty database and returns its DSN. The database goes away
@@ -35,8 +35,8 @@ func New(t testing.TB) string {
 		t.Fatalf("%s is not set: run `make test`, or `scripts/with-services go test …`", Env)
 	}
 	name := "test_" + strings.ToLower(rand.Text())
-	statement(t, server, "CREATE DATABASE "+name)
-	t.Cleanup(func() { statement(t, server, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
+	Exec(t, server, "CREATE DATABASE "+name)
+	t.Cleanup(func() { Exec(t, server, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
 	return withDatabase(t, server, name)
 }
 
@@ -44,10 +44,11 @@ func New(t testing.TB) string {
 // making another.
 func Empty(t testing.TB, dsn string) {
 	t.Helper()
-	statement(t, dsn, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+	Exec(t, dsn, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
 }
 
-func statement(t testing.TB, dsn, sql string) {
+// Exec runs SQL in a database, in the name of no process that is tested.
+func Exec(t testing.TB, dsn, sql string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
