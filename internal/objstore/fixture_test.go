@@ -28,13 +28,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fixture is a database, a directory pool, and what moves shards on.
 type fixture struct {
 	testing.TB
+	dsn  string
 	base *sharedbase.SharedBase
 	pool *watchedPool
 }
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	base, err := sharedbase.New(testpg.New(t), "objstore test")
+	dsn := testpg.New(t)
+	base, err := sharedbase.New(dsn, "objstore test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +48,7 @@ func newFixture(t testing.TB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &fixture{TB: t, base: base, pool: &watchedPool{Pool: dir}}
+	return &fixture{TB: t, dsn: dsn, base: base, pool: &watchedPool{Pool: dir}}
 }
 
 // reader is closed at the end of the test, when no image may be left open.
