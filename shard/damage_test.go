@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"testing"
 
+	"winery/internal/testbytes"
 	"winery/shard"
 )
 
@@ -165,7 +166,7 @@ func (c *cutShort) ReadAt(p []byte, at int64) (int, error) {
 func TestRandomDamage(t *testing.T) {
 	objects := contents(60)
 	image := newImage(t, objects)
-	random := newRandom(t)
+	random := testbytes.Random(t)
 	for range 2000 {
 		d := bytes.Clone(image)
 		for range 1 + random.IntN(4) {

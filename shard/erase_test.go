@@ -10,15 +10,9 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"winery/internal/testbytes"
 	"winery/shard"
 )
-
-// newRandom logs its seed, for a failure to be repeated.
-func newRandom(t *testing.T) *rand.Rand {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
-}
 
 func erase(t *testing.T, d device, ids ...shard.ObjID) int {
 	t.Helper()
@@ -143,7 +137,7 @@ func (c *crashing) afterwards(random *rand.Rand) device {
 }
 
 func TestEraseSurvivesCrashes(t *testing.T) {
-	random := newRandom(t)
+	random := testbytes.Random(t)
 	objects := contents(40)
 	out, left := objects[10:16], append(append([][]byte{}, objects[:10]...), objects[16:]...)
 	image := newImage(t, objects)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"testing"
 
+	"winery/internal/testbytes"
 	"winery/shard"
 )
 
@@ -25,7 +26,7 @@ func flipObjects() [][]byte {
 // bits mean nothing: the zeros behind the header's fields, and what fills up the
 // tables of the hash function to whole words.
 func TestEveryBit(t *testing.T) {
-	random := newRandom(t)
+	random := testbytes.Random(t)
 	objects := flipObjects()
 	image := newImage(t, objects)
 	info := open(t, image).Info()
