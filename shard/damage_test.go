@@ -140,7 +140,7 @@ func TestTruncatedWhileOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for src.end = range int(r.Info().HashPosition) {
+	for src.end = 0; src.end < int(r.Info().HashPosition); src.end += 5 {
 		if _, err := r.Verify(t.Context(), nil); !errors.As(err, new(*shard.DamageError)) {
 			t.Fatalf("with %d bytes of %d: %v", src.end, len(image), err)
 		}
