@@ -150,6 +150,13 @@ func (b *SharedBase) cleanDeleted(ctx context.Context, s Shard, unchanged []stri
 		if err != nil || held.RowsAffected() == 0 {
 			return err
 		}
+		// In the order of their keys, as an Add takes them, and before the notes,
+		// which its trigger makes last: else the two may wait for each other.
+		_, err = tx.Exec(ctx, `SELECT FROM signature2shard WHERE signature = ANY ($1) AND shard = $2 AND state = 'deleted'
+			ORDER BY signature FOR UPDATE`, keysOf(ids), s.ID)
+		if err != nil {
+			return err
+		}
 		return tx.QueryRow(ctx, `WITH marks AS (DELETE FROM signature2shard
 				WHERE signature = ANY ($1) AND shard = $2 AND state = 'deleted' RETURNING signature),
 			notes AS (DELETE FROM winery_erasure WHERE signature = ANY ($1) AND shard = $2 RETURNING signature)
