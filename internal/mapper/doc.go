@@ -42,8 +42,10 @@
 // the mapper died between a new mapping and its check. The image has passed on
 // this host before, and nothing rests on the second check.
 //
-// A cleaner that erases an object from the image while its sample is read can
-// make a look fail; so there are three.
+// An object that a cleaner is erasing, or died over, reads as damaged for any
+// time. The index has it marked by then, so that a damaged object counts only if
+// it is not; and an index entry that is made void may be read half, so that there
+// are three looks.
 //
 // # Images for packers that may not create them
 //

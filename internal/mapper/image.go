@@ -10,6 +10,7 @@ import (
 
 	"winery/pool"
 	"winery/shard"
+	"winery/sharedbase"
 )
 
 // sample is how many objects of an image must have their SHA-256.
@@ -36,7 +37,7 @@ func (r *round) admit(ctx context.Context, img image) (err error) {
 }
 
 // looks is how often an image is looked at before it counts as damaged: an
-// entry or object that a cleaner is erasing can look so, once.
+// entry that a cleaner is erasing can look so, once.
 const looks = 3
 
 // check tells whether src reads as the whole image that was packed. One that
@@ -68,7 +69,31 @@ func (r *round) look(ctx context.Context, src pool.Image, img image) error {
 			"it has %d objects and fingerprint %x, recorded when it was packed are %d and %x",
 			reader.Info().Objects, reader.Fingerprint(), record.Objects, record.Fingerprint)}
 	}
-	return reader.Sample(ctx, sample)
+	return r.sample(ctx, reader, img)
+}
+
+// sample reads some objects of an image. One that is damaged counts if the index
+// has it there: a cleaner that is erasing it, or died over that, leaves it so for
+// any time, but it was marked before.
+func (r *round) sample(ctx context.Context, reader *shard.Reader, img image) error {
+	ids, err := reader.Pick(ctx, sample)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		_, err := reader.Check(ctx, id)
+		if !errors.As(err, new(*shard.DamageError)) {
+			if err != nil && !errors.Is(err, shard.ErrNotFound) {
+				return err
+			}
+			continue
+		}
+		is, lookErr := r.Base.Standings(ctx, img.ID, []sharedbase.ObjID{id})
+		if lookErr != nil || is[0].Present {
+			return errors.Join(err, lookErr)
+		}
+	}
+	return nil
 }
 
 // limited is admit within ImageTimeout. Where admit does not even look at its
