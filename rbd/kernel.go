@@ -113,6 +113,11 @@ func (k *kernel) open(name string) (pool.Image, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
+	// What this host remembers of the image may be older than the image: objects
+	// are erased in it, or restored, by others.
+	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	if ro, err := unix.IoctlGetInt(int(f.Fd()), unix.BLKROGET); err != nil || ro == 0 {
 		return nil, errors.Join(fmt.Errorf("%w: %s is not a read-only device", pool.ErrNotMapped, f.Name()), f.Close())
 	}

@@ -133,5 +133,7 @@ func TestFactDropTableHoldsUpReaders(t *testing.T) {
 		t.Errorf("behind a DROP without one: %v", err)
 	}
 	cancel()
-	<-dropping
+	if err := <-dropping; err == nil {
+		t.Error("the table was dropped below its readers")
+	}
 }

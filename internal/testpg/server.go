@@ -132,7 +132,7 @@ func (s *Server) Signal(sig syscall.Signal) {
 		if err == nil {
 			err = syscall.Kill(n, sig)
 		}
-		if err != nil && err != syscall.ESRCH {
+		if err != nil && !errors.Is(err, syscall.ESRCH) {
 			s.t.Fatal(err)
 		}
 	}

@@ -72,7 +72,7 @@ func New(o Options) *Writer {
 		o.QueueWait = 10 * time.Second
 	}
 	w := &Writer{Options: o, queue: newQueue(o.QueueBytes), groupBytes: min(groupBytes, o.ShardMaxSize/2)}
-	w.ctx, w.cancel = context.WithCancel(context.Background())
+	w.ctx, w.cancel = context.WithCancel(context.Background()) //nolint:gosec // Close calls it
 	return w
 }
 
