@@ -8,15 +8,12 @@
 package testpg
 
 import (
-	"context"
 	"crypto/rand"
 	"net/url"
 	"os"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // Env is the environment variable that holds the DSN of the test server, as a
@@ -45,21 +42,6 @@ func New(t testing.TB) string {
 func Empty(t testing.TB, dsn string) {
 	t.Helper()
 	Exec(t, dsn, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-}
-
-// Exec runs SQL in a database, in the name of no process that is tested.
-func Exec(t testing.TB, dsn, sql string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	conn, err := pgx.Connect(ctx, dsn)
-	if err != nil {
-		t.Fatalf("the PostgreSQL server of %s does not answer: %v", Env, err)
-	}
-	defer func() { _ = conn.Close(ctx) }()
-	if _, err := conn.Exec(ctx, sql); err != nil {
-		t.Fatalf("%s: %v", sql, err)
-	}
 }
 
 // withDatabase names another database in a DSN; of repeated key=value pairs
