@@ -3,7 +3,6 @@
 package crashtest
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -21,7 +20,6 @@ import (
 	"winery/internal/packer"
 	"winery/internal/testrole"
 	"winery/internal/writer"
-	"winery/shard"
 	"winery/sharedbase"
 )
 
@@ -162,17 +160,7 @@ func deleted(t *testing.T, s *testrole.Stage) story {
 func unknown(t *testing.T, s *testrole.Stage) story {
 	id := uuid.New()
 	s.Imported = "i" + hex.EncodeToString(id[:])[1:]
-	draft, err := s.Pool.Create(t.Context(), s.Imported, 0, nil)
-	testrole.Must(t, err)
-	w, err := shard.NewWriter(draft, draft.Size())
-	testrole.Must(t, err)
-	defer w.Close()
-	for _, o := range objects {
-		testrole.Must(t, w.Add(o.ID, int64(len(o.Content)), bytes.NewReader(o.Content)))
-	}
-	_, err = w.Finish()
-	testrole.Must(t, err)
-	testrole.Must(t, draft.Commit(t.Context()))
+	testrole.Put(t, s.Pool, s.Imported, objects)
 	return story{wanted: objects}
 }
 

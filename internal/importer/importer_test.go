@@ -3,7 +3,6 @@
 package importer_test
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"os/exec"
@@ -21,22 +20,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// put writes an image of objects into a pool.
-func put(t testing.TB, into pool.Pool, name string, objects []sharedbase.Object) {
-	t.Helper()
-	draft, err := into.Create(t.Context(), name, 0, nil)
-	testrole.Must(t, err)
-	w, err := shard.NewWriter(draft, draft.Size())
-	testrole.Must(t, err)
-	defer w.Close()
-	for _, o := range objects {
-		testrole.Must(t, w.Add(o.ID, int64(len(o.Content)), bytes.NewReader(o.Content)))
-	}
-	_, err = w.Finish()
-	testrole.Must(t, err)
-	testrole.Must(t, draft.Commit(t.Context()))
-}
 
 // find returns the names of what can be imported.
 func find(t testing.TB, s *testrole.Stage, pools ...pool.Pool) (names []string, refused []error) {
@@ -68,10 +51,10 @@ func wantObjectsIn(t testing.TB, s *testrole.Stage, name string, objects []share
 func TestImport(t *testing.T) {
 	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
 		first, second := testrole.Objects(1, 2000, 1000), testrole.Objects(2, 50, 1000)
-		put(t, s.Pool, "first", first)
-		put(t, s.Pool, "second", append(first[:3:3], second[1:]...)) // each has the empty object
+		testrole.Put(t, s.Pool, "first", first)
+		testrole.Put(t, s.Pool, "second", append(first[:3:3], second[1:]...)) // each has the empty object
 		packing := s.Full(t, testrole.Objects(3, 3, 10))
-		put(t, s.Pool, packing, first[:1])
+		testrole.Put(t, s.Pool, packing, first[:1])
 		if names, _ := find(t, s, s.Pool); len(names) != 2 || !strings.HasSuffix(names[0], "/first") || !strings.HasSuffix(names[1], "/second") {
 			t.Fatalf("found %v", names)
 		}
@@ -106,7 +89,7 @@ func TestImport(t *testing.T) {
 func TestDamaged(t *testing.T) {
 	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
 		const name = "damaged"
-		put(t, s.Pool, name, testrole.Objects(1, 200, 1000))
+		testrole.Put(t, s.Pool, name, testrole.Objects(1, 200, 1000))
 		info := s.Image(t, name).Info()
 		i := &importer.Importer{Base: s.Base}
 		for what, at := range map[string]int64{
@@ -133,9 +116,9 @@ func TestTwoCopies(t *testing.T) {
 	other, err := directory.New(directory.Settings{BaseDirectory: t.TempDir(), PoolName: "other"})
 	testrole.Must(t, err)
 	objects := testrole.Objects(1, 20, 100)
-	put(t, s.Pool, "both", objects)
-	put(t, other, "both", objects)
-	put(t, other, "one", objects)
+	testrole.Put(t, s.Pool, "both", objects)
+	testrole.Put(t, other, "both", objects)
+	testrole.Put(t, other, "one", objects)
 	names, refused := find(t, s, s.Pool, other)
 	if strings.Join(names, " ") != "files/both other/both other/one" || refused[0] == nil || refused[1] == nil || refused[2] != nil ||
 		!strings.Contains(refused[0].Error(), "files, other") {

@@ -100,27 +100,11 @@ func objects() []sharedbase.Object {
 		sharedbase.Object{ID: sha256.Sum256(zeros), Content: zeros}, testrole.Objects(2, 2, 100)[1])
 }
 
-// put writes an image of objects into a pool.
-func put(t testing.TB, into pool.Pool, objects []sharedbase.Object) {
-	t.Helper()
-	draft, err := into.Create(t.Context(), image, 0, nil)
-	testrole.Must(t, err)
-	w, err := shard.NewWriter(draft, draft.Size())
-	testrole.Must(t, err)
-	defer w.Close()
-	for _, o := range objects {
-		testrole.Must(t, w.Add(o.ID, int64(len(o.Content)), bytes.NewReader(o.Content)))
-	}
-	_, err = w.Finish()
-	testrole.Must(t, err)
-	testrole.Must(t, draft.Commit(t.Context()))
-}
-
 // old puts an image into the old pool and makes a shard of it.
 func (s *stage) old(t testing.TB) []sharedbase.Object {
 	t.Helper()
 	all := objects()
-	put(t, s.From, all)
+	testrole.Put(t, s.From, image, all)
 	s.record(t)
 	return all
 }

@@ -231,7 +231,7 @@ func TestNoTransfer(t *testing.T) {
 	m.NoTransfer = true
 	_, err := m.Migrate(t.Context(), image)
 	wantError(t, err, migrator.ErrSkipped, "not in pool ", s.Pool.Name())
-	put(t, s.Pool, all[:5])
+	testrole.Put(t, s.Pool, image, all[:5])
 	_, err = m.Migrate(t.Context(), image)
 	if err == nil {
 		t.Fatal("another image was accepted")
@@ -243,7 +243,7 @@ func TestNoTransfer(t *testing.T) {
 		t.Fatalf("an image with too few objects, the source being gone: %v", err)
 	}
 	s.wantPool(t, s.From)
-	put(t, s.Pool, all)
+	testrole.Put(t, s.Pool, image, all)
 	moved, err := m.Migrate(t.Context(), image)
 	testrole.Must(t, err)
 	if moved.Copied || !moved.Recorded {
@@ -259,7 +259,7 @@ func TestSkipped(t *testing.T) {
 		_, err := s.migrator().Migrate(t.Context(), image)
 		wantError(t, err, is, says...)
 	}
-	put(t, s.From, objects())
+	testrole.Put(t, s.From, image, objects())
 	try(migrator.ErrSkipped, "does not know it")
 	s.record(t)
 	editor, err := s.From.Edit(t.Context(), image)
@@ -285,8 +285,8 @@ func TestSkipped(t *testing.T) {
 func TestStrangerStays(t *testing.T) {
 	s := newStage(t, directory(t, "old"), directory(t, "new"))
 	all := objects()
-	put(t, s.From, all)
-	put(t, s.Pool, all[:5])
+	testrole.Put(t, s.From, image, all)
+	testrole.Put(t, s.Pool, image, all[:5])
 	m := s.migrator()
 	m.NoRecord = true
 	if _, err := m.Migrate(t.Context(), image); err == nil {

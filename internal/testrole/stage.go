@@ -15,6 +15,7 @@ import (
 	"winery/internal/pools"
 	"winery/internal/testceph"
 	"winery/internal/testpg"
+	"winery/pool"
 	"winery/shard"
 	"winery/sharedbase"
 )
@@ -180,6 +181,22 @@ func (s *Stage) WantParked(t testing.TB, says string, names ...string) {
 	if slices.Sort(got); !slices.Equal(got, slices.Sorted(slices.Values(names))) {
 		t.Errorf("parked are %v, want %v", got, names)
 	}
+}
+
+// Put writes an image of objects into a pool, of which no database knows.
+func Put(t testing.TB, into pool.Pool, name string, objects []sharedbase.Object) {
+	t.Helper()
+	draft, err := into.Create(t.Context(), name, 0, nil)
+	Must(t, err)
+	w, err := shard.NewWriter(draft, draft.Size())
+	Must(t, err)
+	defer w.Close()
+	for _, o := range objects {
+		Must(t, w.Add(o.ID, int64(len(o.Content)), bytes.NewReader(o.Content)))
+	}
+	_, err = w.Finish()
+	Must(t, err)
+	Must(t, draft.Commit(t.Context()))
 }
 
 // Image opens a shard's image as it is in the store.
