@@ -42,9 +42,10 @@ type process struct {
 var processes atomic.Int64
 
 // inProcess does work as a process of its own, to which a fault happens at the
-// nth point, 1 for the first: those are before and after
-// each operation of its pools and, but for one that fails, each statement. It returns when nothing of the process is left, in the
-// database's server neither. An error other than the fault's ends the test.
+// nth point, 1 for the first: points are before and after each operation of its
+// pools and, but for one that fails, each statement. It returns when nothing of
+// the process is left, in the database's server neither. An error other than the
+// fault's ends the test.
 func (w *world) inProcess(f fault, nth int, work func(ctx context.Context, p *process) error) {
 	w.Helper()
 	ctx, cancel := context.WithCancel(w.Context())
@@ -81,23 +82,24 @@ func (p *process) point(sql bool) error {
 	if p.fault == none || p.fault == fails && sql {
 		return nil
 	}
-	p.points--
-	switch {
-	case p.points < 0 && p.fault == dies:
-		return errFault
-	case p.points != 0:
+	if p.points--; p.points > 0 || p.points < 0 && p.fault != dies {
 		return nil
 	}
-	p.struck.Store(true)
-	switch p.fault {
-	case dies:
-		go p.base.Close() // waits for the connections that are in use
-		fallthrough
-	case stops:
-		p.end()
+	if p.points == 0 {
+		p.struck.Store(true)
+		p.strike()
 	}
 	if p.fault == stops {
 		return nil
 	}
 	return errFault
+}
+
+func (p *process) strike() {
+	if p.fault == dies {
+		go p.base.Close() // waits for the connections that are in use
+	}
+	if p.fault != fails {
+		p.end()
+	}
 }
