@@ -3,6 +3,7 @@
 package testceph
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,7 +59,7 @@ func (p *Private) Ceph(args ...string) string {
 	return p.run("ceph", args...)
 }
 
-// SignalOSD sends sig to the OSD.
+// SignalOSD sends sig to the OSD; after SIGKILL it is gone.
 func (p *Private) SignalOSD(sig syscall.Signal) {
 	p.t.Helper()
 	text, err := os.ReadFile(filepath.Join(filepath.Dir(p.Conf), "run", "osd.0.pid"))
@@ -71,6 +72,13 @@ func (p *Private) SignalOSD(sig syscall.Signal) {
 	}
 	if err != nil {
 		p.t.Fatal(err)
+	}
+	for sig == syscall.SIGKILL {
+		// A dead process has no environment, reaped or not.
+		if environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid)); len(environ) == 0 {
+			return
+		}
+		runtime.Gosched()
 	}
 }
 

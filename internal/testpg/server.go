@@ -5,7 +5,6 @@ package testpg
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
@@ -111,31 +110,38 @@ func (s *Server) run(command ...string) {
 	run(s.t, command[0], command[1:]...)
 }
 
-// Signal sends sig to every process of the server.
+// Signal sends sig to every process of the server. One that is stopped
+// continues when the test ends.
 func (s *Server) Signal(sig syscall.Signal) {
 	s.t.Helper()
+	if err := s.signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
+	if sig == syscall.SIGSTOP {
+		s.t.Cleanup(func() { _ = s.signal(syscall.SIGCONT) }) // if it is there still
+	}
+}
+
+func (s *Server) signal(sig syscall.Signal) error {
 	text, err := os.ReadFile(filepath.Join(s.Dir, "data", "postmaster.pid"))
 	if err != nil {
-		s.t.Fatal(err)
+		return err
 	}
-	first, _, _ := strings.Cut(string(text), "\n")
-	postmaster, err := strconv.Atoi(first)
+	postmaster, _, _ := strings.Cut(string(text), "\n")
+	children, err := os.ReadFile(filepath.Join("/proc", postmaster, "task", postmaster, "children")) //nolint:gosec // of our own server
 	if err != nil {
-		s.t.Fatal(err)
+		return err
 	}
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", postmaster, postmaster))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for _, pid := range append(strings.Fields(string(children)), first) {
+	for _, pid := range append(strings.Fields(string(children)), postmaster) {
 		n, err := strconv.Atoi(pid)
 		if err == nil {
 			err = syscall.Kill(n, sig)
 		}
 		if err != nil && !errors.Is(err, syscall.ESRCH) {
-			s.t.Fatal(err)
+			return err
 		}
 	}
+	return nil
 }
 
 // Exec runs a statement as the superuser, whatever time limits the server has.

@@ -153,6 +153,7 @@ func (w *Writer) wait(ctx context.Context, r *request) error {
 // and gives the shards back. If ctx ends first, what is still under way is cut
 // off and answered with an error; Close returns when all is over in any case.
 func (w *Writer) Close(ctx context.Context) error {
+	defer w.cancel()
 	w.queue.close()
 	stop := context.AfterFunc(ctx, w.cancel)
 	defer stop()
