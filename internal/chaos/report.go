@@ -133,6 +133,9 @@ func (r *run) addLogs(out *Report) error {
 // keepLogs saves what helps to find out what went wrong, before the services
 // go: their logs, and the database without the shards' tables.
 func (r *run) keepLogs() error {
+	if r.fleet == nil {
+		return nil // the services' scripts have told what went wrong
+	}
 	for _, pattern := range []string{filepath.Join(r.services.Postgres, "log"), filepath.Join(r.services.Ceph, "run", "*.log")} {
 		logs, err := filepath.Glob(pattern)
 		if err != nil {

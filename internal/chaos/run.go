@@ -164,6 +164,11 @@ func (r *run) breakAndMend(ctx context.Context) error {
 	defer watch.Wait()
 	defer unwatch()
 
+	for _, c := range r.readers { // a writer that is not up yet is no fault
+		if _, err := c.CheckConfig(ctx, true); err != nil {
+			return err
+		}
+	}
 	r.began = time.Now()
 	loaded, unload := context.WithCancel(ctx)
 	defer unload()

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"winery/internal/fleet"
+	"winery/internal/testfleet"
+	"winery/sharedbase"
+)
+
+// Each thing that must not be in the end is found, one after the other, and
+// nothing is found before.
+func TestJudgeFinds(t *testing.T) {
+	o := testfleet.Options(t)
+	o.ShardMaxSize = shardMaxSize
+	f := testfleet.New(t, o)
+	ctx := testfleet.Within(t, time.Minute)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	sql := func(statement string) {
+		t.Helper()
+		if out, err := exec.CommandContext(ctx, "psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-c", statement, o.DSN).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", statement, err, out)
+		}
+	}
+	objects := make([]sharedbase.Object, 20)
+	for i := range objects {
+		content := fmt.Appendf(nil, "object %d", i)
+		objects[i] = sharedbase.Object{ID: sha256.Sum256(content), Content: content}
+	}
+	filled, err := f.Base.CreateShard(ctx, sharedbase.StateWriting, fleet.PoolName)
+	must(err)
+	_, err = f.Base.Add(ctx, filled, objects)
+	must(err)
+	must(filled.SetState(ctx, sharedbase.StateFull))
+	for _, role := range []string{fleet.Packer, fleet.Mapper, fleet.Cleaner} {
+		testfleet.RunToEnd(ctx, t, f, role)
+	}
+	open, err := f.Base.CreateShard(ctx, sharedbase.StateWriting, fleet.PoolName)
+	must(err)
+
+	disk := filepath.Join(o.Dir, fleet.PoolName)
+	want := map[verdict]int{}
+	for _, c := range []struct {
+		what string
+		do   func()
+		want []verdict
+	}{
+		{"nothing", func() {}, nil},
+		{"an object in an image, not in the index", func() {
+			sql(fmt.Sprintf(`DELETE FROM signature2shard WHERE signature = '\x%x'`, objects[0].ID))
+		}, []verdict{unerased}},
+		{"a table without a shard", func() { sql("CREATE TABLE shard_i0123456789abcdef0123456789abcde ()") }, []verdict{stray}},
+		{"a shard without a table", func() { sql("DROP TABLE shard_" + open.Name()) }, []verdict{stray}},
+		{"an image without a shard", func() { must(os.WriteFile(filepath.Join(disk, "i0"), nil, 0o400)) }, []verdict{stray}},
+		{"a draft", func() { must(os.WriteFile(filepath.Join(disk, filled.Name()+".0.tmp"), nil, 0o600)) }, []verdict{stray}},
+		{"a lease that ran out", func() { sql("UPDATE winery_lease SET expires = now() - interval '1 hour'") }, []verdict{stuck}},
+		{"a deletion that nobody does", func() { must(f.Base.Delete(ctx, objects[1].ID)) }, []verdict{stuck, unerased}},
+		{"a parked shard", func() { must(f.Base.Park(ctx, open.ID(), "a test")) }, []verdict{parked}},
+	} {
+		c.do()
+		for _, v := range c.want {
+			want[v]++
+		}
+		r := &run{fleet: f, disk: disk, services: &fleet.Services{DSN: o.DSN}}
+		shards, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{})
+		must(err)
+		must(errors.Join(r.judgeClaims(ctx, shards), r.judgePlaces(ctx, shards), r.judgeImages(ctx, shards)))
+		left, err := r.unfinished(ctx)
+		must(err)
+		got := map[verdict]int{stuck: len(left)}
+		for _, found := range r.findings {
+			got[found.what]++
+		}
+		for _, v := range verdicts {
+			if got[v] != want[v] {
+				t.Fatalf("after %s: %d times %q, want %d: %v, %v", c.what, got[v], v, want[v], r.findings, left)
+			}
+		}
+	}
+}
