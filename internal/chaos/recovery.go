@@ -16,17 +16,15 @@ import (
 
 // recovery measures how long it takes until others go on where a process was
 // hit: from the fault until the shard that it held is out of that claim, and
-// from a writer's death until it acknowledges an add again. What a service's
-// fault fell into is told apart: then nobody could have gone on.
+// from a writer's death until it acknowledges an add again.
 type recovery struct {
 	base *sharedbase.SharedBase
 
 	mu     sync.Mutex
-	held   map[uuid.UUID]hit   // claims of processes that were hit
-	dead   map[int]hit         // writers that were killed, by number
-	outage time.Time           // end of the last fault of a service, or later than now
-	claims map[kind]*durations // by what hit the holder
-	adds   durations
+	held   map[uuid.UUID]hit        // claims of processes that were hit
+	dead   map[int]time.Time        // writers that were killed, by number
+	claims map[kind][]time.Duration // by what hit the holder
+	adds   []time.Duration
 }
 
 type hit struct {
@@ -34,11 +32,8 @@ type hit struct {
 	by kind
 }
 
-// durations of recoveries.
-type durations struct{ undisturbed, all []time.Duration }
-
 func newRecovery(base *sharedbase.SharedBase) *recovery {
-	return &recovery{base: base, held: map[uuid.UUID]hit{}, dead: map[int]hit{}, claims: map[kind]*durations{kill: {}, suspend: {}, cutOff: {}, holdUp: {}}}
+	return &recovery{base: base, held: map[uuid.UUID]hit{}, dead: map[int]time.Time{}, claims: map[kind][]time.Duration{}}
 }
 
 // leases are those of a process.
@@ -105,29 +100,10 @@ func (r *recovery) saw(shards []sharedbase.Shard, now time.Time) {
 	}
 	for locker, h := range r.held {
 		if !locked[locker] {
-			r.recovered(r.claims[h.by], h, now)
+			r.claims[h.by] = append(r.claims[h.by], now.Sub(h.at))
 			delete(r.held, locker)
 		}
 	}
-}
-
-// recovered notes that a hit has been got over. The caller holds mu.
-func (r *recovery) recovered(d *durations, h hit, now time.Time) {
-	d.all = append(d.all, now.Sub(h.at))
-	if r.outage.Before(h.at) {
-		d.undisturbed = append(d.undisturbed, now.Sub(h.at))
-	}
-}
-
-// serviceDown notes that a service's fault begins. It returns what notes its end.
-func (r *recovery) serviceDown() (up func()) {
-	set := func(end time.Time) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.outage = end
-	}
-	set(time.Now().Add(time.Hour))
-	return func() { set(time.Now()) }
 }
 
 // died notes that the n-th writer was killed.
@@ -135,7 +111,7 @@ func (r *recovery) died(n int, at time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, before := r.dead[n]; !before {
-		r.dead[n] = hit{at, kill}
+		r.dead[n] = at
 	}
 }
 
@@ -143,21 +119,17 @@ func (r *recovery) died(n int, at time.Time) {
 func (r *recovery) acked(n int, sent time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if h, dead := r.dead[n]; dead && sent.After(h.at) {
-		r.recovered(&r.adds, h, time.Now())
+	if at, dead := r.dead[n]; dead && sent.After(at) {
+		r.adds = append(r.adds, time.Since(at))
 		delete(r.dead, n)
 	}
 }
 
-// String tells the median and the greatest.
-func (d durations) String() string {
-	return fmt.Sprintf("%s; with all services up %s", spread(d.all), spread(d.undisturbed))
-}
-
+// spread tells the median and the greatest.
 func spread(times []time.Duration) string {
 	if len(times) == 0 {
 		return "never measured"
 	}
 	sorted := slices.Sorted(slices.Values(times))
-	return fmt.Sprintf("median %.1f s, at most %.1f s (%d)", sorted[len(sorted)/2].Seconds(), sorted[len(sorted)-1].Seconds(), len(sorted))
+	return fmt.Sprintf("median %.1f s, at most %.1f s, %d times", sorted[len(sorted)/2].Seconds(), sorted[len(sorted)-1].Seconds(), len(sorted))
 }

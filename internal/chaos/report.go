@@ -72,9 +72,9 @@ func (r *run) report(ctx context.Context) (*Report, error) {
 	}
 	out.add("errors seen by clients", "%s", strings.Join(seen, "; "))
 	for _, k := range []kind{kill, suspend, cutOff, holdUp} {
-		out.add("holder "+string(k)+": its shard free again", "%s", r.recovery.claims[k])
+		out.add("holder "+string(k)+": its shard free again", "%s", spread(r.recovery.claims[k]))
 	}
-	out.add("writer killed: it acknowledges adds again", "%s", r.recovery.adds)
+	out.add("writer killed: it acknowledges adds again", "%s", spread(r.recovery.adds))
 	if err := r.addLogs(out); err != nil {
 		return nil, err
 	}

@@ -97,7 +97,6 @@ func (r *run) strikeServices(ctx context.Context, faults []fault) error {
 		if !r.wait(ctx, f.at) {
 			return nil
 		}
-		up := r.recovery.serviceDown()
 		undo, err := r.begin(ctx, f.kind)
 		if err == nil {
 			r.struck(f.kind, "")
@@ -106,7 +105,6 @@ func (r *run) strikeServices(ctx context.Context, faults []fault) error {
 		if undo != nil {
 			err = errors.Join(err, undo())
 		}
-		up()
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.kind, err)
 		}
