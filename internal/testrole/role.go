@@ -25,7 +25,7 @@ import (
 type Role func(*Stage) func(context.Context) (worked bool, err error)
 
 // Lease is that of the claims of processes that [Stage.Start] starts.
-const Lease = 3 * time.Second
+const Lease = 6 * time.Second
 
 // order is what such a process is told, in the environment.
 type order struct {
