@@ -73,13 +73,17 @@ func (p *Private) SignalOSD(sig syscall.Signal) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	for sig == syscall.SIGKILL {
-		// A dead process has no environment, reaped or not.
-		if environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid)); len(environ) == 0 {
-			return
-		}
+	for sig == syscall.SIGKILL && !gone(pid) {
 		runtime.Gosched()
 	}
+}
+
+// gone tells whether a process, and its last thread, has let go of its files.
+func gone(pid int) bool {
+	proc := fmt.Sprintf("/proc/%d/", pid)
+	threads, _ := os.ReadDir(proc + "task")
+	status, _ := os.ReadFile(proc + "status") //nolint:gosec // empty where it was reaped
+	return len(threads) <= 1 && (len(status) == 0 || strings.Contains(string(status), "State:\tZ"))
 }
 
 // StartOSD starts the OSD that was killed.

@@ -72,7 +72,7 @@ func New(o Options) *Writer {
 		o.QueueWait = 10 * time.Second
 	}
 	w := &Writer{Options: o, queue: newQueue(o.QueueBytes), groupBytes: min(groupBytes, o.ShardMaxSize/2)}
-	w.ctx, w.cancel = context.WithCancel(context.Background()) //nolint:gosec // Close calls it
+	w.ctx, w.cancel = context.WithCancel(context.Background()) //nolint:gosec // only Close may call it, out of time
 	return w
 }
 
@@ -153,7 +153,6 @@ func (w *Writer) wait(ctx context.Context, r *request) error {
 // and gives the shards back. If ctx ends first, what is still under way is cut
 // off and answered with an error; Close returns when all is over in any case.
 func (w *Writer) Close(ctx context.Context) error {
-	defer w.cancel()
 	w.queue.close()
 	stop := context.AfterFunc(ctx, w.cancel)
 	defer stop()
