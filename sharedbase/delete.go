@@ -4,6 +4,7 @@ package sharedbase
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -20,8 +21,12 @@ import (
 // the image may have the object, or after, and then it has not. While packing
 // is under way there is no lock: it could only hide the shard from Python's
 // packer, which gives up if it finds the row locked when it has finished.
+//
+// ErrNotFound, too, is an answer that a synchronous standby must bear out: it may
+// be the second try of a deletion whose commit was cut off.
 func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
-	return b.inTx(ctx, fmt.Sprintf("deleting object %x", id), func(ctx context.Context, tx pgx.Tx) error {
+	what := fmt.Sprintf("deleting object %x", id)
+	err := b.inTx(ctx, what, func(ctx context.Context, tx pgx.Tx) error {
 		var shardID int64
 		var shard string
 		err := tx.QueryRow(ctx, `WITH of AS (
@@ -42,6 +47,23 @@ func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
 			return fmt.Errorf("%x: %w", id, ErrNotFound) // another's deletion was faster
 		}
 		return deleteContent(ctx, tx, shard, id)
+	})
+	if errors.Is(err, pgx.ErrNoRows) || errors.Is(err, ErrNotFound) {
+		if unsettled := b.Settle(ctx); unsettled != nil {
+			return unsettled
+		}
+	}
+	return err
+}
+
+// Settle returns once all that was committed before is as durable as the server
+// makes its commits: what a query saw may be a commit that still waits for a
+// synchronous standby, or was cut off while it did. It is for who is about to do
+// something outside of the database that rests on it.
+func (b *SharedBase) Settle(ctx context.Context) error {
+	return b.brief(ctx, "waiting until what was seen is durable", func(ctx context.Context) error {
+		_, err := b.pool.Exec(ctx, "SELECT pg_logical_emit_message(true, 'winery', '')")
+		return err
 	})
 }
 

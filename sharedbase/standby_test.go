@@ -129,6 +129,37 @@ func TestAddAgainWaitsForTheStandby(t *testing.T) {
 	must(other.LockWritingShard(t.Context(), "pool"))(t)
 }
 
+// A deletion does not fall into it either: that the object is gone is answered,
+// and what is gone is erased, only once the standby knows.
+func TestDeleteAgainWaitsForTheStandby(t *testing.T) {
+	r := newReplicated(t)
+	c := must(r.base.LockWritingShard(t.Context(), "pool"))(t)
+	must(r.base.Add(t.Context(), c, objects("a")))(t)
+	r.standby.Signal(syscall.SIGSTOP)
+	ctx, cancel := context.WithCancel(t.Context())
+	first := background(func() error { return r.base.Delete(ctx, object("a").ID) })
+	r.waits(t, 1)
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Fatalf("the first try: %v", err)
+	}
+	r.waits(t, 0)
+	lsn := r.logged(t)
+	again := background(func() error { return r.base.Delete(t.Context(), object("a").ID) })
+	settled := background(func() error { return r.base.Settle(t.Context()) })
+	r.waits(t, 2)
+	r.standby.Signal(syscall.SIGCONT)
+	if err := <-again; !errors.Is(err, sharedbase.ErrNotFound) {
+		t.Errorf("the second try: %v", err)
+	}
+	if err := <-settled; err != nil {
+		t.Error(err)
+	}
+	if !r.has(t, lsn) {
+		t.Error("answered, but the standby has nothing")
+	}
+}
+
 // A standby refuses whatever would write, a lock included, by a code of its own;
 // a connection that wants a primary finds out while it is made, and never again.
 func TestFactStandbyRefuses(t *testing.T) {

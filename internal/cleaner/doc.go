@@ -29,7 +29,8 @@
 // a table. If the object is added again, to another shard, a note takes the
 // mark's place (winery_erasure). While the shard has no image (STANDBY, WRITING, FULL) the index row
 // can go at once. While it is PACKING the image may have the object or not: it
-// waits. Else the object is erased from the image first: its bytes and length
+// waits. Else, once the marks are as durable as the database makes anything, the
+// object is erased from the image first: its bytes and length
 // zeroed, flushed, its index entry made void, flushed; then the image is opened
 // anew, the object must not be found, and only then does the index row go. It
 // is the only record that there is something to erase. An editor is exclusive:

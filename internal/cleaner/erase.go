@@ -51,6 +51,9 @@ func (c *Cleaner) EraseDeleted(ctx context.Context) (erased int64, err error) {
 // returns how many are gone for good.
 func (c *Cleaner) erase(ctx context.Context, s sharedbase.Shard, ids []sharedbase.ObjID) (gone int64, err error) {
 	if s.State.ImageAvailable() {
+		if err := c.Base.Settle(ctx); err != nil {
+			return 0, err
+		}
 		if err := eraseImage(ctx, c.Pools[s.Pool], s.Name, ids); err != nil {
 			return 0, c.suspect(ctx, s.ID, s.Pool, err)
 		}

@@ -37,6 +37,7 @@ var statements = []struct {
 	{"SELECT content FROM", "read content"},
 	{"SELECT FROM signature2shard WHERE shard = shards.id", "list shards with deletions"},
 	{"SELECT signature FROM signature2shard", "list deletions"},
+	{"pg_logical_emit_message", "settle"},
 	{"ORDER BY signature FOR UPDATE", "lock marks"},
 	{"DELETE FROM signature2shard", "remove marks"},
 	{"FOR SHARE", "hold shard"},
