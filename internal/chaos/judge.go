@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -28,7 +29,8 @@ const (
 )
 
 // settle waits until there is nothing left to do for anybody: every shard that
-// was filled is read-only, and every deletion is done.
+// was filled is read-only, every deletion is done, and no lock is a dead
+// process's.
 func (r *run) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, settling+3*r.Lease)
 	defer cancel()
@@ -49,14 +51,25 @@ func (r *run) settle(ctx context.Context) error {
 	return nil
 }
 
+// unfinished is what waits for somebody: also a lock of a process that is gone,
+// until its lease has run out and another has taken the shard back.
 func (r *run) unfinished(ctx context.Context) (left []string, err error) {
+	leases, err := r.fleet.Base.Leases(ctx)
+	if err != nil {
+		return nil, err
+	}
 	shards, err := r.fleet.Base.ListShards(ctx, sharedbase.ShardFilter{})
 	if err != nil {
 		return nil, err
 	}
 	for _, s := range shards {
 		switch s.State {
-		case sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.StateReadOnly:
+		case sharedbase.StateStandby, sharedbase.StateReadOnly:
+		case sharedbase.StateWriting:
+			l, leased := leases[s.Locker]
+			if !leased || l.Expired || errors.Is(syscall.Kill(l.PID, 0), syscall.ESRCH) {
+				left = append(left, fmt.Sprintf("shard %s is %s without a lease that holds, of a process that lives: %+v", s.Name, s.State, l))
+			}
 		default:
 			left = append(left, fmt.Sprintf("shard %s is %s", s.Name, s.State))
 		}
@@ -76,7 +89,7 @@ func (r *run) judge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.judgeObjects(ctx), r.judgeClaims(ctx, shards), r.judgePlaces(ctx, shards), r.judgeImages(ctx, shards))
+	return errors.Join(r.judgeObjects(ctx), r.judgeParked(ctx), r.judgePlaces(ctx, shards), r.judgeImages(ctx, shards))
 }
 
 // judgeObjects reads every object of the journal over HTTP.
@@ -93,17 +106,8 @@ func (r *run) judgeObjects(ctx context.Context) error {
 	return g.Wait()
 }
 
-// judgeClaims looks for locks that nobody renews, and for parked shards.
-func (r *run) judgeClaims(ctx context.Context, shards []sharedbase.Shard) error {
-	leases, err := r.fleet.Base.Leases(ctx)
-	if err != nil {
-		return err
-	}
-	for _, s := range shards {
-		if l, leased := leases[s.Locker]; s.State.Locked() && (!leased || l.Expired) {
-			r.find(stuck, fmt.Sprintf("shard %s is %s without a lease that holds: %+v", s.Name, s.State, l))
-		}
-	}
+// judgeParked looks for parked shards.
+func (r *run) judgeParked(ctx context.Context) error {
 	all, err := r.fleet.Base.ParkedShards(ctx)
 	for _, p := range all {
 		r.find(parked, fmt.Sprintf("%s (%s), by %s: %s", p.Shard.Name, p.Shard.State, p.Role, p.Reason))

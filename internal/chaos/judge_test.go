@@ -67,6 +67,8 @@ func TestJudgeFinds(t *testing.T) {
 		{"a shard without a table", func() { sql("DROP TABLE shard_" + open.Name()) }, []verdict{stray}},
 		{"an image without a shard", func() { must(os.WriteFile(filepath.Join(disk, "i0"), nil, 0o400)) }, []verdict{stray}},
 		{"a draft", func() { must(os.WriteFile(filepath.Join(disk, filled.Name()+".0.tmp"), nil, 0o600)) }, []verdict{stray}},
+		{"a lease of a process that is gone", func() { sql("UPDATE winery_lease SET pid = 2147483647") }, []verdict{stuck}},
+		{"a lease of a process that lives", func() { sql(fmt.Sprintf("UPDATE winery_lease SET pid = %d", os.Getpid())); want[stuck]-- }, nil},
 		{"a lease that ran out", func() { sql("UPDATE winery_lease SET expires = now() - interval '1 hour'") }, []verdict{stuck}},
 		{"a deletion that nobody does", func() { must(f.Base.Delete(ctx, objects[1].ID)) }, []verdict{stuck, unerased}},
 		{"a parked shard", func() { must(f.Base.Park(ctx, open.ID(), "a test")) }, []verdict{parked}},
@@ -78,7 +80,7 @@ func TestJudgeFinds(t *testing.T) {
 		r := &run{fleet: f, disk: disk, services: &fleet.Services{DSN: o.DSN}}
 		shards, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{})
 		must(err)
-		must(errors.Join(r.judgeClaims(ctx, shards), r.judgePlaces(ctx, shards), r.judgeImages(ctx, shards)))
+		must(errors.Join(r.judgeParked(ctx), r.judgePlaces(ctx, shards), r.judgeImages(ctx, shards)))
 		left, err := r.unfinished(ctx)
 		must(err)
 		got := map[verdict]int{stuck: len(left)}

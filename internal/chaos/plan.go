@@ -108,7 +108,7 @@ func plan(seed uint64, duration, lease time.Duration, processes int, serviceKind
 		switch f.kind {
 		case pgRestart, pgBackend, netReset:
 			f.length = 0
-		case poolQuota: // which Ceph notices only after seconds
+		case poolQuota, diskFull: // felt by the next shard only, and Ceph notices after seconds
 			f.length += 10 * time.Second
 		}
 		at += f.length
