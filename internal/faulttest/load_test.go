@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,6 +51,7 @@ type load struct {
 	adds  sync.WaitGroup
 	acked chan [32]byte
 	all   [][32]byte
+	count atomic.Int64 // of all
 }
 
 // startLoad adds objects of 10 kB by the fleet's writer until the load ends.
@@ -93,11 +95,16 @@ func (l *load) goesOn(n int) {
 	for range n {
 		select {
 		case id := <-l.acked:
-			l.all = append(l.all, id)
+			l.took(id)
 		case <-l.ctx.Done():
 			l.t.Fatal("the work does not go on")
 		}
 	}
+}
+
+func (l *load) took(id [32]byte) {
+	l.all = append(l.all, id)
+	l.count.Add(1)
 }
 
 // while collects what is acknowledged as long as do runs.
@@ -107,10 +114,19 @@ func (l *load) while(do func()) {
 	for {
 		select {
 		case id := <-l.acked:
-			l.all = append(l.all, id)
+			l.took(id)
 		case <-done:
 			return
 		}
+	}
+}
+
+// collected waits until n further objects were collected, within while.
+func (l *load) collected(n int64) {
+	l.t.Helper()
+	until := l.count.Load() + n
+	if err := fleet.Until(l.ctx, func() (bool, error) { return l.count.Load() >= until, nil }); err != nil {
+		l.t.Errorf("the work does not go on: %v", err)
 	}
 }
 

@@ -61,7 +61,7 @@ func TestPostgresInTrouble(t *testing.T) {
 		{"idle_in_transaction_session_timeout", func() {
 			set("SET idle_in_transaction_session_timeout = '1ms'")
 			pg.Exec(terminate)
-			l.goesOn(200)
+			l.collected(200)
 			set("RESET idle_in_transaction_session_timeout")
 		}},
 	} {
