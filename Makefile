@@ -86,6 +86,11 @@ lint: deps $(GOLANGCI_LINT) ## go vet and golangci-lint, by .golangci.yml
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@scripts/fuzz $(FUZZTIME) -tags "$(TAGS)"
 
+.PHONY: crash
+crash: deps build ## only the tests that kill, stop or cut off each role everywhere, and a table of what came of it
+	@scripts/with-services --pg --ceph -- $(GOTEST) -count 1 -v -timeout 20m ./internal/crashtest | \
+		grep -Ev '^(=== (RUN|PAUSE|CONT|NAME)| *--- PASS)'
+
 .PHONY: vm
 vm: deps deps-vm build vm-image ## only the test with the kernel's rbd driver, in a virtual machine
 	scripts/with-services --pg --ceph -- $(GOTEST) -count 1 -v -timeout 10m ./internal/vmtest
