@@ -63,13 +63,8 @@ func (c *Cleaner) drop(ctx context.Context, claim *sharedbase.Claim) error {
 // check requires of an image what the package comment says.
 func (c *Cleaner) check(ctx context.Context, claim *sharedbase.Claim, image *shard.Reader) error {
 	name, written := claim.Name(), image.Info().Objects
-	record, found, err := c.Base.ImageRecord(ctx, claim.ID())
-	if err != nil {
+	if err := c.recorded(ctx, claim.ID(), image); err != nil {
 		return err
-	}
-	if found && (record.Objects != written || record.Fingerprint != image.Fingerprint()) {
-		return fmt.Errorf("%w: the image has %d objects and fingerprint %x, recorded when it was packed are %d and %x",
-			errMismatch, written, image.Fingerprint(), record.Objects, record.Fingerprint)
 	}
 	table, _, err := c.Base.TableSize(ctx, name)
 	if err != nil {

@@ -54,15 +54,20 @@ func (c *Cleaner) erase(ctx context.Context, s sharedbase.Shard, ids []sharedbas
 		if err := c.Base.Settle(ctx); err != nil {
 			return 0, err
 		}
-		if err := eraseImage(ctx, c.Pools[s.Pool], s.Name, ids); err != nil {
+		if err := c.eraseImage(ctx, s, ids); err != nil {
 			return 0, c.suspect(ctx, s.ID, s.Pool, err)
 		}
 	}
 	return c.Base.CleanDeletedObjects(ctx, s, ids)
 }
 
-// eraseImage erases objects from an image and reads it again to be sure.
-func eraseImage(ctx context.Context, p pool.Pool, name string, ids []sharedbase.ObjID) error {
+// eraseImage erases objects from a shard's image and reads it again to be sure.
+func (c *Cleaner) eraseImage(ctx context.Context, s sharedbase.Shard, ids []sharedbase.ObjID) error {
+	p, name := c.Pools[s.Pool], s.Name
+	err := read(ctx, p, name, func(r *shard.Reader) error { return c.recorded(ctx, s.ID, r) })
+	if err != nil {
+		return err
+	}
 	if err := edit(ctx, p, name, ids); err != nil {
 		return err
 	}

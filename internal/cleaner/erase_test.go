@@ -184,3 +184,26 @@ func TestStopped(t *testing.T) {
 		})
 	}
 }
+
+// TestAnotherImage: in an image that is not the one that was packed nothing is
+// erased, and the marks stay: an object could be taken for absent there.
+func TestAnotherImage(t *testing.T) {
+	s := testrole.New(t, testrole.Directory(t, ""))
+	objects := testrole.Objects(1, 20, 3000)
+	name, other := packed(t, s, objects), packed(t, s, testrole.Objects(2, 20, 3000)[1:])
+	testrole.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
+	copyImage(t, s, other, name)
+	worked, err := wanting(s, 2).Step(t.Context())
+	if worked || err == nil || !strings.Contains(err.Error(), "fingerprint") {
+		t.Fatalf("%v, %v", worked, err)
+	}
+	s.WantParked(t, "fingerprint", name)
+	testrole.Must(t, s.Base.Unpark(t.Context(), name))
+	for d, err := range s.Base.DeletedObjects(t.Context(), "") {
+		testrole.Must(t, err)
+		if d.Shard.Name == name && len(d.IDs) == 1 {
+			return
+		}
+	}
+	t.Error("the mark is gone")
+}
