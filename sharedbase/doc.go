@@ -87,7 +87,9 @@
 // An acknowledgement means committed, with the server's synchronous_commit.
 // With a synchronous standby that holds for objects that were there before, too:
 // Add's lock on the shard's row is a write, so that its commit waits for all
-// that was committed before it. An answer from Locate has no such meaning.
+// that was committed before it; and so does Delete where there is nothing to
+// delete any more. An answer from Locate has no such meaning: who acts upon it
+// outside of the database calls Settle first.
 //
 // # Deleted objects
 //
