@@ -146,6 +146,7 @@ func TestRefusesToDrop(t *testing.T) {
 				s.FlipBit(t, name, at)
 			}
 		},
+		"one byte": func(t *testing.T, s *testrole.Stage, name, _ string) { s.FlipBit(t, name, 30_000) },
 		"another shard's image": func(t *testing.T, s *testrole.Stage, name, other string) {
 			copyImage(t, s, other, name)
 		},

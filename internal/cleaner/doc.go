@@ -10,41 +10,40 @@
 // the shard's image, and after a last look of its own, under the claim (PACKED
 // to CLEANING), by a handle that goes past this host's caches:
 //
-//   - the image is the one that was packed: its number of objects and its
-//     fingerprint are those that were recorded then;
-//   - it has at least as many objects as the table, and the table at
-//     least as many as the index has present. More are those that were deleted
-//     since the packing: from the index first, then from the table (a Python
-//     writer leaves the row there), never from the image's header;
-//   - a sample of the image's objects is in the table, byte for byte, but for
-//     those that were deleted.
+//   - the image is the one that was recorded when it was packed, and each object
+//     that the index has present is in it, with its SHA-256: all of it is read
+//     (package scrub). The packer did so, too; but what follows cannot be undone;
+//   - the image was packed with at least as many objects as the table has, and
+//     the table has at least as many as the index. More are those that were
+//     deleted since: from the index first, then from the table (a Python writer
+//     leaves the row there).
 //
-// Where that fails twice in a row, the shard goes back to PACKED with an error and
-// is parked: nothing was destroyed, and nobody tries again until a person has
-// looked. The drop and the move to READONLY are one transaction.
+// Where that fails, the shard goes back to PACKED with an error and is parked:
+// nothing was destroyed, and nobody tries again until a person has looked. The
+// drop and the move to READONLY are one transaction.
 //
 // # Erasing deleted objects
 //
 // Deleting marks an object's index row and removes its content row, if there is
 // a table. If the object is added again, to another shard, a note takes the
-// mark's place (winery_erasure). While the shard has no image (STANDBY, WRITING, FULL) the index row
-// can go at once. While it is PACKING the image may have the object or not: it
-// waits. Else, once the marks are as durable as the database makes anything, the
-// object is erased from the image first: its bytes and length
-// zeroed, flushed, its index entry made void, flushed; then the image is opened
-// anew, the object must not be found, and only then does the index row go. It
-// is the only record that there is something to erase. An editor is exclusive:
-// an image that another cleaner is editing is left to it.
+// mark's place (winery_erasure). While the shard has no image (STANDBY, WRITING,
+// FULL) the index row can go at once. While it is PACKING the image may have the
+// object or not: it waits. Else, once the marks are as durable as the database
+// makes anything, and if the image is the one that was packed, the object is
+// erased from the image first: its bytes and length zeroed, flushed, its index
+// entry made void, flushed; then the image is opened anew, the object must not be
+// found, and only then does the index row go. It is the only record that there is
+// something to erase. An editor is exclusive: an image that another cleaner is
+// editing is left to it.
 //
 // # Erasing and dropping at once
 //
 // Two cleaners may erase in an image and drop the table of its shard at the
 // same time. Neither needs what the other takes away: erasing touches the image
-// and index rows that are marked deleted; dropping touches the table, and of
-// the image it compares only the header's count, which erasing leaves as it is,
-// and objects that have a row in the table, which deleted ones have not. An
-// object that is deleted and erased between the reading of its row and that of
-// the image is looked at once more. A Step drops first and erases then, since space in the database is dearer.
+// and index rows that are marked deleted; dropping touches the table, and what
+// does not fit in the image counts only if the index still has it present when
+// it is looked at again. A Step drops first and erases then, since space in the
+// database is dearer.
 //
 // # Killed here, recovered how
 //

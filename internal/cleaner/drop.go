@@ -3,19 +3,14 @@
 package cleaner
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 
-	"winery/shard"
+	"winery/internal/scrub"
+	"winery/pool"
 	"winery/sharedbase"
 )
-
-// sample is how many objects are compared between table and image before the
-// table is dropped. The image's keys come in the order of their hashes, so that
-// the first ones are a random choice.
-const sample = 16
 
 // dropTables drops the tables of all shards whose images are mapped enough.
 func (c *Cleaner) dropTables(ctx context.Context) (worked bool, err error) {
@@ -39,18 +34,9 @@ func (c *Cleaner) dropTables(ctx context.Context) (worked bool, err error) {
 	return worked, errors.Join(errs...)
 }
 
-// drop compares index, table and image, and then drops the table.
+// drop looks at the shard once more, and then drops the table.
 func (c *Cleaner) drop(ctx context.Context, claim *sharedbase.Claim) error {
-	look := func() error {
-		return read(ctx, c.Pools[claim.Pool()], claim.Name(), func(image *shard.Reader) error {
-			return c.check(ctx, claim, image)
-		})
-	}
-	err := look()
-	if suspicious(err) { // an entry that is being erased can look damaged, once
-		err = look()
-	}
-	if err != nil {
+	if err := c.check(ctx, claim); err != nil {
 		return fmt.Errorf("nothing was dropped: %w", c.suspect(ctx, claim.ID(), claim.Pool(), err))
 	}
 	if err := claim.DropTable(ctx); err != nil {
@@ -60,79 +46,43 @@ func (c *Cleaner) drop(ctx context.Context, claim *sharedbase.Claim) error {
 	return nil
 }
 
-// check requires of an image what the package comment says.
-func (c *Cleaner) check(ctx context.Context, claim *sharedbase.Claim, image *shard.Reader) error {
-	name, written := claim.Name(), image.Info().Objects
-	if err := c.recorded(ctx, claim.ID(), image); err != nil {
-		return err
-	}
-	table, _, err := c.Base.TableSize(ctx, name)
+// check requires of a shard what the package comment says.
+func (c *Cleaner) check(ctx context.Context, claim *sharedbase.Claim) error {
+	image := scrub.Scrubber{Base: c.Base, Pools: c.Pools, NoTable: true}
+	report, err := image.Scrub(ctx, claim.Name())
 	if err != nil {
 		return err
 	}
-	index, err := c.Base.CountObjects(ctx, name)
-	if err != nil {
-		return err
+	for _, f := range report.Findings {
+		switch {
+		case f.Kind == scrub.ImageMissing: // its directory may not be mounted, say
+			return fmt.Errorf("%s: %w", f.Text, pool.ErrNotFound)
+		case f.Kind.Loss():
+			return fmt.Errorf("%w: %s: %s", errMismatch, f.Kind, f.Text)
+		}
+		c.Log.Warn("in the image beside what the index has", "shard", claim.Name(), "finding", f.Text)
 	}
-	if index > table || table > written {
-		return fmt.Errorf("%w: the index has %d objects, the table %d, the image %d; "+
-			"each should have at least as many as the one before", errMismatch, index, table, written)
-	}
-	return c.compare(ctx, name, image, table)
+	return c.count(ctx, claim)
 }
 
-// compare requires that a sample of the table's objects is the same in the
-// image, and that the index has no object that only the image has.
-func (c *Cleaner) compare(ctx context.Context, name string, image *shard.Reader, table int64) error {
-	var same int64
-	for id, err := range image.Keys(ctx) {
-		if err != nil {
-			return err
-		}
-		equal, err := c.equal(ctx, name, image, id)
-		if err != nil {
-			return err
-		}
-		if equal {
-			same++
-		}
-		if same == min(sample, table) {
-			return nil
-		}
-	}
-	table, _, err := c.Base.TableSize(ctx, name) // objects may have been deleted since
-	if err == nil && same < min(sample, table) {
-		err = fmt.Errorf("%w: the table has %d objects, %d of them are in the image", errMismatch, table, same)
-	}
-	return err
-}
-
-// equal tells that an object of the image is the same in the table; false if it
-// was deleted.
-func (c *Cleaner) equal(ctx context.Context, name string, image *shard.Reader, id sharedbase.ObjID) (bool, error) {
-	row, err := c.Base.Content(ctx, name, []sharedbase.ObjID{id})
+// count requires that the table has what the index has, and the image what the
+// table has.
+func (c *Cleaner) count(ctx context.Context, claim *sharedbase.Claim) error {
+	table, _, err := c.Base.TableSize(ctx, claim.Name())
 	if err != nil {
-		return false, err
+		return err
 	}
-	if row[0] == nil {
-		at, err := c.Base.Locate(ctx, []sharedbase.ObjID{id})
-		if err == nil && at[0].Shard == name {
-			err = fmt.Errorf("%w: the index and the image have object %x, the table has not", errMismatch, id)
-		}
-		return false, err
+	index, err := c.Base.CountObjects(ctx, claim.Name())
+	if err != nil {
+		return err
 	}
-	got, err := image.Get(id)
-	if err == nil && bytes.Equal(got, row[0]) {
-		return true, nil
+	record, found, err := c.Base.ImageRecord(ctx, claim.ID())
+	if err != nil {
+		return err
 	}
-	again, lookErr := c.Base.Content(ctx, name, []sharedbase.ObjID{id})
-	switch {
-	case lookErr != nil:
-		return false, lookErr
-	case again[0] == nil:
-		return false, nil // deleted and perhaps erased since
-	case err == nil:
-		err = fmt.Errorf("%w: object %x differs between table and image", errMismatch, id)
+	if index > table || found && table > record.Objects {
+		return fmt.Errorf("%w: the index has %d objects, the table %d, the image was packed with %d; "+
+			"each should have at least as many as the one before", errMismatch, index, table, record.Objects)
 	}
-	return false, err
+	return nil
 }

@@ -85,7 +85,7 @@ func (p *Patrol) visit(ctx context.Context, name string) {
 	if err != nil {
 		p.Log.Warn("cannot scrub", "shard", name, "error", err)
 	}
-	lost := slices.DeleteFunc(slices.Clone(report.Findings), func(f Finding) bool { return !f.Kind.loss() })
+	lost := slices.DeleteFunc(slices.Clone(report.Findings), func(f Finding) bool { return !f.Kind.Loss() })
 	for _, f := range report.Findings[:min(len(report.Findings), 10)] {
 		p.Log.Error("scrub: "+string(f.Kind), "shard", name, "pool", f.Pool, "finding", f.Text, "findings", len(report.Findings))
 	}

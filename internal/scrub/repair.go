@@ -66,7 +66,7 @@ func (s *Scrubber) repair(ctx context.Context, name string, findings []Finding, 
 	if sh.State == sharedbase.StateReadOnly {
 		mend = s.restore
 	}
-	if slices.ContainsFunc(findings, func(f Finding) bool { return f.Kind.loss() }) {
+	if slices.ContainsFunc(findings, func(f Finding) bool { return f.Kind.Loss() }) {
 		done, why = mend(ctx, sh, findings)
 	}
 	if erase && len(done) == 0 { // a new image has nothing to erase; a restored one next time
@@ -76,8 +76,8 @@ func (s *Scrubber) repair(ctx context.Context, name string, findings []Finding, 
 	return done, why
 }
 
-// loss says that an image lacks something, which a repair can bring back.
-func (k Kind) loss() bool {
+// Loss says that an image lacks something, which a repair can bring back.
+func (k Kind) Loss() bool {
 	switch k {
 	case ImageMissing, HeadDamaged, RecordDiffers, ImageDamaged, ObjectDamaged, NotInImage:
 		return true

@@ -23,6 +23,8 @@ type Scrubber struct {
 	Sample int
 	// Rate limits the bytes that are read; see NewRate. May be nil.
 	Rate *rate.Limiter
+	// NoTable reads images alone.
+	NoTable bool
 	// Mapped reads images alone, through this host's mapping. What does not fit
 	// is looked at again in the store.
 	Mapped bool
@@ -108,7 +110,7 @@ type look struct {
 func (l *look) all(ctx context.Context) error {
 	is := stageOf(l.shard.State)
 	var errTable, errImage error
-	if is.table && !l.Mapped {
+	if is.table && !l.Mapped && !l.NoTable {
 		errTable = l.table(ctx)
 	}
 	if is.image {
