@@ -33,10 +33,17 @@ func (d *draft) Open(ctx context.Context) (pool.Image, error) {
 }
 
 func (d *draft) Commit(ctx context.Context) error {
-	return d.h.around(Commit, d.name, func() error { return d.Draft.Commit(ctx) })
+	return d.h.around(Commit, d.name, func() error {
+		err := d.Draft.Commit(ctx)
+		if err == nil {
+			d.h.given.Delete(d)
+		}
+		return err
+	})
 }
 
 func (d *draft) Abort(ctx context.Context) error {
+	d.h.given.Delete(d)
 	return d.h.around(Abort, d.name, func() error { return d.Draft.Abort(ctx) })
 }
 
@@ -50,7 +57,10 @@ func (i *image) ReadAt(b []byte, off int64) (int, error) {
 	return i.h.transfer(Read, i.name, func() (int, error) { return i.Image.ReadAt(b, off) })
 }
 
-func (i *image) Close() error { return i.h.around(Close, i.name, i.Image.Close) }
+func (i *image) Close() error {
+	i.h.given.Delete(i)
+	return i.h.around(Close, i.name, i.Image.Close)
+}
 
 type editor struct {
 	pool.Editor
@@ -64,4 +74,7 @@ func (e *editor) WriteAt(b []byte, off int64) (int, error) {
 
 func (e *editor) Flush() error { return e.h.around(Flush, e.name, e.Editor.Flush) }
 
-func (e *editor) Close() error { return e.h.around(CloseEdit, e.name, e.Editor.Close) }
+func (e *editor) Close() error {
+	e.h.given.Delete(e)
+	return e.h.around(CloseEdit, e.name, e.Editor.Close)
+}

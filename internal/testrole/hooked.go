@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
+	"testing"
 
 	"winery/pool"
 )
@@ -58,6 +60,23 @@ const (
 type Hooked struct {
 	pool.Pool
 	At func(point Point, image string) error
+
+	given sync.Map // handles that were given and not given back, and of which image
+}
+
+// WantNoHandles fails the test if there are handles that nobody gave back.
+func (h *Hooked) WantNoHandles(t testing.TB) {
+	t.Helper()
+	h.given.Range(func(handle, image any) bool {
+		t.Errorf("a handle of image %s was not given back: %T", image, handle)
+		return true
+	})
+}
+
+// give notes a handle.
+func give[T any](h *Hooked, handle T, image string) T {
+	h.given.Store(handle, image)
+	return handle
 }
 
 func (h *Hooked) at(point Point, image string) error {
@@ -108,7 +127,7 @@ func (h *Hooked) Create(ctx context.Context, name string, room int64, held func(
 	if err != nil {
 		return nil, err
 	}
-	return &draft{d, h, name}, nil
+	return give(h, &draft{d, h, name}, name), nil
 }
 
 // asking is held between its points.
@@ -136,7 +155,7 @@ func (h *Hooked) image(op Point, name string, open func() (pool.Image, error)) (
 	if err != nil {
 		return nil, err
 	}
-	return &image{img, h, name}, nil
+	return give(h, &image{img, h, name}, name), nil
 }
 
 // Map implements [pool.Pool].
@@ -159,5 +178,5 @@ func (h *Hooked) Edit(ctx context.Context, name string) (pool.Editor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &editor{e, h, name}, nil
+	return give(h, &editor{e, h, name}, name), nil
 }

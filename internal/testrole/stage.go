@@ -112,6 +112,7 @@ func (s *Stage) open(t testing.TB, createImages bool) {
 	})
 	s.Pool = &Hooked{Pool: set[s.Config.Name]}
 	s.Pools = pools.Set{s.Config.Name: s.Pool}
+	t.Cleanup(func() { s.Pool.WantNoHandles(t) })
 }
 
 // Objects makes n objects of up to max bytes that depend on seed; the first is
