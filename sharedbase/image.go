@@ -63,3 +63,17 @@ func (b *SharedBase) ImageRecord(ctx context.Context, shardID int64) (i ImageRec
 	}
 	return i, err == nil, err
 }
+
+// ErrOtherImage: an image is not the one that was packed.
+var ErrOtherImage = errors.New("it is not the image that was packed")
+
+// CheckImage compares what an image is found to be with the record of the shard's:
+// ErrOtherImage where they differ, nil where there is no record.
+func (b *SharedBase) CheckImage(ctx context.Context, shardID, objects int64, fingerprint [32]byte) error {
+	record, found, err := b.ImageRecord(ctx, shardID)
+	if err != nil || !found || record.Objects == objects && record.Fingerprint == fingerprint {
+		return err
+	}
+	return fmt.Errorf("%w: it has %d objects and fingerprint %x, recorded are %d and %x",
+		ErrOtherImage, objects, fingerprint, record.Objects, record.Fingerprint)
+}

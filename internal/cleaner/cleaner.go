@@ -5,7 +5,6 @@ package cleaner
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 
 	"winery/internal/metrics"
@@ -72,32 +71,14 @@ func (c *Cleaner) report(task Task, shard string) {
 // errMismatch: index, table and image of a shard do not fit together.
 var errMismatch = errors.New("the shard does not fit together")
 
-func suspicious(err error) bool {
-	return errors.Is(err, errMismatch) || errors.As(err, new(*shard.DamageError))
-}
-
 // suspect parks a shard of which err tells that it is damaged or does not fit
 // together, and returns all errors. Others may pass, and are returned alone.
 func (c *Cleaner) suspect(ctx context.Context, shardID int64, pool string, err error) error {
-	if !suspicious(err) {
+	if !errors.Is(err, errMismatch) && !errors.Is(err, sharedbase.ErrOtherImage) && !errors.As(err, new(*shard.DamageError)) {
 		return err
 	}
 	c.Metrics.Parked("cleaner", pool)
 	return errors.Join(err, c.Base.Park(ctx, shardID, err.Error()))
-}
-
-// recorded requires of an image that it is the one that was packed, where that
-// was recorded. With another hash function an object could be taken for absent.
-func (c *Cleaner) recorded(ctx context.Context, shardID int64, image *shard.Reader) error {
-	record, found, err := c.Base.ImageRecord(ctx, shardID)
-	if err != nil || !found {
-		return err
-	}
-	if is := image.Info().Objects; record.Objects != is || record.Fingerprint != image.Fingerprint() {
-		return fmt.Errorf("%w: the image has %d objects and fingerprint %x, recorded when it was packed are %d and %x",
-			errMismatch, is, image.Fingerprint(), record.Objects, record.Fingerprint)
-	}
-	return nil
 }
 
 // read opens an image past this host's caches and calls fn with it.

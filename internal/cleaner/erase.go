@@ -64,7 +64,10 @@ func (c *Cleaner) erase(ctx context.Context, s sharedbase.Shard, ids []sharedbas
 // eraseImage erases objects from a shard's image and reads it again to be sure.
 func (c *Cleaner) eraseImage(ctx context.Context, s sharedbase.Shard, ids []sharedbase.ObjID) error {
 	p, name := c.Pools[s.Pool], s.Name
-	err := read(ctx, p, name, func(r *shard.Reader) error { return c.recorded(ctx, s.ID, r) })
+	// With another hash function an object could be taken for absent.
+	err := read(ctx, p, name, func(r *shard.Reader) error {
+		return c.Base.CheckImage(ctx, s.ID, r.Info().Objects, r.Fingerprint())
+	})
 	if err != nil {
 		return err
 	}

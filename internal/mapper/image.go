@@ -43,12 +43,14 @@ const looks = 3
 // check tells whether src reads as the whole image that was packed. One that
 // does not is parked, so that its shard's table stays.
 func (r *round) check(ctx context.Context, src pool.Image, img image) error {
-	damage := new(shard.DamageError)
+	damaged := func(err error) bool {
+		return errors.As(err, new(*shard.DamageError)) || errors.Is(err, sharedbase.ErrOtherImage)
+	}
 	err := r.look(ctx, src, img)
-	for n := 1; n < looks && errors.As(err, &damage); n++ {
+	for n := 1; n < looks && damaged(err); n++ {
 		err = r.look(ctx, src, img)
 	}
-	if errors.As(err, &damage) {
+	if damaged(err) {
 		r.Metrics.Parked("mapper", img.Pool)
 		err = errors.Join(err, r.Base.Park(ctx, img.ID, err.Error()))
 	}
@@ -60,14 +62,8 @@ func (r *round) look(ctx context.Context, src pool.Image, img image) error {
 	if err != nil {
 		return err
 	}
-	record, found, err := r.Base.ImageRecord(ctx, img.ID)
-	if err != nil {
+	if err := r.Base.CheckImage(ctx, img.ID, reader.Info().Objects, reader.Fingerprint()); err != nil {
 		return err
-	}
-	if found && (record.Fingerprint != reader.Fingerprint() || record.Objects != reader.Info().Objects) {
-		return &shard.DamageError{Image: img.Name, What: fmt.Sprintf(
-			"it has %d objects and fingerprint %x, recorded when it was packed are %d and %x",
-			reader.Info().Objects, reader.Fingerprint(), record.Objects, record.Fingerprint)}
 	}
 	return r.sample(ctx, reader, img)
 }

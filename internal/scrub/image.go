@@ -84,10 +84,10 @@ func (l *look) again(ctx context.Context, fn func(context.Context, *shard.Reader
 
 func (l *look) opened(ctx context.Context, r *shard.Reader) error {
 	err := l.record(ctx, r)
-	if l.Mapped && errors.Is(err, errRecord) && l.again(ctx, l.record) == nil {
+	if l.Mapped && errors.Is(err, sharedbase.ErrOtherImage) && l.again(ctx, l.record) == nil {
 		return l.find(ReadsDiffer, sharedbase.ObjID{}, "%v; read again from the store it is well", err)
 	}
-	if errors.Is(err, errRecord) {
+	if errors.Is(err, sharedbase.ErrOtherImage) {
 		err = l.find(RecordDiffers, sharedbase.ObjID{}, "%v", err)
 	}
 	if err != nil {
@@ -104,16 +104,9 @@ func (l *look) opened(ctx context.Context, r *shard.Reader) error {
 	return l.settle(ctx, s)
 }
 
-var errRecord = errors.New("it is not the image that was packed")
-
 // record compares the image with what was recorded when it was packed.
 func (l *look) record(ctx context.Context, r *shard.Reader) error {
-	record, found, err := l.Base.ImageRecord(ctx, l.shard.ID)
-	if err == nil && found && (record.Fingerprint != r.Fingerprint() || record.Objects != r.Info().Objects) {
-		err = fmt.Errorf("%w: it has %d objects and fingerprint %x, recorded are %d and %x",
-			errRecord, r.Info().Objects, r.Fingerprint(), record.Objects, record.Fingerprint)
-	}
-	return err
+	return l.Base.CheckImage(ctx, l.shard.ID, r.Info().Objects, r.Fingerprint())
 }
 
 // whole reads all of the image, and then compares its index with the database's.

@@ -76,7 +76,7 @@ func (r *restoration) from(ctx context.Context, name string) (err error) {
 			case !r.recorded:
 				return errors.New("there is no record of the image to compare header and hash function with")
 			case from.Fingerprint() != r.record.Fingerprint || from.Info().Objects != r.record.Objects:
-				return errRecord
+				return sharedbase.ErrOtherImage
 			}
 			if err := shard.RestoreHead(e, from); err != nil {
 				return err
