@@ -40,11 +40,11 @@ help: ## show this list
 
 .PHONY: demo
 demo: deps build ## see files go through the fleet into images and back (POOL=rbd|directory, SRC=dir)
-	$(GO) run -tags "$(TAGS)" ./internal/demo -pool "$(POOL)" -src "$(SRC)" $(DEMO_FLAGS)
+	$(GO) run -tags "$(TAGS)" ./test/cmd/demo -pool "$(POOL)" -src "$(SRC)" $(DEMO_FLAGS)
 
 .PHONY: chaos
 chaos: deps build ## break a fleet under load, and prove that nothing is lost (DURATION=30m, POOL, LEASE, SEED)
-	$(GO) run -tags "$(TAGS)" ./internal/chaos -duration "$(DURATION)" -pool "$(POOL)" -lease "$(LEASE)" -seed "$(SEED)"
+	$(GO) run -tags "$(TAGS)" ./test/cmd/chaos -duration "$(DURATION)" -pool "$(POOL)" -lease "$(LEASE)" -seed "$(SEED)"
 
 .PHONY: build
 build: ## build the five programs into bin/
@@ -57,16 +57,16 @@ test: deps deps-vm lint build vm-image $(GOTESTSUM) python ## install what is mi
 	WINERY_PYTHON=$(PYTHON) scripts/with-services --pg --ceph -- $(GOTESTSUM) --format testname -- \
 		-tags "$(TAGS)" -race -p 2 -timeout 20m ./...
 
-# Those of internal/interop, and those that other packages have with "Python" in
+# Those of test/interop, and those that other packages have with "Python" in
 # their names.
 INTEROP_LOG := $(CACHE)/interop
 .PHONY: interop
 interop: deps build $(GOTESTSUM) python ## only the tests with the Python Winery, and a line for each pairing proven
 	@WINERY_PYTHON=$(PYTHON) scripts/with-services --pg -- $(GOTESTSUM) --format testname --jsonfile $(INTEROP_LOG)-1.json -- \
-		-tags "$(TAGS)" -count 1 -timeout 20m ./internal/interop
+		-tags "$(TAGS)" -count 1 -timeout 20m ./test/interop
 	@WINERY_PYTHON=$(PYTHON) scripts/with-services --pg -- $(GOTESTSUM) --format testname --jsonfile $(INTEROP_LOG)-2.json -- \
 		-tags "$(TAGS)" -count 1 -run Python \
-		$$(grep -rl --include='*_test.go' WINERY_PYTHON . | grep -v internal/interop | xargs -n 1 dirname | sort -u)
+		$$(grep -rl --include='*_test.go' WINERY_PYTHON . | grep -v test/interop | xargs -n 1 dirname | sort -u)
 	@sed -n 's/.*_test\.go:[0-9]*: interop: \(.*\)\\n"}$$/\1/p' $(INTEROP_LOG)-[12].json | sort
 
 .PHONY: check
@@ -75,7 +75,7 @@ check: build python ## the quick checks and the tests that need no service
 	$(GO) vet -tags "$(TAGS)" ./...
 	@WINERY_PYTHON=$(PYTHON) $(GOTEST) $$($(GO) list -tags "$(TAGS)" \
 		-f '{{.ImportPath}} {{join .TestImports " "}} {{join .XTestImports " "}}' ./... | \
-		grep -v 'winery/internal/test' | cut -d ' ' -f 1)
+		grep -vE 'winery/test/(pg|ceph|role|fleet)test' | cut -d ' ' -f 1)
 
 .PHONY: lint
 lint: deps $(GOLANGCI_LINT) ## go vet and golangci-lint, by .golangci.yml
@@ -88,12 +88,12 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 
 .PHONY: crash
 crash: deps build ## only the tests that kill, stop or cut off each role everywhere, and a table of what came of it
-	@scripts/with-services --pg --ceph -- $(GOTEST) -count 1 -v -timeout 20m ./internal/crashtest | \
+	@scripts/with-services --pg --ceph -- $(GOTEST) -count 1 -v -timeout 20m ./test/crash | \
 		grep -Ev '^(=== (RUN|PAUSE|CONT|NAME)| *--- PASS)'
 
 .PHONY: vm
 vm: deps deps-vm build vm-image ## only the test with the kernel's rbd driver, in a virtual machine
-	scripts/with-services --pg --ceph -- $(GOTEST) -count 1 -v -timeout 10m ./internal/vmtest
+	scripts/with-services --pg --ceph -- $(GOTEST) -count 1 -v -timeout 10m ./test/vm
 
 .PHONY: deps deps-vm
 deps: ## install the Debian packages that are missing

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"winery/internal/testceph"
+	"winery/test/cephtest"
 )
 
 const imageSize = 256 << 20
@@ -17,7 +17,7 @@ const imageSize = 256 << 20
 func BenchmarkWrite(b *testing.B) {
 	for _, inFlight := range []int{1, 8, 16} {
 		b.Run(fmt.Sprintf("inflight=%d", inFlight), func(b *testing.B) {
-			s := settings(testceph.New(b))
+			s := settings(cephtest.New(b))
 			s.ShardMaxSize = imageSize / 2
 			d, err := open(b, s).Create(b.Context(), "one", 0, nil)
 			must(b, err)
@@ -38,7 +38,7 @@ func BenchmarkWrite(b *testing.B) {
 
 // BenchmarkRead reads as readers do: 8 kB anywhere in the image.
 func BenchmarkRead(b *testing.B) {
-	s := settings(testceph.New(b))
+	s := settings(cephtest.New(b))
 	s.ShardMaxSize = imageSize / 2
 	p := open(b, s)
 	d, err := p.Create(b.Context(), "one", 0, nil)

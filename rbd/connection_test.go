@@ -13,15 +13,15 @@ import (
 	"strings"
 	"testing"
 
-	"winery/internal/testceph"
 	"winery/pool"
 	"winery/rbd"
+	"winery/test/cephtest"
 )
 
 // TestFindingCeph: each way that Ceph's own tools know leads there.
 func TestFindingCeph(t *testing.T) {
 	t.Parallel()
-	pools := testceph.New(t)
+	pools := cephtest.New(t)
 	conf := pools.Conf
 	// Another user, whom only the settings or CEPH_ARGS name.
 	user, args := newUser(t, "profile rbd")
@@ -54,12 +54,12 @@ func TestFindingCeph(t *testing.T) {
 func newUser(t *testing.T, mon string) (name, args string) {
 	t.Helper()
 	name = strings.ToLower(rand.Text())
-	c := testceph.Connect(t)
-	key := testceph.Command(t, c, map[string]any{
+	c := cephtest.Connect(t)
+	key := cephtest.Command(t, c, map[string]any{
 		"prefix": "auth get-or-create", "entity": "client." + name,
 		"caps": []string{"mon", mon, "osd", "profile rbd"},
 	})
-	t.Cleanup(func() { testceph.Command(t, c, map[string]any{"prefix": "auth rm", "entity": "client." + name}) })
+	t.Cleanup(func() { cephtest.Command(t, c, map[string]any{"prefix": "auth rm", "entity": "client." + name}) })
 	keyring := filepath.Join(t.TempDir(), "keyring")
 	must(t, os.WriteFile(keyring, key, 0o600))
 	return name, "--keyring " + keyring
@@ -68,7 +68,7 @@ func newUser(t *testing.T, mon string) (name, args string) {
 // TestNotFindingCeph: each way to miss it says what to do.
 func TestNotFindingCeph(t *testing.T) {
 	t.Parallel()
-	pools := testceph.New(t)
+	pools := cephtest.New(t)
 	dir := t.TempDir()
 	empty := filepath.Join(dir, "empty.conf")
 	must(t, os.WriteFile(empty, []byte("[global]\n"), 0o600))
@@ -137,7 +137,7 @@ func create(settings string) error {
 // TestUnreachable waits for the limit of half a minute; then Ceph comes back.
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
-	s := settings(testceph.New(t))
+	s := settings(cephtest.New(t))
 	conf, err := os.ReadFile(s.Conf)
 	must(t, err)
 	s.Conf = filepath.Join(t.TempDir(), "ceph.conf")

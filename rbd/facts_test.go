@@ -12,8 +12,8 @@ import (
 	ceph "github.com/ceph/go-ceph/rbd"
 	"golang.org/x/sys/unix"
 
-	"winery/internal/testceph"
 	"winery/pool/pooltest"
+	"winery/test/cephtest"
 )
 
 // The tests of this file are of Ceph, not of the package: each is a fact that
@@ -103,7 +103,7 @@ func TestFactBrokenLock(t *testing.T) {
 // librbd's own, of an hour, must not come first.
 func TestFactBlocklistEntry(t *testing.T) {
 	t.Parallel()
-	conn := testceph.Connect(t)
+	conn := cephtest.Connect(t)
 	add := func(addr, expire string) error {
 		_, _, err := conn.MonCommand(fmt.Appendf(nil, `{"prefix": "osd blocklist", "blocklistop": "add", "addr": %q, "expire": %s}`, addr, expire))
 		return err
@@ -155,13 +155,13 @@ func TestFactErasing(t *testing.T) {
 // clients are two clients of Ceph beside each other, with an image "one" of
 // 12 MiB.
 type clients struct {
-	pools         testceph.Pool
+	pools         cephtest.Pool
 	first, second *rados.IOContext
 }
 
 func newClients(t *testing.T) clients {
 	t.Helper()
-	pools := testceph.New(t)
+	pools := cephtest.New(t)
 	c := clients{pools, ioContext(t, pools.Pool), ioContext(t, pools.Pool)}
 	o := ceph.NewRbdImageOptions()
 	defer o.Destroy()

@@ -13,8 +13,8 @@ import (
 
 	"github.com/ceph/go-ceph/rados"
 
-	"winery/internal/testceph"
 	"winery/pool"
+	"winery/test/cephtest"
 )
 
 // TestQuota: at the quota of either pool nothing may hang, what is stored must
@@ -24,7 +24,7 @@ func TestQuota(t *testing.T) {
 	for _, which := range []string{"images", "data"} {
 		t.Run(which, func(t *testing.T) {
 			t.Parallel()
-			pools := testceph.New(t)
+			pools := cephtest.New(t)
 			p := open(t, settings(pools))
 			content := make([]byte, 5<<20)
 			for i := range content {
@@ -84,8 +84,8 @@ func TestQuota(t *testing.T) {
 // acts on it.
 func reachQuota(t *testing.T, name string) {
 	t.Helper()
-	c := testceph.Connect(t)
-	testceph.Command(t, c, map[string]any{"prefix": "osd pool set-quota", "pool": name, "field": "max_objects", "val": "1"})
+	c := cephtest.Connect(t)
+	cephtest.Command(t, c, map[string]any{"prefix": "osd pool set-quota", "pool": name, "field": "max_objects", "val": "1"})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
@@ -106,7 +106,7 @@ func atQuota(t *testing.T, c *rados.Conn, name string) bool {
 		Flags string `json:"flags_names"`
 	}
 	var m struct{ Pools []poolInfo }
-	must(t, json.Unmarshal(testceph.Command(t, c, map[string]any{"prefix": "osd dump", "format": "json"}), &m))
+	must(t, json.Unmarshal(cephtest.Command(t, c, map[string]any{"prefix": "osd dump", "format": "json"}), &m))
 	return slices.ContainsFunc(m.Pools, func(p poolInfo) bool {
 		return p.Name == name && strings.Contains(p.Flags, "full_quota")
 	})

@@ -17,7 +17,7 @@ import (
 )
 
 // The kernel's part of these tests is played by files and a script; the real
-// driver's is in internal/vmtest.
+// driver's is in test/vm.
 
 // fakeKernel returns a pool that sees /sys and /dev of a host with some images
 // mapped, and a function that returns the rbd commands run so far. rbd's body

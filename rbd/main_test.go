@@ -11,10 +11,10 @@ import (
 
 	"go.uber.org/goleak"
 
-	"winery/internal/testceph"
 	"winery/pool"
 	"winery/pool/pooltest"
 	"winery/rbd"
+	"winery/test/cephtest"
 )
 
 // victimPool asks the test binary to write a draft in this pool and wait.
@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	if name := os.Getenv(victimPool); name != "" {
-		p, err := rbd.New(settings(testceph.Pool{Pool: name}))
+		p, err := rbd.New(settings(cephtest.Pool{Pool: name}))
 		if err == nil {
 			err = pooltest.BeVictim(p, "one")
 		}
@@ -49,7 +49,7 @@ func TestMain(m *testing.M) {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	s := settings(testceph.New(t))
+	s := settings(cephtest.New(t))
 	pooltest.Run(t, func(t *testing.T) pool.Pool {
 		p := open(t, s)
 		t.Cleanup(func() { removeAll(t, p) })
@@ -59,7 +59,7 @@ func TestConformance(t *testing.T) {
 
 // settings are those of a test's pools, read through librbd. An image is of
 // 10 MiB, so that it ends inside one of its objects of 4 MiB.
-func settings(p testceph.Pool) rbd.Settings {
+func settings(p cephtest.Pool) rbd.Settings {
 	return rbd.Settings{
 		PoolName: p.Pool, DataPool: p.DataPool, Conf: p.Conf,
 		ShardMaxSize: 4_800_000, CreateImages: true, MapMode: rbd.MapLibrbd,

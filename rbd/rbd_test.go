@@ -12,9 +12,9 @@ import (
 	"github.com/ceph/go-ceph/rados"
 	ceph "github.com/ceph/go-ceph/rbd"
 
-	"winery/internal/testceph"
 	"winery/pool"
 	"winery/rbd"
+	"winery/test/cephtest"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -36,7 +36,7 @@ func TestNewRefuses(t *testing.T) {
 
 func TestNewImage(t *testing.T) {
 	t.Parallel()
-	pools := testceph.New(t)
+	pools := cephtest.New(t)
 	io := ioContext(t, pools.Pool)
 	data := ioContext(t, pools.DataPool)
 	all := ceph.FeatureLayering | ceph.FeatureExclusiveLock | ceph.FeatureObjectMap | ceph.FeatureFastDiff | ceph.FeatureDeepFlatten | ceph.FeatureDataPool
@@ -77,7 +77,7 @@ func TestNewImage(t *testing.T) {
 // larger one, also where a smaller one was left behind, which grows.
 func TestRoom(t *testing.T) {
 	t.Parallel()
-	s := settings(testceph.New(t))
+	s := settings(cephtest.New(t))
 	s.ShardMaxSize = 1 << 20
 	for _, tt := range []struct {
 		room, size int64
@@ -108,7 +108,7 @@ func TestRoom(t *testing.T) {
 // TestNoCreateImages: with create_images off a packer needs the mapper's help.
 func TestNoCreateImages(t *testing.T) {
 	t.Parallel()
-	s := settings(testceph.New(t))
+	s := settings(cephtest.New(t))
 	s.CreateImages = false
 	p := open(t, s)
 	_, err := p.Create(t.Context(), "one", 0, nil)
@@ -123,7 +123,7 @@ func TestNoCreateImages(t *testing.T) {
 
 func TestOpenImagesAreCounted(t *testing.T) {
 	t.Parallel()
-	p := open(t, settings(testceph.New(t)))
+	p := open(t, settings(cephtest.New(t)))
 	d, err := p.Create(t.Context(), "one", 0, nil)
 	must(t, err)
 	if err := p.Remove(t.Context(), "one"); !errors.Is(err, pool.ErrInUse) {
@@ -143,7 +143,7 @@ func TestOpenImagesAreCounted(t *testing.T) {
 // ioContext is a way into a pool that goes past the package under test.
 func ioContext(t *testing.T, pool string) *rados.IOContext {
 	t.Helper()
-	io, err := testceph.Connect(t).OpenIOContext(pool)
+	io, err := cephtest.Connect(t).OpenIOContext(pool)
 	must(t, err)
 	t.Cleanup(io.Destroy)
 	return io

@@ -14,10 +14,10 @@ import (
 
 	ceph "github.com/ceph/go-ceph/rbd"
 
-	"winery/internal/testceph"
 	"winery/pool"
 	"winery/pool/pooltest"
 	"winery/rbd"
+	"winery/test/cephtest"
 )
 
 // atOnce is well below the half minute that Ceph itself waits for a dead
@@ -26,7 +26,7 @@ const atOnce = 20 * time.Second
 
 func TestKilledWriter(t *testing.T) {
 	t.Parallel()
-	pools := testceph.New(t)
+	pools := cephtest.New(t)
 	pooltest.Kill(t, victimPool+"="+pools.Pool)
 	start := time.Now()
 	pooltest.AfterKill(t, open(t, settings(pools)), "one")
@@ -39,7 +39,7 @@ func TestKilledWriter(t *testing.T) {
 // can do nothing when it goes on.
 func TestStoppedWriter(t *testing.T) {
 	t.Parallel()
-	pools := testceph.New(t)
+	pools := cephtest.New(t)
 	p := open(t, settings(pools))
 	goOn := pooltest.Stop(t, victimPool+"="+pools.Pool)
 	start := time.Now()
@@ -57,7 +57,7 @@ func TestStoppedWriter(t *testing.T) {
 // is dead, for a week, and for all that it does.
 func TestLiveWriter(t *testing.T) {
 	t.Parallel()
-	pools := testceph.New(t)
+	pools := cephtest.New(t)
 	old, next := open(t, settings(pools)), open(t, settings(pools))
 	d := write(t, old, "one", "old")
 	finished := write(t, old, "finished", "image")
@@ -93,10 +93,10 @@ var errLost = errors.New("the row is another's")
 // the image, it does that image no harm when it goes on.
 func TestStalled(t *testing.T) {
 	t.Parallel()
-	pools := testceph.New(t)
+	pools := cephtest.New(t)
 	for _, tt := range []struct {
 		name   string
-		before func(t *testing.T, pools testceph.Pool, name string) // what it finds
+		before func(t *testing.T, pools cephtest.Pool, name string) // what it finds
 		room   int64
 		at     int // the question after whose answer, yes, it stalls
 	}{
@@ -156,14 +156,14 @@ func TestStalled(t *testing.T) {
 }
 
 // leftover makes an image that was given up.
-func leftover(t *testing.T, pools testceph.Pool, name string) {
+func leftover(t *testing.T, pools cephtest.Pool, name string) {
 	t.Helper()
 	must(t, write(t, open(t, settings(pools)), name, "leftover").Abort(t.Context()))
 }
 
 // remains makes what an interrupted creation leaves: an image without its
 // header, which librbd makes last.
-func remains(t *testing.T, pools testceph.Pool, name string) {
+func remains(t *testing.T, pools cephtest.Pool, name string) {
 	t.Helper()
 	leftover(t, pools, name)
 	io := ioContext(t, pools.Pool)
@@ -178,7 +178,7 @@ func remains(t *testing.T, pools testceph.Pool, name string) {
 // TestInterruptedCreation: it neither opens nor lets another be made.
 func TestInterruptedCreation(t *testing.T) {
 	t.Parallel()
-	pools := testceph.New(t)
+	pools := cephtest.New(t)
 	p := open(t, settings(pools))
 	remains(t, pools, "one")
 	if _, err := p.Open(t.Context(), "one"); !errors.Is(err, pool.ErrNotFound) {
@@ -200,7 +200,7 @@ func TestInterruptedCreation(t *testing.T) {
 // TestLockedByHand: who locked an image by `rbd lock add` wants it left alone.
 func TestLockedByHand(t *testing.T) {
 	t.Parallel()
-	pools := testceph.New(t)
+	pools := cephtest.New(t)
 	p := open(t, settings(pools))
 	must(t, p.Reserve(t.Context(), "one"))
 	image, err := ceph.OpenImage(ioContext(t, pools.Pool), "one", ceph.NoSnapshot)
@@ -238,7 +238,7 @@ func TestOwnerOf(t *testing.T) {
 // left as it was.
 func TestCaps(t *testing.T) {
 	t.Parallel()
-	pools := testceph.New(t)
+	pools := cephtest.New(t)
 	p := open(t, settings(pools))
 	d := write(t, p, "one", "first")
 	s := settings(pools)
@@ -311,7 +311,7 @@ func lockedFrom(t *testing.T, pool, name string) string {
 // exiles are the clients that are shut out, and until when.
 func exiles(t *testing.T) map[string]time.Time {
 	t.Helper()
-	out := testceph.Command(t, testceph.Connect(t), map[string]any{"prefix": "osd blocklist ls", "format": "json"})
+	out := cephtest.Command(t, cephtest.Connect(t), map[string]any{"prefix": "osd blocklist ls", "format": "json"})
 	var list []struct{ Addr, Until string }
 	must(t, json.NewDecoder(bytes.NewReader(out)).Decode(&list)) // newer Cephs have a second list behind it
 	until := map[string]time.Time{}

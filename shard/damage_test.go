@@ -11,8 +11,8 @@ import (
 	"runtime"
 	"testing"
 
-	"winery/internal/testbytes"
 	"winery/shard"
+	"winery/test/corrupt"
 )
 
 // check runs Open, Get of each object, Keys, Sample and Verify over an image that may
@@ -166,7 +166,7 @@ func (c *cutShort) ReadAt(p []byte, at int64) (int, error) {
 func TestRandomDamage(t *testing.T) {
 	objects := contents(60)
 	image := newImage(t, objects)
-	random := testbytes.Random(t)
+	random := corrupt.Random(t)
 	for range 2000 {
 		d := bytes.Clone(image)
 		for range 1 + random.IntN(4) {

@@ -10,8 +10,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"winery/internal/testbytes"
 	"winery/shard"
+	"winery/test/corrupt"
 )
 
 func erase(t *testing.T, d device, ids ...shard.ObjID) int {
@@ -137,7 +137,7 @@ func (c *crashing) afterwards(random *rand.Rand) device {
 }
 
 func TestEraseSurvivesCrashes(t *testing.T) {
-	random := testbytes.Random(t)
+	random := corrupt.Random(t)
 	objects := contents(40)
 	out, left := objects[10:16], append(append([][]byte{}, objects[:10]...), objects[16:]...)
 	image := newImage(t, objects)

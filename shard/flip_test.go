@@ -8,8 +8,8 @@ import (
 	"errors"
 	"testing"
 
-	"winery/internal/testbytes"
 	"winery/shard"
+	"winery/test/corrupt"
 )
 
 // flipObjects are 40 small objects, the first empty.
@@ -26,7 +26,7 @@ func flipObjects() [][]byte {
 // bits mean nothing: the zeros behind the header's fields, and what fills up the
 // tables of the hash function to whole words.
 func TestEveryBit(t *testing.T) {
-	random := testbytes.Random(t)
+	random := corrupt.Random(t)
 	objects := flipObjects()
 	image := newImage(t, objects)
 	info := open(t, image).Info()

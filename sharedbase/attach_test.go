@@ -7,14 +7,14 @@ import (
 	"strings"
 	"testing"
 
-	"winery/internal/testpg"
 	"winery/sharedbase"
+	"winery/test/pgtest"
 )
 
 // detached is a database as Python makes it: without what is ours.
 func detached(t testing.TB) string {
 	t.Helper()
-	dsn := testpg.New(t)
+	dsn := pgtest.New(t)
 	must(open(t, dsn).Init(t.Context()))(t)
 	exec(t, connect(t, dsn), `DROP TABLE winery_lease, winery_image, winery_parked, winery_erasure;
 		DROP FUNCTION winery_note_erasure CASCADE`)
@@ -66,7 +66,7 @@ func TestAttachRefused(t *testing.T) {
 // Python's user may not write what is ours: the note of an erasure is made all
 // the same when it adds a deleted object again.
 func TestErasureNotedForOthers(t *testing.T) {
-	dsn := testpg.New(t)
+	dsn := pgtest.New(t)
 	b := open(t, dsn)
 	must(b.Init(t.Context()))(t)
 	s := shardIn(t, b, sharedbase.StatePacked, object("again"))

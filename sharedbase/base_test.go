@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
-	"winery/internal/testpg"
 	"winery/sharedbase"
+	"winery/test/pgtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // plays everybody else.
 func newBase(t testing.TB) (*sharedbase.SharedBase, *pgx.Conn) {
 	t.Helper()
-	dsn := testpg.New(t)
+	dsn := pgtest.New(t)
 	b := open(t, dsn)
 	if _, err := b.Init(t.Context()); err != nil {
 		t.Fatal(err)

@@ -14,8 +14,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"winery/internal/testpg"
 	"winery/sharedbase"
+	"winery/test/pgtest"
 )
 
 // keyValue writes a DSN as key=value pairs.
@@ -30,7 +30,7 @@ func keyValue(t testing.TB, dsn string) string {
 }
 
 func TestDSNForms(t *testing.T) {
-	dsn := testpg.New(t)
+	dsn := pgtest.New(t)
 	pairs := keyValue(t, dsn)
 	services := filepath.Join(t.TempDir(), "services.conf")
 	if err := os.WriteFile(services, []byte("[winery]\n"+strings.ReplaceAll(pairs, " ", "\n")+"\n"), 0o600); err != nil {
@@ -54,7 +54,7 @@ func TestDSNForms(t *testing.T) {
 }
 
 func TestApplicationName(t *testing.T) {
-	dsn := testpg.New(t)
+	dsn := pgtest.New(t)
 	conn := connect(t, dsn)
 	for form, want := range map[string]string{
 		keyValue(t, dsn): "winery test",
@@ -119,7 +119,7 @@ func TestUnavailable(t *testing.T) {
 
 // What waiting does not cure is not called unavailable.
 func TestNoSuchDatabase(t *testing.T) {
-	b := open(t, keyValue(t, testpg.New(t))+" dbname=nosuch")
+	b := open(t, keyValue(t, pgtest.New(t))+" dbname=nosuch")
 	err := b.CheckVersion(t.Context())
 	if err == nil || errors.Is(err, sharedbase.ErrUnavailable) || !strings.Contains(err.Error(), "nosuch") {
 		t.Errorf("error %v", err)
@@ -127,7 +127,7 @@ func TestNoSuchDatabase(t *testing.T) {
 }
 
 func TestOutOfConnections(t *testing.T) {
-	dsn := testpg.New(t)
+	dsn := pgtest.New(t)
 	conn := connect(t, dsn)
 	name := must(pgconn.ParseConfig(dsn))(t).Database
 	exec(t, conn, "CREATE ROLE "+name+" LOGIN CONNECTION LIMIT 0")

@@ -11,8 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"winery/internal/testpg"
 	"winery/sharedbase"
+	"winery/test/pgtest"
 )
 
 // expire lets all leases run out, as if their holders had not renewed them.
@@ -115,7 +115,7 @@ func TestReclaimAtOnce(t *testing.T) {
 // shortLease is a base whose claims hold for a second, and a plain connection.
 func shortLease(t testing.TB) (*sharedbase.SharedBase, *pgx.Conn) {
 	t.Helper()
-	dsn := testpg.New(t)
+	dsn := pgtest.New(t)
 	b := must(sharedbase.New(dsn, "winery test", sharedbase.WithLease(time.Second)))(t)
 	t.Cleanup(b.Close)
 	must(b.Init(t.Context()))(t)

@@ -13,8 +13,8 @@ import (
 	"strings"
 	"testing"
 
-	"winery/internal/testpg"
 	"winery/sharedbase"
+	"winery/test/pgtest"
 )
 
 // python prepares a script to be run by the Python that has the Python Winery.
@@ -70,9 +70,9 @@ const initialise = `db_utils.initialize_database_for_module(module, 5, **psycopg
 // accepted by the other.
 func TestPythonSchema(t *testing.T) {
 	ours, conn := newBase(t)
-	theirsDSN := testpg.New(t)
+	theirsDSN := pgtest.New(t)
 	run(t, theirsDSN, initialise)
-	testpg.SameSchema(t, conn.Config().ConnString(), theirsDSN)
+	pgtest.SameSchema(t, conn.Config().ConnString(), theirsDSN)
 
 	theirs := open(t, theirsDSN)
 	ctx := t.Context()

@@ -7,12 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"winery/internal/testpg"
 	"winery/sharedbase"
+	"winery/test/pgtest"
 )
 
 func TestInit(t *testing.T) {
-	dsn := testpg.New(t)
+	dsn := pgtest.New(t)
 	b, conn := open(t, dsn), connect(t, dsn)
 	ctx := t.Context()
 	if err := b.CheckVersion(ctx); !errors.Is(err, sharedbase.ErrNotInitialised) {
@@ -52,7 +52,7 @@ func TestInit(t *testing.T) {
 
 // Of several that initialise at once exactly one does, and none fails.
 func TestInitAtOnce(t *testing.T) {
-	b := open(t, testpg.New(t))
+	b := open(t, pgtest.New(t))
 	type result struct {
 		created bool
 		err     error
@@ -81,7 +81,7 @@ func TestInitAtOnce(t *testing.T) {
 
 // All or nothing: what is in the way leaves the database as it was.
 func TestInitIsOneTransaction(t *testing.T) {
-	dsn := testpg.New(t)
+	dsn := pgtest.New(t)
 	b, conn := open(t, dsn), connect(t, dsn)
 	exec(t, conn, "CREATE TABLE shard_template ()")
 	if created, err := b.Init(t.Context()); created || err == nil {

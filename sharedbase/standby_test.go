@@ -10,13 +10,13 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"winery/internal/testpg"
 	"winery/sharedbase"
+	"winery/test/pgtest"
 )
 
 // replicated has a server whose commits wait for a standby.
 type replicated struct {
-	primary, standby *testpg.Server
+	primary, standby *pgtest.Server
 	base             *sharedbase.SharedBase
 	conn             *pgx.Conn // to the primary
 }
@@ -24,7 +24,7 @@ type replicated struct {
 func newReplicated(t *testing.T) *replicated {
 	t.Helper()
 	t.Parallel()
-	r := &replicated{primary: testpg.Start(t)}
+	r := &replicated{primary: pgtest.Start(t)}
 	r.base, r.conn = open(t, r.primary.DSN), connect(t, r.primary.DSN)
 	must(r.base.Init(t.Context()))(t)
 	r.standby = r.primary.Synchronous()

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"winery/internal/testpg"
 	"winery/sharedbase"
+	"winery/test/pgtest"
 )
 
 // prepared is what Python's prepare-upgrade does to a database of version 3.
@@ -43,7 +43,7 @@ func oldBase(t testing.TB, version int, more string) (b *sharedbase.SharedBase, 
 			sql += fmt.Sprintf("CREATE INDEX %[1]s_updated ON %[1]s USING brin (updated);", table)
 		}
 	}
-	dsn = testpg.New(t)
+	dsn = pgtest.New(t)
 	exec(t, connect(t, dsn), sql+more)
 	return open(t, dsn), dsn
 }
@@ -100,7 +100,7 @@ func TestUpgrade(t *testing.T) {
 			if len(done) != 5-test.version || !slices.Equal(done, steps) {
 				t.Errorf("planned %+v, done %+v", steps, done)
 			}
-			testpg.SameSchema(t, dsn, fresh.Config().ConnString())
+			pgtest.SameSchema(t, dsn, fresh.Config().ConnString())
 			if err := b.CheckVersion(ctx); err != nil {
 				t.Error(err)
 			}
@@ -158,7 +158,7 @@ func TestUpgradeRefused(t *testing.T) {
 			}
 		})
 	}
-	if err := open(t, testpg.New(t)).Upgrade(t.Context(), "pool", nil); !errors.Is(err, sharedbase.ErrNotInitialised) {
+	if err := open(t, pgtest.New(t)).Upgrade(t.Context(), "pool", nil); !errors.Is(err, sharedbase.ErrNotInitialised) {
 		t.Errorf("an empty database: %v", err)
 	}
 }
@@ -196,7 +196,7 @@ func TestUpgradeResumes(t *testing.T) {
 		t.Error(err)
 	}
 	_, fresh := newBase(t)
-	testpg.SameSchema(t, dsn, fresh.Config().ConnString())
+	pgtest.SameSchema(t, dsn, fresh.Config().ConnString())
 }
 
 // A step whose last statement fails has done nothing.
@@ -213,7 +213,7 @@ func TestUpgradeStepIsOneTransaction(t *testing.T) {
 		if failing == 5 {
 			exec(t, connect(t, before), "ALTER TABLE shards ALTER pool_name SET DEFAULT 'pool'")
 		}
-		testpg.SameSchema(t, dsn, before)
+		pgtest.SameSchema(t, dsn, before)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 	"winery/internal/cleaner"
 	"winery/internal/daemon"
-	"winery/internal/pools"
+	"winery/internal/storage"
 )
 
 var minMappedHosts = &cli.IntFlag{
@@ -36,7 +36,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		return err
 	}
 	defer base.Close()
-	set, err := pools.Open(env.Config.Pools, false)
+	set, err := storage.Open(env.Config.Pools, false)
 	if err != nil {
 		return err
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"winery/internal/daemon"
-	"winery/internal/imaging"
+	"winery/internal/imagebuild"
 	"winery/internal/packer"
-	"winery/internal/pools"
+	"winery/internal/storage"
 )
 
 var poolName = &cli.StringFlag{
@@ -40,7 +40,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		return err
 	}
 	defer base.Close()
-	set, err := pools.Open(env.Config.Pools, env.Config.Packer.CreateImages)
+	set, err := storage.Open(env.Config.Pools, env.Config.Packer.CreateImages)
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	}
 	p := packer.New(packer.Options{
 		Base: base, Pools: set.Watched(env.Notify.Progress), Pool: pool, Log: env.Log, Metrics: env.Metrics, MaxSizes: maxSizes,
-		Progress: func(p imaging.Progress) { env.Notify.Working(p) },
+		Progress: func(p imagebuild.Progress) { env.Notify.Working(p) },
 	})
 	env.Notify.Ready()
 	return env.Loop(ctx, base, p.Step)

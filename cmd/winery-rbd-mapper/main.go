@@ -11,8 +11,8 @@ import (
 
 	"winery/internal/daemon"
 	"winery/internal/mapper"
-	"winery/internal/pools"
 	"winery/internal/scrub"
+	"winery/internal/storage"
 )
 
 var (
@@ -45,7 +45,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		return err
 	}
 	defer base.Close()
-	set, err := pools.Open(env.Config.Pools, true)
+	set, err := storage.Open(env.Config.Pools, true)
 	if err != nil {
 		return err
 	}

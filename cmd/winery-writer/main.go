@@ -12,8 +12,8 @@ import (
 
 	"winery/internal/config"
 	"winery/internal/daemon"
-	"winery/internal/pools"
-	"winery/internal/server"
+	"winery/internal/storage"
+	"winery/internal/writer"
 )
 
 var listen = &cli.StringFlag{
@@ -38,14 +38,14 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		return err
 	}
 	defer base.Close()
-	set, err := pools.Open(cfg.Pools, false)
+	set, err := storage.Open(cfg.Pools, false)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
 	defer env.Reclaim(ctx, base)()
 	// Whatever asks a server to end, it answers what it has begun.
-	return server.Run(env.Finishing, server.Options{
+	return writer.Run(env.Finishing, writer.Options{
 		Config: &cfg, Base: base, Pools: set, Log: env.Log, Metrics: env.Metrics,
 		Ready: func(address string) {
 			env.Notify.Ready()

@@ -12,7 +12,7 @@ import (
 
 	"winery/internal/config"
 	"winery/internal/daemon"
-	"winery/internal/rpc/client"
+	"winery/internal/httpapi/rpc/client"
 	"winery/sharedbase"
 )
 

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"winery/internal/testpg"
 	"winery/sharedbase"
+	"winery/test/pgtest"
 )
 
 // configFile writes a configuration with a directory pool named test.
@@ -28,7 +28,7 @@ objstorage:
 }
 
 func TestDatabase(t *testing.T) {
-	dsn := testpg.New(t)
+	dsn := pgtest.New(t)
 	cfg := configFile(t, dsn, "")
 	if _, stderr, status := ctl(t, "--config", cfg, "db", "version"); status != 1 || !strings.Contains(stderr, "db init") {
 		t.Errorf("version of an empty database: status %d, %q", status, stderr)

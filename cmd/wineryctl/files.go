@@ -11,7 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"winery/internal/rpc/client"
+	"winery/internal/httpapi/rpc/client"
 )
 
 // file is a file to store, or one that could not be found: then err tells why.

@@ -12,18 +12,18 @@ import (
 
 	"winery/internal/config"
 	"winery/internal/packer"
-	"winery/internal/testrole"
 	"winery/sharedbase"
+	"winery/test/roletest"
 )
 
 // pack makes images of shards of objects, as a fleet does, with a database of its own.
 func pack(t *testing.T, into config.Pool, shards ...[]sharedbase.Object) (names []string) {
 	t.Helper()
-	s := testrole.New(t, into)
+	s := roletest.New(t, into)
 	for _, objects := range shards {
 		names = append(names, s.Full(t, objects))
 		_, err := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step(t.Context())
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		s.WantState(t, names[len(names)-1], sharedbase.StatePacked)
 	}
 	return names
@@ -31,8 +31,8 @@ func pack(t *testing.T, into config.Pool, shards ...[]sharedbase.Object) (names 
 
 // TestRebuild loses the database, and has every object that was packed again.
 func TestRebuild(t *testing.T) {
-	files, images := testrole.Directory(t, ""), testrole.RBD(t)
-	all := [][]sharedbase.Object{testrole.Objects(1, 300, 5000), testrole.Objects(2, 300, 5000)[1:], testrole.Objects(3, 1000, 500)[1:]}
+	files, images := roletest.Directory(t, ""), roletest.RBD(t)
+	all := [][]sharedbase.Object{roletest.Objects(1, 300, 5000), roletest.Objects(2, 300, 5000)[1:], roletest.Objects(3, 1000, 500)[1:]}
 	names := append(pack(t, files, all[0], all[1]), pack(t, images, all[2])...)
 
 	s := newSite(t, files, images)
@@ -61,8 +61,8 @@ func TestRebuild(t *testing.T) {
 
 // TestImportKilled kills an import while it fills the index.
 func TestImportKilled(t *testing.T) {
-	files := testrole.Directory(t, "")
-	objects := testrole.Objects(1, 500, 1000)
+	files := roletest.Directory(t, "")
+	objects := roletest.Objects(1, 500, 1000)
 	names := pack(t, files, objects)
 	s := newSite(t, files)
 	s.must(t, "db", "init")
@@ -85,20 +85,20 @@ func TestImportKilled(t *testing.T) {
 
 // TestImportRefuses has one image that is whole among others that are not to be imported.
 func TestImportRefuses(t *testing.T) {
-	files := testrole.Directory(t, "")
+	files := roletest.Directory(t, "")
 	other := files
 	other.Name = "other"
-	objects := testrole.Objects(1, 100, 1000)
-	names := pack(t, files, objects, testrole.Objects(2, 100, 1000))
+	objects := roletest.Objects(1, 100, 1000)
+	names := pack(t, files, objects, roletest.Objects(2, 100, 1000))
 	dir := filepath.Join(files.BaseDirectory, files.Name)
 	good, bad := filepath.Join(dir, names[0]), filepath.Join(dir, names[1])
 	content, err := os.ReadFile(bad)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	content[1000] ^= 1
-	testrole.Must(t, os.Chmod(bad, 0o600))
-	testrole.Must(t, os.WriteFile(bad, content, 0o600))
+	roletest.Must(t, os.Chmod(bad, 0o600))
+	roletest.Must(t, os.WriteFile(bad, content, 0o600))
 	twice, err := os.ReadFile(good)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	write(t, dir, "twice", string(twice))
 	write(t, filepath.Join(files.BaseDirectory, "other"), "twice", string(twice))
 	write(t, dir, "empty", "")

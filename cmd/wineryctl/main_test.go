@@ -15,8 +15,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"winery/internal/rpc"
-	"winery/internal/rpc/rpctest"
+	"winery/internal/httpapi/rpc"
+	"winery/internal/httpapi/rpc/rpctest"
 )
 
 var binary string

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"winery/internal/testrole"
 	"winery/sharedbase"
+	"winery/test/roletest"
 )
 
 // TestMigrateAndBack takes an image that Python wrote into Ceph and out again, by wineryctl.
@@ -20,11 +20,11 @@ func TestMigrateAndBack(t *testing.T) {
 	if python == "" {
 		t.Fatal("WINERY_PYTHON must name a Python interpreter that has swh.shard; `make test` makes one")
 	}
-	files, ceph, back := testrole.Directory(t, ""), testrole.RBD(t), testrole.Directory(t, "")
+	files, ceph, back := roletest.Directory(t, ""), roletest.RBD(t), roletest.Directory(t, "")
 	back.Name = "back"
 	s := newSite(t, files, ceph, back)
 	const image = "i0123456789abcdef0123456789abcde"
-	objects := testrole.Objects(1, 400, 8000)
+	objects := roletest.Objects(1, 400, 8000)
 	out, err := exec.CommandContext(t.Context(), python, "-c", `
 import os, sys
 from swh.shard import ShardCreator
@@ -59,11 +59,11 @@ os.chmod(sys.argv[1], 0o400)`, filepath.Join(files.BaseDirectory, "files", image
 	if got := pool(); got != ceph.Name {
 		t.Fatalf("the shard is in pool %s", got)
 	}
-	testrole.Must(t, s.pools["files"].Remove(t.Context(), image))
+	roletest.Must(t, s.pools["files"].Remove(t.Context(), image))
 	s.wantObjects(t, objects)
 
 	// Deleted, and erased in Ceph, before it goes on.
-	testrole.Must(t, s.base.Delete(t.Context(), objects[9].ID))
+	roletest.Must(t, s.base.Delete(t.Context(), objects[9].ID))
 	if got := s.must(t, "objects", "clean-deleted"); got != "1 deleted objects erased\n" {
 		t.Errorf("%q", got)
 	}
@@ -75,7 +75,7 @@ os.chmod(sys.argv[1], 0o400)`, filepath.Join(files.BaseDirectory, "files", image
 	if len(rows) != 1 || rows[0]["copied"] != false || rows[0]["recorded"] != true || rows[0]["objects"] != 399.0 || pool() != "back" {
 		t.Errorf("%v", rows)
 	}
-	testrole.Must(t, s.pools[ceph.Name].Remove(t.Context(), image))
+	roletest.Must(t, s.pools[ceph.Name].Remove(t.Context(), image))
 	s.wantObjects(t, slices.Delete(slices.Clone(objects), 9, 10))
 }
 
@@ -90,18 +90,18 @@ func listing(objects []sharedbase.Object) (list []byte) {
 }
 
 func TestMigrateRefuses(t *testing.T) {
-	files, other := testrole.Directory(t, ""), testrole.Directory(t, "")
+	files, other := roletest.Directory(t, ""), roletest.Directory(t, "")
 	other.Name = "other"
-	good, bad := testrole.Objects(1, 100, 1000), testrole.Objects(2, 100, 1000)
+	good, bad := roletest.Objects(1, 100, 1000), roletest.Objects(2, 100, 1000)
 	names := pack(t, files, good, bad)
 	s := newSite(t, files, other)
 	s.must(t, "db", "init")
 	s.must(t, "shards", "import")
 	e, err := s.pools["files"].Edit(t.Context(), names[1])
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	_, err = e.WriteAt([]byte{1, 2, 3}, 3000)
-	testrole.Must(t, err)
-	testrole.Must(t, e.Close())
+	roletest.Must(t, err)
+	roletest.Must(t, e.Close())
 
 	for says, args := range map[string][]string{
 		"two different pools":        {"files", "files"},

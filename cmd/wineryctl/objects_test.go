@@ -13,8 +13,8 @@ import (
 	"strings"
 	"testing"
 
-	"winery/internal/rpc"
-	"winery/internal/rpc/rpctest"
+	"winery/internal/httpapi/rpc"
+	"winery/internal/httpapi/rpc/rpctest"
 )
 
 func line(path, content string) string {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"winery/internal/daemon"
-	"winery/internal/rpc/client"
+	"winery/internal/httpapi/rpc/client"
 )
 
 var putCommand = &cli.Command{

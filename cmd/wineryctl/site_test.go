@@ -14,24 +14,24 @@ import (
 	"time"
 
 	"winery/internal/config"
-	"winery/internal/objstore"
-	"winery/internal/pools"
-	"winery/internal/testpg"
-	"winery/internal/testrole"
+	"winery/internal/reader"
+	"winery/internal/storage"
 	"winery/sharedbase"
+	"winery/test/pgtest"
+	"winery/test/roletest"
 )
 
 // site is a database, pools, and the configuration of them for wineryctl.
 type site struct {
 	config, dsn string
 	base        *sharedbase.SharedBase
-	pools       pools.Set
+	pools       storage.Set
 }
 
 // newSite makes a site with an empty database.
 func newSite(t *testing.T, configured ...config.Pool) *site {
 	t.Helper()
-	s := &site{dsn: testpg.New(t)}
+	s := &site{dsn: pgtest.New(t)}
 	entries := make([]map[string]any, len(configured))
 	for i, p := range configured {
 		entries[i] = map[string]any{"type": p.Type, "pool_name": p.Name, "shard_max_size": p.ShardMaxSize}
@@ -44,14 +44,14 @@ func newSite(t *testing.T, configured ...config.Pool) *site {
 	text, err := json.Marshal(map[string]any{"objstorage": map[string]any{ // JSON is YAML
 		"cls": "winery", "database": map[string]any{"db": s.dsn}, "shards_pools": entries, "shards_active_pool": configured[0].Name,
 	}})
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	s.config = write(t, t.TempDir(), "winery.yml", string(text))
 	s.base, err = sharedbase.New(s.dsn, "test")
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	t.Cleanup(s.base.Close)
-	s.pools, err = pools.Open(configured, true)
-	testrole.Must(t, err)
-	t.Cleanup(func() { testrole.Must(t, s.pools.Close()) })
+	s.pools, err = storage.Open(configured, true)
+	roletest.Must(t, err)
+	t.Cleanup(func() { roletest.Must(t, s.pools.Close()) })
 	return s
 }
 
@@ -73,7 +73,7 @@ func (s *site) fails(t *testing.T, status int, says string, args ...string) {
 // rows is must with --output json.
 func (s *site) rows(t *testing.T, args ...string) (rows []map[string]any) {
 	t.Helper()
-	testrole.Must(t, json.Unmarshal([]byte(s.must(t, append(args, "--output", "json")...)), &rows))
+	roletest.Must(t, json.Unmarshal([]byte(s.must(t, append(args, "--output", "json")...)), &rows))
 	return rows
 }
 
@@ -83,11 +83,11 @@ func (s *site) killed(t *testing.T, args ...string) {
 	cmd := exec.CommandContext(t.Context(), binary, append([]string{"--config", s.config}, args...)...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	testrole.Must(t, cmd.Start())
+	roletest.Must(t, cmd.Start())
 	eventually(t, func() bool {
 		return s.sql(t, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") == "1"
 	})
-	testrole.Must(t, cmd.Process.Kill())
+	roletest.Must(t, cmd.Process.Kill())
 	err := cmd.Wait()
 	if status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGKILL {
 		t.Fatalf("wineryctl ended by itself: %v\n%s", err, &out)
@@ -122,30 +122,30 @@ func (s *site) locking(t *testing.T, statement string) (unlock func()) {
 	t.Helper()
 	cmd := s.psql(t)
 	in, err := cmd.StdinPipe()
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	out, err := cmd.StdoutPipe()
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	cmd.Stderr = os.Stderr
-	testrole.Must(t, cmd.Start())
+	roletest.Must(t, cmd.Start())
 	_, err = fmt.Fprintf(in, "BEGIN; %s;\n\\echo locked\n", statement)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	if _, err := out.Read(make([]byte, 100)); err != nil {
 		t.Fatalf("psql: %v, %v", err, cmd.Wait())
 	}
 	return func() {
-		testrole.Must(t, in.Close())
-		testrole.Must(t, cmd.Wait())
+		roletest.Must(t, in.Close())
+		roletest.Must(t, cmd.Wait())
 	}
 }
 
 // wantObjects reads all objects as a reader does.
 func (s *site) wantObjects(t *testing.T, objects []sharedbase.Object) {
 	t.Helper()
-	r := objstore.NewReader(s.base, s.pools, 10, nil)
+	r := reader.NewReader(s.base, s.pools, 10, nil)
 	defer r.Close()
 	for _, o := range objects {
 		got, err := r.Get(t.Context(), o.ID)
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		if !bytes.Equal(got, o.Content) {
 			t.Fatalf("object %x: other bytes", o.ID)
 		}

@@ -9,20 +9,20 @@ import (
 	"strings"
 	"testing"
 
-	"winery/internal/testrole"
 	"winery/sharedbase"
+	"winery/test/roletest"
 )
 
 func TestOpenShards(t *testing.T) {
-	s := newSite(t, testrole.Directory(t, ""))
+	s := newSite(t, roletest.Directory(t, ""))
 	s.must(t, "db", "init")
 	ctx := t.Context()
 	writing, err := s.base.CreateShard(ctx, sharedbase.StateWriting, "files")
-	testrole.Must(t, err)
-	_, err = s.base.Add(ctx, writing, testrole.Objects(1, 5, 1000))
-	testrole.Must(t, err)
+	roletest.Must(t, err)
+	_, err = s.base.Add(ctx, writing, roletest.Objects(1, 5, 1000))
+	roletest.Must(t, err)
 	_, err = s.base.ImportShard(ctx, "done", "files", func(func(sharedbase.ObjID, error) bool) {})
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	if rows := s.rows(t, "shards", "list"); len(rows) != 2 || rows[0]["table"] != nil {
 		t.Errorf("%v", rows)
 	}
@@ -31,7 +31,7 @@ func TestOpenShards(t *testing.T) {
 		t.Fatalf("%v", rows)
 	}
 	host, err := os.Hostname()
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	if holder := fmt.Sprintf("test on %s (pid %d)", host, os.Getpid()); rows[0]["holder"] != holder || rows[0]["until"] == nil {
 		t.Errorf("held by %v, want %s", rows[0], holder)
 	}
@@ -46,7 +46,7 @@ func TestOpenShards(t *testing.T) {
 }
 
 func TestStaleAndRelease(t *testing.T) {
-	s := newSite(t, testrole.Directory(t, ""))
+	s := newSite(t, roletest.Directory(t, ""))
 	s.must(t, "db", "init")
 	if got := s.must(t, "shards", "release"); got != "no stale shard\n" {
 		t.Errorf("released nothing: %q", got)

@@ -10,7 +10,7 @@ import (
 
 	"winery/internal/config"
 	"winery/internal/daemon"
-	"winery/internal/pools"
+	"winery/internal/storage"
 	"winery/pool"
 	"winery/sharedbase"
 )
@@ -27,13 +27,13 @@ func hopeless(err error) bool {
 	return false
 }
 
-// storage opens the database, which must have our schema, and all pools. The caller closes them.
-func storage(c *cli.Context) (*config.Config, *sharedbase.SharedBase, pools.Set, error) {
+// openStorage opens the database, which must have our schema, and all pools. The caller closes them.
+func openStorage(c *cli.Context) (*config.Config, *sharedbase.SharedBase, storage.Set, error) {
 	cfg, base, err := attached(c)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	set, err := pools.Open(cfg.Pools, true)
+	set, err := storage.Open(cfg.Pools, true)
 	if err != nil {
 		base.Close()
 		return nil, nil, nil, err
@@ -42,7 +42,7 @@ func storage(c *cli.Context) (*config.Config, *sharedbase.SharedBase, pools.Set,
 }
 
 // chosenPools are those that --pool-name names, else all, in the configuration's order.
-func chosenPools(c *cli.Context, cfg *config.Config, set pools.Set) ([]pool.Pool, error) {
+func chosenPools(c *cli.Context, cfg *config.Config, set storage.Set) ([]pool.Pool, error) {
 	names := c.StringSlice("pool-name")
 	if len(names) == 0 {
 		for _, p := range cfg.Pools {
@@ -59,7 +59,7 @@ func chosenPools(c *cli.Context, cfg *config.Config, set pools.Set) ([]pool.Pool
 	return chosen, nil
 }
 
-func chosenPool(cfg *config.Config, set pools.Set, what, name string) (pool.Pool, error) {
+func chosenPool(cfg *config.Config, set storage.Set, what, name string) (pool.Pool, error) {
 	if p := set[name]; p != nil {
 		return p, nil
 	}

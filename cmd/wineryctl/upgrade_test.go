@@ -6,12 +6,12 @@ import (
 	"strings"
 	"testing"
 
-	"winery/internal/testpg"
+	"winery/test/pgtest"
 )
 
-// Upgrades of databases that old releases made are in internal/interop.
+// Upgrades of databases that old releases made are in test/interop.
 func TestUpgrade(t *testing.T) {
-	cfg := configFile(t, testpg.New(t), "")
+	cfg := configFile(t, pgtest.New(t), "")
 	for _, test := range []struct {
 		args   []string
 		status int

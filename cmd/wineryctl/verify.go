@@ -13,8 +13,8 @@ import (
 
 	"winery/internal/config"
 	"winery/internal/daemon"
-	"winery/internal/pools"
 	"winery/internal/scrub"
+	"winery/internal/storage"
 	"winery/sharedbase"
 )
 
@@ -56,7 +56,7 @@ func verify(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg, base, set, err := storage(c)
+	cfg, base, set, err := openStorage(c)
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func scrubber(c *cli.Context, j *journal) (*scrub.Scrubber, error) {
 }
 
 // chosenShards are those that --shard names, or all, of --pool.
-func chosenShards(c *cli.Context, cfg *config.Config, base *sharedbase.SharedBase, set pools.Set) ([]string, error) {
+func chosenShards(c *cli.Context, cfg *config.Config, base *sharedbase.SharedBase, set storage.Set) ([]string, error) {
 	pool := c.String("pool")
 	if pool != "" {
 		if _, err := chosenPool(cfg, set, "--pool", pool); err != nil {

@@ -10,14 +10,14 @@ import (
 	"strings"
 	"testing"
 
-	"winery/internal/testrole"
 	"winery/sharedbase"
+	"winery/test/roletest"
 )
 
 func TestVerify(t *testing.T) {
-	files, other := testrole.Directory(t, ""), testrole.Directory(t, "")
+	files, other := roletest.Directory(t, ""), roletest.Directory(t, "")
 	other.Name = "other"
-	objects, more := testrole.Objects(1, 100, 1000), testrole.Objects(2, 100, 1000)[1:]
+	objects, more := roletest.Objects(1, 100, 1000), roletest.Objects(2, 100, 1000)[1:]
 	names := pack(t, files, objects, more)
 	s := newSite(t, files, other)
 	s.must(t, "db", "init")
@@ -49,17 +49,17 @@ func TestVerify(t *testing.T) {
 	// The other pool has a copy of the first.
 	image := filepath.Join(files.BaseDirectory, "files", names[0])
 	whole, err := os.ReadFile(image)
-	testrole.Must(t, err)
-	testrole.Must(t, os.WriteFile(filepath.Join(other.BaseDirectory, "other", names[0]), whole, 0o400))
+	roletest.Must(t, err)
+	roletest.Must(t, os.WriteFile(filepath.Join(other.BaseDirectory, "other", names[0]), whole, 0o400))
 	for _, name := range names {
 		e, err := s.pools["files"].Edit(t.Context(), name)
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		_, err = e.WriteAt([]byte{0xaa, 0xbb, 0xcc, 0xdd}, 3000)
-		testrole.Must(t, err)
-		testrole.Must(t, e.Close())
+		roletest.Must(t, err)
+		roletest.Must(t, e.Close())
 		shard, err := s.base.ShardByName(t.Context(), name)
-		testrole.Must(t, err)
-		testrole.Must(t, s.base.Park(t.Context(), shard.ID, "seen by the test"))
+		roletest.Must(t, err)
+		roletest.Must(t, s.base.Park(t.Context(), shard.ID, "seen by the test"))
 	}
 	stdout, stderr, status = ctl(t, "--config", s.config, "verify")
 	if status != 1 || strings.Count(stdout, ": object damaged: shard image ") != 2 || !strings.Contains(stderr, "2 of 2 shards are not well") ||
@@ -94,12 +94,12 @@ func TestVerify(t *testing.T) {
 
 // What cannot be read is no finding, and no success.
 func TestVerifyCannotRead(t *testing.T) {
-	s := newSite(t, testrole.Directory(t, ""))
+	s := newSite(t, roletest.Directory(t, ""))
 	s.must(t, "db", "init")
 	claim, err := s.base.CreateShard(t.Context(), sharedbase.StateWriting, "files")
-	testrole.Must(t, err)
-	_, err = s.base.Add(t.Context(), claim, testrole.Objects(1, 10, 100))
-	testrole.Must(t, err)
+	roletest.Must(t, err)
+	_, err = s.base.Add(t.Context(), claim, roletest.Objects(1, 10, 100))
+	roletest.Must(t, err)
 	if rows := s.rows(t, "verify"); len(rows) != 1 || rows[0]["objects"] != 10.0 {
 		t.Errorf("%v", rows)
 	}

@@ -8,7 +8,7 @@ import (
 	"log/slog"
 
 	"winery/internal/metrics"
-	"winery/internal/pools"
+	"winery/internal/storage"
 	"winery/pool"
 	"winery/shard"
 	"winery/sharedbase"
@@ -17,7 +17,7 @@ import (
 // Options of a Cleaner. Base, Pools and Log must be set.
 type Options struct {
 	Base  *sharedbase.SharedBase
-	Pools pools.Set
+	Pools storage.Set
 	// MinMappedHosts is how many hosts must have recorded that they mapped an
 	// image before its table is dropped. 0: none need to.
 	MinMappedHosts int

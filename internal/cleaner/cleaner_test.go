@@ -15,25 +15,25 @@ import (
 	"winery/internal/cleaner"
 	"winery/internal/mapper"
 	"winery/internal/packer"
-	"winery/internal/testrole"
 	"winery/pool"
 	"winery/shard"
 	"winery/sharedbase"
+	"winery/test/roletest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // wanting is a cleaner that wants images to be mapped on so many hosts.
-func wanting(s *testrole.Stage, hosts int) *cleaner.Cleaner {
+func wanting(s *roletest.Stage, hosts int) *cleaner.Cleaner {
 	return cleaner.New(cleaner.Options{Base: s.Base, Pools: s.Pools, MinMappedHosts: hosts, Log: s.Log})
 }
 
 // packed makes a shard and packs it.
-func packed(t *testing.T, s *testrole.Stage, objects []sharedbase.Object) (name string) {
+func packed(t *testing.T, s *roletest.Stage, objects []sharedbase.Object) (name string) {
 	t.Helper()
 	name = s.Full(t, objects)
 	worked, err := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step(t.Context())
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	if !worked {
 		t.Fatal("nothing was packed")
 	}
@@ -41,18 +41,18 @@ func packed(t *testing.T, s *testrole.Stage, objects []sharedbase.Object) (name 
 	return name
 }
 
-func mapOn(t *testing.T, s *testrole.Stage, host string) {
+func mapOn(t *testing.T, s *roletest.Stage, host string) {
 	t.Helper()
 	m := mapper.New(mapper.Options{Base: s.Base, Pools: s.Pools, Host: host, Log: s.Log})
 	_, err := m.Step(t.Context())
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 }
 
 // step fails the test unless a cleaner's step works, or finds nothing to do.
 func step(t *testing.T, c *cleaner.Cleaner, want bool) {
 	t.Helper()
 	worked, err := c.Step(t.Context())
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	if worked != want {
 		t.Fatalf("worked: %v, want %v", worked, want)
 	}
@@ -60,23 +60,23 @@ func step(t *testing.T, c *cleaner.Cleaner, want bool) {
 
 // wantTable fails the test unless a shard has its table with n objects, or,
 // with n < 0, has none.
-func wantTable(t *testing.T, s *testrole.Stage, name string, n int64) {
+func wantTable(t *testing.T, s *roletest.Stage, name string, n int64) {
 	t.Helper()
 	got, _, err := s.Base.TableSize(t.Context(), name)
 	if errors.Is(err, sharedbase.ErrNoTable) {
 		got, err = -1, nil
 	}
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	if got != n {
 		t.Fatalf("the table of shard %s has %d objects, want %d (-1: no table)", name, got, n)
 	}
 }
 
 // wantGone fails the test unless objects have left index and image.
-func wantGone(t *testing.T, s *testrole.Stage, name string, objects ...sharedbase.Object) {
+func wantGone(t *testing.T, s *roletest.Stage, name string, objects ...sharedbase.Object) {
 	t.Helper()
 	for deleted, err := range s.Base.DeletedObjects(t.Context(), "") {
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		for _, o := range objects {
 			if slices.Contains(deleted.IDs, o.ID) {
 				t.Errorf("object %x is still marked deleted", o.ID)
@@ -97,8 +97,8 @@ func wantGone(t *testing.T, s *testrole.Stage, name string, objects ...sharedbas
 // TestWholePath takes shards from full to readonly with the other roles, with
 // objects deleted on the way, and reads everything back.
 func TestWholePath(t *testing.T) {
-	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
-		objects := [][]sharedbase.Object{testrole.Objects(1, 400, 20_000), testrole.Objects(2, 400, 20_000)[1:]}
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+		objects := [][]sharedbase.Object{roletest.Objects(1, 400, 20_000), roletest.Objects(2, 400, 20_000)[1:]}
 		var names []string
 		for _, o := range objects {
 			names = append(names, packed(t, s, o))
@@ -107,11 +107,11 @@ func TestWholePath(t *testing.T) {
 		mapOn(t, s, "a")
 		step(t, clean, false)
 		mapOn(t, s, "b")
-		testrole.Must(t, s.Base.Delete(t.Context(), objects[0][0].ID))
-		testrole.Must(t, s.Base.Delete(t.Context(), objects[0][9].ID))
+		roletest.Must(t, s.Base.Delete(t.Context(), objects[0][0].ID))
+		roletest.Must(t, s.Base.Delete(t.Context(), objects[0][9].ID))
 		wantTable(t, s, names[0], 398)
 		step(t, clean, true)
-		testrole.Must(t, s.Base.Delete(t.Context(), objects[1][3].ID))
+		roletest.Must(t, s.Base.Delete(t.Context(), objects[1][3].ID))
 		step(t, clean, true)
 		clean.Progress = func(p cleaner.Progress) { t.Errorf("nothing is left to do, but %s", p) }
 		step(t, clean, false)
@@ -135,27 +135,27 @@ func TestWholePath(t *testing.T) {
 // TestRefusesToDrop: where index, table and image disagree nothing is lost, and
 // other shards are cleaned all the same.
 func TestRefusesToDrop(t *testing.T) {
-	objects := testrole.Objects(1, 40, 3000)[1:]
-	others := testrole.Objects(2, 40, 3000)[1:]
-	for name, spoil := range map[string]func(t *testing.T, s *testrole.Stage, name, other string){
-		"header": func(t *testing.T, s *testrole.Stage, name, _ string) { s.FlipBit(t, name, 3) },
-		"count":  func(t *testing.T, s *testrole.Stage, name, _ string) { s.FlipBit(t, name, 47) }, // 39 → 38
-		"bytes": func(t *testing.T, s *testrole.Stage, name, _ string) {
+	objects := roletest.Objects(1, 40, 3000)[1:]
+	others := roletest.Objects(2, 40, 3000)[1:]
+	for name, spoil := range map[string]func(t *testing.T, s *roletest.Stage, name, other string){
+		"header": func(t *testing.T, s *roletest.Stage, name, _ string) { s.FlipBit(t, name, 3) },
+		"count":  func(t *testing.T, s *roletest.Stage, name, _ string) { s.FlipBit(t, name, 47) }, // 39 → 38
+		"bytes": func(t *testing.T, s *roletest.Stage, name, _ string) {
 			r := s.Image(t, name)
 			for at := int64(520); at < r.Info().IndexPosition; at += 128 { // some in each object
 				s.FlipBit(t, name, at)
 			}
 		},
-		"one byte": func(t *testing.T, s *testrole.Stage, name, _ string) { s.FlipBit(t, name, 30_000) },
-		"another shard's image": func(t *testing.T, s *testrole.Stage, name, other string) {
+		"one byte": func(t *testing.T, s *roletest.Stage, name, _ string) { s.FlipBit(t, name, 30_000) },
+		"another shard's image": func(t *testing.T, s *roletest.Stage, name, other string) {
 			copyImage(t, s, other, name)
 		},
-		"no image": func(t *testing.T, s *testrole.Stage, name, _ string) {
-			testrole.Must(t, s.Pool.Remove(t.Context(), name))
+		"no image": func(t *testing.T, s *roletest.Stage, name, _ string) {
+			roletest.Must(t, s.Pool.Remove(t.Context(), name))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := testrole.New(t, testrole.Directory(t, ""))
+			s := roletest.New(t, roletest.Directory(t, ""))
 			bad, good := packed(t, s, objects), packed(t, s, others)
 			spoil(t, s, bad, good)
 			worked, err := wanting(s, 0).Step(t.Context())
@@ -176,22 +176,22 @@ func TestRefusesToDrop(t *testing.T) {
 }
 
 // copyImage puts the bytes of one image into another's place.
-func copyImage(t *testing.T, s *testrole.Stage, from, to string) {
+func copyImage(t *testing.T, s *roletest.Stage, from, to string) {
 	t.Helper()
 	src, err := s.Pool.Open(t.Context(), from)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	dst, err := s.Pool.Create(t.Context(), to, 0, nil)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	_, err = io.Copy(io.NewOffsetWriter(dst, 0), io.NewSectionReader(src, 0, src.Size()))
-	testrole.Must(t, err)
-	testrole.Must(t, dst.Commit(t.Context()))
-	testrole.Must(t, src.Close())
+	roletest.Must(t, err)
+	roletest.Must(t, dst.Commit(t.Context()))
+	roletest.Must(t, src.Close())
 }
 
 // TestRefusesLostRows: an index row without content must not be covered up.
 func TestRefusesLostRows(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
-	name := packed(t, s, testrole.Objects(1, 40, 3000)[1:])
+	s := roletest.New(t, roletest.Directory(t, ""))
+	name := packed(t, s, roletest.Objects(1, 40, 3000)[1:])
 	sql := fmt.Sprintf("DELETE FROM shard_%[1]s WHERE key = (SELECT key FROM shard_%[1]s LIMIT 1)", name)
 	if out, err := exec.CommandContext(t.Context(), "psql", s.DSN, "-c", sql).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -206,13 +206,13 @@ func TestRefusesLostRows(t *testing.T) {
 
 // TestTwoCleaners clean and erase side by side.
 func TestTwoCleaners(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
+	s := roletest.New(t, roletest.Directory(t, ""))
 	var names []string
 	var deleted []sharedbase.Object
 	for i := range uint64(6) {
-		objects := testrole.Objects(i, 30, 3000)[1:]
+		objects := roletest.Objects(i, 30, 3000)[1:]
 		names = append(names, packed(t, s, objects))
-		testrole.Must(t, s.Base.Delete(t.Context(), objects[0].ID))
+		roletest.Must(t, s.Base.Delete(t.Context(), objects[0].ID))
 		deleted = append(deleted, objects[0])
 	}
 	done := make(chan error)
@@ -229,7 +229,7 @@ func TestTwoCleaners(t *testing.T) {
 		}()
 	}
 	for range 2 {
-		testrole.Must(t, <-done)
+		roletest.Must(t, <-done)
 	}
 	step(t, wanting(s, 0), false)
 	for i, name := range names {

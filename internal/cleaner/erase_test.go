@@ -11,32 +11,32 @@ import (
 	"testing"
 
 	"winery/internal/packer"
-	"winery/internal/testrole"
 	"winery/sharedbase"
+	"winery/test/roletest"
 )
 
 // TestDeletedBeforeImage: while a shard has no image the index row goes at once,
 // and the object may come back, into the same shard.
 func TestDeletedBeforeImage(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
-	objects := testrole.Objects(1, 20, 1000)
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 20, 1000)
 	claim, err := s.Base.CreateShard(t.Context(), sharedbase.StateWriting, s.Config.Name)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	_, err = s.Base.Add(t.Context(), claim, objects)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	for i, to := range []sharedbase.ShardState{sharedbase.StateStandby, sharedbase.StateFull} {
-		testrole.Must(t, s.Base.Delete(t.Context(), objects[0].ID))
+		roletest.Must(t, s.Base.Delete(t.Context(), objects[0].ID))
 		step(t, wanting(s, 0), true) // while writing
 		_, err = s.Base.Add(t.Context(), claim, objects[:1])
-		testrole.Must(t, err)
-		testrole.Must(t, claim.SetState(t.Context(), to))
-		testrole.Must(t, s.Base.Delete(t.Context(), objects[i+1].ID))
+		roletest.Must(t, err)
+		roletest.Must(t, claim.SetState(t.Context(), to))
+		roletest.Must(t, s.Base.Delete(t.Context(), objects[i+1].ID))
 		step(t, wanting(s, 0), true)
 		step(t, wanting(s, 0), false)
 		wantTable(t, s, claim.Name(), int64(20-i-1))
 		if to == sharedbase.StateStandby {
 			claim, err = s.Base.LockWritingShard(t.Context(), s.Config.Name)
-			testrole.Must(t, err)
+			roletest.Must(t, err)
 		}
 	}
 }
@@ -44,14 +44,14 @@ func TestDeletedBeforeImage(t *testing.T) {
 // TestDeletedWhilePacking: what a packer had read already is left alone until
 // the shard is packed, and erased from the image then.
 func TestDeletedWhilePacking(t *testing.T) {
-	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
-		objects := testrole.Objects(1, 500, 30_000) // more than a block of 4 MiB
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+		objects := roletest.Objects(1, 500, 30_000) // more than a block of 4 MiB
 		victim := objects[42]
 		name := s.Full(t, objects)
 		writing, release := make(chan struct{}), make(chan struct{})
 		var writes atomic.Int64
-		s.Pool.At = func(p testrole.Point, _ string) error {
-			if p == testrole.Write && writes.Add(1) == 2 { // the first one wipes the header
+		s.Pool.At = func(p roletest.Point, _ string) error {
+			if p == roletest.Write && writes.Add(1) == 2 { // the first one wipes the header
 				close(writing)
 				<-release
 			}
@@ -63,11 +63,11 @@ func TestDeletedWhilePacking(t *testing.T) {
 			done <- err
 		}()
 		<-writing
-		testrole.Must(t, s.Base.Delete(t.Context(), victim.ID))
+		roletest.Must(t, s.Base.Delete(t.Context(), victim.ID))
 		step(t, wanting(s, 0), false)
 		s.WantState(t, name, sharedbase.StatePacking)
 		close(release)
-		testrole.Must(t, <-done)
+		roletest.Must(t, <-done)
 		s.Pool.At = nil
 		s.WantObjects(t, name, objects) // the victim too
 		step(t, wanting(s, 0), true)
@@ -80,11 +80,11 @@ func TestDeletedWhilePacking(t *testing.T) {
 // TestErasesWhilePacked: erasing does not wait for the table to go, nor does it
 // keep it from going.
 func TestErasesWhilePacked(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
-	objects := testrole.Objects(1, 50, 3000)
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 50, 3000)
 	name := packed(t, s, objects)
 	for _, o := range objects[:40] {
-		testrole.Must(t, s.Base.Delete(t.Context(), o.ID))
+		roletest.Must(t, s.Base.Delete(t.Context(), o.ID))
 	}
 	step(t, wanting(s, 1), true)
 	s.WantState(t, name, sharedbase.StatePacked)
@@ -97,11 +97,11 @@ func TestErasesWhilePacked(t *testing.T) {
 // TestAddedAgain: an object that came back in another shard is erased where it
 // was before, and only there, also if it is deleted and comes back once more.
 func TestAddedAgain(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
-	objects := testrole.Objects(1, 20, 3000)
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 20, 3000)
 	images := []string{packed(t, s, objects)}
 	for range 2 {
-		testrole.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
+		roletest.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
 		images = append(images, packed(t, s, objects[5:6]))
 	}
 	step(t, wanting(s, 1), true)
@@ -110,7 +110,7 @@ func TestAddedAgain(t *testing.T) {
 		wantGone(t, s, name, objects[5])
 	}
 	where, err := s.Base.Locate(t.Context(), []sharedbase.ObjID{objects[5].ID})
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	if where[0].Shard != images[2] {
 		t.Errorf("the object is in %q, want %q", where[0].Shard, images[2])
 	}
@@ -119,14 +119,14 @@ func TestAddedAgain(t *testing.T) {
 
 // TestImageInUse: an image that another cleaner edits is left to it.
 func TestImageInUse(t *testing.T) {
-	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
-		objects := testrole.Objects(1, 20, 3000)
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+		objects := roletest.Objects(1, 20, 3000)
 		name := packed(t, s, objects)
-		testrole.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
+		roletest.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
 		e, err := s.Pool.Pool.Edit(t.Context(), name)
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		step(t, wanting(s, 1), false)
-		testrole.Must(t, e.Close())
+		roletest.Must(t, e.Close())
 		step(t, wanting(s, 1), true)
 		wantGone(t, s, name, objects[5])
 	})
@@ -135,13 +135,13 @@ func TestImageInUse(t *testing.T) {
 // TestBadImageAlone: an image that cannot be erased in stops no other; its shard
 // is parked, and its objects stay marked.
 func TestBadImageAlone(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
+	s := roletest.New(t, roletest.Directory(t, ""))
 	var names []string
 	var deleted []sharedbase.Object
 	for i := range uint64(3) {
-		objects := testrole.Objects(i, 20, 3000)[1:]
+		objects := roletest.Objects(i, 20, 3000)[1:]
 		names = append(names, packed(t, s, objects))
-		testrole.Must(t, s.Base.Delete(t.Context(), objects[0].ID))
+		roletest.Must(t, s.Base.Delete(t.Context(), objects[0].ID))
 		deleted = append(deleted, objects[0])
 	}
 	s.FlipBit(t, names[1], 3)
@@ -153,7 +153,7 @@ func TestBadImageAlone(t *testing.T) {
 	wantGone(t, s, names[2], deleted[2])
 	s.FlipBit(t, names[1], 3)
 	step(t, wanting(s, 1), false) // parked until a person says so
-	testrole.Must(t, s.Base.Unpark(t.Context(), names[1]))
+	roletest.Must(t, s.Base.Unpark(t.Context(), names[1]))
 	step(t, wanting(s, 1), true)
 	wantGone(t, s, names[1], deleted[1])
 }
@@ -161,14 +161,14 @@ func TestBadImageAlone(t *testing.T) {
 // TestStopped ends the context in the middle: nothing is half done that another
 // step does not complete.
 func TestStopped(t *testing.T) {
-	for _, point := range []testrole.Point{testrole.Open, testrole.Edit, testrole.Erase, testrole.Flush, testrole.CloseEdit} {
+	for _, point := range []roletest.Point{roletest.Open, roletest.Edit, roletest.Erase, roletest.Flush, roletest.CloseEdit} {
 		t.Run(string(point), func(t *testing.T) {
-			s := testrole.New(t, testrole.Directory(t, ""))
-			objects := testrole.Objects(1, 20, 3000)
+			s := roletest.New(t, roletest.Directory(t, ""))
+			objects := roletest.Objects(1, 20, 3000)
 			name := packed(t, s, objects)
-			testrole.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
+			roletest.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
 			ctx, stop := context.WithCancel(t.Context())
-			s.Pool.At = func(p testrole.Point, _ string) error {
+			s.Pool.At = func(p roletest.Point, _ string) error {
 				if p == point {
 					stop()
 				}
@@ -188,19 +188,19 @@ func TestStopped(t *testing.T) {
 // TestAnotherImage: in an image that is not the one that was packed nothing is
 // erased, and the marks stay: an object could be taken for absent there.
 func TestAnotherImage(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
-	objects := testrole.Objects(1, 20, 3000)
-	name, other := packed(t, s, objects), packed(t, s, testrole.Objects(2, 20, 3000)[1:])
-	testrole.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 20, 3000)
+	name, other := packed(t, s, objects), packed(t, s, roletest.Objects(2, 20, 3000)[1:])
+	roletest.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
 	copyImage(t, s, other, name)
 	worked, err := wanting(s, 2).Step(t.Context())
 	if worked || err == nil || !strings.Contains(err.Error(), "fingerprint") {
 		t.Fatalf("%v, %v", worked, err)
 	}
 	s.WantParked(t, "fingerprint", name)
-	testrole.Must(t, s.Base.Unpark(t.Context(), name))
+	roletest.Must(t, s.Base.Unpark(t.Context(), name))
 	for d, err := range s.Base.DeletedObjects(t.Context(), "") {
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		if d.Shard.Name == name && len(d.IDs) == 1 {
 			return
 		}

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"winery/internal/daemon"
-	"winery/internal/relay"
-	"winery/internal/testpg"
 	"winery/sharedbase"
+	"winery/test/harness/relay"
+	"winery/test/pgtest"
 )
 
 // relayed returns a relay that is cut, and the DSN of dsn's database behind it.
@@ -31,7 +31,7 @@ func relayed(t *testing.T, dsn string) (*relay.Relay, string) {
 // initialised returns a database with the schema.
 func initialised(t *testing.T) (*sharedbase.SharedBase, string) {
 	t.Helper()
-	dsn := testpg.New(t)
+	dsn := pgtest.New(t)
 	base, err := sharedbase.New(dsn, "test")
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +71,7 @@ func TestOpenDatabase(t *testing.T) {
 		p.end(0)
 	})
 	t.Run("has no schema", func(t *testing.T) {
-		start(t, "database", testpg.New(t)).end(1, "the database is not initialised: run `wineryctl db init`")
+		start(t, "database", pgtest.New(t)).end(1, "the database is not initialised: run `wineryctl db init`")
 	})
 	t.Run("cannot be meant", func(t *testing.T) {
 		start(t, "database", "postgresql://u:hunter2@h:x/db").end(2, "winery.yml: objstorage.database.db: ")

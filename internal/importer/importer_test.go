@@ -12,20 +12,20 @@ import (
 	"go.uber.org/goleak"
 
 	"winery/internal/importer"
-	"winery/internal/testrole"
 	"winery/pool"
 	"winery/pool/directory"
 	"winery/shard"
 	"winery/sharedbase"
+	"winery/test/roletest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // find returns the names of what can be imported.
-func find(t testing.TB, s *testrole.Stage, pools ...pool.Pool) (names []string, refused []error) {
+func find(t testing.TB, s *roletest.Stage, pools ...pool.Pool) (names []string, refused []error) {
 	t.Helper()
 	images, err := importer.Find(t.Context(), s.Base, pools)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	for _, image := range images {
 		names = append(names, image.Pool.Name()+"/"+image.Name)
 		refused = append(refused, image.Err)
@@ -33,14 +33,14 @@ func find(t testing.TB, s *testrole.Stage, pools ...pool.Pool) (names []string, 
 	return names, refused
 }
 
-func wantObjectsIn(t testing.TB, s *testrole.Stage, name string, objects []sharedbase.Object) {
+func wantObjectsIn(t testing.TB, s *roletest.Stage, name string, objects []sharedbase.Object) {
 	t.Helper()
 	ids := make([]sharedbase.ObjID, len(objects))
 	for i, o := range objects {
 		ids[i] = o.ID
 	}
 	at, err := s.Base.Locate(t.Context(), ids)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	for i := range at {
 		if at[i].Shard != name || at[i].State != sharedbase.StateReadOnly || at[i].Pool != s.Pool.Name() {
 			t.Fatalf("object %x is in %+v, want it in %s", ids[i], at[i], name)
@@ -49,19 +49,19 @@ func wantObjectsIn(t testing.TB, s *testrole.Stage, name string, objects []share
 }
 
 func TestImport(t *testing.T) {
-	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
-		first, second := testrole.Objects(1, 2000, 1000), testrole.Objects(2, 50, 1000)
-		testrole.Put(t, s.Pool, "first", first)
-		testrole.Put(t, s.Pool, "second", append(first[:3:3], second[1:]...)) // each has the empty object
-		packing := s.Full(t, testrole.Objects(3, 3, 10))
-		testrole.Put(t, s.Pool, packing, first[:1])
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+		first, second := roletest.Objects(1, 2000, 1000), roletest.Objects(2, 50, 1000)
+		roletest.Put(t, s.Pool, "first", first)
+		roletest.Put(t, s.Pool, "second", append(first[:3:3], second[1:]...)) // each has the empty object
+		packing := s.Full(t, roletest.Objects(3, 3, 10))
+		roletest.Put(t, s.Pool, packing, first[:1])
 		if names, _ := find(t, s, s.Pool); len(names) != 2 || !strings.HasSuffix(names[0], "/first") || !strings.HasSuffix(names[1], "/second") {
 			t.Fatalf("found %v", names)
 		}
 		var seen, whole int64
 		i := &importer.Importer{Base: s.Base, Progress: func(bytes, total int64) { seen += bytes; whole = total }}
 		got, err := i.Import(t.Context(), s.Pool, "first")
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		if got.Objects != 2000 || got.New != 1999 { // a writer has the empty object
 			t.Errorf("first: %+v", got)
 		}
@@ -70,7 +70,7 @@ func TestImport(t *testing.T) {
 		}
 		quick := &importer.Importer{Base: s.Base, Quick: true}
 		got, err = quick.Import(t.Context(), s.Pool, "second")
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		if got.Objects != 52 || got.New != 49 {
 			t.Errorf("second: %+v", got)
 		}
@@ -87,9 +87,9 @@ func TestImport(t *testing.T) {
 
 // A damaged image leaves nothing, whatever is damaged.
 func TestDamaged(t *testing.T) {
-	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		const name = "damaged"
-		testrole.Put(t, s.Pool, name, testrole.Objects(1, 200, 1000))
+		roletest.Put(t, s.Pool, name, roletest.Objects(1, 200, 1000))
 		info := s.Image(t, name).Info()
 		i := &importer.Importer{Base: s.Base}
 		for what, at := range map[string]int64{
@@ -106,19 +106,19 @@ func TestDamaged(t *testing.T) {
 			t.Errorf("found %v", names)
 		}
 		_, err := i.Import(t.Context(), s.Pool, name)
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 	})
 }
 
 // Of two pools' images of one name, nobody knows which is out of use.
 func TestTwoCopies(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
+	s := roletest.New(t, roletest.Directory(t, ""))
 	other, err := directory.New(directory.Settings{BaseDirectory: t.TempDir(), PoolName: "other"})
-	testrole.Must(t, err)
-	objects := testrole.Objects(1, 20, 100)
-	testrole.Put(t, s.Pool, "both", objects)
-	testrole.Put(t, other, "both", objects)
-	testrole.Put(t, other, "one", objects)
+	roletest.Must(t, err)
+	objects := roletest.Objects(1, 20, 100)
+	roletest.Put(t, s.Pool, "both", objects)
+	roletest.Put(t, other, "both", objects)
+	roletest.Put(t, other, "one", objects)
 	names, refused := find(t, s, s.Pool, other)
 	if strings.Join(names, " ") != "files/both other/both other/one" || refused[0] == nil || refused[1] == nil || refused[2] != nil ||
 		!strings.Contains(refused[0].Error(), "files, other") {
@@ -135,7 +135,7 @@ func TestPythonsImages(t *testing.T) {
 	if python == "" {
 		t.Fatal("WINERY_PYTHON must name a Python interpreter that has swh.shard; `make test` makes one")
 	}
-	s := testrole.New(t, testrole.Directory(t, ""))
+	s := roletest.New(t, roletest.Directory(t, ""))
 	script := `
 import hashlib, os, sys
 from swh.shard import Shard, ShardCreator
@@ -150,7 +150,7 @@ os.chmod(sys.argv[1], 0o400)`
 		t.Fatalf("Python: %v\n%s", err, out)
 	}
 	got, err := (&importer.Importer{Base: s.Base}).Import(t.Context(), s.Pool, "python")
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	if got.Objects != 499 || got.New != 499 {
 		t.Errorf("%+v", got)
 	}

@@ -8,15 +8,15 @@ import (
 	"path/filepath"
 	"testing"
 
-	"winery/internal/testrole"
 	"winery/sharedbase"
+	"winery/test/roletest"
 )
 
 // BenchmarkStart is the first step of a mapper that finds 5,000 images: mapped
 // and recorded already, as after a restart; mapped only, as on a new host; and
 // neither, as after a reboot.
 func BenchmarkStart(b *testing.B) {
-	s := testrole.New(b, testrole.Directory(b, ""))
+	s := roletest.New(b, roletest.Directory(b, ""))
 	names := manyImages(b, s, 5000)
 	b.Run("restart", func(b *testing.B) {
 		firstSteps(b, s, "host", func() {})
@@ -26,45 +26,45 @@ func BenchmarkStart(b *testing.B) {
 		for b.Loop() {
 			host++
 			_, err := onHost(s, fmt.Sprint("host", host)).Step(b.Context())
-			testrole.Must(b, err)
+			roletest.Must(b, err)
 		}
 	})
 	b.Run("reboot", func(b *testing.B) {
 		firstSteps(b, s, "host", func() {
 			for _, name := range names {
-				testrole.Must(b, s.Pool.Unmap(b.Context(), name))
+				roletest.Must(b, s.Pool.Unmap(b.Context(), name))
 			}
 		})
 	})
 }
 
 // firstSteps takes the first step of a new mapper again and again.
-func firstSteps(b *testing.B, s *testrole.Stage, host string, before func()) {
+func firstSteps(b *testing.B, s *roletest.Stage, host string, before func()) {
 	_, err := onHost(s, host).Step(b.Context())
-	testrole.Must(b, err)
+	roletest.Must(b, err)
 	for b.Loop() {
 		b.StopTimer()
 		before()
 		b.StartTimer()
 		_, err := onHost(s, host).Step(b.Context())
-		testrole.Must(b, err)
+		roletest.Must(b, err)
 	}
 }
 
 // manyImages makes n packed shards with the same objects in their images.
-func manyImages(b *testing.B, s *testrole.Stage, n int) (names []string) {
+func manyImages(b *testing.B, s *roletest.Stage, n int) (names []string) {
 	dir := filepath.Join(s.Config.BaseDirectory, s.Config.Name)
 	first := packed(b, s, 1)[0]
 	image, err := os.ReadFile(filepath.Join(dir, first))
-	testrole.Must(b, err)
+	roletest.Must(b, err)
 	for range n {
 		claim, err := s.Base.CreateShard(b.Context(), sharedbase.StateWriting, s.Config.Name)
-		testrole.Must(b, err)
-		testrole.Must(b, claim.SetState(b.Context(), sharedbase.StateFull))
+		roletest.Must(b, err)
+		roletest.Must(b, claim.SetState(b.Context(), sharedbase.StateFull))
 		claim, err = s.Base.LockOneShard(b.Context(), sharedbase.StateFull, sharedbase.StatePacking, sharedbase.ClaimFilter{Name: claim.Name()})
-		testrole.Must(b, err)
-		testrole.Must(b, os.WriteFile(filepath.Join(dir, claim.Name()), image, 0o400))
-		testrole.Must(b, claim.SetState(b.Context(), sharedbase.StatePacked))
+		roletest.Must(b, err)
+		roletest.Must(b, os.WriteFile(filepath.Join(dir, claim.Name()), image, 0o400))
+		roletest.Must(b, claim.SetState(b.Context(), sharedbase.StatePacked))
 		names = append(names, claim.Name())
 	}
 	return names

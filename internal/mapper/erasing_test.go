@@ -5,17 +5,17 @@ package mapper_test
 import (
 	"testing"
 
-	"winery/internal/testrole"
+	"winery/test/roletest"
 )
 
 // TestHalfErased: a cleaner died, or is slow, between the bytes of an object and
 // its index entry. The image is none the worse for it.
 func TestHalfErased(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
+	s := roletest.New(t, roletest.Directory(t, ""))
 	name := packed(t, s, 1)[0]
 	for id, err := range s.Image(t, name).Keys(t.Context()) {
-		testrole.Must(t, err)
-		testrole.Must(t, s.Base.Delete(t.Context(), id))
+		roletest.Must(t, err)
+		roletest.Must(t, s.Base.Delete(t.Context(), id))
 	}
 	s.FlipBit(t, name, 520) // in one of them
 	step(t, onHost(s, "a"), true)

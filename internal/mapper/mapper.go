@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"winery/internal/metrics"
-	"winery/internal/pools"
+	"winery/internal/storage"
 	"winery/sharedbase"
 )
 
@@ -36,7 +36,7 @@ var waiting = []sharedbase.ShardState{
 // Options of a Mapper. Base, Pools and Log must be set.
 type Options struct {
 	Base  *sharedbase.SharedBase
-	Pools pools.Set
+	Pools storage.Set
 	// OnlyPrefix leaves out the shards whose names do not begin with it.
 	OnlyPrefix string
 	// ManageRWImages reserves images for packers that may not create them.

@@ -16,28 +16,28 @@ import (
 
 	"winery/internal/mapper"
 	"winery/internal/packer"
-	"winery/internal/testrole"
 	"winery/pool"
 	"winery/shard"
 	"winery/sharedbase"
+	"winery/test/roletest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func onHost(s *testrole.Stage, host string) *mapper.Mapper {
+func onHost(s *roletest.Stage, host string) *mapper.Mapper {
 	return mapper.New(mapper.Options{Base: s.Base, Pools: s.Pools, Host: host, Log: s.Log})
 }
 
 // packed makes n packed shards of so few objects that each is in the sample.
-func packed(t testing.TB, s *testrole.Stage, n int) (names []string) {
+func packed(t testing.TB, s *roletest.Stage, n int) (names []string) {
 	t.Helper()
 	for i := range n {
-		names = append(names, s.Full(t, testrole.Objects(uint64(i), 11, 5000)[1:]))
+		names = append(names, s.Full(t, roletest.Objects(uint64(i), 11, 5000)[1:]))
 	}
 	p := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log})
 	for range n {
 		worked, err := p.Step(t.Context())
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		if !worked {
 			t.Fatal("nothing was packed")
 		}
@@ -49,14 +49,14 @@ func packed(t testing.TB, s *testrole.Stage, n int) (names []string) {
 func step(t *testing.T, m *mapper.Mapper, want bool) {
 	t.Helper()
 	worked, err := m.Step(t.Context())
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	if worked != want {
 		t.Fatalf("worked: %v, want %v", worked, want)
 	}
 }
 
 // wantMapped fails the test unless exactly these hosts have mapped a shard.
-func wantMapped(t *testing.T, s *testrole.Stage, name string, hosts ...string) {
+func wantMapped(t *testing.T, s *roletest.Stage, name string, hosts ...string) {
 	t.Helper()
 	got := s.Shard(t, name).MappedOn
 	slices.Sort(got)
@@ -66,10 +66,10 @@ func wantMapped(t *testing.T, s *testrole.Stage, name string, hosts ...string) {
 }
 
 // points counts how often the pool is asked for each operation.
-func points(s *testrole.Stage) (count func() map[testrole.Point]int) {
+func points(s *roletest.Stage) (count func() map[roletest.Point]int) {
 	var mu sync.Mutex
-	passed := map[testrole.Point]int{}
-	s.Pool.At = func(p testrole.Point, _ string) error {
+	passed := map[roletest.Point]int{}
+	s.Pool.At = func(p roletest.Point, _ string) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if _, after := p.After(); !after {
@@ -77,20 +77,20 @@ func points(s *testrole.Stage) (count func() map[testrole.Point]int) {
 		}
 		return nil
 	}
-	return func() map[testrole.Point]int { return passed }
+	return func() map[roletest.Point]int { return passed }
 }
 
 func TestMapsAndRecords(t *testing.T) {
-	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		names := packed(t, s, 3)
-		unpacked := s.Full(t, testrole.Objects(9, 5, 100))
+		unpacked := s.Full(t, roletest.Objects(9, 5, 100))
 		var last mapper.Progress
 		m := mapper.New(mapper.Options{
 			Base: s.Base, Pools: s.Pools, Log: s.Log, Progress: func(p mapper.Progress) { last = p },
 		})
 		step(t, m, true)
 		host, err := os.Hostname()
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		for _, name := range names {
 			wantMapped(t, s, name, host)
 		}
@@ -105,12 +105,12 @@ func TestMapsAndRecords(t *testing.T) {
 // TestNothingToDoIsCheap: what is mapped and recorded costs a listing, also for
 // a process that has just begun.
 func TestNothingToDoIsCheap(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
+	s := roletest.New(t, roletest.Directory(t, ""))
 	packed(t, s, 20)
 	step(t, onHost(s, "a"), true)
 	count := points(s)
 	step(t, onHost(s, "a"), false)
-	if got := count(); len(got) != 1 || got[testrole.Listing] != 1 {
+	if got := count(); len(got) != 1 || got[roletest.Listing] != 1 {
 		t.Errorf("the pool was asked %v", got)
 	}
 }
@@ -118,17 +118,17 @@ func TestNothingToDoIsCheap(t *testing.T) {
 // TestMapsAnew: an image that was unmapped, as by a reboot, is mapped and
 // checked again although the host is recorded.
 func TestMapsAnew(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
+	s := roletest.New(t, roletest.Directory(t, ""))
 	names := packed(t, s, 2)
 	step(t, onHost(s, "a"), true)
-	testrole.Must(t, s.Pool.Unmap(t.Context(), names[1]))
+	roletest.Must(t, s.Pool.Unmap(t.Context(), names[1]))
 	count := points(s)
 	step(t, onHost(s, "a"), true)
-	if got := count(); got[testrole.Map] != 1 || got[testrole.OpenMapped] != 1 {
+	if got := count(); got[roletest.Map] != 1 || got[roletest.OpenMapped] != 1 {
 		t.Errorf("the pool was asked %v", got)
 	}
 	mapped, err := s.Pool.Mapped(t.Context())
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	if !mapped[names[1]] {
 		t.Error("it was not mapped anew")
 	}
@@ -136,7 +136,7 @@ func TestMapsAnew(t *testing.T) {
 }
 
 func TestTwoHosts(t *testing.T) {
-	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		names := packed(t, s, 8)
 		var both sync.WaitGroup
 		for _, host := range []string{"a", "b"} {
@@ -154,7 +154,7 @@ func TestTwoHosts(t *testing.T) {
 }
 
 func TestOnlyItsShards(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
+	s := roletest.New(t, roletest.Directory(t, ""))
 	names := packed(t, s, 2)
 	m := mapper.New(mapper.Options{Base: s.Base, Pools: s.Pools, Host: "a", OnlyPrefix: names[1][:8], Log: s.Log})
 	step(t, m, true)
@@ -167,7 +167,7 @@ func TestOnlyItsShards(t *testing.T) {
 // TestDamagedImages: images that lost bytes since their commit are not recorded,
 // and hold up no other.
 func TestDamagedImages(t *testing.T) {
-	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		names := packed(t, s, 4)
 		header, object := names[0], names[2]
 		s.FlipBit(t, header, 3)
@@ -196,12 +196,12 @@ func TestDamagedImages(t *testing.T) {
 // TestAnotherImage: a whole image that is not the one that was packed is not
 // recorded, and keeps its shard's table.
 func TestAnotherImage(t *testing.T) {
-	c := testrole.Directory(t, "")
-	s := testrole.New(t, c)
+	c := roletest.Directory(t, "")
+	s := roletest.New(t, c)
 	names := packed(t, s, 2)
 	dir := c.BaseDirectory + "/" + c.Name + "/"
-	testrole.Must(t, os.Remove(dir+names[0]))
-	testrole.Must(t, os.Link(dir+names[1], dir+names[0]))
+	roletest.Must(t, os.Remove(dir+names[0]))
+	roletest.Must(t, os.Link(dir+names[1], dir+names[0]))
 	if _, err := onHost(s, "a").Step(t.Context()); err == nil || !strings.Contains(err.Error(), "fingerprint") {
 		t.Fatal(err)
 	}
@@ -211,13 +211,13 @@ func TestAnotherImage(t *testing.T) {
 }
 
 func TestTruncatedImage(t *testing.T) {
-	c := testrole.Directory(t, "")
-	s := testrole.New(t, c)
+	c := roletest.Directory(t, "")
+	s := roletest.New(t, c)
 	name := packed(t, s, 1)[0]
 	file := c.BaseDirectory + "/" + c.Name + "/" + name
-	testrole.Must(t, os.Chmod(file, 0o600))
-	testrole.Must(t, os.Truncate(file, s.Image(t, name).Info().Size-1))
-	testrole.Must(t, os.Chmod(file, 0o400))
+	roletest.Must(t, os.Chmod(file, 0o600))
+	roletest.Must(t, os.Truncate(file, s.Image(t, name).Info().Size-1))
+	roletest.Must(t, os.Chmod(file, 0o400))
 	worked, err := onHost(s, "a").Step(t.Context())
 	if worked || !errors.As(err, new(*shard.DamageError)) || !strings.Contains(err.Error(), name) {
 		t.Fatalf("%v, %v", worked, err)
@@ -226,9 +226,9 @@ func TestTruncatedImage(t *testing.T) {
 }
 
 func TestMissingImage(t *testing.T) {
-	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		names := packed(t, s, 2)
-		testrole.Must(t, s.Pool.Remove(t.Context(), names[0]))
+		roletest.Must(t, s.Pool.Remove(t.Context(), names[0]))
 		_, err := onHost(s, "a").Step(t.Context())
 		if !errors.Is(err, pool.ErrNotFound) || !strings.Contains(err.Error(), names[0]) {
 			t.Fatal(err)
@@ -240,15 +240,15 @@ func TestMissingImage(t *testing.T) {
 
 // TestPoolDown: a pool that does not answer costs a bounded number of tries.
 func TestPoolDown(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
+	s := roletest.New(t, roletest.Directory(t, ""))
 	packed(t, s, 30)
 	down := errors.New("down")
 	var tries int
 	var mu sync.Mutex
-	s.Pool.At = func(p testrole.Point, _ string) error {
+	s.Pool.At = func(p roletest.Point, _ string) error {
 		mu.Lock()
 		defer mu.Unlock()
-		if p == testrole.OpenMapped {
+		if p == roletest.OpenMapped {
 			tries++
 			return down
 		}
@@ -266,10 +266,10 @@ func TestPoolDown(t *testing.T) {
 }
 
 func TestListingFails(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
+	s := roletest.New(t, roletest.Directory(t, ""))
 	packed(t, s, 1)
 	down := errors.New("down")
-	s.Pool.At = func(testrole.Point, string) error { return down }
+	s.Pool.At = func(roletest.Point, string) error { return down }
 	if worked, err := onHost(s, "a").Step(t.Context()); worked || !errors.Is(err, down) {
 		t.Fatalf("%v, %v", worked, err)
 	}
@@ -278,11 +278,11 @@ func TestListingFails(t *testing.T) {
 // TestHangingImage has a device that does not answer: it is left behind, is not
 // tried again while it hangs, and holds up nobody.
 func TestHangingImage(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
+	s := roletest.New(t, roletest.Directory(t, ""))
 	names := packed(t, s, 3)
 	release, entered := make(chan struct{}), make(chan struct{}, 2)
-	s.Pool.At = func(p testrole.Point, image string) error {
-		if p == testrole.OpenMapped && image == names[0] {
+	s.Pool.At = func(p roletest.Point, image string) error {
+		if p == roletest.OpenMapped && image == names[0] {
 			entered <- struct{}{}
 			<-release
 		}
@@ -318,11 +318,11 @@ func TestHangingImage(t *testing.T) {
 }
 
 func TestStopped(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
+	s := roletest.New(t, roletest.Directory(t, ""))
 	packed(t, s, 20)
 	ctx, stop := context.WithCancel(t.Context())
-	s.Pool.At = func(p testrole.Point, _ string) error {
-		if p == testrole.OpenMapped {
+	s.Pool.At = func(p roletest.Point, _ string) error {
+		if p == roletest.OpenMapped {
 			stop()
 		}
 		return nil
@@ -337,14 +337,14 @@ func TestStopped(t *testing.T) {
 
 // TestReserves makes images for packers that may not create them.
 func TestReserves(t *testing.T) {
-	s := testrole.NewWith(t, testrole.RBD(t), false)
-	name := s.Full(t, testrole.Objects(1, 5, 100))
+	s := roletest.NewWith(t, roletest.RBD(t), false)
+	name := s.Full(t, roletest.Objects(1, 5, 100))
 	m := mapper.New(mapper.Options{Base: s.Base, Pools: s.Pools, Host: "a", ManageRWImages: true, Log: s.Log})
 	step(t, m, true)
 	step(t, m, false)
 	p := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log})
 	_, err := p.Step(t.Context())
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	s.WantState(t, name, sharedbase.StatePacked)
 	step(t, m, true)
 	wantMapped(t, s, name, "a")

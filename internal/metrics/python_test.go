@@ -22,13 +22,13 @@ import (
 	"time"
 
 	"winery/internal/config"
+	"winery/internal/httpapi/rpc/client"
 	"winery/internal/metrics"
 	"winery/internal/packer"
-	"winery/internal/pools"
-	"winery/internal/rpc/client"
-	"winery/internal/server"
-	"winery/internal/testpg"
+	"winery/internal/storage"
+	"winery/internal/writer"
 	"winery/sharedbase"
+	"winery/test/pgtest"
 )
 
 const shardMaxSize = 100_000
@@ -71,7 +71,7 @@ func TestAsPython(t *testing.T) {
 func measure(t *testing.T, start func(t *testing.T, dsn, dir string) winery) map[string]float64 {
 	t.Helper()
 	r := listen(t)
-	dsn := testpg.New(t)
+	dsn := pgtest.New(t)
 	base, err := sharedbase.New(dsn, "test")
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +226,7 @@ winery: {listen: "127.0.0.1:0"}
 	must(err)
 	base, err := sharedbase.New(dsn, "test")
 	must(err)
-	set, err := pools.Open(c.Pools, true)
+	set, err := storage.Open(c.Pools, true)
 	must(err)
 	m, err := metrics.FromEnvironment(slog.Default())
 	must(err)
@@ -234,7 +234,7 @@ winery: {listen: "127.0.0.1:0"}
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	quiet := slog.New(slog.DiscardHandler)
 	go func() {
-		ended <- server.Run(ctx, server.Options{
+		ended <- writer.Run(ctx, writer.Options{
 			Config: c, Base: base, Pools: set, Metrics: m, Log: quiet,
 			Ready: func(address string) { ready <- address }, Alive: func() {},
 		})

@@ -14,11 +14,11 @@ import (
 
 	"winery/internal/config"
 	"winery/internal/migrator"
-	"winery/internal/pools"
-	"winery/internal/testrole"
+	"winery/internal/storage"
 	"winery/pool"
 	"winery/shard"
 	"winery/sharedbase"
+	"winery/test/roletest"
 )
 
 // fromEnv tells a process that is to be killed of the old pool.
@@ -27,13 +27,13 @@ const fromEnv = "WINERY_TEST_MIGRATE_FROM"
 const role = "migrator"
 
 func TestMain(m *testing.M) {
-	migrate := func(s *testrole.Stage) func(context.Context) (bool, error) {
+	migrate := func(s *roletest.Stage) func(context.Context) (bool, error) {
 		return func(ctx context.Context) (bool, error) {
 			var from config.Pool
 			if err := json.Unmarshal([]byte(os.Getenv(fromEnv)), &from); err != nil {
 				return false, err
 			}
-			set, err := pools.Open([]config.Pool{from}, true)
+			set, err := storage.Open([]config.Pool{from}, true)
 			if err != nil {
 				return false, err
 			}
@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 			return true, err
 		}
 	}
-	testrole.Main(m, map[string]testrole.Role{role: migrate})
+	roletest.Main(m, map[string]roletest.Role{role: migrate})
 }
 
 // image is the name of every test's image.
@@ -49,20 +49,20 @@ const image = "i0123456789abcdef0123456789abcde"
 
 // stage is a stage whose pool is the new one, and the old one.
 type stage struct {
-	*testrole.Stage
+	*roletest.Stage
 	FromConfig config.Pool
-	From       *testrole.Hooked
+	From       *roletest.Hooked
 }
 
 // directory and rbd are pools with room for some blocks.
 func directory(t testing.TB, name string) config.Pool {
-	c := testrole.Directory(t, "")
+	c := roletest.Directory(t, "")
 	c.Name, c.ShardMaxSize = name, 16<<20
 	return c
 }
 
 func rbd(t testing.TB) config.Pool {
-	c := testrole.RBD(t)
+	c := roletest.RBD(t)
 	c.ShardMaxSize = 16 << 20
 	return c
 }
@@ -76,10 +76,10 @@ func eachWay(t *testing.T, test func(*testing.T, *stage)) {
 
 func newStage(t testing.TB, from, to config.Pool) *stage {
 	t.Helper()
-	set, err := pools.Open([]config.Pool{from}, true)
-	testrole.Must(t, err)
-	t.Cleanup(func() { testrole.Must(t, set.Close()) })
-	return &stage{testrole.New(t, to), from, &testrole.Hooked{Pool: set[from.Name]}}
+	set, err := storage.Open([]config.Pool{from}, true)
+	roletest.Must(t, err)
+	t.Cleanup(func() { roletest.Must(t, set.Close()) })
+	return &stage{roletest.New(t, to), from, &roletest.Hooked{Pool: set[from.Name]}}
 }
 
 func (s *stage) migrator() *migrator.Migrator {
@@ -89,22 +89,22 @@ func (s *stage) migrator() *migrator.Migrator {
 func (s *stage) migrate(t testing.TB) migrator.Moved {
 	t.Helper()
 	moved, err := s.migrator().Migrate(t.Context(), image)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	return moved
 }
 
 // objects are some of all sizes, and one of zeros that spans whole blocks.
 func objects() []sharedbase.Object {
 	zeros := make([]byte, 9<<20)
-	return append(testrole.Objects(1, 300, 20000),
-		sharedbase.Object{ID: sha256.Sum256(zeros), Content: zeros}, testrole.Objects(2, 2, 100)[1])
+	return append(roletest.Objects(1, 300, 20000),
+		sharedbase.Object{ID: sha256.Sum256(zeros), Content: zeros}, roletest.Objects(2, 2, 100)[1])
 }
 
 // old puts an image into the old pool and makes a shard of it.
 func (s *stage) old(t testing.TB) []sharedbase.Object {
 	t.Helper()
 	all := objects()
-	testrole.Put(t, s.From, image, all)
+	roletest.Put(t, s.From, image, all)
 	s.record(t)
 	return all
 }
@@ -113,12 +113,12 @@ func (s *stage) old(t testing.TB) []sharedbase.Object {
 func (s *stage) record(t testing.TB) {
 	t.Helper()
 	img, err := s.From.Pool.Open(t.Context(), image)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	defer img.Close()
 	r, err := shard.Open(img, img.Size(), image)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	_, err = s.Base.ImportShard(t.Context(), image, s.From.Name(), r.Keys(t.Context()))
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 }
 
 // wantPool fails the test unless the database has the shard in a pool.
@@ -141,13 +141,13 @@ func (s *stage) wantNoCopy(t testing.TB) {
 func edit(t testing.TB, p pool.Pool, at int64) {
 	t.Helper()
 	e, err := p.Edit(t.Context(), image)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	b := make([]byte, 1)
 	_, err = e.ReadAt(b, at)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	b[0] ^= 1
 	_, err = e.WriteAt(b, at)
-	testrole.Must(t, errors.Join(err, e.Flush(), e.Close()))
+	roletest.Must(t, errors.Join(err, e.Flush(), e.Close()))
 }
 
 func wantError(t testing.TB, err error, is error, says ...any) {

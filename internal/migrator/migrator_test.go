@@ -17,23 +17,23 @@ import (
 
 	"winery/internal/cleaner"
 	"winery/internal/migrator"
-	"winery/internal/pools"
-	"winery/internal/testrole"
+	"winery/internal/storage"
 	"winery/pool"
 	"winery/shard"
+	"winery/test/roletest"
 )
 
 func TestThereAndBack(t *testing.T) {
 	eachWay(t, func(t *testing.T, s *stage) {
 		all := s.old(t)
 		_, err := s.Base.RecordShardMapped(t.Context(), "host", image)
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		m := s.migrator()
 		phases := map[migrator.Phase]int64{}
 		totals := map[migrator.Phase]int64{}
 		m.Progress = func(p migrator.Phase, bytes, total int64) { phases[p] += bytes; totals[p] = total }
 		moved, err := m.Migrate(t.Context(), image)
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		if !moved.Copied || !moved.Recorded || moved.Objects != int64(len(all)) || moved.Bytes < 9<<20 {
 			t.Errorf("%+v", moved)
 		}
@@ -54,7 +54,7 @@ func TestThereAndBack(t *testing.T) {
 		// And back, where the source is still: it is checked, and used.
 		back := &migrator.Migrator{Base: s.Base, From: s.Pool, To: s.From}
 		moved, err = back.Migrate(t.Context(), image)
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		if moved.Copied || !moved.Recorded {
 			t.Errorf("back: %+v", moved)
 		}
@@ -68,25 +68,25 @@ func TestSparse(t *testing.T) {
 	s.old(t)
 	moved := s.migrate(t)
 	info, err := os.Stat(filepath.Join(s.Config.BaseDirectory, "new", image))
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	if used := info.Sys().(*syscall.Stat_t).Blocks * 512; info.Size() != moved.Bytes || used > info.Size()-3<<20 {
 		t.Errorf("%d bytes on disk of %d, the image has %d", used, info.Size(), moved.Bytes)
 	}
 }
 
 func TestKilled(t *testing.T) {
-	points := func(points ...testrole.Point) func(*testing.T, *stage) {
+	points := func(points ...roletest.Point) func(*testing.T, *stage) {
 		return func(t *testing.T, s *stage) {
 			all := s.old(t)
 			from, err := json.Marshal(s.FromConfig)
-			testrole.Must(t, err)
+			roletest.Must(t, err)
 			t.Setenv(fromEnv, string(from))
 			for _, point := range points {
 				nth := 1
-				if point == testrole.Write || point == testrole.Open {
+				if point == roletest.Write || point == roletest.Open {
 					nth = 2 // in the middle; to verify
 				}
-				s.Start(t, role, testrole.Halt{Point: point, Nth: nth, Signal: unix.SIGKILL}).Killed(t)
+				s.Start(t, role, roletest.Halt{Point: point, Nth: nth, Signal: unix.SIGKILL}).Killed(t)
 				s.wantPool(t, s.From)
 			}
 			if moved := s.migrate(t); !moved.Recorded || moved.Objects != int64(len(all)) {
@@ -101,17 +101,17 @@ func TestKilled(t *testing.T) {
 	}
 	t.Run("directory to directory", func(t *testing.T) {
 		s := newStage(t, directory(t, "old"), directory(t, "new"))
-		points(testrole.Create, testrole.Write, testrole.Commit, testrole.Open)(t, s)
+		points(roletest.Create, roletest.Write, roletest.Commit, roletest.Open)(t, s)
 		if left, _ := filepath.Glob(filepath.Join(s.Config.BaseDirectory, "new", "*")); len(left) != 1 {
 			t.Errorf("left behind: %v", left)
 		}
 	})
 	t.Run("directory to directory, committed", func(t *testing.T) {
-		points(testrole.Committed)(t, newStage(t, directory(t, "old"), directory(t, "new")))
+		points(roletest.Committed)(t, newStage(t, directory(t, "old"), directory(t, "new")))
 	})
 	// The dead one's locks on both are waited for, half a minute.
 	t.Run("rbd to rbd", func(t *testing.T) {
-		points(testrole.Write)(t, newStage(t, rbd(t), rbd(t)))
+		points(roletest.Write)(t, newStage(t, rbd(t), rbd(t)))
 	})
 }
 
@@ -138,10 +138,10 @@ func TestCorrupt(t *testing.T) {
 func (s *stage) openOld(t testing.TB) *shard.Reader {
 	t.Helper()
 	img, err := s.From.Pool.Open(t.Context(), image)
-	testrole.Must(t, err)
-	t.Cleanup(func() { testrole.Must(t, img.Close()) })
+	roletest.Must(t, err)
+	t.Cleanup(func() { roletest.Must(t, img.Close()) })
 	r, err := shard.Open(img, img.Size(), image)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	return r
 }
 
@@ -149,8 +149,8 @@ func (s *stage) openOld(t testing.TB) *shard.Reader {
 func TestDamagedCopy(t *testing.T) {
 	s := newStage(t, directory(t, "old"), rbd(t))
 	s.old(t)
-	s.Pool.At = func(p testrole.Point, _ string) error {
-		if p == testrole.Committed {
+	s.Pool.At = func(p roletest.Point, _ string) error {
+		if p == roletest.Committed {
 			edit(t, s.Pool.Pool, 600)
 		}
 		return nil
@@ -168,10 +168,10 @@ func TestDeletedMeanwhile(t *testing.T) {
 	eachWay(t, func(t *testing.T, s *stage) {
 		all := s.old(t)
 		victim := all[7]
-		clean := cleaner.New(cleaner.Options{Base: s.Base, Log: s.Log, Pools: pools.Set{s.From.Name(): s.From, s.Pool.Name(): s.Pool}})
+		clean := cleaner.New(cleaner.Options{Base: s.Base, Log: s.Log, Pools: storage.Set{s.From.Name(): s.From, s.Pool.Name(): s.Pool}})
 		var once atomic.Bool
-		s.Pool.At = func(p testrole.Point, _ string) error {
-			if p != testrole.Write || once.Swap(true) {
+		s.Pool.At = func(p roletest.Point, _ string) error {
+			if p != roletest.Write || once.Swap(true) {
 				return nil
 			}
 			err := s.Base.Delete(context.Background(), victim.ID)
@@ -199,13 +199,13 @@ func TestErasedSince(t *testing.T) {
 		m := s.migrator()
 		m.NoRecord = true
 		moved, err := m.Migrate(t.Context(), image)
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		if !moved.Copied || moved.Recorded {
 			t.Errorf("--no-db-update: %+v", moved)
 		}
 		s.wantPool(t, s.From)
-		testrole.Must(t, s.Base.Delete(t.Context(), all[7].ID))
-		clean := cleaner.New(cleaner.Options{Base: s.Base, Log: s.Log, Pools: pools.Set{s.From.Name(): s.From}})
+		roletest.Must(t, s.Base.Delete(t.Context(), all[7].ID))
+		clean := cleaner.New(cleaner.Options{Base: s.Base, Log: s.Log, Pools: storage.Set{s.From.Name(): s.From}})
 		if erased, err := clean.EraseDeleted(t.Context()); erased != 1 || err != nil {
 			t.Fatalf("erased %d, %v", erased, err)
 		}
@@ -231,21 +231,21 @@ func TestNoTransfer(t *testing.T) {
 	m.NoTransfer = true
 	_, err := m.Migrate(t.Context(), image)
 	wantError(t, err, migrator.ErrSkipped, "not in pool ", s.Pool.Name())
-	testrole.Put(t, s.Pool, image, all[:5])
+	roletest.Put(t, s.Pool, image, all[:5])
 	_, err = m.Migrate(t.Context(), image)
 	if err == nil {
 		t.Fatal("another image was accepted")
 	}
 	s.wantPool(t, s.From)
-	testrole.Must(t, s.From.Remove(t.Context(), image))
+	roletest.Must(t, s.From.Remove(t.Context(), image))
 	_, err = m.Migrate(t.Context(), image)
 	if err == nil || !strings.Contains(err.Error(), "it has 5 objects, the index 302") {
 		t.Fatalf("an image with too few objects, the source being gone: %v", err)
 	}
 	s.wantPool(t, s.From)
-	testrole.Put(t, s.Pool, image, all)
+	roletest.Put(t, s.Pool, image, all)
 	moved, err := m.Migrate(t.Context(), image)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	if moved.Copied || !moved.Recorded {
 		t.Errorf("%+v", moved)
 	}
@@ -259,20 +259,20 @@ func TestSkipped(t *testing.T) {
 		_, err := s.migrator().Migrate(t.Context(), image)
 		wantError(t, err, is, says...)
 	}
-	testrole.Put(t, s.From, image, objects())
+	roletest.Put(t, s.From, image, objects())
 	try(migrator.ErrSkipped, "does not know it")
 	s.record(t)
 	editor, err := s.From.Edit(t.Context(), image)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	try(pool.ErrInUse)
-	testrole.Must(t, editor.Close())
+	roletest.Must(t, editor.Close())
 	s.wantNoCopy(t)
 	s.migrate(t)
 	try(migrator.ErrSkipped, "in pool new already")
-	testrole.Must(t, s.Base.MoveShard(t.Context(), image, "new", "third"))
+	roletest.Must(t, s.Base.MoveShard(t.Context(), image, "new", "third"))
 	try(migrator.ErrSkipped, "in pool third")
 
-	full := s.FullIn(t, "old", testrole.Objects(9, 3, 100))
+	full := s.FullIn(t, "old", roletest.Objects(9, 3, 100))
 	_, err = s.migrator().Migrate(t.Context(), full)
 	wantError(t, err, migrator.ErrSkipped, "the shard is full")
 	copying := s.migrator()
@@ -285,8 +285,8 @@ func TestSkipped(t *testing.T) {
 func TestStrangerStays(t *testing.T) {
 	s := newStage(t, directory(t, "old"), directory(t, "new"))
 	all := objects()
-	testrole.Put(t, s.From, image, all)
-	testrole.Put(t, s.Pool, image, all[:5])
+	roletest.Put(t, s.From, image, all)
+	roletest.Put(t, s.Pool, image, all[:5])
 	m := s.migrator()
 	m.NoRecord = true
 	if _, err := m.Migrate(t.Context(), image); err == nil {
@@ -300,7 +300,7 @@ func TestStrangerStays(t *testing.T) {
 
 // A pool whose images are usually smaller makes a larger one.
 func TestLargerThanUsual(t *testing.T) {
-	s := newStage(t, directory(t, "old"), testrole.RBD(t))
+	s := newStage(t, directory(t, "old"), roletest.RBD(t))
 	s.old(t)
 	s.migrate(t)
 	s.WantObjects(t, image, objects())
@@ -311,8 +311,8 @@ func TestStopped(t *testing.T) {
 	s := newStage(t, directory(t, "old"), rbd(t))
 	s.old(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	s.Pool.At = func(p testrole.Point, _ string) error {
-		if p == testrole.Write {
+	s.Pool.At = func(p roletest.Point, _ string) error {
+		if p == roletest.Write {
 			cancel()
 		}
 		return nil

@@ -15,8 +15,8 @@ import (
 	"strings"
 	"testing"
 
-	"winery/internal/testrole"
 	"winery/sharedbase"
+	"winery/test/roletest"
 )
 
 // size is that of a benchmark's shard, in bytes of content.
@@ -27,21 +27,21 @@ const size = 256 << 20
 // grown-MiB is by how much the process grew meanwhile, at most.
 func BenchmarkPack(b *testing.B) {
 	text := sourceText(b)
-	b.Run("directory", func(b *testing.B) { benchmarkPack(b, testrole.New(b, testrole.Directory(b, "")), text) })
+	b.Run("directory", func(b *testing.B) { benchmarkPack(b, roletest.New(b, roletest.Directory(b, "")), text) })
 	b.Run("rbd", func(b *testing.B) {
-		c := testrole.RBD(b)
+		c := roletest.RBD(b)
 		c.ShardMaxSize = size
-		benchmarkPack(b, testrole.New(b, c), text)
+		benchmarkPack(b, roletest.New(b, c), text)
 	})
 }
 
-func benchmarkPack(b *testing.B, s *testrole.Stage, text []byte) {
+func benchmarkPack(b *testing.B, s *roletest.Stage, text []byte) {
 	b.SetBytes(size)
 	for i := 0; b.Loop(); i++ {
 		b.StopTimer()
 		fill(b, s, text, size, uint64(i))
 		debug.FreeOSMemory()
-		testrole.Must(b, os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)) // resets VmHWM
+		roletest.Must(b, os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)) // resets VmHWM
 		before := memory(b, "VmRSS")
 		b.StartTimer()
 		worked, err := step(s)(b.Context())
@@ -53,10 +53,10 @@ func benchmarkPack(b *testing.B, s *testrole.Stage, text []byte) {
 }
 
 // fill makes a full shard of about size bytes.
-func fill(b *testing.B, s *testrole.Stage, text []byte, size int, seed uint64) {
+func fill(b *testing.B, s *roletest.Stage, text []byte, size int, seed uint64) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	claim, err := s.Base.CreateShard(b.Context(), sharedbase.StateWriting, s.Config.Name)
-	testrole.Must(b, err)
+	roletest.Must(b, err)
 	for size > 0 {
 		batch := make([]sharedbase.Object, 200)
 		for i := range batch {
@@ -66,14 +66,14 @@ func fill(b *testing.B, s *testrole.Stage, text []byte, size int, seed uint64) {
 			size -= n
 		}
 		_, err := s.Base.Add(b.Context(), claim, batch)
-		testrole.Must(b, err)
+		roletest.Must(b, err)
 	}
-	testrole.Must(b, claim.SetState(b.Context(), sharedbase.StateFull))
+	roletest.Must(b, claim.SetState(b.Context(), sharedbase.StateFull))
 }
 
 // sourceText is what Go's own source begins with.
 func sourceText(b *testing.B) (text []byte) {
-	testrole.Must(b, filepath.WalkDir(filepath.Join(runtime.GOROOT(), "src"), func(path string, e fs.DirEntry, err error) error {
+	roletest.Must(b, filepath.WalkDir(filepath.Join(runtime.GOROOT(), "src"), func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, ".go") {
 			return err
 		}
@@ -90,10 +90,10 @@ func sourceText(b *testing.B) (text []byte) {
 // memory reads a line of the process's status, in MiB.
 func memory(b *testing.B, name string) float64 {
 	status, err := os.ReadFile("/proc/self/status")
-	testrole.Must(b, err)
+	roletest.Must(b, err)
 	_, value, _ := strings.Cut(string(status), name+":")
 	var kib float64
 	_, err = fmt.Sscanf(value, "%f kB", &kib)
-	testrole.Must(b, err)
+	roletest.Must(b, err)
 	return kib / 1024
 }

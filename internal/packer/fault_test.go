@@ -11,26 +11,26 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"winery/internal/testceph"
-	"winery/internal/testrole"
 	"winery/pool"
 	"winery/sharedbase"
+	"winery/test/cephtest"
+	"winery/test/roletest"
 )
 
 // TestDiskFull packs onto a file system that is too small, and again once it
 // was made larger.
 func TestDiskFull(t *testing.T) {
 	dir := t.TempDir()
-	testrole.Must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"))
-	t.Cleanup(func() { testrole.Must(t, unix.Unmount(dir, 0)) })
-	s := testrole.New(t, testrole.Directory(t, dir))
-	objects := testrole.Objects(1, 500, 20_000)
+	roletest.Must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"))
+	t.Cleanup(func() { roletest.Must(t, unix.Unmount(dir, 0)) })
+	s := roletest.New(t, roletest.Directory(t, dir))
+	objects := roletest.Objects(1, 500, 20_000)
 	name := s.Full(t, objects)
 	if worked, err := step(s)(t.Context()); worked || !errors.Is(err, pool.ErrFull) {
 		t.Fatalf("%v, %v", worked, err)
 	}
 	s.WantState(t, name, sharedbase.StateFull)
-	testrole.Must(t, unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size=16m"))
+	roletest.Must(t, unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size=16m"))
 	packs(t, s)
 	s.WantObjects(t, name, objects)
 }
@@ -38,12 +38,12 @@ func TestDiskFull(t *testing.T) {
 // TestQuota does the same with the quota of a Ceph pool. Ceph counts what a
 // pool holds every few seconds only, so a first shard goes through.
 func TestQuota(t *testing.T) {
-	s := testrole.New(t, testrole.RBD(t))
-	s.Full(t, testrole.Objects(1, 100, 20_000))
-	objects := testrole.Objects(2, 100, 20_000)[1:]
+	s := roletest.New(t, roletest.RBD(t))
+	s.Full(t, roletest.Objects(1, 100, 20_000))
+	objects := roletest.Objects(2, 100, 20_000)[1:]
 	name := s.Full(t, objects)
-	conn := testceph.Connect(t)
-	ceph := func(command map[string]any) []byte { return testceph.Command(t, conn, command) }
+	conn := cephtest.Connect(t)
+	ceph := func(command map[string]any) []byte { return cephtest.Command(t, conn, command) }
 	quota := func(bytes string) {
 		ceph(map[string]any{"prefix": "osd pool set-quota", "pool": s.Config.DataPool, "field": "max_bytes", "val": bytes})
 	}
@@ -79,7 +79,7 @@ func isFull(t *testing.T, pool string, dump []byte) bool {
 			Flags string `json:"flags_names"`
 		}
 	}
-	testrole.Must(t, json.Unmarshal(dump, &all))
+	roletest.Must(t, json.Unmarshal(dump, &all))
 	for _, p := range all.Pools {
 		if p.Name == pool {
 			return strings.Contains(p.Flags, "full_quota")

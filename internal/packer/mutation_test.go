@@ -8,17 +8,17 @@ import (
 	"strings"
 	"testing"
 
-	"winery/internal/testpg"
-	"winery/internal/testrole"
 	"winery/pool"
 	"winery/sharedbase"
+	"winery/test/pgtest"
+	"winery/test/roletest"
 )
 
 // TestMutatedRows damages a row of a full shard's table: the shard is not packed,
 // the error tells which object it is, and nothing is left that looks like an image. It is packed once
 // the row is as it was.
 func TestMutatedRows(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
+	s := roletest.New(t, roletest.Directory(t, ""))
 	for seed, damage := range []struct{ what, set, where string }{
 		{"a bit flipped", `content = set_bit(content, 3, 1 - get_bit(content, 3))`, `key = %s`},
 		{"the last byte gone", `content = substring(content FOR octet_length(content) - 1)`, `key = %s`},
@@ -30,10 +30,10 @@ func TestMutatedRows(t *testing.T) {
 		{"a bit of the last byte of a key", `key = set_bit(key, 255, 1 - get_bit(key, 255))`, `key = %s`},
 		{"the same content everywhere", `content = 'other'`, `%s IS NOT NULL`},
 	} {
-		objects := testrole.Objects(uint64(seed), 40, 3000)[1:]
+		objects := roletest.Objects(uint64(seed), 40, 3000)[1:]
 		name := s.Full(t, objects)
 		key := fmt.Sprintf("%x", objects[20].ID)
-		exec := func(format string, args ...any) { testpg.Exec(t, s.DSN, fmt.Sprintf(format, args...)) }
+		exec := func(format string, args ...any) { pgtest.Exec(t, s.DSN, fmt.Sprintf(format, args...)) }
 		exec("CREATE TABLE kept AS TABLE shard_%s", name)
 		exec("UPDATE shard_%s SET %s WHERE "+damage.where, name, damage.set, `'\x`+key+"'")
 
@@ -51,7 +51,7 @@ func TestMutatedRows(t *testing.T) {
 		}
 
 		exec("TRUNCATE shard_%[1]s; INSERT INTO shard_%[1]s TABLE kept; DROP TABLE kept", name)
-		testrole.Must(t, s.Base.Unpark(t.Context(), name))
+		roletest.Must(t, s.Base.Unpark(t.Context(), name))
 		packs(t, s)
 		s.WantState(t, name, sharedbase.StatePacked)
 		s.WantObjects(t, name, objects)

@@ -10,21 +10,21 @@ import (
 	"slices"
 	"time"
 
-	"winery/internal/imaging"
+	"winery/internal/imagebuild"
 	"winery/internal/metrics"
-	"winery/internal/pools"
+	"winery/internal/storage"
 	"winery/sharedbase"
 )
 
 // Options of a Packer. Base, Pools and Log must be set.
 type Options struct {
 	Base  *sharedbase.SharedBase
-	Pools pools.Set
+	Pools storage.Set
 	// Pool is the name of the only pool to pack for. Empty: all of Pools.
 	Pool string
 	// Progress is called about once a second while bytes move, one call at a
 	// time. May be nil.
-	Progress func(imaging.Progress)
+	Progress func(imagebuild.Progress)
 	// Metrics may be nil. MaxSizes are for them: by pool, the size in bytes at
 	// which a shard is full.
 	Metrics  *metrics.Client
@@ -84,7 +84,7 @@ func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) error {
 	p.Metrics.PackingStarts(p.MaxSizes[to.Name()])
 	failure := "Error"
 	defer func() { p.Metrics.Packed(to.Name(), time.Since(start), failure) }()
-	made, err := imaging.Job{
+	made, err := imagebuild.Job{
 		Base: p.Base, Claim: claim, Pool: to, Progress: p.Progress,
 		Added: func(size int64) { p.Metrics.ObjectPacked(to.Name(), size) },
 	}.Make(ctx)

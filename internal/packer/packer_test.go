@@ -14,34 +14,34 @@ import (
 
 	"go.uber.org/goleak"
 
-	"winery/internal/imaging"
+	"winery/internal/imagebuild"
 	"winery/internal/packer"
-	"winery/internal/testrole"
 	"winery/pool"
 	"winery/shard"
 	"winery/sharedbase"
+	"winery/test/roletest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // step is that of a packer for all pools of a stage.
-func step(s *testrole.Stage) func(context.Context) (bool, error) {
+func step(s *roletest.Stage) func(context.Context) (bool, error) {
 	return packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step
 }
 
 // packs fails the test unless the stage's packer packs a shard.
-func packs(t *testing.T, s *testrole.Stage) {
+func packs(t *testing.T, s *roletest.Stage) {
 	t.Helper()
 	worked, err := step(s)(t.Context())
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	if !worked {
 		t.Fatal("the packer found nothing to do")
 	}
 }
 
 func TestPacks(t *testing.T) {
-	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
-		objects := testrole.Objects(1, 500, 20_000)
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+		objects := roletest.Objects(1, 500, 20_000)
 		name := s.Full(t, objects)
 		packs(t, s)
 		s.WantState(t, name, sharedbase.StatePacked)
@@ -57,7 +57,7 @@ func TestPacks(t *testing.T) {
 }
 
 func TestEmptyShard(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
+	s := roletest.New(t, roletest.Directory(t, ""))
 	name := s.Full(t, nil)
 	packs(t, s)
 	s.WantState(t, name, sharedbase.StatePacked)
@@ -67,9 +67,9 @@ func TestEmptyShard(t *testing.T) {
 }
 
 func TestPacksOnlyItsPools(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
-	other := s.FullIn(t, "elsewhere", testrole.Objects(1, 3, 100))
-	name := s.Full(t, testrole.Objects(2, 3, 100))
+	s := roletest.New(t, roletest.Directory(t, ""))
+	other := s.FullIn(t, "elsewhere", roletest.Objects(1, 3, 100))
+	name := s.Full(t, roletest.Objects(2, 3, 100))
 	packer := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Pool: "another", Log: s.Log})
 	if worked, err := packer.Step(t.Context()); worked || err != nil {
 		t.Fatalf("a packer for another pool: %v, %v", worked, err)
@@ -84,15 +84,15 @@ func TestPacksOnlyItsPools(t *testing.T) {
 
 // TestTwoPackers has two processes' worth of packers compete for many shards.
 func TestTwoPackers(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
+	s := roletest.New(t, roletest.Directory(t, ""))
 	var names []string
 	for i := range uint64(12) {
-		names = append(names, s.Full(t, testrole.Objects(i, 21, 1000)[1:]))
+		names = append(names, s.Full(t, roletest.Objects(i, 21, 1000)[1:]))
 	}
 	var mu sync.Mutex
 	created := map[string]int{}
-	s.Pool.At = func(point testrole.Point, image string) error {
-		if point == testrole.Create {
+	s.Pool.At = func(point roletest.Point, image string) error {
+		if point == roletest.Create {
 			mu.Lock()
 			defer mu.Unlock()
 			created[image]++
@@ -117,7 +117,7 @@ func TestTwoPackers(t *testing.T) {
 	both.Wait()
 	for i, name := range names {
 		s.WantState(t, name, sharedbase.StatePacked)
-		s.WantObjects(t, name, testrole.Objects(uint64(i), 21, 1000)[1:])
+		s.WantObjects(t, name, roletest.Objects(uint64(i), 21, 1000)[1:])
 		if created[name] != 1 {
 			t.Errorf("shard %s was packed %d times", name, created[name])
 		}
@@ -128,8 +128,8 @@ func TestTwoPackers(t *testing.T) {
 // index of a shard of tiny objects may need a larger image than the pool's usual
 // one, and one large object too.
 func TestPacksMoreThanUsual(t *testing.T) {
-	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
-		objects := testrole.Objects(1, 3, 4*testrole.ShardMaxSize)
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+		objects := roletest.Objects(1, 3, 4*roletest.ShardMaxSize)
 		name := s.Full(t, objects)
 		packs(t, s)
 		s.WantObjects(t, name, objects)
@@ -139,14 +139,14 @@ func TestPacksMoreThanUsual(t *testing.T) {
 // TestAborted ends the context at each point: the shard is full again at once,
 // and the next step packs it.
 func TestAborted(t *testing.T) {
-	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
-		objects := testrole.Objects(1, 500, 30_000) // more than a block of 4 MiB
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+		objects := roletest.Objects(1, 500, 30_000) // more than a block of 4 MiB
 		name := s.Full(t, objects)
-		for _, point := range []testrole.Point{
-			testrole.Create, testrole.Write, testrole.Open, testrole.Commit, testrole.Committed,
+		for _, point := range []roletest.Point{
+			roletest.Create, roletest.Write, roletest.Open, roletest.Commit, roletest.Committed,
 		} {
 			ctx, abort := context.WithCancel(t.Context())
-			s.Pool.At = func(p testrole.Point, _ string) error {
+			s.Pool.At = func(p roletest.Point, _ string) error {
 				if p == point {
 					abort()
 				}
@@ -168,11 +168,11 @@ func TestAborted(t *testing.T) {
 // TestAbortedOutOfSight: until the image is verified there is no file of its
 // name. Python's packers fail, each time anew, on one that is not writable.
 func TestAbortedOutOfSight(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
-	s.Full(t, testrole.Objects(1, 100, 20_000))
-	for _, point := range []testrole.Point{testrole.Write, testrole.Open, testrole.Commit} {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	s.Full(t, roletest.Objects(1, 100, 20_000))
+	for _, point := range []roletest.Point{roletest.Write, roletest.Open, roletest.Commit} {
 		ctx, abort := context.WithCancel(t.Context())
-		s.Pool.At = func(p testrole.Point, _ string) error {
+		s.Pool.At = func(p roletest.Point, _ string) error {
 			if p == point {
 				abort()
 			}
@@ -182,7 +182,7 @@ func TestAbortedOutOfSight(t *testing.T) {
 			t.Fatalf("aborted at %s: %v", point, err)
 		}
 		images, err := s.Pool.List(t.Context())
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		if len(images) > 0 {
 			t.Errorf("aborted at %s, the packer left image %s", point, images)
 		}
@@ -192,15 +192,15 @@ func TestAbortedOutOfSight(t *testing.T) {
 // TestDeletedWhilePacking deletes one object before the table's snapshot and
 // one after it: the image has the second, and the shard is packed all the same.
 func TestDeletedWhilePacking(t *testing.T) {
-	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
-		objects := testrole.Objects(1, 500, 30_000)
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+		objects := roletest.Objects(1, 500, 30_000)
 		before, after := objects[7].ID, objects[8].ID
 		name := s.Full(t, objects)
-		s.Pool.At = func(p testrole.Point, _ string) error {
+		s.Pool.At = func(p roletest.Point, _ string) error {
 			switch p {
-			case testrole.Create:
+			case roletest.Create:
 				return s.Base.Delete(t.Context(), before)
-			case testrole.Commit:
+			case roletest.Commit:
 				return s.Base.Delete(t.Context(), after)
 			}
 			return nil
@@ -212,7 +212,7 @@ func TestDeletedWhilePacking(t *testing.T) {
 			t.Errorf("the object deleted before the snapshot: %v", err)
 		}
 		where, err := s.Base.Locate(t.Context(), []sharedbase.ObjID{before, after})
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		if where[0].ShardID != 0 || where[1].ShardID != 0 {
 			t.Errorf("the index still has them: %v", where)
 		}
@@ -241,8 +241,8 @@ func (d forgetfulDraft) WriteAt(b []byte, off int64) (int, error) {
 // TestDamagedImage has the store lose a bit: the shard is not packed, and the
 // next try begins anew; but not for ever.
 func TestDamagedImage(t *testing.T) {
-	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
-		objects := testrole.Objects(1, 100, 20_000)
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+		objects := roletest.Objects(1, 100, 20_000)
 		name := s.Full(t, objects)
 		sound := s.Pool.Pool
 		s.Pool.Pool = forgetful{sound}
@@ -261,7 +261,7 @@ func TestDamagedImage(t *testing.T) {
 			t.Fatalf("a parked shard: %v, %v", worked, err)
 		}
 		s.Pool.Pool = sound
-		testrole.Must(t, s.Base.Unpark(t.Context(), name))
+		roletest.Must(t, s.Base.Unpark(t.Context(), name))
 		packs(t, s)
 		s.WantObjects(t, name, objects)
 	})
@@ -270,9 +270,9 @@ func TestDamagedImage(t *testing.T) {
 // TestBadShardLast: a shard whose table is damaged does not hold up the rest, and
 // is not tried again.
 func TestBadShardLast(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
+	s := roletest.New(t, roletest.Directory(t, ""))
 	bad := s.Full(t, []sharedbase.Object{{ID: sha256.Sum256([]byte("id")), Content: []byte("other content")}})
-	good := s.Full(t, testrole.Objects(1, 10, 100))
+	good := s.Full(t, roletest.Objects(1, 10, 100))
 	step := step(s)
 	if worked, err := step(t.Context()); worked || err == nil || !strings.Contains(err.Error(), bad) {
 		t.Fatalf("an object under a wrong id: %v, %v", worked, err)
@@ -286,11 +286,11 @@ func TestBadShardLast(t *testing.T) {
 }
 
 func TestProgress(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
-	s.Full(t, testrole.Objects(1, 100, 20_000)[1:])
-	phases := map[imaging.Phase]imaging.Progress{}
-	p := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log, Progress: func(p imaging.Progress) {
-		begins := phases[p.Phase] == imaging.Progress{} && p.Phase == imaging.Writing
+	s := roletest.New(t, roletest.Directory(t, ""))
+	s.Full(t, roletest.Objects(1, 100, 20_000)[1:])
+	phases := map[imagebuild.Phase]imagebuild.Progress{}
+	p := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log, Progress: func(p imagebuild.Progress) {
+		begins := phases[p.Phase] == imagebuild.Progress{} && p.Phase == imagebuild.Writing
 		if begins != (p.Done == 0) || p.Done > p.Total {
 			t.Errorf("%+v", p)
 		}
@@ -302,7 +302,7 @@ func TestProgress(t *testing.T) {
 	if len(phases) != 2 {
 		t.Errorf("reports of %v, want both phases", phases)
 	}
-	line := imaging.Progress{Shard: "i3f", Phase: imaging.Writing, Done: 41, Total: 100, Rate: 212e6}.String()
+	line := imagebuild.Progress{Shard: "i3f", Phase: imagebuild.Writing, Done: 41, Total: 100, Rate: 212e6}.String()
 	if line != "packing i3f: 41 %, 212 MB/s" {
 		t.Errorf("%q", line)
 	}
@@ -310,14 +310,14 @@ func TestProgress(t *testing.T) {
 
 // TestUnknownImage: a pool that may not create images and has none reserved.
 func TestNothingReserved(t *testing.T) {
-	s := testrole.NewWith(t, testrole.RBD(t), false)
-	objects := testrole.Objects(1, 10, 100)
+	s := roletest.NewWith(t, roletest.RBD(t), false)
+	objects := roletest.Objects(1, 10, 100)
 	name := s.Full(t, objects)
 	if worked, err := step(s)(t.Context()); worked || !errors.Is(err, pool.ErrNotFound) {
 		t.Fatalf("%v, %v", worked, err)
 	}
 	s.WantState(t, name, sharedbase.StateFull)
-	testrole.Must(t, s.Pool.Reserve(t.Context(), name))
+	roletest.Must(t, s.Pool.Reserve(t.Context(), name))
 	packs(t, s)
 	s.WantObjects(t, name, objects)
 }

@@ -12,16 +12,16 @@ import (
 	"winery/internal/cleaner"
 	"winery/internal/config"
 	"winery/internal/packer"
-	"winery/internal/pools"
 	"winery/internal/scrub"
-	"winery/internal/testrole"
+	"winery/internal/storage"
 	"winery/pool"
 	"winery/sharedbase"
+	"winery/test/roletest"
 )
 
 // TestMain: a process to be killed repairs every shard.
 func TestMain(m *testing.M) {
-	testrole.Main(m, map[string]testrole.Role{"repair": func(s *testrole.Stage) func(context.Context) (bool, error) {
+	roletest.Main(m, map[string]roletest.Role{"repair": func(s *roletest.Stage) func(context.Context) (bool, error) {
 		return func(ctx context.Context) (bool, error) {
 			shards, err := s.Base.ListShards(ctx, sharedbase.ShardFilter{})
 			for _, sh := range shards {
@@ -34,22 +34,22 @@ func TestMain(m *testing.M) {
 	}})
 }
 
-func scrubber(s *testrole.Stage) *scrub.Scrubber {
+func scrubber(s *roletest.Stage) *scrub.Scrubber {
 	return &scrub.Scrubber{Base: s.Base, Pools: s.Pools}
 }
 
 // packed makes a shard with its image and its table.
-func packed(t testing.TB, s *testrole.Stage, objects []sharedbase.Object) (name string) {
+func packed(t testing.TB, s *roletest.Stage, objects []sharedbase.Object) (name string) {
 	t.Helper()
 	name = s.Full(t, objects)
 	_, err := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step(t.Context())
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	s.WantState(t, name, sharedbase.StatePacked)
 	return name
 }
 
 // readonly makes a shard that is its image alone.
-func readonly(t testing.TB, s *testrole.Stage, objects []sharedbase.Object) (name string) {
+func readonly(t testing.TB, s *roletest.Stage, objects []sharedbase.Object) (name string) {
 	t.Helper()
 	name = packed(t, s, objects)
 	clean(t, s)
@@ -57,39 +57,39 @@ func readonly(t testing.TB, s *testrole.Stage, objects []sharedbase.Object) (nam
 	return name
 }
 
-func clean(t testing.TB, s *testrole.Stage) {
+func clean(t testing.TB, s *roletest.Stage) {
 	t.Helper()
 	_, err := cleaner.New(cleaner.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step(t.Context())
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 }
 
 // another adds a pool to a stage, and copies an image into it as it is.
-func another(t testing.TB, s *testrole.Stage, image string) pool.Pool {
+func another(t testing.TB, s *roletest.Stage, image string) pool.Pool {
 	t.Helper()
-	c := testrole.Directory(t, "")
+	c := roletest.Directory(t, "")
 	c.Name = "other"
-	set, err := pools.Open([]config.Pool{c}, true)
-	testrole.Must(t, err)
-	t.Cleanup(func() { testrole.Must(t, set.Close()) })
+	set, err := storage.Open([]config.Pool{c}, true)
+	roletest.Must(t, err)
+	t.Cleanup(func() { roletest.Must(t, set.Close()) })
 	s.Pools["other"] = set["other"]
 	if image != "" {
 		from, err := s.Pool.Pool.Open(t.Context(), image)
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		defer from.Close()
 		all := make([]byte, s.Image(t, image).Info().Size)
 		_, err = from.ReadAt(all, 0)
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		draft, err := set["other"].Create(t.Context(), image, 0, nil)
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		_, err = draft.WriteAt(all, 0)
-		testrole.Must(t, err)
-		testrole.Must(t, draft.Commit(t.Context()))
+		roletest.Must(t, err)
+		roletest.Must(t, draft.Commit(t.Context()))
 	}
 	return set["other"]
 }
 
 // psql runs a statement behind everybody's back.
-func psql(t testing.TB, s *testrole.Stage, statement string) string {
+func psql(t testing.TB, s *roletest.Stage, statement string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", s.DSN, "-c", statement).CombinedOutput()
 	if err != nil {
@@ -99,15 +99,15 @@ func psql(t testing.TB, s *testrole.Stage, statement string) string {
 }
 
 // at returns where an object's index entry and its length lie in an image.
-func at(t testing.TB, s *testrole.Stage, name string, id sharedbase.ObjID) (entry, position int64) {
+func at(t testing.TB, s *roletest.Stage, name string, id sharedbase.ObjID) (entry, position int64) {
 	t.Helper()
 	img, err := s.Pool.Pool.Open(t.Context(), name)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	defer img.Close()
 	entry = s.Image(t, name).EntryOffset(id)
 	b := make([]byte, 8)
 	_, err = img.ReadAt(b, entry+32)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	return entry, int64(binary.BigEndian.Uint64(b))
 }
 
@@ -135,9 +135,9 @@ func wantFindings(t testing.TB, r scrub.Report, want ...finding) {
 }
 
 // finds scrubs a shard.
-func finds(t testing.TB, s *testrole.Stage, name string, want ...finding) {
+func finds(t testing.TB, s *roletest.Stage, name string, want ...finding) {
 	t.Helper()
 	r, err := scrubber(s).Scrub(t.Context(), name)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	wantFindings(t, r, want...)
 }

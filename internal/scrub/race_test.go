@@ -12,18 +12,18 @@ import (
 	"winery/internal/cleaner"
 	"winery/internal/packer"
 	"winery/internal/scrub"
-	"winery/internal/testrole"
 	"winery/sharedbase"
+	"winery/test/roletest"
 )
 
 // A scrub while objects are deleted and erased, and shards packed and cleaned,
 // finds nothing.
 func TestRacing(t *testing.T) {
-	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		var names []string
 		var objects []sharedbase.Object
 		for seed := range uint64(4) {
-			some := testrole.Objects(seed, 400, 20_000)[1:]
+			some := roletest.Objects(seed, 400, 20_000)[1:]
 			names = append(names, s.Full(t, some))
 			objects = append(objects, some...)
 		}
@@ -73,16 +73,16 @@ func TestRacing(t *testing.T) {
 
 // A patrol parks the shards of damaged images, and no others.
 func TestPatrol(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
-	objects := testrole.Objects(1, 100, 5000)
-	good, bad := readonly(t, s, testrole.Objects(2, 100, 5000)[1:]), readonly(t, s, objects)
-	unmapped := readonly(t, s, testrole.Objects(3, 100, 5000)[1:])
-	testrole.Must(t, s.Pool.Unmap(t.Context(), unmapped))
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 100, 5000)
+	good, bad := readonly(t, s, roletest.Objects(2, 100, 5000)[1:]), readonly(t, s, objects)
+	unmapped := readonly(t, s, roletest.Objects(3, 100, 5000)[1:])
+	roletest.Must(t, s.Pool.Unmap(t.Context(), unmapped))
 	p := &scrub.Patrol{Scrubber: scrubber(s), Pause: time.Millisecond, Log: slog.New(slog.DiscardHandler)}
 	p.Mapped = true
 	rounds := make(chan struct{}, 1000)
-	s.Pool.At = func(point testrole.Point, image string) error {
-		if point == testrole.OpenMapped && image == good {
+	s.Pool.At = func(point roletest.Point, image string) error {
+		if point == roletest.OpenMapped && image == good {
 			select {
 			case rounds <- struct{}{}:
 			default:

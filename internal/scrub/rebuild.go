@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 
-	"winery/internal/imaging"
+	"winery/internal/imagebuild"
 	"winery/sharedbase"
 )
 
@@ -38,7 +38,7 @@ func (s *Scrubber) remake(ctx context.Context, claim *sharedbase.Claim) error {
 	if len(l.findings) > 0 {
 		return fmt.Errorf("the table is not whole, nothing was changed: %s", l.findings[0].Text)
 	}
-	made, err := imaging.Job{Base: s.Base, Claim: claim, Pool: s.Pools[claim.Pool()]}.Make(ctx)
+	made, err := imagebuild.Job{Base: s.Base, Claim: claim, Pool: s.Pools[claim.Pool()]}.Make(ctx)
 	if err != nil {
 		return err
 	}

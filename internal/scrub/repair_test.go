@@ -12,19 +12,19 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"winery/internal/objstore"
+	"winery/internal/reader"
 	"winery/internal/scrub"
-	"winery/internal/testrole"
 	"winery/pool"
 	"winery/shard"
 	"winery/sharedbase"
+	"winery/test/roletest"
 )
 
 // repairs fails the test unless a repair leaves nothing to be found.
-func repairs(t testing.TB, s *testrole.Stage, name string, says string) {
+func repairs(t testing.TB, s *roletest.Stage, name string, says string) {
 	t.Helper()
 	r, err := scrubber(s).Repair(t.Context(), name, false)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	wantFindings(t, r.Report)
 	if !strings.Contains(strings.Join(r.Done, "; "), says) {
 		t.Fatalf("done: %q, want %q", r.Done, says)
@@ -32,7 +32,7 @@ func repairs(t testing.TB, s *testrole.Stage, name string, says string) {
 }
 
 // leaves fails the test unless a repair changes nothing and says why.
-func leaves(t testing.TB, s *testrole.Stage, name string, says string, want ...finding) {
+func leaves(t testing.TB, s *roletest.Stage, name string, says string, want ...finding) {
 	t.Helper()
 	r, err := scrubber(s).Repair(t.Context(), name, false)
 	if len(r.Done) > 0 || !strings.Contains(fmt.Sprint(err), says) {
@@ -41,15 +41,15 @@ func leaves(t testing.TB, s *testrole.Stage, name string, says string, want ...f
 	wantFindings(t, r.Report, want...)
 }
 
-func park(t testing.TB, s *testrole.Stage, name string) {
+func park(t testing.TB, s *roletest.Stage, name string) {
 	t.Helper()
-	testrole.Must(t, s.Base.Park(t.Context(), s.Shard(t, name).ID, "a test"))
+	roletest.Must(t, s.Base.Park(t.Context(), s.Shard(t, name).ID, "a test"))
 }
 
-func wantParked(t testing.TB, s *testrole.Stage, name string, want bool) {
+func wantParked(t testing.TB, s *roletest.Stage, name string, want bool) {
 	t.Helper()
 	parked, err := s.Base.ParkedShards(t.Context())
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	if got := slices.ContainsFunc(parked, func(p sharedbase.Parked) bool { return p.Shard.Name == name }); got != want {
 		t.Fatalf("parked: %v, want %v", got, want)
 	}
@@ -57,25 +57,25 @@ func wantParked(t testing.TB, s *testrole.Stage, name string, want bool) {
 
 // A packed shard's image is made anew from its table, which readers use meanwhile.
 func TestRepairFromTable(t *testing.T) {
-	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
-		objects := testrole.Objects(1, 300, 20_000)
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+		objects := roletest.Objects(1, 300, 20_000)
 		name := packed(t, s, objects)
 		_, err := s.Base.RecordShardMapped(t.Context(), "host", name)
-		testrole.Must(t, err)
-		testrole.Must(t, s.Base.Delete(t.Context(), objects[7].ID))
+		roletest.Must(t, err)
+		roletest.Must(t, s.Base.Delete(t.Context(), objects[7].ID))
 		there := slices.Concat(objects[:7], objects[8:])
-		reader := objstore.NewReader(s.Base, s.Pools, 10, nil)
+		reader := reader.NewReader(s.Base, s.Pools, 10, nil)
 		defer reader.Close()
 		_, position := at(t, s, name, objects[100].ID)
 		for _, damage := range []func(){
 			func() { s.FlipBit(t, name, position+9) },
 			func() { s.FlipBit(t, name, 3) },
-			func() { testrole.Must(t, s.Pool.Remove(t.Context(), name)) },
+			func() { roletest.Must(t, s.Pool.Remove(t.Context(), name)) },
 		} {
 			damage()
 			park(t, s, name)
-			s.Pool.At = func(point testrole.Point, _ string) error {
-				if point != testrole.Commit {
+			s.Pool.At = func(point roletest.Point, _ string) error {
+				if point != roletest.Commit {
 					return nil
 				}
 				s.WantState(t, name, sharedbase.StateCleaning)
@@ -105,16 +105,16 @@ func TestRepairFromTable(t *testing.T) {
 // A row of the table that the index does not have, as Python's deleting leaves it,
 // is in the image that is made, and told of.
 func TestRepairFromTableWithMore(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
-	objects := testrole.Objects(1, 300, 5000)
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 300, 5000)
 	name := packed(t, s, objects)
-	testrole.Must(t, s.Pool.Remove(t.Context(), name))
+	roletest.Must(t, s.Pool.Remove(t.Context(), name))
 	psql(t, s, fmt.Sprintf("DELETE FROM signature2shard WHERE signature = '\\x%x'", objects[8].ID))
 	r, err := scrubber(s).Repair(t.Context(), name, false)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	wantFindings(t, r.Report, finding{scrub.NotErased, objects[8].ID})
 	r, err = scrubber(s).Repair(t.Context(), name, true)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	wantFindings(t, r.Report)
 	clean(t, s)
 	s.WantState(t, name, sharedbase.StateReadOnly)
@@ -122,15 +122,15 @@ func TestRepairFromTableWithMore(t *testing.T) {
 
 // A repair that is killed leaves the table, and the next repair completes it.
 func TestRepairKilled(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
-	objects := testrole.Objects(1, 300, 20_000)
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 300, 20_000)
 	name := packed(t, s, objects)
 	_, position := at(t, s, name, objects[100].ID)
 	s.FlipBit(t, name, position+9)
-	for _, point := range []testrole.Point{testrole.Create, testrole.Write, testrole.Commit, testrole.After(testrole.Commit)} {
-		s.Start(t, "repair", testrole.Halt{Point: point, Nth: 1, Signal: unix.SIGKILL}).Killed(t)
+	for _, point := range []roletest.Point{roletest.Create, roletest.Write, roletest.Commit, roletest.After(roletest.Commit)} {
+		s.Start(t, "repair", roletest.Halt{Point: point, Nth: 1, Signal: unix.SIGKILL}).Killed(t)
 		s.WantState(t, name, sharedbase.StateCleaning)
-		testrole.Must(t, s.Base.ReleaseShard(t.Context(), s.Shard(t, name)))
+		roletest.Must(t, s.Base.ReleaseShard(t.Context(), s.Shard(t, name)))
 	}
 	repairs(t, s, name, "made the image anew")
 	s.WantObjects(t, name, objects)
@@ -139,8 +139,8 @@ func TestRepairKilled(t *testing.T) {
 // Where the table is damaged too, the image is not touched: it may have what the
 // table has not.
 func TestRepairNotFromDamagedTable(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
-	objects := testrole.Objects(1, 300, 5000)
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 300, 5000)
 	name := packed(t, s, objects)
 	_, position := at(t, s, name, objects[100].ID)
 	s.FlipBit(t, name, position+9)
@@ -155,15 +155,15 @@ func TestRepairNotFromDamagedTable(t *testing.T) {
 
 // A readonly shard's image is restored in place from another pool.
 func TestRepairFromAnotherPool(t *testing.T) {
-	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
-		objects := testrole.Objects(1, 300, 20_000)
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+		objects := roletest.Objects(1, 300, 20_000)
 		name := readonly(t, s, objects)
 		another(t, s, name)
 		entry, position := at(t, s, name, objects[100].ID)
 		_, position2 := at(t, s, name, objects[200].ID)
 		hash := s.Image(t, name).Info().HashPosition
 		// Deleted and erased here, in the copy still.
-		testrole.Must(t, s.Base.Delete(t.Context(), objects[7].ID))
+		roletest.Must(t, s.Base.Delete(t.Context(), objects[7].ID))
 		clean(t, s)
 		there := slices.Concat(objects[:7], objects[8:])
 		for what, test := range map[string]struct {
@@ -197,8 +197,8 @@ func TestRepairFromAnotherPool(t *testing.T) {
 
 // What cannot be repaired stays as it is.
 func TestUnrepairable(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
-	objects := testrole.Objects(1, 300, 20_000)
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 300, 20_000)
 	name := readonly(t, s, objects)
 	_, position := at(t, s, name, objects[100].ID)
 	s.FlipBit(t, name, position+9)
@@ -211,23 +211,23 @@ func TestUnrepairable(t *testing.T) {
 	head := finding{scrub.HeadDamaged, none}
 	leaves(t, s, name, "not an SWHShard", func() finding { // the copy's head, too
 		e, err := other.Edit(t.Context(), name)
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		_, err = e.WriteAt([]byte("x"), 3)
-		testrole.Must(t, errors.Join(err, e.Close()))
+		roletest.Must(t, errors.Join(err, e.Close()))
 		return head
 	}())
 	e, err := other.Edit(t.Context(), name)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	_, err = e.WriteAt([]byte("S"), 3)
-	testrole.Must(t, errors.Join(err, e.Close()))
+	roletest.Must(t, errors.Join(err, e.Close()))
 	psql(t, s, "UPDATE winery_image SET fingerprint = sha256('another')")
 	leaves(t, s, name, "not the image that was packed", head)
 	psql(t, s, "DELETE FROM winery_image")
 	leaves(t, s, name, "no record of the image", head)
 
-	testrole.Must(t, s.Pool.Remove(t.Context(), name))
+	roletest.Must(t, s.Pool.Remove(t.Context(), name))
 	r, err := scrubber(s).Repair(t.Context(), name, false)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	wantFindings(t, r.Report, finding{scrub.ImageMissing, none})
 	if want := "wineryctl shards migrate files other --image " + name + " --no-transfer"; !strings.Contains(r.Findings[0].Text, want) {
 		t.Errorf("%q", r.Findings[0].Text)
@@ -237,21 +237,21 @@ func TestUnrepairable(t *testing.T) {
 // Objects that the index does not have are erased only if that is asked for, and
 // never one that it has.
 func TestErase(t *testing.T) {
-	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
-		objects := testrole.Objects(1, 300, 5000)
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+		objects := roletest.Objects(1, 300, 5000)
 		name := readonly(t, s, objects)
 		psql(t, s, fmt.Sprintf("DELETE FROM signature2shard WHERE signature IN ('\\x%x', '\\x%x')", objects[5].ID, objects[6].ID))
 		left := []finding{{scrub.NotErased, objects[5].ID}, {scrub.NotErased, objects[6].ID}}
 		leaves(t, s, name, "", left...)
-		s.Pool.At = func(point testrole.Point, _ string) error {
-			if point == testrole.Edit { // its row is back
+		s.Pool.At = func(point roletest.Point, _ string) error {
+			if point == roletest.Edit { // its row is back
 				psql(t, s, fmt.Sprintf("INSERT INTO signature2shard VALUES ('\\x%x', 'present', %d) ON CONFLICT DO NOTHING",
 					objects[6].ID, s.Shard(t, name).ID))
 			}
 			return nil
 		}
 		r, err := scrubber(s).Repair(t.Context(), name, true)
-		testrole.Must(t, err)
+		roletest.Must(t, err)
 		wantFindings(t, r.Report)
 		if len(r.Done) != 1 || !strings.Contains(r.Done[0], "erased 1 objects") {
 			t.Errorf("%q", r.Done)
@@ -263,22 +263,22 @@ func TestErase(t *testing.T) {
 // An image that somebody else edits, or a shard that somebody holds, is left to
 // him.
 func TestRepairInUse(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
-	objects := testrole.Objects(1, 100, 5000)
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 100, 5000)
 	name := readonly(t, s, objects)
 	another(t, s, name)
 	_, position := at(t, s, name, objects[50].ID)
 	s.FlipBit(t, name, position+9)
 	e, err := s.Pool.Edit(t.Context(), name)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	if _, err := scrubber(s).Repair(t.Context(), name, false); !errors.Is(err, pool.ErrInUse) {
 		t.Errorf("%v", err)
 	}
-	testrole.Must(t, e.Close())
+	roletest.Must(t, e.Close())
 	repairs(t, s, name, "restored 1 objects")
 
-	held := packed(t, s, testrole.Objects(2, 100, 5000)[1:])
-	testrole.Must(t, s.Pool.Remove(t.Context(), held))
+	held := packed(t, s, roletest.Objects(2, 100, 5000)[1:])
+	roletest.Must(t, s.Pool.Remove(t.Context(), held))
 	_, err = s.Base.WithOneShard(t.Context(), sharedbase.StatePacked, sharedbase.StateCleaning, sharedbase.ClaimFilter{Name: held},
 		func(ctx context.Context, _ *sharedbase.Claim) error {
 			if _, err := scrubber(s).Repair(ctx, held, false); err == nil || !strings.Contains(err.Error(), "cannot be claimed") {
@@ -286,6 +286,6 @@ func TestRepairInUse(t *testing.T) {
 			}
 			return nil
 		})
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	repairs(t, s, held, "made the image anew")
 }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"winery/internal/metrics"
-	"winery/internal/pools"
+	"winery/internal/storage"
 	"winery/sharedbase"
 )
 
@@ -18,7 +18,7 @@ import (
 // once; a Scrubber itself serves one goroutine.
 type Scrubber struct {
 	Base  *sharedbase.SharedBase
-	Pools pools.Set
+	Pools storage.Set
 	// Sample is how many objects of a shard are looked at. 0: all.
 	Sample int
 	// Rate limits the bytes that are read; see NewRate. May be nil.

@@ -10,16 +10,16 @@ import (
 	"time"
 
 	"winery/internal/scrub"
-	"winery/internal/testrole"
 	"winery/sharedbase"
+	"winery/test/roletest"
 )
 
 var none sharedbase.ObjID
 
 // Each bit that is flipped in an image is found, and its object named.
 func TestFindsFlippedBits(t *testing.T) {
-	testrole.EachKind(t, func(t *testing.T, s *testrole.Stage) {
-		objects := testrole.Objects(1, 300, 20_000)
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+		objects := roletest.Objects(1, 300, 20_000)
 		name := readonly(t, s, objects)
 		finds(t, s, name)
 		id := objects[100].ID
@@ -46,7 +46,7 @@ func TestFindsFlippedBits(t *testing.T) {
 				}
 				s.FlipBit(t, name, test.at)
 				r, err := scrubber(s).Scrub(t.Context(), name)
-				testrole.Must(t, err)
+				roletest.Must(t, err)
 				if what == "objects" {
 					r.Findings = r.Findings[:1] // the count of gaps does not fit either
 				}
@@ -60,11 +60,11 @@ func TestFindsFlippedBits(t *testing.T) {
 
 // What index, image and table have more or less than one another.
 func TestFindsDifferences(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
-	objects := testrole.Objects(1, 300, 5000)
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 300, 5000)
 	name := packed(t, s, objects)
 	finds(t, s, name)
-	id, missing := objects[5].ID, testrole.Objects(2, 2, 100)[1].ID
+	id, missing := objects[5].ID, roletest.Objects(2, 2, 100)[1].ID
 	shard := s.Shard(t, name).ID
 	for _, test := range []struct {
 		what     string
@@ -130,17 +130,17 @@ func TestFindsDifferences(t *testing.T) {
 			finds(t, s, name)
 		})
 	}
-	testrole.Must(t, s.Pool.Remove(t.Context(), name))
+	roletest.Must(t, s.Pool.Remove(t.Context(), name))
 	finds(t, s, name, finding{scrub.ImageMissing, none})
 }
 
 // Shards without an image have their table compared.
 func TestTables(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
-	objects := testrole.Objects(1, 250, 5000)
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 250, 5000)
 	name := s.Full(t, objects)
 	r, err := scrubber(s).Scrub(t.Context(), name)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	if r.Objects != 250 || r.Bytes < 250*100 {
 		t.Errorf("%+v", r)
 	}
@@ -149,13 +149,13 @@ func TestTables(t *testing.T) {
 }
 
 func TestSample(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
-	objects := testrole.Objects(1, 300, 5000)
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 300, 5000)
 	name := readonly(t, s, objects)
 	sampler := scrubber(s)
 	sampler.Sample = 10
 	r, err := sampler.Scrub(t.Context(), name)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	wantFindings(t, r)
 	if r.Objects != 20 {
 		t.Errorf("looked at %d objects", r.Objects)
@@ -175,13 +175,13 @@ func TestSample(t *testing.T) {
 
 // A scrub reads no faster than it may, and ends with its context.
 func TestRate(t *testing.T) {
-	s := testrole.New(t, testrole.Directory(t, ""))
-	name := readonly(t, s, testrole.Objects(1, 300, 50_000))
+	s := roletest.New(t, roletest.Directory(t, ""))
+	name := readonly(t, s, roletest.Objects(1, 300, 50_000))
 	slow := scrubber(s)
 	slow.Rate = scrub.NewRate(4 << 20)
 	start := time.Now()
 	r, err := slow.Scrub(t.Context(), name)
-	testrole.Must(t, err)
+	roletest.Must(t, err)
 	// The first 4 MiB are free.
 	if least := time.Duration(float64(r.Bytes-4<<20) / (4 << 20) * float64(time.Second)); time.Since(start) < least {
 		t.Errorf("%d bytes in %v", r.Bytes, time.Since(start))

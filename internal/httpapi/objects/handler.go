@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package objects
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"winery/internal/httpapi"
+	"winery/internal/httpapi/rpc"
+	"winery/internal/metrics"
+)
+
+// Store is what the handler serves. All methods are called concurrently, and
+// fail with the errors of package rpc.
+type Store interface {
+	// Contains tells whether the object is there.
+	Contains(ctx context.Context, id [32]byte) (bool, error)
+	// Get is the object's content. The handler does not change it.
+	Get(ctx context.Context, id [32]byte) ([]byte, error)
+	// Add stores the objects that are not there yet, counts them and their
+	// bytes, and returns once they are durable.
+	Add(ctx context.Context, objects []rpc.Object, checkPresence bool) (added int, bytes int64, err error)
+	// List has up to limit ids in ascending order, beginning after the given one.
+	List(ctx context.Context, after [32]byte, limit int) ([][32]byte, error)
+}
+
+// Options are a handler's settings. All but Metrics must be set.
+type Options struct {
+	ReadOnly      bool            // refuse to store
+	MaxObjectSize int64           // bytes of the largest object that is accepted
+	Bodies        *httpapi.Bodies // the memory for objects that come
+	Metrics       *metrics.Client
+	Log           *slog.Logger // as rpc.Options has it
+}
+
+type handler struct {
+	Options
+	store Store
+}
+
+// NewHandler serves store at /objects and below.
+func NewHandler(store Store, o Options) http.Handler {
+	return httpapi.Handler(&handler{o, store}, o.Log, o.Metrics)
+}
+
+const root = "/objects"
+
+func (h *handler) Endpoint(r *http.Request) string {
+	switch {
+	case r.URL.Path == root:
+		return "objects_list"
+	case r.Method == http.MethodPut:
+		return "objects_put"
+	}
+	return "objects_get"
+}
+
+func (h *handler) Serve(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if r.URL.Path == root {
+		if r.Method != http.MethodGet {
+			return disallow(w, r, "GET")
+		}
+		return h.list(w, r)
+	}
+	name, ok := strings.CutPrefix(r.URL.Path, root+"/")
+	if !ok || strings.Contains(name, "/") {
+		return httpapi.Refuse(http.StatusNotFound, "there is nothing at %s; objects are at %s/SHA256", r.URL.Path, root)
+	}
+	id, err := parseID(name)
+	switch {
+	case err != nil:
+		return err
+	case reads:
+		return h.get(w, r, id)
+	case h.ReadOnly:
+		return disallow(w, r, "GET, HEAD")
+	case r.Method == http.MethodPut:
+		return h.put(w, r, id)
+	}
+	return disallow(w, r, "GET, HEAD, PUT")
+}
+
+func disallow(w http.ResponseWriter, r *http.Request, allowed string) error {
+	w.Header().Set("Allow", allowed)
+	return httpapi.Refuse(http.StatusMethodNotAllowed, "%s takes %s here, not %s", r.URL.Path, allowed, r.Method)
+}
+
+func parseID(text string) (id [32]byte, err error) {
+	if n, err := hex.Decode(id[:], []byte(text)[:min(len(text), 64)]); err != nil || n != len(id) || len(text) != 64 {
+		return id, httpapi.Refuse(http.StatusBadRequest, "%q is no SHA-256: send 64 hex digits", text)
+	}
+	return id, nil
+}
+
+func (h *handler) Fail(w http.ResponseWriter, _ *http.Request, err error) (kind string) {
+	status, kind := http.StatusInternalServerError, "Error"
+	var request *httpapi.RequestError
+	switch {
+	case errors.As(err, &request):
+		status = request.Status
+	case errors.Is(err, rpc.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		status, kind = http.StatusServiceUnavailable, "ObjStorageAPIError"
+		w.Header().Set("Retry-After", "1")
+	case errors.Is(err, rpc.ErrNotFound):
+		status, kind = http.StatusNotFound, "ObjNotFoundError"
+	case errors.Is(err, rpc.ErrCorrupted):
+		kind = "ObjCorruptedError"
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	httpapi.Text(w, status, err.Error())
+	return kind
+}

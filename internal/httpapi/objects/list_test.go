@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package objects_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"winery/internal/httpapi/rpc"
+	"winery/internal/httpapi/rpc/rpctest"
+)
+
+func TestList(t *testing.T) {
+	var store rpctest.Store
+	server := serve(t, &store, false)
+	if got := do(t, server, "GET", "/objects", ""); got.status != http.StatusOK || got.text != "" || got.header.Get("Cache-Control") != "no-store" {
+		t.Errorf("an empty store: %+v", got)
+	}
+	var want []string
+	for i := range 10 {
+		content := fmt.Sprint(i)
+		put(&store, content)
+		want = append(want, address(content)[9:])
+	}
+	slices.Sort(want)
+	path, next := "/objects?limit=4", ""
+	for _, ids := range [][]string{want[:4], want[4:8], want[8:]} {
+		request, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := server.Client().Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		var got []string
+		for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+			got = append(got, lines.Text())
+		}
+		if !slices.Equal(got, ids) || response.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
+			t.Errorf("%s: %s, %v", path, response.Status, got)
+		}
+		next = response.Trailer.Get("Link")
+		path = strings.TrimSuffix(strings.TrimPrefix(next, "<"), `>; rel="next"`)
+	}
+	if next != "" {
+		t.Errorf("after the last page: %s", next)
+	}
+}
+
+// many is a store of size objects, of which the index knows the ids.
+type many struct {
+	rpctest.Store
+	size   uint64
+	broken uint64 // the first that cannot be listed, if not 0
+}
+
+func (s *many) List(_ context.Context, after [32]byte, limit int) (ids [][32]byte, err error) {
+	n := binary.BigEndian.Uint64(after[:])
+	for n < s.size && len(ids) < limit {
+		n++
+		if n == s.broken {
+			return nil, rpc.ErrUnavailable
+		}
+		var id [32]byte
+		binary.BigEndian.PutUint64(id[:], n)
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+// TestListMillion holds that a million ids take no memory, and are all there.
+func TestListMillion(t *testing.T) {
+	const objects = 1_000_000
+	server := serve(t, &many{size: objects + 1}, false)
+	request, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+fmt.Sprintf("/objects?limit=%d", objects), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := server.Client().Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	first, n, last := uint64(0), 0, ""
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); n++ {
+		if last >= lines.Text() {
+			t.Fatalf("line %d is %s, after %s", n, lines.Text(), last)
+		}
+		last = lines.Text()
+		if n%(objects/10) == objects/20 {
+			runtime.GC()
+			var now runtime.MemStats
+			runtime.ReadMemStats(&now)
+			if first == 0 {
+				first = now.HeapAlloc
+			}
+			if now.HeapAlloc > first+4<<20 {
+				t.Fatalf("%d bytes after %d ids, %d at the begin", now.HeapAlloc, n, first)
+			}
+		}
+	}
+	if n != objects || !strings.Contains(response.Trailer.Get("Link"), "after="+last) {
+		t.Errorf("%d ids; %v", n, response.Trailer)
+	}
+}
+
+// TestListBreaks holds that a list that fails midway does not look whole.
+func TestListBreaks(t *testing.T) {
+	server := serve(t, &many{size: 10_000, broken: 9000}, false)
+	request, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/objects?limit=10000", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := server.Client().Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	n, lines := 0, bufio.NewScanner(response.Body)
+	for lines.Scan() {
+		n++
+	}
+	if lines.Err() == nil || n == 0 || n >= 9000 {
+		t.Errorf("%d ids without an error", n)
+	}
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package rpc
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha1" //nolint:gosec // clients ask for it to be compared; nothing rests on it
+	"fmt"
+	"hash"
+	"net/http"
+
+	"golang.org/x/crypto/blake2s"
+
+	"winery/internal/httpapi"
+	"winery/internal/httpapi/rpc/wire"
+)
+
+// checkOtherHashes compares the hashes in id besides SHA-256, which the store has checked.
+func (h *handler) checkOtherHashes(ctx context.Context, key [32]byte, id wire.ObjID) error {
+	if len(id) == 1 {
+		return nil
+	}
+	content, err := h.store.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	for _, want := range id {
+		if want.Name == "sha256" {
+			continue
+		}
+		sum, err := newHash(want.Name, len(content))
+		if err != nil {
+			return err
+		}
+		_, _ = sum.Write(content)
+		if got := sum.Sum(nil); !bytes.Equal(got, want.Sum) {
+			return fmt.Errorf("%w: %s: expected %s hash is %x, data %s hash is %x", ErrCorrupted, id, want.Name, want.Sum, want.Name, got)
+		}
+	}
+	return nil
+}
+
+// newHash begins the hash that clients call name, of content of that size.
+func newHash(name string, size int) (hash.Hash, error) {
+	switch name {
+	case "sha1":
+		return sha1.New(), nil //nolint:gosec
+	case "sha1_git": // of a git blob
+		sum := sha1.New() //nolint:gosec
+		_, err := fmt.Fprintf(sum, "blob %d\x00", size)
+		return sum, err
+	case "blake2s256":
+		return blake2s.New256(nil)
+	}
+	return nil, httpapi.Refuse(http.StatusBadRequest, "obj_id.%s is not a hash that can be checked: use sha1, sha1_git, sha256 or blake2s256", name)
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package rpc serves a store of objects over HTTP, as the RPC clients of Software Heritage's object storages expect it
+// (Python's RemoteObjStorage among them, unchanged). Package wire has the encoding.
+//
+// # Endpoints
+//
+//	GET  /                      a line of text that names the server
+//	POST /check_config          check_write            true; false if check_write is asked of a read-only server
+//	POST /content/contains      obj_id                 whether the object is there
+//	POST /content/add           content, obj_id        null
+//	POST /content/add/batch     contents               {"object:add": N, "object:add:bytes": N}: what was new
+//	POST /content/get           obj_id                 the bytes
+//	POST /content/get/batch     obj_ids                a list of bytes, null for what is not there
+//	POST /content/check         obj_id                 null, once every hash in obj_id was compared with the content
+//	POST /content/delete        obj_id                 true
+//	POST /content/download_url  obj_id                 null: there are no URLs to download from
+//
+// The adding endpoints also take check_presence (default true), which the [Store] may use. A request's Content-Type
+// says how it is encoded; the answer is msgpack where Accept prefers it, else JSON.
+//
+// # Errors
+//
+//	400 Error                    a request that is malformed, or content that is not what its sha256 says
+//	400 KeyError                 an obj_id without sha256
+//	400 ObjNotFoundError         the args hold the obj_id as it was sent
+//	400 ObjCorruptedError        the stored object is damaged, or is not what obj_id says
+//	400 ReadOnlyObjStorageError  a change asked of a read-only server
+//	403 PermissionError          a deletion where deleting is off
+//	404, 405, 408, 411, 413, 415 Error
+//	503 ObjStorageAPIError       the database or the memory for bodies is not available now; with Retry-After
+//	500 ObjStorageAPIError       anything else; the log has it under the X-Request-Id that every answer bears
+//
+// # Bounds
+//
+// A body is read within the endpoint's limit, into one buffer, of which contents are slices; see [httpapi.Bodies]. An
+// answer to /content/get/batch is held to [Options.MaxBatchBytes]. Connections, headers and idle times are the
+// http.Server's to bound.
+package rpc

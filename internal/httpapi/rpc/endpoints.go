@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package rpc
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"winery/internal/httpapi"
+	"winery/internal/httpapi/rpc/wire"
+)
+
+type endpoint struct {
+	name    string // of the Python method
+	timed   bool   // Python's backend times it, too, see metrics.Client.Storage
+	changes string // what clients call it, if it changes the store
+	limit   func(Options) int64
+	serve   func(*handler, context.Context, *wire.Request) (wire.Answer, error)
+}
+
+func small(Options) int64     { return smallBody }
+func ids(Options) int64       { return idsBody }
+func object(o Options) int64  { return o.MaxObjectSize + smallBody }
+func objects(o Options) int64 { return o.MaxBatchBytes }
+
+var endpoints = map[string]endpoint{
+	"/check_config":         {"check_config", false, "", small, (*handler).checkConfig},
+	"/content/contains":     {"__contains__", true, "", small, (*handler).contains},
+	"/content/add":          {"add", true, "add", object, (*handler).add},
+	"/content/add/batch":    {"add_batch", true, "add", objects, (*handler).addBatch},
+	"/content/get":          {"get", true, "", small, (*handler).get},
+	"/content/get/batch":    {"get_batch", false, "", ids, (*handler).getBatch},
+	"/content/download_url": {"download_url", false, "", small, (*handler).downloadURL},
+	"/content/check":        {"check", false, "", small, (*handler).check},
+	"/content/delete":       {"delete", false, "delete", small, (*handler).delete},
+}
+
+var endpointNames = strings.Join(slices.Sorted(maps.Keys(endpoints)), ", ")
+
+// checkConfig asks the store for some object, to see that it answers.
+func (h *handler) checkConfig(ctx context.Context, r *wire.Request) (wire.Answer, error) {
+	_, err := h.store.Contains(ctx, [32]byte{})
+	return wire.Bool(!r.CheckWrite || !h.ReadOnly), err
+}
+
+func (h *handler) contains(ctx context.Context, r *wire.Request) (wire.Answer, error) {
+	key, err := keyOf(r)
+	if err != nil {
+		return nil, err
+	}
+	there, err := h.store.Contains(ctx, key)
+	return wire.Bool(there), err
+}
+
+func (h *handler) get(ctx context.Context, r *wire.Request) (wire.Answer, error) {
+	key, err := keyOf(r)
+	if err != nil {
+		return nil, err
+	}
+	content, err := h.store.Get(ctx, key)
+	if err == nil {
+		h.Metrics.Out("get", len(content))
+	}
+	return wire.Content(content), err
+}
+
+// getGroup is how many objects of a batch are fetched before their size is looked at.
+const getGroup = 64
+
+func (h *handler) getBatch(ctx context.Context, r *wire.Request) (wire.Answer, error) {
+	if r.ObjIDs == nil {
+		return nil, missing("obj_ids")
+	}
+	contents := make([][]byte, 0, len(r.ObjIDs))
+	size := int64(0)
+	for group := range slices.Chunk(r.ObjIDs, getGroup) {
+		some, err := h.store.GetBatch(ctx, group)
+		if err != nil {
+			return nil, err
+		}
+		for _, content := range some {
+			size += int64(len(content))
+		}
+		if size > h.MaxBatchBytes {
+			return nil, httpapi.Refuse(http.StatusRequestEntityTooLarge,
+				"these %d objects are more than %d bytes: ask for fewer at once", len(r.ObjIDs), h.MaxBatchBytes)
+		}
+		contents = append(contents, some...)
+	}
+	return wire.Contents(contents), nil
+}
+
+func (h *handler) add(ctx context.Context, r *wire.Request) (wire.Answer, error) {
+	key, err := keyOf(r)
+	if err != nil {
+		return nil, err
+	}
+	if r.Content == nil {
+		return nil, missing("content")
+	}
+	h.Metrics.In("add", len(r.Content))
+	objects := []Object{{ID: key, Content: r.Content}}
+	if err := h.admit(objects); err != nil {
+		return nil, err
+	}
+	_, _, err = h.store.Add(ctx, objects, r.CheckPresence)
+	return wire.Null, err
+}
+
+func (h *handler) addBatch(ctx context.Context, r *wire.Request) (wire.Answer, error) {
+	if r.Contents == nil {
+		return nil, missing("contents")
+	}
+	if err := h.admit(r.Contents); err != nil {
+		return nil, err
+	}
+	added, bytes, err := h.store.Add(ctx, r.Contents, r.CheckPresence)
+	return wire.Summary{Objects: added, Bytes: bytes}.Answer, err
+}
+
+// admit refuses objects that are too large or are not what they are to be stored as.
+func (h *handler) admit(objects []Object) error {
+	for _, o := range objects {
+		if size := int64(len(o.Content)); size > h.MaxObjectSize {
+			return httpapi.Refuse(http.StatusRequestEntityTooLarge,
+				"the object %x has %d bytes, and at most %d are accepted: raise max_object_size in the server's configuration",
+				o.ID, size, h.MaxObjectSize)
+		}
+		if !h.VerifyContent {
+			continue
+		}
+		if sum := sha256.Sum256(o.Content); sum != o.ID {
+			return httpapi.Refuse(http.StatusBadRequest, "the content to be stored as sha256 %x has sha256 %x: send the content's own hash", o.ID, sum)
+		}
+	}
+	return nil
+}
+
+func (h *handler) check(ctx context.Context, r *wire.Request) (wire.Answer, error) {
+	key, err := keyOf(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.store.Check(ctx, key); err != nil {
+		return nil, err
+	}
+	return wire.Null, h.checkOtherHashes(ctx, key, r.ObjID)
+}
+
+func (h *handler) delete(ctx context.Context, r *wire.Request) (wire.Answer, error) {
+	if !h.AllowDelete {
+		return nil, fmt.Errorf("%w: deleting is off; set allow_delete in the server's configuration", ErrForbidden)
+	}
+	key, err := keyOf(r)
+	if err != nil {
+		return nil, err
+	}
+	return wire.Bool(true), h.store.Delete(ctx, key)
+}
+
+func (h *handler) downloadURL(context.Context, *wire.Request) (wire.Answer, error) {
+	return wire.Null, nil
+}
+
+func keyOf(r *wire.Request) (key [32]byte, err error) {
+	if r.ObjID == nil {
+		return key, missing("obj_id")
+	}
+	key, err = r.ObjID.SHA256()
+	if err != nil && !errors.Is(err, wire.ErrNoSHA256) {
+		err = httpapi.Refuse(http.StatusBadRequest, "%v", err)
+	}
+	return key, err
+}
+
+func missing(argument string) error {
+	return httpapi.Refuse(http.StatusBadRequest, "the request lacks the argument %s", argument)
+}

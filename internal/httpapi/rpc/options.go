@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package rpc
+
+import (
+	"log/slog"
+	"time"
+
+	"winery/internal/httpapi"
+	"winery/internal/metrics"
+)
+
+// Options are a handler's settings. A zero size or time means its default.
+type Options struct {
+	Name     string // of the object storage, shown at /
+	ReadOnly bool   // refuse to add and delete
+	// AllowDelete makes /content/delete work. Without it the answer is PermissionError.
+	AllowDelete bool
+	// VerifyContent refuses content that does not have the SHA-256 it is to be stored under.
+	VerifyContent bool
+	// MaxObjectSize is the size in bytes of the largest object that is accepted. Default: 100 MiB.
+	MaxObjectSize int64
+	// MaxBatchBytes is the size of the largest body of /content/add/batch (half as much again in JSON), and of the
+	// contents that one /content/get/batch returns. At least MaxObjectSize and some. Default: four times
+	// MaxObjectSize, but no less than 64 MiB.
+	MaxBatchBytes int64
+	// Bodies is the memory for the bodies of requests under work, which a body in JSON takes four times, for what its
+	// decoding takes. Default: 512 MiB, waited for up to 5 s.
+	Bodies *httpapi.Bodies
+	// Metrics may be nil.
+	Metrics *metrics.Client
+	// Log gets each request at level debug, and those that end with a status of 500 or more as errors. Default: slog's.
+	Log *slog.Logger
+}
+
+const (
+	// smallBody bounds bodies that hold one obj_id, and what surrounds an object's content.
+	smallBody = 64 << 10
+	// idsBody bounds the body of /content/get/batch: wire.MaxBatch ids with all four hashes.
+	idsBody = 20 << 20
+)
+
+func (o Options) withDefaults() Options {
+	if o.MaxObjectSize == 0 {
+		o.MaxObjectSize = 100 << 20
+	}
+	if o.MaxBatchBytes == 0 {
+		o.MaxBatchBytes = max(4*o.MaxObjectSize, 64<<20)
+	}
+	o.MaxBatchBytes = max(o.MaxBatchBytes, o.MaxObjectSize+smallBody)
+	if o.Bodies == nil {
+		o.Bodies = httpapi.NewBodies(512<<20, 5*time.Second)
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	return o
+}

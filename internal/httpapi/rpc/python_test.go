@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package rpc_test
+
+import (
+	"crypto/sha256"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"winery/internal/httpapi/rpc"
+	"winery/internal/httpapi/rpc/rpctest"
+)
+
+// TestPythonClient runs the client in Python against servers of ours.
+func TestPythonClient(t *testing.T) {
+	python := os.Getenv("WINERY_PYTHON")
+	if python == "" {
+		t.Fatal("WINERY_PYTHON must name a Python interpreter that has swh.objstorage: `make test` sets it, " +
+			"or: python3 -m venv DIR && DIR/bin/pip install swh.objstorage, and WINERY_PYTHON=DIR/bin/python")
+	}
+	var store, away rpctest.Store
+	store.Put(sha256.Sum256([]byte("damaged")), []byte("Damaged"))
+	away.Fail(rpc.ErrUnavailable)
+	serve := func(store *rpctest.Store, o rpc.Options) string {
+		server := httptest.NewServer(rpc.NewHandler(store, o))
+		t.Cleanup(server.Close)
+		return server.URL
+	}
+	out, err := exec.CommandContext(t.Context(), python, "testdata/conformance.py", "msgpack",
+		serve(&store, rpc.Options{Name: "test", AllowDelete: true, VerifyContent: true}),
+		serve(&store, rpc.Options{ReadOnly: true}),
+		serve(&away, rpc.Options{})).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	t.Logf("interop: HTTP: Python RemoteObjStorage → our handler, in memory: %s", lines[len(lines)-1])
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package imagebuild makes the image of a claimed shard from its table.
+package imagebuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"winery/pool"
+	"winery/shard"
+	"winery/sharedbase"
+)
+
+// Job is an image to make. Base, Claim and Pool must be set.
+type Job struct {
+	Base  *sharedbase.SharedBase
+	Claim *sharedbase.Claim
+	Pool  pool.Pool
+	// Progress is called about once a second while bytes move, one call at a
+	// time. May be nil.
+	Progress func(Progress)
+	// Added is called with the size of each object that is written. May be nil.
+	Added func(size int64)
+}
+
+// Made is an image that was made.
+type Made struct {
+	Record                sharedbase.ImageRecord
+	Bytes                 int64 // of objects with their lengths
+	WriteTime, VerifyTime time.Duration
+}
+
+// Make writes the image, flushes it, reads all of it back by a handle that goes
+// past this host's caches, and commits it: in the pool it is either whole or not
+// what readers find. Every object must have the SHA-256 that it is stored under,
+// else *shard.DamageError, and there must be as many as in the table's snapshot.
+// What the pool has under the shard's name is replaced.
+func (j Job) Make(ctx context.Context) (made Made, err error) {
+	start := time.Now()
+	objects, size, err := j.Base.TableSize(ctx, j.Claim.Name())
+	if err != nil {
+		return made, err
+	}
+	newMeter(j.Progress, j.Claim.Name(), Writing, size).add(0) // Create may take long
+	draft, err := j.Pool.Create(ctx, j.Claim.Name(), shard.SizeBound(objects, size), j.Claim.Prove)
+	if err != nil {
+		return made, err
+	}
+	defer func() { err = errors.Join(err, draft.Abort(ctx)) }() // nothing after Commit
+	written, err := j.write(ctx, draft, size)
+	if err != nil {
+		return made, err
+	}
+	wrote := time.Now()
+	if made.Record, err = j.verify(ctx, draft, written); err != nil {
+		return made, err
+	}
+	if err := j.Claim.Prove(ctx); err != nil {
+		return made, err // a successor's image is not to be met
+	}
+	made.Bytes, made.WriteTime, made.VerifyTime = written.ObjectsSize, wrote.Sub(start), time.Since(wrote)
+	return made, draft.Commit(ctx)
+}
+
+// write writes the whole image, of size bytes of contents, into the draft.
+func (j Job) write(ctx context.Context, draft pool.Draft, size int64) (info shard.Info, err error) {
+	w, err := shard.NewWriter(draft, draft.Size())
+	if err != nil {
+		return info, err
+	}
+	defer w.Close()
+
+	meter := newMeter(j.Progress, j.Claim.Name(), Writing, size)
+	count, err := j.Base.StreamTable(ctx, j.Claim, func(id sharedbase.ObjID, size int64, content io.Reader) error {
+		meter.add(size)
+		if j.Added != nil {
+			j.Added(size)
+		}
+		return w.Add(id, size, content)
+	})
+	if err != nil {
+		return info, err
+	}
+	if info, err = w.Finish(); err != nil {
+		return info, err
+	}
+	if info.Objects != count {
+		return info, fmt.Errorf("the image has %d objects, the table's snapshot %d", info.Objects, count)
+	}
+	return info, nil
+}
+
+// verify reads the whole draft back from the store, and returns what is to be
+// recorded of it.
+func (j Job) verify(ctx context.Context, draft pool.Draft, want shard.Info) (image sharedbase.ImageRecord, err error) {
+	name := j.Claim.Name()
+	img, err := draft.Open(ctx)
+	if err != nil {
+		return image, err
+	}
+	defer func() { err = errors.Join(err, img.Close()) }()
+	r, err := shard.Open(img, img.Size(), name)
+	if err != nil {
+		return image, err
+	}
+	meter := newMeter(j.Progress, name, Verifying, want.ObjectsSize)
+	got, err := r.Verify(ctx, meter.add)
+	if err != nil {
+		return image, err
+	}
+	if got.Objects != want.Objects || got.Deleted != 0 {
+		return image, fmt.Errorf("%d objects were written to image %s, %d are in it", want.Objects, name, got.Objects)
+	}
+	return sharedbase.ImageRecord{Objects: got.Objects, Bytes: got.Bytes, Fingerprint: r.Fingerprint()}, nil
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package ingest
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+
+	"winery/sharedbase"
+)
+
+// objectCost is charged for each object in memory on top of its content.
+const objectCost = 256
+
+// request is an add that waits for its answer.
+type request struct {
+	objects []sharedbase.Object
+	bytes   int64 // of their contents
+
+	taken bool // by a lane; guarded by queue.mu
+	added sharedbase.Added
+	err   error
+	done  chan struct{} // closed once added or err is there
+}
+
+// newRequest is a request for as many of the objects as make a group, at least
+// one.
+func newRequest(objects []sharedbase.Object, groupBytes int64) *request {
+	r := &request{done: make(chan struct{})}
+	for n := range objects {
+		size := int64(len(objects[n].Content))
+		if n == groupObjects || n > 0 && r.bytes+size > groupBytes {
+			break
+		}
+		r.bytes += size
+		r.objects = objects[:n+1]
+	}
+	return r
+}
+
+// queue holds the adds that wait, first come first served, and counts the
+// memory of these and of those being committed.
+type queue struct {
+	room   *semaphore.Weighted // in bytes
+	size   int64
+	ready  chan struct{} // holds a token if adds wait and a lane may not know
+	closed chan struct{} // closed: nothing is accepted any more
+
+	mu      sync.Mutex
+	waiting []*request
+}
+
+func newQueue(size int64) *queue {
+	return &queue{
+		room: semaphore.NewWeighted(size), size: size,
+		ready: make(chan struct{}, 1), closed: make(chan struct{}),
+	}
+}
+
+func (q *queue) cost(r *request) int64 {
+	return min(r.bytes+objectCost*int64(len(r.objects)), q.size)
+}
+
+// put waits for room until ctx ends. What it accepted is answered.
+func (q *queue) put(ctx context.Context, r *request) error {
+	if err := q.room.Acquire(ctx, q.cost(r)); err != nil {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.isClosed() {
+		q.room.Release(q.cost(r))
+		return ErrClosed
+	}
+	q.waiting = append(q.waiting, r)
+	q.signal()
+	return nil
+}
+
+// take removes the adds that have waited longest: as many as stay within the
+// bounds together, and at least one if any waits.
+func (q *queue) take(bytes int64, objects int) []*request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := 0
+	for _, r := range q.waiting {
+		bytes -= r.bytes
+		objects -= len(r.objects)
+		if n > 0 && (bytes < 0 || objects < 0) {
+			break
+		}
+		r.taken = true
+		n++
+	}
+	if n == 0 {
+		return nil
+	}
+	group := slices.Clone(q.waiting[:n])
+	q.waiting = slices.Delete(q.waiting, 0, n)
+	if len(q.waiting) > 0 {
+		q.signal()
+	}
+	return group
+}
+
+// answer ends a request that was taken. Its fields added and err are set.
+func (q *queue) answer(r *request) {
+	q.room.Release(q.cost(r))
+	close(r.done)
+}
+
+// withdraw removes a request whose caller gave up. It says false if a lane has
+// taken it already.
+func (q *queue) withdraw(r *request) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if r.taken {
+		return false
+	}
+	q.waiting = slices.DeleteFunc(q.waiting, func(w *request) bool { return w == r })
+	q.room.Release(q.cost(r))
+	return true
+}
+
+// close refuses what comes from now on; what waits can still be taken.
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.isClosed() {
+		close(q.closed)
+	}
+}
+
+func (q *queue) isClosed() bool {
+	select {
+	case <-q.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+func (q *queue) signal() {
+	select {
+	case q.ready <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync"
+	"time"
+
+	"winery/sharedbase"
+)
+
+var (
+	// ErrBusy: more comes in than the database takes, or it is away. The
+	// caller should repeat after a few seconds.
+	ErrBusy = errors.New("the writer is busy, try again later")
+	// ErrClosed: the writer is shutting down, or did.
+	ErrClosed = errors.New("the writer is shutting down")
+)
+
+// Options say how to write. Zero values stand for the defaults.
+type Options struct {
+	Base         *sharedbase.SharedBase // stays open until after Close
+	Pool         string                 // the pool of the shards written to
+	ShardMaxSize int64                  // content bytes at which a shard is full
+	IdleTimeout  time.Duration          // 300 s
+	Writers      int                    // lanes, each with a shard of its own; 1
+	Log          *slog.Logger
+
+	// QueueBytes bounds the memory of adds under way: contents, and a little
+	// for each object. An object that is larger goes alone. 128 MiB.
+	QueueBytes int64
+	// QueueWait is how long an add may wait to be taken by a lane before it is
+	// refused with ErrBusy. 10 s.
+	QueueWait time.Duration
+}
+
+const (
+	// A group's bounds. A group of objects of the usual size, 10 kB, is bounded
+	// by both alike. Shards have room for several groups, see groupBytes.
+	groupBytes   = 32 << 20
+	groupObjects = 4096
+)
+
+// Writer adds objects. Add may be called concurrently.
+type Writer struct {
+	Options
+	queue      *queue
+	groupBytes int64
+	lanes      sync.WaitGroup
+	all        []*lane         // those that work, from Start on
+	ctx        context.Context // of the lanes' work; ends if Close runs out of time
+	cancel     context.CancelFunc
+}
+
+// New prepares a writer without any I/O.
+func New(o Options) *Writer {
+	if o.ShardMaxSize <= 0 {
+		o.ShardMaxSize = math.MaxInt64 / 2 // never full
+	}
+	if o.IdleTimeout <= 0 {
+		o.IdleTimeout = 300 * time.Second
+	}
+	if o.QueueBytes <= 0 {
+		o.QueueBytes = 128 << 20
+	}
+	if o.QueueWait <= 0 {
+		o.QueueWait = 10 * time.Second
+	}
+	w := &Writer{Options: o, queue: newQueue(o.QueueBytes), groupBytes: min(groupBytes, o.ShardMaxSize/2)}
+	w.ctx, w.cancel = context.WithCancel(context.Background()) //nolint:gosec // only Close may call it, out of time
+	return w
+}
+
+// Start claims a shard, waiting for the database as long as ctx allows, and
+// then begins to work: when it returns nil, adds are answered. Only ctx makes
+// it fail. It is called once.
+func (w *Writer) Start(ctx context.Context) error {
+	first := newLane(w)
+	if err := first.recover(ctx, first.hold(ctx, 0, 0)); err != nil {
+		return fmt.Errorf("waiting for a shard to write to: %w", err)
+	}
+	w.all = append(w.all, first)
+	for range w.Writers - 1 {
+		w.all = append(w.all, newLane(w))
+	}
+	for _, l := range w.all {
+		w.lanes.Go(l.run)
+	}
+	return nil
+}
+
+// Busy is for how long the slowest lane has waited for the database to do what
+// it is at, 0 where none is. It is called after Start.
+func (w *Writer) Busy() (d time.Duration) {
+	for _, l := range w.all {
+		if began := l.began.Load(); began != nil {
+			d = max(d, time.Since(*began))
+		}
+	}
+	return d
+}
+
+// Add stores objects and returns, after they are committed, which of them were
+// new. Objects that are stored already, by whomever, count as added but not as
+// new; of equal objects added at the same moment one is new. After an error
+// some or all may be stored; the call can be repeated. ErrBusy, ErrClosed,
+// [sharedbase.ErrUnavailable], [sharedbase.ErrFull].
+//
+// ctx ends the wait for a lane. Once one has taken the objects, Add returns
+// when their fate is known, whatever ctx says, and keeps nothing of them.
+func (w *Writer) Add(ctx context.Context, objects []sharedbase.Object) (sharedbase.Added, error) {
+	var all sharedbase.Added
+	for len(objects) > 0 {
+		r := newRequest(objects, w.groupBytes)
+		if err := w.wait(ctx, r); err != nil {
+			return sharedbase.Added{}, err
+		}
+		all.New = append(all.New, r.added.New...)
+		all.Objects += r.added.Objects
+		all.Bytes += r.added.Bytes
+		objects = objects[len(r.objects):]
+	}
+	return all, nil
+}
+
+// wait puts a request into the queue and waits for its answer.
+func (w *Writer) wait(ctx context.Context, r *request) error {
+	patience, cancel := context.WithTimeoutCause(ctx, w.QueueWait, ErrBusy)
+	defer cancel()
+	if err := w.queue.put(patience, r); err != nil {
+		if cause := context.Cause(patience); cause != nil {
+			err = cause
+		}
+		return err
+	}
+	select {
+	case <-r.done:
+	case <-patience.Done():
+		if w.queue.withdraw(r) {
+			return context.Cause(patience)
+		}
+		<-r.done
+	}
+	return r.err
+}
+
+// Close refuses further adds, commits and answers those that were accepted,
+// and gives the shards back. If ctx ends first, what is still under way is cut
+// off and answered with an error; Close returns when all is over in any case.
+func (w *Writer) Close(ctx context.Context) error {
+	w.queue.close()
+	stop := context.AfterFunc(ctx, w.cancel)
+	defer stop()
+	w.lanes.Wait()
+	// Lanes leave adds behind only where the database is away.
+	for _, r := range w.queue.take(math.MaxInt64, math.MaxInt) {
+		r.err = ErrClosed
+		w.queue.answer(r)
+	}
+	if w.ctx.Err() != nil {
+		return fmt.Errorf("shutdown of the writer was cut off: %w", context.Cause(ctx))
+	}
+	return nil
+}

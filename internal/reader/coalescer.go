@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package reader
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// coalescer makes one call out of all the lookups that wait at the same
+// moment. A lookup that finds a free round starts at once, so nothing is
+// delayed for company; one that finds all rounds busy waits for the next, with
+// whoever else has come by then. The busier the database, the larger the
+// rounds: load makes a lookup cheaper.
+//
+// Lookups are kept apart by group: one call is about one group only.
+type coalescer[G comparable, K, V any] struct {
+	// call answers keys with as many values in the same order. An error is
+	// given to all whose keys were in the call.
+	call   func(ctx context.Context, group G, keys []K) ([]V, error)
+	rounds int // calls under way at once, a group
+	most   int // keys in a call, unless a single lookup has more
+
+	mu     sync.Mutex
+	groups map[G]*gathering[K, V] // those with lookups under way, no others
+}
+
+// gathering is a group's lookups that wait, and the number of its goroutines.
+type gathering[K, V any] struct {
+	waiting []*lookup[K, V]
+	rounds  int
+}
+
+type lookup[K, V any] struct {
+	keys   []K
+	round  *round // nil while waiting; guarded by coalescer.mu
+	values []V
+	err    error
+	done   chan struct{} // closed once values or err are there
+}
+
+// round is a call under way. A caller that gives up does not disturb the
+// others; when the last gives up, the call is cancelled.
+type round struct {
+	callers int // guarded by coalescer.mu
+	cancel  context.CancelFunc
+}
+
+func newCoalescer[G comparable, K, V any](rounds, most int, call func(context.Context, G, []K) ([]V, error)) *coalescer[G, K, V] {
+	return &coalescer[G, K, V]{call: call, rounds: rounds, most: most, groups: make(map[G]*gathering[K, V])}
+}
+
+// do answers keys, in order. It keeps keys until the call is over, which may
+// be after do has returned because ctx ended.
+func (c *coalescer[G, K, V]) do(ctx context.Context, group G, keys []K) ([]V, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	l := &lookup[K, V]{keys: keys, done: make(chan struct{})}
+	c.mu.Lock()
+	g := c.groups[group]
+	if g == nil {
+		g = new(gathering[K, V])
+		c.groups[group] = g
+	}
+	g.waiting = append(g.waiting, l)
+	if g.rounds < c.rounds {
+		g.rounds++
+		go c.serve(group, g)
+	}
+	c.mu.Unlock()
+
+	select {
+	case <-l.done:
+		return l.values, l.err
+	case <-ctx.Done():
+		c.giveUp(g, l)
+		return nil, ctx.Err()
+	}
+}
+
+func (c *coalescer[G, K, V]) giveUp(g *gathering[K, V], l *lookup[K, V]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l.round == nil {
+		g.waiting = slices.DeleteFunc(g.waiting, func(w *lookup[K, V]) bool { return w == l })
+	} else if l.round.callers--; l.round.callers == 0 {
+		l.round.cancel()
+	}
+}
+
+// serve runs rounds until none waits.
+func (c *coalescer[G, K, V]) serve(group G, g *gathering[K, V]) {
+	for {
+		ctx, cancel := context.WithCancel(context.Background())
+		c.mu.Lock()
+		lookups, n := g.take(c.most, cancel)
+		if n == 0 {
+			if g.rounds--; g.rounds == 0 {
+				delete(c.groups, group)
+			}
+			c.mu.Unlock()
+			cancel()
+			return
+		}
+		c.mu.Unlock()
+
+		keys := make([]K, 0, n)
+		for _, l := range lookups {
+			keys = append(keys, l.keys...)
+		}
+		values, err := c.call(ctx, group, keys)
+		cancel()
+		for _, l := range lookups {
+			if l.err = err; err == nil {
+				l.values, values = values[:len(l.keys):len(l.keys)], values[len(l.keys):]
+			}
+			close(l.done)
+		}
+	}
+}
+
+// take moves waiting lookups into a round: as many as have at most most keys
+// together, but at least one. n is the number of their keys.
+func (g *gathering[K, V]) take(most int, cancel context.CancelFunc) (lookups []*lookup[K, V], n int) {
+	r := &round{cancel: cancel}
+	for _, l := range g.waiting {
+		if r.callers > 0 && n+len(l.keys) > most {
+			break
+		}
+		l.round = r
+		r.callers++
+		n += len(l.keys)
+	}
+	lookups = slices.Clone(g.waiting[:r.callers])
+	g.waiting = slices.Delete(g.waiting, 0, r.callers)
+	return lookups, n
+}

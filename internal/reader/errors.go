@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package reader
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrNotFound: there is no such object, or it was deleted.
+var ErrNotFound = errors.New("object not found")
+
+// errAbsent: the place that the index named does not have the object. The
+// object may have been deleted or moved since; see Reader.get.
+var errAbsent = errors.New("the index has the object, its shard has not")
+
+// CorruptError says that an object which the index promises cannot be given,
+// because its bytes are damaged or gone.
+type CorruptError struct {
+	ID    ObjID
+	Shard string // name of the shard that should have it
+	Err   error  // what is wrong
+}
+
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("object %x in shard %s is corrupted: %v", e.ID, e.Shard, e.Err)
+}
+
+func (e *CorruptError) Unwrap() error { return e.Err }

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package reader_test
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"winery/internal/reader"
+	"winery/sharedbase"
+)
+
+func TestImageIsOpenedOnce(t *testing.T) {
+	f := newFixture(t)
+	r := f.reader(10)
+	all := objects(64, "opened once")
+	f.readOnly(all...)
+	var readers sync.WaitGroup
+	for _, o := range all {
+		readers.Go(func() { sameBatch(t, r, []sharedbase.Object{o}) })
+	}
+	readers.Wait()
+	if n := f.pool.opened.Load(); n != 1 {
+		t.Errorf("the image was opened %d times", n)
+	}
+}
+
+func TestFewImagesStayOpen(t *testing.T) {
+	const shards, cached, readers = 6, 2, 8
+	f := newFixture(t)
+	r := f.reader(cached)
+	var all []sharedbase.Object
+	for i := range shards {
+		some := objects(20, strings.Repeat("x", i))
+		f.readOnly(some...)
+		all = append(all, some...)
+	}
+	var running sync.WaitGroup
+	for range readers {
+		running.Go(func() {
+			for range 200 {
+				o := all[rand.IntN(len(all))]
+				if content, err := r.Get(t.Context(), o.ID); err != nil || !bytes.Equal(content, o.Content) {
+					t.Errorf("%d bytes, %v", len(content), err)
+					return
+				}
+			}
+		})
+	}
+	running.Wait()
+	eventually(t, "the images over the limit to be closed", func() bool { return f.pool.handles.Load() == cached })
+	// Beyond the limit an image is open only while it is loaded, read or closed.
+	if most := f.pool.most.Load(); most > cached+3*readers {
+		t.Errorf("%d images were open at once", most)
+	}
+	if f.pool.opened.Load() <= shards {
+		t.Errorf("images were opened %d times: nothing was evicted", f.pool.opened.Load())
+	}
+}
+
+// An image whose device fails is opened anew, by which the next read finds a
+// device that was mapped again.
+func TestReadErrors(t *testing.T) {
+	f := newFixture(t)
+	r := f.reader(10)
+	o := object("on a bad device")
+	name := f.readOnly(o)
+	sameBatch(t, r, []sharedbase.Object{o})
+
+	f.pool.failReads(syscall.EIO)
+	_, err := r.Get(t.Context(), o.ID)
+	if !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), name) {
+		t.Errorf("want the device's error with the shard's name, got %v", err)
+	}
+	if errors.Is(err, reader.ErrNotFound) || errors.As(err, new(*reader.CorruptError)) {
+		t.Errorf("a device that does not answer says nothing of the object: %v", err)
+	}
+	eventually(t, "the failed image to be closed", func() bool { return f.pool.handles.Load() == 0 })
+
+	f.pool.failReads(nil)
+	opened := f.pool.opened.Load()
+	sameBatch(t, r, []sharedbase.Object{o})
+	if f.pool.opened.Load() != opened+1 {
+		t.Error("the image was not opened anew")
+	}
+}

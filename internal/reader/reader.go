@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package reader
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"winery/internal/metrics"
+	"winery/pool"
+	"winery/shard"
+	"winery/sharedbase"
+)
+
+// ObjID is an object's SHA-256.
+type ObjID = [32]byte
+
+const (
+	// attempts is how often an object is looked up that is not where the
+	// index says. Each state follows on the other and takes far longer than a
+	// lookup, so that a second attempt finds it, unless something is wrong.
+	attempts = 3
+	// rounds of lookups under way at once, see coalescer. One alone would be
+	// held up by a large object or a stalled connection; four were a third
+	// slower than two with 8 clients, since each round carries fewer lookups.
+	rounds = 2
+	// mostIDs and mostContents bound a round, the latter because its contents
+	// are in memory together and the first waits for the last.
+	mostIDs, mostContents = 4096, 256
+	// atOnce is how many objects of a batch are read concurrently.
+	atOnce = 64
+)
+
+// Reader reads objects. Its methods may be called concurrently. Errors that
+// are not of this package come from the database ([sharedbase.ErrUnavailable]
+// and others) or from a pool's devices, and name the object or shard.
+type Reader struct {
+	pools    map[string]pool.Pool
+	metrics  *metrics.Client
+	images   *images
+	index    *coalescer[struct{}, ObjID, sharedbase.Location]
+	contents *coalescer[string, ObjID, []byte]
+}
+
+// NewReader reads through base and pools, which are keyed by their names and
+// must stay open as long as the reader. It keeps at most cacheSize images open
+// (at least 1), besides those being read that moment. m may be nil.
+func NewReader(base *sharedbase.SharedBase, pools map[string]pool.Pool, cacheSize int, m *metrics.Client) *Reader {
+	return &Reader{
+		pools:   pools,
+		metrics: m,
+		images:  newImages(cacheSize, m),
+		index: newCoalescer(rounds, mostIDs, func(ctx context.Context, _ struct{}, ids []ObjID) ([]sharedbase.Location, error) {
+			return base.Locate(ctx, ids)
+		}),
+		contents: newCoalescer(rounds, mostContents, base.Content),
+	}
+}
+
+// Close closes the images. No call may be under way.
+func (r *Reader) Close() { r.images.close() }
+
+// Contains says whether the object exists. It asks the index alone.
+func (r *Reader) Contains(ctx context.Context, id ObjID) (bool, error) {
+	at, err := r.locate(ctx, id)
+	return exists(at), err
+}
+
+// Get returns the object's content, whose SHA-256 is id. ErrNotFound,
+// *CorruptError, and an error that matches [pool.ErrNotMapped] where this host
+// cannot reach it.
+func (r *Reader) Get(ctx context.Context, id ObjID) ([]byte, error) {
+	at, err := r.locate(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return r.get(ctx, id, at)
+}
+
+// Check reads the object and compares it with its id: nil if it is well, else
+// as for Get.
+func (r *Reader) Check(ctx context.Context, id ObjID) error {
+	_, err := r.Get(ctx, id)
+	return err
+}
+
+// GetBatch returns the contents of ids in the same order, nil for those that
+// do not exist (an empty object is not nil). Any other error than ErrNotFound
+// fails the call. The contents are in memory together: the caller bounds ids.
+func (r *Reader) GetBatch(ctx context.Context, ids []ObjID) ([][]byte, error) {
+	at, err := r.index.do(ctx, struct{}{}, ids)
+	if err != nil {
+		return nil, err
+	}
+	// Shard by shard, so that a batch that is spread over more shards than
+	// images are kept open opens each once.
+	order := make([]int, len(ids))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return strings.Compare(at[a].Shard, at[b].Shard) })
+	contents := make([][]byte, len(ids))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for _, i := range order {
+		group.Go(func() (err error) {
+			contents[i], err = r.get(ctx, ids[i], at[i])
+			if errors.Is(err, ErrNotFound) {
+				err = nil
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return contents, nil
+}
+
+func (r *Reader) locate(ctx context.Context, id ObjID) (sharedbase.Location, error) {
+	at, err := r.index.do(ctx, struct{}{}, []ObjID{id})
+	if err != nil {
+		return sharedbase.Location{}, fmt.Errorf("looking up object %x: %w", id, err)
+	}
+	return at[0], nil
+}
+
+func exists(at sharedbase.Location) bool { return at.ShardID != 0 }
+
+// get reads an object that was at at a moment ago.
+func (r *Reader) get(ctx context.Context, id ObjID, at sharedbase.Location) ([]byte, error) {
+	for attempt := 1; exists(at); attempt++ {
+		content, err := r.read(ctx, id, at, attempt > 1)
+		if err == nil {
+			return content, nil
+		}
+		if attempt == attempts || ctx.Err() != nil || errors.Is(err, sharedbase.ErrUnavailable) {
+			return nil, explain(err, id, at)
+		}
+		if at, err = r.locate(ctx, id); err != nil {
+			return nil, err
+		}
+	}
+	return nil, ErrNotFound
+}
+
+// read reads an object from the image or the table of its shard.
+func (r *Reader) read(ctx context.Context, id ObjID, at sharedbase.Location, again bool) ([]byte, error) {
+	if !at.State.ImageAvailable() {
+		return r.fromTable(ctx, id, at)
+	}
+	p := r.pools[at.Pool]
+	if p == nil {
+		return nil, fmt.Errorf("the pool %q is not configured", at.Pool)
+	}
+	content, err := r.images.get(ctx, p, at.Shard, id, again)
+	if err == nil || at.State == sharedbase.StateReadOnly {
+		return content, err
+	}
+	content, tableErr := r.fromTable(ctx, id, at)
+	if errors.Is(tableErr, sharedbase.ErrNoTable) {
+		return nil, err
+	}
+	return content, tableErr
+}
+
+func (r *Reader) fromTable(ctx context.Context, id ObjID, at sharedbase.Location) ([]byte, error) {
+	r.metrics.TableRequested()
+	found, err := r.contents.do(ctx, at.Shard, []ObjID{id})
+	if err != nil {
+		return nil, err
+	}
+	if found[0] == nil {
+		return nil, errAbsent
+	}
+	return found[0], verify(id, found[0])
+}
+
+// errDigest: the bytes are not the object's.
+var errDigest = errors.New("its SHA-256 is another")
+
+// verify is the one place that stands between storage and callers.
+func verify(id ObjID, content []byte) error {
+	if sha256.Sum256(content) != id {
+		return errDigest
+	}
+	return nil
+}
+
+// explain says what a reader can know of why an object, which the index has at
+// at, could not be read.
+func explain(err error, id ObjID, at sharedbase.Location) error {
+	var damage *shard.DamageError
+	switch {
+	case errors.Is(err, shard.ErrNotFound):
+		err = errAbsent
+		fallthrough
+	case errors.Is(err, errAbsent), errors.Is(err, errDigest), errors.As(err, &damage):
+		return &CorruptError{ID: id, Shard: at.Shard, Err: err}
+	case errors.Is(err, pool.ErrNotMapped):
+		host, _ := os.Hostname()
+		return fmt.Errorf("object %x: shard %s is %s and its image in pool %s cannot be read on %s; is winery-rbd-mapper at work there? %w",
+			id, at.Shard, at.State, at.Pool, host, err)
+	}
+	return fmt.Errorf("object %x: shard %s (%s): %w", id, at.Shard, at.State, err)
+}

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package reader_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"winery/internal/reader"
+	"winery/pool"
+	"winery/shard"
+	"winery/sharedbase"
+)
+
+// Readers go on while their shard moves through all its states, and never get
+// anything but the objects.
+func TestReadingWhileTheShardMovesOn(t *testing.T) {
+	f := newFixture(t)
+	r := f.reader(10)
+	all := append(objects(200, "moving"), object(""), object(strings.Repeat("large", 1<<20)))
+	claim := f.write(all...)
+
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var reads atomic.Int64
+	var readers sync.WaitGroup
+	for i := range 8 {
+		readers.Go(func() {
+			for ctx.Err() == nil {
+				if i%2 == 0 {
+					o := all[rand.IntN(len(all))]
+					if content, err := r.Get(t.Context(), o.ID); err != nil || !bytes.Equal(content, o.Content) {
+						t.Errorf("Get: %d bytes, %v", len(content), err)
+						return
+					}
+				} else {
+					from := rand.IntN(len(all) - 20)
+					if !sameBatch(t, r, all[from:from+20]) {
+						return
+					}
+				}
+				reads.Add(1)
+			}
+		})
+	}
+	enough := func() {
+		before := reads.Load()
+		eventually(t, "100 reads", func() bool { return t.Failed() || reads.Load() >= before+100 })
+	}
+	enough()
+	f.pack(claim)
+	enough()
+	f.clean(claim.Name())
+	enough()
+	stop()
+	readers.Wait()
+	if f.pool.opened.Load() == 0 {
+		t.Error("the image was never opened")
+	}
+}
+
+func sameBatch(t *testing.T, r *reader.Reader, want []sharedbase.Object) bool {
+	contents, err := r.GetBatch(t.Context(), idsOf(want))
+	if err != nil {
+		t.Errorf("GetBatch: %v", err)
+		return false
+	}
+	for i, o := range want {
+		if contents[i] == nil || !bytes.Equal(contents[i], o.Content) {
+			t.Errorf("GetBatch: object %d of %d is another", i, len(want))
+			return false
+		}
+	}
+	return true
+}
+
+func TestMissingObjects(t *testing.T) {
+	f := newFixture(t)
+	r := f.reader(10)
+	there, gone, never := object("there"), object("gone"), object("never")
+	f.write(there, gone)
+	f.must(f.base.Delete(t.Context(), gone.ID))
+
+	for name, id := range map[string]reader.ObjID{"deleted": gone.ID, "never added": never.ID} {
+		if _, err := r.Get(t.Context(), id); !errors.Is(err, reader.ErrNotFound) {
+			t.Errorf("%s: Get: %v", name, err)
+		}
+		if err := r.Check(t.Context(), id); !errors.Is(err, reader.ErrNotFound) {
+			t.Errorf("%s: Check: %v", name, err)
+		}
+		if ok, err := r.Contains(t.Context(), id); ok || err != nil {
+			t.Errorf("%s: Contains: %v, %v", name, ok, err)
+		}
+	}
+	if ok, err := r.Contains(t.Context(), there.ID); !ok || err != nil {
+		t.Errorf("Contains: %v, %v", ok, err)
+	}
+	if err := r.Check(t.Context(), there.ID); err != nil {
+		t.Errorf("Check: %v", err)
+	}
+}
+
+func TestGetBatchOverShards(t *testing.T) {
+	f := newFixture(t)
+	r := f.reader(1) // fewer than shards
+	inTable := append(objects(30, "in a table"), object(""))
+	inImage, inOther := objects(300, "in an image"), objects(300, "in another image")
+	f.write(inTable...)
+	f.readOnly(inImage...)
+	f.readOnly(inOther...)
+
+	want := append(append(append([]sharedbase.Object{}, inTable...), inImage...), inOther...)
+	rand.Shuffle(len(want), func(i, j int) { want[i], want[j] = want[j], want[i] })
+	sameBatch(t, r, want)
+
+	ids := append(idsOf(want[:5]), object("missing").ID, want[0].ID)
+	contents, err := r.GetBatch(t.Context(), ids)
+	f.must(err)
+	if contents[5] != nil {
+		t.Errorf("a missing object has content %q", contents[5])
+	}
+	if !bytes.Equal(contents[6], want[0].Content) {
+		t.Errorf("an object that was asked for twice is %q", contents[6])
+	}
+	if contents, err := r.GetBatch(t.Context(), nil); len(contents) != 0 || err != nil {
+		t.Errorf("nothing asked: %v, %v", contents, err)
+	}
+}
+
+func TestNotMapped(t *testing.T) {
+	f := newFixture(t)
+	r := f.reader(10)
+	all := objects(100, "not mapped")
+	claim := f.write(all...)
+	f.pack(claim)
+	f.must(f.pool.Unmap(t.Context(), claim.Name()))
+
+	for _, o := range all {
+		if content, err := r.Get(t.Context(), o.ID); err != nil || !bytes.Equal(content, o.Content) {
+			t.Fatalf("packed, not mapped: %q, %v", content, err)
+		}
+	}
+	if n := f.pool.opened.Load(); n > 20 {
+		t.Errorf("the pool was asked %d times in 100 reads for an image that is not mapped", n)
+	}
+
+	f.clean(claim.Name())
+	_, err := r.Get(t.Context(), all[0].ID)
+	if !errors.Is(err, pool.ErrNotMapped) || errors.Is(err, reader.ErrNotFound) {
+		t.Fatalf("readonly, not mapped: %v", err)
+	}
+	host, _ := os.Hostname()
+	for _, part := range []string{claim.Name(), "readonly", host} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q does not say %q", err, part)
+		}
+	}
+	if _, err := r.GetBatch(t.Context(), idsOf(all)); !errors.Is(err, pool.ErrNotMapped) {
+		t.Errorf("GetBatch: %v", err)
+	}
+
+	// Mapped, it is read at once, whatever was true a moment ago.
+	f.must(f.pool.Map(t.Context(), claim.Name()))
+	sameBatch(t, r, all)
+}
+
+func TestDeletedAndAddedAgain(t *testing.T) {
+	f := newFixture(t)
+	r := f.reader(10)
+	o, other := object("comes back"), object("stays")
+	name := f.readOnly(o, other)
+	sameBatch(t, r, []sharedbase.Object{o, other}) // the image is open from here on
+
+	f.must(f.base.Delete(t.Context(), o.ID))
+	f.erase(name, o.ID)
+	if _, err := r.Get(t.Context(), o.ID); !errors.Is(err, reader.ErrNotFound) {
+		t.Errorf("erased: %v", err)
+	}
+	f.write(o)
+	sameBatch(t, r, []sharedbase.Object{o, other})
+}
+
+// erase erases an object in an image, without the index being told.
+func (f *fixture) erase(name string, ids ...reader.ObjID) {
+	f.Helper()
+	e, err := f.pool.Edit(f.Context(), name)
+	f.must(err)
+	n, err := shard.Erase(e, e.Size(), name, ids)
+	f.must(err)
+	if n != len(ids) {
+		f.Fatalf("%d of %d objects erased", n, len(ids))
+	}
+	f.must(e.Close())
+}
+
+// What the index promises and storage does not give is never "not found", and
+// never other bytes.
+func TestCorrupted(t *testing.T) {
+	const was, is = "an object to be damaged", "an Object to be damaged"
+	tests := map[string]func(f *fixture, o sharedbase.Object) (shard string){
+		"changed in the image": func(f *fixture, o sharedbase.Object) string {
+			name := f.readOnly(o)
+			f.overwrite(name, was, is)
+			return name
+		},
+		"changed in the table": func(f *fixture, o sharedbase.Object) string {
+			o.Content = []byte(is)
+			return f.write(o).Name()
+		},
+		"missing in the image": func(f *fixture, o sharedbase.Object) string {
+			name := f.readOnly(o)
+			f.erase(name, o.ID)
+			return name
+		},
+		"not an image": func(f *fixture, o sharedbase.Object) string {
+			name := f.readOnly(o)
+			f.overwrite(name, "SWHShard", "SWHShirt")
+			return name
+		},
+	}
+	for what, damage := range tests {
+		t.Run(what, func(t *testing.T) {
+			f := newFixture(t)
+			r := f.reader(10)
+			o := object(was)
+			name := damage(f, o)
+			for range 2 {
+				content, err := r.Get(t.Context(), o.ID)
+				var corrupt *reader.CorruptError
+				if !errors.As(err, &corrupt) || corrupt.ID != o.ID || corrupt.Shard != name {
+					t.Fatalf("Get: %q, %v", content, err)
+				}
+				if errors.Is(err, reader.ErrNotFound) {
+					t.Error("it is taken for absent")
+				}
+			}
+			if err := r.Check(t.Context(), o.ID); !errors.As(err, new(*reader.CorruptError)) {
+				t.Errorf("Check: %v", err)
+			}
+			if _, err := r.GetBatch(t.Context(), []reader.ObjID{o.ID}); !errors.As(err, new(*reader.CorruptError)) {
+				t.Errorf("GetBatch: %v", err)
+			}
+		})
+	}
+}
+
+// As long as there is the table, a damaged image takes nothing away.
+func TestDamagedImageBesideItsTable(t *testing.T) {
+	f := newFixture(t)
+	r := f.reader(10)
+	o := object("kept twice")
+	claim := f.write(o)
+	f.pack(claim)
+	f.overwrite(claim.Name(), "kept twice", "kept TWICE")
+	sameBatch(t, r, []sharedbase.Object{o})
+}
+
+func TestPoolThatIsNotConfigured(t *testing.T) {
+	f := newFixture(t)
+	o := object("elsewhere")
+	name := f.readOnly(o)
+	r := reader.NewReader(f.base, nil, 10, nil)
+	defer r.Close()
+	_, err := r.Get(t.Context(), o.ID)
+	if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), `"shards"`) {
+		t.Errorf("%v does not name shard and pool", err)
+	}
+}
+
+func TestDatabaseAway(t *testing.T) {
+	base, err := sharedbase.New("postgresql://nobody@127.0.0.1:1/none", "reader test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer base.Close()
+	r := reader.NewReader(base, nil, 10, nil)
+	defer r.Close()
+	if _, err := r.Get(t.Context(), reader.ObjID{1}); !errors.Is(err, sharedbase.ErrUnavailable) {
+		t.Errorf("Get: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := r.Get(ctx, reader.ObjID{1}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}

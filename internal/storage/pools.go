@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package storage opens the configured pools. It is the one place that knows
+// which type of pool is which package.
+package storage
+
+import (
+	"errors"
+	"fmt"
+
+	"winery/internal/config"
+	"winery/pool"
+	"winery/pool/directory"
+	"winery/rbd"
+)
+
+// Set holds open pools by their names.
+type Set map[string]pool.Pool
+
+// Open opens every pool of a configuration. An rbd pool connects at its first
+// use, so Open does not fail because a Ceph is away.
+//
+// createImages tells whether the caller may create images, packer.create_images
+// in the configuration; where not, a packer needs them to be reserved.
+func Open(configured []config.Pool, createImages bool) (Set, error) {
+	set := Set{}
+	for _, c := range configured {
+		p, err := open(c, createImages)
+		if err != nil {
+			return nil, errors.Join(err, set.Close())
+		}
+		set[c.Name] = p
+	}
+	return set, nil
+}
+
+func open(c config.Pool, createImages bool) (pool.Pool, error) {
+	switch c.Type {
+	case config.RBD:
+		return rbd.New(rbd.Settings{
+			PoolName: c.Name, DataPool: c.DataPool, FeaturesUnsupported: c.FeaturesUnsupported, CreateImages: createImages,
+			ShardMaxSize: c.ShardMaxSize, MapMode: c.Map, MapOptions: c.MapOptions, UseSudo: c.UseSudo,
+			Conf: c.CephConf, User: c.CephUser,
+		})
+	case config.Directory:
+		return directory.New(directory.Settings{
+			BaseDirectory: c.BaseDirectory, PoolName: c.Name, UsePermissions: c.UsePermissions,
+		})
+	}
+	return nil, fmt.Errorf("pool %s: type %q is not known", c.Name, c.Type)
+}
+
+// Close closes all pools. Images that they opened must have been closed.
+func (s Set) Close() error {
+	var errs []error
+	for _, p := range s {
+		errs = append(errs, p.Close())
+	}
+	return errors.Join(errs...)
+}

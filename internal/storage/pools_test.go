@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package storage_test
+
+import (
+	"strings"
+	"testing"
+
+	"winery/internal/config"
+	"winery/internal/storage"
+	"winery/pool/directory"
+	"winery/rbd"
+)
+
+func TestOpen(t *testing.T) {
+	set, err := storage.Open([]config.Pool{
+		{Type: config.Directory, Name: "files", BaseDirectory: t.TempDir()},
+		{Type: config.RBD, Name: "images", ShardMaxSize: 1, Map: config.MapLibrbd, CephConf: "/nowhere/ceph.conf"},
+	}, true)
+	if err != nil {
+		t.Fatal(err) // not even for the Ceph that is not there
+	}
+	if _, ok := set["files"].(*directory.Pool); !ok || len(set) != 2 {
+		t.Errorf("%v", set)
+	}
+	if _, ok := set["images"].(*rbd.Pool); !ok {
+		t.Errorf("%v", set)
+	}
+	if err := set.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOpenFails(t *testing.T) {
+	good := config.Pool{Type: config.Directory, Name: "good", BaseDirectory: t.TempDir()}
+	for _, bad := range []config.Pool{
+		{Type: "tape", Name: "bad"},
+		{Type: config.Directory, Name: "bad", BaseDirectory: "/nowhere/at/all"},
+		{Type: config.RBD, Name: "bad"},
+	} {
+		_, err := storage.Open([]config.Pool{good, bad}, true)
+		if err == nil || !strings.Contains(err.Error(), "bad") || strings.Contains(err.Error(), "good") {
+			t.Errorf("%v: %v", bad.Type, err)
+		}
+	}
+}

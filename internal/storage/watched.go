@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package storage
+
+import (
+	"context"
+
+	"winery/pool"
+)
+
+// Watched returns the same pools, which call alive, from any goroutine, each
+// time that the store has done something of what it was asked: so that a long
+// piece of work can be told from one that hangs.
+func (s Set) Watched(alive func()) Set {
+	set := Set{}
+	for name, p := range s {
+		set[name] = &watched{p, alive}
+	}
+	return set
+}
+
+type watched struct {
+	pool.Pool
+	alive func()
+}
+
+// did calls alive unless there was an error, and returns that.
+func (w *watched) did(err error) error {
+	if err == nil {
+		w.alive()
+	}
+	return err
+}
+
+func (w *watched) Create(ctx context.Context, name string, room int64, held func(context.Context) error) (pool.Draft, error) {
+	d, err := w.Pool.Create(ctx, name, room, held)
+	if w.did(err) != nil {
+		return nil, err
+	}
+	return draft{d, w}, nil
+}
+
+func (w *watched) Open(ctx context.Context, name string) (pool.Image, error) {
+	return w.image(w.Pool.Open(ctx, name))
+}
+
+func (w *watched) OpenMapped(ctx context.Context, name string) (pool.Image, error) {
+	return w.image(w.Pool.OpenMapped(ctx, name))
+}
+
+func (w *watched) image(i pool.Image, err error) (pool.Image, error) {
+	if w.did(err) != nil {
+		return nil, err
+	}
+	return image{i, w}, nil
+}
+
+func (w *watched) Edit(ctx context.Context, name string) (pool.Editor, error) {
+	e, err := w.Pool.Edit(ctx, name)
+	if w.did(err) != nil {
+		return nil, err
+	}
+	return editor{e, w}, nil
+}
+
+func (w *watched) Reserve(ctx context.Context, name string) error {
+	return w.did(w.Pool.Reserve(ctx, name))
+}
+
+func (w *watched) Map(ctx context.Context, name string) error {
+	return w.did(w.Pool.Map(ctx, name))
+}
+
+type draft struct {
+	pool.Draft
+	w *watched
+}
+
+func (d draft) WriteAt(b []byte, off int64) (int, error) {
+	n, err := d.Draft.WriteAt(b, off)
+	return n, d.w.did(err)
+}
+
+func (d draft) Open(ctx context.Context) (pool.Image, error) { return d.w.image(d.Draft.Open(ctx)) }
+
+type image struct {
+	pool.Image
+	w *watched
+}
+
+func (i image) ReadAt(b []byte, off int64) (int, error) {
+	n, err := i.Image.ReadAt(b, off)
+	return n, i.w.did(err)
+}
+
+type editor struct {
+	pool.Editor
+	w *watched
+}
+
+func (e editor) ReadAt(b []byte, off int64) (int, error) {
+	n, err := e.Editor.ReadAt(b, off)
+	return n, e.w.did(err)
+}
+
+func (e editor) WriteAt(b []byte, off int64) (int, error) {
+	n, err := e.Editor.WriteAt(b, off)
+	return n, e.w.did(err)
+}
+
+func (e editor) Flush() error { return e.w.did(e.Editor.Flush()) }

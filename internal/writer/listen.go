@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package writer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+
+	"github.com/coreos/go-systemd/v22/activation"
+
+	"winery/internal/config"
+)
+
+// sockets returns those that the service manager opened for this process, or
+// else one that listens on address.
+func sockets(ctx context.Context, listen string) ([]net.Listener, error) {
+	passed, err := activation.Listeners()
+	if err != nil {
+		return nil, fmt.Errorf("sockets of the service manager: %w", err)
+	}
+	var listeners []net.Listener
+	for _, l := range passed {
+		if l == nil {
+			return nil, errors.New("a socket of the service manager is not a stream socket")
+		}
+		listeners = append(listeners, l)
+	}
+	if len(listeners) > 0 {
+		return listeners, nil
+	}
+	network, address, err := config.ParseListen(listen)
+	if err != nil {
+		return nil, &config.Error{Key: "winery.listen", Msg: err.Error()}
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, network, address)
+	if network == "unix" && errors.Is(err, syscall.EADDRINUSE) && abandoned(ctx, address) {
+		if err := os.Remove(address); err != nil {
+			return nil, fmt.Errorf("socket of a writer that is gone: %w", err)
+		}
+		l, err = lc.Listen(ctx, network, address)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("winery.listen: %w", err)
+	}
+	return []net.Listener{l}, nil
+}
+
+// abandoned tells whether nobody listens on a socket: its writer was killed.
+func abandoned(ctx context.Context, path string) bool {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", path)
+	if err == nil {
+		_ = conn.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package writer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"winery/internal/config"
+	"winery/internal/httpapi"
+	"winery/internal/httpapi/objects"
+	"winery/internal/httpapi/rpc"
+	"winery/internal/ingest"
+	"winery/internal/metrics"
+	"winery/internal/reader"
+	"winery/internal/storage"
+	"winery/sharedbase"
+)
+
+// The limits of a shutdown's steps. Their sum is below systemd's TimeoutStopSec
+// of the unit.
+const (
+	answering  = 20 * time.Second // requests under way
+	committing = 20 * time.Second // what was accepted, and the shards' release
+	cutting    = 5 * time.Second  // requests that were told to give up
+)
+
+// Options of Run. All but Metrics must be set.
+type Options struct {
+	Config  *config.Config // Winery.Listen may have port 0
+	Base    *sharedbase.SharedBase
+	Pools   storage.Set
+	Metrics *metrics.Client
+	Log     *slog.Logger
+	Ready   func(address string) // called once requests are answered
+	Alive   func()               // called every few seconds while they are, and adds get on
+}
+
+// Run serves until ctx ends, then shuts down and returns nil if nothing was
+// lost on the way. It returns an error, having shut down, if it cannot listen.
+func Run(ctx context.Context, o Options) error {
+	s := &store{base: o.Base, reader: reader.NewReader(o.Base, o.Pools, o.Config.ReadersCacheSize, o.Metrics)}
+	defer s.reader.Close()
+	if !o.Config.ReadOnly {
+		s.writer = newWriter(o)
+		if err := s.writer.Start(ctx); err != nil {
+			return err
+		}
+	}
+	listeners, err := sockets(ctx, o.Config.Winery.Listen)
+	if err != nil {
+		return errors.Join(err, s.close())
+	}
+	return serve(ctx, o, s, listeners)
+}
+
+func newWriter(o Options) *ingest.Writer {
+	pool, _ := o.Config.Pool(o.Config.ActivePool) // it is one of the pools
+	return ingest.New(ingest.Options{
+		Base: o.Base, Pool: pool.Name, ShardMaxSize: pool.ShardMaxSize,
+		IdleTimeout: o.Config.RWIdleTimeout, Writers: o.Config.Winery.Writers, Log: o.Log,
+	})
+}
+
+// close gives the shards back.
+func (s *store) close() error {
+	if s.writer == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), committing)
+	defer cancel()
+	return s.writer.Close(ctx)
+}
+
+func serve(ctx context.Context, o Options, s *store, listeners []net.Listener) error {
+	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
+	defer cutOff()
+	server := &http.Server{
+		Handler:           handler(o, s),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return requests },
+	}
+	ended := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { ended <- server.Serve(l) }()
+		o.Log.Info("listening", "address", l.Addr().String())
+	}
+	o.Ready(listeners[0].Addr().String())
+	var background sync.WaitGroup
+	defer background.Wait()
+	signs, stopSigns := context.WithCancel(ctx)
+	defer stopSigns()
+	background.Go(func() { watch(signs, listeners[0].Addr(), o, s.writer) })
+
+	var failed error
+	select {
+	case <-ctx.Done():
+	case failed = <-ended:
+	}
+	err := shutDown(server, answering)
+	if err != nil {
+		o.Log.Warn("requests under way are cut off", "error", err)
+	}
+	err = errors.Join(failed, s.close())
+	cutOff()
+	if shutDown(server, cutting) != nil {
+		_ = server.Close()
+	}
+	return err
+}
+
+// bodies is the memory for what is sent, and how long a request waits for some.
+const bodies, bodyWait = 512 << 20, 5 * time.Second
+
+// handler has the APIs side by side, within the same memory.
+func handler(o Options, s *store) http.Handler {
+	c, bodies := o.Config, httpapi.NewBodies(bodies, bodyWait)
+	objects := objects.NewHandler(s, objects.Options{
+		ReadOnly: c.ReadOnly, MaxObjectSize: c.Winery.MaxObjectSize, Bodies: bodies, Metrics: o.Metrics, Log: o.Log,
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/objects", objects)
+	mux.Handle("/objects/", objects)
+	mux.Handle("/", rpc.NewHandler(s, rpc.Options{
+		Name: c.Name, ReadOnly: c.ReadOnly, AllowDelete: c.AllowDelete,
+		VerifyContent: c.Winery.VerifyContent, MaxObjectSize: c.Winery.MaxObjectSize,
+		Bodies: bodies, Metrics: o.Metrics, Log: o.Log,
+	}))
+	return mux
+}
+
+func shutDown(server *http.Server, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	return server.Shutdown(ctx)
+}

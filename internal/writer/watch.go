@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package writer
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"winery/internal/ingest"
+)
+
+// patience is how long a writer's lane may be at one thing. All that it asks of
+// the database is limited to less together, but for measuring a table.
+const patience = 4 * time.Minute
+
+// watch asks the server for an answer now and then, until ctx ends. w is nil
+// where it only reads.
+func watch(ctx context.Context, address net.Addr, o Options, w *ingest.Writer) {
+	client := http.Client{
+		Timeout: 10 * time.Second,
+		Transport: &http.Transport{
+			DisableKeepAlives: true,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				var d net.Dialer
+				return d.DialContext(ctx, address.Network(), address.String())
+			},
+		},
+	}
+	tick := time.NewTicker(5 * time.Second)
+	defer tick.Stop()
+	for {
+		err := ask(ctx, &client)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			o.Log.Warn("no answer to a request of its own", "error", err)
+		case w != nil && w.Busy() > patience:
+			o.Log.Warn("adds do not get on", "for", w.Busy())
+		default:
+			o.Alive()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func ask(ctx context.Context, client *http.Client) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("status %s", answer.Status)
+	}
+	return nil
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package crash
+
+import (
+	"crypto/sha256"
+	"errors"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"winery/internal/ingest"
+	"winery/internal/reader"
+	"winery/sharedbase"
+	"winery/test/roletest"
+)
+
+// outcome is how a fleet got over the loss of a process.
+type outcome struct {
+	mu    sync.Mutex
+	by    []string      // what went on first, in this order
+	moved time.Duration // until the lost process's shards were taken back; 0: it had none
+	done  time.Duration // until nothing was left to do for the others
+	after string        // what a process that had stood still did then
+}
+
+func (o *outcome) note(what string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !slices.Contains(o.by, what) {
+		o.by = append(o.by, what)
+	}
+}
+
+// held is how long the lost process had its shards, once they were taken back.
+func (o *outcome) held() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.moved
+}
+
+// reclaim does in the background, to the end of the test, what every daemon does.
+func (c *trial) reclaim(t *testing.T) {
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		tick := time.NewTicker(roletest.Lease / 4)
+		defer tick.Stop()
+		for t.Context().Err() == nil {
+			back, _ := c.Base.ReclaimExpired(t.Context()) // which waits for a row in vain at times
+			for _, r := range back {
+				c.note("back to " + string(r.Shard.State))
+				c.mu.Lock()
+				c.moved = time.Since(c.since)
+				c.mu.Unlock()
+			}
+			select {
+			case <-tick.C:
+			case <-t.Context().Done():
+			}
+		}
+	})
+	t.Cleanup(ended.Wait)
+}
+
+// patience is for Ceph, which believes a dead client alive for half a minute.
+const patience = 90 * time.Second
+
+// crew are the roles that go on with other's work.
+var crew = []string{"packer", "mapper", "cleaner", "importer"}
+
+// goOn lets other processes work until there is nothing left to do: those of the
+// crew, clients that repeat their adds, and no person.
+func (c *trial) goOn(t *testing.T, crew []string, enough func(*testing.T, *trial) bool) {
+	t.Helper()
+	tick := time.NewTicker(roletest.Lease / 10)
+	defer tick.Stop()
+	for {
+		repeat(t, c.Stage, c.wanted)
+		busy, failed := false, error(nil)
+		for _, role := range crew {
+			worked, err := roles[role](c.Stage)(t.Context())
+			if worked {
+				c.note(role)
+			}
+			busy = busy || worked
+			failed = errors.Join(failed, err)
+		}
+		if !busy && failed == nil && enough(t, c) {
+			if c.done == 0 {
+				c.done = time.Since(c.since)
+			}
+			return
+		}
+		if time.Since(c.since) > patience {
+			t.Fatalf("after %v there is still something left to do: %s, %v", patience, state(t, c.Stage), failed)
+		}
+		if !busy {
+			<-tick.C
+		}
+	}
+}
+
+func shards(t *testing.T, s *roletest.Stage) []sharedbase.Shard {
+	t.Helper()
+	all, err := s.Base.ListShards(t.Context(), sharedbase.ShardFilter{})
+	roletest.Must(t, err)
+	return all
+}
+
+// repeat adds again what is missing, as clients do that got no answer; and marks
+// full what writers left, as they do with the next objects.
+func repeat(t *testing.T, s *roletest.Stage, wanted []sharedbase.Object) {
+	t.Helper()
+	if s.Imported == "" && missing(t, s, wanted) {
+		w := ingest.New(ingest.Options{Base: s.Base, Pool: s.Config.Name, Log: s.Log})
+		roletest.Must(t, w.Start(t.Context()))
+		_, err := w.Add(t.Context(), wanted)
+		roletest.Must(t, errors.Join(err, w.Close(t.Context())))
+	}
+	for _, n := range shards(t, s) {
+		if !waits(t, s, n) {
+			continue
+		}
+		c, err := s.Base.LockOneShard(t.Context(), sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.ClaimFilter{Name: n.Name})
+		roletest.Must(t, err)
+		if c != nil { // nil: one that stands still holds its row, for some more seconds
+			roletest.Must(t, c.SetState(t.Context(), sharedbase.StateFull))
+		}
+	}
+}
+
+func missing(t *testing.T, s *roletest.Stage, wanted []sharedbase.Object) bool {
+	t.Helper()
+	where, err := s.Base.Locate(t.Context(), ids(wanted))
+	roletest.Must(t, err)
+	return slices.ContainsFunc(where, func(l sharedbase.Location) bool { return l.ShardID == 0 })
+}
+
+// waits tells a shard that a writer gave back, with objects in it.
+func waits(t *testing.T, s *roletest.Stage, n sharedbase.Shard) bool {
+	t.Helper()
+	if n.State != sharedbase.StateStandby {
+		return false
+	}
+	count, _, err := s.Base.TableSize(t.Context(), n.Name)
+	roletest.Must(t, err)
+	return count > 0
+}
+
+// settled says that nobody has anything left to do.
+func settled(t *testing.T, c *trial) bool {
+	t.Helper()
+	for _, err := range c.Base.DeletedObjects(t.Context(), "") {
+		roletest.Must(t, err)
+		return false
+	}
+	return inImages(t, c) && !slices.ContainsFunc(shards(t, c.Stage), func(n sharedbase.Shard) bool {
+		return n.State == sharedbase.StatePacked || n.State == sharedbase.StateCleaning
+	})
+}
+
+// inImages says that every object is in an image.
+func inImages(t *testing.T, c *trial) bool {
+	t.Helper()
+	return !missing(t, c.Stage, c.wanted) && !slices.ContainsFunc(shards(t, c.Stage), func(n sharedbase.Shard) bool {
+		return !n.State.ImageAvailable() && n.State != sharedbase.StateStandby || waits(t, c.Stage, n)
+	})
+}
+
+// wantReadable fails the test unless readers get every object.
+func wantReadable(t *testing.T, s *roletest.Stage, objects []sharedbase.Object) {
+	t.Helper()
+	r := reader.NewReader(s.Base, s.Pools, 10, nil)
+	defer r.Close()
+	for _, o := range objects {
+		content, err := r.Get(t.Context(), o.ID)
+		if err != nil || sha256.Sum256(content) != o.ID {
+			t.Fatalf("object %x: %d bytes, %v", o.ID, len(content), err)
+		}
+	}
+}
+
+// wantWhole fails the test unless the wanted objects are there, and no others,
+// and every image is what its record says.
+func wantWhole(t *testing.T, s *roletest.Stage, is story) {
+	t.Helper()
+	wantReadable(t, s, is.wanted)
+	where, err := s.Base.Locate(t.Context(), ids(is.deleted))
+	roletest.Must(t, err)
+	for i, l := range where {
+		if l.ShardID != 0 {
+			t.Errorf("deleted object %x is in shard %s", is.deleted[i].ID, l.Shard)
+		}
+	}
+	leases, err := s.Base.Leases(t.Context())
+	roletest.Must(t, err)
+	if len(leases) > 0 {
+		t.Errorf("leases are left: %v", leases)
+	}
+	var total int64
+	for _, n := range shards(t, s) {
+		if n.State == sharedbase.StateReadOnly {
+			total += verify(t, s, n)
+		}
+	}
+	if want := int64(len(is.wanted)); total != want {
+		t.Errorf("the images have %d objects, want %d", total, want)
+	}
+}
+
+// verify checks the image of a shard whose table is gone, and returns how many
+// objects it has.
+func verify(t *testing.T, s *roletest.Stage, n sharedbase.Shard) int64 {
+	t.Helper()
+	if _, _, err := s.Base.TableSize(t.Context(), n.Name); !errors.Is(err, sharedbase.ErrNoTable) {
+		t.Errorf("the table of shard %s: %v", n.Name, err)
+	}
+	drafts, err := filepath.Glob(filepath.Join(s.Config.BaseDirectory, s.Config.Name, n.Name+".*"))
+	if err != nil || len(drafts) > 0 {
+		t.Errorf("beside the image there is %v, %v", drafts, err)
+	}
+	r := s.Image(t, n.Name)
+	found, err := r.Verify(t.Context(), nil)
+	roletest.Must(t, err)
+	record, recorded, err := s.Base.ImageRecord(t.Context(), n.ID)
+	roletest.Must(t, err)
+	switch {
+	case n.Name == s.Imported:
+	case !recorded:
+		t.Errorf("shard %s has no record of its image", n.Name)
+	case record.Fingerprint != r.Fingerprint(), record.Objects != found.Objects+found.Deleted:
+		t.Errorf("image %s has %+v, its record says %+v", n.Name, found, record)
+	}
+	return found.Objects
+}
+
+func ids(objects []sharedbase.Object) []sharedbase.ObjID {
+	ids := make([]sharedbase.ObjID, len(objects))
+	for i, o := range objects {
+		ids[i] = o.ID
+	}
+	return ids
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"text/tabwriter"
+
+	"winery/pool"
+	"winery/shard"
+	"winery/test/roletest"
+)
+
+// reserve makes room for a line of the table.
+func (g *ground) reserve() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.lines = append(g.lines, "")
+	return len(g.lines) - 1
+}
+
+func (g *ground) set(line int, c *trial) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g.lines[line] = fmt.Sprintf("%s\t%s\t%s\t%s\t%.1f s\t%.1f s\t%s\n",
+		c.role, c.at.name, c.left, strings.Join(c.by, ", "), c.moved.Seconds(), c.done.Seconds(), c.after)
+}
+
+// table tells where each process was halted, what was left, who went on, and how
+// long after it moved on and all was done.
+func (g *ground) table() string {
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	fmt.Fprint(w, "role\thalted\tleft\twent on\tmoved\tdone\tafterwards\n")
+	for _, line := range g.lines {
+		fmt.Fprint(w, line)
+	}
+	w.Flush()
+	return text.String()
+}
+
+// state is a database's shards, with their images, in a few words.
+func state(t *testing.T, s *roletest.Stage) string {
+	t.Helper()
+	leases, err := s.Base.Leases(t.Context())
+	roletest.Must(t, err)
+	words := []string{}
+	for _, n := range shards(t, s) {
+		text := string(n.State)
+		if _, ok := leases[n.Locker]; ok {
+			text += " with a lease"
+		}
+		words = append(words, text+", "+image(t, s, n.Name))
+	}
+	if len(words) == 0 {
+		return "no shard"
+	}
+	return strings.Join(words, "; ")
+}
+
+// image tells what there is of an image.
+func image(t *testing.T, s *roletest.Stage, name string) string {
+	t.Helper()
+	img, err := s.Pool.Open(t.Context(), name)
+	if errors.Is(err, pool.ErrNotFound) {
+		return "no image"
+	}
+	roletest.Must(t, err)
+	defer func() { roletest.Must(t, img.Close()) }()
+	r, err := shard.Open(img, img.Size(), name)
+	if err == nil {
+		_, err = r.Verify(t.Context(), nil)
+	}
+	if err != nil {
+		return "unfinished image"
+	}
+	return "whole image"
+}

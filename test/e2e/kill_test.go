@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package e2e
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"winery/internal/httpapi/rpc"
+	"winery/sharedbase"
+	"winery/test/fleettest"
+	"winery/test/harness"
+)
+
+// lease is the shortest that can be configured.
+const lease = 4 * time.Second
+
+// A writer is killed while many clients add. Whatever was acknowledged before
+// is there afterwards.
+func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
+	o := fleettest.Options(t)
+	o.ShardMaxSize, o.Lease = 1<<20, lease // several shards fill while it goes on
+	f := fleettest.New(t, o)
+	ctx := fleettest.Within(t, 2*time.Minute)
+	const kills, workers, acksBeforeKill = 4, 8, 150
+	acked := map[[32]byte]bool{}
+	for round := range kills {
+		writer, err := f.StartWriter(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		alive, dead := context.WithCancel(ctx) // ends the clients' patience
+		acks := make(chan [32]byte)
+		var wg sync.WaitGroup
+		for w := range workers {
+			wg.Go(func() {
+				for n := 0; ; n++ {
+					content := fmt.Appendf(nil, "%d/%d/%d %01000d", round, w, n, n)
+					id := sha256.Sum256(content)
+					if _, _, err := f.Client.AddBatch(alive, []rpc.Object{{ID: id, Content: content}}); err != nil {
+						return // the writer is gone
+					}
+					acks <- id
+				}
+			})
+		}
+		for range acksBeforeKill {
+			acked[<-acks] = true
+		}
+		killed := make(chan error, 1)
+		go func() {
+			killed <- writer.Kill()
+			dead()
+		}()
+		go func() { wg.Wait(); close(acks) }()
+		for id := range acks {
+			acked[id] = true
+		}
+		if err := <-killed; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := f.StartWriter(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for id := range acked {
+		content, err := f.Client.Get(ctx, id)
+		if err != nil || sha256.Sum256(content) != id {
+			t.Fatalf("acknowledged object %x: %d bytes, %v", id, len(content), err)
+		}
+	}
+	// The last writer takes back what the others held.
+	if err := harness.Until(ctx, func() (bool, error) {
+		leases, err := f.Base.Leases(ctx)
+		return len(leases) == 1, err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d kills, %d acknowledged objects, all there", kills, len(acked))
+}
+
+// The packer and the cleaner are killed again and again as soon as they have
+// locked a shard. In the end every shard is read-only and every object there.
+func TestKilledPackerAndCleanerLoseNothing(t *testing.T) {
+	eachPool(t, func(t *testing.T, o harness.Options) {
+		src := goSource(t, "net")
+		o.ShardMaxSize, o.Lease = src.Bytes/5, lease
+		f := fleettest.New(t, o)
+		ctx := fleettest.Within(t, 3*time.Minute)
+		if _, err := f.StartWriter(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := src.Store(ctx, f.Client, func(int) {}); err != nil {
+			t.Fatal(err)
+		}
+		kills := killWhen(ctx, t, f, harness.Packer, sharedbase.StatePacking, 4)
+		if kills == 0 {
+			t.Error("no packer was killed in the middle")
+		}
+		start(t, f, harness.Packer)
+		err := harness.Until(ctx, func() (bool, error) {
+			left, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{
+				States: []sharedbase.ShardState{sharedbase.StateFull, sharedbase.StatePacking},
+			})
+			return len(left) == 0, err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fleettest.RunToEnd(ctx, t, f, harness.Mapper)
+		kills += killWhen(ctx, t, f, harness.Cleaner, sharedbase.StateCleaning, 3)
+		start(t, f, harness.Mapper)
+		start(t, f, harness.Cleaner)
+		if err := f.WaitReadOnly(ctx); err != nil {
+			t.Fatal(err)
+		}
+		read, err := src.Compare(ctx, f.Client, nil, func(int) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%d kills, %d objects, all there", kills, read.Objects)
+	})
+}
+
+func start(t *testing.T, f *harness.Fleet, role string) {
+	t.Helper()
+	if _, err := f.Start(role); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// killWhen starts a role several times, and kills it as soon as the database
+// shows that it has locked a shard.
+func killWhen(ctx context.Context, t *testing.T, f *harness.Fleet, role string, state sharedbase.ShardState, times int) int {
+	t.Helper()
+	dead := map[uuid.UUID]bool{} // lockers
+	for len(dead) < times {
+		p, err := f.Start(role, "--stop-instead-of-waiting")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for before := len(dead); len(dead) == before; {
+			select {
+			case <-p.Done():
+				if err := p.Err(); err != nil {
+					t.Fatal(err)
+				}
+				return len(dead) // it was quicker than the look at the database
+			default:
+			}
+			shards, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{state}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range shards {
+				dead[s.Locker] = true
+			}
+		}
+		if err := p.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return len(dead)
+}

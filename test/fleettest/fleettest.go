@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package fleettest gives each test a fleet of real processes with a database
+// of its own. The programs are those in bin/ (make build).
+package fleettest
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"winery/test/harness"
+	"winery/test/pgtest"
+)
+
+// bin is where the programs are, seen from the folder of a test in internal/.
+const bin = "../../bin"
+
+// Options are those of a fleet with a folder and an empty database of its own,
+// and its images in a directory pool. ShardMaxSize is the caller's to set.
+func Options(t *testing.T) harness.Options {
+	t.Helper()
+	dir, err := filepath.Abs(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, harness.Writer)); err != nil {
+		t.Fatalf("%v: run make build first", err)
+	}
+	return harness.Options{Dir: t.TempDir(), Bin: dir, DSN: pgtest.New(t)}
+}
+
+// New makes a fleet that is closed before its database goes. If the test
+// fails, it shows what the daemons complained of.
+func New(t *testing.T, o harness.Options) *harness.Fleet {
+	t.Helper()
+	f, err := harness.New(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			showLogs(t, o.Dir)
+		}
+	})
+	return f
+}
+
+// showLogs prints what the daemons had to say other than that all is well.
+func showLogs(t *testing.T, dir string) {
+	logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	if err != nil {
+		t.Error(err)
+	}
+	for _, path := range logs {
+		log, err := os.ReadFile(path)
+		if err != nil {
+			t.Error(err)
+		}
+		for line := range bytes.Lines(log) {
+			if !bytes.Contains(line, []byte(`"level":"INFO"`)) {
+				t.Logf("%s: %s", filepath.Base(path), line)
+			}
+		}
+	}
+}
+
+// RunToEnd runs a role until there is nothing left to do for it.
+func RunToEnd(ctx context.Context, t *testing.T, f *harness.Fleet, role string) {
+	t.Helper()
+	p, err := f.Start(role, "--stop-instead-of-waiting")
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-p.Done():
+	case <-ctx.Done():
+		t.Fatal(ctx.Err())
+	}
+	if err := p.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Within gives the test's context with an end.
+func Within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}

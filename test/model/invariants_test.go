@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package model
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+	"pgregory.net/rapid"
+
+	"winery/internal/reader"
+	"winery/pool"
+	"winery/shard"
+	"winery/sharedbase"
+	"winery/test/roletest"
+)
+
+// Check fails the test unless everything that can be read agrees with the
+// model: what readers are told, and the index, the tables and the images.
+func (w *world) Check(*rapid.T) {
+	w.Helper()
+	parked, err := w.base.ParkedShards(w.Context())
+	roletest.Must(w, err)
+	if len(parked) > 0 {
+		w.Fatalf("nothing is damaged, and parked are %+v", parked)
+	}
+	w.readersAgree()
+	at, marked := w.where(), w.marked()
+	var total int64
+	for _, s := range w.shards() {
+		here := func(id sharedbase.ObjID) bool { return at[id].ShardID == s.ID }
+		n, err := w.base.CountObjects(w.Context(), s.Name)
+		roletest.Must(w, err)
+		total += n
+		if s.State != sharedbase.StateReadOnly {
+			w.tableAgrees(s, here)
+		}
+		if s.State.ImageAvailable() {
+			w.imageAgrees(s, here, marked)
+		}
+	}
+	if total != int64(len(w.present)) || len(at) != len(w.present) {
+		w.Fatalf("%d objects are present, the index has %d of them, and counts %d", len(w.present), len(at), total)
+	}
+}
+
+func (w *world) readersAgree() {
+	w.Helper()
+	ctx := w.Context()
+	batch, err := w.reader.GetBatch(ctx, ids)
+	roletest.Must(w, err)
+	var present []sharedbase.ObjID
+	var group errgroup.Group // all at once, so that lookups are coalesced
+	for i, o := range universe {
+		if w.present[o.ID] {
+			present = append(present, o.ID)
+		}
+		group.Go(func() error {
+			has, err := w.reader.Contains(ctx, o.ID)
+			if err != nil {
+				return err
+			}
+			got, err := w.reader.Get(ctx, o.ID)
+			if w.present[o.ID] {
+				if err != nil || !has || !bytes.Equal(got, o.Content) || batch[i] == nil || !bytes.Equal(batch[i], o.Content) {
+					return fmt.Errorf("object %d is present: contains %v, get %d bytes (%w), batch %d bytes", i, has, len(got), err, len(batch[i]))
+				}
+			} else if has || !errors.Is(err, reader.ErrNotFound) || batch[i] != nil {
+				return fmt.Errorf("object %d is absent: contains %v, get %d bytes (%w), batch %d bytes", i, has, len(got), err, len(batch[i]))
+			}
+			return nil
+		})
+	}
+	roletest.Must(w, group.Wait())
+	slices.SortFunc(present, compareIDs)
+	listed, err := w.base.ListObjects(ctx, sharedbase.ObjID{}, len(ids)+1)
+	roletest.Must(w, err)
+	if !slices.Equal(listed, present) {
+		w.Fatalf("listed: %x\npresent: %x", listed, present)
+	}
+}
+
+func compareIDs(a, b sharedbase.ObjID) int { return bytes.Compare(a[:], b[:]) }
+
+// marked are the objects that are still to be erased from an image.
+func (w *world) marked() map[placed]bool {
+	w.Helper()
+	marked := map[placed]bool{}
+	for d, err := range w.base.DeletedObjects(w.Context(), "") {
+		roletest.Must(w, err)
+		for _, id := range d.IDs {
+			marked[placed{d.Shard.Name, id}] = true
+		}
+	}
+	return marked
+}
+
+// erasing tells whether any is to be erased from a shard's image.
+func (w *world) erasing(name string) bool {
+	for at := range w.marked() {
+		if at.shard == name {
+			return true
+		}
+	}
+	return false
+}
+
+// tableAgrees requires of a table the objects that are there, and no others.
+func (w *world) tableAgrees(s sharedbase.Shard, here func(sharedbase.ObjID) bool) {
+	w.Helper()
+	rows, err := w.base.Content(w.Context(), s.Name, ids)
+	roletest.Must(w, err)
+	for i, o := range universe {
+		if (rows[i] != nil) != here(o.ID) || rows[i] != nil && !bytes.Equal(rows[i], o.Content) {
+			w.Fatalf("object %d: %d bytes in the table of shard %s (%s); the index has it there: %v", i, len(rows[i]), s.Name, s.State, here(o.ID))
+		}
+	}
+}
+
+// imageAgrees requires of an image the objects that are there, and no others
+// but those that are marked for erasing, and those that the image brought
+// although another shard had them.
+func (w *world) imageAgrees(s sharedbase.Shard, here func(sharedbase.ObjID) bool, marked map[placed]bool) {
+	w.Helper()
+	w.image(s, func(r *shard.Reader, _ pool.Image) {
+		for i, o := range universe {
+			at := placed{s.Name, o.ID}
+			got, err := r.Get(o.ID)
+			switch {
+			case here(o.ID) && (err != nil || !bytes.Equal(got, o.Content)):
+				w.Fatalf("object %d: %d bytes in image %s (%s): %v", i, len(got), s.Name, s.State, err)
+			case !here(o.ID) && !marked[at] && !w.twice[at] && !errors.Is(err, shard.ErrNotFound):
+				w.Fatalf("object %d is in image %s (%s), and nothing will erase it there: %v", i, s.Name, s.State, err)
+			}
+		}
+	})
+}
+
+// image reads a shard's image past the caches.
+func (w *world) image(s sharedbase.Shard, read func(*shard.Reader, pool.Image)) {
+	w.Helper()
+	img, err := w.stores[s.Pool].Open(w.Context(), s.Name)
+	roletest.Must(w, err)
+	defer func() { roletest.Must(w, img.Close()) }()
+	r, err := shard.Open(img, img.Size(), s.Name)
+	roletest.Must(w, err)
+	read(r, img)
+}

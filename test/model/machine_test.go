@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package model
+
+import (
+	"errors"
+	"slices"
+
+	"pgregory.net/rapid"
+
+	"winery/sharedbase"
+	"winery/test/roletest"
+)
+
+// Add stores some objects, some of them perhaps more than once: together, or one
+// by one in another order, which is the same to the model.
+func (w *world) Add(t *rapid.T) {
+	objects := some(t)
+	w.startWriter()
+	if rapid.Bool().Draw(t, "together") {
+		w.add(objects)
+	} else {
+		numbers := make([]int, len(objects))
+		for i := range numbers {
+			numbers[i] = i
+		}
+		for _, i := range rapid.Permutation(numbers).Draw(t, "order") {
+			w.add(objects[i : i+1])
+		}
+	}
+	w.settled()
+}
+
+func (w *world) add(objects []sharedbase.Object) {
+	w.Helper()
+	want := sharedbase.Added{New: make([]bool, len(objects))}
+	for i, o := range objects {
+		if !w.present[o.ID] {
+			w.present[o.ID], want.New[i] = true, true
+			want.Objects++
+			want.Bytes += int64(len(o.Content))
+		}
+	}
+	got, err := w.writer.Add(w.Context(), objects)
+	roletest.Must(w, err)
+	if !slices.Equal(got.New, want.New) || got.Objects != want.Objects || got.Bytes != want.Bytes {
+		w.Fatalf("added %+v, want %+v", got, want)
+	}
+}
+
+// settled waits until the writer, which answers first, has marked its shard full
+// if it is.
+func (w *world) settled() {
+	for _, s := range w.shards(sharedbase.StateWriting) {
+		for {
+			_, size, err := w.base.TableSize(w.Context(), s.Name)
+			roletest.Must(w, err)
+			s, err := w.base.ShardByID(w.Context(), s.ID)
+			roletest.Must(w, err)
+			if size < fullAt || s.State != sharedbase.StateWriting {
+				break
+			}
+		}
+	}
+}
+
+// Delete deletes an object, which may be absent.
+func (w *world) Delete(t *rapid.T) {
+	o := one(t)
+	err := w.base.Delete(t.Context(), o.ID)
+	if w.present[o.ID] {
+		roletest.Must(w, err)
+	} else if !errors.Is(err, sharedbase.ErrNotFound) {
+		w.Fatalf("deleting what is absent: %v", err)
+	}
+	delete(w.present, o.ID)
+}
+
+// Read asks for objects in any order, some of them perhaps more than once.
+func (w *world) Read(t *rapid.T) {
+	objects := some(t)
+	wanted := make([]sharedbase.ObjID, len(objects))
+	for i, o := range objects {
+		wanted[i] = o.ID
+	}
+	got, err := w.reader.GetBatch(t.Context(), wanted)
+	roletest.Must(w, err)
+	for i, o := range objects {
+		if (got[i] != nil) != w.present[o.ID] || got[i] != nil && string(got[i]) != string(o.Content) {
+			w.Fatalf("object %d of the batch: %d bytes; it is present: %v", i, len(got[i]), w.present[o.ID])
+		}
+	}
+}
+
+// List lists a page.
+func (w *world) List(t *rapid.T) {
+	after, limit := one(t).ID, rapid.IntRange(0, len(universe)).Draw(t, "limit")
+	got, err := w.base.ListObjects(t.Context(), after, limit)
+	roletest.Must(w, err)
+	var want []sharedbase.ObjID
+	for id := range w.present {
+		if compareIDs(id, after) > 0 {
+			want = append(want, id)
+		}
+	}
+	slices.SortFunc(want, compareIDs)
+	if want = want[:min(limit, len(want))]; !slices.Equal(got, want) {
+		w.Fatalf("listed %x, want %x", got, want)
+	}
+}
+
+// Fill marks a shard full, be it empty.
+func (w *world) Fill(t *rapid.T) {
+	w.stopWriter()
+	claim, err := w.base.LockWritingShard(t.Context(), w.active)
+	roletest.Must(w, err)
+	roletest.Must(w, claim.SetState(t.Context(), sharedbase.StateFull))
+}
+
+// RestartReader closes every image.
+func (w *world) RestartReader(*rapid.T) {
+	w.reader.Close()
+	w.openReader()
+}
+
+// StopWriter has the writer give its shard back, or die with it.
+func (w *world) StopWriter(t *rapid.T) {
+	if w.writer == nil {
+		t.Skip("none runs")
+	}
+	if rapid.Bool().Draw(t, "dies") {
+		w.writerBase.Close()
+	}
+	w.stopWriter()
+}

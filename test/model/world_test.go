@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package model
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"testing"
+
+	"winery/internal/config"
+	"winery/internal/ingest"
+	"winery/internal/reader"
+	"winery/internal/storage"
+	"winery/sharedbase"
+	"winery/test/pgtest"
+	"winery/test/roletest"
+)
+
+const (
+	host     = "here"  // the mapper's
+	fullAt   = 150_000 // bytes in a shard
+	cacheFew = 2       // images that the reader keeps open
+)
+
+// world is a Winery, and the model of it.
+type world struct {
+	testing.TB
+	dsn    string
+	base   *sharedbase.SharedBase // of those who do not die
+	stores storage.Set
+	active string   // the pool that is written to
+	names  []string // of both pools
+
+	reader     *reader.Reader
+	writer     *ingest.Writer         // nil: none runs
+	writerBase *sharedbase.SharedBase // the writer's own
+
+	present map[sharedbase.ObjID]bool // the model
+	twice   map[placed]bool
+}
+
+// placed is an object in an image.
+type placed struct {
+	shard string
+	id    sharedbase.ObjID
+}
+
+// newWorld makes an empty Winery of a database, which it empties, and two pools,
+// of which it writes to the first.
+func newWorld(t testing.TB, dsn string, configured []config.Pool, stores storage.Set) *world {
+	pgtest.Empty(t, dsn)
+	w := &world{
+		TB: t, dsn: dsn, stores: stores, active: configured[0].Name,
+		present: map[sharedbase.ObjID]bool{}, twice: map[placed]bool{},
+	}
+	for _, c := range configured {
+		w.names = append(w.names, c.Name)
+	}
+	w.base = w.connect("life")
+	t.Cleanup(w.base.Close)
+	_, err := w.base.Init(t.Context())
+	roletest.Must(t, err)
+	w.openReader()
+	t.Cleanup(func() {
+		w.reader.Close()
+		w.stopWriter()
+	})
+	return w
+}
+
+func (w *world) connect(name string, options ...sharedbase.Option) *sharedbase.SharedBase {
+	w.Helper()
+	base, err := sharedbase.New(w.dsn, name, options...)
+	roletest.Must(w, err)
+	return base
+}
+
+func (w *world) openReader() { w.reader = reader.NewReader(w.base, w.stores, cacheFew, nil) }
+
+// startWriter starts a writer unless one runs.
+func (w *world) startWriter() {
+	w.Helper()
+	if w.writer != nil {
+		return
+	}
+	w.writerBase = w.connect("writer")
+	w.writer = ingest.New(ingest.Options{Base: w.writerBase, Pool: w.active, ShardMaxSize: fullAt, Log: quiet})
+	roletest.Must(w, w.writer.Start(w.Context()))
+}
+
+// stopWriter ends the writer, which gives its shard back.
+func (w *world) stopWriter() {
+	w.Helper()
+	if w.writer == nil {
+		return
+	}
+	roletest.Must(w, w.writer.Close(context.WithoutCancel(w.Context())))
+	w.writerBase.Close()
+	w.writer = nil
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// shards lists those in one of the states, all without any.
+func (w *world) shards(states ...sharedbase.ShardState) []sharedbase.Shard {
+	w.Helper()
+	all, err := w.base.ListShards(w.Context(), sharedbase.ShardFilter{States: states})
+	roletest.Must(w, err)
+	return all
+}
+
+// locked are the shards that somebody holds.
+func (w *world) locked() []sharedbase.Shard {
+	w.Helper()
+	return slices.DeleteFunc(w.shards(), func(s sharedbase.Shard) bool { return !s.State.Locked() })
+}
+
+// where says where each object is, by its id; nowhere are those that are absent.
+func (w *world) where() map[sharedbase.ObjID]sharedbase.Location {
+	w.Helper()
+	at, err := w.base.Locate(w.Context(), ids)
+	roletest.Must(w, err)
+	found := map[sharedbase.ObjID]sharedbase.Location{}
+	for i, l := range at {
+		if l.ShardID != 0 {
+			found[ids[i]] = l
+		}
+	}
+	return found
+}

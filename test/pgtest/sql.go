@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package pgtest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Exec executes a statement, past the code under test.
+func Exec(t testing.TB, dsn, sql string, args ...any) {
+	t.Helper()
+	with(t, dsn, sql, func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, sql, args...)
+		return err
+	})
+}
+
+// Until waits until a query answers true.
+func Until(t testing.TB, dsn, sql string, args ...any) {
+	t.Helper()
+	with(t, dsn, sql, func(ctx context.Context, conn *pgx.Conn) error {
+		for {
+			var holds bool
+			if err := conn.QueryRow(ctx, sql, args...).Scan(&holds); err != nil || holds {
+				return err
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
+}
+
+func with(t testing.TB, dsn, sql string, do func(context.Context, *pgx.Conn) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		t.Fatalf("the PostgreSQL server of %s does not answer: %v", Env, err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	if err := do(ctx, conn); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package roletest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"winery/internal/config"
+	"winery/internal/storage"
+	"winery/pool"
+	"winery/shard"
+	"winery/sharedbase"
+	"winery/test/cephtest"
+	"winery/test/pgtest"
+)
+
+// ShardMaxSize is that of the pools of a stage: their images are twice as
+// large, so that a shard of many small objects has room for its index.
+const ShardMaxSize = 4 << 20
+
+// Stage is a database and a pool for one test.
+type Stage struct {
+	DSN    string
+	Config config.Pool
+	Base   *sharedbase.SharedBase
+	Pool   *Hooked
+	Pools  storage.Set // Pool alone
+	Log    *slog.Logger
+
+	Imported string // the image that an importer's process is to import
+}
+
+// Directory is the pool of a test that needs files: under dir, or under a
+// directory of the test's own if that is empty.
+func Directory(t testing.TB, dir string) config.Pool {
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	return config.Pool{
+		Type: config.Directory, Name: "files", ShardMaxSize: ShardMaxSize,
+		BaseDirectory: dir, UsePermissions: true,
+	}
+}
+
+// RBD is the pool of a test that needs Ceph, read and written by librbd.
+func RBD(t testing.TB) config.Pool {
+	p := cephtest.New(t)
+	return config.Pool{
+		Type: config.RBD, Name: p.Pool, DataPool: p.DataPool, ShardMaxSize: ShardMaxSize,
+		Map: config.MapLibrbd, CephConf: p.Conf,
+	}
+}
+
+// EachKind runs a test once on a directory pool and once on Ceph.
+func EachKind(t *testing.T, test func(*testing.T, *Stage)) {
+	t.Run("directory", func(t *testing.T) { test(t, New(t, Directory(t, ""))) })
+	t.Run("rbd", func(t *testing.T) { test(t, New(t, RBD(t))) })
+}
+
+// New makes a stage with an initialised database. It is gone with the test.
+func New(t testing.TB, c config.Pool) *Stage {
+	t.Helper()
+	return NewWith(t, c, true)
+}
+
+// NewWith is New with a pool that may create images or not.
+func NewWith(t testing.TB, c config.Pool, createImages bool) *Stage {
+	t.Helper()
+	s := &Stage{DSN: pgtest.New(t), Config: c, Log: slog.New(slog.DiscardHandler)}
+	s.connect(t)
+	s.open(t, createImages)
+	return s
+}
+
+// On makes a stage with another empty database, and the pool of s.
+func (s *Stage) On(t testing.TB, dsn string) *Stage {
+	t.Helper()
+	n := &Stage{DSN: dsn, Config: s.Config, Pool: s.Pool, Pools: s.Pools, Log: s.Log}
+	n.connect(t)
+	return n
+}
+
+// connect fills the database.
+func (s *Stage) connect(t testing.TB) {
+	t.Helper()
+	base, err := sharedbase.New(s.DSN, "test")
+	Must(t, err)
+	t.Cleanup(base.Close)
+	created, err := base.Init(t.Context())
+	Must(t, err)
+	if !created {
+		t.Fatal("the database was not empty")
+	}
+	s.Base = base
+}
+
+// open opens the pool.
+func (s *Stage) open(t testing.TB, createImages bool) {
+	t.Helper()
+	set, err := storage.Open([]config.Pool{s.Config}, createImages)
+	Must(t, err)
+	t.Cleanup(func() {
+		if err := set.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	s.Pool = &Hooked{Pool: set[s.Config.Name]}
+	s.Pools = storage.Set{s.Config.Name: s.Pool}
+	t.Cleanup(func() { s.Pool.WantNoHandles(t) })
+}
+
+// Objects makes n objects of up to max bytes that depend on seed; the first is
+// empty.
+func Objects(seed uint64, n, max int) []sharedbase.Object {
+	random := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)})
+	objects := make([]sharedbase.Object, n)
+	for i := range objects {
+		content := make([]byte, 0)
+		if i > 0 {
+			content = make([]byte, 1+random.Uint64()%uint64(max))
+		}
+		_, _ = random.Read(content) // never fails
+		objects[i] = sharedbase.Object{ID: sha256.Sum256(content), Content: content}
+	}
+	return objects
+}
+
+// Full stores objects in a new shard and fills it up.
+func (s *Stage) Full(t testing.TB, objects []sharedbase.Object) (name string) {
+	t.Helper()
+	return s.FullIn(t, s.Config.Name, objects)
+}
+
+// FullIn is Full for a shard of another pool.
+func (s *Stage) FullIn(t testing.TB, pool string, objects []sharedbase.Object) (name string) {
+	t.Helper()
+	claim, err := s.Base.CreateShard(t.Context(), sharedbase.StateWriting, pool)
+	Must(t, err)
+	for batch := range slices.Chunk(objects, 100) {
+		_, err = s.Base.Add(t.Context(), claim, batch)
+		Must(t, err)
+	}
+	Must(t, claim.SetState(t.Context(), sharedbase.StateFull))
+	return claim.Name()
+}
+
+// Shard reads a shard's row.
+func (s *Stage) Shard(t testing.TB, name string) sharedbase.Shard {
+	t.Helper()
+	row, err := s.Base.ShardByName(t.Context(), name)
+	Must(t, err)
+	return row
+}
+
+// WantState fails the test unless a shard is in a state.
+func (s *Stage) WantState(t testing.TB, name string, want sharedbase.ShardState) {
+	t.Helper()
+	if got := s.Shard(t, name).State; got != want {
+		t.Fatalf("shard %s is %s, want %s", name, got, want)
+	}
+}
+
+// WantParked fails the test unless the parked shards are those of the given
+// names, and the reasons say what is expected.
+func (s *Stage) WantParked(t testing.TB, says string, names ...string) {
+	t.Helper()
+	parked, err := s.Base.ParkedShards(t.Context())
+	Must(t, err)
+	var got []string
+	for _, p := range parked {
+		got = append(got, p.Shard.Name)
+		if !strings.Contains(p.Reason, says) {
+			t.Errorf("shard %s is parked because %q, which does not say %q", p.Shard.Name, p.Reason, says)
+		}
+	}
+	if slices.Sort(got); !slices.Equal(got, slices.Sorted(slices.Values(names))) {
+		t.Errorf("parked are %v, want %v", got, names)
+	}
+}
+
+// Put writes an image of objects into a pool, of which no database knows.
+func Put(t testing.TB, into pool.Pool, name string, objects []sharedbase.Object) {
+	t.Helper()
+	draft, err := into.Create(t.Context(), name, 0, nil)
+	Must(t, err)
+	w, err := shard.NewWriter(draft, draft.Size())
+	Must(t, err)
+	defer w.Close()
+	for _, o := range objects {
+		Must(t, w.Add(o.ID, int64(len(o.Content)), bytes.NewReader(o.Content)))
+	}
+	_, err = w.Finish()
+	Must(t, err)
+	Must(t, draft.Commit(t.Context()))
+}
+
+// Image opens a shard's image as it is in the store.
+func (s *Stage) Image(t testing.TB, name string) *shard.Reader {
+	t.Helper()
+	img, err := s.Pool.Pool.Open(t.Context(), name)
+	Must(t, err)
+	t.Cleanup(func() { Must(t, img.Close()) })
+	r, err := shard.Open(img, img.Size(), name)
+	Must(t, err)
+	return r
+}
+
+// WantObjects fails the test unless a shard's image holds all objects.
+func (s *Stage) WantObjects(t testing.TB, name string, objects []sharedbase.Object) {
+	t.Helper()
+	r := s.Image(t, name)
+	for _, o := range objects {
+		got, err := r.Get(o.ID)
+		Must(t, err)
+		if !bytes.Equal(got, o.Content) {
+			t.Fatalf("object %x: other bytes in the image", o.ID)
+		}
+	}
+}
+
+// Must fails the test at once if there is an error.
+func Must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// FlipBit changes a bit of a finished image in the store; again, and it is back.
+func (s *Stage) FlipBit(t testing.TB, name string, at int64) {
+	t.Helper()
+	e, err := s.Pool.Pool.Edit(t.Context(), name)
+	Must(t, err)
+	b := make([]byte, 1)
+	_, err = e.ReadAt(b, at)
+	Must(t, err)
+	b[0] ^= 1
+	_, err = e.WriteAt(b, at)
+	Must(t, err)
+	Must(t, e.Flush())
+	Must(t, e.Close())
+}

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package vm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"winery/internal/httpapi/rpc/client"
+	"winery/sharedbase"
+	"winery/test/cephtest"
+	"winery/test/harness"
+	"winery/test/pgtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestKernelMapping packs shards on the host and serves them in the machine,
+// by the project's units. Its parts build on one another.
+func TestKernelMapping(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	defer cancel()
+	ceph := cephtest.New(t)
+	dsn := pgtest.New(t)
+	overlay := t.TempDir()
+	ports := services(t, overlay, dsn)
+	src, err := harness.ReadSource(filepath.Join(runtime.GOROOT(), "src", "encoding"))
+	must(t, err)
+	bin, err := filepath.Abs("../../bin")
+	must(t, err)
+	f, err := harness.New(ctx, harness.Options{
+		Dir: t.TempDir(), Bin: bin, DSN: dsn, CephConf: ceph.Conf, CephPool: ceph.Pool, ShardMaxSize: src.Bytes / 4,
+	})
+	must(t, err)
+	t.Cleanup(func() { must(t, f.Close()) })
+
+	var shards []sharedbase.Shard // those that are packed
+	part(t, "the host packs shards into RBD", func(t *testing.T) {
+		shards = pack(ctx, t, f, src)
+		if len(shards) < 2 {
+			t.Fatalf("%d shards are packed, want at least 2", len(shards))
+		}
+	})
+
+	programs(t, overlay, bin)
+	write(t, filepath.Join(overlay, "etc/winery/winery.yml"), configuration(dsn, ceph.Pool, src.Bytes/4))
+	m := boot(t, overlay, ports)
+	m.run(t, "systemd-sysusers; chgrp -R winery /etc/ceph; chmod -R o= /etc/ceph; chmod 600 /etc/winery/winery.yml")
+
+	// devices is the machine's list of mapped images, each with its device.
+	devices := func(t *testing.T) string {
+		return m.run(t, "for image in /dev/rbd/"+ceph.Pool+"/*; do echo $image $(readlink -f $image); done")
+	}
+	var mapped string
+	part(t, "the mapper maps them by the kernel and records the host", func(t *testing.T) {
+		m.run(t, "systemctl start winery-rbd-mapper")
+		mapped = devices(t)
+		for _, s := range shards {
+			row, err := f.Base.ShardByName(ctx, s.Name)
+			must(t, err)
+			if !slices.Equal(row.MappedOn, []string{"vm"}) {
+				t.Errorf("shard %s is recorded as mapped on %v, want on vm", s.Name, row.MappedOn)
+			}
+			if !strings.Contains(mapped, "/dev/rbd/"+ceph.Pool+"/"+s.Name+" /dev/rbd") {
+				t.Errorf("shard %s has no device:\n%s", s.Name, mapped)
+			}
+		}
+		if ro := m.run(t, "cat /sys/block/rbd*/ro"); ro != strings.Repeat("1\n", len(shards)) {
+			t.Errorf("not every device is read-only:\n%s", ro)
+		}
+	})
+	part(t, "an image that the kernel wrote to is taken over, and its other mappings are not hurt", func(t *testing.T) {
+		must(t, f.Pool.Reserve(ctx, "reserved"))
+		device := "/dev/rbd/" + ceph.Pool + "/reserved"
+		write := "dd if=/dev/urandom of=" + device + " bs=4096 count=1 oflag=direct"
+		m.run(t, "rbd device map -o ms_mode=prefer-crc "+ceph.Pool+"/reserved; "+write)
+		if clients := m.run(t, "sort -u /sys/bus/rbd/devices/*/client_id"); strings.Count(clients, "\n") != 1 {
+			t.Fatalf("the kernel is several clients of Ceph, so this test proves nothing: %s", clients)
+		}
+		draft, err := f.Pool.Create(ctx, "reserved", 0, nil)
+		must(t, err)
+		m.run(t, "! "+write)
+		written := make([]byte, 4096)
+		img, err := draft.Open(ctx)
+		must(t, err)
+		_, err = img.ReadAt(written, 0)
+		must(t, errors.Join(err, img.Close(), draft.Commit(ctx)))
+		if !bytes.Equal(written, make([]byte, 4096)) {
+			t.Error("the draft has what the kernel wrote")
+		}
+		m.run(t, "dd if=/dev/rbd/"+ceph.Pool+"/"+shards[0].Name+" of=/dev/null bs=4096 count=1 iflag=direct")
+		m.run(t, "rbd device unmap "+device)
+		must(t, f.Pool.Remove(ctx, "reserved"))
+	})
+	part(t, "another mapper adopts what is mapped and maps what is not", func(t *testing.T) {
+		m.run(t, "systemctl kill --signal KILL winery-rbd-mapper; rbd device unmap /dev/rbd/"+ceph.Pool+"/"+shards[0].Name)
+		m.run(t, "systemctl reset-failed winery-rbd-mapper; systemctl restart winery-rbd-mapper")
+		if again := devices(t); again != mapped {
+			t.Errorf("mapped were\n%sand are\n%s", mapped, again)
+		}
+	})
+	part(t, "the cleaner drops their tables", func(t *testing.T) {
+		m.run(t, "systemctl start winery-cleaner")
+		must(t, f.WaitReadOnly(ctx))
+	})
+	part(t, "the writer reads every object through /dev/rbd", func(t *testing.T) {
+		m.run(t, "systemctl start winery-writer")
+		before := m.sectorsRead(t)
+		rate, err := src.Compare(ctx, m.client(t), nil, func(int) {})
+		must(t, err)
+		read := (m.sectorsRead(t) - before) * 512
+		t.Logf("%d objects, %s; %d bytes from %d devices", rate.Objects, rate, read, len(shards))
+		if read < src.Bytes/2 {
+			t.Errorf("%d of %d bytes were read from the devices", read, src.Bytes)
+		}
+	})
+	part(t, "a deleted object is erased below its mapping, and no other", func(t *testing.T) {
+		gone := map[[32]byte]bool{inImage(ctx, t, f, src): true}
+		for id := range gone {
+			must(t, m.client(t).Delete(ctx, id))
+		}
+		must(t, harness.Until(ctx, func() (bool, error) {
+			for _, err := range f.Base.DeletedObjects(ctx, ceph.Pool) {
+				return false, err
+			}
+			return true, nil
+		}))
+		_, err := src.Compare(ctx, m.client(t), gone, func(int) {})
+		must(t, err)
+	})
+	part(t, "every unit runs and ends well", func(t *testing.T) {
+		packer := "winery-packer@" + ceph.Pool
+		m.run(t, "systemctl start "+packer)
+		units := "winery-writer winery-rbd-mapper winery-cleaner " + packer
+		m.run(t, "systemctl is-active "+units)
+		m.run(t, "systemctl stop "+units)
+		if results := m.run(t, "systemctl show --property Result --value "+units+" | sort -u"); strings.TrimSpace(results) != "success" {
+			t.Errorf("they ended with %s\n%s", results, m.run(t, "journalctl --no-pager --lines 50 --unit 'winery-*'"))
+		}
+	})
+}
+
+// inImage gives an object of src that is in an image.
+func inImage(ctx context.Context, t *testing.T, f *harness.Fleet, src *harness.Source) [32]byte {
+	t.Helper()
+	ids := slices.Collect(maps.Keys(src.Paths))
+	at, err := f.Base.Locate(ctx, ids)
+	must(t, err)
+	i := slices.IndexFunc(at, func(l sharedbase.Location) bool { return l.State == sharedbase.StateReadOnly })
+	if i < 0 {
+		t.Fatal("no object is in an image")
+	}
+	return ids[i]
+}
+
+// pack stores src through a writer on the host, and packs what is full.
+func pack(ctx context.Context, t *testing.T, f *harness.Fleet, src *harness.Source) []sharedbase.Shard {
+	t.Helper()
+	writer, err := f.StartWriter(ctx)
+	must(t, err)
+	_, err = src.Store(ctx, f.Client, func(int) {})
+	must(t, err)
+	must(t, writer.Stop())
+	packer, err := f.Start(harness.Packer, "--stop-instead-of-waiting")
+	must(t, err)
+	must(t, packer.Err())
+	shards, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{sharedbase.StatePacked}})
+	must(t, err)
+	return shards
+}
+
+// programs lays the fleet and its units into overlay.
+func programs(t *testing.T, overlay, bin string) {
+	t.Helper()
+	must(t, os.CopyFS(filepath.Join(overlay, "usr/bin"), os.DirFS(bin)))
+	units, err := filepath.Glob("../../systemd/*.service")
+	must(t, err)
+	for _, unit := range append(units, "../../systemd/winery.target") {
+		place(t, unit, filepath.Join(overlay, "etc/systemd/system", filepath.Base(unit)))
+	}
+	place(t, "../../systemd/winery.rules", filepath.Join(overlay, "etc/udev/rules.d/60-winery.rules"))
+	place(t, "../../systemd/winery.sysusers", filepath.Join(overlay, "etc/sysusers.d/winery.conf"))
+}
+
+func place(t *testing.T, from, to string) {
+	t.Helper()
+	text, err := os.ReadFile(from)
+	must(t, err)
+	write(t, to, string(text))
+}
+
+// configuration is the machine's: Ceph as its tools find it, mapped by the kernel.
+func configuration(dsn, pool string, shardMaxSize int64) string {
+	return fmt.Sprintf(`objstorage:
+  cls: winery
+  database: {db: %q}
+  shards_pools:
+    - {type: rbd, map: kernel, pool_name: %s, shard_max_size: %d}
+  shards_active_pool: %s
+  allow_delete: true
+winery: {listen: "10.0.2.15:5003"}
+`, dsn, pool, shardMaxSize, pool)
+}
+
+// client talks to the machine's writer.
+func (m *machine) client(t *testing.T) *client.Client {
+	t.Helper()
+	c, err := client.New("http://" + m.writer)
+	must(t, err)
+	t.Cleanup(c.Close)
+	return c
+}
+
+// sectorsRead is how many sectors the kernel has read from all its rbd devices.
+func (m *machine) sectorsRead(t *testing.T) int64 {
+	t.Helper()
+	sum := m.run(t, "cat /sys/block/rbd*/stat | awk '{ sum += $3 } END { print sum }'")
+	n, err := strconv.ParseInt(strings.TrimSpace(sum), 10, 64)
+	must(t, err)
+	return n
+}
+
+// part runs a part of a test that the later ones need.
+func part(t *testing.T, name string, f func(*testing.T)) {
+	t.Helper()
+	if !t.Run(name, f) {
+		t.FailNow()
+	}
+}

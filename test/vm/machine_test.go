@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package vm
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	bootTimeout   = 4 * time.Minute
+	scriptTimeout = 3 * time.Minute
+)
+
+// kernelArguments make a short boot: no page-table isolation, which would flush
+// the emulator's TLB at each system call, no self-tests, no security modules.
+const kernelArguments = "console=ttyS0 quiet systemd.show_status=1 mitigations=off nokaslr no5lvl cryptomgr.notests " +
+	"random.trust_cpu=on rcupdate.rcu_expedited=1 tsc=reliable no_timer_check audit=0 selinux=0 apparmor=0 net.ifnames=0 panic=-1"
+
+// machine is a virtual machine that has booted.
+type machine struct {
+	conn    net.Conn // to systemd/vm/vm-guest.service
+	scripts *json.Encoder
+	answers *json.Decoder
+	console string // path of what kernel and systemd print
+	writer  string // address on the host that leads to port 5003 in the machine
+}
+
+// boot starts a machine with the files of overlay laid over a fresh Debian, and
+// with its loopback ports forwarded to the host's. It is gone with the test.
+func boot(t *testing.T, overlay string, ports []string) *machine {
+	t.Helper()
+	install(t, overlay, ports)
+	image := output(t, "../../scripts/vm-image", "../../.cache/vm")
+	m := &machine{console: filepath.Join(t.TempDir(), "console")}
+	conn, theirs := socketPair(t)
+	m.conn, m.scripts, m.answers = conn, json.NewEncoder(conn), json.NewDecoder(conn)
+	monitor, theirMonitor := socketPair(t)
+	defer monitor.Close()
+
+	var complaint bytes.Buffer
+	qemu := exec.Command("qemu-system-x86_64",
+		"-machine", "q35,vmport=off,smm=off,hpet=off", "-accel", "tcg,thread=multi,tb-size=512",
+		"-cpu", "max,la57=off", "-smp", "2", "-m", "1024",
+		"-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-no-reboot",
+		"-kernel", filepath.Join(image, "vmlinux"), "-initrd", filepath.Join(image, "initrd.cpio"), "-append", kernelArguments,
+		"-drive", "file="+filepath.Join(image, "root.ext4")+",format=raw,if=virtio,snapshot=on,cache=unsafe,aio=threads",
+		"-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:0-:5003", "-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci",
+		"-virtfs", "local,path="+overlay+",mount_tag=share,security_model=none,readonly=on,multidevs=remap",
+		"-chardev", "socket,id=monitor,fd=4", "-mon", "chardev=monitor,mode=control",
+		"-chardev", "file,id=console,path="+m.console, "-serial", "chardev:console",
+		"-device", "virtio-serial-pci", "-chardev", "socket,id=test,fd=3", "-device", "virtserialport,chardev=test,name=test")
+	qemu.ExtraFiles = []*os.File{theirs, theirMonitor}
+	qemu.Stderr = &complaint
+	if err := qemu.Start(); err != nil {
+		t.Fatalf("%v: run scripts/install-deps vm", err)
+	}
+	theirs.Close()
+	theirMonitor.Close()
+	t.Cleanup(func() {
+		conn.Close()
+		_ = qemu.Process.Kill()
+		_ = qemu.Wait() // killed
+		if complaint.Len() > 0 {
+			t.Logf("QEMU: %s", &complaint)
+		}
+	})
+
+	began := time.Now()
+	m.writer = forwarded(t, monitor)
+	m.within(t, bootTimeout, "systemctl is-system-running --wait")
+	t.Logf("booted in %.1f s", time.Since(began).Seconds())
+	return m
+}
+
+// forwarded asks QEMU which port of the host it was given.
+func forwarded(t *testing.T, monitor net.Conn) string {
+	t.Helper()
+	must(t, monitor.SetDeadline(time.Now().Add(bootTimeout)))
+	_, err := monitor.Write([]byte(`{"execute": "qmp_capabilities"}
+		{"execute": "human-monitor-command", "arguments": {"command-line": "info usernet"}}`))
+	must(t, err)
+	port := regexp.MustCompile(`HOST_FORWARD\] +\d+ +127\.0\.0\.1 +(\d+)`)
+	for answers := bufio.NewScanner(monitor); answers.Scan(); {
+		if match := port.FindSubmatch(answers.Bytes()); match != nil {
+			return "127.0.0.1:" + string(match[1])
+		}
+	}
+	t.Fatal("QEMU did not tell its forwarded port")
+	return ""
+}
+
+// install adds to overlay what answers the test.
+func install(t *testing.T, overlay string, ports []string) {
+	t.Helper()
+	program := filepath.Join(overlay, "usr/local/bin/vm-guest")
+	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", program, "./guest")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	unit, err := os.ReadFile("../../systemd/vm/vm-guest.service")
+	must(t, err)
+	write(t, filepath.Join(overlay, "etc/systemd/system/vm-guest.service"), string(unit))
+	wanted := filepath.Join(overlay, "etc/systemd/system/multi-user.target.wants")
+	must(t, os.MkdirAll(wanted, 0o755))
+	must(t, os.Symlink("../vm-guest.service", filepath.Join(wanted, "vm-guest.service")))
+	write(t, filepath.Join(overlay, "etc/vm-guest"), "PORTS="+strings.Join(ports, " ")+"\n")
+}
+
+// run runs a script in the machine and returns what it printed. One that fails
+// fails the test.
+func (m *machine) run(t *testing.T, script string) string {
+	t.Helper()
+	return m.within(t, scriptTimeout, script)
+}
+
+func (m *machine) within(t *testing.T, limit time.Duration, script string) string {
+	t.Helper()
+	out, err := m.do(limit, script)
+	if err != nil {
+		t.Fatalf("in the machine: %s: %v\n%s\nthe end of its console:\n%s", script, err, out, m.tail())
+	}
+	return out
+}
+
+func (m *machine) do(limit time.Duration, script string) (string, error) {
+	var answer struct {
+		Output string
+		Status int
+	}
+	if err := m.conn.SetDeadline(time.Now().Add(limit)); err != nil {
+		return "", err
+	}
+	if err := m.scripts.Encode(script); err != nil {
+		return "", err
+	}
+	if err := m.answers.Decode(&answer); err != nil {
+		return "", fmt.Errorf("no answer: %w", err)
+	}
+	if answer.Status != 0 {
+		return answer.Output, fmt.Errorf("exit status %d", answer.Status)
+	}
+	return answer.Output, nil
+}
+
+// tail is the end of the console.
+func (m *machine) tail() string {
+	text, err := os.ReadFile(m.console)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text[max(0, len(text)-4000):])
+}
+
+// socketPair connects the test with a file for another process.
+func socketPair(t *testing.T) (net.Conn, *os.File) {
+	t.Helper()
+	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	must(t, err)
+	ours := os.NewFile(uintptr(pair[0]), "socket pair")
+	defer ours.Close()
+	conn, err := net.FileConn(ours) // duplicates it
+	must(t, err)
+	return conn, os.NewFile(uintptr(pair[1]), "socket pair")
+}
+
+// output runs a program of the host and returns the line that it printed.
+func output(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", cmd, err, &complaint)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	must(t, os.WriteFile(path, []byte(text), 0o644))
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
