@@ -88,7 +88,7 @@ func (p *Pool) openLocked(ceph *link, name string, force bool) (*handle, error) 
 	if err != nil {
 		return nil, err
 	}
-	err = ceph.freeImage(image, force)
+	err = ceph.evictLockHolder(image, force)
 	if err == nil {
 		err = image.LockAcquire(rbd.LockModeExclusive)
 	}

@@ -12,17 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exile is for how long a process that was shut out stays so. One that was
+// blocklistTTL is for how long a process that was shut out stays so. One that was
 // stopped for longer than that is stopped by the database alone.
-const exile = 7 * 24 * time.Hour
+const blocklistTTL = 7 * 24 * time.Hour
 
 // errByHand: librbd would wait for such a lock without end.
 var errByHand = fmt.Errorf("the image was locked by hand, see `rbd lock ls`: %w", unix.EBUSY)
 
-// freeImage clears the way to an image's exclusive lock, as far as librbd does
+// evictLockHolder clears the way to an image's exclusive lock, as far as librbd does
 // not do so itself: it asks who takes the lock only as long as it writes, and
 // outlives the dead. With force it shuts out the process that has it.
-func (l *link) freeImage(image *rbd.Image, force bool) error {
+func (l *link) evictLockHolder(image *rbd.Image, force bool) error {
 	header, holder, err := l.imageHolder(image)
 	if err != nil || holder == (locker{}) {
 		return err
@@ -31,7 +31,7 @@ func (l *link) freeImage(image *rbd.Image, force bool) error {
 	case of == byHand:
 		return errByHand
 	case of == aProcess && force:
-		return l.shutOut(header, imageLock, holder)
+		return l.fence(header, imageLock, holder)
 	default:
 		return nil
 	}
@@ -103,10 +103,10 @@ func (l *link) holder(object, lock string) (locker, error) {
 	return locker{held.Clients[0], held.Cookies[0], held.Addrs[0]}, nil
 }
 
-// shutOut has a lock's holder blocklisted and then takes the lock from it: in
+// fence has a lock's holder blocklisted and then takes the lock from it: in
 // that order, so that it cannot write for a moment without the lock. The lock
 // that this very link has it keeps.
-func (l *link) shutOut(object, lock string, holder locker) error {
+func (l *link) fence(object, lock string, holder locker) error {
 	if holder.client == l.client() {
 		return nil
 	}
@@ -122,7 +122,7 @@ func (l *link) shutOut(object, lock string, holder locker) error {
 func (l *link) blocklist(addr string) error {
 	// The monitors want a number with a point, which package json does not write.
 	_, status, err := l.conn.MonCommand(fmt.Appendf(nil,
-		`{"prefix": "osd blocklist", "blocklistop": "add", "addr": %q, "expire": %d.0}`, addr, int(exile.Seconds())))
+		`{"prefix": "osd blocklist", "blocklistop": "add", "addr": %q, "expire": %d.0}`, addr, int(blocklistTTL.Seconds())))
 	if code := errno(err); code == unix.EACCES || code == unix.EPERM {
 		return fmt.Errorf("the monitors refuse it (%w); give the user the cap that allows it: "+
 			"ceph auth caps client.NAME mon 'profile rbd' osd 'profile rbd' (and what else it has)", err)
@@ -149,7 +149,7 @@ func (l *link) guard(name string) (*guard, error) {
 	g := &guard{l, "winery_guard." + name}
 	holder, err := l.holder(g.object, guardLock)
 	if err == nil && holder != (locker{}) {
-		err = l.shutOut(g.object, guardLock, holder)
+		err = l.fence(g.object, guardLock, holder)
 	}
 	taken := 0
 	if err == nil {

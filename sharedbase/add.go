@@ -47,7 +47,7 @@ func (b *SharedBase) Add(ctx context.Context, c *Claim, objects []Object) (Added
 		size += int64(len(contents[i]))
 	}
 	what := fmt.Sprintf("adding %d objects to shard %s", len(objects), c.name)
-	err := b.within(ctx, briefly+perMiB*time.Duration(size>>20), what, func(ctx context.Context) error {
+	err := b.withTimeout(ctx, shortTimeout+perMiB*time.Duration(size>>20), what, func(ctx context.Context) error {
 		var held bool
 		var taken [][]byte
 		err := b.pool.QueryRow(ctx, addStatement(c.name), c.id, c.locker, keys, contents).Scan(&held, &taken)

@@ -4,59 +4,91 @@ package sharedbase
 
 import (
 	"context"
-	_ "embed"
+	"embed"
 	"fmt"
+	"io/fs"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// beside is what this Winery keeps beside the schema of Python's.
+// The extension schema is what Go Winery keeps beside the schema that it shares
+// with Python Winery: tables whose names begin with winery_. Each file N.sql
+// brings it from version N-1 to N; a file that was released is never changed.
 //
-//go:embed sql/winery.sql
-var beside string
+//go:embed sql/extension/*.sql
+var extension embed.FS
 
-// Attach is what a process does with a database before anything else: it checks
-// the schema, with the errors of CheckVersion, and makes the tables that this
-// Winery keeps beside it, where a database of Python's lacks them. Attaching
-// again, or at the same moment elsewhere, changes nothing.
+// extensionVersion is the version of the extension schema that this package
+// needs: the number of its files.
+var extensionVersion = func() int {
+	files, err := fs.Glob(extension, "sql/extension/*.sql")
+	if err != nil {
+		panic(err) // the pattern is malformed
+	}
+	return len(files)
+}()
+
+// Attach prepares a database for a role: it checks the schema, with the errors of
+// CheckVersion, and brings the extension schema to the version of this program.
+// Attaching again, or at the same moment elsewhere, changes nothing. It waits half
+// a second for the locks that it needs: ErrUnavailable where they are not free.
 func (b *SharedBase) Attach(ctx context.Context) error {
 	if err := b.CheckVersion(ctx); err != nil {
 		return err
 	}
-	var there bool
-	err := b.brief(ctx, "looking for the tables of winery_", func(ctx context.Context) (err error) {
-		there, err = isAttached(ctx, b.pool)
+	var found int
+	err := b.withShortTimeout(ctx, "reading the version of the tables winery_*", func(ctx context.Context) (err error) {
+		found, err = findExtension(ctx, b.pool)
 		return err
 	})
-	if err != nil || there {
+	if err != nil || found >= extensionVersion {
 		return err
 	}
-	err = b.inTx(ctx, "making the tables of winery_", func(ctx context.Context, tx pgx.Tx) error {
+	err = b.inTx(ctx, "creating the tables winery_*", func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", initLock); err != nil {
 			return err
 		}
 		return attach(ctx, tx)
 	})
 	if err != nil {
-		err = fmt.Errorf("%w; or run `wineryctl db init` as a user that may", err)
+		err = fmt.Errorf("%w; or run `wineryctl db init` as a user that may create tables", err)
 	}
 	return err
 }
 
-// attach makes the tables unless they are there. The caller holds initLock.
+// attach applies the missing versions of the extension schema. The caller holds
+// initLock.
 func attach(ctx context.Context, tx pgx.Tx) error {
-	there, err := isAttached(ctx, tx)
-	if err != nil || there {
+	found, err := findExtension(ctx, tx)
+	if err != nil || found >= extensionVersion {
 		return err
 	}
-	_, err = tx.Exec(ctx, beside)
+	if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '500ms'"); err != nil {
+		return err
+	}
+	for version := found + 1; version <= extensionVersion; version++ {
+		sql, err := extension.ReadFile(fmt.Sprintf("sql/extension/%d.sql", version))
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, string(sql)); err != nil {
+			return err
+		}
+	}
+	_, err = tx.Exec(ctx, "UPDATE winery_version SET version = $1", extensionVersion)
 	return err
 }
 
-func isAttached(ctx context.Context, db querier) (there bool, err error) {
+// findExtension returns the version of the extension schema, 0 where there is none.
+func findExtension(ctx context.Context, db querier) (version int, err error) {
 	// Not to_regclass: it answers from a cache, which misses what was made while
 	// this session waited for initLock.
-	err = db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'winery_erasure'
-		AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'shards'::regclass))`).Scan(&there)
-	return there, err
+	var exists bool
+	err = db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'winery_version'
+		AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'shards'::regclass))`).Scan(&exists)
+	if err != nil || !exists {
+		return 0, err
+	}
+	err = db.QueryRow(ctx, "SELECT version FROM winery_version").Scan(&version)
+	return version, err
 }

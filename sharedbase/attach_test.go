@@ -16,8 +16,10 @@ func detached(t testing.TB) string {
 	t.Helper()
 	dsn := pgtest.New(t)
 	must(open(t, dsn).Init(t.Context()))(t)
-	exec(t, connect(t, dsn), `DROP TABLE winery_lease, winery_image, winery_parked, winery_erasure;
-		DROP FUNCTION winery_note_erasure CASCADE`)
+	exec(t, connect(t, dsn), `DROP FUNCTION winery_note_erasure CASCADE; DO $$ DECLARE name text; BEGIN
+		FOR name IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'winery\_%' LOOP
+			EXECUTE 'DROP TABLE ' || name || ' CASCADE';
+		END LOOP; END $$`)
 	return dsn
 }
 

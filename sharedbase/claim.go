@@ -67,9 +67,9 @@ func (c *Claim) State() ShardState {
 // claim is not to be worked with any more, only to be released.
 func (c *Claim) Lost() bool { return c.lost.Err() != nil }
 
-// While returns a context for work under the claim: it ends, with ErrLeaseLost
+// Context returns a context for work under the claim: it ends, with ErrLeaseLost
 // for its cause, as soon as the lease is lost.
-func (c *Claim) While(ctx context.Context) (context.Context, context.CancelFunc) {
+func (c *Claim) Context(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(c.lost, func() { cancel(context.Cause(c.lost)) })
 	return ctx, func() { stop(); cancel(nil) }
@@ -95,12 +95,12 @@ func (c *Claim) becomes(state ShardState) {
 	c.base.keeper.forget(c)
 }
 
-// Prove asks the database whether the claim holds this moment: *StateError where
+// Verify asks the database whether the claim holds this moment: *StateError where
 // it does not, ErrLeaseLost where nobody else has the shard but the lease ran
 // out. What is done next is only safe if a successor would undo or refuse it.
-func (c *Claim) Prove(ctx context.Context) error {
+func (c *Claim) Verify(ctx context.Context) error {
 	state := c.State()
-	return c.base.brief(ctx, "proving the claim to shard "+c.name, func(ctx context.Context) error {
+	return c.base.withShortTimeout(ctx, "proving the claim to shard "+c.name, func(ctx context.Context) error {
 		var held, alive bool
 		err := c.base.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM shards WHERE id = $1 AND locker = $2 AND state = $3),
 			EXISTS (SELECT FROM winery_lease WHERE shard = $1 AND locker = $2 AND expires > clock_timestamp())`,

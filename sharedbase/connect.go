@@ -20,10 +20,10 @@ import (
 const (
 	// connectTimeout counts unless the DSN has a connect_timeout of its own.
 	connectTimeout = 10 * time.Second
-	// briefly bounds an operation that touches a few rows, the wait for a
+	// shortTimeout bounds an operation that touches a few rows, the wait for a
 	// connection and for locks included. Operations that read whole tables
 	// have no limit but the caller's; a dead peer ends them by deadPeer.
-	briefly = 30 * time.Second
+	shortTimeout = 30 * time.Second
 	// deadPeer is how long a server that answers nothing is thought alive.
 	deadPeer = 30 * time.Second
 	// maxConns bounds the connections of one SharedBase. The DSN, which Python
@@ -131,12 +131,12 @@ func dialer(timeout time.Duration) func(ctx context.Context, network, addr strin
 	return d.DialContext
 }
 
-// brief runs an operation that touches a few rows, within the time for such.
-func (b *SharedBase) brief(ctx context.Context, what string, op func(ctx context.Context) error) error {
-	return b.within(ctx, briefly, what, op)
+// withShortTimeout runs an operation that touches a few rows, within the time for such.
+func (b *SharedBase) withShortTimeout(ctx context.Context, what string, op func(ctx context.Context) error) error {
+	return b.withTimeout(ctx, shortTimeout, what, op)
 }
 
-func (b *SharedBase) within(ctx context.Context, limit time.Duration, what string, op func(ctx context.Context) error) error {
+func (b *SharedBase) withTimeout(ctx context.Context, limit time.Duration, what string, op func(ctx context.Context) error) error {
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return b.explain(ctx, what, op(limited))
@@ -147,9 +147,9 @@ func (b *SharedBase) within(ctx context.Context, limit time.Duration, what strin
 // stalls between two statements: nobody shall wait for locks of the dead.
 const beginTx = "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '15s'"
 
-// inTx is brief in a transaction.
+// inTx is withShortTimeout in a transaction.
 func (b *SharedBase) inTx(ctx context.Context, what string, op func(ctx context.Context, tx pgx.Tx) error) error {
-	return b.brief(ctx, what, func(ctx context.Context) error {
+	return b.withShortTimeout(ctx, what, func(ctx context.Context) error {
 		return pgx.BeginTxFunc(ctx, b.pool, pgx.TxOptions{BeginQuery: beginTx}, func(tx pgx.Tx) error { return op(ctx, tx) })
 	})
 }

@@ -49,19 +49,19 @@ func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
 		return deleteContent(ctx, tx, shard, id)
 	})
 	if errors.Is(err, pgx.ErrNoRows) || errors.Is(err, ErrNotFound) {
-		if unsettled := b.Settle(ctx); unsettled != nil {
+		if unsettled := b.WaitDurable(ctx); unsettled != nil {
 			return unsettled
 		}
 	}
 	return err
 }
 
-// Settle returns once all that was committed before is as durable as the server
+// WaitDurable returns once all that was committed before is as durable as the server
 // makes its commits: what a query saw may be a commit that still waits for a
 // synchronous standby, or was cut off while it did. It is for who is about to do
 // something outside of the database that rests on it.
-func (b *SharedBase) Settle(ctx context.Context) error {
-	return b.brief(ctx, "waiting until what was seen is durable", func(ctx context.Context) error {
+func (b *SharedBase) WaitDurable(ctx context.Context) error {
+	return b.withShortTimeout(ctx, "waiting until what was seen is durable", func(ctx context.Context) error {
 		_, err := b.pool.Exec(ctx, "SELECT pg_logical_emit_message(true, 'winery', '')")
 		return err
 	})
@@ -92,7 +92,7 @@ type Deleted struct {
 // DeletedObjects goes through the objects that are marked deleted, and those
 // that were added again to another shard since (winery_erasure), a shard at a
 // time, each as it is when the loop comes to it. An empty pool means all.
-// Parked shards are left out.
+// Quarantined shards are left out.
 func (b *SharedBase) DeletedObjects(ctx context.Context, pool string) iter.Seq2[Deleted, error] {
 	return func(yield func(Deleted, error) bool) {
 		shards, err := b.shardsWithDeleted(ctx, pool)
@@ -116,7 +116,7 @@ func (b *SharedBase) shardsWithDeleted(ctx context.Context, pool string) (ids []
 	rows, err := b.pool.Query(ctx, `SELECT id FROM shards WHERE $1 IN ('', pool_name)
 		AND (EXISTS (SELECT FROM signature2shard WHERE shard = shards.id AND state = 'deleted')
 			OR EXISTS (SELECT FROM winery_erasure WHERE shard = shards.id))
-		AND NOT EXISTS (SELECT FROM winery_parked WHERE shard = shards.id) ORDER BY id`, pool)
+		AND NOT EXISTS (SELECT FROM winery_quarantine WHERE shard = shards.id) ORDER BY id`, pool)
 	if err == nil {
 		ids, err = pgx.CollectRows(rows, pgx.RowTo[int64])
 	}

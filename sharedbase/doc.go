@@ -22,7 +22,7 @@
 //	readonly                  yes    nobody
 //	importing  *              yes    its importer: readonly (Python's; ours takes one transaction)
 //
-// A transition that is not in this table (allMoves) is refused before the
+// A transition that is not in this table (transitions) is refused before the
 // database hears of it.
 //
 // # Claims
@@ -39,7 +39,7 @@
 // of its leases every quarter of their time, and locker_ts with them. A lease
 // that ran out is never renewed; ReclaimExpired moves its shard back to where it
 // was locked from. A holder that cannot renew gives up before that, by a
-// monotonic clock of its own: Claim.While. Locks without a lease are of Python's
+// monotonic clock of its own: Claim.Context. Locks without a lease are of Python's
 // processes; nobody reclaims them. docs/adr/0005 says what stops a holder that
 // goes on all the same.
 //
@@ -89,7 +89,7 @@
 // Add's lock on the shard's row is a write, so that its commit waits for all
 // that was committed before it; and so does Delete where there is nothing to
 // delete any more. An answer from Locate has no such meaning: who acts upon it
-// outside of the database calls Settle first.
+// outside of the database calls WaitDurable first.
 //
 // # Deleted objects
 //
@@ -98,11 +98,11 @@
 // shard's image. If the object is added again, the row goes to another shard,
 // and a trigger notes the first one in winery_erasure: DeletedObjects gives both.
 //
-// # Parked shards
+// # Quarantined shards
 //
 // Where index, table and image of a shard do not fit together, whoever finds it
-// parks the shard (winery_parked): it is not claimed, nothing in it erased, until
-// it is unparked. Reading goes on.
+// quarantines the shard (winery_quarantine): it is not claimed, nothing in it erased, until
+// it is unquarantined. Reading goes on.
 //
 // # Python's names
 //

@@ -55,7 +55,7 @@ type StateError struct {
 }
 
 func (e *StateError) Error() string {
-	if e.Found == unborn {
+	if e.Found == stateNone {
 		return fmt.Sprintf("shard %s does not exist, expected it to be %s%s", e.Shard, e.Expected, by(e.Locker))
 	}
 	return fmt.Sprintf("shard %s is %s%s, expected it to be %s%s",

@@ -51,7 +51,7 @@ func recordImage(ctx context.Context, tx pgx.Tx, shardID int64, i ImageRecord) e
 // ImageRecord returns the record of a shard's image; false where there is none,
 // because Python packed it or it was imported.
 func (b *SharedBase) ImageRecord(ctx context.Context, shardID int64) (i ImageRecord, found bool, err error) {
-	err = b.brief(ctx, fmt.Sprintf("reading the record of the image of shard number %d", shardID), func(ctx context.Context) error {
+	err = b.withShortTimeout(ctx, fmt.Sprintf("reading the record of the image of shard number %d", shardID), func(ctx context.Context) error {
 		var fingerprint []byte
 		err := b.pool.QueryRow(ctx, "SELECT objects, bytes, fingerprint FROM winery_image WHERE shard = $1", shardID).
 			Scan(&i.Objects, &i.Bytes, &fingerprint)

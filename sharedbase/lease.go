@@ -34,7 +34,7 @@ func (l Lease) Holder() string { return fmt.Sprintf("%s on %s (pid %d)", l.Role,
 // shard whose locker is not among them is held by a process of Python's.
 func (b *SharedBase) Leases(ctx context.Context) (map[uuid.UUID]Lease, error) {
 	leases := map[uuid.UUID]Lease{}
-	err := b.brief(ctx, "listing leases", func(ctx context.Context) error {
+	err := b.withShortTimeout(ctx, "listing leases", func(ctx context.Context) error {
 		rows, err := b.pool.Query(ctx, `SELECT l.shard, l.locker, l.role, l.host, l.pid, l.version, l.expires, l.expires < clock_timestamp()
 			FROM winery_lease l JOIN shards s ON s.id = l.shard AND s.locker = l.locker`)
 		if err != nil {

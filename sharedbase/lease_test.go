@@ -59,7 +59,7 @@ func TestReclaim(t *testing.T) {
 				t.Errorf("reclaimed again: %+v", back)
 			}
 			wrong := new(sharedbase.StateError)
-			if err := c.Prove(t.Context()); !errors.As(err, &wrong) {
+			if err := c.Verify(t.Context()); !errors.As(err, &wrong) {
 				t.Errorf("Prove: %v", err)
 			}
 			if err := c.Release(t.Context()); err != nil {
@@ -136,7 +136,7 @@ func TestRenewals(t *testing.T) {
 	if !held(c)() {
 		t.Error("the holder was told that its lease is lost")
 	}
-	if err := c.Prove(t.Context()); err != nil {
+	if err := c.Verify(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
@@ -145,7 +145,7 @@ func TestRenewals(t *testing.T) {
 func TestHolderGivesUp(t *testing.T) {
 	b, conn := shortLease(t)
 	c := claim(t, b, shardIn(t, b, sharedbase.StateFull), sharedbase.StatePacking)
-	working, stop := c.While(t.Context())
+	working, stop := c.Context(t.Context())
 	defer stop()
 	lock := must(conn.Begin(t.Context()))(t)
 	must(lock.Exec(t.Context(), "LOCK TABLE winery_lease IN EXCLUSIVE MODE"))(t) // renewals wait, readers do not
@@ -171,7 +171,7 @@ func TestExpiredIsNotRenewed(t *testing.T) {
 	b, conn := shortLease(t)
 	c := claim(t, b, shardIn(t, b, sharedbase.StateFull), sharedbase.StatePacking)
 	expire(t, conn)
-	if err := c.Prove(t.Context()); !errors.Is(err, sharedbase.ErrLeaseLost) {
+	if err := c.Verify(t.Context()); !errors.Is(err, sharedbase.ErrLeaseLost) {
 		t.Errorf("Prove: %v", err)
 	}
 	eventually(t, lost(c))

@@ -42,7 +42,7 @@ func (b *SharedBase) listen(ctx context.Context, wake func(string, ShardState)) 
 	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
 		return err
 	}
-	wake("", unborn)
+	wake("", stateNone)
 	for {
 		message, err := conn.WaitForNotification(ctx)
 		if err != nil {

@@ -15,10 +15,10 @@ import (
 
 // ClaimFilter narrows down which shard is locked; an empty field does not.
 type ClaimFilter struct {
-	Pool           string
-	MinMappedHosts int
-	Name           string
-	Parked         bool // a parked shard, too: to repair it
+	Pool               string
+	MinMappedHosts     int
+	Name               string
+	IncludeQuarantined bool // a quarantined shard, too: to repair it
 }
 
 // LockOneShard moves one shard in state from to the locked state to, and
@@ -27,7 +27,7 @@ type ClaimFilter struct {
 // two get the same shard. Locked for writing, a shard has its table (Python
 // creates a shard before its table).
 func (b *SharedBase) LockOneShard(ctx context.Context, from, to ShardState, f ClaimFilter) (*Claim, error) {
-	if !from.mayBecome(to) || !to.Locked() {
+	if !from.canBecome(to) || !to.Locked() {
 		return nil, fmt.Errorf("a shard that is %s cannot be locked as %s", from, to)
 	}
 	c := b.newClaim(to)
@@ -39,12 +39,12 @@ func (b *SharedBase) LockOneShard(ctx context.Context, from, to ShardState, f Cl
 		err := tx.QueryRow(ctx, `WITH free AS (SELECT id FROM shards
 				WHERE state = @from AND @pool IN ('', pool_name) AND @name IN ('', name::text)
 					AND cardinality(mapped_on_hosts_when_packed) >= @hosts
-					AND (@parked OR NOT EXISTS (SELECT FROM winery_parked WHERE shard = id))
+					AND (@quarantined OR NOT EXISTS (SELECT FROM winery_quarantine WHERE shard = id))
 				ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED),
 			locked AS (UPDATE shards s SET state = @to, locker = @locker, locker_ts = now()
 				FROM free WHERE s.id = free.id RETURNING s.id, s.name::text, s.pool_name, `+notify+`)`+lockedWithLease,
 			b.leaseArgs(c.locker, pgx.NamedArgs{
-				"from": from, "to": to, "pool": f.Pool, "name": f.Name, "hosts": f.MinMappedHosts, "parked": f.Parked,
+				"from": from, "to": to, "pool": f.Pool, "name": f.Name, "hosts": f.MinMappedHosts, "quarantined": f.IncludeQuarantined,
 			})).Scan(&c.id, &c.name, &c.pool, nil)
 		if err != nil || to != StateWriting {
 			return err
@@ -69,7 +69,7 @@ func (b *SharedBase) WithOneShard(ctx context.Context, from, to ShardState, f Cl
 		return false, err
 	}
 	defer func() { err = errors.Join(err, c.Release(ctx)) }()
-	working, stop := c.While(ctx)
+	working, stop := c.Context(ctx)
 	defer stop()
 	err = work(working, c)
 	if lost := context.Cause(working); err != nil && errors.Is(lost, ErrLeaseLost) {
@@ -91,8 +91,8 @@ func (b *SharedBase) LockWritingShard(ctx context.Context, pool string) (*Claim,
 // CreateShard makes a shard and its table, locked in the given state, which is
 // StateWriting so far.
 func (b *SharedBase) CreateShard(ctx context.Context, state ShardState, pool string) (*Claim, error) {
-	if !unborn.mayBecome(state) {
-		return nil, fmt.Errorf("a new shard cannot be %s, only %v", state, allMoves[unborn])
+	if !stateNone.canBecome(state) {
+		return nil, fmt.Errorf("a new shard cannot be %s, only %v", state, transitions[stateNone])
 	}
 	if pool == "" {
 		return nil, errors.New("a new shard needs a pool")
@@ -155,7 +155,7 @@ func (b *SharedBase) move(ctx context.Context, name string, locker uuid.UUID, fr
 }
 
 func moveIn(ctx context.Context, tx pgx.Tx, name string, locker uuid.UUID, from, to ShardState) error {
-	if !from.Locked() || !from.mayBecome(to) {
+	if !from.Locked() || !from.canBecome(to) {
 		return fmt.Errorf("shard %s cannot move from %s to %s", name, from, to)
 	}
 	done, err := tx.Exec(ctx, `WITH moved AS (UPDATE shards s SET state = $4, locker = NULL, locker_ts = NULL

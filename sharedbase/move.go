@@ -14,7 +14,7 @@ import (
 // *StateError where the shard is not readonly, ErrNotFound where there is none.
 func (b *SharedBase) MoveShard(ctx context.Context, name, from, to string) error {
 	what := fmt.Sprintf("moving shard %s from pool %s to %s", name, from, to)
-	err := b.brief(ctx, what, func(ctx context.Context) error {
+	err := b.withShortTimeout(ctx, what, func(ctx context.Context) error {
 		return b.pool.QueryRow(ctx, `UPDATE shards s SET pool_name = $3, mapped_on_hosts_when_packed = '{}'
 			WHERE name = $1 AND pool_name = $2 AND state = 'readonly' RETURNING `+notify, name, from, to).Scan(nil)
 	})

@@ -24,7 +24,7 @@ type Location struct {
 // An object that is absent or deleted has the zero Location.
 func (b *SharedBase) Locate(ctx context.Context, ids []ObjID) ([]Location, error) {
 	found := make([]Location, len(ids))
-	err := b.brief(ctx, fmt.Sprintf("looking up %d objects", len(ids)), func(ctx context.Context) error {
+	err := b.withShortTimeout(ctx, fmt.Sprintf("looking up %d objects", len(ids)), func(ctx context.Context) error {
 		rows, err := b.pool.Query(ctx, locateStatement, keysOf(ids))
 		if err != nil {
 			return err

@@ -53,7 +53,7 @@ const newestVersion = "SELECT coalesce(max(version), 0) FROM dbversion"
 // Version returns the version of the database's schema, ErrNotInitialised
 // where there is none.
 func (b *SharedBase) Version(ctx context.Context) (version int, err error) {
-	err = b.brief(ctx, "asking for the schema's version", func(ctx context.Context) error {
+	err = b.withShortTimeout(ctx, "asking for the schema's version", func(ctx context.Context) error {
 		return b.pool.QueryRow(ctx, newestVersion).Scan(&version)
 	})
 	if err == nil && version == 0 {

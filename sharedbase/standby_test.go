@@ -58,7 +58,7 @@ func (r *replicated) logged(t testing.TB) (lsn string) {
 // write, is answered at once, though the standby has nothing.
 func TestFactCancelledCommitStays(t *testing.T) {
 	r := newReplicated(t)
-	insert := "INSERT INTO winery_parked VALUES (1, '', '', '') ON CONFLICT DO NOTHING"
+	insert := "INSERT INTO winery_quarantine VALUES (1, '', '', '') ON CONFLICT DO NOTHING"
 	writer := connect(t, r.primary.DSN)
 	r.standby.Signal(syscall.SIGSTOP)
 	inserting := background(func() error { _, err := writer.Exec(context.Background(), insert); return err })
@@ -146,7 +146,7 @@ func TestDeleteAgainWaitsForTheStandby(t *testing.T) {
 	r.waits(t, 0)
 	lsn := r.logged(t)
 	again := background(func() error { return r.base.Delete(t.Context(), object("a").ID) })
-	settled := background(func() error { return r.base.Settle(t.Context()) })
+	settled := background(func() error { return r.base.WaitDurable(t.Context()) })
 	r.waits(t, 2)
 	r.standby.Signal(syscall.SIGCONT)
 	if err := <-again; !errors.Is(err, sharedbase.ErrNotFound) {

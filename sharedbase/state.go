@@ -8,7 +8,7 @@ import "slices"
 type ShardState string
 
 // The states, in the order of a shard's life. Each says who moves a shard out
-// of it, and to where; allMoves is the same as code.
+// of it, and to where; transitions is the same as code.
 const (
 	// StateStandby: a table that nobody writes. A writer locks it: writing.
 	StateStandby ShardState = "standby"
@@ -33,13 +33,13 @@ const (
 	StateImporting ShardState = "importing"
 )
 
-// unborn is the state before a shard's row exists.
-const unborn ShardState = ""
+// stateNone is the state before a shard's row exists.
+const stateNone ShardState = ""
 
-// allMoves is every transition there is, from state to state. Anything else is
+// transitions is every transition there is, from state to state. Anything else is
 // refused before the database hears of it.
-var allMoves = map[ShardState][]ShardState{
-	unborn:         {StateWriting},
+var transitions = map[ShardState][]ShardState{
+	stateNone:      {StateWriting},
 	StateStandby:   {StateWriting},
 	StateWriting:   {StateFull, StateStandby},
 	StateFull:      {StatePacking},
@@ -82,8 +82,8 @@ func (s ShardState) ReadOnly() bool {
 	return s == StateCleaning || s == StateReadOnly
 }
 
-func (s ShardState) mayBecome(to ShardState) bool {
-	return slices.Contains(allMoves[s], to)
+func (s ShardState) canBecome(to ShardState) bool {
+	return slices.Contains(transitions[s], to)
 }
 
 // SignatureState is what the index says of an object.

@@ -27,7 +27,7 @@ func createTable(ctx context.Context, tx pgx.Tx, shard string) error {
 func (b *SharedBase) Content(ctx context.Context, shard string, ids []ObjID) ([][]byte, error) {
 	contents := make([][]byte, len(ids))
 	what := fmt.Sprintf("reading %d objects of shard %s", len(ids), shard)
-	err := b.brief(ctx, what, func(ctx context.Context) error {
+	err := b.withShortTimeout(ctx, what, func(ctx context.Context) error {
 		rows, err := b.pool.Query(ctx, contentStatement(shard), keysOf(ids))
 		if err != nil {
 			return err

@@ -107,7 +107,7 @@ const poolVersion = 4
 // SQL: the one that was given, or that prepare-upgrade has stored.
 func (b *SharedBase) poolOfAll(ctx context.Context, given string) (quoted string, err error) {
 	var stored string
-	err = b.brief(ctx, "planning the upgrade", func(ctx context.Context) error {
+	err = b.withShortTimeout(ctx, "planning the upgrade", func(ctx context.Context) error {
 		// to_jsonb, for the column may or may not be there.
 		err := b.pool.QueryRow(ctx, "SELECT coalesce(min(to_jsonb(shards) ->> 'pool_name'), '') FROM shards").Scan(&stored)
 		if err != nil {
@@ -130,7 +130,7 @@ const lockNotAvailable = "55P03"
 
 // others names the applications that have a transaction open in the database.
 func (b *SharedBase) others(ctx context.Context) (names string) {
-	err := b.brief(ctx, "asking who else is there", func(ctx context.Context) error {
+	err := b.withShortTimeout(ctx, "asking who else is there", func(ctx context.Context) error {
 		return b.pool.QueryRow(ctx, `SELECT coalesce(string_agg(DISTINCT coalesce(nullif(application_name, ''), 'a session of ' || usename), ', '), 'nobody')
 			FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()`).Scan(&names)
 	})

@@ -22,7 +22,7 @@ var (
 	}
 	scrubRate = &cli.Float64Flag{
 		Name:  "scrub-rate",
-		Usage: "read the mapped images over and over, at `MB/s`, and park the shards of damaged ones (0: do not)",
+		Usage: "read the mapped images over and over, at `MB/s`, and quarantine the shards of damaged ones (0: do not)",
 	}
 	onlyPrefix = &cli.StringFlag{
 		Name:  "only-prefix",

@@ -34,7 +34,7 @@ var shardsCommand = &cli.Command{
 		},
 		Before: noArguments,
 		Action: shardsList,
-	}, staleCommand, releaseCommand, parkedCommand, unparkCommand, importCommand, migrateCommand},
+	}, staleCommand, releaseCommand, quarantinedCommand, unquarantineCommand, importCommand, migrateCommand},
 	Action: needSubcommand,
 }
 

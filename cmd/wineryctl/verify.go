@@ -23,7 +23,7 @@ var verifyCommand = &cli.Command{
 	Usage: "compare index, tables and images, and hash every object",
 	Description: "Everything may go on meanwhile. The exit status is 1 if anything does not fit or could not be read.\n" +
 		"With --repair, what is damaged is restored from a shard's table, while there is one, or from an image of the same\n" +
-		"name in another pool, and shards that are well again are unparked. Nothing is ever guessed.",
+		"name in another pool, and shards that are well again are unquarantined. Nothing is ever guessed.",
 	Flags: []cli.Flag{
 		&cli.StringSliceFlag{Name: "shard", Usage: "only the shard `NAME`; may be given more than once (default: all)"},
 		&cli.StringFlag{Name: "pool", Usage: "only the shards of `POOL`"},

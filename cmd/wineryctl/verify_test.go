@@ -59,21 +59,21 @@ func TestVerify(t *testing.T) {
 		roletest.Must(t, e.Close())
 		shard, err := s.base.ShardByName(t.Context(), name)
 		roletest.Must(t, err)
-		roletest.Must(t, s.base.Park(t.Context(), shard.ID, "seen by the test"))
+		roletest.Must(t, s.base.Quarantine(t.Context(), shard.ID, "seen by the test"))
 	}
 	stdout, stderr, status = ctl(t, "--config", s.config, "verify")
 	if status != 1 || strings.Count(stdout, ": object damaged: shard image ") != 2 || !strings.Contains(stderr, "2 of 2 shards are not well") ||
 		!strings.Contains(stderr, " 2 findings\n") {
 		t.Errorf("status %d, %q, %q", status, stdout, stderr)
 	}
-	if rows := s.rows(t, "shards", "parked"); len(rows) != 2 || rows[0]["name"] != names[0] || rows[0]["reason"] != "seen by the test" {
+	if rows := s.rows(t, "shards", "quarantined"); len(rows) != 2 || rows[0]["name"] != names[0] || rows[0]["reason"] != "seen by the test" {
 		t.Errorf("%v", rows)
 	}
-	if table := s.must(t, "shards", "parked"); strings.Count(table, "\n") != 3 || !strings.Contains(table, "seen by the test") {
+	if table := s.must(t, "shards", "quarantined"); strings.Count(table, "\n") != 3 || !strings.Contains(table, "seen by the test") {
 		t.Errorf("%q", table)
 	}
 	stdout, stderr, status = ctl(t, "--config", s.config, "verify", "--repair")
-	if status != 1 || !strings.Contains(stdout, names[0]+": restored 1 objects from pool other\n"+names[0]+": unparked\n"+names[0]+": 100 objects are well\n") ||
+	if status != 1 || !strings.Contains(stdout, names[0]+": restored 1 objects from pool other\n"+names[0]+": unquarantined\n"+names[0]+": 100 objects are well\n") ||
 		!strings.Contains(stdout, names[1]+": object damaged: ") || !strings.Contains(stderr, names[1]+": no other pool has an image of shard "+names[1]) {
 		t.Errorf("status %d, %q, %q", status, stdout, stderr)
 	}
@@ -84,10 +84,10 @@ func TestVerify(t *testing.T) {
 	if status != 1 || !strings.Contains(stdout, `"kind": "object damaged"`) || !strings.Contains(stdout, `"object": "`) {
 		t.Errorf("status %d, %q", status, stdout)
 	}
-	s.fails(t, 1, "not found", "shards", "unpark", names[0])
-	s.fails(t, 2, "one shard's NAME", "shards", "unpark")
-	s.must(t, "shards", "unpark", names[1])
-	if rows := s.rows(t, "shards", "parked"); len(rows) != 0 {
+	s.fails(t, 1, "not found", "shards", "unquarantine", names[0])
+	s.fails(t, 2, "one shard's NAME", "shards", "unquarantine")
+	s.must(t, "shards", "unquarantine", names[1])
+	if rows := s.rows(t, "shards", "quarantined"); len(rows) != 0 {
 		t.Errorf("%v", rows)
 	}
 }

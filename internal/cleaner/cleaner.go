@@ -71,14 +71,14 @@ func (c *Cleaner) report(task Task, shard string) {
 // errMismatch: index, table and image of a shard do not fit together.
 var errMismatch = errors.New("the shard does not fit together")
 
-// suspect parks a shard of which err tells that it is damaged or does not fit
+// suspect quarantines a shard of which err tells that it is damaged or does not fit
 // together, and returns all errors. Others may pass, and are returned alone.
 func (c *Cleaner) suspect(ctx context.Context, shardID int64, pool string, err error) error {
 	if !errors.Is(err, errMismatch) && !errors.Is(err, sharedbase.ErrOtherImage) && !errors.As(err, new(*shard.DamageError)) {
 		return err
 	}
-	c.Metrics.Parked("cleaner", pool)
-	return errors.Join(err, c.Base.Park(ctx, shardID, err.Error()))
+	c.Metrics.Quarantined("cleaner", pool)
+	return errors.Join(err, c.Base.Quarantine(ctx, shardID, err.Error()))
 }
 
 // read opens an image past this host's caches and calls fn with it.

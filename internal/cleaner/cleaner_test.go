@@ -167,9 +167,9 @@ func TestRefusesToDrop(t *testing.T) {
 			wantTable(t, s, bad, 39)
 			s.WantState(t, good, sharedbase.StateReadOnly)
 			if errors.Is(err, pool.ErrNotFound) {
-				s.WantParked(t, "") // its directory may not be mounted, say
+				s.WantQuarantined(t, "") // its directory may not be mounted, say
 			} else {
-				s.WantParked(t, "", bad)
+				s.WantQuarantined(t, "", bad)
 			}
 		})
 	}
@@ -201,7 +201,7 @@ func TestRefusesLostRows(t *testing.T) {
 	}
 	s.WantState(t, name, sharedbase.StatePacked)
 	wantTable(t, s, name, 38)
-	s.WantParked(t, "the index has 39 objects, the table 38", name)
+	s.WantQuarantined(t, "the index has 39 objects, the table 38", name)
 }
 
 // TestTwoCleaners clean and erase side by side.

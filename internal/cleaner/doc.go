@@ -18,7 +18,7 @@
 //     deleted since: from the index first, then from the table (a Python writer
 //     leaves the row there).
 //
-// Where that fails, the shard goes back to PACKED with an error and is parked:
+// Where that fails, the shard goes back to PACKED with an error and is quarantined:
 // nothing was destroyed, and nobody tries again until a person has looked. The
 // drop and the move to READONLY are one transaction.
 //

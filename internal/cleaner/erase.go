@@ -51,7 +51,7 @@ func (c *Cleaner) EraseDeleted(ctx context.Context) (erased int64, err error) {
 // returns how many are gone for good.
 func (c *Cleaner) erase(ctx context.Context, s sharedbase.Shard, ids []sharedbase.ObjID) (gone int64, err error) {
 	if s.State.ImageAvailable() {
-		if err := c.Base.Settle(ctx); err != nil {
+		if err := c.Base.WaitDurable(ctx); err != nil {
 			return 0, err
 		}
 		if err := c.eraseImage(ctx, s, ids); err != nil {

@@ -133,7 +133,7 @@ func TestImageInUse(t *testing.T) {
 }
 
 // TestBadImageAlone: an image that cannot be erased in stops no other; its shard
-// is parked, and its objects stay marked.
+// is quarantined, and its objects stay marked.
 func TestBadImageAlone(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	var names []string
@@ -152,8 +152,8 @@ func TestBadImageAlone(t *testing.T) {
 	wantGone(t, s, names[0], deleted[0])
 	wantGone(t, s, names[2], deleted[2])
 	s.FlipBit(t, names[1], 3)
-	step(t, wanting(s, 1), false) // parked until a person says so
-	roletest.Must(t, s.Base.Unpark(t.Context(), names[1]))
+	step(t, wanting(s, 1), false) // quarantined until a person says so
+	roletest.Must(t, s.Base.Unquarantine(t.Context(), names[1]))
 	step(t, wanting(s, 1), true)
 	wantGone(t, s, names[1], deleted[1])
 }
@@ -197,8 +197,8 @@ func TestAnotherImage(t *testing.T) {
 	if worked || err == nil || !strings.Contains(err.Error(), "fingerprint") {
 		t.Fatalf("%v, %v", worked, err)
 	}
-	s.WantParked(t, "fingerprint", name)
-	roletest.Must(t, s.Base.Unpark(t.Context(), name))
+	s.WantQuarantined(t, "fingerprint", name)
+	roletest.Must(t, s.Base.Unquarantine(t.Context(), name))
 	for d, err := range s.Base.DeletedObjects(t.Context(), "") {
 		roletest.Must(t, err)
 		if d.Shard.Name == name && len(d.IDs) == 1 {

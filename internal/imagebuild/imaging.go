@@ -46,7 +46,7 @@ func (j Job) Make(ctx context.Context) (made Made, err error) {
 		return made, err
 	}
 	newMeter(j.Progress, j.Claim.Name(), Writing, size).add(0) // Create may take long
-	draft, err := j.Pool.Create(ctx, j.Claim.Name(), shard.SizeBound(objects, size), j.Claim.Prove)
+	draft, err := j.Pool.Create(ctx, j.Claim.Name(), shard.SizeBound(objects, size), j.Claim.Verify)
 	if err != nil {
 		return made, err
 	}
@@ -59,7 +59,7 @@ func (j Job) Make(ctx context.Context) (made Made, err error) {
 	if made.Record, err = j.verify(ctx, draft, written); err != nil {
 		return made, err
 	}
-	if err := j.Claim.Prove(ctx); err != nil {
+	if err := j.Claim.Verify(ctx); err != nil {
 		return made, err // a successor's image is not to be met
 	}
 	made.Bytes, made.WriteTime, made.VerifyTime = written.ObjectsSize, wrote.Sub(start), time.Since(wrote)

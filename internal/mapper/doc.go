@@ -8,7 +8,7 @@
 // mapped, by whomever, is adopted. Before the host is recorded in the shard's
 // row the image must read as a whole one through the mapping, the one that was
 // packed: header and hash function with the fingerprint that was recorded, and a
-// sample of objects with their SHA-256. One that does not is parked. The record matters: a
+// sample of objects with their SHA-256. One that does not is quarantined. The record matters: a
 // cleaner counts it before it drops the shard's table.
 //
 // Nothing is kept between steps but the images that failed. A host in the

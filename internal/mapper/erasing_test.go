@@ -20,5 +20,5 @@ func TestHalfErased(t *testing.T) {
 	s.FlipBit(t, name, 520) // in one of them
 	step(t, onHost(s, "a"), true)
 	wantMapped(t, s, name, "a")
-	s.WantParked(t, "")
+	s.WantQuarantined(t, "")
 }

@@ -41,7 +41,7 @@ func (r *round) admit(ctx context.Context, img image) (err error) {
 const looks = 3
 
 // check tells whether src reads as the whole image that was packed. One that
-// does not is parked, so that its shard's table stays.
+// does not is quarantined, so that its shard's table stays.
 func (r *round) check(ctx context.Context, src pool.Image, img image) error {
 	damaged := func(err error) bool {
 		return errors.As(err, new(*shard.DamageError)) || errors.Is(err, sharedbase.ErrOtherImage)
@@ -51,8 +51,8 @@ func (r *round) check(ctx context.Context, src pool.Image, img image) error {
 		err = r.look(ctx, src, img)
 	}
 	if damaged(err) {
-		r.Metrics.Parked("mapper", img.Pool)
-		err = errors.Join(err, r.Base.Park(ctx, img.ID, err.Error()))
+		r.Metrics.Quarantined("mapper", img.Pool)
+		err = errors.Join(err, r.Base.Quarantine(ctx, img.ID, err.Error()))
 	}
 	return err
 }
@@ -84,7 +84,7 @@ func (r *round) sample(ctx context.Context, reader *shard.Reader, img image) err
 			}
 			continue
 		}
-		is, lookErr := r.Base.Standings(ctx, img.ID, []sharedbase.ObjID{id})
+		is, lookErr := r.Base.ObjectStatuses(ctx, img.ID, []sharedbase.ObjID{id})
 		if lookErr != nil || is[0].Present {
 			return errors.Join(err, lookErr)
 		}

@@ -184,7 +184,7 @@ func TestDamagedImages(t *testing.T) {
 			wantMapped(t, s, names[1], "a")
 			wantMapped(t, s, names[3], "a")
 		}
-		s.WantParked(t, "damaged", header, object)
+		s.WantQuarantined(t, "damaged", header, object)
 		s.FlipBit(t, header, 3)
 		s.FlipBit(t, object, 520)
 		step(t, m, true)
@@ -207,7 +207,7 @@ func TestAnotherImage(t *testing.T) {
 	}
 	wantMapped(t, s, names[0])
 	wantMapped(t, s, names[1], "a")
-	s.WantParked(t, "fingerprint", names[0])
+	s.WantQuarantined(t, "fingerprint", names[0])
 }
 
 func TestTruncatedImage(t *testing.T) {

@@ -21,7 +21,7 @@ const (
 	packerMaxSize  = "swh_objstorage_winery_packer_shard_max_size_bytes"
 
 	reclaimed     = "winery_reclaimed_total"
-	parked        = "winery_parked_total"
+	quarantined   = "winery_quarantined_total"
 	leaseLost     = "winery_lease_lost_total"
 	stepsFailed   = "winery_step_failures_total"
 	backOff       = "winery_backoff_seconds"
@@ -130,10 +130,10 @@ func (c *Client) Reclaimed(was string) {
 	}
 }
 
-// Parked counts a shard that was parked because something in it does not fit.
-func (c *Client) Parked(role, pool string) {
+// Quarantined counts a shard that was quarantined because something in it does not fit.
+func (c *Client) Quarantined(role, pool string) {
 	if c != nil {
-		_ = c.to.Incr(parked, []string{"role:" + role, "pool_name:" + pool}, 1)
+		_ = c.to.Incr(quarantined, []string{"role:" + role, "pool_name:" + pool}, 1)
 	}
 }
 

@@ -42,9 +42,9 @@
 //
 // The table is read again. If an object of it does not have the SHA-256 that it
 // is stored under, or while it is packed a row is no object at all, the shard is
-// parked: a person must look (wineryctl shards parked). Else the image was at fault: the shard goes back to FULL with an error
+// quarantined: a person must look (wineryctl shards quarantined). Else the image was at fault: the shard goes back to FULL with an error
 // that names image and offset, and the next try replaces the image; the third
-// such failure parks the shard, too. One that failed is tried again after those
+// such failure quarantines the shard, too. One that failed is tried again after those
 // that did not, so that one bad shard does not hold up a queue.
 //
 // # Losing the shard

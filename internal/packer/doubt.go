@@ -14,15 +14,15 @@ import (
 )
 
 // mostDamaged is how often an image may turn out damaged, in this process,
-// before its shard is parked: a store that does so three times is not to be
+// before its shard is quarantined: a store that does so three times is not to be
 // tried for ever.
 const mostDamaged = 3
 
 // doubt is called where an image cannot be written or does not verify, with why.
-// If it is the table that is damaged, no other try can help, and the shard is parked.
+// If it is the table that is damaged, no other try can help, and the shard is quarantined.
 func (p *Packer) doubt(ctx context.Context, claim *sharedbase.Claim, why error) error {
 	if errors.Is(why, sharedbase.ErrDamagedRow) {
-		return p.park(ctx, claim, why)
+		return p.quarantine(ctx, claim, why)
 	}
 	if !errors.As(why, new(*shard.DamageError)) {
 		return why
@@ -36,12 +36,12 @@ func (p *Packer) doubt(ctx context.Context, claim *sharedbase.Claim, why error) 
 	case p.failures[claim.Name()]+1 < mostDamaged:
 		return why
 	}
-	return p.park(ctx, claim, why)
+	return p.quarantine(ctx, claim, why)
 }
 
-func (p *Packer) park(ctx context.Context, claim *sharedbase.Claim, why error) error {
-	p.Metrics.Parked("packer", claim.Pool())
-	return errors.Join(why, p.Base.Park(ctx, claim.ID(), why.Error()))
+func (p *Packer) quarantine(ctx context.Context, claim *sharedbase.Claim, why error) error {
+	p.Metrics.Quarantined("packer", claim.Pool())
+	return errors.Join(why, p.Base.Quarantine(ctx, claim.ID(), why.Error()))
 }
 
 // damagedRows reads the table again, and says of its objects which first does

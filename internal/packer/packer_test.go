@@ -248,7 +248,7 @@ func TestDamagedImage(t *testing.T) {
 		s.Pool.Pool = forgetful{sound}
 		step := step(s)
 		for try := range 3 {
-			s.WantParked(t, "")
+			s.WantQuarantined(t, "")
 			worked, err := step(t.Context())
 			var damage *shard.DamageError
 			if worked || !errors.As(err, &damage) || damage.Image != name {
@@ -256,12 +256,12 @@ func TestDamagedImage(t *testing.T) {
 			}
 			s.WantState(t, name, sharedbase.StateFull)
 		}
-		s.WantParked(t, "damaged at byte", name)
+		s.WantQuarantined(t, "damaged at byte", name)
 		if worked, err := step(t.Context()); worked || err != nil {
-			t.Fatalf("a parked shard: %v, %v", worked, err)
+			t.Fatalf("a quarantined shard: %v, %v", worked, err)
 		}
 		s.Pool.Pool = sound
-		roletest.Must(t, s.Base.Unpark(t.Context(), name))
+		roletest.Must(t, s.Base.Unquarantine(t.Context(), name))
 		packs(t, s)
 		s.WantObjects(t, name, objects)
 	})
@@ -282,7 +282,7 @@ func TestBadShardLast(t *testing.T) {
 	}
 	s.WantState(t, good, sharedbase.StatePacked)
 	s.WantState(t, bad, sharedbase.StateFull)
-	s.WantParked(t, fmt.Sprintf("1 objects of it have another SHA-256 than they are stored under, %x first", sha256.Sum256([]byte("id"))), bad)
+	s.WantQuarantined(t, fmt.Sprintf("1 objects of it have another SHA-256 than they are stored under, %x first", sha256.Sum256([]byte("id"))), bad)
 }
 
 func TestProgress(t *testing.T) {

@@ -43,7 +43,7 @@
 //     never done by itself: a lost index row looks the same.
 //
 // After each repair the whole shard is scrubbed again, by new handles. Only what
-// that finds is repaired, and a parked shard is unparked only once nothing is
+// that finds is repaired, and a quarantined shard is unquarantined only once nothing is
 // found any more. Killed anywhere, a repair leaves something for the next: a
 // half made image is a damaged one, whose table is still there; an object's bytes
 // are written before its index entry.
@@ -51,5 +51,5 @@
 // # Patrol
 //
 // [Patrol] scrubs the images that are mapped on this host, slowly, through the
-// mapping, and parks the shards of those that are damaged.
+// mapping, and quarantines the shards of those that are damaged.
 package scrub

@@ -144,8 +144,8 @@ func (l *look) whole(ctx context.Context, r *shard.Reader, s *suspects) error {
 
 // strangers suspects those objects of the image that should not be in it.
 func (l *look) strangers(ctx context.Context, ids []sharedbase.ObjID, s *suspects) error {
-	return l.standings(ctx, ids, func(id sharedbase.ObjID, is sharedbase.Standing) error {
-		if is == (sharedbase.Standing{}) {
+	return l.standings(ctx, ids, func(id sharedbase.ObjID, is sharedbase.ObjectStatus) error {
+		if is == (sharedbase.ObjectStatus{}) {
 			return s.stranger(id)
 		}
 		return nil

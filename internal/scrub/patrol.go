@@ -48,7 +48,7 @@ func (p *Patrol) Run(ctx context.Context) {
 	}
 }
 
-// names lists the shards to scrub: those that are mapped here and not parked.
+// names lists the shards to scrub: those that are mapped here and not quarantined.
 func (p *Patrol) names(ctx context.Context) (names []string, err error) {
 	shards, err := p.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{
 		sharedbase.StatePacked, sharedbase.StateCleaning, sharedbase.StateReadOnly,
@@ -56,7 +56,7 @@ func (p *Patrol) names(ctx context.Context) (names []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	parked, err := p.Base.ParkedShards(ctx)
+	quarantined, err := p.Base.QuarantinedShards(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -67,8 +67,8 @@ func (p *Patrol) names(ctx context.Context) (names []string, err error) {
 		}
 	}
 	for _, s := range shards {
-		isParked := slices.ContainsFunc(parked, func(p sharedbase.Parked) bool { return p.Shard.ID == s.ID })
-		if mapped[s.Pool][s.Name] && !isParked && strings.HasPrefix(s.Name, p.OnlyPrefix) {
+		isQuarantined := slices.ContainsFunc(quarantined, func(p sharedbase.Quarantined) bool { return p.Shard.ID == s.ID })
+		if mapped[s.Pool][s.Name] && !isQuarantined && strings.HasPrefix(s.Name, p.OnlyPrefix) {
 			names = append(names, s.Name)
 		}
 	}
@@ -76,7 +76,7 @@ func (p *Patrol) names(ctx context.Context) (names []string, err error) {
 	return names, nil
 }
 
-// visit scrubs one image, and parks its shard if the image lacks something.
+// visit scrubs one image, and quarantines its shard if the image lacks something.
 func (p *Patrol) visit(ctx context.Context, name string) {
 	report, err := p.Scrub(ctx, name)
 	if ctx.Err() != nil {
@@ -92,12 +92,12 @@ func (p *Patrol) visit(ctx context.Context, name string) {
 	if len(lost) == 0 {
 		return
 	}
-	p.Metrics.Parked("scrub", lost[0].Pool)
+	p.Metrics.Quarantined("scrub", lost[0].Pool)
 	s, err := p.Base.ShardByName(ctx, name)
 	if err == nil {
-		err = p.Base.Park(ctx, s.ID, lost[0].Text)
+		err = p.Base.Quarantine(ctx, s.ID, lost[0].Text)
 	}
 	if err != nil {
-		p.Log.Error("cannot park", "shard", name, "error", err)
+		p.Log.Error("cannot quarantine", "shard", name, "error", err)
 	}
 }

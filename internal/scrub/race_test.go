@@ -71,7 +71,7 @@ func TestRacing(t *testing.T) {
 	})
 }
 
-// A patrol parks the shards of damaged images, and no others.
+// A patrol quarantines the shards of damaged images, and no others.
 func TestPatrol(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	objects := roletest.Objects(1, 100, 5000)
@@ -97,7 +97,7 @@ func TestPatrol(t *testing.T) {
 	var running sync.WaitGroup
 	running.Go(func() { p.Run(ctx) })
 	<-rounds
-	wantParked(t, s, bad, false)
+	wantQuarantined(t, s, bad, false)
 	_, position := at(t, s, bad, objects[50].ID)
 	s.FlipBit(t, bad, position+9)
 	for range 3 {
@@ -105,8 +105,8 @@ func TestPatrol(t *testing.T) {
 	}
 	cancel()
 	running.Wait()
-	wantParked(t, s, bad, true)
-	wantParked(t, s, good, false)
+	wantQuarantined(t, s, bad, true)
+	wantQuarantined(t, s, good, false)
 	s.FlipBit(t, bad, position+9)
-	repairs(t, s, bad, "unparked")
+	repairs(t, s, bad, "unquarantined")
 }

@@ -14,7 +14,7 @@ import (
 // rebuild makes the image anew from the shard's table, if all of that is right.
 func (s *Scrubber) rebuild(ctx context.Context, sh sharedbase.Shard, _ []Finding) ([]string, error) {
 	worked, err := s.Base.WithOneShard(ctx, sharedbase.StatePacked, sharedbase.StateCleaning,
-		sharedbase.ClaimFilter{Name: sh.Name, Parked: true}, s.remake)
+		sharedbase.ClaimFilter{Name: sh.Name, IncludeQuarantined: true}, s.remake)
 	if err == nil && !worked {
 		err = fmt.Errorf("shard %s is %s: it cannot be claimed", sh.Name, sh.State)
 	}

@@ -23,7 +23,7 @@ type Repaired struct {
 const rounds = 3
 
 // Repair scrubs a shard as a whole, repairs what it can, and scrubs again. It
-// unparks the shard if nothing is left. erase has it erase the objects that are
+// unquarantines the shard if nothing is left. erase has it erase the objects that are
 // NotErased. What is left is in the report, and the error says why it was not
 // repaired, as well as what could not be read.
 func (s *Scrubber) Repair(ctx context.Context, name string, erase bool) (r Repaired, err error) {
@@ -46,12 +46,12 @@ func (s *Scrubber) Repair(ctx context.Context, name string, erase bool) (r Repai
 	if err != nil || len(r.Findings) > 0 {
 		return r, err
 	}
-	err = s.Base.Unpark(ctx, name)
+	err = s.Base.Unquarantine(ctx, name)
 	if errors.Is(err, sharedbase.ErrNotFound) {
 		return r, nil
 	}
 	if err == nil {
-		r.Done = append(r.Done, "unparked")
+		r.Done = append(r.Done, "unquarantined")
 	}
 	return r, err
 }
@@ -95,9 +95,9 @@ func objectsOf(findings []Finding, kinds ...Kind) (ids []sharedbase.ObjID) {
 }
 
 // standing leaves those of ids that stand so in a shard now.
-func (s *Scrubber) standing(ctx context.Context, sh sharedbase.Shard, ids []sharedbase.ObjID, want sharedbase.Standing) (left []sharedbase.ObjID, err error) {
+func (s *Scrubber) standing(ctx context.Context, sh sharedbase.Shard, ids []sharedbase.ObjID, want sharedbase.ObjectStatus) (left []sharedbase.ObjID, err error) {
 	for some := range slices.Chunk(ids, atOnce) {
-		found, err := s.Base.Standings(ctx, sh.ID, some)
+		found, err := s.Base.ObjectStatuses(ctx, sh.ID, some)
 		if err != nil {
 			return nil, err
 		}
@@ -126,7 +126,7 @@ func (s *Scrubber) erase(ctx context.Context, sh sharedbase.Shard, ids []sharedb
 		return nil, nil
 	}
 	err = s.edit(ctx, sh, func(e pool.Editor) error {
-		ids, err := s.standing(ctx, sh, ids, sharedbase.Standing{})
+		ids, err := s.standing(ctx, sh, ids, sharedbase.ObjectStatus{})
 		if err != nil {
 			return err
 		}

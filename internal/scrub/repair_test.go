@@ -41,17 +41,17 @@ func leaves(t testing.TB, s *roletest.Stage, name string, says string, want ...f
 	wantFindings(t, r.Report, want...)
 }
 
-func park(t testing.TB, s *roletest.Stage, name string) {
+func quarantine(t testing.TB, s *roletest.Stage, name string) {
 	t.Helper()
-	roletest.Must(t, s.Base.Park(t.Context(), s.Shard(t, name).ID, "a test"))
+	roletest.Must(t, s.Base.Quarantine(t.Context(), s.Shard(t, name).ID, "a test"))
 }
 
-func wantParked(t testing.TB, s *roletest.Stage, name string, want bool) {
+func wantQuarantined(t testing.TB, s *roletest.Stage, name string, want bool) {
 	t.Helper()
-	parked, err := s.Base.ParkedShards(t.Context())
+	quarantined, err := s.Base.QuarantinedShards(t.Context())
 	roletest.Must(t, err)
-	if got := slices.ContainsFunc(parked, func(p sharedbase.Parked) bool { return p.Shard.Name == name }); got != want {
-		t.Fatalf("parked: %v, want %v", got, want)
+	if got := slices.ContainsFunc(quarantined, func(p sharedbase.Quarantined) bool { return p.Shard.Name == name }); got != want {
+		t.Fatalf("quarantined: %v, want %v", got, want)
 	}
 }
 
@@ -73,7 +73,7 @@ func TestRepairFromTable(t *testing.T) {
 			func() { roletest.Must(t, s.Pool.Remove(t.Context(), name)) },
 		} {
 			damage()
-			park(t, s, name)
+			quarantine(t, s, name)
 			s.Pool.At = func(point roletest.Point, _ string) error {
 				if point != roletest.Commit {
 					return nil
@@ -85,10 +85,10 @@ func TestRepairFromTable(t *testing.T) {
 				}
 				return nil
 			}
-			repairs(t, s, name, "made the image anew from the table; unparked")
+			repairs(t, s, name, "made the image anew from the table; unquarantined")
 			s.WantState(t, name, sharedbase.StatePacked)
 			s.WantObjects(t, name, there)
-			wantParked(t, s, name, false)
+			wantQuarantined(t, s, name, false)
 			if _, err := s.Image(t, name).Get(objects[7].ID); !errors.Is(err, shard.ErrNotFound) {
 				t.Errorf("a deleted object is in the image: %v", err)
 			}
@@ -145,12 +145,12 @@ func TestRepairNotFromDamagedTable(t *testing.T) {
 	_, position := at(t, s, name, objects[100].ID)
 	s.FlipBit(t, name, position+9)
 	psql(t, s, fmt.Sprintf("UPDATE shard_%s SET content = '' WHERE key = '\\x%x'", name, objects[50].ID))
-	park(t, s, name)
+	quarantine(t, s, name)
 	leaves(t, s, name, "the table is not whole",
 		finding{scrub.ObjectDamaged, objects[100].ID}, finding{scrub.RowDamaged, objects[50].ID})
 	s.WantState(t, name, sharedbase.StatePacked)
 	s.WantObjects(t, name, slices.Concat(objects[:100], objects[101:]))
-	wantParked(t, s, name, true)
+	wantQuarantined(t, s, name, true)
 }
 
 // A readonly shard's image is restored in place from another pool.
@@ -177,16 +177,16 @@ func TestRepairFromAnotherPool(t *testing.T) {
 			"two objects": {[]int64{position + 9, position2 + 9}, "restored 2 objects from pool other"},
 			"header":      {[]int64{3}, "restored header and hash function from pool other"},
 			"hash":        {[]int64{hash + 3}, "restored header and hash function from pool other"},
-			"all":         {[]int64{3, hash + 3, entry, position2 + 9}, "function from pool other; restored 2 objects from pool other; unparked"},
+			"all":         {[]int64{3, hash + 3, entry, position2 + 9}, "function from pool other; restored 2 objects from pool other; unquarantined"},
 		} {
 			t.Run(what, func(t *testing.T) {
-				park(t, s, name)
+				quarantine(t, s, name)
 				for _, at := range test.at {
 					s.FlipBit(t, name, at)
 				}
 				repairs(t, s, name, test.says)
 				s.WantObjects(t, name, there)
-				wantParked(t, s, name, false)
+				wantQuarantined(t, s, name, false)
 				if _, err := s.Image(t, name).Get(objects[7].ID); !errors.Is(err, shard.ErrNotFound) {
 					t.Errorf("an erased object came back: %v", err)
 				}

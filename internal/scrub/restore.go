@@ -28,7 +28,7 @@ func (s *Scrubber) restore(ctx context.Context, sh sharedbase.Shard, findings []
 		r.head = r.head || f.Kind == HeadDamaged || f.Kind == RecordDiffers
 	}
 	var err error
-	r.ids, err = s.standing(ctx, sh, objectsOf(findings, ObjectDamaged, NotInImage), sharedbase.Standing{Present: true})
+	r.ids, err = s.standing(ctx, sh, objectsOf(findings, ObjectDamaged, NotInImage), sharedbase.ObjectStatus{Present: true})
 	if err != nil || !r.head && len(r.ids) == 0 {
 		return nil, err
 	}

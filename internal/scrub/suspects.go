@@ -59,7 +59,7 @@ func (s *suspects) stranger(id sharedbase.ObjID) error {
 
 // settle makes findings of the suspects that are real.
 func (l *look) settle(ctx context.Context, s *suspects) error {
-	err := l.standings(ctx, keys(s.absent), func(id sharedbase.ObjID, is sharedbase.Standing) error {
+	err := l.standings(ctx, keys(s.absent), func(id sharedbase.ObjID, is sharedbase.ObjectStatus) error {
 		if !is.Present {
 			return nil
 		}
@@ -91,7 +91,7 @@ func (l *look) settleDamaged(ctx context.Context, s *suspects) error {
 	for ids := keys(doubtful); len(ids) > 0; {
 		some := ids[:min(len(ids), atOnce)]
 		ids = ids[len(some):]
-		before, err := l.Base.Standings(ctx, l.shard.ID, some)
+		before, err := l.Base.ObjectStatuses(ctx, l.shard.ID, some)
 		if err != nil {
 			return err
 		}
@@ -99,7 +99,7 @@ func (l *look) settleDamaged(ctx context.Context, s *suspects) error {
 		if err != nil {
 			return err
 		}
-		after, err := l.Base.Standings(ctx, l.shard.ID, some)
+		after, err := l.Base.ObjectStatuses(ctx, l.shard.ID, some)
 		if err != nil {
 			return err
 		}
@@ -134,7 +134,7 @@ func (l *look) check(ctx context.Context, ids []sharedbase.ObjID) ([]error, erro
 
 // judge makes a finding of a suspect, damaged at first or not, from how it
 // stands and how it reads now.
-func (l *look) judge(id sharedbase.ObjID, is sharedbase.Standing, first *shard.DamageError, now error) error {
+func (l *look) judge(id sharedbase.ObjID, is sharedbase.ObjectStatus, first *shard.DamageError, now error) error {
 	switch {
 	case is.Erasing, errors.Is(now, shard.ErrNotFound) && !is.Present:
 		return nil
@@ -144,7 +144,7 @@ func (l *look) judge(id sharedbase.ObjID, is sharedbase.Standing, first *shard.D
 		return l.find(ObjectDamaged, id, "%v", now)
 	case first != nil:
 		return l.find(ReadsDiffer, id, "%v; read again from the store it is well", first)
-	case is == sharedbase.Standing{}:
+	case is == sharedbase.ObjectStatus{}:
 		return l.find(NotErased, id, "object %x is in the image, not in the index: it was deleted and not erased, or its row was lost", id)
 	}
 	return nil

@@ -62,7 +62,7 @@ func (l *look) rows(ctx context.Context, ids []sharedbase.ObjID, total int64) er
 	l.objects += int64(len(ids))
 	l.read(Table, bytes, total)
 	// Whoever deletes an object takes its index row first, in one transaction.
-	err = l.standings(ctx, keys(suspects), func(id sharedbase.ObjID, is sharedbase.Standing) error {
+	err = l.standings(ctx, keys(suspects), func(id sharedbase.ObjID, is sharedbase.ObjectStatus) error {
 		switch row := suspects[id]; {
 		case !is.Present:
 			return nil
@@ -79,9 +79,9 @@ func (l *look) rows(ctx context.Context, ids []sharedbase.ObjID, total int64) er
 }
 
 // standings looks objects up in the index, now.
-func (l *look) standings(ctx context.Context, ids []sharedbase.ObjID, fn func(sharedbase.ObjID, sharedbase.Standing) error) error {
+func (l *look) standings(ctx context.Context, ids []sharedbase.ObjID, fn func(sharedbase.ObjID, sharedbase.ObjectStatus) error) error {
 	for some := range slices.Chunk(ids, atOnce) {
-		found, err := l.Base.Standings(ctx, l.shard.ID, some)
+		found, err := l.Base.ObjectStatuses(ctx, l.shard.ID, some)
 		if err != nil {
 			return err
 		}

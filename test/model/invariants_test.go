@@ -22,10 +22,10 @@ import (
 // model: what readers are told, and the index, the tables and the images.
 func (w *world) Check(*rapid.T) {
 	w.Helper()
-	parked, err := w.base.ParkedShards(w.Context())
+	quarantined, err := w.base.QuarantinedShards(w.Context())
 	roletest.Must(w, err)
-	if len(parked) > 0 {
-		w.Fatalf("nothing is damaged, and parked are %+v", parked)
+	if len(quarantined) > 0 {
+		w.Fatalf("nothing is damaged, and quarantined are %+v", quarantined)
 	}
 	w.readersAgree()
 	at, marked := w.where(), w.marked()

@@ -72,10 +72,10 @@ func TestLinearizable(t *testing.T) {
 		})
 	}
 	linearizable(t, h.calls)
-	parked, err := f.Base.ParkedShards(ctx)
+	quarantined, err := f.Base.QuarantinedShards(ctx)
 	roletest.Must(t, err)
-	if len(parked) > 0 {
-		t.Errorf("nothing is damaged, and parked are %+v", parked)
+	if len(quarantined) > 0 {
+		t.Errorf("nothing is damaged, and quarantined are %+v", quarantined)
 	}
 	t.Logf("%d calls, %d of them without an answer, explained", len(h.calls), h.failed())
 }

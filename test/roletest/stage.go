@@ -166,21 +166,21 @@ func (s *Stage) WantState(t testing.TB, name string, want sharedbase.ShardState)
 	}
 }
 
-// WantParked fails the test unless the parked shards are those of the given
+// WantQuarantined fails the test unless the quarantined shards are those of the given
 // names, and the reasons say what is expected.
-func (s *Stage) WantParked(t testing.TB, says string, names ...string) {
+func (s *Stage) WantQuarantined(t testing.TB, says string, names ...string) {
 	t.Helper()
-	parked, err := s.Base.ParkedShards(t.Context())
+	quarantined, err := s.Base.QuarantinedShards(t.Context())
 	Must(t, err)
 	var got []string
-	for _, p := range parked {
+	for _, p := range quarantined {
 		got = append(got, p.Shard.Name)
 		if !strings.Contains(p.Reason, says) {
-			t.Errorf("shard %s is parked because %q, which does not say %q", p.Shard.Name, p.Reason, says)
+			t.Errorf("shard %s is quarantined because %q, which does not say %q", p.Shard.Name, p.Reason, says)
 		}
 	}
 	if slices.Sort(got); !slices.Equal(got, slices.Sorted(slices.Values(names))) {
-		t.Errorf("parked are %v, want %v", got, names)
+		t.Errorf("quarantined are %v, want %v", got, names)
 	}
 }
 

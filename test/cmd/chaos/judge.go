@@ -22,10 +22,10 @@ import (
 
 // What is wrong with a shard in the end.
 const (
-	stuck    verdict = "shard or deletion stuck"
-	unerased verdict = "object left in an image"
-	stray    verdict = "table, image or draft without its shard, or missing"
-	parked   verdict = "shard parked"
+	stuck       verdict = "shard or deletion stuck"
+	unerased    verdict = "object left in an image"
+	stray       verdict = "table, image or draft without its shard, or missing"
+	quarantined verdict = "shard quarantined"
 )
 
 // settle waits until there is nothing left to do for anybody: every shard that
@@ -89,7 +89,7 @@ func (r *run) judge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.judgeObjects(ctx), r.judgeParked(ctx), r.judgePlaces(ctx, shards), r.judgeImages(ctx, shards))
+	return errors.Join(r.judgeObjects(ctx), r.judgeQuarantined(ctx), r.judgePlaces(ctx, shards), r.judgeImages(ctx, shards))
 }
 
 // judgeObjects reads every object of the journal over HTTP.
@@ -106,11 +106,11 @@ func (r *run) judgeObjects(ctx context.Context) error {
 	return g.Wait()
 }
 
-// judgeParked looks for parked shards.
-func (r *run) judgeParked(ctx context.Context) error {
-	all, err := r.fleet.Base.ParkedShards(ctx)
+// judgeQuarantined looks for quarantined shards.
+func (r *run) judgeQuarantined(ctx context.Context) error {
+	all, err := r.fleet.Base.QuarantinedShards(ctx)
 	for _, p := range all {
-		r.find(parked, fmt.Sprintf("%s (%s), by %s: %s", p.Shard.Name, p.Shard.State, p.Role, p.Reason))
+		r.find(quarantined, fmt.Sprintf("%s (%s), by %s: %s", p.Shard.Name, p.Shard.State, p.Role, p.Reason))
 	}
 	return err
 }

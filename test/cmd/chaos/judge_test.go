@@ -71,7 +71,7 @@ func TestJudgeFinds(t *testing.T) {
 		{"a lease of a process that lives", func() { sql(fmt.Sprintf("UPDATE winery_lease SET pid = %d", os.Getpid())); want[stuck]-- }, nil},
 		{"a lease that ran out", func() { sql("UPDATE winery_lease SET expires = now() - interval '1 hour'") }, []verdict{stuck}},
 		{"a deletion that nobody does", func() { must(f.Base.Delete(ctx, objects[1].ID)) }, []verdict{stuck, unerased}},
-		{"a parked shard", func() { must(f.Base.Park(ctx, open.ID(), "a test")) }, []verdict{parked}},
+		{"a quarantined shard", func() { must(f.Base.Quarantine(ctx, open.ID(), "a test")) }, []verdict{quarantined}},
 	} {
 		c.do()
 		for _, v := range c.want {
@@ -80,7 +80,7 @@ func TestJudgeFinds(t *testing.T) {
 		r := &run{fleet: f, disk: disk, services: &harness.Services{DSN: o.DSN}}
 		shards, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{})
 		must(err)
-		must(errors.Join(r.judgeParked(ctx), r.judgePlaces(ctx, shards), r.judgeImages(ctx, shards)))
+		must(errors.Join(r.judgeQuarantined(ctx), r.judgePlaces(ctx, shards), r.judgeImages(ctx, shards)))
 		left, err := r.unfinished(ctx)
 		must(err)
 		got := map[verdict]int{stuck: len(left)}

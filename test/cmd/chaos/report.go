@@ -23,7 +23,7 @@ type Report struct {
 }
 
 // The findings that a run must not have, in the order of the report.
-var verdicts = []verdict{lost, wrong, undead, unreadable, unerased, stuck, stray, parked}
+var verdicts = []verdict{lost, wrong, undead, unreadable, unerased, stuck, stray, quarantined}
 
 // Findings is how many there are: none in a run that went well.
 func (r *Report) Findings() int {

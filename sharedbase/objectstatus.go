@@ -10,19 +10,19 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Standing is what the database says of an object with regard to one shard.
+// ObjectStatus is what the database says of an object with regard to one shard.
 // None of the three: the shard's image should not have it, or not any more.
-type Standing struct {
+type ObjectStatus struct {
 	Present   bool // in that shard
 	Erasing   bool // marked deleted in that shard, or noted to be erased from its image
 	Elsewhere bool // in another shard, or on its way into one
 }
 
-// Standings looks up objects with regard to a shard, in the order of ids.
-func (b *SharedBase) Standings(ctx context.Context, shardID int64, ids []ObjID) ([]Standing, error) {
-	found := make([]Standing, len(ids))
+// ObjectStatuses looks up objects with regard to a shard, in the order of ids.
+func (b *SharedBase) ObjectStatuses(ctx context.Context, shardID int64, ids []ObjID) ([]ObjectStatus, error) {
+	found := make([]ObjectStatus, len(ids))
 	what := fmt.Sprintf("looking up %d objects of shard number %d", len(ids), shardID)
-	err := b.brief(ctx, what, func(ctx context.Context) error {
+	err := b.withShortTimeout(ctx, what, func(ctx context.Context) error {
 		rows, err := b.pool.Query(ctx, `SELECT at,
 				coalesce(o.state = 'present' AND o.shard = $2, false),
 				coalesce(o.state = 'deleted' AND o.shard = $2, false)
@@ -34,7 +34,7 @@ func (b *SharedBase) Standings(ctx context.Context, shardID int64, ids []ObjID) 
 			return err
 		}
 		var at int
-		var s Standing
+		var s ObjectStatus
 		_, err = pgx.ForEachRow(rows, []any{&at, &s.Present, &s.Erasing, &s.Elsewhere}, func() error {
 			found[at-1] = s
 			return nil

@@ -13,34 +13,34 @@ import (
 	"winery/sharedbase"
 )
 
-var parkedCommand = &cli.Command{
-	Name:   "parked",
-	Usage:  "list the shards in which something does not fit, and which nobody works on until they are unparked",
+var quarantinedCommand = &cli.Command{
+	Name:   "quarantined",
+	Usage:  "list the shards in which something does not fit, and which nobody works on until they are unquarantined",
 	Flags:  []cli.Flag{outputFlag},
 	Before: noArguments,
-	Action: shardsParked,
+	Action: shardsQuarantined,
 }
 
-var unparkCommand = &cli.Command{
-	Name:        "unpark",
-	Usage:       "let a parked shard go on",
+var unquarantineCommand = &cli.Command{
+	Name:        "unquarantine",
+	Usage:       "let a quarantined shard go on",
 	ArgsUsage:   "NAME",
-	Description: "It changes nothing else: `wineryctl verify --repair --shard NAME` unparks it once it is well.",
-	Action:      shardsUnpark,
+	Description: "It changes nothing else: `wineryctl verify --repair --shard NAME` unquarantines it once it is well.",
+	Action:      shardsUnquarantine,
 }
 
-// parkedRow is a parked shard as it is printed.
-type parkedRow struct {
+// quarantinedRow is a quarantined shard as it is printed.
+type quarantinedRow struct {
 	Name   string                `json:"name"`
 	State  sharedbase.ShardState `json:"state"`
 	Pool   string                `json:"pool"`
 	At     time.Time             `json:"at"`
-	Role   string                `json:"role"` // that parked it
+	Role   string                `json:"role"` // that quarantined it
 	Host   string                `json:"host"`
 	Reason string                `json:"reason"`
 }
 
-func shardsParked(c *cli.Context) error {
+func shardsQuarantined(c *cli.Context) error {
 	json, err := asJSON(c)
 	if err != nil {
 		return err
@@ -50,13 +50,13 @@ func shardsParked(c *cli.Context) error {
 		return err
 	}
 	defer base.Close()
-	parked, err := base.ParkedShards(c.Context)
+	quarantined, err := base.QuarantinedShards(c.Context)
 	if err != nil {
 		return err
 	}
-	rows := make([]parkedRow, len(parked))
-	for i, p := range parked {
-		rows[i] = parkedRow{p.Shard.Name, p.Shard.State, p.Shard.Pool, p.At, p.Role, p.Host, p.Reason}
+	rows := make([]quarantinedRow, len(quarantined))
+	for i, p := range quarantined {
+		rows[i] = quarantinedRow{p.Shard.Name, p.Shard.State, p.Shard.Pool, p.At, p.Role, p.Host, p.Reason}
 	}
 	if json {
 		return printJSON(c.App.Writer, rows)
@@ -70,14 +70,14 @@ func shardsParked(c *cli.Context) error {
 	return table.Flush()
 }
 
-func shardsUnpark(c *cli.Context) error {
+func shardsUnquarantine(c *cli.Context) error {
 	if c.NArg() != 1 {
-		return daemon.UsageError("unpark takes one shard's NAME")
+		return daemon.UsageError("unquarantine takes one shard's NAME")
 	}
 	_, base, err := attached(c)
 	if err != nil {
 		return err
 	}
 	defer base.Close()
-	return base.Unpark(c.Context, c.Args().First())
+	return base.Unquarantine(c.Context, c.Args().First())
 }

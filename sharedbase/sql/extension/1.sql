@@ -1,7 +1,12 @@
--- SPDX-License-Identifier: GPL-3.0-or-later
---
--- What this Winery keeps beside the schema that it shares with Python's, which
--- does not know it. Made in one transaction, once; docs/adr/0005 says what for.
+-- Tables that Go Winery keeps beside the schema that it shares with Python
+-- Winery, which does not know them; docs/adr/0005 says what for.
+
+-- The version of these tables: one row.
+CREATE TABLE winery_version (
+    version integer NOT NULL,
+    single_row boolean PRIMARY KEY DEFAULT true CHECK (single_row)
+);
+INSERT INTO winery_version (version) VALUES (1);
 
 -- Who holds a locked shard, and until when unless he renews it, by the server's
 -- clock. A row counts only while shards.locker is its locker.
@@ -25,7 +30,7 @@ CREATE TABLE winery_image (
 );
 
 -- Shards in which something does not fit: nobody claims them.
-CREATE TABLE winery_parked (
+CREATE TABLE winery_quarantine (
     shard bigint PRIMARY KEY,
     reason text NOT NULL,
     role text NOT NULL,
