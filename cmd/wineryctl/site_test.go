@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
@@ -141,7 +142,7 @@ func (s *site) locking(t *testing.T, statement string) (unlock func()) {
 // wantObjects reads all objects as a reader does.
 func (s *site) wantObjects(t *testing.T, objects []sharedbase.Object) {
 	t.Helper()
-	r := reader.NewReader(s.base, s.pools, 10, nil)
+	r := reader.NewReader(reader.Options{Base: s.base, Pools: s.pools, CacheSize: 10, Log: slog.New(slog.DiscardHandler)})
 	defer r.Close()
 	for _, o := range objects {
 		got, err := r.Get(t.Context(), o.ID)

@@ -39,7 +39,7 @@ func newFixture(t testing.TB) *fixture {
 	f.base = f.open(f.dsn)
 	_, err := f.base.Init(t.Context())
 	f.must(err)
-	f.reader = reader.NewReader(f.base, nil, 1, nil)
+	f.reader = reader.NewReader(reader.Options{Base: f.base, Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(f.reader.Close)
 	return f
 }

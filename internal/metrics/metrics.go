@@ -20,6 +20,8 @@ const (
 	packerBytes    = "swh_objstorage_winery_packer_volume_bytes"
 	packerMaxSize  = "swh_objstorage_winery_packer_shard_max_size_bytes"
 
+	imagesHanging = "winery_images_hanging"
+	readsRefused  = "winery_reads_refused_total"
 	reclaimed     = "winery_reclaimed_total"
 	quarantined   = "winery_quarantined_total"
 	leaseLost     = "winery_lease_lost_total"
@@ -94,6 +96,21 @@ func (c *Client) ImageRequested(pool string, found Cache) {
 func (c *Client) TableRequested() {
 	if c != nil {
 		_ = c.to.Incr(shardRequests, []string{"shard_type:rw", "cache_status:" + string(Hit)}, 1)
+	}
+}
+
+// ImagesHanging tells how many images of a pool do not answer.
+func (c *Client) ImagesHanging(pool string, images int) {
+	if c != nil {
+		_ = c.to.Gauge(imagesHanging, float64(images), []string{"pool_name:" + pool}, 1)
+	}
+}
+
+// ReadRefused counts a read that was refused or given up because its image or
+// pool does not answer.
+func (c *Client) ReadRefused(pool string) {
+	if c != nil {
+		_ = c.to.Incr(readsRefused, []string{"pool_name:" + pool}, 1)
 	}
 }
 

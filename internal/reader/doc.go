@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package reader reads objects, wherever they are just then.
+// Package reader reads objects from images and tables.
 //
 // The index in PostgreSQL is asked first, each time: its row is what makes an
 // object exist, and names the shard. The bytes come from the shard's image if
@@ -9,10 +9,12 @@
 // (SHA-256, about 1 ns a byte), whether it came from an image or a table: a
 // caller never gets wrong bytes.
 //
-// A shard moves on while it is read: its table is dropped, its image is mapped,
-// an object is erased, or deleted and added again in another shard. So whatever
-// was not found where the index said is looked up again, a few times; only what
-// the index goes on promising is then an error, and never ErrNotFound:
+// A shard changes while it is read: its table is dropped, its image is mapped,
+// an object is erased, or deleted and added again in another shard. So an object
+// that was not found where the index said, or was damaged there, is looked up
+// again, up to two times, and its image opened again: an image that was open may
+// have been repaired or replaced since. Only what the index still promises then
+// is an error, and never ErrNotFound:
 //
 //   - a shard without a table, whose image this host has not mapped:
 //     an error that matches [pool.ErrNotMapped] and says what to do;
@@ -20,7 +22,21 @@
 //     [*CorruptError].
 //
 // An image that fails is no reason to refuse an object whose table is still
-// there.
+// there. An image that this host has not mapped is no reason to refuse an object
+// that the image of that name in another pool has: a shard that was moved to
+// another pool is read in its old one until the mapper of this host has come.
+//
+// # Images that hang
+//
+// A call into an image holds a thread until it returns, and a stopped OSD or NFS
+// server answers when it is back. So the calls in flight are bounded, 32 an image
+// and 256 a pool; a caller that gives up leaves at once, and its call keeps its
+// slot. An image with calls in flight of which none has returned for
+// [Options.HangAfter] hangs: until one returns, reads in it fail at once with
+// ErrImageUnavailable, or come from the table while there is one. The log says
+// so once for each image and outage; the metrics count images and reads.
+//
+// # Speed
 //
 // Lookups that wait at the same moment go to PostgreSQL as one statement, see
 // coalescer; alone, a lookup starts at once. Images stay open, see images.

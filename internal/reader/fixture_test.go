@@ -8,6 +8,8 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -31,6 +33,8 @@ type fixture struct {
 	dsn  string
 	base *sharedbase.SharedBase
 	pool *watchedPool
+	log  *slog.Logger
+	logs *logs
 }
 
 func newFixture(t testing.TB) *fixture {
@@ -48,12 +52,22 @@ func newFixture(t testing.TB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &fixture{TB: t, dsn: dsn, base: base, pool: &watchedPool{Pool: dir}}
+	logs := new(logs)
+	log := slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return &fixture{TB: t, dsn: dsn, base: base, pool: &watchedPool{Pool: dir}, log: log, logs: logs}
 }
 
 // reader is closed at the end of the test, when no image may be left open.
 func (f *fixture) reader(cacheSize int) *reader.Reader {
-	r := reader.NewReader(f.base, map[string]pool.Pool{"shards": f.pool}, cacheSize, nil)
+	return f.readerWith(f.options(cacheSize))
+}
+
+func (f *fixture) options(cacheSize int) reader.Options {
+	return reader.Options{Base: f.base, Pools: map[string]pool.Pool{"shards": f.pool}, CacheSize: cacheSize, Log: f.log}
+}
+
+func (f *fixture) readerWith(o reader.Options) *reader.Reader {
+	r := reader.NewReader(o)
 	f.Cleanup(func() {
 		r.Close()
 		if n := f.pool.handles.Load(); n != 0 {
@@ -176,7 +190,23 @@ type watchedPool struct {
 	most    atomic.Int64 // of handles at once
 
 	mu   sync.Mutex
-	fail error // what reading answers
+	fail error         // what reading answers
+	hang chan struct{} // reading waits until it is closed
+	in   atomic.Int64  // reads that wait
+}
+
+// hangReads makes all reads hang until the returned function is called.
+func (p *watchedPool) hangReads() (release func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	hang := make(chan struct{})
+	p.hang = hang
+	return sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.hang = nil
+		close(hang)
+	})
 }
 
 // failReads makes all reads fail until it is told otherwise.
@@ -206,8 +236,13 @@ type watchedImage struct {
 
 func (i *watchedImage) ReadAt(p []byte, at int64) (int, error) {
 	i.pool.mu.Lock()
-	err := i.pool.fail
+	err, hang := i.pool.fail, i.pool.hang
 	i.pool.mu.Unlock()
+	if hang != nil {
+		i.pool.in.Add(1)
+		<-hang
+		i.pool.in.Add(-1)
+	}
 	if i.closed.Load() {
 		err = fmt.Errorf("image was read after it was closed")
 	}
@@ -225,6 +260,30 @@ func (i *watchedImage) Close() error {
 	return i.Image.Close()
 }
 
+// logs are what a reader logged.
+type logs struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logs) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+// lines are those that contain part.
+func (l *logs) lines(part string) (lines []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.text.String()) {
+		if strings.Contains(line, part) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
 // eventually polls until cond holds.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
@@ -235,4 +294,9 @@ func eventually(t testing.TB, what string, cond func() bool) {
 		}
 		time.Sleep(time.Millisecond)
 	}
+}
+
+func (f *fixture) exec(statement string) {
+	f.Helper()
+	pgtest.Exec(f, f.dsn, statement)
 }

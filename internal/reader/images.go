@@ -3,9 +3,11 @@
 package reader
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -18,114 +20,206 @@ import (
 // mapper, which reads from tables, does not ask its devices for every object.
 const unmappedFor = time.Second
 
-// images keeps the shards' images open that were used last, with their hash
-// functions in memory. An image is opened once however many want it, and
-// closed when it has been dropped and the last who reads in it is done. It is
+// images keeps the images open that were used last, with their hash functions
+// in memory. An image is opened once, however many readers want it. It is
 // dropped for one used more recently, and after a read error, so that the next
-// reader opens it anew: the device may have been mapped again, or the image
-// repaired.
+// reader opens it again: the device may have been mapped again, or the image
+// repaired. A dropped image is closed when its last reader is done.
 //
-// What an image holds is read each time; an object erased in it is gone for
+// What an image holds is read each time: an object erased in it is gone for
 // those that have it open, too.
+//
+// Each call into an image passes its gate. A caller whose context ends leaves at
+// once; its call keeps its slot, and the image stays open, until the call returns.
 type images struct {
-	limit   int // images kept open, besides those dropped while in use
-	metrics *metrics.Client
+	limit     int // images kept open, besides those dropped while in use
+	hangAfter time.Duration
+	metrics   *metrics.Client
+	log       *slog.Logger
 
 	mu       sync.Mutex
 	open     map[imageKey]*image
-	order    list.List              // of *image, last used first
-	unmapped map[imageKey]time.Time // when the pool said so
+	order    list.List                // of *image, last used first
+	unmapped map[imageKey]time.Time   // when the pool said so
+	slots    map[string]chan struct{} // by pool: its calls in flight
+	hanging  map[string]int           // by pool: images that hang
 
-	background sync.WaitGroup // loading and closing
+	background sync.WaitGroup // calls into images
 }
 
 type imageKey struct{ pool, shard string }
 
 type image struct {
-	key   imageKey
-	ready chan struct{} // closed once reader or err is there
-	file  pool.Image
-	*shard.Reader
-	err error
+	key    imageKey
+	since  time.Time     // it was opened after that
+	ready  chan struct{} // closed once reader or err is there
+	gate   *gate
+	file   pool.Image
+	reader *shard.Reader
+	err    error
 
 	// Guarded by images.mu:
 	place *list.Element // nil when dropped
 	uses  int           // readers, the loader, and 1 for a place
 }
 
-func newImages(limit int, m *metrics.Client) *images {
+func newImages(o Options) *images {
 	return &images{
-		limit:    max(limit, 1),
-		metrics:  m,
-		open:     make(map[imageKey]*image),
-		unmapped: make(map[imageKey]time.Time),
+		limit:     max(o.CacheSize, 1),
+		hangAfter: cmp.Or(o.HangAfter, defaultHangAfter),
+		metrics:   o.Metrics,
+		log:       o.Log,
+		open:      make(map[imageKey]*image),
+		unmapped:  make(map[imageKey]time.Time),
+		slots:     make(map[string]chan struct{}),
+		hanging:   make(map[string]int),
 	}
 }
 
-// get reads an object in the image of a shard. Errors: [pool.ErrNotMapped],
-// [shard.ErrNotFound], *shard.DamageError, and those of the device. doubt asks
-// the pool even if it has just said that the image is not mapped.
-func (c *images) get(ctx context.Context, p pool.Pool, name string, id ObjID, doubt bool) ([]byte, error) {
-	im, found := c.acquire(p, name, doubt)
+// get returns an object of the image of a shard, with the SHA-256 id. Errors
+// are those of inImage.
+func (c *images) get(ctx context.Context, p pool.Pool, name string, id ObjID, newerThan time.Time) ([]byte, error) {
+	return inImage(ctx, c, p, name, newerThan, func(r *shard.Reader) ([]byte, error) {
+		content, err := r.Get(id)
+		if err == nil {
+			err = verify(id, content)
+		}
+		return content, err
+	})
+}
+
+// inImage calls read with the image of a shard, which was opened, or said to be
+// not mapped, after newerThan. Errors: [pool.ErrNotMapped],
+// ErrImageUnavailable, *shard.DamageError, those of the device and of read. An
+// error of read other than [shard.ErrNotFound] makes the next caller open the
+// image again. When ctx ends, or the image hangs, inImage returns and leaves
+// read behind: read must not write to what its caller uses.
+func inImage[T any](ctx context.Context, c *images, p pool.Pool, name string, newerThan time.Time,
+	read func(*shard.Reader) (T, error)) (result T, err error) {
+	im, found := c.acquire(p, name, newerThan)
 	if im == nil {
 		c.metrics.ImageRequested(p.Name(), found)
-		return nil, pool.ErrNotMapped
+		return result, pool.ErrNotMapped
 	}
-	defer c.release(im)
+	hung := im.gate.whenHung()
 	select {
 	case <-im.ready:
+		err = im.err
+	case <-hung:
+		err = im.gate.hangError()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		err = ctx.Err()
 	}
-	if errors.Is(im.err, pool.ErrNotMapped) {
+	if errors.Is(err, pool.ErrNotMapped) {
 		found = metrics.Fallthrough
 	}
 	c.metrics.ImageRequested(p.Name(), found)
-	if im.err != nil {
-		return nil, im.err
-	}
-	content, err := im.Get(id)
 	if err == nil {
-		err = verify(id, content)
+		err = im.gate.enter(ctx)
 	}
-	if err != nil && !errors.Is(err, shard.ErrNotFound) {
-		c.drop(im)
+	if err != nil {
+		c.refused(im, err)
+		c.release(im)
+		return result, err
 	}
-	return content, err
+	type outcome struct {
+		result T
+		err    error
+	}
+	done := make(chan outcome, 1)
+	c.background.Go(func() {
+		defer c.release(im)
+		defer im.gate.leave()
+		result, err := read(im.reader)
+		if err != nil && !errors.Is(err, shard.ErrNotFound) {
+			c.drop(im)
+		}
+		done <- outcome{result, err}
+	})
+	select {
+	case o := <-done:
+		return o.result, o.err
+	case <-hung:
+		err = im.gate.hangError()
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	c.refused(im, err)
+	return result, err
+}
+
+// refused counts a read that was refused or given up.
+func (c *images) refused(im *image, err error) {
+	if errors.Is(err, ErrImageUnavailable) {
+		c.metrics.ReadRefused(im.key.pool)
+	}
 }
 
 // acquire returns the image, which may still be loading, or nil if it is not
 // mapped, and how it was found. The caller releases it.
-func (c *images) acquire(p pool.Pool, name string, doubt bool) (*image, metrics.Cache) {
+func (c *images) acquire(p pool.Pool, name string, newerThan time.Time) (*image, metrics.Cache) {
 	key := imageKey{p.Name(), name}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if im := c.open[key]; im != nil {
+	if im := c.open[key]; im != nil && im.since.Before(newerThan) {
+		c.forget(im)
+	} else if im != nil {
 		c.order.MoveToFront(im.place)
 		im.uses++
 		return im, metrics.Hit
 	}
-	if asked, ok := c.unmapped[key]; ok && !doubt && time.Since(asked) < unmappedFor {
+	if asked, ok := c.unmapped[key]; ok && !asked.Before(newerThan) && time.Since(asked) < unmappedFor {
 		return nil, metrics.Fallthrough
 	}
 	delete(c.unmapped, key)
-	im := &image{key: key, ready: make(chan struct{}), uses: 3}
+	im := &image{key: key, since: time.Now(), ready: make(chan struct{}), gate: c.newGate(key), uses: 3}
 	im.place = c.order.PushFront(im)
 	c.open[key] = im
 	if c.order.Len() > c.limit {
 		c.forget(c.order.Back().Value.(*image))
 	}
-	// Not in the caller's name: others wait for it, too.
+	// In the background, because other readers wait for it, too.
 	c.background.Go(func() { c.load(im, p) })
 	return im, metrics.Miss
+}
+
+// newGate needs c.mu.
+func (c *images) newGate(key imageKey) *gate {
+	slots := c.slots[key.pool]
+	if slots == nil {
+		slots = make(chan struct{}, poolCalls)
+		c.slots[key.pool] = slots
+	}
+	return newGate(slots, c.hangAfter, func(hangs bool, calls int, silent time.Duration) {
+		c.noteHang(key, hangs, calls, silent)
+	})
+}
+
+// noteHang logs once that an image hangs, and once that it answers again.
+func (c *images) noteHang(key imageKey, hangs bool, calls int, silent time.Duration) {
+	log := c.log.With("shard", key.shard, "pool", key.pool, "calls", calls, "duration", silent.Round(time.Millisecond))
+	change := 1
+	if hangs {
+		log.Warn("image does not answer; reads from it are refused until it does")
+	} else {
+		change = -1
+		log.Info("image answers again")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hanging[key.pool] += change
+	c.metrics.ImagesHanging(key.pool, c.hanging[key.pool])
 }
 
 func (c *images) load(im *image, p pool.Pool) {
 	defer c.release(im)
 	start := time.Now()
-	im.file, im.err = p.OpenMapped(context.Background(), im.key.shard)
-	if im.err == nil {
-		im.Reader, im.err = shard.Open(im.file, im.file.Size(), im.key.shard)
+	if im.err = im.gate.enter(context.Background()); im.err == nil {
+		im.file, im.err = p.OpenMapped(context.Background(), im.key.shard)
+		if im.err == nil {
+			im.reader, im.err = shard.Open(im.file, im.file.Size(), im.key.shard)
+		}
+		im.gate.leave()
 	}
 	failure := ""
 	if im.err != nil {
@@ -149,7 +243,7 @@ func (c *images) noteUnmapped(key imageKey) {
 	c.unmapped[key] = time.Now()
 }
 
-// drop sees to it that the image is opened anew by those who come from now on.
+// drop makes those who come from now on open the image again.
 func (c *images) drop(im *image) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -172,19 +266,35 @@ func (c *images) forget(im *image) {
 	c.unuse(im)
 }
 
-// unuse needs c.mu. Closing may take its time, so it does not hold up others.
+// unuse needs c.mu. Closing may take time, so it happens in the background. It
+// waits for a slot of the pool, because it holds a thread like a read.
 func (c *images) unuse(im *image) {
 	if im.uses--; im.uses == 0 && im.file != nil {
-		c.background.Go(func() { im.file.Close() })
+		slots := c.slots[im.key.pool]
+		c.background.Go(func() {
+			slots <- struct{}{}
+			im.file.Close()
+			<-slots
+		})
 	}
 }
 
-// close closes all images. No get may be under way.
+// close closes all images. No get may be in flight. Calls that do not return
+// even now are left behind.
 func (c *images) close() {
 	c.mu.Lock()
 	for c.order.Len() > 0 {
 		c.forget(c.order.Back().Value.(*image))
 	}
 	c.mu.Unlock()
-	c.background.Wait()
+	done := make(chan struct{})
+	go func() {
+		c.background.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(c.hangAfter):
+		c.log.Warn("calls into images do not return; they are left behind")
+	}
 }

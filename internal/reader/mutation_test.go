@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"winery/internal/reader"
-	"winery/pool"
 	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/corrupt"
@@ -77,7 +76,7 @@ func TestMutatedImages(t *testing.T) {
 		changed, what := mutateRange(random, image, part[0], part[1])
 		_, err := e.WriteAt(changed, 0)
 		f.must(err)
-		r := reader.NewReader(f.base, map[string]pool.Pool{"shards": f.pool}, 1, nil)
+		r := reader.NewReader(f.options(1))
 		lost += len(f.readDamaged(r, name, all))
 		r.Close()
 		if t.Failed() {

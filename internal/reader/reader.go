@@ -7,9 +7,11 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -27,9 +29,9 @@ const (
 	// index says. Each state follows on the other and takes far longer than a
 	// lookup, so that a second attempt finds it, unless something is wrong.
 	attempts = 3
-	// rounds of lookups under way at once, see coalescer. One alone would be
-	// held up by a large object or a stalled connection; four were a third
-	// slower than two with 8 clients, since each round carries fewer lookups.
+	// rounds is how many lookups are in flight at once, see coalescer. One alone
+	// would be delayed by a large object or a stalled connection; four were a
+	// third slower than two with 8 clients, since each carries fewer lookups.
 	rounds = 2
 	// mostIDs and mostContents bound a round, the latter because its contents
 	// are in memory together and the first waits for the last.
@@ -38,33 +40,46 @@ const (
 	atOnce = 64
 )
 
+// Options of a Reader. Base, Pools and Log must be set.
+type Options struct {
+	Base *sharedbase.SharedBase
+	// Pools, by their names, must stay open as long as the reader.
+	Pools map[string]pool.Pool
+	// CacheSize is how many images are kept open, at least 1, besides those
+	// that are being read.
+	CacheSize int
+	// HangAfter is for how long calls into an image may be in flight without one
+	// that returns, before reads in it are refused. 0: 10 s.
+	HangAfter time.Duration
+	// Metrics may be nil.
+	Metrics *metrics.Client
+	Log     *slog.Logger
+}
+
 // Reader reads objects. Its methods may be called concurrently. Errors that
 // are not of this package come from the database ([sharedbase.ErrUnavailable]
 // and others) or from a pool's devices, and name the object or shard.
 type Reader struct {
-	pools    map[string]pool.Pool
-	metrics  *metrics.Client
+	Options
 	images   *images
 	index    *coalescer[struct{}, ObjID, sharedbase.Location]
 	contents *coalescer[string, ObjID, []byte]
 }
 
-// NewReader reads through base and pools, which are keyed by their names and
-// must stay open as long as the reader. It keeps at most cacheSize images open
-// (at least 1), besides those being read that moment. m may be nil.
-func NewReader(base *sharedbase.SharedBase, pools map[string]pool.Pool, cacheSize int, m *metrics.Client) *Reader {
+// NewReader makes a Reader. It does not connect to anything.
+func NewReader(o Options) *Reader {
 	return &Reader{
-		pools:   pools,
-		metrics: m,
-		images:  newImages(cacheSize, m),
+		Options: o,
+		images:  newImages(o),
 		index: newCoalescer(rounds, mostIDs, func(ctx context.Context, _ struct{}, ids []ObjID) ([]sharedbase.Location, error) {
-			return base.Locate(ctx, ids)
+			return o.Base.Locate(ctx, ids)
 		}),
-		contents: newCoalescer(rounds, mostContents, base.Content),
+		contents: newCoalescer(rounds, mostContents, o.Base.Content),
 	}
 }
 
-// Close closes the images. No call may be under way.
+// Close closes the images. No method may be running. Close waits at most
+// HangAfter for calls into images whose callers have given up.
 func (r *Reader) Close() { r.images.close() }
 
 // Contains says whether the object exists. It asks the index alone.
@@ -73,9 +88,10 @@ func (r *Reader) Contains(ctx context.Context, id ObjID) (bool, error) {
 	return exists(at), err
 }
 
-// Get returns the object's content, whose SHA-256 is id. ErrNotFound,
-// *CorruptError, and an error that matches [pool.ErrNotMapped] where this host
-// cannot reach it.
+// Get returns the object's content, whose SHA-256 is id. It returns ErrNotFound,
+// *CorruptError, an error that matches [pool.ErrNotMapped] where this host
+// cannot reach the object, or one that matches ErrImageUnavailable where the
+// image of its shard does not answer.
 func (r *Reader) Get(ctx context.Context, id ObjID) ([]byte, error) {
 	at, err := r.locate(ctx, id)
 	if err != nil {
@@ -134,16 +150,19 @@ func (r *Reader) locate(ctx context.Context, id ObjID) (sharedbase.Location, err
 
 func exists(at sharedbase.Location) bool { return at.ShardID != 0 }
 
-// get reads an object that was at at a moment ago.
+// get reads an object that the index had at at a moment ago.
 func (r *Reader) get(ctx context.Context, id ObjID, at sharedbase.Location) ([]byte, error) {
+	began := time.Now()
+	var newerThan time.Time // the first attempt takes any image that is open
 	for attempt := 1; exists(at); attempt++ {
-		content, err := r.read(ctx, id, at, attempt > 1)
+		content, err := r.read(ctx, id, at, newerThan)
 		if err == nil {
 			return content, nil
 		}
-		if attempt == attempts || ctx.Err() != nil || errors.Is(err, sharedbase.ErrUnavailable) {
+		if attempt == attempts || ctx.Err() != nil || errors.Is(err, sharedbase.ErrUnavailable) || errors.Is(err, ErrImageUnavailable) {
 			return nil, explain(err, id, at)
 		}
+		newerThan = began
 		if at, err = r.locate(ctx, id); err != nil {
 			return nil, err
 		}
@@ -151,28 +170,66 @@ func (r *Reader) get(ctx context.Context, id ObjID, at sharedbase.Location) ([]b
 	return nil, ErrNotFound
 }
 
-// read reads an object from the image or the table of its shard.
-func (r *Reader) read(ctx context.Context, id ObjID, at sharedbase.Location, again bool) ([]byte, error) {
-	if !at.State.ImageAvailable() {
+// read reads an object from the image of its shard, opened after newerThan, else
+// from the table, else from an image that another pool has of the shard: the
+// shard may have been moved to a pool that this host has not mapped yet.
+func (r *Reader) read(ctx context.Context, id ObjID, at sharedbase.Location, newerThan time.Time) ([]byte, error) {
+	image, table := places(at.State)
+	if !image {
 		return r.fromTable(ctx, id, at)
 	}
-	p := r.pools[at.Pool]
+	content, err := r.fromImage(ctx, at.Pool, id, at.Shard, newerThan)
+	if err == nil {
+		return content, nil
+	}
+	if table {
+		content, tableErr := r.fromTable(ctx, id, at)
+		if !errors.Is(tableErr, sharedbase.ErrNoTable) {
+			return content, tableErr
+		}
+	}
+	if errors.Is(err, pool.ErrNotMapped) || errors.Is(err, errNoPool) {
+		if content := r.fromAnotherPool(ctx, id, at, newerThan); content != nil {
+			return content, nil
+		}
+	}
+	return nil, err
+}
+
+// places tells where the objects of a shard are. An import by Python commits the
+// index rows while the shard is IMPORTING: it has its image then, and no table.
+func places(s sharedbase.ShardState) (image, table bool) {
+	importing := s == sharedbase.StateImporting
+	return s.ImageAvailable() || importing, s != sharedbase.StateReadOnly && !importing
+}
+
+// errNoPool is returned for an image in a pool that is not configured.
+var errNoPool = errors.New("the pool is not configured")
+
+func (r *Reader) fromImage(ctx context.Context, from string, id ObjID, name string, newerThan time.Time) ([]byte, error) {
+	p := r.Pools[from]
 	if p == nil {
-		return nil, fmt.Errorf("the pool %q is not configured", at.Pool)
+		return nil, fmt.Errorf("pool %q: %w", from, errNoPool)
 	}
-	content, err := r.images.get(ctx, p, at.Shard, id, again)
-	if err == nil || at.State == sharedbase.StateReadOnly {
-		return content, err
+	return r.images.get(ctx, p, name, id, newerThan)
+}
+
+// fromAnotherPool returns nil where no other pool gives the object.
+func (r *Reader) fromAnotherPool(ctx context.Context, id ObjID, at sharedbase.Location, newerThan time.Time) []byte {
+	for name := range r.Pools {
+		if name == at.Pool {
+			continue
+		}
+		if content, err := r.fromImage(ctx, name, id, at.Shard, newerThan); err == nil {
+			r.Log.Debug("object read from the image of another pool", "shard", at.Shard, "pool", at.Pool, "read_from", name)
+			return content
+		}
 	}
-	content, tableErr := r.fromTable(ctx, id, at)
-	if errors.Is(tableErr, sharedbase.ErrNoTable) {
-		return nil, err
-	}
-	return content, tableErr
+	return nil
 }
 
 func (r *Reader) fromTable(ctx context.Context, id ObjID, at sharedbase.Location) ([]byte, error) {
-	r.metrics.TableRequested()
+	r.Metrics.TableRequested()
 	found, err := r.contents.do(ctx, at.Shard, []ObjID{id})
 	if err != nil {
 		return nil, err
@@ -206,7 +263,7 @@ func explain(err error, id ObjID, at sharedbase.Location) error {
 		return &CorruptError{ID: id, Shard: at.Shard, Err: err}
 	case errors.Is(err, pool.ErrNotMapped):
 		host, _ := os.Hostname()
-		return fmt.Errorf("object %x: shard %s is %s and its image in pool %s cannot be read on %s; is winery-rbd-mapper at work there? %w",
+		return fmt.Errorf("object %x: shard %s is %s and its image in pool %s cannot be read on %s; is winery-rbd-mapper running there? %w",
 			id, at.Shard, at.State, at.Pool, host, err)
 	}
 	return fmt.Errorf("object %x: shard %s (%s): %w", id, at.Shard, at.State, err)

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -266,7 +267,7 @@ func TestPoolThatIsNotConfigured(t *testing.T) {
 	f := newFixture(t)
 	o := object("elsewhere")
 	name := f.readOnly(o)
-	r := reader.NewReader(f.base, nil, 10, nil)
+	r := reader.NewReader(reader.Options{Base: f.base, Log: f.log})
 	defer r.Close()
 	_, err := r.Get(t.Context(), o.ID)
 	if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), `"shards"`) {
@@ -280,7 +281,7 @@ func TestDatabaseAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer base.Close()
-	r := reader.NewReader(base, nil, 10, nil)
+	r := reader.NewReader(reader.Options{Base: base, Log: slog.New(slog.DiscardHandler)})
 	defer r.Close()
 	if _, err := r.Get(t.Context(), reader.ObjID{1}); !errors.Is(err, sharedbase.ErrUnavailable) {
 		t.Errorf("Get: %v", err)

@@ -64,7 +64,7 @@ func TestRepairFromTable(t *testing.T) {
 		roletest.Must(t, err)
 		roletest.Must(t, s.Base.Delete(t.Context(), objects[7].ID))
 		there := slices.Concat(objects[:7], objects[8:])
-		reader := reader.NewReader(s.Base, s.Pools, 10, nil)
+		reader := reader.NewReader(reader.Options{Base: s.Base, Pools: s.Pools, CacheSize: 10, Log: s.Log})
 		defer reader.Close()
 		_, position := at(t, s, name, objects[100].ID)
 		for _, damage := range []func(){

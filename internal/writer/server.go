@@ -44,7 +44,9 @@ type Options struct {
 // Run serves until ctx ends, then shuts down and returns nil if nothing was
 // lost on the way. It returns an error, having shut down, if it cannot listen.
 func Run(ctx context.Context, o Options) error {
-	s := &store{base: o.Base, reader: reader.NewReader(o.Base, o.Pools, o.Config.ReadersCacheSize, o.Metrics)}
+	s := &store{base: o.Base, reader: reader.NewReader(reader.Options{
+		Base: o.Base, Pools: o.Pools, CacheSize: o.Config.ReadersCacheSize, Metrics: o.Metrics, Log: o.Log,
+	})}
 	defer s.reader.Close()
 	if !o.Config.ReadOnly {
 		s.writer = newWriter(o)

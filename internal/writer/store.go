@@ -71,7 +71,7 @@ func translate(err error) error {
 	case errors.As(err, new(*reader.CorruptError)):
 		kind = rpc.ErrCorrupted
 	case errors.Is(err, sharedbase.ErrUnavailable), errors.Is(err, sharedbase.ErrFull), errors.Is(err, pool.ErrNotMapped),
-		errors.Is(err, ingest.ErrBusy), errors.Is(err, ingest.ErrClosed):
+		errors.Is(err, reader.ErrImageUnavailable), errors.Is(err, ingest.ErrBusy), errors.Is(err, ingest.ErrClosed):
 		kind = rpc.ErrUnavailable
 	default:
 		return err

@@ -172,7 +172,7 @@ func inImages(t *testing.T, c *trial) bool {
 // wantReadable fails the test unless readers get every object.
 func wantReadable(t *testing.T, s *roletest.Stage, objects []sharedbase.Object) {
 	t.Helper()
-	r := reader.NewReader(s.Base, s.Pools, 10, nil)
+	r := reader.NewReader(reader.Options{Base: s.Base, Pools: s.Pools, CacheSize: 10, Log: s.Log})
 	defer r.Close()
 	for _, o := range objects {
 		content, err := r.Get(t.Context(), o.ID)

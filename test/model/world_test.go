@@ -76,7 +76,9 @@ func (w *world) connect(name string, options ...sharedbase.Option) *sharedbase.S
 	return base
 }
 
-func (w *world) openReader() { w.reader = reader.NewReader(w.base, w.stores, cacheFew, nil) }
+func (w *world) openReader() {
+	w.reader = reader.NewReader(reader.Options{Base: w.base, Pools: w.stores, CacheSize: cacheFew, Log: quiet})
+}
 
 // startWriter starts a writer unless one runs.
 func (w *world) startWriter() {

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package reader_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"winery/internal/reader"
+	"winery/sharedbase"
+)
+
+// TestHangingImage stops the answers of an image's device: callers leave when
+// their context ends, few calls are left behind, then the image is refused, and
+// neighbours are read as before.
+func TestHangingImage(t *testing.T) {
+	const clients, bound = 300, 32
+	f := newFixture(t)
+	o := f.options(10)
+	o.HangAfter = 2 * time.Second
+	other := f.anotherPool(&o, "others")
+	r := f.readerWith(o)
+	objects, neighbour := objects(clients, "hangs"), object("in another pool")
+	name := f.readOnly(objects...)
+	neighbourShard := f.readOnly(neighbour)
+	f.move(neighbourShard, other)
+	sameBatch(t, r, objects)
+
+	release := f.pool.hangReads()
+	defer release()
+	ctx, giveUp := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	var refused atomic.Int64
+	for _, o := range objects {
+		waiting.Go(func() {
+			_, err := r.Get(ctx, o.ID)
+			switch {
+			case errors.Is(err, reader.ErrImageUnavailable):
+				refused.Add(1)
+			case !errors.Is(err, context.Canceled):
+				t.Errorf("the image hangs: %v", err)
+			}
+		})
+	}
+	eventually(t, "calls to hang", func() bool { return f.pool.in.Load() == bound })
+	sameBatch(t, r, []sharedbase.Object{neighbour})
+	giveUp()
+	waiting.Wait()
+	if in := f.pool.in.Load(); in != bound {
+		t.Errorf("%d calls hang, want %d", in, bound)
+	}
+	t.Logf("%d clients, %d calls left behind, %d clients refused", clients, f.pool.in.Load(), refused.Load())
+
+	eventually(t, "the log to say that the image hangs", func() bool { return len(f.logs.lines("image does not answer")) > 0 })
+	began := time.Now()
+	for range 10 {
+		_, err := r.Get(t.Context(), objects[0].ID)
+		if !errors.Is(err, reader.ErrImageUnavailable) || !strings.Contains(err.Error(), name) {
+			t.Fatalf("the image hangs: %v", err)
+		}
+	}
+	if took := time.Since(began); took >= o.HangAfter {
+		t.Errorf("10 refusals took %v, want them at once", took)
+	}
+	if in := f.pool.in.Load(); in != bound {
+		t.Errorf("%d calls hang, want %d: none was to be made", in, bound)
+	}
+	sameBatch(t, r, []sharedbase.Object{neighbour})
+
+	release()
+	eventually(t, "the image to answer", func() bool { return len(f.logs.lines("image answers again")) > 0 })
+	sameBatch(t, r, objects)
+	for _, message := range []string{"image does not answer", "image answers again"} {
+		lines := f.logs.lines(message)
+		if len(lines) != 1 || !strings.Contains(lines[0], "shard="+name+" pool=shards calls=") || !strings.Contains(lines[0], "duration=") {
+			t.Errorf("%q was logged as %q", message, lines)
+		}
+	}
+}
+
+// TestManyHangingImages bounds the calls into all images of a pool.
+func TestManyHangingImages(t *testing.T) {
+	const images, each, bound = 10, 32, 256
+	f := newFixture(t)
+	o := f.options(images)
+	o.HangAfter = 2 * time.Second
+	r := f.readerWith(o)
+	objects := objects(images*each, "one of many")
+	for i := range images {
+		f.readOnly(objects[i*each : (i+1)*each]...)
+	}
+	sameBatch(t, r, objects) // all images are open
+	release := f.pool.hangReads()
+	defer release()
+	var waiting sync.WaitGroup
+	for _, o := range objects {
+		waiting.Go(func() {
+			if _, err := r.Get(t.Context(), o.ID); !errors.Is(err, reader.ErrImageUnavailable) {
+				t.Errorf("the pool hangs: %v", err)
+			}
+		})
+	}
+	waiting.Wait()
+	if in := f.pool.in.Load(); in != bound {
+		t.Errorf("%d calls hang, want %d", in, bound)
+	}
+	release()
+	eventually(t, "all images to answer", func() bool {
+		_, err := r.GetBatch(t.Context(), idsOf(objects))
+		return err == nil
+	})
+}
+
+// TestHangingImageBesideItsTable reads an object from its table, once the image
+// is known to hang.
+func TestHangingImageBesideItsTable(t *testing.T) {
+	f := newFixture(t)
+	o := f.options(10)
+	o.HangAfter = 100 * time.Millisecond
+	r := f.readerWith(o)
+	kept := object("kept twice")
+	f.pack(f.write(kept))
+	release := f.pool.hangReads()
+	defer release()
+	sameBatch(t, r, []sharedbase.Object{kept})
+	sameBatch(t, r, []sharedbase.Object{kept})
+	release()
+}
+
+// TestCloseBesideHangingCalls: a process ends although calls hang.
+func TestCloseBesideHangingCalls(t *testing.T) {
+	f := newFixture(t)
+	o := f.options(10)
+	o.HangAfter = 100 * time.Millisecond
+	r := reader.NewReader(o)
+	lost := object("does not come")
+	f.readOnly(lost)
+	release := f.pool.hangReads()
+	if _, err := r.Get(t.Context(), lost.ID); !errors.Is(err, reader.ErrImageUnavailable) {
+		t.Error(err)
+	}
+	r.Close()
+	if len(f.logs.lines("left behind")) != 1 {
+		t.Error("the log does not say that calls were left behind")
+	}
+	release()
+	eventually(t, "the call to return", func() bool { return f.pool.handles.Load() == 0 })
+}
