@@ -23,7 +23,7 @@
 // of its own. There are slightly more slots than objects, and 11 at least: the
 // next prime number. A slot without an object holds 32 zeros and 2^64-1. An erased
 // object leaves its slot so; its length and its content are zeros, and the
-// header goes on counting it.
+// header still counts it.
 //
 // libcmph never returns from an empty set of keys, so that swh.shard cannot write
 // an image of no objects, though it reads one; and for one pair of keys in
@@ -54,17 +54,23 @@
 //
 // # Erasing
 //
-// [Erase] takes three steps, each for all of the objects and each followed by
-// a flush: zeros over the contents (written, never discarded: a discard may leave
+// [Erase] takes four steps, each for all of the objects and each followed by a
+// flush: zeros over the contents (written, never discarded: a discard may leave
 // bytes readable); zeros over the lengths, once the contents read back as zeros;
-// and over the entries the empty one. Cut short anywhere, the image has for each of
-// the objects an entry that leads to it, or is done with it:
+// over the first byte of each entry's position 0xff, which marks the object as
+// erased; and over the entries the empty one. Cut short anywhere, at any byte of
+// a write, the image has for each of the objects an entry that leads to it, or is
+// done with it:
 //
 //	cut in step 1   entry and length kept; content partly zeros
-//	cut in step 2   entry kept; content zeros, length kept or 0
-//	cut in step 3   entry kept or empty; length 0, content zeros
+//	cut in step 2   entry kept; content zeros, length kept, less or 0
+//	cut in step 3   entry kept or marked; length 0, content zeros
+//	cut in step 4   entry marked, and partly or wholly the empty one
 //
-// The same call made again completes it from each of these. Before the first
+// The same call made again completes it from each of these. A marked entry is
+// not damage: its object is not found, whatever the other bytes are. Only the
+// mark makes that so, since an entry may straddle two pages of which a power
+// cut keeps one; a single byte it cannot cut. Before the first
 // write Erase makes sure that it has the right bytes: they have the SHA-256 of the id,
 // or else, as after a call cut short, no other entry leads into them and only zeros lie
 // around them.

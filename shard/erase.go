@@ -5,7 +5,6 @@ package shard
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -38,8 +37,10 @@ func Erase(img Image, size int64, name string, ids []ObjID) (erased int, err err
 		return 0, err
 	}
 	// Each step is on the device before the next begins: what still has its
-	// entry can be found again, and what still has its length be zeroed again.
-	for _, step := range []func(victim) error{e.zeroContent, e.zeroLength, e.removeEntry} {
+	// entry can be found again, and what still has its length be zeroed again. An
+	// entry can straddle two pages, of which a power cut may keep one: marked
+	// by a single byte before, it is known for what it is whatever else it holds.
+	for _, step := range []func(victim) error{e.zeroContent, e.zeroLength, e.markEntry, e.removeEntry} {
 		for _, v := range e.victims {
 			if err := step(v); err != nil {
 				return 0, err
@@ -52,12 +53,14 @@ func Erase(img Image, size int64, name string, ids []ObjID) (erased int, err err
 	return len(e.victims), nil
 }
 
-// victim is an object that an entry still leads to.
+// victim is an object that is not wholly erased.
 type victim struct {
 	id             ObjID
-	slot, position int64
+	slot, position int64 // the position is 0 if the entry alone is left
 	size           int64
 }
+
+func (v victim) onlyEntry() bool { return v.position == 0 }
 
 func (v victim) end() int64 { return v.position + lengthSize + v.size }
 
@@ -73,44 +76,51 @@ func (e *eraser) find(ids []ObjID) error {
 	buf := make([]byte, 64<<10)
 	doubtful := false
 	for _, id := range ids {
-		slot, position, err := e.locate(id, buf)
-		if errors.Is(err, ErrNotFound) {
+		v := victim{id: id, slot: e.hash.slot(&id)}
+		entry, used, err := e.entry(v.slot, buf)
+		if err != nil {
+			return err
+		}
+		switch {
+		case *entry == unused, used && entry.key() != id:
+			continue // not in the image
+		case !used: // an earlier call was cut short at its end
+			e.victims = append(e.victims, v)
 			continue
 		}
-		if err != nil {
+		v.position = int64(entry.position())
+		in := span{Reader: e.Reader, buf: buf, next: v.position, end: e.info.IndexPosition}
+		if v.size, err = in.length(ctx, e.info.IndexPosition); err != nil {
 			return err
 		}
-		in := span{Reader: e.Reader, buf: buf, next: position, end: e.info.IndexPosition}
-		size, err := in.length(ctx, e.info.IndexPosition)
-		if err != nil {
-			return err
-		}
-		sum, err := in.sum(ctx, size)
+		sum, err := in.sum(ctx, v.size)
 		if err != nil {
 			return err
 		}
 		doubtful = doubtful || sum != id
-		e.victims = append(e.victims, victim{id, slot, position, size})
+		e.victims = append(e.victims, v)
 	}
-	slices.SortFunc(e.victims, func(a, b victim) int { return cmp.Compare(a.position, b.position) })
+	slices.SortFunc(e.victims, func(a, b victim) int {
+		return cmp.Or(cmp.Compare(a.position, b.position), cmp.Compare(a.slot, b.slot))
+	})
 	e.victims = slices.CompactFunc(e.victims, func(a, b victim) bool { return a.slot == b.slot })
 	if !doubtful {
 		return nil
 	}
 	// Damaged, or half erased by an earlier call: the other objects must tell.
-	return e.checkNeighbours(ctx)
+	return e.checkNeighbours(ctx, slices.DeleteFunc(slices.Clone(e.victims), victim.onlyEntry))
 }
 
 // checkNeighbours makes sure that the victims overlap no other object, and that
 // nothing but zeros lies between them and the nearest ones: what a wrong length
 // leaves out would stay in the image for good, though its object is said to be gone.
-func (e *eraser) checkNeighbours(ctx context.Context) error {
-	before := make([]int64, len(e.victims)) // position of the object before each
-	after := slices.Repeat([]int64{e.info.IndexPosition}, len(e.victims))
+func (e *eraser) checkNeighbours(ctx context.Context, victims []victim) error {
+	before := make([]int64, len(victims)) // position of the object before each
+	after := slices.Repeat([]int64{e.info.IndexPosition}, len(victims))
 	err := e.scan(ctx, func(slot int64, other *entry) error {
 		p := int64(other.position())
-		i, same := slices.BinarySearchFunc(e.victims, p, func(v victim, p int64) int { return cmp.Compare(v.position, p) })
-		if same && e.victims[i].slot != slot || i > 0 && e.victims[i-1].end() > p {
+		i, same := slices.BinarySearchFunc(victims, p, func(v victim, p int64) int { return cmp.Compare(v.position, p) })
+		if same && victims[i].slot != slot || i > 0 && victims[i-1].end() > p {
 			return e.damaged(p, "another object starts in one to be erased")
 		}
 		if i > 0 {
@@ -129,7 +139,7 @@ func (e *eraser) checkNeighbours(ctx context.Context) error {
 	}
 	buf := make([]byte, len(zeroBytes))
 	part := func(from, to int64) *span { return &span{Reader: e.Reader, buf: buf, next: from, end: to} }
-	for i, v := range e.victims {
+	for i, v := range victims {
 		free := int64(headerSize)
 		if p := before[i]; p > 0 {
 			size, err := part(p, e.info.IndexPosition).length(ctx, v.position)
@@ -159,11 +169,18 @@ func (e *eraser) zeroContent(v victim) error {
 }
 
 func (e *eraser) zeroLength(v victim) error {
+	if v.onlyEntry() {
+		return nil
+	}
 	in := span{Reader: e.Reader, buf: make([]byte, min(v.size, blockSize)), next: v.position + lengthSize, end: v.end()}
 	if err := in.zeros(context.Background(), v.size); err != nil {
 		return fmt.Errorf("reading back the zeros over object %x: %w", v.id, err)
 	}
 	return e.write(make([]byte, lengthSize), v.position)
+}
+
+func (e *eraser) markEntry(v victim) error {
+	return e.write([]byte{erasedMark}, e.slotOffset(v.slot)+keySize)
 }
 
 func (e *eraser) removeEntry(v victim) error {

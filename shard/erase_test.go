@@ -146,7 +146,7 @@ func TestEraseSurvivesCrashes(t *testing.T) {
 		c := &crashing{device: bytes.Clone(image), kept: bytes.Clone(image), left: writes}
 		_, err := shard.Erase(c, int64(len(image)), "test", idsOf(out))
 		if err == nil {
-			if c.flushes != 3 || interrupted < 3*len(out) {
+			if c.flushes != 4 || interrupted < 4*len(out) {
 				t.Fatalf("%d flushes, %d interruptions", c.flushes, interrupted)
 			}
 			return

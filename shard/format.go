@@ -67,6 +67,11 @@ type entry [entrySize]byte
 // unused is the entry of a slot that no object has, or has any more.
 var unused = newEntry(ObjID{}, ^uint64(0))
 
+// erasedMark is the first byte of the position in an entry whose object is
+// erased: of the unused entry, and of one that [Erase] was about to make unused. No
+// image is so large that an object's position begins with it.
+const erasedMark = 0xff
+
 func newEntry(id ObjID, position uint64) (e entry) {
 	copy(e[:], id[:])
 	binary.BigEndian.PutUint64(e[keySize:], position)
@@ -74,6 +79,7 @@ func newEntry(id ObjID, position uint64) (e entry) {
 }
 
 func (e *entry) key() ObjID       { return ObjID(e[:keySize]) }
+func (e *entry) erased() bool     { return e[keySize] == erasedMark }
 func (e *entry) position() uint64 { return binary.BigEndian.Uint64(e[keySize:]) }
 
 // SizeBound is more than the Size of an image of so many objects whose contents

@@ -4,6 +4,7 @@ package shard
 
 import (
 	"context"
+	"errors"
 	"iter"
 )
 
@@ -36,27 +37,30 @@ func (r *Reader) Check(ctx context.Context, id ObjID) (size int64, err error) {
 	return r.checkObject(ctx, id, position, buf)
 }
 
-// Pick returns the ids of up to n objects spread over the index.
-func (r *Reader) Pick(ctx context.Context, n int) (ids []ObjID, err error) {
-	buf := make([]byte, entrySize)
+// pickEntries is how many entries Pick reads at first in each part of the index.
+const pickEntries = 100
+
+// Pick returns the ids of up to n objects spread over the index. Where a part of
+// the index has few objects, it reads that part in ever larger blocks.
+func (r *Reader) Pick(ctx context.Context, n int) ([]ObjID, error) {
+	var ids []ObjID
 	for i := range int64(n) {
-		first, after := i*r.info.IndexSlots/int64(n), (i+1)*r.info.IndexSlots/int64(n)
-		used := false
-		for slot := first; slot < after && !used; slot++ {
-			if err := ctx.Err(); err != nil {
-				return nil, err
+		first, end := i*r.info.IndexSlots/int64(n), (i+1)*r.info.IndexSlots/int64(n)
+		err := r.scanSlots(ctx, first, end, pickEntries, func(_ int64, e *entry, damage error) error {
+			if damage != nil {
+				return damage
 			}
-			var e *entry
-			if e, used, err = r.entry(slot, buf); err != nil {
-				return nil, err
-			}
-			if used {
-				ids = append(ids, e.key())
-			}
+			ids = append(ids, e.key())
+			return errPicked
+		})
+		if err != nil && !errors.Is(err, errPicked) {
+			return ids, err
 		}
 	}
 	return ids, nil
 }
+
+var errPicked = errors.New("one object is enough")
 
 // EntryOffset is where the entry of an object lies, EntrySize bytes, if the image has the object.
 func (r *Reader) EntryOffset(id ObjID) int64 { return r.slotOffset(r.hash.slot(&id)) }

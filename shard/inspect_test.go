@@ -86,6 +86,31 @@ func TestInspect(t *testing.T) {
 	}
 }
 
+// TestPickReadsInBlocks: where few objects are left, or none, the index is not
+// read entry by entry.
+func TestPickReadsInBlocks(t *testing.T) {
+	objects := contents(20_000)
+	for i := range objects {
+		objects[i] = objects[i][:min(len(objects[i]), 16)]
+	}
+	image := newImage(t, objects)
+	for _, left := range []int{len(objects), 1, 0} {
+		erase(t, image, idsOf(objects[left:])...)
+		counted := &counting{ReaderAt: image}
+		r, err := shard.Open(counted, int64(len(image)), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		counted.reads = 0
+		if ids, err := r.Pick(t.Context(), 10); err != nil || len(ids) != min(10, left) {
+			t.Errorf("of %d objects %d were picked, %v", left, len(ids), err)
+		}
+		if counted.reads > 60 {
+			t.Errorf("with %d objects left the index was read in %d pieces", left, counted.reads)
+		}
+	}
+}
+
 func TestInventory(t *testing.T) {
 	objects := contents(500)
 	image := newImage(t, objects)

@@ -148,12 +148,22 @@ func (r *Reader) scan(ctx context.Context, fn func(slot int64, e *entry) error) 
 
 // scanAll is scan for damaged entries, too.
 func (r *Reader) scanAll(ctx context.Context, fn func(slot int64, e *entry, damage error) error) error {
-	buf := make([]byte, entrySize*min(scanEntries, r.info.IndexSlots))
-	for slot := int64(0); slot < r.info.IndexSlots; {
+	return r.scanSlots(ctx, 0, r.info.IndexSlots, scanEntries, fn)
+}
+
+// scanSlots is scanAll for a range of slots. It reads atOnce entries first, and
+// then twice as many each time, up to scanEntries.
+func (r *Reader) scanSlots(ctx context.Context, slot, end, atOnce int64, fn func(slot int64, e *entry, damage error) error) error {
+	var buf []byte
+	for ; slot < end; atOnce = min(2*atOnce, scanEntries) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		block := buf[:min(int64(len(buf)), (r.info.IndexSlots-slot)*entrySize)]
+		n := entrySize * min(atOnce, end-slot)
+		if n > int64(len(buf)) {
+			buf = make([]byte, n)
+		}
+		block := buf[:n]
 		if err := r.read(block, r.slotOffset(slot)); err != nil {
 			return err
 		}
@@ -172,7 +182,7 @@ func (r *Reader) scanAll(ctx context.Context, fn func(slot int64, e *entry, dama
 
 // checkEntry tells whether the entry of a slot is used, if it can be true.
 func (r *Reader) checkEntry(slot int64, e *entry) (used bool, err error) {
-	if *e == unused {
+	if e.erased() {
 		return false, nil
 	}
 	at := r.slotOffset(slot)
