@@ -85,6 +85,7 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 			return err
 		}
 		log = log.With("role", c.App.Name)
+		slog.SetDefault(log) // for what is logged by package storage, and by libraries
 		cfg, err := config.Load(c.String("config"))
 		if err != nil {
 			return err

@@ -7,6 +7,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"winery/internal/config"
 	"winery/pool"
@@ -45,6 +46,9 @@ func open(c config.Pool, createImages bool) (pool.Pool, error) {
 	case config.Directory:
 		return directory.New(directory.Settings{
 			BaseDirectory: c.BaseDirectory, PoolName: c.Name, UsePermissions: c.UsePermissions,
+			NoDirectIO: func(err error) {
+				slog.Warn("file system without O_DIRECT: images are verified through the page cache", "pool", c.Name, "directory", c.BaseDirectory, "err", err)
+			},
 		})
 	}
 	return nil, fmt.Errorf("pool %s: type %q is not known", c.Name, c.Type)

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -30,6 +31,10 @@ type Settings struct {
 	BaseDirectory  string // must exist; the pool's own directory is made in it
 	PoolName       string
 	UsePermissions bool // file modes tell the state of an image
+	// NoDirectIO is called once, with the system's error, if images have to be
+	// verified through the page cache, since the file system has no O_DIRECT. It
+	// may be nil.
+	NoDirectIO func(error)
 }
 
 // Pool is a [pool.Pool] of files.
@@ -37,6 +42,8 @@ type Pool struct {
 	name  string
 	dir   string
 	modes bool
+
+	noDirectIO func(error)
 }
 
 var _ pool.Pool = (*Pool)(nil)
@@ -47,6 +54,12 @@ func New(s Settings) (*Pool, error) {
 		return nil, fmt.Errorf("pool_name: %w", err)
 	}
 	p := &Pool{name: s.PoolName, dir: filepath.Join(s.BaseDirectory, s.PoolName), modes: s.UsePermissions}
+	var once sync.Once
+	p.noDirectIO = func(err error) {
+		if s.NoDirectIO != nil {
+			once.Do(func() { s.NoDirectIO(err) })
+		}
+	}
 	if err := os.Mkdir(p.dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("pool %s: base_directory: %w", p.name, err)
 	}

@@ -25,5 +25,13 @@
 // the link nothing is visible under NAME, and a death at any point leaves
 // either that or a whole image.
 //
+// # Verification
+//
+// Images and drafts that are opened to be verified are flushed and then read from the disk
+// with O_DIRECT: the page cache may hold bytes that the disk does not have. On a file
+// system without O_DIRECT the page cache is asked to drop the file
+// (FADV_DONTNEED), which it need not do, and the pool says so once
+// ([Settings].NoDirectIO).
+//
 // flock and link make this hold on local file systems and on NFS 4.
 package directory

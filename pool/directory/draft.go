@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/google/uuid"
@@ -76,15 +75,15 @@ func (p *Pool) newFile(name string) (*os.File, error) {
 
 // removeDead removes the drafts, of whatever image, whose process is gone.
 func (p *Pool) removeDead() error {
-	paths, err := filepath.Glob(p.path("*.*.tmp"))
+	entries, err := os.ReadDir(p.dir)
 	if err != nil {
 		return err
 	}
-	for _, path := range paths {
-		if !isDraft(filepath.Base(path)) {
+	for _, e := range entries {
+		if !isDraft(e.Name()) {
 			continue
 		}
-		f, err := os.Open(path) //nolint:gosec // below the pool's directory
+		f, err := os.Open(p.path(e.Name()))
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 			continue // somebody else removed or committed it; or made it, and then it hinders nobody
 		}
@@ -106,8 +105,8 @@ func (p *Pool) removeDead() error {
 // isDraft tells whether a file is called as [Pool.newFile] calls drafts.
 func isDraft(file string) bool {
 	name, rest, _ := strings.Cut(file, ".")
-	id, _ := strings.CutSuffix(rest, ".tmp")
-	return pool.CheckName(name) == nil && uuid.Validate(id) == nil
+	id, draft := strings.CutSuffix(rest, ".tmp")
+	return draft && pool.CheckName(name) == nil && uuid.Validate(id) == nil
 }
 
 // discard removes the file of f and closes f.
@@ -130,11 +129,7 @@ func (d *draft) Open(ctx context.Context) (pool.Image, error) {
 	if err := d.alive(ctx, "open"); err != nil {
 		return nil, err
 	}
-	img, err := d.pool.openFile(d.file.Name(), d.name, os.O_RDONLY)
-	if err != nil {
-		return nil, err
-	}
-	return d.pool.fromDisk(img)
+	return d.pool.openDisk(d.file.Name(), d.name)
 }
 
 func (d *draft) Commit(ctx context.Context) error {

@@ -17,31 +17,46 @@ import (
 
 // image is an open file, for reading or erasing.
 type image struct {
-	pool *Pool
-	name string
-	file *os.File
-	size int64
+	pool   *Pool
+	name   string
+	file   *os.File
+	size   int64
+	direct bool // file is read past the page cache
 }
 
-// Open implements [pool.Pool]. It writes out what the kernel still has to
-// write and drops the file from the page cache, so that reads come from the
-// disk; what the disk itself caches is out of reach.
+// Open implements [pool.Pool]. What the kernel still has to write it writes out;
+// reads come from the disk, past the page cache (O_DIRECT). What the disk
+// itself caches is out of reach. Where the file system does not have that, the
+// file is dropped from the page cache instead, as far as the kernel obliges, and
+// Settings.NoDirectIO is told.
 func (p *Pool) Open(ctx context.Context, name string) (pool.Image, error) {
-	img, err := p.open(ctx, name, os.O_RDONLY)
+	if err := p.check(ctx, name); err != nil {
+		return nil, err
+	}
+	return p.openDisk(p.path(name), name)
+}
+
+// openDisk opens an image's file, or its draft's, to be read from the disk.
+func (p *Pool) openDisk(path, name string) (pool.Image, error) {
+	f, err := openDirect(path)
+	direct := !errors.Is(err, unix.EINVAL)
+	if !direct {
+		p.noDirectIO(err)
+		f, err = os.Open(path) //nolint:gosec // below the pool's directory
+	}
+	if err != nil {
+		return nil, p.fail("open", name, err)
+	}
+	img, err := p.image(f, name)
 	if err != nil {
 		return nil, err
 	}
-	return p.fromDisk(img)
-}
-
-// fromDisk sees to it that img is read from the disk.
-func (p *Pool) fromDisk(img *image) (pool.Image, error) {
-	err := img.file.Sync()
-	if err == nil {
-		err = unix.Fadvise(int(img.file.Fd()), 0, 0, unix.FADV_DONTNEED)
+	img.direct = direct
+	if err = f.Sync(); err == nil && !direct {
+		err = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 	}
 	if err != nil {
-		return nil, errors.Join(p.fail("open", img.name, err), img.file.Close())
+		return nil, errors.Join(p.fail("open", name, err), f.Close())
 	}
 	return img, nil
 }
@@ -98,15 +113,14 @@ func (p *Pool) open(ctx context.Context, name string, flag int) (*image, error) 
 	if err := p.check(ctx, name); err != nil {
 		return nil, err
 	}
-	return p.openFile(p.path(name), name, flag)
-}
-
-// openFile opens an image's file, or its draft's.
-func (p *Pool) openFile(path, name string, flag int) (*image, error) {
-	f, err := os.OpenFile(path, flag, 0) //nolint:gosec // below the pool's directory
+	f, err := os.OpenFile(p.path(name), flag, 0)
 	if err != nil {
 		return nil, p.fail("open", name, err)
 	}
+	return p.image(f, name)
+}
+
+func (p *Pool) image(f *os.File, name string) (*image, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, errors.Join(p.fail("open", name, err), f.Close())
@@ -119,7 +133,11 @@ func (i *image) Size() int64 { return i.size }
 func (i *image) Close() error { return i.file.Close() }
 
 func (i *image) ReadAt(b []byte, off int64) (int, error) {
-	n, err := i.file.ReadAt(b, off)
+	read := i.file.ReadAt
+	if i.direct {
+		read = func(b []byte, off int64) (int, error) { return readDirect(i.file, b, off) }
+	}
+	n, err := read(b, off)
 	if errors.Is(err, io.EOF) {
 		return n, err // bare, as io.ReaderAt's callers expect it
 	}

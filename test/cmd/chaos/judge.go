@@ -6,8 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -127,7 +128,7 @@ func (r *run) judgePlaces(ctx context.Context, shards []sharedbase.Shard) error 
 	}
 	var drafts []string
 	if r.disk != "" {
-		if drafts, err = filepath.Glob(filepath.Join(r.disk, "*.tmp")); err != nil {
+		if drafts, err = fs.Glob(os.DirFS(r.disk), "*.tmp"); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package directory_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"winery/pool"
+	"winery/pool/directory"
+	"winery/test/corrupt"
+)
+
+// TestOpenReadsTheDisk: what Open gives to verify, of an image or of a draft,
+// comes from the disk even if all of it is in the kernel's memory.
+func TestOpenReadsTheDisk(t *testing.T) {
+	random := corrupt.Random(t)
+	base := t.TempDir()
+	p := newPool(t, base, true)
+	for _, size := range []int{0, 1, 4095, 4096, 4097, 3<<20 + 17} {
+		content := make([]byte, size)
+		for i := range content {
+			content[i] = byte(random.Uint32())
+		}
+		d, err := p.Create(t.Context(), "one", 0, nil)
+		must(t, err)
+		_, err = d.WriteAt(content, 0)
+		must(t, err)
+		draft, err := d.Open(t.Context())
+		must(t, err)
+		readsTheDisk(t, base, draft, content)
+		must(t, d.Commit(t.Context()))
+
+		got, err := os.ReadFile(filepath.Join(base, "shards", "one"))
+		if err != nil || !bytes.Equal(got, content) {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+		img, err := p.Open(t.Context(), "one")
+		must(t, err)
+		for range 100 { // whatever the alignment
+			from := random.IntN(size + 1)
+			part := make([]byte, random.IntN(size-from+1))
+			if n, err := img.ReadAt(part, int64(from)); n != len(part) || !bytes.Equal(part, content[from:][:n]) {
+				t.Errorf("%d bytes at %d of %d: %d, %v", len(part), from, size, n, err)
+			}
+		}
+		readsTheDisk(t, base, img, content)
+	}
+}
+
+// readsTheDisk reads all of an image and closes it.
+func readsTheDisk(t *testing.T, base string, img pool.Image, content []byte) {
+	t.Helper()
+	flags := openFlags(t, base)
+	if !slices.ContainsFunc(flags, func(flags int) bool { return flags&unix.O_DIRECT != 0 }) {
+		t.Errorf("the files of the pool are open with flags %o, want O_DIRECT", flags)
+	}
+	before := readFromDisks(t)
+	got, err := io.ReadAll(io.NewSectionReader(img, 0, img.Size()))
+	if err != nil || !bytes.Equal(got, content) {
+		t.Errorf("%d bytes of %d, %v", len(got), len(content), err)
+	}
+	var fs unix.Statfs_t
+	must(t, unix.Statfs(base, &fs))
+	if read := readFromDisks(t) - before; fs.Type != unix.TMPFS_MAGIC && read < int64(len(content)) {
+		t.Errorf("of %d bytes %d came from the disk", len(content), read)
+	}
+	must(t, img.Close())
+}
+
+// openFlags are those of this process's files in base, by descriptor.
+func openFlags(t *testing.T, base string) (all []int) {
+	t.Helper()
+	for fd := range 1000 {
+		path, err := os.Readlink(fmt.Sprint("/proc/self/fd/", fd))
+		if err != nil || !strings.HasPrefix(path, base) {
+			continue
+		}
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+		must(t, err)
+		all = append(all, flags)
+	}
+	return all
+}
+
+// readFromDisks is how many bytes the kernel has read from disks for this process.
+func readFromDisks(t *testing.T) (n int64) {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/io")
+	must(t, err)
+	_, text, _ = bytes.Cut(text, []byte("\nread_bytes: "))
+	_, err = fmt.Sscan(string(text), &n)
+	must(t, err)
+	return n
+}
+
+// TestNoDirectIO: a file system that has no O_DIRECT is told of, once.
+func TestNoDirectIO(t *testing.T) {
+	base := mount(t, "ramfs", "")
+	if base == "" {
+		return
+	}
+	var told []error
+	p, err := directory.New(directory.Settings{
+		BaseDirectory: base, PoolName: "shards",
+		NoDirectIO: func(err error) { told = append(told, err) },
+	})
+	must(t, err)
+	content := []byte("image")
+	for range 2 {
+		d, err := p.Create(t.Context(), "one", 0, nil)
+		must(t, err)
+		_, err = d.WriteAt(content, 0)
+		must(t, err)
+		must(t, d.Commit(t.Context()))
+		img, err := p.Open(t.Context(), "one")
+		must(t, err)
+		got := make([]byte, len(content))
+		if _, err := img.ReadAt(got, 0); err != nil || !bytes.Equal(got, content) {
+			t.Errorf("read %q, %v", got, err)
+		}
+		must(t, img.Close())
+	}
+	if len(told) != 1 || !errors.Is(told[0], unix.EINVAL) {
+		t.Errorf("told %v, want EINVAL once", told)
+	}
+}
+
+// TestPatternsInPath: what is configured is never taken for a pattern.
+func TestPatternsInPath(t *testing.T) {
+	for _, name := range []string{"a[", "a[b]", "a*", "a?", `a\`} {
+		base := filepath.Join(t.TempDir(), name)
+		must(t, os.Mkdir(base, 0o755))
+		p := newPool(t, base, true)
+		left, err := p.Create(t.Context(), "one", 0, nil)
+		must(t, err)
+		dead := files(t, base)[0]
+		must(t, left.Abort(t.Context()))
+		must(t, os.WriteFile(filepath.Join(base, "shards", dead), nil, 0o600))
+		d, err := p.Create(t.Context(), "one", 0, nil)
+		must(t, err)
+		must(t, d.Commit(t.Context()))
+		if got := files(t, base); len(got) != 1 || got[0] != "one" {
+			t.Errorf("in %s are %q, want the image alone", name, got)
+		}
+	}
+}
