@@ -3,6 +3,8 @@
 package httpapi
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,6 +21,8 @@ import (
 type API interface {
 	// Endpoint is what metrics call the request; "" leaves it out of them.
 	Endpoint(r *http.Request) string
+	// Changes tells whether the request changes the store.
+	Changes(r *http.Request) bool
 	// Serve answers the request, or says in an error why it cannot. If it had
 	// begun to answer, the connection is cut.
 	Serve(w http.ResponseWriter, r *http.Request) error
@@ -26,41 +30,59 @@ type API interface {
 	Fail(w http.ResponseWriter, r *http.Request, err error) (kind string)
 }
 
-// Handler serves api. m may be nil.
-func Handler(api API, log *slog.Logger, m *metrics.Client) http.Handler {
-	return &handler{api, log, m}
+// Options are a handler's settings. All but Metrics must be set.
+type Options struct {
+	Limits  *Limits
+	Log     *slog.Logger
+	Metrics *metrics.Client
 }
 
+// Handler serves api.
+func Handler(api API, o Options) http.Handler { return &handler{o, api} }
+
 type handler struct {
-	api     API
-	log     *slog.Logger
-	metrics *metrics.Client
+	Options
+	api API
 }
+
+// RequestID is the header in which each answer has the id of its request.
+const RequestID = "X-Request-Id"
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	id := strconv.FormatUint(rand.Uint64(), 36)
-	w.Header().Set("X-Request-Id", id)
-	a := &answer{ResponseWriter: w}
+	w.Header().Set(RequestID, id)
+	ctx, cancel := h.Limits.lifetime(r, h.api.Changes(r))
+	defer cancel()
+	control := http.NewResponseController(w)
+	in := &body{ReadCloser: r.Body, control: control, pace: pace{Limits: h.Limits, stall: h.Limits.BodyStall}}
+	a := &answer{ResponseWriter: w, control: control, pace: pace{Limits: h.Limits, stall: h.Limits.AnswerStall}}
 	defer a.end()
+	r = r.WithContext(ctx)
+	r.Body = in
+	if r.ContentLength == 0 {
+		// The server's deadline is for a body, and would end the watch for the client's leaving.
+		_ = control.SetReadDeadline(time.Time{})
+	}
 
 	err := h.serve(a, r)
 	begun := a.status != 0
 	kind := ""
 	if err != nil {
-		if r.Context().Err() != nil {
-			err = fmt.Errorf("%w: the client went away, or the server stops: %w", ErrUnavailable, err)
+		if ctx.Err() != nil {
+			cause := context.Cause(ctx)
+			err = Unavailable(cause.Error(), fmt.Errorf("%w: %w", cause, err))
 		}
 		kind = "Interrupted"
 		if !begun {
-			drain(w, r)
+			in.drain(r)
 			kind = h.api.Fail(a, r, err)
 		}
 	}
 	took := time.Since(start)
 	h.record(a, r, id, took, err)
 	if endpoint := h.api.Endpoint(r); endpoint != "" {
-		h.metrics.Request(endpoint, took, kind)
+		h.Metrics.Request(endpoint, took, kind)
 	}
 	if err != nil && begun {
 		panic(http.ErrAbortHandler)
@@ -71,54 +93,55 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *handler) serve(w http.ResponseWriter, r *http.Request) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			err = &panicError{cause, debug.Stack()}
+			err = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
 		}
 	}()
 	return h.api.Serve(w, r)
 }
 
-// panicError tells the log of a panic, and clients nothing.
-type panicError struct {
-	cause any
-	stack []byte
-}
-
-func (e *panicError) Error() string { return "internal error" }
-
-func (e *panicError) LogValue() slog.Value {
-	return slog.StringValue(fmt.Sprintf("panic: %v\n%s", e.cause, e.stack))
-}
-
 // record logs the request, and err or else what kept the answer from the client.
 func (h *handler) record(a *answer, r *http.Request, id string, took time.Duration, err error) {
 	ctx := r.Context()
-	level := slog.LevelDebug
-	failed := a.status >= 500 || err != nil && a.status < 400
-	if failed && a.err == nil && ctx.Err() == nil { // a client that goes away is no error
-		level = slog.LevelError
+	if err == nil {
+		err = a.err
 	}
-	if !h.log.Enabled(ctx, level) {
+	level := levelOf(a, err)
+	if !h.Log.Enabled(ctx, level) {
 		return
 	}
 	attrs := []slog.Attr{
 		slog.String("id", id), slog.String("method", r.Method), slog.String("path", r.URL.Path),
-		slog.Int("status", a.status), slog.Int64("in", r.ContentLength), slog.Duration("took", took),
-		slog.String("from", r.RemoteAddr),
-	}
-	if err == nil {
-		err = a.err
+		slog.Int("status", a.status), slog.Int64("bytes", r.ContentLength), slog.Duration("duration", took),
+		slog.String("client", r.RemoteAddr),
 	}
 	if err != nil {
 		attrs = append(attrs, slog.Any("err", err))
 	}
-	h.log.LogAttrs(ctx, level, "request", attrs...)
+	h.Log.LogAttrs(ctx, level, "request", attrs...)
 }
 
-// answer notes what becomes of an answer.
+// levelOf is the level at which a request is logged. A client that does not
+// take its answer is no error; one that leaves while the request hangs may be a
+// sign of trouble in the store.
+func levelOf(a *answer, err error) slog.Level {
+	switch {
+	case errors.Is(err, errLeft):
+		return slog.LevelWarn
+	case a.err != nil:
+		return slog.LevelDebug
+	case a.status >= http.StatusInternalServerError, errors.Is(err, ErrCorrupted), err != nil && a.status < http.StatusBadRequest:
+		return slog.LevelError
+	}
+	return slog.LevelDebug
+}
+
+// answer notes what becomes of an answer, and cuts off a client that takes it too slowly.
 type answer struct {
 	http.ResponseWriter
-	status int // 0 until it begins
-	err    error
+	control *http.ResponseController
+	pace    pace
+	status  int // 0 until it begins
+	err     error
 }
 
 func (a *answer) WriteHeader(status int) {
@@ -128,22 +151,41 @@ func (a *answer) WriteHeader(status int) {
 	a.ResponseWriter.WriteHeader(status)
 }
 
-func (a *answer) Write(p []byte) (int, error) {
+// piece is how many bytes are written under one deadline.
+const piece = 256 << 10
+
+func (a *answer) Write(p []byte) (written int, err error) {
 	if a.status == 0 {
 		a.status = http.StatusOK
 	}
-	// A recorder in a test has no deadlines, hence no look at the errors.
-	_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(deadline(int64(len(p))))
-	n, err := a.ResponseWriter.Write(p)
+	for {
+		n, failed := a.write(p[written:min(written+piece, len(p))])
+		if written, err = written+n, failed; err != nil || written == len(p) {
+			break
+		}
+	}
 	if err != nil && err != http.ErrBodyNotAllowed { //nolint:errorlint // it comes as it is
 		a.err = err
 	}
+	return written, err
+}
+
+func (a *answer) write(p []byte) (int, error) {
+	start := time.Now()
+	a.pace.bytes += int64(len(p))
+	// A recorder in a test has no deadlines, hence no look at the errors.
+	_ = a.control.SetWriteDeadline(a.pace.deadline(start))
+	n, err := a.ResponseWriter.Write(p)
+	a.pace.spent += time.Since(start)
 	return n, err
 }
 
-// end lifts the deadline, which would count for the connection's next request.
+// end leaves deadlines for what net/http does after the handler: it sends what
+// it has buffered, and passes over what the client sends of a body. It sets new
+// ones for the connection's next request.
 func (a *answer) end() {
-	_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Time{})
+	_ = a.control.SetWriteDeadline(time.Now().Add(a.pace.stall))
+	_ = a.control.SetReadDeadline(time.Now().Add(a.pace.BodyStall))
 }
 
 // Unwrap is for http.ResponseController.

@@ -82,14 +82,7 @@ func (s *store) close() error {
 func serve(ctx context.Context, o Options, s *store, listeners []net.Listener) error {
 	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()
-	server := &http.Server{
-		Handler:           handler(o, s),
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
-		BaseContext:       func(net.Listener) context.Context { return requests },
-	}
+	server := httpapi.NewServer(requests, handler(o, s), o.Log)
 	ended := make(chan error, len(listeners))
 	for _, l := range listeners {
 		go func() { ended <- server.Serve(l) }()
@@ -119,14 +112,11 @@ func serve(ctx context.Context, o Options, s *store, listeners []net.Listener) e
 	return err
 }
 
-// bodies is the memory for what is sent, and how long a request waits for some.
-const bodies, bodyWait = 512 << 20, 5 * time.Second
-
-// handler has the APIs side by side, within the same memory.
+// handler has the APIs side by side, within the same limits.
 func handler(o Options, s *store) http.Handler {
-	c, bodies := o.Config, httpapi.NewBodies(bodies, bodyWait)
+	c, limits := o.Config, httpapi.DefaultLimits()
 	objects := objects.NewHandler(s, objects.Options{
-		ReadOnly: c.ReadOnly, MaxObjectSize: c.Winery.MaxObjectSize, Bodies: bodies, Metrics: o.Metrics, Log: o.Log,
+		ReadOnly: c.ReadOnly, MaxObjectSize: c.Winery.MaxObjectSize, Limits: limits, Metrics: o.Metrics, Log: o.Log,
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/objects", objects)
@@ -134,7 +124,7 @@ func handler(o Options, s *store) http.Handler {
 	mux.Handle("/", rpc.NewHandler(s, rpc.Options{
 		Name: c.Name, ReadOnly: c.ReadOnly, AllowDelete: c.AllowDelete,
 		VerifyContent: c.Winery.VerifyContent, MaxObjectSize: c.Winery.MaxObjectSize,
-		Bodies: bodies, Metrics: o.Metrics, Log: o.Log,
+		Limits: limits, Metrics: o.Metrics, Log: o.Log,
 	}))
 	return mux
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"winery/internal/httpapi"
 	"winery/internal/httpapi/rpc"
 	"winery/internal/ingest"
 	"winery/internal/reader"
@@ -27,14 +28,23 @@ func (s *store) Contains(ctx context.Context, id [32]byte) (bool, error) {
 	return found, translate(err)
 }
 
-func (s *store) Get(ctx context.Context, id [32]byte) ([]byte, error) {
+func (s *store) Size(ctx context.Context, id [32]byte) (int64, error) {
+	content, err := s.reader.Get(ctx, id)
+	return int64(len(content)), translate(err)
+}
+
+func (s *store) Get(ctx context.Context, id [32]byte, _ rpc.Admit) ([]byte, error) {
 	content, err := s.reader.Get(ctx, id)
 	return content, translate(err)
 }
 
-func (s *store) GetBatch(ctx context.Context, ids [][32]byte) ([][]byte, error) {
+func (s *store) GetBatch(ctx context.Context, ids [][32]byte, _ rpc.Admit) ([]rpc.Found, error) {
 	contents, err := s.reader.GetBatch(ctx, ids)
-	return contents, translate(err)
+	found := make([]rpc.Found, len(contents))
+	for i := range contents {
+		found[i].Content = contents[i]
+	}
+	return found, translate(err)
 }
 
 // Add needs no hint about presence: the index is asked in any case.
@@ -51,7 +61,7 @@ func (s *store) Delete(ctx context.Context, id [32]byte) error {
 	return translate(s.base.Delete(ctx, id))
 }
 
-func (s *store) Check(ctx context.Context, id [32]byte) error {
+func (s *store) Check(ctx context.Context, id [32]byte, _ rpc.Admit) error {
 	return translate(s.reader.Check(ctx, id))
 }
 
@@ -60,21 +70,34 @@ func (s *store) List(ctx context.Context, after [32]byte, limit int) ([][32]byte
 	return ids, translate(err)
 }
 
+// passing has the errors of a request that may succeed when it is repeated, and
+// what clients are told is unavailable.
+var passing = []struct {
+	err  error
+	what string
+}{
+	{sharedbase.ErrFull, "the database's disk is full"},
+	{sharedbase.ErrUnavailable, "the database is unavailable"},
+	{pool.ErrNotMapped, "the image of the object's shard is not mapped on this server"},
+	{reader.ErrImageUnavailable, "the image of the object's shard does not answer"},
+	{ingest.ErrBusy, "the writer is busy"},
+	{ingest.ErrClosed, "the server is shutting down"},
+}
+
 // translate gives errors the meaning that clients are told.
 func translate(err error) error {
-	var kind error
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, reader.ErrNotFound), errors.Is(err, sharedbase.ErrNotFound):
-		kind = rpc.ErrNotFound
+		return fmt.Errorf("%w: %w", rpc.ErrNotFound, err)
 	case errors.As(err, new(*reader.CorruptError)):
-		kind = rpc.ErrCorrupted
-	case errors.Is(err, sharedbase.ErrUnavailable), errors.Is(err, sharedbase.ErrFull), errors.Is(err, pool.ErrNotMapped),
-		errors.Is(err, reader.ErrImageUnavailable), errors.Is(err, ingest.ErrBusy), errors.Is(err, ingest.ErrClosed):
-		kind = rpc.ErrUnavailable
-	default:
-		return err
+		return fmt.Errorf("%w: %w", rpc.ErrCorrupted, err)
 	}
-	return fmt.Errorf("%w: %w", kind, err)
+	for _, known := range passing {
+		if errors.Is(err, known.err) {
+			return httpapi.Unavailable(known.what, err)
+		}
+	}
+	return err
 }

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"winery/internal/httpapi"
 	"winery/internal/httpapi/objects"
@@ -39,7 +38,7 @@ func FuzzHandler(f *testing.F) {
 		var store rpctest.Store
 		put(&store, "there", "too", "")
 		handler := objects.NewHandler(&store, objects.Options{
-			MaxObjectSize: maxSize, Bodies: httpapi.NewBodies(maxSize, time.Millisecond), Log: slog.New(slog.DiscardHandler),
+			MaxObjectSize: maxSize, Limits: httpapi.DefaultLimits(), Log: slog.New(slog.DiscardHandler),
 		})
 		request := httptest.NewRequestWithContext(t.Context(), methods[int(method)%len(methods)], "/", bytes.NewReader(body))
 		request.URL = &url.URL{Path: path, RawQuery: query}
@@ -65,7 +64,7 @@ func FuzzHandler(f *testing.F) {
 			t.Fatal(err)
 		}
 		for _, id := range ids {
-			if content, err := store.Get(t.Context(), id); err != nil || sha256.Sum256(content) != id {
+			if content, err := store.Get(t.Context(), id, func(int64) error { return nil }); err != nil || sha256.Sum256(content) != id {
 				t.Fatalf("%q is stored as %s, %v", content, fmt.Sprintf("%x", id), err)
 			}
 		}

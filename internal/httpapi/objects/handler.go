@@ -5,7 +5,6 @@ package objects
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -16,12 +15,14 @@ import (
 )
 
 // Store is what the handler serves. All methods are called concurrently, and
-// fail with the errors of package rpc.
+// fail with the errors of package httpapi.
 type Store interface {
 	// Contains tells whether the object is there.
 	Contains(ctx context.Context, id [32]byte) (bool, error)
+	// Size is the size of the object's content, which is not read.
+	Size(ctx context.Context, id [32]byte) (int64, error)
 	// Get is the object's content. The handler does not change it.
-	Get(ctx context.Context, id [32]byte) ([]byte, error)
+	Get(ctx context.Context, id [32]byte, admit rpc.Admit) ([]byte, error)
 	// Add stores the objects that are not there yet, counts them and their
 	// bytes, and returns once they are durable.
 	Add(ctx context.Context, objects []rpc.Object, checkPresence bool) (added int, bytes int64, err error)
@@ -31,21 +32,23 @@ type Store interface {
 
 // Options are a handler's settings. All but Metrics must be set.
 type Options struct {
-	ReadOnly      bool            // refuse to store
-	MaxObjectSize int64           // bytes of the largest object that is accepted
-	Bodies        *httpapi.Bodies // the memory for objects that come
+	ReadOnly      bool  // refuse to store
+	MaxObjectSize int64 // bytes of the largest object that is accepted
+	Limits        *httpapi.Limits
 	Metrics       *metrics.Client
 	Log           *slog.Logger // as rpc.Options has it
 }
 
 type handler struct {
 	Options
-	store Store
+	store    Store
+	verified *verified
 }
 
 // NewHandler serves store at /objects and below.
 func NewHandler(store Store, o Options) http.Handler {
-	return httpapi.Handler(&handler{o, store}, o.Log, o.Metrics)
+	h := &handler{o, store, newVerified(o.Limits.Answers, store)}
+	return httpapi.Handler(h, httpapi.Options{Limits: o.Limits, Log: o.Log, Metrics: o.Metrics})
 }
 
 const root = "/objects"
@@ -59,6 +62,9 @@ func (h *handler) Endpoint(r *http.Request) string {
 	}
 	return "objects_get"
 }
+
+// Changes is true for PUT.
+func (h *handler) Changes(r *http.Request) bool { return r.Method == http.MethodPut }
 
 func (h *handler) Serve(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -94,26 +100,14 @@ func disallow(w http.ResponseWriter, r *http.Request, allowed string) error {
 
 func parseID(text string) (id [32]byte, err error) {
 	if n, err := hex.Decode(id[:], []byte(text)[:min(len(text), 64)]); err != nil || n != len(id) || len(text) != 64 {
-		return id, httpapi.Refuse(http.StatusBadRequest, "%q is no SHA-256: send 64 hex digits", text)
+		return id, httpapi.Refuse(http.StatusBadRequest, "%q is not a SHA-256: send 64 hex digits", text)
 	}
 	return id, nil
 }
 
 func (h *handler) Fail(w http.ResponseWriter, _ *http.Request, err error) (kind string) {
-	status, kind := http.StatusInternalServerError, "Error"
-	var request *httpapi.RequestError
-	switch {
-	case errors.As(err, &request):
-		status = request.Status
-	case errors.Is(err, rpc.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
-		status, kind = http.StatusServiceUnavailable, "ObjStorageAPIError"
-		w.Header().Set("Retry-After", "1")
-	case errors.Is(err, rpc.ErrNotFound):
-		status, kind = http.StatusNotFound, "ObjNotFoundError"
-	case errors.Is(err, rpc.ErrCorrupted):
-		kind = "ObjCorruptedError"
-	}
+	p := httpapi.Describe(w, err)
 	w.Header().Set("Cache-Control", "no-store")
-	httpapi.Text(w, status, err.Error())
-	return kind
+	httpapi.Text(w, p.Plain, p.Text)
+	return p.Type
 }

@@ -20,7 +20,7 @@ const (
 )
 
 func (h *handler) list(w http.ResponseWriter, r *http.Request) error {
-	after, limit, err := parseList(r.URL.Query())
+	after, limit, err := parseList(r.URL.RawQuery)
 	if err != nil {
 		return err
 	}
@@ -55,22 +55,36 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func parseList(query url.Values) (after [32]byte, limit int, err error) {
-	for name := range query {
+// parseList reads the query of a list. What it does not understand is refused:
+// an after that is passed over would have a client begin at the first id again
+// and again.
+func parseList(query string) (after [32]byte, limit int, err error) {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return after, 0, httpapi.Refuse(http.StatusBadRequest, "the query %q cannot be read: %v", query, err)
+	}
+	for name, all := range values {
 		if name != "after" && name != "limit" {
 			return after, 0, httpapi.Refuse(http.StatusBadRequest, "a list takes after and limit, not %q", name)
 		}
+		if len(all) > 1 {
+			return after, 0, httpapi.Refuse(http.StatusBadRequest, "%s is given %d times: send it once", name, len(all))
+		}
 	}
-	if text := query.Get("after"); text != "" {
+	// An empty after is that of a loop's first turn.
+	if text := values.Get("after"); text != "" {
 		if after, err = parseID(text); err != nil {
 			return after, 0, err
 		}
 	}
 	limit = defaultLimit
-	if text := query.Get("limit"); text != "" {
-		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxLimit {
+	if values.Has("limit") {
+		text := values.Get("limit")
+		n, err := strconv.ParseUint(text, 10, 32)
+		if err != nil || n < 1 || n > maxLimit {
 			return after, 0, httpapi.Refuse(http.StatusBadRequest, "limit is %q: send a number from 1 to %d", text, maxLimit)
 		}
+		limit = int(n)
 	}
 	return after, limit, nil
 }

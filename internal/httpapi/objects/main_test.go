@@ -12,7 +12,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -30,7 +29,7 @@ const maxSize = 1000
 func serve(t *testing.T, store objects.Store, readOnly bool) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(objects.NewHandler(store, objects.Options{
-		ReadOnly: readOnly, MaxObjectSize: maxSize, Bodies: httpapi.NewBodies(maxSize, time.Millisecond), Log: slog.New(slog.DiscardHandler),
+		ReadOnly: readOnly, MaxObjectSize: maxSize, Limits: httpapi.DefaultLimits(), Log: slog.New(slog.DiscardHandler),
 	}))
 	t.Cleanup(func() {
 		server.Client().CloseIdleConnections()
@@ -85,16 +84,19 @@ func TestErrors(t *testing.T) {
 	for _, c := range []struct {
 		err    error
 		status int
+		says   string
 	}{
-		{rpc.ErrNotFound, http.StatusNotFound},
-		{rpc.ErrUnavailable, http.StatusServiceUnavailable},
-		{context.DeadlineExceeded, http.StatusServiceUnavailable},
-		{rpc.ErrCorrupted, http.StatusInternalServerError},
-		{io.ErrNoProgress, http.StatusInternalServerError},
+		{rpc.ErrNotFound, http.StatusNotFound, "object not found\n"},
+		{httpapi.Unavailable("the database is unavailable", io.ErrNoProgress), http.StatusServiceUnavailable,
+			"the database is unavailable; try again; request id ID\n"},
+		{rpc.ErrUnavailable, http.StatusServiceUnavailable, "the object storage is unavailable; try again; request id ID\n"},
+		{context.DeadlineExceeded, http.StatusServiceUnavailable, "the object storage did not answer in time; try again; request id ID\n"},
+		{rpc.ErrCorrupted, http.StatusInternalServerError, "the stored object is damaged; request id ID\n"},
+		{io.ErrNoProgress, http.StatusInternalServerError, "internal error; request id ID\n"},
 	} {
 		var store rpctest.Store
 		put(&store, "x")
-		store.Fail(fmt.Errorf("%w, says a test", c.err))
+		store.Fail(fmt.Errorf("user=winery host=secret: %w", c.err))
 		server := serve(t, &store, false)
 		for name, got := range map[string]reply{
 			"get":  do(t, server, "GET", address("x"), ""),
@@ -102,7 +104,7 @@ func TestErrors(t *testing.T) {
 			"put":  do(t, server, "PUT", address("x"), "x"),
 			"list": do(t, server, "GET", "/objects", ""),
 		} {
-			if got.status != c.status || !strings.HasSuffix(got.text, ", says a test\n") || got.header.Get("Cache-Control") != "no-store" ||
+			if got.status != c.status || strings.Replace(got.text, got.header.Get(httpapi.RequestID), "ID", 1) != c.says || got.header.Get("Cache-Control") != "no-store" ||
 				(c.status == http.StatusServiceUnavailable) != (got.header.Get("Retry-After") != "") {
 				t.Errorf("%s, %v: %+v", name, c.err, got)
 			}
@@ -127,7 +129,7 @@ func TestRefused(t *testing.T) {
 		{server, "GET", "/objects/" + id[1:] + "g", 400, "64 hex digits"},
 		{server, "GET", "/objects/", 400, "64 hex digits"},
 		{server, "GET", "/objects/" + id + "/", 404, "/objects/SHA256"},
-		{server, "GET", "/objects/" + id, 404, id},
+		{server, "GET", "/objects/" + id, 404, "object not found"},
 		{server, "HEAD", "/objects/" + id, 404, ""},
 		{server, "DELETE", address("x"), 405, "GET, HEAD, PUT"},
 		{server, "POST", "/objects", 405, "GET"},
@@ -137,6 +139,14 @@ func TestRefused(t *testing.T) {
 		{server, "GET", "/objects?limit=1000001", 400, "from 1 to 1000000"},
 		{server, "GET", "/objects?limit=many", 400, "from 1 to 1000000"},
 		{server, "GET", "/objects?from=1", 400, `not "from"`},
+		{server, "GET", "/objects?after=%zz", 400, "cannot be read"},
+		{server, "GET", "/objects?limit=2;after=0", 400, "cannot be read"},
+		{server, "GET", "/objects?limit=2&limit=2", 400, "2 times"},
+		{server, "GET", "/objects?after=" + id + "&after=" + id, 400, "2 times"},
+		{server, "GET", "/objects?limit=", 400, "from 1 to 1000000"},
+		{server, "GET", "/objects?limit=%2B2", 400, "from 1 to 1000000"},
+		{server, "GET", "/objects?limit=2&", 200, ""},
+		{server, "GET", "/objects?after=&limit=2", 200, ""},
 	} {
 		got := do(t, c.server, c.method, c.path, "")
 		if got.status != c.status || !strings.Contains(got.text+got.header.Get("Allow"), c.says) ||

@@ -3,57 +3,157 @@
 package objects
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"mime/multipart"
 	"net/http"
-	"strings"
-	"time"
+	"net/textproto"
+	"strconv"
 
 	"winery/internal/httpapi"
 	"winery/internal/httpapi/rpc"
 )
 
+const octets = "application/octet-stream"
+
+func etagOf(id [32]byte) string { return fmt.Sprintf(`"%x"`, id) }
+
 // describe sets what is said of every object.
 func describe(header http.Header, etag string) {
 	header.Set("Etag", etag)
 	header.Set("Cache-Control", "public, max-age=31536000, immutable")
+	header.Set("Accept-Ranges", "bytes")
 }
 
+// get answers GET and HEAD.
 func (h *handler) get(w http.ResponseWriter, r *http.Request, id [32]byte) error {
-	etag := fmt.Sprintf(`"%x"`, id)
-	if has := r.Header.Get("If-None-Match"); has == "*" || strings.Contains(has, etag) {
+	etag, asked := etagOf(id), conditionsOf(r.Header)
+	ranges := rangeOf(r, etag)
+	if asked.ifMatch.given || asked.ifNoneMatch.given || ranges != "" {
 		switch there, err := h.store.Contains(r.Context(), id); {
 		case err != nil:
 			return err
 		case !there:
-			return notFound(id)
+			return rpc.ErrNotFound
+		case asked.matchFails(etag, true):
+			return errPrecondition
+		case asked.noneMatchFails(etag, true):
+			describe(w.Header(), etag)
+			w.WriteHeader(http.StatusNotModified)
+			return nil
 		}
-		describe(w.Header(), etag)
-		w.WriteHeader(http.StatusNotModified)
+	}
+	if r.Method == http.MethodHead {
+		size, err := h.store.Size(r.Context(), id)
+		if err != nil {
+			return err
+		}
+		h.whole(w, etag, size)
 		return nil
 	}
-	content, err := h.store.Get(r.Context(), id)
+	if ranges != "" {
+		return h.getParts(w, r, id, ranges)
+	}
+	charge := h.Limits.Answers.NewCharge()
+	defer charge.Release()
+	content, err := h.store.Get(r.Context(), id, func(bytes int64) error { return charge.Reach(r.Context(), bytes) })
 	if err != nil {
-		return fmt.Errorf("object %x: %w", id, err)
+		return err
 	}
-	if r.Method == http.MethodGet {
-		h.Metrics.Out(h.Endpoint(r), len(content))
-	}
-	describe(w.Header(), etag)
-	w.Header().Set("Content-Type", "application/octet-stream")
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+	h.whole(w, etag, int64(len(content)))
+	h.write(w, r, content)
 	return nil
 }
 
-func notFound(id [32]byte) error { return fmt.Errorf("object %x: %w", id, rpc.ErrNotFound) }
+// whole begins the answer of a whole object.
+func (h *handler) whole(w http.ResponseWriter, etag string, size int64) {
+	describe(w.Header(), etag)
+	w.Header().Set("Content-Type", octets)
+	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+	w.WriteHeader(http.StatusOK)
+}
 
-func (h *handler) put(w http.ResponseWriter, r *http.Request, id [32]byte) error {
-	content, release, err := h.Bodies.Read(w, r, h.MaxObjectSize, r.ContentLength)
+func (h *handler) write(w http.ResponseWriter, r *http.Request, content []byte) {
+	h.Metrics.Out(h.Endpoint(r), len(content))
+	_, _ = w.Write(content) // httpapi's handler knows what became of it
+}
+
+// getParts answers a GET with a Range.
+func (h *handler) getParts(w http.ResponseWriter, r *http.Request, id [32]byte, ranges string) error {
+	content, release, err := h.verified.get(r.Context(), id)
 	if err != nil {
 		return err
 	}
 	defer release()
+	size, etag := int64(len(content)), etagOf(id)
+	parts, err := parseRange(ranges, size)
+	if err != nil {
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", size))
+		return httpapi.Refuse(http.StatusRequestedRangeNotSatisfiable, "the object has %d bytes, and none in the ranges %q", size, ranges)
+	}
+	switch len(parts) {
+	case 0:
+		h.whole(w, etag, size)
+		h.write(w, r, content)
+	case 1:
+		p := parts[0]
+		describe(w.Header(), etag)
+		w.Header().Set("Content-Type", octets)
+		w.Header().Set("Content-Range", p.contentRange(size))
+		w.Header().Set("Content-Length", strconv.FormatInt(p.length, 10))
+		w.WriteHeader(http.StatusPartialContent)
+		h.write(w, r, p.of(content))
+	default:
+		h.multipart(w, r, etag, content, parts)
+	}
+	return nil
+}
+
+func (s span) contentRange(size int64) string {
+	return fmt.Sprintf("bytes %d-%d/%d", s.from, s.from+s.length-1, size)
+}
+
+func (s span) of(content []byte) []byte { return content[s.from : s.from+s.length] }
+
+// multipart answers several parts. Their total is no more than the object's size.
+func (h *handler) multipart(w http.ResponseWriter, r *http.Request, etag string, content []byte, parts []span) {
+	describe(w.Header(), etag)
+	body := multipart.NewWriter(w)
+	w.Header().Set("Content-Type", "multipart/byteranges; boundary="+body.Boundary())
+	w.WriteHeader(http.StatusPartialContent)
+	for _, p := range parts {
+		part, err := body.CreatePart(textproto.MIMEHeader{
+			"Content-Type": {octets}, "Content-Range": {p.contentRange(int64(len(content)))},
+		})
+		if err != nil {
+			return
+		}
+		h.Metrics.Out(h.Endpoint(r), int(p.length))
+		if _, err := part.Write(p.of(content)); err != nil {
+			return
+		}
+	}
+	_ = body.Close()
+}
+
+var errPrecondition = httpapi.Refuse(http.StatusPreconditionFailed, "the condition in the request's header does not hold")
+
+func (h *handler) put(w http.ResponseWriter, r *http.Request, id [32]byte) error {
+	etag, asked := etagOf(id), conditionsOf(r.Header)
+	if asked.ifMatch.given || asked.ifNoneMatch.given {
+		there, err := h.store.Contains(r.Context(), id)
+		if err != nil {
+			return err
+		}
+		if asked.matchFails(etag, there) || asked.noneMatchFails(etag, there) {
+			return errPrecondition
+		}
+	}
+	content, charge, err := httpapi.ReadBody(r, h.Limits, h.MaxObjectSize, 1)
+	if err != nil {
+		return err
+	}
+	defer charge.Release()
 	h.Metrics.In(h.Endpoint(r), len(content))
 	if sum := sha256.Sum256(content); sum != id {
 		return httpapi.Refuse(http.StatusUnprocessableEntity, "the content has sha256 %x, the address says %x", sum, id)
@@ -62,7 +162,10 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request, id [32]byte) error
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Etag", fmt.Sprintf(`"%x"`, id))
+	if added == 0 && asked.noneMatchFails(etag, true) { // another client was faster
+		return errPrecondition
+	}
+	w.Header().Set("Etag", etag)
 	if added == 0 {
 		w.WriteHeader(http.StatusNoContent)
 		return nil

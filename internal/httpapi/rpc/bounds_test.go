@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,16 +24,24 @@ import (
 	"winery/internal/httpapi/rpc/wire"
 )
 
-// TestMemoryForBodies fills the memory for bodies with one request that is under work.
+// limits are the default ones with little memory.
+func limits(bodies, answers int64) *httpapi.Limits {
+	l := httpapi.DefaultLimits()
+	l.Bodies = httpapi.NewMemory("bodies of requests", bodies, 20*time.Millisecond)
+	l.Answers = httpapi.NewMemory("answers", answers, 20*time.Millisecond)
+	return l
+}
+
+// TestMemoryForBodies fills the memory for bodies with one request that is being worked on.
 func TestMemoryForBodies(t *testing.T) {
 	var store rpctest.Store
 	working, finish := make(chan struct{}), make(chan struct{})
-	store.Before(func(context.Context) error {
+	store.Before(func(ctx context.Context) error {
 		working <- struct{}{}
 		<-finish
 		return nil
 	})
-	server := serve(t, &store, rpc.Options{MaxObjectSize: 20 << 20, MaxBatchBytes: 21 << 20, Bodies: httpapi.NewBodies(21<<20, 20*time.Millisecond)})
+	server := serve(t, &store, rpc.Options{MaxObjectSize: 20 << 20, MaxBatchBytes: 21 << 20, Limits: limits(21<<20, 1<<20)})
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		content := bytes.Repeat([]byte("x"), 20<<20)
@@ -47,15 +56,51 @@ func TestMemoryForBodies(t *testing.T) {
 	if e := got.error(t); got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" || !strings.Contains(e.Message, "memory") {
 		t.Errorf("%+v", got)
 	}
+	store.Before(nil)
+	if got := post(t, server, "/content/contains", wire.Request{ObjID: id("x")}); got.status != http.StatusOK {
+		t.Errorf("a small request meanwhile: %+v", got)
+	}
 	close(finish)
 	wg.Wait()
-	go func() { <-working }()
 	if got := do(t, server, "POST", "/content/add/batch", asMsgPack, large); got.status != http.StatusOK {
 		t.Errorf("after the memory is free again: %+v", got)
 	}
 }
 
-// TestGetBatchTooLarge stops once the objects are more than an answer may hold.
+// TestMemoryForAnswers holds that contents are charged until they are written.
+func TestMemoryForAnswers(t *testing.T) {
+	var store rpctest.Store
+	store.Put(key("large"), make([]byte, 2<<20))
+	store.Put(key("small"), []byte("small"))
+	l := limits(1<<20, 5<<20)
+	server := serve(t, &store, rpc.Options{Limits: l})
+	two := wire.Request{ObjIDs: [][32]byte{key("large"), key("large")}}
+	ask := func(format string) reply {
+		return do(t, server, "POST", "/content/get/batch", format, text(two.Encode(map[string]wire.Format{asJSON: wire.JSON, asMsgPack: wire.MsgPack}[format])))
+	}
+	for range 3 { // what is answered is given back
+		if got := ask(asMsgPack); got.status != http.StatusOK {
+			t.Fatalf("%d %.100s", got.status, got.text)
+		}
+	}
+	held := l.Answers.NewCharge()
+	if err := held.Reach(t.Context(), 3<<20); err != nil {
+		t.Fatal(err)
+	}
+	got := ask(asMsgPack)
+	if e := got.error(t); got.status != http.StatusServiceUnavailable || !strings.Contains(e.Message, "memory for answers") {
+		t.Errorf("%d %.100s", got.status, got.text)
+	}
+	if got := post(t, server, "/content/get", wire.Request{ObjID: id("small")}); got.status != http.StatusOK {
+		t.Errorf("a small object meanwhile: %+v", got)
+	}
+	held.Release()
+	if got := ask(asMsgPack); got.status != http.StatusOK {
+		t.Errorf("after the memory is free again: %d %.100s", got.status, got.text)
+	}
+}
+
+// TestGetBatchTooLarge refuses a batch by the sizes of its objects, before any is read.
 func TestGetBatchTooLarge(t *testing.T) {
 	var store rpctest.Store
 	store.Put(key("x"), make([]byte, 10_000))
@@ -70,6 +115,39 @@ func TestGetBatchTooLarge(t *testing.T) {
 	got := post(t, server, "/content/get/batch", wire.Request{ObjIDs: ids})
 	if got.status != http.StatusRequestEntityTooLarge || !strings.Contains(got.error(t).Message, "fewer") {
 		t.Errorf("%+v", got)
+	}
+}
+
+// damagedInBatch is a store in which the objects are damaged that are given.
+type damagedInBatch struct {
+	rpctest.Store
+	damaged [][32]byte
+}
+
+func (s *damagedInBatch) GetBatch(ctx context.Context, keys [][32]byte, admit rpc.Admit) ([]rpc.Found, error) {
+	found, err := s.Store.GetBatch(ctx, keys, admit)
+	for i, key := range keys {
+		if slices.Contains(s.damaged, key) {
+			found[i] = rpc.Found{Err: fmt.Errorf("%w: object %x in shard S", rpc.ErrCorrupted, key)}
+		}
+	}
+	return found, err
+}
+
+// TestGetBatchDamaged holds that a damaged object is null in a batch, and in the log.
+func TestGetBatchDamaged(t *testing.T) {
+	var log lockedBuffer
+	store := damagedInBatch{damaged: [][32]byte{key("damaged"), key("also")}}
+	store.Put(key("sound"), []byte("sound"))
+	server := serve(t, &store, rpc.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	got := post(t, server, "/content/get/batch", wire.Request{ObjIDs: [][32]byte{key("damaged"), key("sound"), key("none"), key("also")}})
+	if got.status != http.StatusOK || strings.Count(got.text, "null") != 3 || strings.Count(got.text, "swhtype") != 1 {
+		t.Errorf("%+v", got)
+	}
+	for _, says := range []string{"level=ERROR", "objects=2", "id=" + got.header.Get(httpapi.RequestID), fmt.Sprintf("%x", key("damaged"))} {
+		if !strings.Contains(log.String(), says) {
+			t.Errorf("%q is not in the log: %s", says, log.String())
+		}
 	}
 }
 
@@ -166,10 +244,13 @@ func TestAccessLog(t *testing.T) {
 	}
 }
 
-// TestClientGone holds that the store hears of a client that goes away.
+// TestClientGone holds that the store hears of a client that goes away, some time after that.
 func TestClientGone(t *testing.T) {
 	var store rpctest.Store
-	server := serve(t, &store, rpc.Options{})
+	l := httpapi.DefaultLimits()
+	l.HalfClosed = time.Millisecond
+	var log lockedBuffer
+	server := serve(t, &store, rpc.Options{Limits: l, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	heard := make(chan error, 1)
 	working := make(chan struct{})
 	store.Before(func(ctx context.Context) error {
@@ -178,24 +259,88 @@ func TestClientGone(t *testing.T) {
 		heard <- ctx.Err()
 		return ctx.Err()
 	})
-	ctx, cancel := context.WithCancel(t.Context())
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+"/content/contains",
-		strings.NewReader(text(wire.Request{ObjID: id("x")}.Encode(wire.JSON))))
-	if err != nil {
+	conn := dial(t, server.URL)
+	if _, err := fmt.Fprint(conn, raw("/content/contains", wire.Request{ObjID: id("x")})); err != nil {
 		t.Fatal(err)
 	}
-	request.Header.Set("Content-Type", asJSON)
-	go func() {
-		<-working
-		cancel()
-	}()
-	if response, err := server.Client().Do(request); err == nil {
-		_ = response.Body.Close()
-		t.Error("an answer for a request that was given up")
-	}
+	<-working
+	_ = conn.Close()
 	if err := <-heard; !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+	server.Close() // waits for the log
+	if !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), "the client closed the connection") {
+		t.Errorf("the log has %s", log.String())
+	}
+}
+
+// TestHalfClosed holds that a client that closes its sending side is answered.
+func TestHalfClosed(t *testing.T) {
+	var store rpctest.Store
+	store.Put(key("x"), []byte("x"))
+	server := serve(t, &store, rpc.Options{})
+	for i := range 30 {
+		conn := dial(t, server.URL)
+		ready, closed := make(chan struct{}), make(chan struct{})
+		store.Before(func(ctx context.Context) error {
+			close(ready)
+			<-closed
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(10 * time.Millisecond): // net/http hears of the half-close meanwhile
+				return nil
+			}
+		})
+		if _, err := fmt.Fprint(conn, raw("/content/get", wire.Request{ObjID: id("x")})); err != nil {
+			t.Fatal(err)
+		}
+		<-ready
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		close(closed)
+		if got := answer(t, conn); got.StatusCode != http.StatusOK {
+			t.Fatalf("request %d: %s", i, got.Status)
+		}
+	}
+}
+
+// TestAddOutlivesItsClient holds that an add is finished though its client is gone.
+func TestAddOutlivesItsClient(t *testing.T) {
+	var store rpctest.Store
+	l := httpapi.DefaultLimits()
+	l.HalfClosed = 0
+	server := serve(t, &store, rpc.Options{Limits: l})
+	working, gone := make(chan struct{}), make(chan struct{})
+	result := make(chan error, 1)
+	store.Before(func(ctx context.Context) error {
+		close(working)
+		<-gone
+		select {
+		case <-ctx.Done():
+			result <- ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+			result <- nil
+		}
+		return ctx.Err()
+	})
+	conn := dial(t, server.URL)
+	if _, err := fmt.Fprint(conn, raw("/content/add", wire.Request{ObjID: id("x"), Content: []byte("x")})); err != nil {
+		t.Fatal(err)
+	}
+	<-working
+	_ = conn.Close()
+	close(gone)
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
+}
+
+// raw is a request in JSON as it goes over the network.
+func raw(path string, request wire.Request) string {
+	body := text(request.Encode(wire.JSON))
+	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", path, asJSON, len(body), body)
 }
 
 type lockedBuffer struct {

@@ -17,11 +17,11 @@ import (
 )
 
 // checkOtherHashes compares the hashes in id besides SHA-256, which the store has checked.
-func (h *handler) checkOtherHashes(ctx context.Context, key [32]byte, id wire.ObjID) error {
+func (h *handler) checkOtherHashes(ctx context.Context, key [32]byte, id wire.ObjID, admit Admit) error {
 	if len(id) == 1 {
 		return nil
 	}
-	content, err := h.store.Get(ctx, key)
+	content, err := h.store.Get(ctx, key, admit)
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,8 @@ func (h *handler) checkOtherHashes(ctx context.Context, key [32]byte, id wire.Ob
 		}
 		_, _ = sum.Write(content)
 		if got := sum.Sum(nil); !bytes.Equal(got, want.Sum) {
-			return fmt.Errorf("%w: %s: expected %s hash is %x, data %s hash is %x", ErrCorrupted, id, want.Name, want.Sum, want.Name, got)
+			return &httpapi.RequestError{Status: http.StatusBadRequest, Type: wire.TypeCorrupted, Text: fmt.Sprintf(
+				"object corrupted: %s: expected %s hash is %x, data %s hash is %x", id, want.Name, want.Sum, want.Name, got)}
 		}
 	}
 	return nil

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -21,7 +20,7 @@ type endpoint struct {
 	timed   bool   // Python's backend times it, too, see metrics.Client.Storage
 	changes string // what clients call it, if it changes the store
 	limit   func(Options) int64
-	serve   func(*handler, context.Context, *wire.Request) (wire.Answer, error)
+	serve   func(*handler, context.Context, *call) (wire.Answer, error)
 }
 
 func small(Options) int64     { return smallBody }
@@ -44,12 +43,12 @@ var endpoints = map[string]endpoint{
 var endpointNames = strings.Join(slices.Sorted(maps.Keys(endpoints)), ", ")
 
 // checkConfig asks the store for some object, to see that it answers.
-func (h *handler) checkConfig(ctx context.Context, r *wire.Request) (wire.Answer, error) {
+func (h *handler) checkConfig(ctx context.Context, r *call) (wire.Answer, error) {
 	_, err := h.store.Contains(ctx, [32]byte{})
 	return wire.Bool(!r.CheckWrite || !h.ReadOnly), err
 }
 
-func (h *handler) contains(ctx context.Context, r *wire.Request) (wire.Answer, error) {
+func (h *handler) contains(ctx context.Context, r *call) (wire.Answer, error) {
 	key, err := keyOf(r)
 	if err != nil {
 		return nil, err
@@ -58,45 +57,50 @@ func (h *handler) contains(ctx context.Context, r *wire.Request) (wire.Answer, e
 	return wire.Bool(there), err
 }
 
-func (h *handler) get(ctx context.Context, r *wire.Request) (wire.Answer, error) {
+func (h *handler) get(ctx context.Context, r *call) (wire.Answer, error) {
 	key, err := keyOf(r)
 	if err != nil {
 		return nil, err
 	}
-	content, err := h.store.Get(ctx, key)
+	content, err := h.store.Get(ctx, key, r.admit(ctx))
 	if err == nil {
 		h.Metrics.Out("get", len(content))
 	}
 	return wire.Content(content), err
 }
 
-// getGroup is how many objects of a batch are fetched before their size is looked at.
-const getGroup = 64
-
-func (h *handler) getBatch(ctx context.Context, r *wire.Request) (wire.Answer, error) {
+// getBatch answers null for an object that is damaged, too: one of them shall not keep a client from the others.
+func (h *handler) getBatch(ctx context.Context, r *call) (wire.Answer, error) {
 	if r.ObjIDs == nil {
 		return nil, missing("obj_ids")
 	}
-	contents := make([][]byte, 0, len(r.ObjIDs))
-	size := int64(0)
-	for group := range slices.Chunk(r.ObjIDs, getGroup) {
-		some, err := h.store.GetBatch(ctx, group)
-		if err != nil {
-			return nil, err
+	found, err := h.store.GetBatch(ctx, r.ObjIDs, func(bytes int64) error {
+		if bytes > h.MaxBatchBytes {
+			return httpapi.Refuse(http.StatusRequestEntityTooLarge,
+				"these %d objects have %d bytes, and one answer has at most %d: ask for fewer at once", len(r.ObjIDs), bytes, h.MaxBatchBytes)
 		}
-		for _, content := range some {
-			size += int64(len(content))
+		return r.admit(ctx)(bytes)
+	})
+	if err != nil {
+		return nil, err
+	}
+	contents := make([][]byte, len(found))
+	damaged := 0
+	for i, object := range found {
+		contents[i] = object.Content
+		if errors.Is(object.Err, ErrCorrupted) {
+			if damaged++; damaged == 1 {
+				err = object.Err
+			}
 		}
-		if size > h.MaxBatchBytes {
-			return nil, httpapi.Refuse(http.StatusRequestEntityTooLarge,
-				"these %d objects are more than %d bytes: ask for fewer at once", len(r.ObjIDs), h.MaxBatchBytes)
-		}
-		contents = append(contents, some...)
+	}
+	if damaged > 0 {
+		h.Log.Error("damaged objects in a batch answered as null", "id", r.id, "objects", damaged, "err", err)
 	}
 	return wire.Contents(contents), nil
 }
 
-func (h *handler) add(ctx context.Context, r *wire.Request) (wire.Answer, error) {
+func (h *handler) add(ctx context.Context, r *call) (wire.Answer, error) {
 	key, err := keyOf(r)
 	if err != nil {
 		return nil, err
@@ -113,7 +117,7 @@ func (h *handler) add(ctx context.Context, r *wire.Request) (wire.Answer, error)
 	return wire.Null, err
 }
 
-func (h *handler) addBatch(ctx context.Context, r *wire.Request) (wire.Answer, error) {
+func (h *handler) addBatch(ctx context.Context, r *call) (wire.Answer, error) {
 	if r.Contents == nil {
 		return nil, missing("contents")
 	}
@@ -142,20 +146,20 @@ func (h *handler) admit(objects []Object) error {
 	return nil
 }
 
-func (h *handler) check(ctx context.Context, r *wire.Request) (wire.Answer, error) {
+func (h *handler) check(ctx context.Context, r *call) (wire.Answer, error) {
 	key, err := keyOf(r)
 	if err != nil {
 		return nil, err
 	}
-	if err := h.store.Check(ctx, key); err != nil {
+	if err := h.store.Check(ctx, key, r.admit(ctx)); err != nil {
 		return nil, err
 	}
-	return wire.Null, h.checkOtherHashes(ctx, key, r.ObjID)
+	return wire.Null, h.checkOtherHashes(ctx, key, r.ObjID, r.admit(ctx))
 }
 
-func (h *handler) delete(ctx context.Context, r *wire.Request) (wire.Answer, error) {
+func (h *handler) delete(ctx context.Context, r *call) (wire.Answer, error) {
 	if !h.AllowDelete {
-		return nil, fmt.Errorf("%w: deleting is off; set allow_delete in the server's configuration", ErrForbidden)
+		return nil, ErrForbidden
 	}
 	key, err := keyOf(r)
 	if err != nil {
@@ -164,11 +168,11 @@ func (h *handler) delete(ctx context.Context, r *wire.Request) (wire.Answer, err
 	return wire.Bool(true), h.store.Delete(ctx, key)
 }
 
-func (h *handler) downloadURL(context.Context, *wire.Request) (wire.Answer, error) {
+func (h *handler) downloadURL(context.Context, *call) (wire.Answer, error) {
 	return wire.Null, nil
 }
 
-func keyOf(r *wire.Request) (key [32]byte, err error) {
+func keyOf(r *call) (key [32]byte, err error) {
 	if r.ObjID == nil {
 		return key, missing("obj_id")
 	}

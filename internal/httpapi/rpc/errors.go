@@ -3,8 +3,8 @@
 package rpc
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"winery/internal/httpapi"
@@ -15,6 +15,16 @@ import (
 type notFoundError struct{ id wire.ObjID }
 
 func (e notFoundError) Error() string { return "Object not found: " + e.id.String() }
+func (e notFoundError) Unwrap() error { return ErrNotFound }
+
+// damagedError is ErrCorrupted with the obj_id.
+type damagedError struct {
+	id  wire.ObjID
+	err error
+}
+
+func (e damagedError) Error() string { return e.err.Error() }
+func (e damagedError) Unwrap() error { return e.err }
 
 // readOnlyError is ErrReadOnly with the method that was tried: Python's exception is made from its name.
 type readOnlyError struct{ method string }
@@ -22,41 +32,34 @@ type readOnlyError struct{ method string }
 func (e readOnlyError) Error() string {
 	return "This object storage is read-only: cannot use " + e.method
 }
+func (e readOnlyError) Unwrap() error { return ErrReadOnly }
 
-// describe turns err into what a client is told.
-func describe(err error) (status int, e *wire.Error) {
-	e = &wire.Error{Message: err.Error()}
+// describe turns err into what a client is told: what every API tells, with the arguments that Python's exceptions have.
+func describe(w http.ResponseWriter, err error) (status int, e *wire.Error) {
+	p := httpapi.Describe(w, err)
+	e = &wire.Error{Type: p.Type, Message: p.Text}
 	var (
-		request  *httpapi.RequestError
 		notFound notFoundError
+		damaged  damagedError
 		readOnly readOnlyError
 	)
 	switch {
-	case errors.As(err, &request):
-		status, e.Type = request.Status, wire.TypeError
-	case errors.Is(err, wire.ErrNoSHA256):
-		status, e.Type, e.Arg = http.StatusBadRequest, wire.TypeKey, "sha256"
 	case errors.As(err, &notFound):
-		status, e.Type, e.ObjID = http.StatusBadRequest, wire.TypeNotFound, notFound.id
+		e.ObjID, e.Message = notFound.id, notFound.Error()
+	case errors.As(err, &damaged):
+		e.Message = fmt.Sprintf("object corrupted: %s: %s", damaged.id, p.Text)
 	case errors.As(err, &readOnly):
-		status, e.Type, e.Arg = http.StatusBadRequest, wire.TypeReadOnly, readOnly.method
-	case errors.Is(err, ErrCorrupted):
-		status, e.Type = http.StatusBadRequest, wire.TypeCorrupted
-	case errors.Is(err, ErrForbidden):
-		status, e.Type = http.StatusForbidden, wire.TypePermission
-	case errors.Is(err, ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
-		status, e.Type = http.StatusServiceUnavailable, wire.TypeUnavailable
-	default:
-		status, e.Type = http.StatusInternalServerError, wire.TypeUnavailable
+		e.Arg, e.Message = readOnly.method, readOnly.Error()
+	case errors.Is(err, wire.ErrNoSHA256):
+		e.Arg = "sha256"
 	}
-	return status, e
+	return p.RPC, e
 }
 
-// kindOf is the type of err, "" if it is nil.
-func kindOf(err error) string {
+// typeOf is the type of err, "" if it is nil.
+func typeOf(err error) string {
 	if err == nil {
 		return ""
 	}
-	_, e := describe(err)
-	return e.Type
+	return httpapi.Classify(err).Type
 }

@@ -72,7 +72,7 @@ func rightlyNamed(t *testing.T, store *rpctest.Store) {
 		t.Fatal(err)
 	}
 	for _, id := range ids {
-		if content, err := store.Get(t.Context(), id); err != nil || sha256.Sum256(content) != id {
+		if content, err := store.Get(t.Context(), id, func(int64) error { return nil }); err != nil || sha256.Sum256(content) != id {
 			t.Fatalf("%q is stored as %x, %v", content, id, err)
 		}
 	}

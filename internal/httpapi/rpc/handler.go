@@ -3,6 +3,7 @@
 package rpc
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -20,7 +21,7 @@ type handler struct {
 // NewHandler serves store. The handler may be used by several servers at once.
 func NewHandler(store Store, o Options) http.Handler {
 	o = o.withDefaults()
-	return httpapi.Handler(&handler{o, store}, o.Log, o.Metrics)
+	return httpapi.Handler(&handler{o, store}, httpapi.Options{Limits: o.Limits, Log: o.Log, Metrics: o.Metrics})
 }
 
 // Endpoint is the name of the Python method behind it.
@@ -31,65 +32,70 @@ func (h *handler) Endpoint(r *http.Request) string {
 	return endpoints[r.URL.Path].name
 }
 
+// Changes is true for adding and deleting.
+func (h *handler) Changes(r *http.Request) bool { return endpoints[r.URL.Path].changes != "" }
+
 func (h *handler) Serve(w http.ResponseWriter, r *http.Request) error {
 	if r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		httpapi.Text(w, http.StatusOK, "SWH Objstorage API server: winery "+h.Name)
 		return nil
 	}
-	answer, err := h.handle(w, r)
+	e, ok := endpoints[r.URL.Path]
+	if !ok {
+		return httpapi.Refuse(http.StatusNotFound, "there is no endpoint %q; there are %s", r.URL.Path, endpointNames)
+	}
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		return httpapi.Refuse(http.StatusMethodNotAllowed, "%s takes POST, not %s", r.URL.Path, r.Method)
+	}
+	if e.changes != "" && h.ReadOnly {
+		return readOnlyError{e.changes}
+	}
+	request, body, err := h.receive(r, e.limit(h.Options))
 	if err != nil {
 		return err
 	}
-	send(w, r, http.StatusOK, answer)
+	c := &call{
+		Request: request, id: w.Header().Get(httpapi.RequestID), format: accepted(r.Header),
+		body: body, answer: h.Limits.Answers.NewCharge(),
+	}
+	defer c.release()
+	answer, err := h.work(r.Context(), e, c)
+	if err != nil {
+		return err
+	}
+	send(w, c.format, http.StatusOK, answer)
 	return nil
 }
 
 func (h *handler) Fail(w http.ResponseWriter, r *http.Request, err error) (kind string) {
-	status, e := describe(err)
-	if status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
-	}
-	send(w, r, status, e.Answer)
+	status, e := describe(w, err)
+	send(w, accepted(r.Header), status, e.Answer)
 	return e.Type
 }
 
-// handle does what the request asks for.
-func (h *handler) handle(w http.ResponseWriter, r *http.Request) (wire.Answer, error) {
-	e, ok := endpoints[r.URL.Path]
-	if !ok {
-		return nil, httpapi.Refuse(http.StatusNotFound, "there is no endpoint %q; there are %s", r.URL.Path, endpointNames)
-	}
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		return nil, httpapi.Refuse(http.StatusMethodNotAllowed, "%s takes POST, not %s", r.URL.Path, r.Method)
-	}
-	if e.changes != "" && h.ReadOnly {
-		return nil, readOnlyError{e.changes}
-	}
-	request, release, err := h.receive(w, r, e.limit(h.Options))
-	if err != nil {
-		return nil, err
-	}
-	defer release()
+// work does what the request asks for.
+func (h *handler) work(ctx context.Context, e endpoint, c *call) (wire.Answer, error) {
 	start := time.Now()
-	answer, err := e.serve(h, r.Context(), request)
+	answer, err := e.serve(h, ctx, c)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		err = notFoundError{request.ObjID}
+		err = notFoundError{c.ObjID}
+	case errors.Is(err, ErrCorrupted):
+		err = damagedError{c.ObjID, err}
 	case errors.Is(err, ErrReadOnly):
 		err = readOnlyError{e.changes}
 	}
 	if e.timed {
-		h.Metrics.Storage(e.name, h.Name, time.Since(start), kindOf(err))
+		h.Metrics.Storage(e.name, h.Name, time.Since(start), typeOf(err))
 	}
 	return answer, err
 }
 
-func send(w http.ResponseWriter, r *http.Request, status int, answer wire.Answer) {
-	f := accepted(r.Header)
+func send(w http.ResponseWriter, f wire.Format, status int, answer wire.Answer) {
 	body := f.Encode(answer)
 	w.Header().Set("Content-Type", f.ContentType())
 	w.Header().Set("Content-Length", strconv.FormatInt(body.Len(), 10))
 	w.WriteHeader(status)
-	_, _ = body.WriteTo(w) // front knows what became of it
+	_, _ = body.WriteTo(w) // httpapi's handler knows what became of it
 }

@@ -83,9 +83,9 @@ func TestErrors(t *testing.T) {
 		"read-only":     {post(t, readOnly, "/content/add", wire.Request{ObjID: id("a"), Content: []byte("a")}), 400, "ReadOnlyObjStorageError", "swh.objstorage.exc", "add"},
 		"read-only too": {post(t, readOnly, "/content/delete", wire.Request{ObjID: id("a")}), 400, "ReadOnlyObjStorageError", "swh.objstorage.exc", "delete"},
 		"no deleting":   {post(t, noDelete, "/content/delete", wire.Request{ObjID: id("a")}), 403, "PermissionError", "builtins", "allow_delete"},
-		"away":          {post(t, serve(t, &away, rpc.Options{}), "/content/get", wire.Request{ObjID: id("a")}), 503, "ObjStorageAPIError", "swh.objstorage.exc", "not available"},
-		"away, config":  {post(t, serve(t, &away, rpc.Options{}), "/check_config", wire.Request{}), 503, "ObjStorageAPIError", "swh.objstorage.exc", "not available"},
-		"broken":        {post(t, serve(t, &broken, rpc.Options{}), "/content/get", wire.Request{ObjID: id("a")}), 500, "ObjStorageAPIError", "swh.objstorage.exc", "body"},
+		"away":          {post(t, serve(t, &away, rpc.Options{}), "/content/get", wire.Request{ObjID: id("a")}), 503, "ObjStorageAPIError", "swh.objstorage.exc", "unavailable; try again; request id"},
+		"away, config":  {post(t, serve(t, &away, rpc.Options{}), "/check_config", wire.Request{}), 503, "ObjStorageAPIError", "swh.objstorage.exc", "unavailable; try again; request id"},
+		"broken":        {post(t, serve(t, &broken, rpc.Options{}), "/content/get", wire.Request{ObjID: id("a")}), 500, "ObjStorageAPIError", "swh.objstorage.exc", "internal error; request id"},
 	} {
 		e := c.got.error(t)
 		if c.got.status != c.status || e.Type != c.kind || e.Module != c.module || len(e.Args) != 1 || !strings.Contains(e.Message, c.says) || e.Traceback == nil {

@@ -4,7 +4,6 @@ package rpc
 
 import (
 	"log/slog"
-	"time"
 
 	"winery/internal/httpapi"
 	"winery/internal/metrics"
@@ -24,9 +23,9 @@ type Options struct {
 	// contents that one /content/get/batch returns. At least MaxObjectSize and some. Default: four times
 	// MaxObjectSize, but no less than 64 MiB.
 	MaxBatchBytes int64
-	// Bodies is the memory for the bodies of requests under work, which a body in JSON takes four times, for what its
-	// decoding takes. Default: 512 MiB, waited for up to 5 s.
-	Bodies *httpapi.Bodies
+	// Limits bound what clients hold. Default: httpapi.DefaultLimits. A body in JSON is charged four times, for what its
+	// decoding takes.
+	Limits *httpapi.Limits
 	// Metrics may be nil.
 	Metrics *metrics.Client
 	// Log gets each request at level debug, and those that end with a status of 500 or more as errors. Default: slog's.
@@ -35,7 +34,7 @@ type Options struct {
 
 const (
 	// smallBody bounds bodies that hold one obj_id, and what surrounds an object's content.
-	smallBody = 64 << 10
+	smallBody = httpapi.Small
 	// idsBody bounds the body of /content/get/batch: wire.MaxBatch ids with all four hashes.
 	idsBody = 20 << 20
 )
@@ -48,8 +47,8 @@ func (o Options) withDefaults() Options {
 		o.MaxBatchBytes = max(4*o.MaxObjectSize, 64<<20)
 	}
 	o.MaxBatchBytes = max(o.MaxBatchBytes, o.MaxObjectSize+smallBody)
-	if o.Bodies == nil {
-		o.Bodies = httpapi.NewBodies(512<<20, 5*time.Second)
+	if o.Limits == nil {
+		o.Limits = httpapi.DefaultLimits()
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()

@@ -3,6 +3,7 @@
 package rpc
 
 import (
+	"context"
 	"errors"
 	"mime"
 	"net/http"
@@ -13,30 +14,56 @@ import (
 	"winery/internal/httpapi/rpc/wire"
 )
 
-// receive reads and decodes the body, of at most limit bytes in msgpack. The request refers to the body's memory, which
-// is accounted for until release is called.
-func (h *handler) receive(w http.ResponseWriter, r *http.Request, limit int64) (req *wire.Request, release func(), err error) {
+// call is a request that is worked on.
+type call struct {
+	*wire.Request
+	id     string          // of the request, for the log
+	format wire.Format     // of the answer
+	body   *httpapi.Charge // for what the request refers to; may be nil
+	answer *httpapi.Charge
+}
+
+// release gives the memory back, once the answer is sent.
+func (c *call) release() {
+	if c.body != nil {
+		c.body.Release()
+	}
+	c.answer.Release()
+}
+
+// admit charges contents that will be answered. Encoded in JSON they are in memory a second time, a quarter larger.
+func (c *call) admit(ctx context.Context) Admit {
+	return func(bytes int64) error {
+		if c.format == wire.JSON {
+			bytes += bytes + bytes/4
+		}
+		return c.answer.Reach(ctx, bytes)
+	}
+}
+
+// receive reads and decodes the body, of at most limit bytes in msgpack.
+func (h *handler) receive(r *http.Request, limit int64) (req *wire.Request, charge *httpapi.Charge, err error) {
 	if r.ContentLength == 0 {
-		return &wire.Request{CheckPresence: true}, func() {}, nil
+		return &wire.Request{CheckPresence: true}, nil, nil
 	}
 	format, err := wire.FormatOf(r.Header.Get("Content-Type"))
 	if err != nil {
 		return nil, nil, httpapi.Refuse(http.StatusUnsupportedMediaType, "%v", err)
 	}
-	memory := r.ContentLength
+	cost := int64(1)
 	if format == wire.JSON {
 		limit += limit / 2
-		memory *= jsonMemory
+		cost = jsonMemory
 	}
-	body, release, err := h.Bodies.Read(w, r, limit, memory)
+	body, charge, err := httpapi.ReadBody(r, h.Limits, limit, cost)
 	if err != nil {
 		return nil, nil, err
 	}
 	decoded, err := wire.Decode(format, body, wire.ReadRequest)
 	if err == nil {
-		return &decoded, release, nil
+		return &decoded, charge, nil
 	}
-	release()
+	charge.Release()
 	if !errors.Is(err, wire.ErrNoSHA256) {
 		err = httpapi.Refuse(http.StatusBadRequest, "the body cannot be understood: %v", err)
 	}

@@ -74,8 +74,8 @@ func (s *Store) Contains(ctx context.Context, key [32]byte) (bool, error) {
 	return s.content(key) != nil, s.begin(ctx)
 }
 
-// Get implements rpc.Store.
-func (s *Store) Get(ctx context.Context, key [32]byte) ([]byte, error) {
+// Get implements rpc.Store and objects.Store.
+func (s *Store) Get(ctx context.Context, key [32]byte, admit rpc.Admit) ([]byte, error) {
 	if err := s.begin(ctx); err != nil {
 		return nil, err
 	}
@@ -83,16 +83,35 @@ func (s *Store) Get(ctx context.Context, key [32]byte) ([]byte, error) {
 	if content == nil {
 		return nil, rpc.ErrNotFound
 	}
+	if err := admit(int64(len(content))); err != nil {
+		return nil, err
+	}
 	return content, nil
 }
 
+// Size implements objects.Store.
+func (s *Store) Size(ctx context.Context, key [32]byte) (int64, error) {
+	content, err := s.Get(ctx, key, all)
+	return int64(len(content)), err
+}
+
+// all admits everything.
+func all(int64) error { return nil }
+
 // GetBatch implements rpc.Store.
-func (s *Store) GetBatch(ctx context.Context, keys [][32]byte) ([][]byte, error) {
-	contents := make([][]byte, len(keys))
+func (s *Store) GetBatch(ctx context.Context, keys [][32]byte, admit rpc.Admit) ([]rpc.Found, error) {
+	found, bytes := make([]rpc.Found, len(keys)), int64(0)
 	for i, key := range keys {
-		contents[i] = s.content(key)
+		found[i].Content = s.content(key)
+		if found[i].Content == nil {
+			found[i].Err = rpc.ErrNotFound
+		}
+		bytes += int64(len(found[i].Content))
 	}
-	return contents, s.begin(ctx)
+	if err := admit(bytes); err != nil {
+		return nil, err
+	}
+	return found, s.begin(ctx)
 }
 
 // Add implements rpc.Store.
@@ -112,7 +131,7 @@ func (s *Store) Add(ctx context.Context, objects []rpc.Object, _ bool) (added in
 
 // Delete implements rpc.Store.
 func (s *Store) Delete(ctx context.Context, key [32]byte) error {
-	if _, err := s.Get(ctx, key); err != nil {
+	if _, err := s.Get(ctx, key, all); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -139,8 +158,8 @@ func (s *Store) List(ctx context.Context, after [32]byte, limit int) ([][32]byte
 }
 
 // Check implements rpc.Store.
-func (s *Store) Check(ctx context.Context, key [32]byte) error {
-	content, err := s.Get(ctx, key)
+func (s *Store) Check(ctx context.Context, key [32]byte, admit rpc.Admit) error {
+	content, err := s.Get(ctx, key, admit)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package httpapi
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+// ReadBody reads r's body, of at most limit bytes. Each byte of it is charged
+// as cost bytes when it arrives: what is only announced takes no memory. The
+// caller releases the charge when the body is not used any more. Errors: a
+// *RequestError, or one that matches ErrUnavailable.
+func ReadBody(r *http.Request, l *Limits, limit, cost int64) ([]byte, *Charge, error) {
+	announced := r.ContentLength
+	switch {
+	case announced < 0:
+		return nil, nil, Refuse(http.StatusLengthRequired, "a body needs a Content-Length")
+	case announced > limit:
+		return nil, nil, Refuse(http.StatusRequestEntityTooLarge,
+			"the body has %d bytes, and %s takes at most %d: send less at once, or raise max_object_size in the server's configuration",
+			announced, r.URL.Path, limit)
+	}
+	charge := l.Bodies.NewCharge()
+	body, err := readBody(r, charge, cost)
+	if err != nil {
+		charge.Release()
+		return nil, nil, err
+	}
+	return body, charge, nil
+}
+
+// firstBuffer is what a body gets before its first byte.
+const firstBuffer = 4 << 10
+
+func readBody(r *http.Request, charge *Charge, cost int64) ([]byte, error) {
+	announced := int(r.ContentLength)
+	body := make([]byte, 0, min(announced, firstBuffer))
+	for len(body) < announced {
+		if len(body) == cap(body) {
+			size := min(announced, 2*cap(body))
+			// While the bytes are copied there are two buffers.
+			if err := charge.Reach(r.Context(), int64(cap(body)+size)*cost); err != nil {
+				return nil, err
+			}
+			body = append(make([]byte, 0, size), body...)
+			charge.Shrink(int64(size) * cost)
+		}
+		n, err := r.Body.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if err != nil && len(body) < announced {
+			return nil, Refuse(http.StatusRequestTimeout, "the body ended or stalled after %d of %d bytes", len(body), announced)
+		}
+	}
+	return body, nil
+}
+
+// body is a request's body whose sender is cut off when it stalls or is too slow.
+type body struct {
+	io.ReadCloser
+	pace    pace
+	control *http.ResponseController
+	ended   bool // there is nothing more to read: all is read, or reading failed
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	start := time.Now()
+	// A recorder in a test has no deadlines, hence no look at the errors.
+	_ = b.control.SetReadDeadline(b.pace.deadline(start))
+	n, err := b.ReadCloser.Read(p)
+	b.pace.spent += time.Since(start)
+	b.pace.bytes += int64(n)
+	if err != nil {
+		b.ended = true
+	}
+	if errors.Is(err, io.EOF) {
+		// net/http goes on reading, to hear that the client closes the connection.
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// drain passes over a body that was refused, so that a client that is still sending it gets to see the answer and not
+// a broken connection. A client that waits to be asked for its body has not begun.
+func (b *body) drain(r *http.Request) {
+	if b.ended || r.Header.Get("Expect") != "" {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, b, maxDrained)
+}
+
+// maxDrained is how much of a refused body is received, in bytes.
+const maxDrained = 1 << 30

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// Why the work on a request was given up.
+var (
+	errStopping = errors.New("the server is shutting down")
+	errTooLong  = errors.New("the request took too long")
+	errLeft     = errors.New("the client closed the connection")
+)
+
+type serverKey struct{}
+
+// lifetime returns the context of a request's work. net/http ends its own when
+// the client closes its sending side, which a client may do that waits for the
+// answer, and which looks on the network like a client that is gone. So this
+// one goes on after that: for l.HalfClosed, or to the end if the request
+// changes the store, whose outcome the client shall learn.
+func (l *Limits) lifetime(r *http.Request, changes bool) (context.Context, context.CancelFunc) {
+	ctx, end := context.WithCancelCause(context.WithoutCancel(r.Context()))
+	ctx, cancel := context.WithTimeoutCause(ctx, l.Work, errTooLong)
+	forget := func() bool { return true }
+	if server, ok := ctx.Value(serverKey{}).(context.Context); ok {
+		forget = context.AfterFunc(server, func() { end(errStopping) })
+	}
+	stay := func() bool { return true }
+	if !changes {
+		stay = context.AfterFunc(r.Context(), func() { time.AfterFunc(l.HalfClosed, func() { end(errLeft) }) })
+	}
+	return ctx, func() {
+		forget()
+		stay()
+		cancel()
+		end(nil)
+	}
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// Memory is a budget of bytes that requests share. Its methods may be called
+// concurrently.
+//
+// Whoever asks for bytes that are free gets them at once, however many others
+// wait for more: a request for much memory never delays one for little.
+type Memory struct {
+	what  string // that the bytes are for
+	limit int64
+	wait  time.Duration
+
+	mu      sync.Mutex
+	free    int64
+	changed chan struct{} // closed and replaced when bytes may have become free
+	reclaim func() bool   // frees bytes that are held in reserve; may be nil
+}
+
+// NewMemory returns a budget of limit bytes for what. A request waits up to
+// wait for bytes to become free.
+func NewMemory(what string, limit int64, wait time.Duration) *Memory {
+	return &Memory{what: what, limit: limit, wait: wait, free: limit, changed: make(chan struct{})}
+}
+
+// Limit returns the size of the budget in bytes.
+func (m *Memory) Limit() int64 { return m.limit }
+
+// ReclaimFrom has reclaim called whenever bytes are wanted and not free. It
+// releases some that it holds, or returns false. It is set before the first use.
+func (m *Memory) ReclaimFrom(reclaim func() bool) { m.reclaim = reclaim }
+
+// Changed has those who wait try again.
+func (m *Memory) Changed() { m.release(0) }
+
+func (m *Memory) release(bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.free += bytes
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
+
+// take takes bytes if they are free, else returns a channel that is closed at
+// the next change.
+func (m *Memory) take(bytes int64) (changed <-chan struct{}, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if bytes > m.free {
+		return m.changed, false
+	}
+	m.free -= bytes
+	return nil, true
+}
+
+func (m *Memory) acquire(ctx context.Context, bytes int64) error {
+	ctx, cancel := context.WithTimeout(ctx, m.wait)
+	defer cancel()
+	for {
+		changed, ok := m.take(bytes)
+		if ok {
+			return nil
+		}
+		if m.reclaim != nil && m.reclaim() {
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return Unavailable("the server's memory for "+m.what+" is in use", errNoMemory)
+		}
+	}
+}
+
+var errNoMemory = errors.New("memory budget exhausted")
+
+// Charge is what one request holds of a budget: nothing for the first [Small]
+// bytes, and at most the whole budget. It must not be used concurrently.
+type Charge struct {
+	memory *Memory
+	held   int64
+}
+
+// NewCharge returns a charge of no bytes.
+func (m *Memory) NewCharge() *Charge { return &Charge{memory: m} }
+
+// Reach makes the charge cover bytes in all, waiting for them if need be. An
+// error matches ErrUnavailable and leaves the charge as it is.
+func (c *Charge) Reach(ctx context.Context, bytes int64) error {
+	if bytes = min(bytes, c.memory.limit); bytes <= Small || bytes <= c.held {
+		return nil
+	}
+	if err := c.memory.acquire(ctx, bytes-c.held); err != nil {
+		return err
+	}
+	c.held = bytes
+	return nil
+}
+
+// Shrink makes the charge cover bytes in all, and not more.
+func (c *Charge) Shrink(bytes int64) {
+	if bytes <= Small {
+		bytes = 0
+	}
+	if bytes < c.held {
+		c.memory.release(c.held - bytes)
+		c.held = bytes
+	}
+}
+
+// Release gives everything back.
+func (c *Charge) Release() { c.Shrink(0) }
+
+// Bytes returns what the charge covers.
+func (c *Charge) Bytes() int64 { return c.held }

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package httpapi_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"winery/internal/httpapi"
+)
+
+func TestMemory(t *testing.T) {
+	const mib = 1 << 20
+	m := httpapi.NewMemory("tests", 10*mib, time.Minute)
+	ctx := t.Context()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b := m.NewCharge(), m.NewCharge()
+	must(a.Reach(ctx, 4*mib))
+	must(a.Reach(ctx, 8*mib)) // 4 MiB more
+	must(a.Reach(ctx, 5*mib)) // nothing
+	must(b.Reach(ctx, 2*mib))
+	must(m.NewCharge().Reach(ctx, httpapi.Small))
+
+	// Whoever wants much waits, and delays nobody who wants little.
+	large, little := m.NewCharge(), m.NewCharge()
+	waited := make(chan error)
+	go func() { waited <- large.Reach(ctx, 100*mib) }() // all there is
+	b.Shrink(mib)
+	must(little.Reach(ctx, mib))
+	little.Release()
+	b.Release()
+	select {
+	case err := <-waited:
+		t.Fatalf("got more than is free: %v", err)
+	default:
+	}
+	a.Release()
+	must(<-waited)
+	if large.Bytes() != 10*mib {
+		t.Errorf("%d bytes", large.Bytes())
+	}
+
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := a.Reach(ended, mib); !errors.Is(err, httpapi.ErrUnavailable) || a.Bytes() != 0 {
+		t.Errorf("%v, %d bytes", err, a.Bytes())
+	}
+	large.Release()
+	must(a.Reach(ctx, 10*mib))
+}
+
+// TestMemoryReclaimed holds that what is kept in reserve is given up for what is wanted.
+func TestMemoryReclaimed(t *testing.T) {
+	m := httpapi.NewMemory("tests", 10<<20, time.Minute)
+	reserve := []*httpapi.Charge{m.NewCharge(), m.NewCharge()}
+	for _, c := range reserve {
+		if err := c.Reach(t.Context(), 4<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.ReclaimFrom(func() bool {
+		for _, c := range reserve {
+			if c.Bytes() > 0 {
+				c.Release()
+				return true
+			}
+		}
+		return false
+	})
+	if err := m.NewCharge().Reach(t.Context(), 6<<20); err != nil || reserve[0].Bytes() != 0 || reserve[1].Bytes() == 0 {
+		t.Errorf("%v; %d and %d bytes in reserve", err, reserve[0].Bytes(), reserve[1].Bytes())
+	}
+}

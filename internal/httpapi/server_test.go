@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package httpapi_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"winery/internal/httpapi"
+)
+
+var discard = slog.New(slog.DiscardHandler)
+
+// listen runs a server and gives its address.
+func listen(t *testing.T, h http.Handler, configure ...func(*http.Server)) string {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	server := httpapi.NewServer(ctx, h, discard)
+	for _, c := range configure {
+		c(server)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() { ended <- server.Serve(listener) }()
+	t.Cleanup(func() {
+		stop()
+		patience, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := server.Shutdown(patience); err != nil {
+			t.Error(err)
+		}
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+	return listener.Addr().String()
+}
+
+// dial opens a connection that gives up after a minute, and sends text.
+func dial(t *testing.T, address, text string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// quick are limits with short times.
+func quick() *httpapi.Limits {
+	l := httpapi.DefaultLimits()
+	l.BodyStall, l.AnswerStall, l.Patience = 200*time.Millisecond, 200*time.Millisecond, 400*time.Millisecond
+	return l
+}
+
+// TestUnsentBody holds that a connection whose client announces a body and does
+// not send it is closed, whether or not a handler reads the body.
+func TestUnsentBody(t *testing.T) {
+	reads := api(func(_ http.ResponseWriter, r *http.Request) error {
+		_, charge, err := httpapi.ReadBody(r, httpapi.DefaultLimits(), 1<<40, 1)
+		if err == nil {
+			charge.Release()
+		}
+		return err
+	})
+	ignores := api(func(w http.ResponseWriter, _ *http.Request) error {
+		httpapi.Text(w, http.StatusOK, "ignored")
+		return nil
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/reads", httpapi.Handler(reads, httpapi.Options{Limits: quick(), Log: discard}))
+	mux.Handle("/ignores", httpapi.Handler(ignores, httpapi.Options{Limits: quick(), Log: discard}))
+	address := listen(t, mux, func(s *http.Server) { s.ReadTimeout = 300 * time.Millisecond })
+	for _, request := range []string{
+		"POST /reads", "GET /ignores", "HEAD /ignores",
+		"GET //ignores", // answered by the mux
+		"GET /nothing",
+	} {
+		conn := dial(t, address, request+" HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
+		// net/http itself tells what it could not read.
+		if _, err := io.Copy(io.Discard, conn); err != nil {
+			t.Errorf("%s: the connection was not closed: %v", request, err)
+		}
+	}
+}
+
+// TestSlowBody holds that a body that trickles is cut off, though it never stalls.
+func TestSlowBody(t *testing.T) {
+	l := quick()
+	failed := make(chan error, 1)
+	address := listen(t, httpapi.Handler(api(func(_ http.ResponseWriter, r *http.Request) error {
+		_, _, err := httpapi.ReadBody(r, l, 1<<40, 1)
+		failed <- err
+		return err
+	}), httpapi.Options{Limits: l, Log: discard}))
+	conn := dial(t, address, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(20 * time.Millisecond):
+				_, _ = conn.Write([]byte("x"))
+			}
+		}
+	}()
+	var refused *httpapi.RequestError
+	if err := <-failed; !errors.As(err, &refused) || refused.Status != http.StatusRequestTimeout {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestSlowReader holds that a client that takes its answer too slowly is cut off.
+func TestSlowReader(t *testing.T) {
+	for name, read := range map[string]int{"nothing": 0, "too little": 1} {
+		l := quick()
+		l.AnswerStall = time.Minute
+		if read == 0 {
+			l.AnswerStall, l.Patience = 200*time.Millisecond, time.Minute
+		}
+		l.MinRate = 1 << 40
+		ended := make(chan error, 1)
+		address := listen(t, httpapi.Handler(api(func(w http.ResponseWriter, _ *http.Request) error {
+			_, err := w.Write(make([]byte, 64<<20))
+			ended <- err
+			return nil
+		}), httpapi.Options{Limits: l, Log: discard}))
+		conn := dial(t, address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		stop := make(chan struct{})
+		go func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(10 * time.Millisecond):
+					_, _ = io.CopyN(io.Discard, conn, int64(read))
+				}
+			}
+		}()
+		var timeout net.Error
+		if err := <-ended; !errors.As(err, &timeout) || !timeout.Timeout() {
+			t.Errorf("%s: %v", name, err)
+		}
+		close(stop)
+	}
+}
+
+// TestStopping holds that the end of the server's context ends what requests do, also those that change something.
+func TestStopping(t *testing.T) {
+	ctx, stop := context.WithCancel(context.Background())
+	working, ended := make(chan struct{}), make(chan error, 1)
+	address := listen(t, httpapi.Handler(api(func(_ http.ResponseWriter, r *http.Request) error {
+		close(working)
+		<-r.Context().Done()
+		ended <- context.Cause(r.Context())
+		return r.Context().Err()
+	}), httpapi.Options{Limits: httpapi.DefaultLimits(), Log: discard}), func(s *http.Server) {
+		s.BaseContext = httpapi.NewServer(ctx, nil, discard).BaseContext
+	})
+	conn := dial(t, address, "PUT / HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-working
+	stop()
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "shutting down") {
+		t.Error(err)
+	}
+	if answer, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || answer.StatusCode != http.StatusTeapot {
+		t.Error(answer, err)
+	}
+}
+
+// TestConnectionFlood holds that connections without requests make room for those with.
+func TestConnectionFlood(t *testing.T) {
+	address := listen(t, httpapi.Handler(api(func(w http.ResponseWriter, _ *http.Request) error {
+		httpapi.Text(w, http.StatusOK, "here")
+		return nil
+	}), httpapi.Options{Limits: httpapi.DefaultLimits(), Log: discard}), func(s *http.Server) {
+		s.ConnState = httpapi.NewConnections(10)
+	})
+	var silent []net.Conn
+	for range 10 {
+		silent = append(silent, dial(t, address, "GET / HTTP/1.1\r\n"))
+	}
+	for i := range 5 {
+		conn := dial(t, address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || answer.StatusCode != http.StatusOK {
+			t.Fatalf("request %d: %v, %v", i, answer, err)
+		}
+	}
+	for i, conn := range silent[:5] {
+		if n, err := conn.Read(make([]byte, 1)); err == nil {
+			t.Errorf("connection %d, one of those that waited longest, is open: %d bytes", i, n)
+		}
+	}
+	_, _ = fmt.Fprint(silent[9], "Host: x\r\n\r\n")
+	if answer, err := http.ReadResponse(bufio.NewReader(silent[9]), nil); err != nil || answer.StatusCode != http.StatusOK {
+		t.Errorf("the last one: %v, %v", answer, err)
+	}
+}
