@@ -5,11 +5,39 @@
 //
 // [Handler] gives each request an id (X-Request-Id), a line in the log under
 // that id, a metric, and an answer also when the API panics. An answer that
-// fails after it has begun is cut off, so that it never looks whole. Whoever
-// takes an answer too slowly is cut off, too: each piece written has 30 s, and
-// 1 s more for each MiB.
+// fails after it has begun is cut off, so that it never looks complete.
 //
-// [Bodies] reads bodies, once their length is known (Content-Length is
-// required), within a limit, and covered by the memory for all bodies at once.
-// A body's sender has as much time as a receiver.
+// # Memory
+//
+// Bodies of requests and contents of answers have a budget each ([Memory]),
+// which all requests share. [ReadBody] charges a body as its bytes arrive, never
+// by the length that was announced. Contents are charged before they are read,
+// by their sizes, and until they are written. Bodies and contents of up to
+// [Small] bytes are outside of the budgets, so that small requests are answered
+// while the budgets are exhausted. A request that gets no memory within 5 s is
+// answered with 503. So a server takes at most [BodyMemory] + [AnswerMemory] and,
+// for each of [MaxConnections] connections, two times Small and net/http's buffers.
+//
+// # Time
+//
+// No connection is without a deadline ([NewServer], [Limits]):
+//
+//	header            10 s
+//	body              10 s without a byte; 30 s, and 1 s for each 256 KiB, of waiting for all of it
+//	work              15 minutes; after the client has closed the connection 10 s, if the request changes nothing
+//	answer            30 s without a byte; 30 s, and 1 s for each 256 KiB, of waiting for the client to take all of it
+//	next request      2 minutes
+//
+// A client may close its sending side after its request (half-close) and is
+// answered. The server cannot tell that from a client that is gone, hence the
+// 10 s. A request that changes the store is finished in any case. When a
+// connection is opened beyond MaxConnections, the one is closed that has waited
+// longest for a request.
+//
+// # Errors
+//
+// [Describe] is the one place that turns an error into a status and a text. Where
+// the server is at fault the text says what is unavailable or damaged and has
+// the request's id; the error itself, which may name hosts, users, paths or SQL,
+// is in the log under that id and nowhere else.
 package httpapi

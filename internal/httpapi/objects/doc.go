@@ -4,26 +4,38 @@
 // caches in front.
 //
 //	GET, HEAD /objects/{sha256}       the object; Range and conditions as in RFC 9110
-//	PUT       /objects/{sha256}       201 once it is stored, 204 if it was there already
+//	PUT       /objects/{sha256}       201 once it is stored, 204 if it was there already; conditions, too
 //	GET       /objects?after=&limit=  the ids of objects, a line each, in order
 //
 // {sha256} and after are 64 hex digits. An error is answered by a line of
 // text that says what is wrong:
 //
-//	400  an id or a limit that is none
+//	400  an id, a limit or a query that cannot be understood
 //	404  no such object, or no such address
 //	405  another method; PUT where the server is read-only
 //	408, 411, 413  a body that ends early, has no Content-Length, is too large
 //	412, 416       conditions and ranges that cannot be met
 //	422  the content's SHA-256 is not that of the address, in any configuration
-//	500  damaged or unreachable; the log has it under the X-Request-Id
-//	503  the database or the memory for bodies is not available now; with Retry-After
+//	500  damaged, or an internal error; the log has the cause under the X-Request-Id
+//	503  something is unavailable, as the text says; with Retry-After
+//
+// # Ranges and conditions
+//
+// Units other than bytes, and ranges that cannot be understood, are ignored, as
+// are ranges of an empty object, of a HEAD, more than 16 of them, and ranges
+// that are more than the object together. Entity tags are compared as RFC 9110 says: weakly for
+// If-None-Match, strongly for If-Match and If-Range. An object has no date, so
+// that conditions on dates are ignored.
+//
+// To verify a part of an object, all of it must be read. So an object of which a
+// part was asked for stays in memory, shared by all who ask for parts of it,
+// until the memory is wanted for other answers. The index is asked each time.
 //
 // # Caches
 //
 // An object's content never changes: its ETag is its id, and caches may keep it
 // for a year without asking ("immutable"). What is deleted here stays in them
-// until then, or until it is purged there. Whoever asks again with
+// until then, or until it is purged there. A client that asks again with
 // If-None-Match is answered from the index alone, 304 or 404. Errors and lists
 // are not to be kept (no-store).
 //

@@ -11,7 +11,7 @@
 //	POST /content/add           content, obj_id        null
 //	POST /content/add/batch     contents               {"object:add": N, "object:add:bytes": N}: what was new
 //	POST /content/get           obj_id                 the bytes
-//	POST /content/get/batch     obj_ids                a list of bytes, null for what is not there
+//	POST /content/get/batch     obj_ids                a list of bytes, null for what is missing or damaged
 //	POST /content/check         obj_id                 null, once every hash in obj_id was compared with the content
 //	POST /content/delete        obj_id                 true
 //	POST /content/download_url  obj_id                 null: there are no URLs to download from
@@ -28,12 +28,18 @@
 //	400 ReadOnlyObjStorageError  a change asked of a read-only server
 //	403 PermissionError          a deletion where deleting is off
 //	404, 405, 408, 411, 413, 415 Error
-//	503 ObjStorageAPIError       the database or the memory for bodies is not available now; with Retry-After
-//	500 ObjStorageAPIError       anything else; the log has it under the X-Request-Id that every answer bears
+//	503 ObjStorageAPIError       something is unavailable, as the message says; with Retry-After
+//	500 ObjStorageAPIError       anything else
+//
+// Messages of 503 and 500, and of damaged objects, have the request's id (X-Request-Id), under which the log has the
+// cause; see [httpapi.Describe]. 429 is never answered: Python's client takes it for final.
+//
+// A batch is not failed by one object: what is damaged is null like what is missing, and the log has it. What is
+// unavailable fails the batch, as null would say that it is missing.
 //
 // # Bounds
 //
-// A body is read within the endpoint's limit, into one buffer, of which contents are slices; see [httpapi.Bodies]. An
-// answer to /content/get/batch is held to [Options.MaxBatchBytes]. Connections, headers and idle times are the
-// http.Server's to bound.
+// A body is read within the endpoint's limit, into one buffer, of which contents are slices; see [httpapi.ReadBody].
+// The sizes of the objects of a batch are asked before any is read: all of them together are charged to the memory for
+// answers, and at most [Options.MaxBatchBytes].
 package rpc
