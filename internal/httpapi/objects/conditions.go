@@ -19,7 +19,7 @@ func conditionsOf(header http.Header) conditions {
 
 // matchFails tells whether If-Match forbids what is asked for.
 func (c conditions) matchFails(etag string, there bool) bool {
-	return c.ifMatch.given && !(there && c.ifMatch.has(etag, false))
+	return c.ifMatch.given && (!there || !c.ifMatch.has(etag, false))
 }
 
 // noneMatchFails tells whether If-None-Match forbids it.
