@@ -19,6 +19,9 @@ DURATION ?= 30m
 LEASE ?= 60
 SEED ?= 0
 
+# How often "make powercut" cuts the power.
+CUTS ?= 20
+
 # go-ceph has to be told of a Ceph as old as Debian 12's. Looked up at each use,
 # for the packages may only be installed by the target "deps".
 TAGS = $(if $(filter 16.%,$(shell dpkg-query -W -f '$${Version}' librados-dev 2>/dev/null)),pacific)
@@ -94,6 +97,10 @@ crash: deps build ## only the tests that kill, stop or cut off each role everywh
 .PHONY: vm
 vm: deps deps-vm build vm-image ## only the test with the kernel's rbd driver, in a virtual machine
 	scripts/with-services --pg --ceph -- $(GOTEST) -count 1 -v -timeout 10m ./test/vm
+
+.PHONY: powercut
+powercut: deps deps-vm build vm-image ## cut the power of a virtual machine with a whole Winery under load (CUTS=20)
+	WINERY_TEST_POWER_CUTS=$(CUTS) $(GOTEST) -count 1 -v -timeout 80m -run TestPowerCut ./test/vm
 
 .PHONY: deps deps-vm
 deps: ## install the Debian packages that are missing

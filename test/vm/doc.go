@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package vm proves what only a kernel can: shards mapped by the rbd driver
-// and read through /dev/rbd, by our programs as systemd's units.
+// Package vm tests what needs a machine of its own: shards that the kernel's rbd
+// driver maps and readers read through /dev/rbd, with the project's units under
+// systemd; and power cuts.
 //
-// The machine that the tests run on is not asked for its kernel's driver. They
-// boot a virtual one instead (QEMU without KVM; [scripts/vm-image] makes its
-// disk), which reaches PostgreSQL and Ceph on the host's loopback interface.
-// Where it cannot boot, the tests fail and show the end of its console.
+// The tests boot a virtual machine (QEMU without KVM; [scripts/vm-image] makes its
+// disk). TestKernelMapping reaches PostgreSQL and Ceph on the host's loopback
+// interface. TestPowerCut has PostgreSQL and a directory pool on a disk of the
+// machine, and kills QEMU while clients add and delete: what was in the machine's
+// page cache is lost, what it had flushed is kept. Where the machine cannot boot,
+// the tests fail and show the end of its console.
 //
 // [scripts/vm-image]: ../../scripts/vm-image
 package vm

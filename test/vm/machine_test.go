@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -36,11 +37,16 @@ type machine struct {
 	answers *json.Decoder
 	console string // path of what kernel and systemd print
 	writer  string // address on the host that leads to port 5003 in the machine
+
+	qemu *exec.Cmd
+	cut  sync.Once
 }
 
 // boot starts a machine with the files of overlay laid over a fresh Debian, and
-// with its loopback ports forwarded to the host's. It is gone with the test.
-func boot(t *testing.T, overlay string, ports []string) *machine {
+// with its loopback ports forwarded to the host's. Each of disks is a file that
+// the machine has as a further disk, /dev/vdb first, and that keeps what the
+// machine writes; all else is gone with the machine, which ends with the test.
+func boot(t *testing.T, overlay string, ports []string, disks ...string) *machine {
 	t.Helper()
 	install(t, overlay, ports)
 	image := output(t, "../../scripts/vm-image", "../../.cache/vm")
@@ -51,17 +57,22 @@ func boot(t *testing.T, overlay string, ports []string) *machine {
 	defer monitor.Close()
 
 	var complaint bytes.Buffer
-	qemu := exec.Command("qemu-system-x86_64",
+	arguments := []string{
 		"-machine", "q35,vmport=off,smm=off,hpet=off", "-accel", "tcg,thread=multi,tb-size=512",
 		"-cpu", "max,la57=off", "-smp", "2", "-m", "1024",
 		"-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-no-reboot",
 		"-kernel", filepath.Join(image, "vmlinux"), "-initrd", filepath.Join(image, "initrd.cpio"), "-append", kernelArguments,
-		"-drive", "file="+filepath.Join(image, "root.ext4")+",format=raw,if=virtio,snapshot=on,cache=unsafe,aio=threads",
+		"-drive", "file=" + filepath.Join(image, "root.ext4") + ",format=raw,if=virtio,snapshot=on,cache=unsafe,aio=threads",
 		"-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:0-:5003", "-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci",
-		"-virtfs", "local,path="+overlay+",mount_tag=share,security_model=none,readonly=on,multidevs=remap",
+		"-virtfs", "local,path=" + overlay + ",mount_tag=share,security_model=none,readonly=on,multidevs=remap",
 		"-chardev", "socket,id=monitor,fd=4", "-mon", "chardev=monitor,mode=control",
-		"-chardev", "file,id=console,path="+m.console, "-serial", "chardev:console",
-		"-device", "virtio-serial-pci", "-chardev", "socket,id=test,fd=3", "-device", "virtserialport,chardev=test,name=test")
+		"-chardev", "file,id=console,path=" + m.console, "-serial", "chardev:console",
+		"-device", "virtio-serial-pci", "-chardev", "socket,id=test,fd=3", "-device", "virtserialport,chardev=test,name=test",
+	}
+	for _, disk := range disks {
+		arguments = append(arguments, "-drive", "file="+disk+",format=raw,if=virtio,cache=writeback,aio=threads")
+	}
+	qemu := exec.Command("qemu-system-x86_64", arguments...)
 	qemu.ExtraFiles = []*os.File{theirs, theirMonitor}
 	qemu.Stderr = &complaint
 	if err := qemu.Start(); err != nil {
@@ -69,10 +80,9 @@ func boot(t *testing.T, overlay string, ports []string) *machine {
 	}
 	theirs.Close()
 	theirMonitor.Close()
+	m.qemu = qemu
 	t.Cleanup(func() {
-		conn.Close()
-		_ = qemu.Process.Kill()
-		_ = qemu.Wait() // killed
+		m.cutPower()
 		if complaint.Len() > 0 {
 			t.Logf("QEMU: %s", &complaint)
 		}
@@ -83,6 +93,16 @@ func boot(t *testing.T, overlay string, ports []string) *machine {
 	m.within(t, bootTimeout, "systemctl is-system-running --wait")
 	t.Logf("booted in %.1f s", time.Since(began).Seconds())
 	return m
+}
+
+// cutPower ends the machine in the middle of what it does. What it had in its own
+// page cache is lost. A second call does nothing.
+func (m *machine) cutPower() {
+	m.cut.Do(func() {
+		m.conn.Close()
+		_ = m.qemu.Process.Kill()
+		_ = m.qemu.Wait() // killed
+	})
 }
 
 // forwarded asks QEMU which port of the host it was given.
