@@ -29,15 +29,36 @@ type Added struct {
 // had it already; on an error none was stored, except that after
 // ErrUnavailable all or none were: adding again is safe.
 // An object given twice counts once. The contents must be less than 1 GiB
-// together, and are in the server's memory several times. *StateError says that the shard is not
-// ours any more.
+// together, and are in the server's memory several times. *StateError says that
+// the claim does not hold the shard any more.
 //
-// All is one statement, so that no lock ever waits for this process. It locks
-// the shard's row FOR SHARE, which keeps the shard in its state until the
-// commit, and which, being a write, makes the commit of a call that added
-// nothing wait for a synchronous standby like any other: what it acknowledges
-// may be another's commit that is still on its way there.
+// ErrContended says that nothing was stored because another transaction has
+// locked the row of one of the objects, or has added one of them and is not
+// committed, for longer than a second. The claim still holds. To add the other
+// objects, add fewer at once.
+//
+// All is one statement, so that no lock ever waits for this process. An object
+// that the index has present is found by a plain read: no row of it is locked,
+// and nothing written for it. The statement locks the shard's row FOR SHARE. The
+// lock keeps the shard in its state until the commit; and as it is a write, the
+// commit of a call that added nothing waits for a synchronous standby like any
+// other: what the call acknowledges may be another's commit that the standby
+// does not have yet.
 func (b *SharedBase) Add(ctx context.Context, c *Claim, objects []Object) (Added, error) {
+	return b.add(ctx, c, objects, b.lockWait)
+}
+
+// TryAdd is Add for objects of which some are probably locked: it waits a
+// twentieth of a second before it returns ErrContended.
+func (b *SharedBase) TryAdd(ctx context.Context, c *Claim, objects []Object) (Added, error) {
+	return b.add(ctx, c, objects, b.lockWait/20)
+}
+
+// defaultLockWait is how long Add waits for a lock: longer than a commit takes,
+// shorter than those who wait for the rest of a group would notice.
+const defaultLockWait = time.Second
+
+func (b *SharedBase) add(ctx context.Context, c *Claim, objects []Object, wait time.Duration) (Added, error) {
 	added := Added{New: make([]bool, len(objects))}
 	order := byID(objects)
 	keys, contents := make([][]byte, len(order)), make([][]byte, len(order))
@@ -50,7 +71,7 @@ func (b *SharedBase) Add(ctx context.Context, c *Claim, objects []Object) (Added
 	err := b.withTimeout(ctx, shortTimeout+perMiB*time.Duration(size>>20), what, func(ctx context.Context) error {
 		var held bool
 		var taken [][]byte
-		err := b.pool.QueryRow(ctx, addStatement(c.name), c.id, c.locker, keys, contents).Scan(&held, &taken)
+		err := b.pool.QueryRow(ctx, addStatement(c.name), c.id, c.locker, keys, contents, wait.Milliseconds()).Scan(&held, &taken)
 		if err != nil {
 			return err
 		}
@@ -60,22 +81,32 @@ func (b *SharedBase) Add(ctx context.Context, c *Claim, objects []Object) (Added
 		added.count(objects, order, taken)
 		return nil
 	})
+	if isLockTimeout(err) {
+		err = fmt.Errorf("%w: %w", ErrContended, err)
+	}
 	return added, err
 }
 
 // perMiB is the time that Add has for each MiB, besides that of any operation.
 const perMiB = time.Second
 
-// addStatement makes the statement for a shard's table. The keys that were
-// taken are looked up in a hash while the contents stream past them: the
-// IS TRUE keeps the planner from a join, which would put the contents into a
-// hash, and that on the server's disk.
+// addStatement makes the statement for a shard's table. Its first part limits
+// the wait for each lock that follows. The keys that were taken are looked up in
+// a hash while the contents stream past them: the IS TRUE keeps the planner from
+// a join, which would put the contents into a hash, and that on the server's
+// disk.
 func addStatement(shard string) string {
-	return `WITH claim AS (
-			SELECT id FROM shards WHERE id = $1 AND locker = $2 AND state = 'writing' FOR SHARE),
+	return `WITH patience AS MATERIALIZED (SELECT set_config('lock_timeout', $5::bigint::text, true)),
+		claim AS (
+			SELECT id FROM patience CROSS JOIN shards s
+			WHERE id = $1 AND locker = $2 AND state = 'writing' FOR SHARE OF s),
+		wanted AS (
+			SELECT key FROM unnest($3::bytea[]) key LEFT JOIN LATERAL (
+				SELECT true AS present FROM signature2shard WHERE signature = key AND state = 'present' LIMIT 1) o ON true
+			WHERE o.present IS NULL),
 		taken AS (
 			INSERT INTO signature2shard AS o (signature, shard, state)
-			SELECT unnest($3::bytea[]), claim.id, 'present' FROM claim
+			SELECT key, claim.id, 'present' FROM claim CROSS JOIN wanted ORDER BY key
 			ON CONFLICT (signature) DO UPDATE SET shard = excluded.shard, state = 'present' WHERE o.state <> 'present'
 			RETURNING signature),
 		stored AS (

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"winery/sharedbase"
 )
@@ -85,6 +86,7 @@ func TestZombie(t *testing.T) {
 // While Add is under way the shard cannot change hands.
 func TestAddHoldsTheShard(t *testing.T) {
 	b, conn := newBase(t)
+	b.SetLockWait(time.Minute)
 	ctx := t.Context()
 	c := must(b.LockWritingShard(ctx, "pool"))(t)
 	o := object("content")
@@ -106,6 +108,7 @@ func TestAddHoldsTheShard(t *testing.T) {
 // works.
 func TestAddBackendKilled(t *testing.T) {
 	b, conn := newBase(t)
+	b.SetLockWait(time.Minute)
 	ctx := t.Context()
 	c := must(b.LockWritingShard(ctx, "pool"))(t)
 	o := object("b")
@@ -123,6 +126,69 @@ func TestAddBackendKilled(t *testing.T) {
 	}
 	if added := must(b.Add(ctx, c, objects("a", "b", "c", "d")))(t); added.Objects != 4 {
 		t.Errorf("added %+v", added)
+	}
+}
+
+// An object that is present needs no lock of its row: who holds the row delays
+// no add, and the add writes nothing to it.
+func TestAddOfAPresentObjectLocksNoRow(t *testing.T) {
+	b, conn := newBase(t)
+	ctx := t.Context()
+	c := must(b.LockWritingShard(ctx, "pool"))(t)
+	must(b.Add(ctx, c, objects("held", "free")))(t)
+	held, free := object("held"), object("free")
+	exec(t, conn, "BEGIN")
+	exec(t, conn, "SELECT FROM signature2shard WHERE signature = $1 FOR UPDATE", held.ID[:])
+	if added := must(b.Add(ctx, c, objects("held", "free", "new")))(t); added.Objects != 1 || !added.New[2] {
+		t.Errorf("added %+v", added)
+	}
+	exec(t, conn, "COMMIT")
+	present(t, b, c.Name(), object("new"))
+	if n := count(t, conn, "SELECT count(*) FROM signature2shard WHERE signature = $1 AND xmax <> '0'", free.ID[:]); n != 0 {
+		t.Error("the row of an object that was present has been locked")
+	}
+}
+
+// A row that another transaction holds for long stores nothing and keeps the
+// claim; objects without such a row can be added meanwhile.
+func TestAddOfAContendedObject(t *testing.T) {
+	deleted := object("deleted")
+	for what, lock := range map[string]string{
+		"inserted":      "INSERT INTO signature2shard (signature, state, shard) SELECT $1, 'present', min(id) FROM shards",
+		"deleted, held": "SELECT FROM signature2shard WHERE signature = $1 FOR UPDATE",
+	} {
+		t.Run(what, func(t *testing.T) {
+			b, conn := newBase(t)
+			ctx := t.Context()
+			c := must(b.LockWritingShard(ctx, "pool"))(t)
+			contended := object("inserted")
+			if what != "inserted" {
+				contended = deleted
+				must(b.Add(ctx, c, []sharedbase.Object{deleted}))(t)
+				if err := b.Delete(ctx, deleted.ID); err != nil {
+					t.Fatal(err)
+				}
+			}
+			exec(t, conn, "BEGIN")
+			exec(t, conn, lock, contended.ID[:])
+			both := []sharedbase.Object{object("free"), contended}
+			_, err := b.Add(ctx, c, both)
+			if !errors.Is(err, sharedbase.ErrContended) || !errors.Is(err, sharedbase.ErrUnavailable) {
+				t.Errorf("both: %v", err)
+			}
+			absent(t, b, object("free"))
+			if _, err := b.TryAdd(ctx, c, []sharedbase.Object{contended}); !errors.Is(err, sharedbase.ErrContended) {
+				t.Errorf("the contended: %v", err)
+			}
+			if added := must(b.TryAdd(ctx, c, both[:1]))(t); added.Objects != 1 {
+				t.Errorf("the free: %+v", added)
+			}
+			exec(t, conn, "ROLLBACK")
+			if added := must(b.Add(ctx, c, both))(t); added.Objects != 1 || !added.New[1] {
+				t.Errorf("both at last: %+v", added)
+			}
+			present(t, b, c.Name(), contended)
+		})
 	}
 }
 

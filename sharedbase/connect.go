@@ -52,6 +52,8 @@ type SharedBase struct {
 	holder  Lease // of the claims that are made here
 	keeper  keeper
 	observe observer
+	// lockWait is how long Add waits for a lock. Only tests change it.
+	lockWait time.Duration
 }
 
 // New prepares access to the database of dsn: a postgresql:// URL, key=value
@@ -81,7 +83,7 @@ func New(dsn, applicationName string, options ...Option) (*SharedBase, error) {
 		cfg.ConnConfig.ConnectTimeout = connectTimeout
 	}
 	cfg.ConnConfig.DialFunc = dialer(cfg.ConnConfig.ConnectTimeout)
-	b := &SharedBase{lease: DefaultLease, holder: thisProcess(applicationName)}
+	b := &SharedBase{lease: DefaultLease, holder: thisProcess(applicationName), lockWait: defaultLockWait}
 	for _, option := range options {
 		option(b)
 	}

@@ -30,6 +30,9 @@ var (
 	// a standby, or too busy to grant a lock in time. Trying again later may
 	// succeed. A change that failed so either happened as a whole or not at all.
 	ErrUnavailable = errors.New("the database is unavailable")
+	// ErrContended: another transaction held a row for too long, and nothing was
+	// changed. It comes with ErrUnavailable.
+	ErrContended = errors.New("another transaction has locked the row of an object")
 	// ErrFull: the database's disk is full. Nothing was changed.
 	ErrFull = errors.New("the database's disk is full")
 )
@@ -108,6 +111,12 @@ func (b *SharedBase) explain(ctx context.Context, what string, err error) error 
 }
 
 const undefinedTable = "42P01"
+
+// isLockTimeout says that a lock was not to be had within lock_timeout.
+func isLockTimeout(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == lockNotAvailable
+}
 
 func isNoTable(err error) bool {
 	var pg *pgconn.PgError

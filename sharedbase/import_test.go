@@ -88,6 +88,10 @@ func TestImportIsWhole(t *testing.T) {
 		if err == nil || seen != 0 {
 			t.Errorf("%s: error %v, %d shards seen meanwhile", what, err, seen)
 		}
+		eventually(t, func() bool { // the backend that was terminated holds its locks until it ends
+			return count(t, conn, `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
+				AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`) == 0
+		})
 		if n := count(t, conn, "SELECT count(*) FROM shards") + count(t, conn, "SELECT count(*) FROM signature2shard"); n != 0 {
 			t.Errorf("%s left %d rows", what, n)
 		}

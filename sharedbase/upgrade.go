@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 //go:embed sql/upgrade/*.sql
@@ -93,8 +92,7 @@ func (b *SharedBase) upgrade(ctx context.Context, step UpgradeStep) error {
 		_, err := tx.Exec(ctx, step.SQL)
 		return err
 	})
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && pg.Code == lockNotAvailable {
+	if isLockTimeout(err) {
 		err = fmt.Errorf("%w: stop every role, Python's too; at work in the database: %s", err, b.others(ctx))
 	}
 	return b.explain(ctx, fmt.Sprintf("upgrading the schema to version %d", step.Version), err)

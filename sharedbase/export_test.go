@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import "time"
+
+// SetLockWait sets how long Add waits for a lock, before b is used.
+func (b *SharedBase) SetLockWait(d time.Duration) { b.lockWait = d }
