@@ -32,6 +32,9 @@ type Claim struct {
 	pool   string
 	locker uuid.UUID
 
+	total      Total // of the table when it was claimed for writing
+	totalKnown bool
+
 	lost context.Context // ends when the lease is lost
 	end  context.CancelCauseFunc
 
@@ -136,7 +139,7 @@ func (c *Claim) advance(ctx context.Context, to ShardState, rest func(context.Co
 func (c *Claim) advanceLocked(ctx context.Context, to ShardState, rest func(context.Context, pgx.Tx) error) error {
 	what := fmt.Sprintf("moving shard %s from %s to %s", c.name, c.state, to)
 	err := c.base.inTx(ctx, what, func(ctx context.Context, tx pgx.Tx) error {
-		if err := moveIn(ctx, tx, c.name, c.locker, c.state, to); err != nil {
+		if err := moveIn(ctx, tx, c.name, c.locker, c.state, to, nil); err != nil {
 			return err
 		}
 		return rest(ctx, tx)
@@ -152,6 +155,10 @@ func (c *Claim) advanceLocked(ctx context.Context, to ShardState, rest func(cont
 // same, for up to ten seconds while the database is unavailable.
 // *StateError says that the shard was not ours any more, and is not back there.
 func (c *Claim) Release(ctx context.Context) error {
+	return c.release(ctx, nil)
+}
+
+func (c *Claim) release(ctx context.Context, total *Total) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.state.Locked() {
@@ -161,7 +168,7 @@ func (c *Claim) Release(ctx context.Context) error {
 	defer cancel()
 	origin := origins[c.state]
 	err := persist(ctx, releasing, func() error {
-		err := c.base.move(ctx, c.name, c.locker, c.state, origin)
+		err := c.base.move(ctx, c.name, c.locker, c.state, origin, total)
 		var wrong *StateError
 		if errors.As(err, &wrong) && wrong.Found == origin {
 			return nil // by an earlier attempt, whose success we did not hear of

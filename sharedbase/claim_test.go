@@ -74,8 +74,8 @@ func TestClaimFilter(t *testing.T) {
 		filter sharedbase.ClaimFilter
 		want   bool
 	}{
-		"pool":          {sharedbase.ClaimFilter{Pool: "pool"}, true},
-		"another pool":  {sharedbase.ClaimFilter{Pool: "other"}, false},
+		"pool":          {sharedbase.ClaimFilter{Pools: []string{"pool", "another"}}, true},
+		"another pool":  {sharedbase.ClaimFilter{Pools: []string{"other"}}, false},
 		"name":          {sharedbase.ClaimFilter{Name: s.Name}, true},
 		"another name":  {sharedbase.ClaimFilter{Name: "other"}, false},
 		"hosts":         {sharedbase.ClaimFilter{MinMappedHosts: 1}, false},

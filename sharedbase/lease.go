@@ -112,7 +112,7 @@ func (b *SharedBase) reclaim(ctx context.Context, l Lease) (r *Reclaimed, err er
 		if err != nil || ended.RowsAffected() == 0 || !ok {
 			return err
 		}
-		if err := moveIn(ctx, tx, s.Name, l.Locker, s.State, origin); err != nil {
+		if err := moveIn(ctx, tx, s.Name, l.Locker, s.State, origin, nil); err != nil {
 			return err
 		}
 		r = &Reclaimed{Shard: s, Was: s.State, Lease: l}

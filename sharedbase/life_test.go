@@ -44,7 +44,7 @@ func TestLife(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	worked, err := b.WithOneShard(ctx, sharedbase.StateFull, sharedbase.StatePacking, sharedbase.ClaimFilter{Pool: "pool"},
+	worked, err := b.WithOneShard(ctx, sharedbase.StateFull, sharedbase.StatePacking, sharedbase.ClaimFilter{Pools: []string{"pool"}},
 		func(ctx context.Context, p *sharedbase.Claim) error {
 			n, err := b.StreamTable(ctx, p, func(id sharedbase.ObjID, size int64, content io.Reader) error {
 				data, err := io.ReadAll(content)

@@ -15,7 +15,7 @@ import (
 
 // ClaimFilter narrows down which shard is locked; an empty field does not.
 type ClaimFilter struct {
-	Pool               string
+	Pools              []string // of any of them
 	MinMappedHosts     int
 	Name               string
 	IncludeQuarantined bool // a quarantined shard, too: to repair it
@@ -36,18 +36,22 @@ func (b *SharedBase) LockOneShard(ctx context.Context, from, to ShardState, f Cl
 		// NO KEY UPDATE: an insert of an object of the shard holds a key share
 		// of its row until it commits, and would hide the shard from FOR UPDATE.
 		// A subquery in place of WITH might run more than once, and lock more.
-		err := tx.QueryRow(ctx, `WITH free AS (SELECT id FROM shards
-				WHERE state = @from AND @pool IN ('', pool_name) AND @name IN ('', name::text)
+		var objects, bytes *int64
+		err := tx.QueryRow(ctx, `WITH free AS (SELECT id, xmin AS version FROM shards
+				WHERE state = @from AND (cardinality(@pools::text[]) = 0 OR pool_name = ANY (@pools)) AND @name IN ('', name::text)
 					AND cardinality(mapped_on_hosts_when_packed) >= @hosts
 					AND (@quarantined OR NOT EXISTS (SELECT FROM winery_quarantine WHERE shard = id))
 				ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED),
 			locked AS (UPDATE shards s SET state = @to, locker = @locker, locker_ts = now()
-				FROM free WHERE s.id = free.id RETURNING s.id, s.name::text, s.pool_name, `+notify+`)`+lockedWithLease,
+				FROM free WHERE s.id = free.id RETURNING s.id, s.name::text, s.pool_name, `+knownTotal+`, `+notify+`)`+lockedWithLease,
 			b.leaseArgs(c.locker, pgx.NamedArgs{
-				"from": from, "to": to, "pool": f.Pool, "name": f.Name, "hosts": f.MinMappedHosts, "quarantined": f.IncludeQuarantined,
-			})).Scan(&c.id, &c.name, &c.pool, nil)
+				"from": from, "to": to, "pools": append([]string{}, f.Pools...), "name": f.Name, "hosts": f.MinMappedHosts, "quarantined": f.IncludeQuarantined,
+			})).Scan(&c.id, &c.name, &c.pool, &objects, &bytes, nil)
 		if err != nil || to != StateWriting {
 			return err
+		}
+		if c.totalKnown = objects != nil; c.totalKnown {
+			c.total = Total{*objects, *bytes}
 		}
 		return createTable(ctx, tx, c.name)
 	})
@@ -78,10 +82,10 @@ func (b *SharedBase) WithOneShard(ctx context.Context, from, to ShardState, f Cl
 	return true, err
 }
 
-// LockWritingShard locks a standby shard of the pool for writing, or creates
-// one.
-func (b *SharedBase) LockWritingShard(ctx context.Context, pool string) (*Claim, error) {
-	c, err := b.LockOneShard(ctx, StateStandby, StateWriting, ClaimFilter{Pool: pool})
+// LockWritingShard locks the oldest standby shard of the pools for writing, or
+// creates one in the first.
+func (b *SharedBase) LockWritingShard(ctx context.Context, pool string, others ...string) (*Claim, error) {
+	c, err := b.LockOneShard(ctx, StateStandby, StateWriting, ClaimFilter{Pools: append([]string{pool}, others...)})
 	if c != nil || err != nil {
 		return c, err
 	}
@@ -98,7 +102,7 @@ func (b *SharedBase) CreateShard(ctx context.Context, state ShardState, pool str
 		return nil, errors.New("a new shard needs a pool")
 	}
 	c := b.newClaim(state)
-	c.name, c.pool = newName(), pool
+	c.name, c.pool, c.totalKnown = newName(), pool, true
 	asked := time.Now()
 	err := b.inTx(ctx, "creating shard "+c.name, func(ctx context.Context, tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, `WITH locked AS (INSERT INTO shards AS s (name, state, pool_name, locker, locker_ts)
@@ -142,26 +146,32 @@ func (b *SharedBase) ReleaseShard(ctx context.Context, s Shard) error {
 	if !ok {
 		return fmt.Errorf("shard %s cannot be released: it is %s", s.Name, s.State)
 	}
-	return b.move(ctx, s.Name, s.Locker, s.State, to)
+	return b.move(ctx, s.Name, s.Locker, s.State, to, nil)
 }
 
 // move is every transition out of a locked state: state and locker must be what
-// the caller takes them for, else *StateError.
-func (b *SharedBase) move(ctx context.Context, name string, locker uuid.UUID, from, to ShardState) error {
+// the caller takes them for, else *StateError. total is the size of the table of
+// a shard that was written, where it is known.
+func (b *SharedBase) move(ctx context.Context, name string, locker uuid.UUID, from, to ShardState, total *Total) error {
 	what := fmt.Sprintf("moving shard %s from %s to %s", name, from, to)
 	return b.inTx(ctx, what, func(ctx context.Context, tx pgx.Tx) error {
-		return moveIn(ctx, tx, name, locker, from, to)
+		return moveIn(ctx, tx, name, locker, from, to, total)
 	})
 }
 
-func moveIn(ctx context.Context, tx pgx.Tx, name string, locker uuid.UUID, from, to ShardState) error {
+func moveIn(ctx context.Context, tx pgx.Tx, name string, locker uuid.UUID, from, to ShardState, total *Total) error {
 	if !from.Locked() || !from.canBecome(to) {
 		return fmt.Errorf("shard %s cannot move from %s to %s", name, from, to)
 	}
+	var objects, bytes *int64
+	if total != nil {
+		objects, bytes = &total.Objects, &total.Bytes
+	}
 	done, err := tx.Exec(ctx, `WITH moved AS (UPDATE shards s SET state = $4, locker = NULL, locker_ts = NULL
 			WHERE name = $1 AND locker IS NOT DISTINCT FROM $2 AND state = $3 RETURNING s.id, `+notify+`),
-		ended AS (DELETE FROM winery_lease l USING moved WHERE l.shard = moved.id)
-		SELECT FROM moved`, name, orNull(locker), from, to)
+		ended AS (DELETE FROM winery_lease l USING moved WHERE l.shard = moved.id),
+		`+setTotal+`
+		SELECT FROM moved`, name, orNull(locker), from, to, objects, bytes)
 	if err != nil || done.RowsAffected() == 1 {
 		return err
 	}
