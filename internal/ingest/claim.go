@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"winery/shard"
 	"winery/sharedbase"
@@ -13,13 +15,13 @@ import (
 
 // hold sees to it that the lane holds a shard that is not full, with room for
 // a group.
-func (l *lane) hold(ctx context.Context, objects, bytes int64) error {
+func (l *lane) hold(ctx context.Context, group sharedbase.Total) error {
 	for {
 		var err error
-		switch image := shard.SizeBound(l.objects+objects, l.bytes+bytes); {
+		switch {
 		case l.claim == nil || l.broken || l.claim.Lost():
 			err = l.claimNext(ctx)
-		case l.bytes >= l.ShardMaxSize, l.objects > 0 && image > 2*l.ShardMaxSize:
+		case l.full(), l.total.Objects > 0 && !l.fits(group):
 			err = l.fill(ctx)
 		default:
 			return nil
@@ -30,50 +32,75 @@ func (l *lane) hold(ctx context.Context, objects, bytes int64) error {
 	}
 }
 
+// maxSize is the size at which the lane's shard is full.
+func (l *lane) maxSize() int64 {
+	if size, ok := l.OtherPools[l.claim.Pool()]; ok {
+		return size
+	}
+	return l.ShardMaxSize
+}
+
+// fits tells whether a group has room in the shard's image.
+func (l *lane) fits(group sharedbase.Total) bool {
+	return shard.SizeBound(l.total.Objects+group.Objects, l.total.Bytes+group.Bytes) <= 2*l.maxSize()
+}
+
 // claimNext claims a shard in place of the one that is broken, lost or missing.
 func (l *lane) claimNext(ctx context.Context) error {
 	l.release(ctx)
-	claim, err := l.Base.LockWritingShard(ctx, l.Pool)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	claim, err := l.Base.LockWritingShard(ctx, l.Pool, slices.Sorted(maps.Keys(l.OtherPools))...)
 	if err != nil {
 		return err
 	}
-	l.claim, l.broken = claim, false
-	if l.objects, l.bytes, err = l.Base.TableSize(ctx, claim.Name()); err != nil {
-		l.broken = true
-		return err
+	total, known := claim.Total()
+	l.claim, l.broken, l.total = claim, false, total
+	if !known {
+		l.startCount()
 	}
-	l.Log.Info("writing to a shard", "shard", claim.Name(), "objects", l.objects, "bytes", l.bytes)
+	l.Log.Info("writing to a shard", "shard", claim.Name(), "pool", claim.Pool(), "objects", total.Objects, "bytes", total.Bytes, "counted", known)
 	return nil
 }
 
 // fill hands the shard on to the packers.
 func (l *lane) fill(ctx context.Context) error {
+	l.stopCount()
 	if err := l.claim.SetState(ctx, sharedbase.StateFull); err != nil {
 		l.broken = true
 		return fmt.Errorf("marking a shard full: %w", err)
 	}
-	l.Log.Info("shard is full", "shard", l.claim.Name(), "objects", l.objects, "bytes", l.bytes)
+	l.Log.Info("shard is full", "shard", l.claim.Name(), "objects", l.total.Objects, "bytes", l.total.Bytes)
 	l.claim = nil
 	return nil
 }
 
 // release gives the shard back, if the lane has one. One that could not be
-// given back is broken, and tried once more before the next claim.
+// released is broken, and tried once more before the next claim; but not where
+// ctx has ended meanwhile: then it stays locked until its lease ends.
 func (l *lane) release(ctx context.Context) {
 	if l.claim == nil {
 		return
 	}
 	log := l.Log.With("shard", l.claim.Name())
-	err := l.claim.Release(ctx)
+	var err error
+	if l.stopCount() {
+		err = l.claim.Release(ctx)
+	} else {
+		err = l.claim.ReleaseWithTotal(ctx, l.total)
+	}
 	switch lost := new(sharedbase.StateError); {
 	case err == nil:
-		log.Info("released the shard", "objects", l.objects, "bytes", l.bytes)
-		l.claim = nil
+		log.Info("released the shard", "objects", l.total.Objects, "bytes", l.total.Bytes)
 	case errors.As(err, &lost):
-		log.Warn("the shard had been taken away", "error", err)
-		l.claim = nil
+		log.Warn("the shard had been taken away", "err", err)
+	case ctx.Err() != nil:
+		log.Warn("the shard stays locked until its lease ends", "err", err)
 	default:
-		log.Warn("the shard stays locked", "error", err)
+		log.Warn("the shard stays locked", "err", err)
 		l.broken = true
+		return
 	}
+	l.claim = nil
 }

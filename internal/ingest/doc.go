@@ -2,27 +2,54 @@
 
 // Package ingest stores objects by group commit.
 //
-// All adds that wait at the same moment go into one transaction, and each is
-// answered after its commit; alone, an add starts at once. The busier the
-// writer, the larger the groups. A group is bounded in bytes and objects, and
-// so is all that the writer holds in memory: an add that finds no room, or no
-// lane, for a while is refused with [ErrBusy] and may be repeated.
+// All adds that wait at the same moment go into one transaction, the group, and
+// each is answered after its commit. An add that comes alone starts at once. The
+// busier the writer, the larger the groups. Bytes and objects of a group are
+// bounded, and so is the memory of all adds that the writer holds: an add that
+// finds no memory, or that no lane takes, for ten seconds is refused with
+// [ErrBusy], and may be repeated.
+//
+// # Lanes and shards
 //
 // A writer has one or more lanes. A lane holds a claim on a shard of its own and
-// commits one group after the other into it. A shard that has reached its size
-// is marked full, and the next is claimed; one that nobody adds to for the idle
-// timeout goes back to standby, and so do all at shutdown. A shard that an
-// earlier writer left at its size is marked full as soon as it is claimed.
+// commits one group after the other into the shard's table. It claims the oldest
+// standby shard of any configured pool, or else creates a shard in the active
+// pool. A shard that has reached its size is marked full, and the next is
+// claimed. A shard that nobody adds to for the idle timeout goes back to standby,
+// and so do all shards at shutdown.
+//
+// The lane knows the size of the shard's table from the last writer of the
+// shard, which recorded it when it released the shard. Where nothing is recorded
+// (the last writer died, or was Python's), the lane counts the table in the
+// background, and adds go on meanwhile. A shard that gets half of its size before
+// the count is done is marked full. The size never leaves out an object: it may
+// count objects twice that were added while the count began, objects that were
+// deleted since, and objects whose commit was not answered. So a shard may be
+// marked full a little early, never late.
 //
 // A shard becomes an image on a device of twice the shard's size. A group that
 // would not fit there with its index goes into the next shard, unless the shard
-// is empty. Shards therefore fit, unless a single object is larger than the device.
+// is empty. Shards therefore fit, unless a single object is larger than the
+// device.
 //
-// Errors. Each transaction proves the lane's claim. If the shard was taken away,
-// nothing was written, and the group is added to another shard; so it is if the
-// lease on the shard could not be renewed. After any other
-// error the outcome is unknown: the callers get the error, and may repeat, since
-// adding again what is stored already is harmless; the claim is never used
-// again, only given back; and the lane claims anew with pauses of 1 s doubling
-// up to 60 s. Meanwhile adds wait, or are taken by other lanes.
+// # Contended objects
+//
+// Where another transaction holds the row of an object for more than a second
+// (an import that adds it, say), the transaction of the group fails and nothing
+// of it is written. The lane then splits the group until it has found the
+// contended objects, and commits the others. Requests with a contended object are
+// set aside and tried twice a second; after [Options.QueueWait] such a request
+// fails with [sharedbase.ErrContended]. As long as an object is known to be
+// contended, new requests that have it are set aside at once, so that they delay
+// no other.
+//
+// # Errors
+//
+// Each transaction proves the lane's claim. If the shard was taken away, nothing
+// was written, and the group is added to another shard. The same happens if the
+// lease on the shard could not be renewed. After any other error the outcome is
+// unknown: the callers get the error, and may repeat, since adding again what is
+// stored already is harmless. The lane never uses that claim again except to
+// release it, and claims another shard, with pauses of at most [maxPause] between
+// attempts. Meanwhile adds wait, or other lanes take them.
 package ingest

@@ -168,7 +168,8 @@ func TestCloseCutOff(t *testing.T) {
 	f := newFixture(t)
 	relay, dsn := relayed(t, f.dsn)
 	w := ingest.New(ingest.Options{Base: f.open(dsn), Pool: "shards", Log: quiet})
-	f.must(w.Start(t.Context()))
+	w.Start()
+	eventually(t, "the writer to claim a shard", func() bool { return len(f.shards(sharedbase.StateWriting)) == 1 })
 	hold(t, relay)
 	answers := make(chan error)
 	add := func(o sharedbase.Object) {
@@ -197,5 +198,15 @@ func TestCloseCutOff(t *testing.T) {
 	}
 	if locked := f.shards(sharedbase.StateWriting); len(locked) != 0 {
 		t.Errorf("%d shards stay locked", len(locked))
+	}
+}
+
+// However long the database was unavailable, a lane tries again soon.
+func TestPausesAreShort(t *testing.T) {
+	pauses := ingest.NewPauses()
+	for range 1000 {
+		if pause := pauses.NextBackOff(); pause <= 0 || pause > ingest.MaxPause {
+			t.Fatalf("a pause of %v", pause)
+		}
 	}
 }

@@ -93,9 +93,10 @@ func TestShardThatAnEarlierWriterFilled(t *testing.T) {
 	name := f.shards(sharedbase.StateStandby)[0].Name
 
 	w := f.start(ingest.Options{ShardMaxSize: 10_000})
-	if full := f.shards(sharedbase.StateFull); len(full) != 1 || full[0].Name != name {
-		t.Fatalf("full after the start: %v, want %s", full, name)
-	}
+	eventually(t, "the shard to be full", func() bool {
+		full := f.shards(sharedbase.StateFull)
+		return len(full) == 1 && full[0].Name == name
+	})
 	f.add(w, object("after"))
 	if objects, _ := f.size(name); objects != 10 {
 		t.Errorf("the full shard has %d objects now", objects)
@@ -114,4 +115,27 @@ func TestShardFilledByTwoWriters(t *testing.T) {
 			t.Errorf("after the %s writer %d shards are full", kind, n)
 		}
 	}
+}
+
+// Standby shards of every pool are filled before a new one begins, each to the
+// size of its pool.
+func TestStandbyShardsOfOtherPools(t *testing.T) {
+	f := newFixture(t)
+	old, err := f.base.CreateShard(t.Context(), sharedbase.StateWriting, "old")
+	f.must(err)
+	f.must(old.ReleaseWithTotal(t.Context(), sharedbase.Total{}))
+	w := f.start(ingest.Options{ShardMaxSize: 100_000, OtherPools: map[string]int64{"old": 50_000}})
+	all := objects(30, 10_000, "pools")
+	for _, o := range all {
+		f.add(w, o)
+	}
+	sizes := map[string]int64{}
+	for _, s := range f.shards(sharedbase.StateFull) {
+		objects, _ := f.size(s.Name)
+		sizes[s.Pool] += objects
+	}
+	if sizes["old"] != 5 || sizes["shards"] != 20 {
+		t.Errorf("full shards have %v objects, want 5 of pool old and 20 of pool shards", sizes)
+	}
+	f.stored(all...)
 }

@@ -52,11 +52,16 @@ func (f *fixture) open(dsn string) *sharedbase.SharedBase {
 	return base
 }
 
-// start starts a writer, which the end of the test closes.
+// start starts a writer, which the end of the test closes, and waits until it
+// has a shard.
 func (f *fixture) start(o ingest.Options) *ingest.Writer {
 	f.Helper()
+	all, writing := len(f.shards()), len(f.shards(sharedbase.StateWriting))
 	w := f.writer(o)
-	f.must(w.Start(f.Context()))
+	w.Start()
+	eventually(f, "the writer to claim a shard", func() bool {
+		return len(f.shards()) > all || len(f.shards(sharedbase.StateWriting)) > writing
+	})
 	return w
 }
 
@@ -64,7 +69,10 @@ func (f *fixture) writer(o ingest.Options) *ingest.Writer {
 	if o.Base == nil {
 		o.Base = f.base
 	}
-	o.Pool, o.Log = "shards", quiet
+	if o.Log == nil {
+		o.Log = quiet
+	}
+	o.Pool = "shards"
 	w := ingest.New(o)
 	f.Cleanup(func() {
 		if err := w.Close(context.Background()); err != nil {

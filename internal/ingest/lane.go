@@ -13,117 +13,171 @@ import (
 	"winery/sharedbase"
 )
 
+// maxPause is the longest pause between two attempts to claim a shard.
+const maxPause = 3 * time.Second
+
 // lane commits one group after the other into the shard that it holds. Only
 // its own goroutine uses it.
 type lane struct {
 	*Writer
 	pauses *backoff.ExponentialBackOff // between attempts since the last commit
 
-	claim   *sharedbase.Claim
-	broken  bool // the claim's last use had an unclear end: only to give back
-	objects int64
-	bytes   int64 // of the contents in the shard's table
+	claim  *sharedbase.Claim
+	broken bool             // the claim's last use had an unknown outcome: it may only be released
+	total  sharedbase.Total // of the shard's table, but for what is still being counted
+	count  *count           // nil where the total is known
+	aside  aside            // requests with contended objects
 
-	began atomic.Pointer[time.Time] // with what it is at; nil while it waits
+	began atomic.Pointer[time.Time] // the current step; nil while the lane waits
 }
 
 func newLane(w *Writer) *lane {
-	pauses := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(time.Second),
-		backoff.WithMultiplier(2),
-		backoff.WithMaxInterval(60*time.Second),
-		backoff.WithMaxElapsedTime(0),
-	)
-	return &lane{Writer: w, pauses: pauses}
+	return &lane{Writer: w, pauses: newPauses(), aside: aside{contended: map[sharedbase.ObjID]bool{}}}
 }
 
-// run works until the queue is closed and empty, or ctx ends.
-func (l *lane) run() {
-	defer l.release(l.ctx)
-	for group := l.next(); group != nil; group = l.next() {
-		err := l.timed(func() error { return l.commit(l.ctx, group) })
+func newPauses() *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(maxPause/10),
+		backoff.WithMultiplier(2),
+		backoff.WithMaxInterval(maxPause*2/3), // half of it more or less by chance
+		backoff.WithMaxElapsedTime(0),
+	)
+}
+
+// run works until the queue is closed and empty, or the writer's context ends. An
+// eager lane claims a shard before there is something to add.
+func (l *lane) run(eager bool) {
+	defer l.end()
+	if eager && l.recover(l.ctx, l.timed(func() error { return l.hold(l.ctx, sharedbase.Total{}) })) != nil {
+		return
+	}
+	for more := true; more; {
+		var group []*request
+		group, more = l.next()
+		err := l.timed(func() error { return l.step(l.ctx, group) })
 		if err == nil {
 			l.pauses.Reset()
-			continue
-		}
-		if l.recover(l.ctx, err) != nil {
+		} else if l.recover(l.ctx, err) != nil {
 			return
 		}
 	}
 }
 
-// next waits for a group, and gives the shard back while it waits too long. It
-// returns nil when there will be no more.
-func (l *lane) next() []*request {
+// end answers what is still set aside, and releases the shard.
+func (l *lane) end() {
+	for _, r := range l.aside.requests {
+		l.queue.answer(r, sharedbase.ErrContended)
+	}
+	l.release(l.ctx)
+}
+
+// next waits for a group, or for something else to do, and then returns none.
+// It releases the shard while the lane is idle. more is false at the end.
+func (l *lane) next() (group []*request, more bool) {
 	idle := time.NewTimer(l.IdleTimeout)
 	defer idle.Stop()
+	retry, stop := l.aside.retry()
+	defer stop()
 	for {
 		if group := l.queue.take(l.groupBytes, groupObjects); len(group) > 0 {
-			return group
+			return group, true
 		}
 		select {
 		case <-l.queue.ready:
+		case <-retry:
+			return nil, true
+		case <-l.counted():
+			return nil, true
 		case <-idle.C:
 			l.release(l.ctx)
 		case <-l.queue.closed:
 			// What was accepted before is in the queue by now.
-			return l.queue.take(l.groupBytes, groupObjects)
+			group := l.queue.take(l.groupBytes, groupObjects)
+			return group, len(group) > 0
 		}
 	}
 }
 
-// commit adds a group, and answers it. A shard that is full then is marked so.
+// step commits a group, which may be empty, tries what is set aside, and marks a
+// shard full that has reached its size.
+func (l *lane) step(ctx context.Context, group []*request) error {
+	if err := l.commit(ctx, group); err != nil {
+		return err
+	}
+	if err := l.retryAside(ctx); err != nil {
+		return err
+	}
+	l.takeCount()
+	if l.claim != nil && l.full() {
+		return l.fill(ctx)
+	}
+	return nil
+}
+
+// commit adds a group. Requests that have an object that is thought contended
+// are set aside at once, lest the others wait for them.
 func (l *lane) commit(ctx context.Context, group []*request) error {
-	var objects []sharedbase.Object
-	var bytes int64
+	var pieces, contended []piece
 	for _, r := range group {
-		objects = append(objects, r.objects...)
-		bytes += r.bytes
-	}
-	added, err := l.add(ctx, objects, bytes)
-	if lost := new(sharedbase.StateError); errors.As(err, &lost) {
-		// Nothing was written: the proof of the claim failed. The next claim is
-		// a new one, which nobody has released yet.
-		added, err = l.add(ctx, objects, bytes)
-	}
-	news := added.New
-	for _, r := range group {
-		if r.err = err; err == nil {
-			r.added, news = share(r, news), news[len(r.objects):]
+		to := &pieces
+		if l.aside.has(r) {
+			to = &contended
 		}
-		l.queue.answer(r)
+		for i := range r.objects {
+			*to = append(*to, piece{r, i})
+		}
 	}
-	if err == nil && l.bytes >= l.ShardMaxSize {
-		err = l.fill(ctx)
-	}
+	rest, err := l.store(ctx, pieces)
+	l.settle(group, append(contended, rest...), err)
 	return err
 }
 
-// share is a request's part of what its group added. news begins with the
-// request's objects.
-func share(r *request, news []bool) sharedbase.Added {
-	added := sharedbase.Added{New: news[:len(r.objects):len(r.objects)]}
-	for i := range r.objects {
-		if added.New[i] {
-			added.Objects++
-			added.Bytes += int64(len(r.objects[i].Content))
+// add adds objects, all or none, and notes in their requests which were new.
+func (l *lane) add(ctx context.Context, pieces []piece, add addFunc) error {
+	objects := make([]sharedbase.Object, len(pieces))
+	var bytes int64
+	for i, p := range pieces {
+		objects[i] = p.object()
+		bytes += int64(len(objects[i].Content))
+	}
+	added, err := l.addOnce(ctx, objects, bytes, add)
+	if lost := new(sharedbase.StateError); errors.As(err, &lost) {
+		// Nothing was written: the proof of the claim failed. The next claim is
+		// a new one, which nobody has released yet.
+		added, err = l.addOnce(ctx, objects, bytes, add)
+	}
+	if err != nil {
+		return err
+	}
+	for i, p := range pieces {
+		p.stored(added.New[i])
+		if len(l.aside.contended) > 0 {
+			delete(l.aside.contended, p.object().ID)
 		}
 	}
-	return added
+	return nil
 }
 
-func (l *lane) add(ctx context.Context, objects []sharedbase.Object, bytes int64) (sharedbase.Added, error) {
-	if err := l.hold(ctx, int64(len(objects)), bytes); err != nil {
+// addFunc is Add or TryAdd of [sharedbase.SharedBase].
+type addFunc func(context.Context, *sharedbase.Claim, []sharedbase.Object) (sharedbase.Added, error)
+
+func (l *lane) addOnce(ctx context.Context, objects []sharedbase.Object, bytes int64, add addFunc) (sharedbase.Added, error) {
+	given := sharedbase.Total{Objects: int64(len(objects)), Bytes: bytes}
+	if err := l.hold(ctx, given); err != nil {
 		return sharedbase.Added{}, err
 	}
-	added, err := l.Base.Add(ctx, l.claim, objects)
-	if err != nil {
+	added, err := add(ctx, l.claim, objects)
+	switch {
+	case err == nil:
+		l.grow(sharedbase.Total{Objects: int64(added.Objects), Bytes: added.Bytes})
+	case errors.Is(err, sharedbase.ErrContended):
+	case errors.Is(err, sharedbase.ErrFull):
 		l.broken = true
-		return sharedbase.Added{}, err
+	default:
+		l.broken = true
+		l.grow(given) // all may be there
 	}
-	l.objects += int64(added.Objects)
-	l.bytes += added.Bytes
-	return added, nil
+	return added, err
 }
 
 // recover gets the lane a new claim after err, unless that is nil. It fails
@@ -131,7 +185,7 @@ func (l *lane) add(ctx context.Context, objects []sharedbase.Object, bytes int64
 func (l *lane) recover(ctx context.Context, err error) error {
 	for err != nil {
 		pause := l.pauses.NextBackOff()
-		l.Log.Warn("cannot write objects, trying again", "error", err, "pause", pause)
+		l.failing(err, pause)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -139,15 +193,22 @@ func (l *lane) recover(ctx context.Context, err error) error {
 		case <-l.queue.closed:
 			return ErrClosed
 		}
-		err = l.timed(func() error { return l.hold(ctx, 0, 0) })
+		err = l.timed(func() error { return l.hold(ctx, sharedbase.Total{}) })
 	}
+	l.failure.Store(nil)
 	return nil
 }
 
-// timed does work that Busy is to know of.
-func (l *lane) timed(work func() error) error {
+// failing notes why adds have to wait.
+func (l *lane) failing(err error, pause time.Duration) {
+	l.failure.Store(&err)
+	l.Log.Warn("cannot write objects, trying again", "err", err, "retry_in", pause)
+}
+
+// timed does a step that Busy is to know of.
+func (l *lane) timed(step func() error) error {
 	now := time.Now()
 	l.began.Store(&now)
 	defer l.began.Store(nil)
-	return work()
+	return step()
 }

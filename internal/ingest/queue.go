@@ -6,6 +6,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -19,11 +20,35 @@ const objectCost = 256
 type request struct {
 	objects []sharedbase.Object
 	bytes   int64 // of their contents
+	taken   bool  // by a lane; guarded by queue.mu
 
-	taken bool // by a lane; guarded by queue.mu
-	added sharedbase.Added
-	err   error
-	done  chan struct{} // closed once added or err is there
+	// The lane's that has taken the request:
+	missing  int // how many objects are not stored yet
+	added    sharedbase.Added
+	expires  time.Time // when it is refused if objects are still contended; zero: not tried yet
+	answered bool
+
+	err  error
+	done chan struct{} // closed once added or err is there
+}
+
+// piece is one object of a request.
+type piece struct {
+	request *request
+	index   int
+}
+
+func (p piece) object() sharedbase.Object { return p.request.objects[p.index] }
+
+// stored notes that the object is stored, and whether it was new.
+func (p piece) stored(isNew bool) {
+	r := p.request
+	r.missing--
+	if isNew {
+		r.added.New[p.index] = true
+		r.added.Objects++
+		r.added.Bytes += int64(len(p.object().Content))
+	}
 }
 
 // newRequest is a request for as many of the objects as make a group, at least
@@ -38,6 +63,7 @@ func newRequest(objects []sharedbase.Object, groupBytes int64) *request {
 		r.bytes += size
 		r.objects = objects[:n+1]
 	}
+	r.missing, r.added.New = len(r.objects), make([]bool, len(r.objects))
 	return r
 }
 
@@ -106,8 +132,9 @@ func (q *queue) take(bytes int64, objects int) []*request {
 	return group
 }
 
-// answer ends a request that was taken. Its fields added and err are set.
-func (q *queue) answer(r *request) {
+// answer ends a request that was taken: with err, or what was added.
+func (q *queue) answer(r *request, err error) {
+	r.err, r.answered = err, true
 	q.room.Release(q.cost(r))
 	close(r.done)
 }

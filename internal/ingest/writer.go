@@ -9,13 +9,14 @@ import (
 	"log/slog"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"winery/sharedbase"
 )
 
 var (
-	// ErrBusy: more comes in than the database takes, or it is away. The
+	// ErrBusy: more comes in than the database takes, or it is unavailable. The
 	// caller should repeat after a few seconds.
 	ErrBusy = errors.New("the writer is busy, try again later")
 	// ErrClosed: the writer is shutting down, or did.
@@ -25,17 +26,18 @@ var (
 // Options say how to write. Zero values stand for the defaults.
 type Options struct {
 	Base         *sharedbase.SharedBase // stays open until after Close
-	Pool         string                 // the pool of the shards written to
-	ShardMaxSize int64                  // content bytes at which a shard is full
+	Pool         string                 // the pool of new shards
+	ShardMaxSize int64                  // of the pool: content bytes at which a shard is full
+	OtherPools   map[string]int64       // whose standby shards are filled, too, by name: ShardMaxSize of each
 	IdleTimeout  time.Duration          // 300 s
 	Writers      int                    // lanes, each with a shard of its own; 1
 	Log          *slog.Logger
 
-	// QueueBytes bounds the memory of adds under way: contents, and a little
+	// QueueBytes bounds the memory of adds in flight: contents, and a little
 	// for each object. An object that is larger goes alone. 128 MiB.
 	QueueBytes int64
 	// QueueWait is how long an add may wait to be taken by a lane before it is
-	// refused with ErrBusy. 10 s.
+	// refused with ErrBusy, and how long for contended objects. 10 s.
 	QueueWait time.Duration
 }
 
@@ -52,8 +54,9 @@ type Writer struct {
 	queue      *queue
 	groupBytes int64
 	lanes      sync.WaitGroup
-	all        []*lane         // those that work, from Start on
-	ctx        context.Context // of the lanes' work; ends if Close runs out of time
+	all        []*lane               // from Start on
+	failure    atomic.Pointer[error] // why a lane cannot write; nil while all can
+	ctx        context.Context       // of the lanes' work; ends if Close runs out of time
 	cancel     context.CancelFunc
 }
 
@@ -72,30 +75,26 @@ func New(o Options) *Writer {
 		o.QueueWait = 10 * time.Second
 	}
 	w := &Writer{Options: o, queue: newQueue(o.QueueBytes), groupBytes: min(groupBytes, o.ShardMaxSize/2)}
+	for _, size := range o.OtherPools {
+		w.groupBytes = min(w.groupBytes, size/2)
+	}
 	w.ctx, w.cancel = context.WithCancel(context.Background()) //nolint:gosec // only Close may call it, out of time
 	return w
 }
 
-// Start claims a shard, waiting for the database as long as ctx allows, and
-// then begins to work: when it returns nil, adds are answered. Only ctx makes
-// it fail. It is called once.
-func (w *Writer) Start(ctx context.Context) error {
-	first := newLane(w)
-	if err := first.recover(ctx, first.hold(ctx, 0, 0)); err != nil {
-		return fmt.Errorf("waiting for a shard to write to: %w", err)
-	}
-	w.all = append(w.all, first)
-	for range w.Writers - 1 {
+// Start begins to work. The first lane claims a shard at once, the others when
+// there is something to add. It is called once.
+func (w *Writer) Start() {
+	for range max(1, w.Writers) {
 		w.all = append(w.all, newLane(w))
 	}
-	for _, l := range w.all {
-		w.lanes.Go(l.run)
+	for i, l := range w.all {
+		w.lanes.Go(func() { l.run(i == 0) })
 	}
-	return nil
 }
 
-// Busy is for how long the slowest lane has waited for the database to do what
-// it is at, 0 where none is. It is called after Start.
+// Busy is the age of the oldest step that a lane has not finished, 0 where all
+// lanes wait. It is called after Start.
 func (w *Writer) Busy() (d time.Duration) {
 	for _, l := range w.all {
 		if began := l.began.Load(); began != nil {
@@ -134,7 +133,7 @@ func (w *Writer) wait(ctx context.Context, r *request) error {
 	defer cancel()
 	if err := w.queue.put(patience, r); err != nil {
 		if cause := context.Cause(patience); cause != nil {
-			err = cause
+			err = w.refusal(cause)
 		}
 		return err
 	}
@@ -142,25 +141,34 @@ func (w *Writer) wait(ctx context.Context, r *request) error {
 	case <-r.done:
 	case <-patience.Done():
 		if w.queue.withdraw(r) {
-			return context.Cause(patience)
+			return w.refusal(context.Cause(patience))
 		}
 		<-r.done
 	}
 	return r.err
 }
 
+// refusal adds to ErrBusy why the lanes cannot write.
+func (w *Writer) refusal(err error) error {
+	if failure := w.failure.Load(); failure != nil && errors.Is(err, ErrBusy) {
+		return fmt.Errorf("%w: %w", err, *failure)
+	}
+	return err
+}
+
 // Close refuses further adds, commits and answers those that were accepted,
-// and gives the shards back. If ctx ends first, what is still under way is cut
-// off and answered with an error; Close returns when all is over in any case.
+// and releases the shards. If ctx ends first, what is still in flight is cut off
+// and answered with an error, and Close returns at most ten seconds later, the
+// limit of a release. A shard that could not be released stays locked until its
+// lease ends.
 func (w *Writer) Close(ctx context.Context) error {
 	w.queue.close()
 	stop := context.AfterFunc(ctx, w.cancel)
 	defer stop()
 	w.lanes.Wait()
-	// Lanes leave adds behind only where the database is away.
+	// Lanes leave adds behind only where the database is unavailable.
 	for _, r := range w.queue.take(math.MaxInt64, math.MaxInt) {
-		r.err = ErrClosed
-		w.queue.answer(r)
+		w.queue.answer(r, ErrClosed)
 	}
 	if w.ctx.Err() != nil {
 		return fmt.Errorf("shutdown of the writer was cut off: %w", context.Cause(ctx))

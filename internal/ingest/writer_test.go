@@ -3,7 +3,6 @@
 package ingest_test
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -167,21 +166,25 @@ func TestCloseAnswersWhatWasAccepted(t *testing.T) {
 	f.must(w.Close(t.Context()))
 }
 
-func TestStartWaitsForTheDatabase(t *testing.T) {
+// A writer that starts while the database is unavailable claims a shard as soon
+// as it is back.
+func TestStartWithoutTheDatabase(t *testing.T) {
 	f := newFixture(t)
 	relay, dsn := relayed(t, f.dsn)
 	relay.Cut()
-	w := f.writer(ingest.Options{Base: f.open(dsn)})
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if err := w.Start(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Start: %v", err)
+	w := f.writer(ingest.Options{Base: f.open(dsn), QueueWait: time.Second})
+	w.Start()
+	eventually(t, "a try to connect", func() bool { return relay.Refused() > 0 })
+	for {
+		_, err := w.Add(t.Context(), objects(1, 10, "too early"))
+		if !errors.Is(err, ingest.ErrBusy) {
+			t.Fatalf("Add: %v", err)
+		}
+		if errors.Is(err, sharedbase.ErrUnavailable) {
+			break // it names the cause
+		}
 	}
-
-	w = f.writer(ingest.Options{Base: f.open(dsn)})
-	started := make(chan error)
-	go func() { started <- w.Start(t.Context()) }()
 	relay.Join()
-	f.must(<-started)
+	eventually(t, "a shard", func() bool { return len(f.shards(sharedbase.StateWriting)) == 1 })
 	f.add(w, object("at last"))
 }

@@ -115,7 +115,7 @@ func repeat(t *testing.T, s *roletest.Stage, wanted []sharedbase.Object) {
 	t.Helper()
 	if s.Imported == "" && missing(t, s, wanted) {
 		w := ingest.New(ingest.Options{Base: s.Base, Pool: s.Config.Name, Log: s.Log})
-		roletest.Must(t, w.Start(t.Context()))
+		w.Start()
 		_, err := w.Add(t.Context(), wanted)
 		roletest.Must(t, errors.Join(err, w.Close(t.Context())))
 	}

@@ -87,9 +87,7 @@ const stored = "stored batch "
 func write(s *roletest.Stage) func(context.Context) (bool, error) {
 	return func(ctx context.Context) (bool, error) {
 		w := ingest.New(ingest.Options{Base: s.Base, Pool: s.Config.Name, ShardMaxSize: 60_000, Log: s.Log})
-		if err := w.Start(ctx); err != nil {
-			return false, err
-		}
+		w.Start()
 		for i := range batches {
 			if _, err := w.Add(ctx, batch(i)); err != nil {
 				return false, errors.Join(err, w.Close(ctx))

@@ -88,7 +88,7 @@ func (w *world) startWriter() {
 	}
 	w.writerBase = w.connect("writer")
 	w.writer = ingest.New(ingest.Options{Base: w.writerBase, Pool: w.active, ShardMaxSize: fullAt, Log: quiet})
-	roletest.Must(w, w.writer.Start(w.Context()))
+	w.writer.Start()
 }
 
 // stopWriter ends the writer, which gives its shard back.

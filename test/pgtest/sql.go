@@ -4,6 +4,7 @@ package pgtest
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,6 +32,28 @@ func Until(t testing.TB, dsn, sql string, args ...any) {
 			time.Sleep(time.Millisecond)
 		}
 	})
+}
+
+// Hold executes statements in a transaction, which keeps their locks until
+// release is called, or the test ends; then it is rolled back.
+func Hold(t testing.TB, dsn, sql string) (release func()) {
+	t.Helper()
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		t.Fatalf("the PostgreSQL server of %s does not answer: %v", Env, err)
+	}
+	release = sync.OnceFunc(func() {
+		if _, err := conn.Exec(ctx, "ROLLBACK"); err != nil {
+			t.Errorf("%s: %v", sql, err)
+		}
+		_ = conn.Close(ctx)
+	})
+	t.Cleanup(release)
+	if _, err := conn.Exec(ctx, "BEGIN; "+sql); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return release
 }
 
 func with(t testing.TB, dsn, sql string, do func(context.Context, *pgx.Conn) error) {

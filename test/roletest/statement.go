@@ -22,7 +22,7 @@ var statements = []struct {
 	{"locked AS (UPDATE shards", "lock shard"},
 	{"locked AS (INSERT INTO shards", "make shard"},
 	{"CREATE TABLE IF NOT EXISTS", "make table"},
-	{"WITH claim AS", "add objects"},
+	{"claim AS (", "add objects"},
 	{"moved AS (UPDATE shards", "move shard"},
 	{"INSERT INTO winery_image", "record image"},
 	{"FROM winery_image", "read record"},

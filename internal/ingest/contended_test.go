@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package ingest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"winery/internal/ingest"
+	"winery/sharedbase"
+	"winery/test/pgtest"
+)
+
+// insertion adds the objects to the index, in a shard of its own.
+func insertion(objects ...sharedbase.Object) string {
+	sql := `INSERT INTO shards (name, pool_name, state) VALUES ('other', 'elsewhere', 'full');`
+	for _, o := range objects {
+		sql += fmt.Sprintf(`INSERT INTO signature2shard (signature, state, shard)
+			SELECT '\x%x', 'present', id FROM shards WHERE name = 'other';`, o.ID)
+	}
+	return sql
+}
+
+// Clients that add an object whose row another transaction holds are refused
+// after a while, and delay nobody else.
+func TestContendedObjectDelaysNoOther(t *testing.T) {
+	f := newFixture(t)
+	w := f.start(ingest.Options{QueueWait: 4 * time.Second})
+	contended := object("contended")
+	release := pgtest.Hold(f, f.dsn, insertion(contended))
+	ctx, stop := context.WithCancel(t.Context())
+	refused := make(chan error, 1000)
+	var again sync.WaitGroup
+	for range 4 {
+		again.Go(func() {
+			for ctx.Err() == nil {
+				_, err := w.Add(context.Background(), []sharedbase.Object{contended})
+				refused <- err
+			}
+		})
+	}
+	first := <-refused
+	// Now the object is known, and each of these finds others that wait for it.
+	others := objects(2000, 100, "others")
+	for i := 0; i < len(others); i += 10 {
+		f.add(w, others[i:i+10]...)
+	}
+	stop()
+	again.Wait()
+	close(refused)
+	for err := range refused {
+		if !errors.Is(err, sharedbase.ErrContended) || !errors.Is(first, sharedbase.ErrContended) {
+			t.Errorf("the contended object: %v", err)
+		}
+	}
+	release()
+	f.add(w, contended)
+	f.stored(append(others, contended)...)
+	if n := len(f.shards(sharedbase.StateWriting)); n != 1 {
+		t.Errorf("%d shards are being written: the claim was not kept", n)
+	}
+}
+
+// All objects of a batch but the contended are stored, and the batch is
+// answered once that is, too.
+func TestContendedObjectOfABatch(t *testing.T) {
+	f := newFixture(t)
+	w := f.start(ingest.Options{QueueWait: time.Minute})
+	batch := objects(100, 10, "batch")
+	release := pgtest.Hold(f, f.dsn, insertion(batch[40], batch[60]))
+	answer := make(chan error, 1)
+	var added sharedbase.Added
+	go func() {
+		var err error
+		added, err = w.Add(context.Background(), batch)
+		answer <- err
+	}()
+	eventually(t, "98 objects to be stored", func() bool { return f.sql("SELECT count(*) FROM signature2shard") == "98" })
+	select {
+	case err := <-answer:
+		t.Fatalf("answered with %v", err)
+	default:
+	}
+	release()
+	f.must(<-answer)
+	if added.Objects != 100 || !added.New[40] {
+		t.Errorf("%d objects are new", added.Objects)
+	}
+	f.stored(batch...)
+}
+
+// Where a transaction holds all objects of a group, the search for those that are
+// free ends.
+func TestAllObjectsContended(t *testing.T) {
+	f := newFixture(t)
+	w := f.start(ingest.Options{QueueWait: 4 * time.Second})
+	held := objects(1000, 10, "held")
+	release := pgtest.Hold(f, f.dsn, insertion(held...))
+	if _, err := w.Add(t.Context(), held); !errors.Is(err, sharedbase.ErrContended) {
+		t.Errorf("Add: %v", err)
+	}
+	f.add(w, object("free"))
+	release()
+	f.add(w, held...)
+	f.stored(held...)
+}
+
+// Contended objects that wait are answered when the writer closes.
+func TestCloseAnswersContended(t *testing.T) {
+	f := newFixture(t)
+	w := f.start(ingest.Options{QueueWait: time.Hour})
+	contended := object("contended")
+	pgtest.Hold(f, f.dsn, insertion(contended))
+	answer := make(chan error, 1)
+	go func() {
+		_, err := w.Add(context.Background(), []sharedbase.Object{contended})
+		answer <- err
+	}()
+	eventually(t, "the add to be taken", func() bool { return w.Waiting() == 0 && w.Busy() > 0 })
+	f.must(w.Close(t.Context()))
+	if err := <-answer; !errors.Is(err, sharedbase.ErrContended) {
+		t.Errorf("Add: %v", err)
+	}
+}

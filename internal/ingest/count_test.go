@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package ingest_test
+
+import (
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"winery/internal/ingest"
+	"winery/sharedbase"
+)
+
+// died leaves a standby shard as a writer does that died: nobody knows its size.
+func (f *fixture) died(objects ...sharedbase.Object) (name string) {
+	f.Helper()
+	claim, err := f.base.LockWritingShard(f.Context(), "shards")
+	f.must(err)
+	_, err = f.base.Add(f.Context(), claim, objects)
+	f.must(err)
+	f.must(claim.Release(f.Context()))
+	return claim.Name()
+}
+
+// slowCount opens the database so that tables are counted only once go is closed.
+func (f *fixture) slowCount() (base *sharedbase.SharedBase, counting, count chan struct{}) {
+	f.Helper()
+	counting, count = make(chan struct{}, 1), make(chan struct{})
+	base, err := sharedbase.New(f.dsn, "writer test", sharedbase.WithObserver(func(s sharedbase.Statement) {
+		if strings.Contains(s.SQL, "sum(octet_length(content))") && !s.Done {
+			select {
+			case counting <- struct{}{}:
+			default:
+			}
+			<-count
+		}
+	}))
+	f.must(err)
+	f.Cleanup(base.Close)
+	return base, counting, count
+}
+
+// Adds go on while the shard's table is counted, and what it had before counts
+// once that is known.
+func TestAddsGoOnDuringTheCount(t *testing.T) {
+	f := newFixture(t)
+	before := objects(7, 1000, "before")
+	name := f.died(before...)
+	base, counting, count := f.slowCount()
+	w := f.start(ingest.Options{Base: base, ShardMaxSize: 10_000})
+	<-counting
+	after := objects(4, 1000, "after")
+	f.add(w, after...)
+	if w.Busy() != 0 {
+		t.Error("the lane waits for the count")
+	}
+	if objects, _ := f.size(name); objects != 11 {
+		t.Errorf("the shard has %d objects", objects)
+	}
+	close(count)
+	// Nothing more is added, and the shard is full.
+	eventually(t, "the shard to be full", func() bool { return len(f.shards(sharedbase.StateFull)) == 1 })
+	f.stored(append(before, after...)...)
+}
+
+// A shard that nobody could count yet gets no more than half of its size.
+func TestShardOfUnknownSizeIsHandedOn(t *testing.T) {
+	f := newFixture(t)
+	name := f.died(objects(9, 1000, "before")...)
+	base, counting, count := f.slowCount()
+	defer close(count)
+	w := f.start(ingest.Options{Base: base, ShardMaxSize: 10_000})
+	<-counting
+	for _, o := range objects(8, 1000, "after") {
+		f.add(w, o)
+	}
+	full := f.shards(sharedbase.StateFull)
+	if len(full) != 1 || full[0].Name != name {
+		t.Fatalf("full are %v, want %s", full, name)
+	}
+	if objects, _ := f.size(name); objects != 14 {
+		t.Errorf("the full shard has %d objects, want the 9 and half its size", objects)
+	}
+}
+
+// What an earlier writer recorded needs no count.
+func TestKnownSizeIsNotCounted(t *testing.T) {
+	f := newFixture(t)
+	earlier := f.start(ingest.Options{})
+	f.add(earlier, objects(9, 1000, "before")...)
+	f.must(earlier.Close(t.Context()))
+	base, counting, count := f.slowCount()
+	close(count)
+	w := f.start(ingest.Options{Base: base, ShardMaxSize: 10_000})
+	f.add(w, objects(1, 1000, "after")...)
+	eventually(t, "the shard to be full", func() bool { return len(f.shards(sharedbase.StateFull)) == 1 })
+	if len(counting) > 0 {
+		t.Error("the table was counted")
+	}
+}
+
+// A failed count is repeated, and what was added meanwhile counts once.
+func TestCountAgain(t *testing.T) {
+	f := newFixture(t)
+	name := f.died(objects(5, 1000, "before")...)
+	base, counting, count := f.slowCount()
+	var log lines
+	w := f.start(ingest.Options{Base: base, ShardMaxSize: 10_000, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	<-counting
+	f.add(w, objects(3, 1000, "during")...)
+	f.sql("ALTER TABLE shard_" + name + " RENAME TO hidden")
+	close(count)
+	eventually(t, "another try", func() bool { return len(counting) > 0 })
+	f.sql("ALTER TABLE hidden RENAME TO shard_" + name)
+	eventually(t, "the count", func() bool { return log.have("counted the shard's objects") })
+	if !log.have("objects=8 bytes=8000") {
+		t.Errorf("the log has %s", log.text)
+	}
+}
+
+// lines is a log.
+type lines struct {
+	mu   sync.Mutex
+	text string
+}
+
+func (l *lines) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text += string(line)
+	return len(line), nil
+}
+
+func (l *lines) have(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text, text)
+}
