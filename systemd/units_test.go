@@ -110,6 +110,20 @@ func TestExposure(t *testing.T) {
 	}
 }
 
+// Each role works without the others, and starts without them: the first round
+// of a mapper must not delay adds.
+func TestNoRoleWaitsForAnother(t *testing.T) {
+	for unit := range roles {
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if line := regexp.MustCompile(`(?m)^(After|Requires|BindsTo)=.*winery-.*$`).Find(text); line != nil {
+			t.Errorf("%s has %s", unit, line)
+		}
+	}
+}
+
 func place(t *testing.T, file, text string, mode os.FileMode) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), mode); err != nil {

@@ -44,27 +44,30 @@ type Options struct {
 // Run serves until ctx ends, then shuts down and returns nil if nothing was
 // lost on the way. It returns an error, having shut down, if it cannot listen.
 func Run(ctx context.Context, o Options) error {
+	listeners, err := sockets(ctx, o.Config.Winery.Listen)
+	if err != nil {
+		return err
+	}
 	s := &store{base: o.Base, reader: reader.NewReader(reader.Options{
 		Base: o.Base, Pools: o.Pools, CacheSize: o.Config.ReadersCacheSize, Metrics: o.Metrics, Log: o.Log,
 	})}
 	defer s.reader.Close()
 	if !o.Config.ReadOnly {
 		s.writer = newWriter(o)
-		if err := s.writer.Start(ctx); err != nil {
-			return err
-		}
-	}
-	listeners, err := sockets(ctx, o.Config.Winery.Listen)
-	if err != nil {
-		return errors.Join(err, s.close())
+		s.writer.Start()
 	}
 	return serve(ctx, o, s, listeners)
 }
 
 func newWriter(o Options) *ingest.Writer {
-	pool, _ := o.Config.Pool(o.Config.ActivePool) // it is one of the pools
+	active, others := o.Config.ActivePool, map[string]int64{}
+	for _, p := range o.Config.Pools {
+		others[p.Name] = p.ShardMaxSize
+	}
+	size := others[active]
+	delete(others, active)
 	return ingest.New(ingest.Options{
-		Base: o.Base, Pool: pool.Name, ShardMaxSize: pool.ShardMaxSize,
+		Base: o.Base, Pool: active, ShardMaxSize: size, OtherPools: others,
 		IdleTimeout: o.Config.RWIdleTimeout, Writers: o.Config.Winery.Writers, Log: o.Log,
 	})
 }

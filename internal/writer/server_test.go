@@ -157,9 +157,6 @@ func TestRun(t *testing.T) {
 		}
 		return strings.Join(states, " ")
 	}
-	if got := shards(); got != "writing" {
-		t.Errorf("ready with shards %q", got)
-	}
 	select {
 	case <-s.alive:
 	case <-time.After(30 * time.Second):
@@ -173,6 +170,9 @@ func TestRun(t *testing.T) {
 	}
 	if err := c.Add(t.Context(), id, content); err != nil {
 		t.Fatal(err)
+	}
+	if got := shards(); got != "writing" {
+		t.Errorf("after an add there are shards %q", got)
 	}
 	if got, err := c.Get(t.Context(), id); err != nil || string(got) != string(content) {
 		t.Errorf("got %q, %v", got, err)

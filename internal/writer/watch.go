@@ -12,8 +12,8 @@ import (
 	"winery/internal/ingest"
 )
 
-// patience is how long a writer's lane may be at one thing. All that it asks of
-// the database is limited to less together, but for measuring a table.
+// patience is how long a step of a lane may take. All that it asks of the
+// database is limited to less together.
 const patience = 4 * time.Minute
 
 // watch asks the server for an answer now and then, until ctx ends. w is nil
@@ -38,7 +38,7 @@ func watch(ctx context.Context, address net.Addr, o Options, w *ingest.Writer) {
 		case err != nil:
 			o.Log.Warn("no answer to a request of its own", "error", err)
 		case w != nil && w.Busy() > patience:
-			o.Log.Warn("adds do not get on", "for", w.Busy())
+			o.Log.Warn("adds stalled", "duration", w.Busy())
 		default:
 			o.Alive()
 		}
