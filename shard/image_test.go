@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -210,13 +211,41 @@ func TestGetReadsTwice(t *testing.T) {
 	}
 }
 
+// TestGetUpTo asks for sizes, which takes no more than an entry and a length of
+// each, and for contents up to a size.
+func TestGetUpTo(t *testing.T) {
+	objects := [][]byte{{}, []byte("small"), bytes.Repeat([]byte("large"), 100_000)}
+	src := &counting{ReaderAt: newImage(t, objects)}
+	r, err := shard.Open(src, 1<<40, "counted")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, o := range objects {
+		src.reads, src.bytes = 0, 0
+		size, content, err := r.GetUpTo(idOf(o), -1)
+		if size != int64(len(o)) || content != nil || err != nil || src.reads != 2 || src.bytes != 40+8 {
+			t.Errorf("object %d: size %d, %v, in %d reads of %d bytes", i, size, err, src.reads, src.bytes)
+		}
+		for _, atMost := range []int64{0, size - 1, size, size + 1, math.MaxInt64} {
+			got, content, err := r.GetUpTo(idOf(o), max(atMost, 0))
+			if within := size <= max(atMost, 0); err != nil || got != size || (content != nil) != within || within && !bytes.Equal(content, o) {
+				t.Errorf("object %d up to %d: size %d, content of %d bytes, %v", i, atMost, got, len(content), err)
+			}
+		}
+	}
+	if _, _, err := r.GetUpTo(idOf([]byte("none")), -1); !errors.Is(err, shard.ErrNotFound) {
+		t.Errorf("a missing object: %v", err)
+	}
+}
+
 type counting struct {
 	io.ReaderAt
-	reads int
+	reads, bytes int
 }
 
 func (c *counting) ReadAt(p []byte, at int64) (int, error) {
 	c.reads++
+	c.bytes += len(p)
 	return c.ReaderAt.ReadAt(p, at)
 }
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"sync"
 )
 
@@ -68,31 +69,42 @@ func (r *Reader) Info() Info { return r.info }
 // Get returns an object's content, or ErrNotFound. It does not compare the
 // content's SHA-256 with id, except where the object is larger than 64 MiB.
 func (r *Reader) Get(id ObjID) ([]byte, error) {
+	_, content, err := r.GetUpTo(id, math.MaxInt64)
+	return content, err
+}
+
+// GetUpTo returns the size of an object's content, as the image says, and as
+// Get the content itself unless it is larger than atMost: then content is nil
+// and is not read. A negative atMost asks for the size only.
+func (r *Reader) GetUpTo(id ObjID, atMost int64) (size int64, content []byte, err error) {
 	buf := r.heads.Get().(*[headSize]byte)
 	defer r.heads.Put(buf)
 	_, position, err := r.locate(id, buf[:])
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	head := buf[:min(headSize, r.info.IndexPosition-position)]
-	if err := r.read(head, position); err != nil {
-		return nil, err
+	if atMost < 0 {
+		head = buf[:lengthSize]
 	}
-	size, err := r.checkLength(head, position, r.info.IndexPosition)
-	if err != nil {
-		return nil, err
+	if err := r.read(head, position); err != nil {
+		return 0, nil, err
+	}
+	size, err = r.checkLength(head, position, r.info.IndexPosition)
+	if err != nil || size > atMost {
+		return size, nil, err
 	}
 	if size > believedSize {
 		in := span{Reader: r, buf: make([]byte, 1<<20), next: position, end: r.info.IndexPosition}
 		if _, err := in.object(context.Background(), id, r.info.IndexPosition); err != nil {
-			return nil, err
+			return 0, nil, err
 		}
 	}
-	content := make([]byte, size)
+	content = make([]byte, size)
 	if n := copy(content, head[lengthSize:]); int64(n) < size {
 		err = r.read(content[n:], position+lengthSize+int64(n))
 	}
-	return content, err
+	return size, content, err
 }
 
 // Keys yields the id of every object in the image, in the index's order, with

@@ -250,7 +250,7 @@ func TestAddAtOnce(t *testing.T) {
 	found := 0
 	news.Range(func(id, shard any) bool {
 		found++
-		content := must(b.Content(ctx, shard.(string), []sharedbase.ObjID{id.(sharedbase.ObjID)}))(t)
+		content := contents(t, b, shard.(string), []sharedbase.ObjID{id.(sharedbase.ObjID)})
 		if content[0] == nil {
 			t.Errorf("object %x is not in the table of %s", id, shard)
 		}

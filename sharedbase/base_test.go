@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -185,13 +186,23 @@ func absent(t testing.TB, b *sharedbase.SharedBase, o sharedbase.Object) {
 	}
 }
 
+// contents are those of objects in a shard's table, nil for what it does not have.
+func contents(t testing.TB, b *sharedbase.SharedBase, shard string, ids []sharedbase.ObjID) [][]byte {
+	t.Helper()
+	all := make([][]byte, len(ids))
+	for i, c := range must(b.Content(t.Context(), shard, ids, math.MaxInt64))(t) {
+		all[i] = c.Bytes
+	}
+	return all
+}
+
 // present fails unless the object is in the shard, and readable.
 func present(t testing.TB, b *sharedbase.SharedBase, shard string, o sharedbase.Object) {
 	t.Helper()
 	if l := must(b.Locate(t.Context(), ids(o)))(t); l[0].Shard != shard {
 		t.Errorf("object %x is in %+v, want it in %s", o.ID, l[0], shard)
 	}
-	if c := must(b.Content(t.Context(), shard, ids(o)))(t); string(c[0]) != string(o.Content) {
+	if c := contents(t, b, shard, ids(o)); string(c[0]) != string(o.Content) {
 		t.Errorf("object %x has content %q, want %q", o.ID, c[0], o.Content)
 	}
 }

@@ -31,7 +31,7 @@ func TestLife(t *testing.T) {
 			t.Errorf("object %d is at %+v", i, l)
 		}
 	}
-	for i, content := range must(b.Content(ctx, c.Name(), ids(stored...)))(t) {
+	for i, content := range contents(t, b, c.Name(), ids(stored...)) {
 		if content == nil || !bytes.Equal(content, stored[i].Content) {
 			t.Errorf("object %d is %q", i, content)
 		}
@@ -81,7 +81,7 @@ func TestLife(t *testing.T) {
 	if s.State != sharedbase.StateReadOnly || s.Locker != [16]byte{} || !slices.Equal(s.MappedOn, []string{"a", "b"}) {
 		t.Errorf("at the end %+v", s)
 	}
-	if _, err := b.Content(ctx, c.Name(), ids(stored...)); !errors.Is(err, sharedbase.ErrNoTable) {
+	if _, err := b.Content(ctx, c.Name(), ids(stored...), 0); !errors.Is(err, sharedbase.ErrNoTable) {
 		t.Errorf("content of no table: %v", err)
 	}
 	if n := must(b.CountObjects(ctx, c.Name()))(t); n != 4 {

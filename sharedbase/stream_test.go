@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"runtime"
@@ -164,13 +165,21 @@ func TestContentAndTableSize(t *testing.T) {
 	b, _ := newBase(t)
 	ctx := t.Context()
 	s := shardIn(t, b, sharedbase.StateFull, objects("a", "bb", "")...)
-	got := must(b.Content(ctx, s.Name, ids(objects("bb", "unknown", "", "a", "bb")...)))(t)
+	got := contents(t, b, s.Name, ids(objects("bb", "unknown", "", "a", "bb")...))
 	if !slices.EqualFunc(got, [][]byte{[]byte("bb"), nil, {}, []byte("a"), []byte("bb")},
 		func(x, y []byte) bool { return bytes.Equal(x, y) && (x == nil) == (y == nil) }) {
 		t.Errorf("content %q", got)
 	}
-	if got := must(b.Content(ctx, s.Name, nil))(t); len(got) != 0 {
+	if got := contents(t, b, s.Name, nil); len(got) != 0 {
 		t.Errorf("content of nothing: %q", got)
+	}
+	for atMost, want := range map[int64]string{
+		-1: "[{2 []} {-1 []} {0 []}]", 1: "[{2 []} {-1 []} {0 []}]", 2: "[{2 [98 98]} {-1 []} {0 []}]",
+	} {
+		got := must(b.Content(ctx, s.Name, ids(objects("bb", "unknown", "")...), atMost))(t)
+		if fmt.Sprint(got) != want || (got[2].Bytes != nil) != (atMost >= 0) {
+			t.Errorf("up to %d bytes: %v, want %v", atMost, got, want)
+		}
 	}
 	if n, size, err := b.TableSize(ctx, s.Name); n != 3 || size != 3 || err != nil {
 		t.Error(n, size, err)
@@ -181,7 +190,7 @@ func TestContentAndTableSize(t *testing.T) {
 	if _, _, err := b.TableSize(ctx, shardIn(t, b, sharedbase.StateReadOnly).Name); !errors.Is(err, sharedbase.ErrNoTable) {
 		t.Errorf("size of no table: %v", err)
 	}
-	if _, err := b.Content(ctx, `x"; DROP TABLE shards; --`, ids(object("a"))); !errors.Is(err, sharedbase.ErrNoTable) {
+	if _, err := b.Content(ctx, `x"; DROP TABLE shards; --`, ids(object("a")), 0); !errors.Is(err, sharedbase.ErrNoTable) {
 		t.Errorf("content of a table with an evil name: %v", err)
 	}
 }

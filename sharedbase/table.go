@@ -21,32 +21,44 @@ func createTable(ctx context.Context, tx pgx.Tx, shard string) error {
 	return err
 }
 
-// Content reads objects from a shard's table, in the order of ids; nil where
-// the table does not have one. An empty object is not nil. ErrNoTable says
+// Content is an object in a shard's table.
+type Content struct {
+	Size  int64  // in bytes; -1 where the table does not have the object
+	Bytes []byte // nil where it was not asked for; not nil where it is empty
+}
+
+// Content reads objects from a shard's table, in the order of ids: the sizes of
+// all, and the contents of those of up to atMost bytes. PostgreSQL does not read
+// the contents of others; a negative atMost asks for sizes only. ErrNoTable says
 // that the shard has been cleaned meanwhile: its image has its objects.
-func (b *SharedBase) Content(ctx context.Context, shard string, ids []ObjID) ([][]byte, error) {
-	contents := make([][]byte, len(ids))
+func (b *SharedBase) Content(ctx context.Context, shard string, ids []ObjID, atMost int64) ([]Content, error) {
+	found := make([]Content, len(ids))
+	for i := range found {
+		found[i].Size = -1
+	}
 	what := fmt.Sprintf("reading %d objects of shard %s", len(ids), shard)
 	err := b.withShortTimeout(ctx, what, func(ctx context.Context) error {
-		rows, err := b.pool.Query(ctx, contentStatement(shard), keysOf(ids))
+		rows, err := b.pool.Query(ctx, contentStatement(shard), keysOf(ids), atMost)
 		if err != nil {
 			return err
 		}
 		var at int
-		var content []byte
-		_, err = pgx.ForEachRow(rows, []any{&at, &content}, func() error {
-			contents[at-1] = content
+		var c Content
+		_, err = pgx.ForEachRow(rows, []any{&at, &c.Size, &c.Bytes}, func() error {
+			found[at-1] = c
 			return nil
 		})
 		return err
 	})
-	return contents, err
+	return found, err
 }
 
-// contentStatement is made like locateStatement, for the same reason.
+// contentStatement is made like locateStatement, for the same reason. Python's
+// tables may have NULL for a content, which is none.
 func contentStatement(shard string) string {
-	return `SELECT at, t.content FROM unnest($1::bytea[]) WITH ORDINALITY wanted (id, at) CROSS JOIN LATERAL (
-		SELECT content FROM ` + quoteTable(shard) + ` WHERE key = wanted.id LIMIT 1) t`
+	return `SELECT at, coalesce(t.size, -1), CASE WHEN t.size <= $2 THEN t.content END
+		FROM unnest($1::bytea[]) WITH ORDINALITY wanted (id, at) CROSS JOIN LATERAL (
+		SELECT content, octet_length(content)::bigint AS size FROM ` + quoteTable(shard) + ` WHERE key = wanted.id LIMIT 1) t`
 }
 
 // TableSize counts the objects in a shard's table and the bytes of their

@@ -145,7 +145,7 @@ func (s *site) wantObjects(t *testing.T, objects []sharedbase.Object) {
 	r := reader.NewReader(reader.Options{Base: s.base, Pools: s.pools, CacheSize: 10, Log: slog.New(slog.DiscardHandler)})
 	defer r.Close()
 	for _, o := range objects {
-		got, err := r.Get(t.Context(), o.ID)
+		got, err := r.Get(t.Context(), o.ID, nil)
 		roletest.Must(t, err)
 		if !bytes.Equal(got, o.Content) {
 			t.Fatalf("object %x: other bytes", o.ID)

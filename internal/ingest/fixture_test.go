@@ -106,10 +106,10 @@ func (f *fixture) stored(objects ...sharedbase.Object) {
 	for i, o := range objects {
 		ids[i] = o.ID
 	}
-	contents, err := f.reader.GetBatch(context.Background(), ids)
+	found, err := f.reader.GetBatch(context.Background(), ids, nil)
 	f.must(err)
 	for i, o := range objects {
-		if contents[i] == nil || !bytes.Equal(contents[i], o.Content) {
+		if found[i].Err != nil || !bytes.Equal(found[i].Content, o.Content) {
 			f.Fatalf("object %x of %d bytes is not stored as it was added", o.ID, len(o.Content))
 		}
 	}

@@ -22,7 +22,7 @@ func BenchmarkRead(b *testing.B) {
 	claim := f.write(all...)
 	r := f.reader(10)
 	get := func(ctx context.Context, id reader.ObjID) error {
-		_, err := r.Get(ctx, id)
+		_, err := r.Get(ctx, id, nil)
 		return err
 	}
 	reads(b, "contains", all, func(ctx context.Context, id reader.ObjID) error {

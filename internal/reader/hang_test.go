@@ -5,6 +5,7 @@ package reader_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,7 +39,7 @@ func TestHangingImage(t *testing.T) {
 	var refused atomic.Int64
 	for _, o := range objects {
 		waiting.Go(func() {
-			_, err := r.Get(ctx, o.ID)
+			_, err := r.Get(ctx, o.ID, nil)
 			switch {
 			case errors.Is(err, reader.ErrImageUnavailable):
 				refused.Add(1)
@@ -59,7 +60,7 @@ func TestHangingImage(t *testing.T) {
 	eventually(t, "the log to say that the image hangs", func() bool { return len(f.logs.lines("image does not answer")) > 0 })
 	began := time.Now()
 	for range 10 {
-		_, err := r.Get(t.Context(), objects[0].ID)
+		_, err := r.Get(t.Context(), objects[0].ID, nil)
 		if !errors.Is(err, reader.ErrImageUnavailable) || !strings.Contains(err.Error(), name) {
 			t.Fatalf("the image hangs: %v", err)
 		}
@@ -100,7 +101,7 @@ func TestManyHangingImages(t *testing.T) {
 	var waiting sync.WaitGroup
 	for _, o := range objects {
 		waiting.Go(func() {
-			if _, err := r.Get(t.Context(), o.ID); !errors.Is(err, reader.ErrImageUnavailable) {
+			if _, err := r.Get(t.Context(), o.ID, nil); !errors.Is(err, reader.ErrImageUnavailable) {
 				t.Errorf("the pool hangs: %v", err)
 			}
 		})
@@ -111,8 +112,8 @@ func TestManyHangingImages(t *testing.T) {
 	}
 	release()
 	eventually(t, "all images to answer", func() bool {
-		_, err := r.GetBatch(t.Context(), idsOf(objects))
-		return err == nil
+		found, err := r.GetBatch(t.Context(), idsOf(objects), nil)
+		return err == nil && !slices.ContainsFunc(found, func(o reader.Found) bool { return o.Err != nil })
 	})
 }
 
@@ -141,7 +142,7 @@ func TestCloseBesideHangingCalls(t *testing.T) {
 	lost := object("does not come")
 	f.readOnly(lost)
 	release := f.pool.hangReads()
-	if _, err := r.Get(t.Context(), lost.ID); !errors.Is(err, reader.ErrImageUnavailable) {
+	if _, err := r.Get(t.Context(), lost.ID, nil); !errors.Is(err, reader.ErrImageUnavailable) {
 		t.Error(err)
 	}
 	r.Close()

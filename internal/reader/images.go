@@ -14,6 +14,7 @@ import (
 	"winery/internal/metrics"
 	"winery/pool"
 	"winery/shard"
+	"winery/sharedbase"
 )
 
 // unmappedFor is how long "not mapped" is believed, so that a host without a
@@ -76,15 +77,15 @@ func newImages(o Options) *images {
 	}
 }
 
-// get returns an object of the image of a shard, with the SHA-256 id. Errors
-// are those of inImage.
-func (c *images) get(ctx context.Context, p pool.Pool, name string, id ObjID, newerThan time.Time) ([]byte, error) {
-	return inImage(ctx, c, p, name, newerThan, func(r *shard.Reader) ([]byte, error) {
-		content, err := r.Get(id)
+// get returns what is wanted of an object of the image of a shard. Errors are
+// those of inImage.
+func (c *images) get(ctx context.Context, p pool.Pool, name string, w want, newerThan time.Time) (sharedbase.Content, error) {
+	return inImage(ctx, c, p, name, newerThan, func(r *shard.Reader) (found sharedbase.Content, err error) {
+		found.Size, found.Bytes, err = r.GetUpTo(w.id, w.part.atMost())
 		if err == nil {
-			err = verify(id, content)
+			err = verify(w.id, found)
 		}
-		return content, err
+		return found, err
 	})
 }
 

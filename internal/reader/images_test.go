@@ -45,7 +45,7 @@ func TestFewImagesStayOpen(t *testing.T) {
 		running.Go(func() {
 			for range 200 {
 				o := all[rand.IntN(len(all))]
-				if content, err := r.Get(t.Context(), o.ID); err != nil || !bytes.Equal(content, o.Content) {
+				if content, err := r.Get(t.Context(), o.ID, nil); err != nil || !bytes.Equal(content, o.Content) {
 					t.Errorf("%d bytes, %v", len(content), err)
 					return
 				}
@@ -73,7 +73,7 @@ func TestReadErrors(t *testing.T) {
 	sameBatch(t, r, []sharedbase.Object{o})
 
 	f.pool.failReads(syscall.EIO)
-	_, err := r.Get(t.Context(), o.ID)
+	_, err := r.Get(t.Context(), o.ID, nil)
 	if !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), name) {
 		t.Errorf("want the device's error with the shard's name, got %v", err)
 	}

@@ -60,7 +60,7 @@ func TestMovedShard(t *testing.T) {
 	}
 
 	f.overwrite(name, "moved 7", "MOVED 7")
-	if content, err := r.Get(t.Context(), moved[7].ID); !errors.Is(err, pool.ErrNotMapped) {
+	if content, err := r.Get(t.Context(), moved[7].ID, nil); !errors.Is(err, pool.ErrNotMapped) {
 		t.Errorf("not mapped, and damaged elsewhere: %q, %v", content, err)
 	}
 }
@@ -83,7 +83,7 @@ func TestImporting(t *testing.T) {
 	name := f.readOnly(all...)
 	f.exec("UPDATE shards SET state = 'importing'")
 	f.must(f.pool.Unmap(t.Context(), name))
-	if _, err := r.Get(t.Context(), all[0].ID); !errors.Is(err, pool.ErrNotMapped) {
+	if _, err := r.Get(t.Context(), all[0].ID, nil); !errors.Is(err, pool.ErrNotMapped) {
 		t.Errorf("not mapped: %v", err)
 	}
 	f.must(f.pool.Map(t.Context(), name))
@@ -119,7 +119,7 @@ func TestRepairedImage(t *testing.T) {
 			f.must(err)
 			_, err = d.WriteAt(content, 0)
 			f.must(errors.Join(err, d.Commit(t.Context())))
-			if got, err := r.Get(t.Context(), lost.ID); err != nil || !bytes.Equal(got, lost.Content) {
+			if got, err := r.Get(t.Context(), lost.ID, nil); err != nil || !bytes.Equal(got, lost.Content) {
 				t.Errorf("the image was repaired: %q, %v", got, err)
 			}
 		})

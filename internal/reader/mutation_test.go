@@ -37,7 +37,7 @@ func (f *fixture) readDamaged(r *reader.Reader, name string, all []sharedbase.Ob
 	lost = map[int]bool{}
 	for i, o := range all {
 		readers.Go(func() {
-			content, err := r.Get(f.Context(), o.ID)
+			content, err := r.Get(f.Context(), o.ID, nil)
 			if err == nil && bytes.Equal(content, o.Content) {
 				return
 			}

@@ -9,11 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
-	"strings"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"winery/internal/metrics"
 	"winery/pool"
@@ -36,8 +32,6 @@ const (
 	// mostIDs and mostContents bound a round, the latter because its contents
 	// are in memory together and the first waits for the last.
 	mostIDs, mostContents = 4096, 256
-	// atOnce is how many objects of a batch are read concurrently.
-	atOnce = 64
 )
 
 // Options of a Reader. Base, Pools and Log must be set.
@@ -61,21 +55,26 @@ type Options struct {
 // and others) or from a pool's devices, and name the object or shard.
 type Reader struct {
 	Options
-	images   *images
-	index    *coalescer[struct{}, ObjID, sharedbase.Location]
-	contents *coalescer[string, ObjID, []byte]
+	images *images
+	index  *coalescer[struct{}, ObjID, sharedbase.Location]
+	tables [parts]*coalescer[string, ObjID, sharedbase.Content]
 }
 
 // NewReader makes a Reader. It does not connect to anything.
 func NewReader(o Options) *Reader {
-	return &Reader{
+	r := &Reader{
 		Options: o,
 		images:  newImages(o),
 		index: newCoalescer(rounds, mostIDs, func(ctx context.Context, _ struct{}, ids []ObjID) ([]sharedbase.Location, error) {
 			return o.Base.Locate(ctx, ids)
 		}),
-		contents: newCoalescer(rounds, mostContents, o.Base.Content),
 	}
+	for p, most := range [parts]int{size: mostIDs, small: mostContents, whole: 1} {
+		r.tables[p] = newCoalescer(rounds, most, func(ctx context.Context, shard string, ids []ObjID) ([]sharedbase.Content, error) {
+			return o.Base.Content(ctx, shard, ids, part(p).atMost())
+		})
+	}
+	return r
 }
 
 // Close closes the images. No method may be running. Close waits at most
@@ -88,56 +87,49 @@ func (r *Reader) Contains(ctx context.Context, id ObjID) (bool, error) {
 	return exists(at), err
 }
 
-// Get returns the object's content, whose SHA-256 is id. It returns ErrNotFound,
-// *CorruptError, an error that matches [pool.ErrNotMapped] where this host
-// cannot reach the object, or one that matches ErrImageUnavailable where the
-// image of its shard does not answer.
-func (r *Reader) Get(ctx context.Context, id ObjID) ([]byte, error) {
+// Size returns the size of the object's content in bytes. It does not read the
+// content. Errors are those of Get.
+func (r *Reader) Size(ctx context.Context, id ObjID) (int64, error) {
+	at, err := r.locate(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	found, err := r.get(ctx, want{id, size}, at)
+	return found.Size, err
+}
+
+// Get returns the object's content, whose SHA-256 is id. Before it reads more
+// than 32 KiB it asks admit, if that is not nil, with the size in bytes; an
+// error of admit is Get's. It returns ErrNotFound, *CorruptError, an error that
+// matches [pool.ErrNotMapped] where this host cannot reach the object, or one
+// that matches ErrImageUnavailable where the image of its shard does not answer.
+func (r *Reader) Get(ctx context.Context, id ObjID, admit Admit) ([]byte, error) {
 	at, err := r.locate(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return r.get(ctx, id, at)
+	return r.content(ctx, id, at, admit)
 }
 
-// Check reads the object and compares it with its id: nil if it is well, else
+func (r *Reader) content(ctx context.Context, id ObjID, at sharedbase.Location, admit Admit) ([]byte, error) {
+	found, err := r.get(ctx, want{id, small}, at)
+	if err != nil || found.Bytes != nil {
+		return found.Bytes, err
+	}
+	if admit != nil {
+		if err := admit(found.Size); err != nil {
+			return nil, err
+		}
+	}
+	found, err = r.get(ctx, want{id, whole}, at)
+	return found.Bytes, err
+}
+
+// Check reads the object and compares it with its id: nil if it is sound, else
 // as for Get.
-func (r *Reader) Check(ctx context.Context, id ObjID) error {
-	_, err := r.Get(ctx, id)
+func (r *Reader) Check(ctx context.Context, id ObjID, admit Admit) error {
+	_, err := r.Get(ctx, id, admit)
 	return err
-}
-
-// GetBatch returns the contents of ids in the same order, nil for those that
-// do not exist (an empty object is not nil). Any other error than ErrNotFound
-// fails the call. The contents are in memory together: the caller bounds ids.
-func (r *Reader) GetBatch(ctx context.Context, ids []ObjID) ([][]byte, error) {
-	at, err := r.index.do(ctx, struct{}{}, ids)
-	if err != nil {
-		return nil, err
-	}
-	// Shard by shard, so that a batch that is spread over more shards than
-	// images are kept open opens each once.
-	order := make([]int, len(ids))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int { return strings.Compare(at[a].Shard, at[b].Shard) })
-	contents := make([][]byte, len(ids))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
-	for _, i := range order {
-		group.Go(func() (err error) {
-			contents[i], err = r.get(ctx, ids[i], at[i])
-			if errors.Is(err, ErrNotFound) {
-				err = nil
-			}
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	return contents, nil
 }
 
 func (r *Reader) locate(ctx context.Context, id ObjID) (sharedbase.Location, error) {
@@ -151,49 +143,49 @@ func (r *Reader) locate(ctx context.Context, id ObjID) (sharedbase.Location, err
 func exists(at sharedbase.Location) bool { return at.ShardID != 0 }
 
 // get reads an object that the index had at at a moment ago.
-func (r *Reader) get(ctx context.Context, id ObjID, at sharedbase.Location) ([]byte, error) {
+func (r *Reader) get(ctx context.Context, w want, at sharedbase.Location) (sharedbase.Content, error) {
 	began := time.Now()
 	var newerThan time.Time // the first attempt takes any image that is open
 	for attempt := 1; exists(at); attempt++ {
-		content, err := r.read(ctx, id, at, newerThan)
+		found, err := r.read(ctx, w, at, newerThan)
 		if err == nil {
-			return content, nil
+			return found, nil
 		}
 		if attempt == attempts || ctx.Err() != nil || errors.Is(err, sharedbase.ErrUnavailable) || errors.Is(err, ErrImageUnavailable) {
-			return nil, explain(err, id, at)
+			return sharedbase.Content{}, explain(err, w.id, at)
 		}
 		newerThan = began
-		if at, err = r.locate(ctx, id); err != nil {
-			return nil, err
+		if at, err = r.locate(ctx, w.id); err != nil {
+			return sharedbase.Content{}, err
 		}
 	}
-	return nil, ErrNotFound
+	return sharedbase.Content{}, ErrNotFound
 }
 
 // read reads an object from the image of its shard, opened after newerThan, else
 // from the table, else from an image that another pool has of the shard: the
 // shard may have been moved to a pool that this host has not mapped yet.
-func (r *Reader) read(ctx context.Context, id ObjID, at sharedbase.Location, newerThan time.Time) ([]byte, error) {
+func (r *Reader) read(ctx context.Context, w want, at sharedbase.Location, newerThan time.Time) (sharedbase.Content, error) {
 	image, table := places(at.State)
 	if !image {
-		return r.fromTable(ctx, id, at)
+		return r.fromTable(ctx, w, at)
 	}
-	content, err := r.fromImage(ctx, at.Pool, id, at.Shard, newerThan)
+	found, err := r.fromImage(ctx, at.Pool, w, at.Shard, newerThan)
 	if err == nil {
-		return content, nil
+		return found, nil
 	}
 	if table {
-		content, tableErr := r.fromTable(ctx, id, at)
+		found, tableErr := r.fromTable(ctx, w, at)
 		if !errors.Is(tableErr, sharedbase.ErrNoTable) {
-			return content, tableErr
+			return found, tableErr
 		}
 	}
 	if errors.Is(err, pool.ErrNotMapped) || errors.Is(err, errNoPool) {
-		if content := r.fromAnotherPool(ctx, id, at, newerThan); content != nil {
-			return content, nil
+		if found, ok := r.fromAnotherPool(ctx, w, at, newerThan); ok {
+			return found, nil
 		}
 	}
-	return nil, err
+	return sharedbase.Content{}, err
 }
 
 // places tells where the objects of a shard are. An import by Python commits the
@@ -206,46 +198,47 @@ func places(s sharedbase.ShardState) (image, table bool) {
 // errNoPool is returned for an image in a pool that is not configured.
 var errNoPool = errors.New("the pool is not configured")
 
-func (r *Reader) fromImage(ctx context.Context, from string, id ObjID, name string, newerThan time.Time) ([]byte, error) {
+func (r *Reader) fromImage(ctx context.Context, from string, w want, name string, newerThan time.Time) (sharedbase.Content, error) {
 	p := r.Pools[from]
 	if p == nil {
-		return nil, fmt.Errorf("pool %q: %w", from, errNoPool)
+		return sharedbase.Content{}, fmt.Errorf("pool %q: %w", from, errNoPool)
 	}
-	return r.images.get(ctx, p, name, id, newerThan)
+	return r.images.get(ctx, p, name, w, newerThan)
 }
 
-// fromAnotherPool returns nil where no other pool gives the object.
-func (r *Reader) fromAnotherPool(ctx context.Context, id ObjID, at sharedbase.Location, newerThan time.Time) []byte {
+// fromAnotherPool returns false where no other pool gives the object.
+func (r *Reader) fromAnotherPool(ctx context.Context, w want, at sharedbase.Location, newerThan time.Time) (sharedbase.Content, bool) {
 	for name := range r.Pools {
 		if name == at.Pool {
 			continue
 		}
-		if content, err := r.fromImage(ctx, name, id, at.Shard, newerThan); err == nil {
+		if found, err := r.fromImage(ctx, name, w, at.Shard, newerThan); err == nil {
 			r.Log.Debug("object read from the image of another pool", "shard", at.Shard, "pool", at.Pool, "read_from", name)
-			return content
+			return found, true
 		}
 	}
-	return nil
+	return sharedbase.Content{}, false
 }
 
-func (r *Reader) fromTable(ctx context.Context, id ObjID, at sharedbase.Location) ([]byte, error) {
+func (r *Reader) fromTable(ctx context.Context, w want, at sharedbase.Location) (sharedbase.Content, error) {
 	r.Metrics.TableRequested()
-	found, err := r.contents.do(ctx, at.Shard, []ObjID{id})
+	found, err := r.tables[w.part].do(ctx, at.Shard, []ObjID{w.id})
 	if err != nil {
-		return nil, err
+		return sharedbase.Content{}, err
 	}
-	if found[0] == nil {
-		return nil, errAbsent
+	if found[0].Size < 0 {
+		return sharedbase.Content{}, errAbsent
 	}
-	return found[0], verify(id, found[0])
+	return found[0], verify(w.id, found[0])
 }
 
 // errDigest: the bytes are not the object's.
 var errDigest = errors.New("its SHA-256 is another")
 
-// verify is the one place that stands between storage and callers.
-func verify(id ObjID, content []byte) error {
-	if sha256.Sum256(content) != id {
+// verify is the one place that stands between storage and callers. It passes a
+// content that was not read.
+func verify(id ObjID, c sharedbase.Content) error {
+	if c.Bytes != nil && sha256.Sum256(c.Bytes) != id {
 		return errDigest
 	}
 	return nil

@@ -37,7 +37,7 @@ func TestReadingWhileTheShardMovesOn(t *testing.T) {
 			for ctx.Err() == nil {
 				if i%2 == 0 {
 					o := all[rand.IntN(len(all))]
-					if content, err := r.Get(t.Context(), o.ID); err != nil || !bytes.Equal(content, o.Content) {
+					if content, err := r.Get(t.Context(), o.ID, nil); err != nil || !bytes.Equal(content, o.Content) {
 						t.Errorf("Get: %d bytes, %v", len(content), err)
 						return
 					}
@@ -68,14 +68,14 @@ func TestReadingWhileTheShardMovesOn(t *testing.T) {
 }
 
 func sameBatch(t *testing.T, r *reader.Reader, want []sharedbase.Object) bool {
-	contents, err := r.GetBatch(t.Context(), idsOf(want))
+	found, err := r.GetBatch(t.Context(), idsOf(want), nil)
 	if err != nil {
 		t.Errorf("GetBatch: %v", err)
 		return false
 	}
 	for i, o := range want {
-		if contents[i] == nil || !bytes.Equal(contents[i], o.Content) {
-			t.Errorf("GetBatch: object %d of %d is another", i, len(want))
+		if found[i].Err != nil || found[i].Content == nil || !bytes.Equal(found[i].Content, o.Content) {
+			t.Errorf("GetBatch: object %d of %d is another, or %v", i, len(want), found[i].Err)
 			return false
 		}
 	}
@@ -90,10 +90,10 @@ func TestMissingObjects(t *testing.T) {
 	f.must(f.base.Delete(t.Context(), gone.ID))
 
 	for name, id := range map[string]reader.ObjID{"deleted": gone.ID, "never added": never.ID} {
-		if _, err := r.Get(t.Context(), id); !errors.Is(err, reader.ErrNotFound) {
+		if _, err := r.Get(t.Context(), id, nil); !errors.Is(err, reader.ErrNotFound) {
 			t.Errorf("%s: Get: %v", name, err)
 		}
-		if err := r.Check(t.Context(), id); !errors.Is(err, reader.ErrNotFound) {
+		if err := r.Check(t.Context(), id, nil); !errors.Is(err, reader.ErrNotFound) {
 			t.Errorf("%s: Check: %v", name, err)
 		}
 		if ok, err := r.Contains(t.Context(), id); ok || err != nil {
@@ -103,7 +103,7 @@ func TestMissingObjects(t *testing.T) {
 	if ok, err := r.Contains(t.Context(), there.ID); !ok || err != nil {
 		t.Errorf("Contains: %v, %v", ok, err)
 	}
-	if err := r.Check(t.Context(), there.ID); err != nil {
+	if err := r.Check(t.Context(), there.ID, nil); err != nil {
 		t.Errorf("Check: %v", err)
 	}
 }
@@ -122,16 +122,16 @@ func TestGetBatchOverShards(t *testing.T) {
 	sameBatch(t, r, want)
 
 	ids := append(idsOf(want[:5]), object("missing").ID, want[0].ID)
-	contents, err := r.GetBatch(t.Context(), ids)
+	found, err := r.GetBatch(t.Context(), ids, nil)
 	f.must(err)
-	if contents[5] != nil {
-		t.Errorf("a missing object has content %q", contents[5])
+	if !errors.Is(found[5].Err, reader.ErrNotFound) || found[5].Content != nil {
+		t.Errorf("a missing object: %q, %v", found[5].Content, found[5].Err)
 	}
-	if !bytes.Equal(contents[6], want[0].Content) {
-		t.Errorf("an object that was asked for twice is %q", contents[6])
+	if !bytes.Equal(found[6].Content, want[0].Content) {
+		t.Errorf("an object that was asked for twice is %q", found[6].Content)
 	}
-	if contents, err := r.GetBatch(t.Context(), nil); len(contents) != 0 || err != nil {
-		t.Errorf("nothing asked: %v, %v", contents, err)
+	if found, err := r.GetBatch(t.Context(), nil, nil); len(found) != 0 || err != nil {
+		t.Errorf("nothing asked: %v, %v", found, err)
 	}
 }
 
@@ -144,7 +144,7 @@ func TestNotMapped(t *testing.T) {
 	f.must(f.pool.Unmap(t.Context(), claim.Name()))
 
 	for _, o := range all {
-		if content, err := r.Get(t.Context(), o.ID); err != nil || !bytes.Equal(content, o.Content) {
+		if content, err := r.Get(t.Context(), o.ID, nil); err != nil || !bytes.Equal(content, o.Content) {
 			t.Fatalf("packed, not mapped: %q, %v", content, err)
 		}
 	}
@@ -153,7 +153,7 @@ func TestNotMapped(t *testing.T) {
 	}
 
 	f.clean(claim.Name())
-	_, err := r.Get(t.Context(), all[0].ID)
+	_, err := r.Get(t.Context(), all[0].ID, nil)
 	if !errors.Is(err, pool.ErrNotMapped) || errors.Is(err, reader.ErrNotFound) {
 		t.Fatalf("readonly, not mapped: %v", err)
 	}
@@ -163,8 +163,12 @@ func TestNotMapped(t *testing.T) {
 			t.Errorf("%q does not say %q", err, part)
 		}
 	}
-	if _, err := r.GetBatch(t.Context(), idsOf(all)); !errors.Is(err, pool.ErrNotMapped) {
-		t.Errorf("GetBatch: %v", err)
+	found, err := r.GetBatch(t.Context(), idsOf(all), nil)
+	f.must(err)
+	for _, one := range found {
+		if !errors.Is(one.Err, pool.ErrNotMapped) {
+			t.Errorf("GetBatch: %v", one.Err)
+		}
 	}
 
 	// Mapped, it is read at once, whatever was true a moment ago.
@@ -181,7 +185,7 @@ func TestDeletedAndAddedAgain(t *testing.T) {
 
 	f.must(f.base.Delete(t.Context(), o.ID))
 	f.erase(name, o.ID)
-	if _, err := r.Get(t.Context(), o.ID); !errors.Is(err, reader.ErrNotFound) {
+	if _, err := r.Get(t.Context(), o.ID, nil); !errors.Is(err, reader.ErrNotFound) {
 		t.Errorf("erased: %v", err)
 	}
 	f.write(o)
@@ -233,7 +237,7 @@ func TestCorrupted(t *testing.T) {
 			o := object(was)
 			name := damage(f, o)
 			for range 2 {
-				content, err := r.Get(t.Context(), o.ID)
+				content, err := r.Get(t.Context(), o.ID, nil)
 				var corrupt *reader.CorruptError
 				if !errors.As(err, &corrupt) || corrupt.ID != o.ID || corrupt.Shard != name {
 					t.Fatalf("Get: %q, %v", content, err)
@@ -242,11 +246,15 @@ func TestCorrupted(t *testing.T) {
 					t.Error("it is taken for absent")
 				}
 			}
-			if err := r.Check(t.Context(), o.ID); !errors.As(err, new(*reader.CorruptError)) {
+			if err := r.Check(t.Context(), o.ID, nil); !errors.As(err, new(*reader.CorruptError)) {
 				t.Errorf("Check: %v", err)
 			}
-			if _, err := r.GetBatch(t.Context(), []reader.ObjID{o.ID}); !errors.As(err, new(*reader.CorruptError)) {
-				t.Errorf("GetBatch: %v", err)
+			sound := object("sound, in another shard")
+			f.write(sound)
+			found, err := r.GetBatch(t.Context(), []reader.ObjID{o.ID, sound.ID}, admitAll)
+			f.must(err)
+			if !errors.As(found[0].Err, new(*reader.CorruptError)) || found[0].Content != nil || !bytes.Equal(found[1].Content, sound.Content) {
+				t.Errorf("GetBatch: %v, and beside it %q, %v", found[0].Err, found[1].Content, found[1].Err)
 			}
 		})
 	}
@@ -269,7 +277,7 @@ func TestPoolThatIsNotConfigured(t *testing.T) {
 	name := f.readOnly(o)
 	r := reader.NewReader(reader.Options{Base: f.base, Log: f.log})
 	defer r.Close()
-	_, err := r.Get(t.Context(), o.ID)
+	_, err := r.Get(t.Context(), o.ID, nil)
 	if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), `"shards"`) {
 		t.Errorf("%v does not name shard and pool", err)
 	}
@@ -283,12 +291,12 @@ func TestDatabaseAway(t *testing.T) {
 	defer base.Close()
 	r := reader.NewReader(reader.Options{Base: base, Log: slog.New(slog.DiscardHandler)})
 	defer r.Close()
-	if _, err := r.Get(t.Context(), reader.ObjID{1}); !errors.Is(err, sharedbase.ErrUnavailable) {
+	if _, err := r.Get(t.Context(), reader.ObjID{1}, nil); !errors.Is(err, sharedbase.ErrUnavailable) {
 		t.Errorf("Get: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := r.Get(ctx, reader.ObjID{1}); !errors.Is(err, context.Canceled) {
+	if _, err := r.Get(ctx, reader.ObjID{1}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }

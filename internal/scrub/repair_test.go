@@ -79,7 +79,7 @@ func TestRepairFromTable(t *testing.T) {
 					return nil
 				}
 				s.WantState(t, name, sharedbase.StateCleaning)
-				got, err := reader.Get(t.Context(), objects[100].ID)
+				got, err := reader.Get(t.Context(), objects[100].ID, nil)
 				if err != nil || string(got) != string(objects[100].Content) {
 					t.Errorf("while the image is made: %d bytes, %v", len(got), err)
 				}

@@ -29,22 +29,29 @@ func (s *store) Contains(ctx context.Context, id [32]byte) (bool, error) {
 }
 
 func (s *store) Size(ctx context.Context, id [32]byte) (int64, error) {
-	content, err := s.reader.Get(ctx, id)
-	return int64(len(content)), translate(err)
+	size, err := s.reader.Size(ctx, id)
+	return size, translate(err)
 }
 
-func (s *store) Get(ctx context.Context, id [32]byte, _ rpc.Admit) ([]byte, error) {
-	content, err := s.reader.Get(ctx, id)
+func (s *store) Get(ctx context.Context, id [32]byte, admit rpc.Admit) ([]byte, error) {
+	content, err := s.reader.Get(ctx, id, admit)
 	return content, translate(err)
 }
 
-func (s *store) GetBatch(ctx context.Context, ids [][32]byte, _ rpc.Admit) ([]rpc.Found, error) {
-	contents, err := s.reader.GetBatch(ctx, ids)
-	found := make([]rpc.Found, len(contents))
-	for i := range contents {
-		found[i].Content = contents[i]
+// GetBatch fails where an object may be read later, as nobody shall take it for missing.
+func (s *store) GetBatch(ctx context.Context, ids [][32]byte, admit rpc.Admit) ([]rpc.Found, error) {
+	objects, err := s.reader.GetBatch(ctx, ids, admit)
+	if err != nil {
+		return nil, translate(err)
 	}
-	return found, translate(err)
+	found := make([]rpc.Found, len(objects))
+	for i, o := range objects {
+		found[i] = rpc.Found{Content: o.Content, Err: translate(o.Err)}
+		if errors.Is(found[i].Err, rpc.ErrUnavailable) {
+			return nil, found[i].Err
+		}
+	}
+	return found, nil
 }
 
 // Add needs no hint about presence: the index is asked in any case.
@@ -61,8 +68,8 @@ func (s *store) Delete(ctx context.Context, id [32]byte) error {
 	return translate(s.base.Delete(ctx, id))
 }
 
-func (s *store) Check(ctx context.Context, id [32]byte, _ rpc.Admit) error {
-	return translate(s.reader.Check(ctx, id))
+func (s *store) Check(ctx context.Context, id [32]byte, admit rpc.Admit) error {
+	return translate(s.reader.Check(ctx, id, admit))
 }
 
 func (s *store) List(ctx context.Context, after [32]byte, limit int) ([][32]byte, error) {

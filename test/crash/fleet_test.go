@@ -175,7 +175,7 @@ func wantReadable(t *testing.T, s *roletest.Stage, objects []sharedbase.Object) 
 	r := reader.NewReader(reader.Options{Base: s.Base, Pools: s.Pools, CacheSize: 10, Log: s.Log})
 	defer r.Close()
 	for _, o := range objects {
-		content, err := r.Get(t.Context(), o.ID)
+		content, err := r.Get(t.Context(), o.ID, nil)
 		if err != nil || sha256.Sum256(content) != o.ID {
 			t.Fatalf("object %x: %d bytes, %v", o.ID, len(content), err)
 		}

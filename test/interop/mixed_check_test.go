@@ -104,10 +104,10 @@ func (m *mixed) inTable(name string) (got [][32]byte) {
 	for id := range m.objects {
 		all = append(all, id)
 	}
-	contents, err := m.Base.Content(m.ctx, name, all)
+	found, err := m.Base.Content(m.ctx, name, all, -1)
 	m.must(err)
 	for i, id := range all {
-		if contents[i] != nil {
+		if found[i].Size >= 0 {
 			got = append(got, id)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -50,7 +51,7 @@ func (w *world) Check(*rapid.T) {
 func (w *world) readersAgree() {
 	w.Helper()
 	ctx := w.Context()
-	batch, err := w.reader.GetBatch(ctx, ids)
+	batch, err := w.reader.GetBatch(ctx, ids, nil)
 	roletest.Must(w, err)
 	var present []sharedbase.ObjID
 	var group errgroup.Group // all at once, so that lookups are coalesced
@@ -63,13 +64,13 @@ func (w *world) readersAgree() {
 			if err != nil {
 				return err
 			}
-			got, err := w.reader.Get(ctx, o.ID)
+			got, err := w.reader.Get(ctx, o.ID, nil)
 			if w.present[o.ID] {
-				if err != nil || !has || !bytes.Equal(got, o.Content) || batch[i] == nil || !bytes.Equal(batch[i], o.Content) {
-					return fmt.Errorf("object %d is present: contains %v, get %d bytes (%w), batch %d bytes", i, has, len(got), err, len(batch[i]))
+				if err != nil || !has || !bytes.Equal(got, o.Content) || batch[i].Err != nil || !bytes.Equal(batch[i].Content, o.Content) {
+					return fmt.Errorf("object %d is present: contains %v, get %d bytes (%w), batch %d bytes", i, has, len(got), err, len(batch[i].Content))
 				}
-			} else if has || !errors.Is(err, reader.ErrNotFound) || batch[i] != nil {
-				return fmt.Errorf("object %d is absent: contains %v, get %d bytes (%w), batch %d bytes", i, has, len(got), err, len(batch[i]))
+			} else if has || !errors.Is(err, reader.ErrNotFound) || !errors.Is(batch[i].Err, reader.ErrNotFound) {
+				return fmt.Errorf("object %d is absent: contains %v, get %d bytes (%w), batch %d bytes", i, has, len(got), err, len(batch[i].Content))
 			}
 			return nil
 		})
@@ -111,11 +112,11 @@ func (w *world) erasing(name string) bool {
 // tableAgrees requires of a table the objects that are there, and no others.
 func (w *world) tableAgrees(s sharedbase.Shard, here func(sharedbase.ObjID) bool) {
 	w.Helper()
-	rows, err := w.base.Content(w.Context(), s.Name, ids)
+	rows, err := w.base.Content(w.Context(), s.Name, ids, math.MaxInt64)
 	roletest.Must(w, err)
 	for i, o := range universe {
-		if (rows[i] != nil) != here(o.ID) || rows[i] != nil && !bytes.Equal(rows[i], o.Content) {
-			w.Fatalf("object %d: %d bytes in the table of shard %s (%s); the index has it there: %v", i, len(rows[i]), s.Name, s.State, here(o.ID))
+		if there := rows[i].Size >= 0; there != here(o.ID) || !bytes.Equal(rows[i].Bytes, o.Content) && there {
+			w.Fatalf("object %d: %d bytes in the table of shard %s (%s); the index has it there: %v", i, rows[i].Size, s.Name, s.State, here(o.ID))
 		}
 	}
 }

@@ -83,11 +83,11 @@ func (w *world) Read(t *rapid.T) {
 	for i, o := range objects {
 		wanted[i] = o.ID
 	}
-	got, err := w.reader.GetBatch(t.Context(), wanted)
+	got, err := w.reader.GetBatch(t.Context(), wanted, nil)
 	roletest.Must(w, err)
 	for i, o := range objects {
-		if (got[i] != nil) != w.present[o.ID] || got[i] != nil && string(got[i]) != string(o.Content) {
-			w.Fatalf("object %d of the batch: %d bytes; it is present: %v", i, len(got[i]), w.present[o.ID])
+		if found := got[i].Err == nil; found != w.present[o.ID] || found && string(got[i].Content) != string(o.Content) {
+			w.Fatalf("object %d of the batch: %d bytes, %v; it is present: %v", i, len(got[i].Content), got[i].Err, w.present[o.ID])
 		}
 	}
 }

@@ -144,7 +144,7 @@ func TestGetBatchDamaged(t *testing.T) {
 	if got.status != http.StatusOK || strings.Count(got.text, "null") != 3 || strings.Count(got.text, "swhtype") != 1 {
 		t.Errorf("%+v", got)
 	}
-	for _, says := range []string{"level=ERROR", "objects=2", "id=" + got.header.Get(httpapi.RequestID), fmt.Sprintf("%x", key("damaged"))} {
+	for _, says := range []string{"level=ERROR", "objects=2", "id=" + got.header.Get(httpapi.RequestID), fmt.Sprintf("%x", key("also"))} {
 		if !strings.Contains(log.String(), says) {
 			t.Errorf("%q is not in the log: %s", says, log.String())
 		}

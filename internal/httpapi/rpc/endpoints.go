@@ -69,7 +69,7 @@ func (h *handler) get(ctx context.Context, r *call) (wire.Answer, error) {
 	return wire.Content(content), err
 }
 
-// getBatch answers null for an object that is damaged, too: one of them shall not keep a client from the others.
+// getBatch answers null for an object that cannot be read, too: it shall not keep a client from the others.
 func (h *handler) getBatch(ctx context.Context, r *call) (wire.Answer, error) {
 	if r.ObjIDs == nil {
 		return nil, missing("obj_ids")
@@ -85,17 +85,16 @@ func (h *handler) getBatch(ctx context.Context, r *call) (wire.Answer, error) {
 		return nil, err
 	}
 	contents := make([][]byte, len(found))
-	damaged := 0
+	unreadable := 0
 	for i, object := range found {
 		contents[i] = object.Content
-		if errors.Is(object.Err, ErrCorrupted) {
-			if damaged++; damaged == 1 {
-				err = object.Err
-			}
+		if object.Err != nil && !errors.Is(object.Err, ErrNotFound) {
+			unreadable++
+			err = object.Err
 		}
 	}
-	if damaged > 0 {
-		h.Log.Error("damaged objects in a batch answered as null", "id", r.id, "objects", damaged, "err", err)
+	if unreadable > 0 {
+		h.Log.Error("unreadable objects in a batch answered as null", "id", r.id, "objects", unreadable, "err", err)
 	}
 	return wire.Contents(contents), nil
 }

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package reader_test
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"winery/internal/reader"
+	"winery/sharedbase"
+)
+
+func admitAll(int64) error { return nil }
+
+// TestAdmit holds that a reader asks before it reads a large object, and for a
+// batch by the sum of the sizes, wherever the objects are.
+func TestAdmit(t *testing.T) {
+	for name, place := range map[string]func(f *fixture, all []sharedbase.Object){
+		"table": func(f *fixture, all []sharedbase.Object) { f.write(all...) },
+		"both":  func(f *fixture, all []sharedbase.Object) { f.pack(f.write(all...)) },
+		"image": func(f *fixture, all []sharedbase.Object) { f.readOnly(all...) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			r := f.reader(10)
+			all := []sharedbase.Object{
+				object(""), object("small"), object(strings.Repeat("32 KiB..", 4<<10)),
+				object(strings.Repeat("32 KiB..", 4<<10) + "!"), object(strings.Repeat("large", 1<<20)),
+			}
+			place(f, all)
+			sum := int64(0)
+			for i, o := range all {
+				n := int64(len(o.Content))
+				sum += n
+				if got, err := r.Size(t.Context(), o.ID); got != n || err != nil {
+					t.Errorf("Size of %d bytes: %d, %v", n, got, err)
+				}
+				var asked []int64
+				got, err := r.Get(t.Context(), o.ID, func(bytes int64) error { asked = append(asked, bytes); return nil })
+				if err != nil || !bytes.Equal(got, o.Content) {
+					t.Errorf("%d of %d bytes, %v", len(got), n, err)
+				}
+				if i < 3 && len(asked) > 0 || i >= 3 && !slices.Equal(asked, []int64{n}) {
+					t.Errorf("for %d bytes it asked for %d", n, asked)
+				}
+			}
+			ids := append(idsOf(all), object("missing").ID)
+			var asked []int64
+			found, err := r.GetBatch(t.Context(), ids, func(bytes int64) error { asked = append(asked, bytes); return nil })
+			f.must(err)
+			if !slices.Equal(asked, []int64{sum}) || !errors.Is(found[5].Err, reader.ErrNotFound) || !bytes.Equal(found[4].Content, all[4].Content) {
+				t.Errorf("for %d bytes it asked for %d; %v", sum, asked, found[5].Err)
+			}
+
+			refused := errors.New("no memory")
+			refuse := func(int64) error { return refused }
+			if got, err := r.Get(t.Context(), all[4].ID, refuse); got != nil || !errors.Is(err, refused) {
+				t.Errorf("refused: %d bytes, %v", len(got), err)
+			}
+			if found, err := r.GetBatch(t.Context(), ids, refuse); found != nil || !errors.Is(err, refused) {
+				t.Errorf("refused: %v, %v", found, err)
+			}
+			if _, err := r.Size(t.Context(), object("missing").ID); !errors.Is(err, reader.ErrNotFound) {
+				t.Errorf("Size of a missing object: %v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package reader
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"winery/sharedbase"
+)
+
+// atOnce is how many objects of a batch are read concurrently.
+const atOnce = 64
+
+// Found is what a batch has for one object.
+type Found struct {
+	Content []byte // not nil unless there is an error
+	Err     error  // as of Get: ErrNotFound, *CorruptError and others
+}
+
+// GetBatch reads the objects ids, and returns what it has in the same order. An
+// object that cannot be read fails none of the others; the call fails where
+// the database is unavailable or ctx ends. Before contents are read, admit, if
+// it is not nil, is asked for the sum of their sizes; its error is GetBatch's.
+func (r *Reader) GetBatch(ctx context.Context, ids []ObjID, admit Admit) ([]Found, error) {
+	at, err := r.index.do(ctx, struct{}{}, ids)
+	if err != nil {
+		return nil, err
+	}
+	if admit != nil {
+		var total atomic.Int64
+		err := each(ctx, at, func(ctx context.Context, i int) error {
+			found, err := r.get(ctx, want{ids[i], size}, at[i])
+			total.Add(found.Size)
+			return err
+		})
+		if err == nil {
+			err = admit(total.Load())
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	found := make([]Found, len(ids))
+	err = each(ctx, at, func(ctx context.Context, i int) error {
+		found[i].Content, found[i].Err = r.content(ctx, ids[i], at[i], nil)
+		return found[i].Err
+	})
+	return found, err
+}
+
+// each calls read concurrently for each of the places in at. It ends early, with
+// an error of read, where the database is unavailable or ctx ended.
+func each(ctx context.Context, at []sharedbase.Location, read func(ctx context.Context, i int) error) error {
+	// Shard by shard, so that a batch that is spread over more shards than
+	// images are kept open opens each once.
+	order := make([]int, len(at))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return strings.Compare(at[a].Shard, at[b].Shard) })
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for _, i := range order {
+		group.Go(func() error {
+			err := read(ctx, i)
+			if err != nil && (errors.Is(err, sharedbase.ErrUnavailable) || ctx.Err() != nil) {
+				return err
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}

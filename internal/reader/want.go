@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package reader
+
+import "math"
+
+// want is what is wanted of an object.
+type want struct {
+	id   ObjID
+	part part
+}
+
+// part is how much of an object is read.
+type part int
+
+const (
+	size  part = iota // its size
+	small             // its size, and its content if that is small
+	whole             // both
+	parts
+)
+
+// smallContent is the size in bytes up to which a content is read without
+// asking: httpapi.Small.
+const smallContent = 32 << 10
+
+// atMost is the size in bytes of the largest content that is read.
+func (p part) atMost() int64 {
+	return [parts]int64{size: -1, small: smallContent, whole: math.MaxInt64}[p]
+}
+
+// Admit is asked with a number of bytes before they are read into memory. Its
+// error ends the call that wants them.
+type Admit = func(bytes int64) error
