@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -25,14 +26,18 @@ type Object = wire.Object
 
 // Client is a client of one server. It may be used concurrently, and keeps idle connections until Close.
 //
-// Every call is tried again, after 100 ms at first and up to 5 s later, while the server is unavailable (status 503, no
-// connection, a connection that broke); Delete only while there is no connection, as it cannot be repeated: it would say
+// Every call is tried again, after 100 ms at first and up to 5 s later, while the server is unavailable (status 502, 503 or
+// 504, no connection, a connection that broke); Delete only while there is no connection, as it cannot be repeated: it would say
 // ErrNotFound of what it has just deleted. A repeated AddBatch may find what it added itself and count too little.
 type Client struct {
 	base     string
+	address  string // for messages, without a password
 	http     http.Client
 	retryFor time.Duration
 	onRetry  func(err error, wait time.Duration)
+
+	impatient bool        // FailUnlessReached
+	reached   atomic.Bool // the server answered a call
 }
 
 // Option changes what New makes.
@@ -49,6 +54,10 @@ func OnRetry(report func(err error, wait time.Duration)) Option {
 	return func(c *Client) { c.onRetry = report }
 }
 
+// FailUnlessReached has a call that finds no connection fail at once until the server has answered another call: an
+// address that is wrong, or a server that does not run, is not waited for.
+func FailUnlessReached() Option { return func(c *Client) { c.impatient = true } }
+
 // New makes a client of the server at address: http://HOST:PORT, https://…, or unix:/PATH.
 func New(address string, options ...Option) (*Client, error) {
 	transport := &http.Transport{
@@ -58,16 +67,21 @@ func New(address string, options ...Option) (*Client, error) {
 		IdleConnTimeout:     time.Minute,
 	}
 	base := strings.TrimSuffix(address, "/")
+	shown := base
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		base = "http://unix"
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		}
-	} else if u, err := url.Parse(address); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		// The address may hold a password, so it is not shown.
-		return nil, errors.New("a server's address must be http://HOST:PORT, https://HOST:PORT or unix:/PATH")
+	} else {
+		u, err := url.Parse(base)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			// The address may hold a password, so it is not shown.
+			return nil, errors.New("a server's address must be http://HOST:PORT, https://HOST:PORT or unix:/PATH")
+		}
+		shown = u.Redacted()
 	}
-	c := &Client{base: base, http: http.Client{Transport: transport, Timeout: 2 * time.Minute}, retryFor: 30 * time.Second}
+	c := &Client{base: base, address: shown, http: http.Client{Transport: transport, Timeout: 2 * time.Minute}, retryFor: 30 * time.Second}
 	for _, option := range options {
 		option(c)
 	}
@@ -90,7 +104,8 @@ func call[T any](ctx context.Context, c *Client, path string, request wire.Reque
 			return v, err
 		}
 		var none T
-		if !errors.Is(err, ErrUnavailable) || path == pathDelete && !neverSent(err) {
+		unsent := neverSent(err)
+		if !errors.Is(err, ErrUnavailable) || path == pathDelete && !unsent || unsent && c.impatient && !c.reached.Load() {
 			err = backoff.Permanent(err)
 		}
 		return none, err
@@ -118,13 +133,14 @@ func (c *Client) post(ctx context.Context, path string, body *wire.Body) ([]byte
 	request.Header.Set("Accept", wire.MsgPack.ContentType())
 	response, err := c.http.Do(request)
 	if err != nil {
-		return nil, unavailable(ctx, err)
+		return nil, c.unavailable(ctx, err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	answer, err := readAll(response)
 	if err != nil {
-		return nil, unavailable(ctx, err)
+		return nil, c.unavailable(ctx, err)
 	}
+	c.reached.Store(true)
 	if response.StatusCode != http.StatusOK {
 		return nil, remoteError(response, answer)
 	}

@@ -237,6 +237,20 @@ func TestRetries(t *testing.T) {
 		t.Errorf("without retries: %v after %d calls", err, calls.Load())
 	}
 
+	for _, status := range []int{502, 503, 504} {
+		var calls atomic.Int32
+		proxy := newClient(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if calls.Add(1) == 1 {
+				w.WriteHeader(status)
+				return
+			}
+			winery(new(rpctest.Store), rpc.Options{}).ServeHTTP(w, r)
+		})))
+		if err := proxy.Add(t.Context(), key("x"), []byte("x")); err != nil || calls.Load() != 2 {
+			t.Errorf("status %d: %v after %d calls", status, err, calls.Load())
+		}
+	}
+
 	// A caller who gives up is heard at once.
 	store.Fail(rpc.ErrUnavailable)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -39,7 +39,8 @@ func (e *Error) Error() string { return e.Message }
 
 // Is tells whether target is what e means.
 func (e *Error) Is(target error) bool {
-	if e.Status == http.StatusServiceUnavailable || e.Status == http.StatusBadGateway {
+	switch e.Status {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return target == ErrUnavailable
 	}
 	return target == meaning[e.Type]
@@ -60,9 +61,13 @@ func remoteError(r *http.Response, body []byte) error {
 }
 
 // unavailable marks a failure to reach the server, unless it was the caller who gave up.
-func unavailable(ctx context.Context, err error) error {
+func (c *Client) unavailable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return err
+	}
+	var refused *net.OpError
+	if errors.As(err, &refused) && neverSent(err) {
+		return fmt.Errorf("%w: no answer at %s: %w; is winery-writer running there?", ErrUnavailable, c.address, refused)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
