@@ -84,6 +84,25 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// TestRestart has every end but a stop that was asked for, and a configuration
+// that cannot work, restart the role.
+func TestRestart(t *testing.T) {
+	for unit := range roles {
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, setting := range []string{
+			"Restart=on-failure", "RestartForceExitStatus=SIGHUP SIGINT SIGPIPE SIGTERM", "RestartPreventExitStatus=78",
+			"StartLimitIntervalSec=0", "WatchdogSignal=SIGKILL", "LogRateLimitIntervalSec=5", "LogRateLimitBurst=2000",
+		} {
+			if strings.Count(string(text), "\n"+setting+"\n") != 1 {
+				t.Errorf("%s: no %s", unit, setting)
+			}
+		}
+	}
+}
+
 // TestExposure bounds what a role that was broken into could reach.
 func TestExposure(t *testing.T) {
 	for unit := range roles {

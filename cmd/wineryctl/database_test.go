@@ -93,7 +93,7 @@ func TestDatabase(t *testing.T) {
 func TestSecrets(t *testing.T) {
 	for dsn, status := range map[string]int{
 		"postgresql://u:hunter2@127.0.0.1:1/x": 1,
-		"postgresql://u:hunter2@127.0.0.1:x/x": 2,
+		"postgresql://u:hunter2@127.0.0.1:x/x": 78,
 	} {
 		stdout, stderr, got := ctl(t, "--config", configFile(t, dsn, ""), "db", "init")
 		if got != status || stderr == "" || strings.Contains(stdout+stderr, "hunter2") {

@@ -38,7 +38,7 @@ func TestRebuild(t *testing.T) {
 	s := newSite(t, files, images)
 	s.fails(t, 1, "db init", "index", "rebuild")
 	s.must(t, "db", "init")
-	s.fails(t, 2, "must be a pool", "index", "rebuild", "--pool-name", "nonsense")
+	s.fails(t, 78, "must be a pool", "index", "rebuild", "--pool-name", "nonsense")
 	if rows := s.rows(t, "index", "rebuild", "--pool-name", images.Name); len(rows) != 1 || rows[0]["image"] != names[2] || rows[0]["new"] != 999.0 {
 		t.Errorf("%v", rows)
 	}

@@ -2,15 +2,13 @@
 
 // Command wineryctl is the operator's command of Winery.
 //
-// Results go to stdout, everything else to stderr. The exit status is 0 if all was done, 1 if something failed, and 2
-// for wrong usage or configuration. Flags may stand before or after arguments; what follows -- is an argument.
+// Results go to stdout, everything else to stderr. The exit status is 0 if all was done, 1 if something failed, among
+// it a write to stdout, and 78 for wrong usage or configuration. SIGINT and SIGTERM stop a command; a second one ends
+// it at once, with status 130 or 143. Flags may stand before or after arguments; what follows -- is an argument.
 package main
 
 import (
-	"context"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -22,7 +20,7 @@ func main() {
 }
 
 func run(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := daemon.UntilSignal(os.Stderr)
 	defer stop()
 	app := &cli.App{
 		Name:  "wineryctl",

@@ -33,17 +33,18 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "building wineryctl:", err)
 		os.Exit(1)
 	}
+	_ = os.Unsetenv("SWH_CONFIG_FILENAME")
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(dir)
 		os.Exit(code)
 	}))
 }
 
-// ctl runs wineryctl without anything of the caller's environment that it heeds.
+// ctl runs wineryctl without the variables of the caller's environment that it reads.
 func ctl(t *testing.T, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary, args...)
-	cmd.Env = append(os.Environ(), "WINERY_CONFIG=", "SWH_CONFIG_FILENAME=", "WINERY_URL=")
+	cmd.Env = append(os.Environ(), "WINERY_CONFIG=", "WINERY_URL=")
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
@@ -111,8 +112,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"--log-level", "loud", "--config", "x", "db", "version"}, "loud"},
 	} {
 		stdout, stderr, status := ctl(t, test.args...)
-		if status != 2 || stdout != "" || !strings.Contains(stderr, test.says) {
-			t.Errorf("%q: status %d, stdout %q, stderr %q; expected status 2 and %q", test.args, status, stdout, stderr, test.says)
+		if status != 78 || stdout != "" || !strings.Contains(stderr, test.says) {
+			t.Errorf("%q: status %d, stdout %q, stderr %q; expected status 78 and %q", test.args, status, stdout, stderr, test.says)
 		}
 	}
 	for _, args := range [][]string{nil, {"--help"}, {"put", "--help"}, {"--version"}} {

@@ -112,7 +112,7 @@ func TestMigrateRefuses(t *testing.T) {
 		"migrate takes two":          {"files"},
 		"output: found \"nonsense\"": {"files", "other", "--output", "nonsense"},
 	} {
-		s.fails(t, 2, says, append([]string{"shards", "migrate"}, args...)...)
+		s.fails(t, 78, says, append([]string{"shards", "migrate"}, args...)...)
 	}
 	s.fails(t, 1, "does not know it", "shards", "migrate", "files", "other", "-i", "absent")
 	s.fails(t, 1, names[1]+" is damaged at byte", "shards", "migrate", "files", "other")

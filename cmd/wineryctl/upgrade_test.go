@@ -19,8 +19,8 @@ func TestUpgrade(t *testing.T) {
 	}{
 		{nil, 1, "db init"},
 		{[]string{"--dry-run"}, 1, "db init"},
-		{[]string{"--pool-name", "tset"}, 2, `["test"]`},
-		{[]string{"extra"}, 2, "extra"},
+		{[]string{"--pool-name", "tset"}, 78, `["test"]`},
+		{[]string{"extra"}, 78, "extra"},
 	} {
 		_, stderr, status := ctl(t, append([]string{"--config", cfg, "db", "upgrade"}, test.args...)...)
 		if status != test.status || !strings.Contains(stderr, test.says) {

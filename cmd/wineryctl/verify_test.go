@@ -32,7 +32,7 @@ func TestVerify(t *testing.T) {
 		"--output: found":        {"--output", "xml"},
 		"unexpected argument":    {"extra"},
 	} {
-		s.fails(t, 2, says, append([]string{"verify"}, args...)...)
+		s.fails(t, 78, says, append([]string{"verify"}, args...)...)
 	}
 	stdout, stderr, status := ctl(t, "--config", s.config, "verify")
 	if status != 0 || strings.Count(stdout, " objects are well\n") != 2 ||
@@ -85,7 +85,7 @@ func TestVerify(t *testing.T) {
 		t.Errorf("status %d, %q", status, stdout)
 	}
 	s.fails(t, 1, "not found", "shards", "unquarantine", names[0])
-	s.fails(t, 2, "one shard's NAME", "shards", "unquarantine")
+	s.fails(t, 78, "one shard's NAME", "shards", "unquarantine")
 	s.must(t, "shards", "unquarantine", names[1])
 	if rows := s.rows(t, "shards", "quarantined"); len(rows) != 0 {
 		t.Errorf("%v", rows)

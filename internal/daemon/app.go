@@ -32,6 +32,7 @@ func Version() string {
 // flags, loads the configuration, calls run, and ends the process with the
 // status that the package comment documents. usage is a line for --help.
 func Run(name, usage string, flags []cli.Flag, run func(context.Context, *Env) error) {
+	surviveClosedPipes()
 	app := &cli.App{Name: name, Usage: usage, Flags: append(Flags(), flags...), Action: role(run)}
 	os.Exit(Execute(app, os.Args))
 }
@@ -41,31 +42,42 @@ func Run(name, usage string, flags []cli.Flag, run func(context.Context, *Env) e
 func Execute(app *cli.App, args []string) (status int) {
 	app.Version = Version()
 	app.HideHelpCommand = true
+	unsetEmptyVariables(app.Flags)
+	out := &checkedWriter{w: os.Stdout}
+	app.Writer = out
 	app.ExitErrHandler = func(*cli.Context, error) {} // statuses are decided here
 	app.OnUsageError = onUsageError
 	forEachCommand(app.Commands, func(c *cli.Command) { c.OnUsageError = onUsageError })
 	if app.ErrWriter == nil {
 		app.ErrWriter = os.Stderr
 	}
-	err := guard(func() error { return app.Run(args) })
+	err := out.close(guard(func() error { return app.Run(args) }))
 	if err != nil && !errors.As(err, new(*loggedError)) {
 		_, _ = fmt.Fprintf(app.ErrWriter, "%s: %v\n", app.Name, err)
 	}
 	return exitStatus(err)
 }
 
+// The exit statuses that the package comment documents.
+const (
+	statusFailed = 1
+	statusConfig = 78  // EX_CONFIG of sysexits.h; Go's runtime crashes with 2
+	statusSignal = 128 // plus the signal's number, as a shell has it
+)
+
 func exitStatus(err error) int {
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, new(*usageError)), errors.As(err, new(*config.Error)), errors.As(err, new(cli.ExitCoder)):
-		return 2
+		return statusConfig
 	default:
-		return 1
+		return statusFailed
 	}
 }
 
-// UsageError makes an error that ends the process with status 2.
+// UsageError makes an error that ends the process with the status of a wrong
+// usage or configuration.
 func UsageError(format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...)}
 }
@@ -81,6 +93,20 @@ func (e *loggedError) Unwrap() error { return e.error }
 
 func onUsageError(_ *cli.Context, err error, _ bool) error {
 	return UsageError("%w; see --help", err)
+}
+
+// unsetEmptyVariables has a variable that is set to nothing count as unset, so
+// that the next one of a flag's is looked up.
+func unsetEmptyVariables(flags []cli.Flag) {
+	for _, f := range flags {
+		if f, ok := f.(cli.DocGenerationFlag); ok {
+			for _, name := range f.GetEnvVars() {
+				if os.Getenv(name) == "" {
+					_ = os.Unsetenv(name)
+				}
+			}
+		}
+	}
 }
 
 func forEachCommand(commands []*cli.Command, do func(*cli.Command)) {

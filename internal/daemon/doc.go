@@ -5,16 +5,35 @@
 //
 // # Exit status
 //
-//	0  done, or stopped by a signal as asked
-//	1  failed
-//	2  wrong usage or configuration; nothing was begun
+//	0    done, or stopped by a signal as asked
+//	1    failed
+//	78   wrong usage or configuration; nothing was begun
+//	130  exited at once by a repeated SIGINT
+//	143  exited at once by a repeated SIGTERM
+//
+// Go's runtime ends a process that crashes with 2, or by SIGABRT or SIGSEGV.
+// Every status but 0 and 78 is worth a restart.
 //
 // # Signals
 //
-// SIGTERM cancels the context: the work in hand is given up and its shard goes
-// back to where it came from. SIGINT ends Env.Finishing: the step under way is
-// brought to its end, and no other begins. After SIGINT, another signal of
-// either kind acts as SIGTERM. A wait is ended at once by both.
+// SIGTERM cancels the context: the current step is aborted and its shard is
+// released. SIGINT ends Env.Finishing: the current step is completed, and no
+// other begins. After SIGINT, another signal of either kind acts as SIGTERM.
+// After SIGTERM, another signal of either kind ends the process at once, even
+// if a call into a library or a device hangs; its shard stays locked until the
+// lease ends. A wait is ended at once by both.
+//
+// SIGHUP is logged and ignored: nothing of the configuration is read again. A
+// pipe on standard output or error whose reader is gone (SIGPIPE) ends no role;
+// what would be written to it is lost.
+//
+// A command of wineryctl stops by the first SIGINT or SIGTERM, with status 1,
+// and exits at once by the second ([UntilSignal]).
+//
+// # Output
+//
+// A write to standard output that fails, as on a full disk, is an error, and
+// the exit status is 1 at least.
 //
 // # Waiting
 //

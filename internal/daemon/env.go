@@ -113,12 +113,12 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 			})
 		})
 		notify.stopping()
-		return outcome(finishing, log, err)
+		return outcome(finishing, log, notify, err)
 	}
 }
 
 // outcome logs how a role ended. What a signal interrupted is no failure.
-func outcome(finishing context.Context, log *slog.Logger, err error) error {
+func outcome(finishing context.Context, log *slog.Logger, notify *Notifier, err error) error {
 	var panicked *PanicError
 	switch {
 	case err == nil:
@@ -131,5 +131,6 @@ func outcome(finishing context.Context, log *slog.Logger, err error) error {
 		log.Debug("panic", "stack", string(panicked.Stack))
 	}
 	log.Error("failed", "error", err)
+	notify.Status("failed: %v", err)
 	return &loggedError{err}
 }

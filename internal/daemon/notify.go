@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,10 +54,11 @@ func (n *Notifier) Ready() {
 }
 
 // Status describes in a line what the role does, for whoever looks at the
-// service. A datagram goes out at each call: a few a second are too many.
+// service. A datagram goes out at each call: a few a second are too many. Lines
+// of an error become one: to the service manager, a second line is another field.
 func (n *Notifier) Status(format string, args ...any) {
 	if n != nil {
-		status := fmt.Sprintf(format, args...)
+		status := oneLine(fmt.Sprintf(format, args...))
 		n.status.Store(&status)
 		n.send("STATUS=" + status)
 	}
@@ -96,6 +99,15 @@ func (n *Notifier) stalled() (time.Duration, string) {
 func (n *Notifier) Working(progress fmt.Stringer) {
 	n.Progress()
 	n.Status("%v", progress)
+}
+
+// oneLine joins the lines of text that are not blank.
+func oneLine(text string) string {
+	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
+	for i, line := range lines {
+		lines[i] = strings.TrimSpace(line)
+	}
+	return strings.Join(slices.DeleteFunc(lines, func(line string) bool { return line == "" }), "; ")
 }
 
 func (n *Notifier) stopping() {

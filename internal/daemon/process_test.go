@@ -46,7 +46,7 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 		env.Notify.Ready()
 		env.Notify.Ready()
 		env.Notify.Status("packing: %d %%", 41)
-		return nil
+		return errors.Join(errAway, fmt.Errorf("%s", "\n\tREADY=1\n"))
 	},
 	// A step that works until it is told to end, or its context ends.
 	"work": func(ctx context.Context, env *daemon.Env) error {
@@ -76,6 +76,12 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 		<-ctx.Done()
 		return errAway
 	},
+	// A call that hears of no context.
+	"hung": func(context.Context, *daemon.Env) error {
+		fmt.Println("working")
+		_, err := io.Copy(io.Discard, os.Stdin)
+		return err
+	},
 	"idle": func(ctx context.Context, env *daemon.Env) error {
 		options := daemon.LoopOptions{Log: env.Log, Finish: env.Finishing.Done()}
 		return daemon.Loop(ctx, options, func(context.Context) (bool, error) { return false, nil })
@@ -103,6 +109,11 @@ type process struct {
 // start begins a role with a valid configuration for dsn.
 func start(t *testing.T, role, dsn string, args ...string) *process {
 	t.Helper()
+	return launch(t, role, append([]string{"--config", configuration(t, dsn)}, args...)...)
+}
+
+func configuration(t *testing.T, dsn string) string {
+	t.Helper()
 	config := filepath.Join(t.TempDir(), "winery.yml")
 	yaml := fmt.Sprintf(`objstorage:
   cls: winery
@@ -114,10 +125,22 @@ func start(t *testing.T, role, dsn string, args ...string) *process {
 	if err := os.WriteFile(config, []byte(yaml), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return launch(t, role, append([]string{"--config", config}, args...)...)
+	return config
 }
 
 func launch(t *testing.T, role string, args ...string) *process {
+	t.Helper()
+	p := prepare(t, role, args...)
+	p.stderr.added = make(chan struct{}, 1)
+	p.cmd.Stderr = &p.stderr
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// prepare is launch without the start, and without stderr.
+func prepare(t *testing.T, role string, args ...string) *process {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
@@ -134,11 +157,6 @@ func launch(t *testing.T, role string, args ...string) *process {
 		t.Fatal(err)
 	}
 	p.stdout = bufio.NewScanner(stdout)
-	p.stderr.added = make(chan struct{}, 1)
-	p.cmd.Stderr = &p.stderr
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
 	return p
 }
 
@@ -188,15 +206,15 @@ func TestExitStatus(t *testing.T) {
 		"done":          {"done", nil, 0, []string{"role=winery-test", "level=WARN", "throttler: does nothing any more", "msg=ended"}},
 		"done, in JSON": {"done", []string{"--log-format", "json"}, 0, []string{`"role":"winery-test"`}},
 		"failed":        {"fail", nil, 1, []string{"level=ERROR", `error="the database is away"`}},
-		"wrong at once": {"usage", nil, 2, []string{`--pool-name: no pool`}},
+		"wrong at once": {"usage", nil, 78, []string{`--pool-name: no pool`}},
 		"panic":         {"panic", nil, 1, []string{`error="internal error: bug"`}},
 		"panic, debug":  {"panic", []string{"--log-level", "debug"}, 1, []string{"process_test.go"}},
-		"unknown flag":  {"done", []string{"--wibble"}, 2, []string{"winery-test: flag provided but not defined: -wibble; see --help"}},
-		"argument":      {"done", []string{"shard"}, 2, []string{`winery-test: unexpected argument "shard"`}},
-		"log level":     {"done", []string{"--log-level", "loud"}, 2, []string{`--log-level: found "loud", must be debug, info, warn or error`}},
-		"log format":    {"done", []string{"--log-format", "xml"}, 2, []string{`--log-format: found "xml", must be text or json`}},
-		"configuration": {"done", []string{"--config", "/nonexistent/w.yml"}, 2, []string{"winery-test: /nonexistent/w.yml: no such file: name the configuration by --config"}},
-		"flag's value":  {"done", []string{"--stop-instead-of-waiting=maybe"}, 2, []string{"stop-instead-of-waiting"}},
+		"unknown flag":  {"done", []string{"--wibble"}, 78, []string{"winery-test: flag provided but not defined: -wibble; see --help"}},
+		"argument":      {"done", []string{"shard"}, 78, []string{`winery-test: unexpected argument "shard"`}},
+		"log level":     {"done", []string{"--log-level", "loud"}, 78, []string{`--log-level: found "loud", must be debug, info, warn or error`}},
+		"log format":    {"done", []string{"--log-format", "xml"}, 78, []string{`--log-format: found "xml", must be text or json`}},
+		"configuration": {"done", []string{"--config", "/nonexistent/w.yml"}, 78, []string{"winery-test: /nonexistent/w.yml: no such file: name the configuration by --config"}},
+		"flag's value":  {"done", []string{"--stop-instead-of-waiting=maybe"}, 78, []string{"stop-instead-of-waiting"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -259,6 +277,27 @@ func TestSignals(t *testing.T) {
 			p.end(0)
 		})
 	}
+	for status, last := range map[int]syscall.Signal{130: syscall.SIGINT, 143: syscall.SIGTERM} {
+		t.Run("a hung step ends by "+last.String()+" after SIGTERM", func(t *testing.T) {
+			p := start(t, "hung", "dbname=winery")
+			p.expect("working")
+			p.signal(syscall.SIGTERM)
+			p.stderr.wait(t, "aborting the current step")
+			p.signal(last)
+			p.end(status, "exiting at once")
+		})
+	}
+	t.Run("SIGHUP changes nothing", func(t *testing.T) {
+		p := start(t, "work", "dbname=winery")
+		p.expect("working")
+		p.signal(syscall.SIGHUP)
+		p.stderr.wait(t, "SIGHUP ignored")
+		p.signal(syscall.SIGINT)
+		p.expect("finishing")
+		_ = p.stdin.Close()
+		p.expect("finished")
+		p.end(0)
+	})
 	t.Run("a failure while giving up is one", func(t *testing.T) {
 		p := start(t, "stuck", "dbname=winery")
 		p.expect("working")
@@ -272,5 +311,43 @@ func TestSignals(t *testing.T) {
 			p.signal(s)
 			p.end(0)
 		})
+	}
+}
+
+// A role goes on when the reader of its log is gone.
+func TestClosedStderr(t *testing.T) {
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = reader.Close()
+	p := prepare(t, "work", "--config", configuration(t, "dbname=winery"))
+	p.cmd.Stderr = writer
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = writer.Close()
+	p.expect("working") // it has logged its start
+	p.signal(syscall.SIGHUP)
+	p.signal(syscall.SIGINT)
+	p.expect("finishing")
+	_ = p.stdin.Close()
+	p.expect("finished")
+	p.end(0)
+}
+
+func TestFullStdout(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	cmd := exec.Command(os.Args[0], "--help")
+	cmd.Env = append(os.Environ(), asRole+"=done")
+	cmd.Stdout = full
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Run(); cmd.ProcessState.ExitCode() != 1 || !strings.Contains(stderr.String(), "the output is incomplete: write /dev/stdout: no space left on device") {
+		t.Errorf("%v: %s", err, &stderr)
 	}
 }

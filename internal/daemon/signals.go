@@ -4,20 +4,31 @@ package daemon
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
-// signals catches SIGINT and SIGTERM until stop is called: SIGINT ends
-// finishing, SIGTERM or a further signal ends ctx and with it finishing.
+// surviveClosedPipes has a write to a pipe without a reader fail, as for any
+// other file. By default Go ends a process whose standard output or error is
+// such a pipe.
+func surviveClosedPipes() {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+}
+
+// signals catches SIGINT, SIGTERM and SIGHUP until stop is called, and does
+// what the package comment says: SIGINT ends finishing, SIGTERM or a second
+// SIGINT ends ctx and with it finishing, and one more ends the process.
 func signals(parent context.Context, log *slog.Logger) (ctx, finishing context.Context, stop func()) {
 	ctx, abort := context.WithCancel(parent)
 	finishing, finish := context.WithCancel(ctx)
 	received := make(chan os.Signal, 2)
 	quit, done := make(chan struct{}), make(chan struct{})
-	signal.Notify(received, syscall.SIGINT, syscall.SIGTERM)
+	signal.Notify(received, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
 		defer close(done)
 		for {
@@ -25,13 +36,19 @@ func signals(parent context.Context, log *slog.Logger) (ctx, finishing context.C
 			case <-quit:
 				return
 			case s := <-received:
-				if s == syscall.SIGINT && finishing.Err() == nil {
-					log.Info("SIGINT: finishing the work in hand; once more to give it up")
+				switch {
+				case s == syscall.SIGHUP:
+					log.Warn("SIGHUP ignored: restart the role to apply a changed configuration")
+				case ctx.Err() != nil:
+					log.Error("exiting at once; a shard stays locked until its lease ends", "signal", s.String())
+					exitBy(s)
+				case s == syscall.SIGINT && finishing.Err() == nil:
+					log.Info("finishing the current step; send SIGINT again to abort it", "signal", s.String())
 					finish()
-					continue
+				default:
+					log.Info("aborting the current step; send the signal again to exit at once", "signal", s.String())
+					abort()
 				}
-				log.Info("giving up the work in hand", "signal", s.String())
-				abort()
 			}
 		}
 	}()
@@ -41,4 +58,40 @@ func signals(parent context.Context, log *slog.Logger) (ctx, finishing context.C
 		<-done
 		abort()
 	}
+}
+
+// commandLimit is how long a command may take to end after the first signal.
+const commandLimit = 30 * time.Second
+
+// UntilSignal returns the context of a command, which SIGINT and SIGTERM end.
+// Whatever hangs then, the process exits at once by a second signal, and
+// commandLimit after the first; messages about it go to log.
+func UntilSignal(log io.Writer) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	received := make(chan os.Signal, 2)
+	signal.Notify(received, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		var first os.Signal
+		select {
+		case first = <-received:
+			cancel()
+		case <-ctx.Done():
+			return
+		}
+		_, _ = fmt.Fprintf(log, "%v: stopping; send it again to exit at once\n", first)
+		select {
+		case s := <-received:
+			exitBy(s)
+		case <-time.After(commandLimit):
+			_, _ = fmt.Fprintf(log, "not stopped after %v: exiting\n", commandLimit)
+			exitBy(first)
+		}
+	}()
+	return ctx, cancel
+}
+
+// exitBy ends the process with the status that tells of the signal.
+func exitBy(s os.Signal) {
+	number, _ := s.(syscall.Signal)
+	os.Exit(statusSignal + int(number))
 }

@@ -3,8 +3,9 @@
 package daemon
 
 import (
+	"bytes"
 	"log/slog"
-	"runtime"
+	"runtime/pprof"
 	"time"
 
 	"winery/internal/metrics"
@@ -49,11 +50,10 @@ func (s *supervisor) look(first, next time.Duration) time.Duration {
 	s.metrics.Stalled(s.role, stalled)
 	switch {
 	case stalled >= s.limit:
-		stacks := make([]byte, 1<<20)
 		s.log.Error("no progress: this process ends, so that its lease runs out and another goes on",
-			"stalled", stalled, "status", status, "stacks", string(stacks[:runtime.Stack(stacks, true)]))
+			"stalled", stalled, "status", status, "stacks", stacks())
 		s.metrics.Close()
-		s.exit(1)
+		s.exit(statusFailed)
 	case stalled >= next:
 		s.log.Warn("no progress", "stalled", stalled, "status", status, "ends_after", s.limit)
 		s.notify.send("STATUS=no progress for " + stalled.String() + ": " + status)
@@ -63,4 +63,17 @@ func (s *supervisor) look(first, next time.Duration) time.Duration {
 		return first
 	}
 	return next
+}
+
+// maxStacks bounds what a log record has of stacks, in bytes: with what the log
+// escapes it fits a line of systemd's journal (LineMax, 48 KiB).
+const maxStacks = 40_000
+
+// stacks returns the stacks of all goroutines, equal ones once with their
+// number, the most frequent ones first.
+func stacks() string {
+	var all bytes.Buffer
+	_ = pprof.Lookup("goroutine").WriteTo(&all, 1)
+	all.Truncate(min(all.Len(), maxStacks))
+	return all.String()
 }

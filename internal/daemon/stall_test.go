@@ -14,6 +14,23 @@ import (
 	"time"
 )
 
+// Many goroutines at the same place are told once, and the whole is bounded.
+func TestStacks(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	for range 1000 {
+		go func() { <-release }()
+	}
+	got := stacks()
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(got, "\n1000 @ ") && time.Now().Before(deadline); {
+		runtime.Gosched() // until all of them wait
+		got = stacks()
+	}
+	if len(got) > maxStacks || !strings.Contains(got, "\n1000 @ ") {
+		t.Errorf("%d bytes:\n%.1000s", len(got), got)
+	}
+}
+
 // A role waits for work, works in steps shorter and longer than a minute, and
 // hangs in the end. The times are those of a bubble, and exact.
 func TestStall(t *testing.T) {

@@ -141,6 +141,24 @@ func TestKernelMapping(t *testing.T) {
 		_, err := src.Compare(ctx, m.client(t), gone, func(int) {})
 		must(t, err)
 	})
+	part(t, "a crash restarts a role, and a wrong configuration does not", func(t *testing.T) {
+		property := func(name string) string {
+			return strings.TrimSpace(m.run(t, "systemctl show --property "+name+" --value winery-cleaner"))
+		}
+		pid := property("MainPID")
+		m.run(t, "systemctl kill --signal HUP winery-cleaner; until journalctl -u winery-cleaner | grep -q 'SIGHUP ignored'; do sleep 1; done")
+		if now := property("MainPID"); now != pid {
+			t.Fatalf("after SIGHUP the process is %s, was %s", now, pid)
+		}
+		m.run(t, "systemctl kill --signal ABRT winery-cleaner; "+
+			"until [ $(systemctl show --property NRestarts --value winery-cleaner) = 1 ] && systemctl is-active winery-cleaner; do sleep 1; done")
+		m.run(t, "echo WINERY_CLEANER_FLAGS=--wibble >/etc/default/winery; systemctl kill --signal KILL winery-cleaner; "+
+			"until systemctl is-failed winery-cleaner; do sleep 1; done")
+		if status := property("ExecMainStatus"); status != "78" {
+			t.Errorf("a wrong flag: status %s, want 78", status)
+		}
+		m.run(t, "rm /etc/default/winery; systemctl start winery-cleaner")
+	})
 	part(t, "every unit runs and ends well", func(t *testing.T) {
 		packer := "winery-packer@" + ceph.Pool
 		m.run(t, "systemctl start "+packer)
