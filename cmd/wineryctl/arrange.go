@@ -10,14 +10,14 @@ import (
 )
 
 // arrange moves flags to where the library finds them: those of the whole program to the front, a command's own right
-// behind its name.
+// behind its name, and -- before the other arguments.
 func arrange(app *cli.App, args []string) []string {
 	global, names, local, words := args[:min(len(args), 1):1], []string{}, []string{}, []string{}
 	commands, flags := app.Commands, []cli.Flag(nil)
 	for rest := args[len(global):]; len(rest) > 0; rest = rest[1:] {
 		arg := rest[0]
 		if arg == "--" {
-			words = append(words, rest...)
+			words = append(words, rest[1:]...)
 			break
 		}
 		if len(arg) < 2 || arg[0] != '-' {
@@ -40,6 +40,9 @@ func arrange(app *cli.App, args []string) []string {
 			rest = rest[1:]
 			*to = append(*to, rest[0])
 		}
+	}
+	if len(words) > 0 {
+		words = append([]string{"--"}, words...)
 	}
 	return slices.Concat(global, names, local, words)
 }

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -89,8 +90,13 @@ func connect(c *cli.Context) (winery *client.Client, maxObject int64, err error)
 		}
 		address, maxObject = cmp.Or(address, reach(cfg.Winery.Listen)), cfg.Winery.MaxObjectSize
 	}
-	winery, err = client.New(address, client.OnRetry(func(err error, wait time.Duration) {
-		log.Warn("trying again", "error", err, "in", wait.Round(time.Millisecond))
+	var retried atomic.Bool
+	winery, err = client.New(address, client.FailUnlessReached(), client.OnRetry(func(err error, wait time.Duration) {
+		level := slog.LevelDebug
+		if !retried.Swap(true) {
+			level = slog.LevelWarn
+		}
+		log.Log(c.Context, level, "request failed, retrying each for up to 30s", "err", err, "retry_in", wait.Round(time.Millisecond))
 	}))
 	if err != nil {
 		return nil, 0, daemon.UsageError("--url: %w", err)

@@ -3,11 +3,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
 
 	"winery/internal/daemon"
+	"winery/internal/httpapi/rpc/client"
 )
 
 var deleteCommand = &cli.Command{
@@ -34,8 +36,12 @@ func deleteObjects(c *cli.Context) error {
 	}
 	defer winery.Close()
 	failed := 0
-	for _, id := range ids {
-		if err := winery.Delete(c.Context, id); err != nil {
+	for i, id := range ids {
+		err := winery.Delete(c.Context, id)
+		if errors.Is(err, client.ErrUnavailable) {
+			return fmt.Errorf("%x and what follows it (%d of %d objects) were not deleted: %w", id, len(ids)-i+failed, len(ids), err)
+		}
+		if err != nil {
 			failed++
 			_, _ = fmt.Fprintf(c.App.ErrWriter, "%x: %v\n", id, err)
 		}

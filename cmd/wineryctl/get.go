@@ -5,7 +5,6 @@ package main
 import (
 	"encoding/hex"
 	"fmt"
-	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -16,7 +15,7 @@ var getCommand = &cli.Command{
 	Name:      "get",
 	Usage:     "write an object to stdout",
 	ArgsUsage: "SHA256",
-	Flags:     []cli.Flag{&cli.StringFlag{Name: "o", Usage: "write it to `FILE` instead"}},
+	Flags:     []cli.Flag{&cli.StringFlag{Name: "o", Usage: "write to `FILE` instead; an existing FILE is replaced as a whole, or stays as it is"}},
 	Action:    get,
 }
 
@@ -38,7 +37,7 @@ func get(c *cli.Context) error {
 		return fmt.Errorf("%x: %w", id, err)
 	}
 	if file := c.String("o"); file != "" {
-		return os.WriteFile(file, content, 0o666) //nolint:gosec // as the umask says
+		return replaceFile(file, content)
 	}
 	_, err = c.App.Writer.Write(content)
 	return err

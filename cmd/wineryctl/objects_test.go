@@ -57,6 +57,9 @@ func TestPutGetDelete(t *testing.T) {
 	if got := must(t, "put", "--url", url, "--", "-q"); got != line("-q", "like a flag")+"\n" {
 		t.Errorf("put -- -q: %q", got)
 	}
+	if got := must(t, "--url", url, "put", "single", "--", "-q"); got != line("single", "one file")+"\n"+line("-q", "like a flag")+"\n" {
+		t.Errorf("put single -- -q: %q", got)
+	}
 	if stdout := must(t, "--url", url, "put", "-q", dir); stdout != "" {
 		t.Errorf("--quiet printed %q", stdout)
 	}
@@ -136,6 +139,30 @@ func TestServerErrors(t *testing.T) {
 	readOnly := serve(t, &store, rpc.Options{ReadOnly: true})
 	if _, stderr, status := ctl(t, "--url", readOnly, "put", write(t, t.TempDir(), "x", "x")); status != 1 || !strings.Contains(stderr, "read-only") {
 		t.Errorf("put to a read-only server: status %d, %q", status, stderr)
+	}
+}
+
+// A writer that does not run is named at once, in one line, and what to do.
+func TestNoWriter(t *testing.T) {
+	socket := "unix:" + filepath.Join(t.TempDir(), "socket")
+	file := write(t, t.TempDir(), "x", "x")
+	for _, args := range [][]string{{"put", file}, {"put", "-q", file, file}, {"get", idOf("x")}, {"delete", idOf("x"), idOf("y")}} {
+		_, stderr, status := ctl(t, append([]string{"--url", socket}, args...)...)
+		if status != 1 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "no answer at "+socket+": dial unix ") ||
+			!strings.HasSuffix(stderr, ": no such file or directory; is winery-writer running there?\n") {
+			t.Errorf("%q: status %d, %q", args, status, stderr)
+		}
+	}
+}
+
+// An empty variable counts as unset.
+func TestEmptyVariable(t *testing.T) {
+	var store rpctest.Store
+	store.Put(sha256.Sum256([]byte("x")), []byte("x"))
+	listen := strings.TrimPrefix(serve(t, &store, rpc.Options{}), "http://")
+	t.Setenv("SWH_CONFIG_FILENAME", configFile(t, "postgresql://nowhere/none", "winery: {listen: '"+listen+"'}"))
+	if got := must(t, "get", idOf("x")); got != "x" {
+		t.Errorf("got %q", got)
 	}
 }
 

@@ -66,7 +66,8 @@ func put(c *cli.Context) error {
 		next.add(file.path, object)
 	}
 	flush()
-	return errors.Join(senders.Wait(), report.end(), c.Context.Err())
+	err = senders.Wait()
+	return errors.Join(err, report.end(err == nil), c.Context.Err())
 }
 
 // batch is what goes in one request.
@@ -80,6 +81,14 @@ func (b *batch) add(path string, o client.Object) {
 	b.paths, b.objects, b.bytes = append(b.paths, path), append(b.objects, o), b.bytes+len(o.Content)
 }
 
+// name is the batch's in messages.
+func (b *batch) name() string {
+	if len(b.paths) == 1 {
+		return b.paths[0]
+	}
+	return fmt.Sprintf("%s and %d more files", b.paths[0], len(b.paths)-1)
+}
+
 // send stores the batch. An error means that there is no sense in sending more.
 func (b *batch) send(ctx context.Context, winery *client.Client, report *report) error {
 	added, bytes, err := winery.AddBatch(ctx, b.objects)
@@ -89,7 +98,7 @@ func (b *batch) send(ctx context.Context, winery *client.Client, report *report)
 		report.stored(b, added, bytes)
 		return nil
 	case !errors.As(err, &refused) || refused.Status != http.StatusRequestEntityTooLarge:
-		return fmt.Errorf("%s and %d more files: %w", b.paths[0], len(b.paths)-1, err)
+		return fmt.Errorf("%s: %w", b.name(), err)
 	case len(b.objects) == 1:
 		report.failed(b.paths[0], err)
 		return nil

@@ -84,14 +84,17 @@ func (r *report) failed(path string, err error) {
 	r.lost++
 }
 
-// end prints the summary. It is an error if a file was not stored.
-func (r *report) end() error {
+// end prints the summary, unless nothing was stored because all failed. It is an
+// error if a file was not stored.
+func (r *report) end(complete bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.clear()
-	_, _ = fmt.Fprintf(r.errors, "stored %d files, %s (new: %d objects, %s) in %v\n",
-		r.files, humanize.Bytes(uint64(r.bytes)), r.added, humanize.Bytes(uint64(r.addedBytes)),
-		time.Since(r.began).Round(time.Millisecond))
+	if complete || r.files > 0 {
+		_, _ = fmt.Fprintf(r.errors, "stored %d files, %s (new: %d objects, %s) in %v\n",
+			r.files, humanize.Bytes(uint64(r.bytes)), r.added, humanize.Bytes(uint64(r.addedBytes)),
+			time.Since(r.began).Round(time.Millisecond))
+	}
 	if r.lost > 0 {
 		return fmt.Errorf("%d files could not be stored", r.lost)
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -24,14 +25,16 @@ var staleCommand = &cli.Command{
 
 var releaseCommand = &cli.Command{
 	Name:  "release",
-	Usage: "take stale shards from their holders: writing → standby, packing → full, cleaning → packed",
-	Description: "Only what was seen is released: a shard that moved on, or that another holder locked, stays as it is.\n" +
-		"A holder that is alive after all can do nothing with the shard any more, if it is not a Python one.",
+	Usage: "release stale shards from their holders: writing → standby, packing → full, cleaning → packed",
+	Description: "A shard that changed state or holder since it was listed stays as it is. A holder whose lease has not ended\n" +
+		"is alive: its shard is released only with --force. It then fails and loses nothing that was acknowledged. A Python\n" +
+		"process has no lease, and notices nothing: be sure that it is dead.",
 	Flags: []cli.Flag{
 		&cli.StringSliceFlag{Name: "shard", Usage: "only the shard `NAME`; may be given more than once"},
 		&cli.StringSliceFlag{Name: "locker", Usage: "only those locked by `UUID`; may be given more than once"},
 		staleFlag(),
-		&cli.BoolFlag{Name: "dry-run", Usage: "only tell what would be released"},
+		&cli.BoolFlag{Name: "force", Usage: "DESTRUCTIVE: release even from a holder that is alive; it aborts its current step"},
+		&cli.BoolFlag{Name: "dry-run", Usage: "only print what would be released"},
 		outputFlag,
 	},
 	Before: noArguments,
@@ -97,6 +100,10 @@ func shardsRelease(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	leases, err := base.Leases(c.Context)
+	if err != nil {
+		return err
+	}
 	verb := "released"
 	if c.Bool("dry-run") {
 		verb = "would release"
@@ -112,12 +119,10 @@ func shardsRelease(c *cli.Context) error {
 			j.note(row, "ignored %s: it is %s; wineryctl shards import completes it if its importer died", s.Name, s.State)
 			continue
 		}
-		if !c.Bool("dry-run") {
-			if err := base.ReleaseShard(c.Context, s); err != nil {
-				row.Error = err.Error()
-				j.failed(row, s.Name, err)
-				continue
-			}
+		if err := release(c, base, s, leases[s.Locker]); err != nil {
+			row.Error = err.Error()
+			j.failed(row, s.Name, err)
+			continue
 		}
 		j.done(row, "%s %s: %s → %s, locked by %s since %s", verb, s.Name, s.State, row.To, s.Locker, s.LockedAt.Local().Format(time.DateTime))
 	}
@@ -125,4 +130,24 @@ func shardsRelease(c *cli.Context) error {
 		j.note(nil, "no stale shard")
 	}
 	return j.end(fmt.Sprintf("%d of %d shards could not be released", j.lost, j.handled()))
+}
+
+// release releases a shard whose holder has the given lease, or with --dry-run
+// tells whether it would.
+func release(c *cli.Context, base *sharedbase.SharedBase, s sharedbase.Shard, lease sharedbase.Lease) (err error) {
+	force, dry := c.Bool("force"), c.Bool("dry-run")
+	switch {
+	case dry && !force && lease.Locker != uuid.Nil && !lease.Expired:
+		err = &sharedbase.HeldError{Shard: s.Name, Lease: lease}
+	case dry:
+		return nil
+	case force:
+		return base.ReleaseShard(c.Context, s)
+	default:
+		err = base.ReleaseUnleased(c.Context, s)
+	}
+	if errors.As(err, new(*sharedbase.HeldError)) {
+		return fmt.Errorf("%w: stop that process, or use --force", err)
+	}
+	return err
 }

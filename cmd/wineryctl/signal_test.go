@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main_test
+
+import (
+	"bytes"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"winery/internal/config"
+	"winery/test/cephtest"
+	"winery/test/roletest"
+)
+
+// TestSecondSignal ends a command that hangs in Ceph's library.
+func TestSecondSignal(t *testing.T) {
+	ceph := cephtest.Start(t)
+	images := config.Pool{
+		Type: config.RBD, Name: "shards", DataPool: "shards-data", ShardMaxSize: roletest.ShardMaxSize,
+		Map: config.MapLibrbd, CephConf: ceph.Conf,
+	}
+	pack(t, images, roletest.Objects(1, 10, 1000))
+	s := newSite(t, images)
+	s.must(t, "db", "init")
+	s.must(t, "shards", "import")
+	ceph.SignalOSD(syscall.SIGSTOP)
+	defer ceph.SignalOSD(syscall.SIGCONT)
+	for second, status := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
+		cmd := exec.CommandContext(t.Context(), binary, "--config", s.config, "verify")
+		var stderr buffer
+		cmd.Stderr = &stderr
+		roletest.Must(t, cmd.Start())
+		eventually(t, func() bool { // it has asked the database all that it wants, and waits for Ceph
+			return s.sql(t, `SELECT coalesce(bool_and(state = 'idle' AND state_change < now() - interval '2 seconds'), false)
+				FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'wineryctl'`) == "t"
+		})
+		roletest.Must(t, cmd.Process.Signal(syscall.SIGTERM))
+		eventually(t, func() bool {
+			return strings.Contains(stderr.String(), "terminated: stopping; send it again to exit at once")
+		})
+		roletest.Must(t, cmd.Process.Signal(second))
+		began := time.Now()
+		_ = cmd.Wait()
+		if got := cmd.ProcessState.ExitCode(); got != status {
+			t.Errorf("status %d, want %d: %s", got, status, stderr.String())
+		}
+		t.Logf("ended %v after %v", time.Since(began), second)
+	}
+}
+
+// buffer may be read while it is written.
+type buffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
