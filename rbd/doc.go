@@ -56,9 +56,11 @@
 //
 // With MapMode "kernel" an image is mapped by `rbd device map`, read-only, and
 // read through /dev/rbd/P/NAME, as the Python Winery does. What is mapped is
-// what udev's links and /sys/bus/rbd/devices say; nothing is remembered. Two processes
-// that map one image at the same moment may leave two devices; Unmap removes
-// both.
+// what udev's links and /sys/bus/rbd/devices say; nothing is remembered. A device
+// whose image id is not the one that Ceph has under the image's name shows an
+// image that was removed and made again: it does not count as mapped, and Map
+// replaces it. Two processes that map one image at the same moment may leave two
+// devices; Unmap removes both.
 //
 // With MapMode "librbd" there is nothing to map: an image counts as mapped if it
 // exists, Map checks that it opens, Unmap does nothing, and readers open the

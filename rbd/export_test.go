@@ -3,6 +3,7 @@
 package rbd
 
 import (
+	"context"
 	"path/filepath"
 	"time"
 )
@@ -11,6 +12,17 @@ import (
 // bounds its rbd commands.
 func (p *Pool) UseKernelAt(root string, limit time.Duration) {
 	p.kernel.sys, p.kernel.dev, p.kernel.limit = filepath.Join(root, "sys"), filepath.Join(root, "dev"), limit
+}
+
+// UseIDs makes the kernel's part of the pool believe that these are the ids of
+// the images in Ceph, by their names.
+func (p *Pool) UseIDs(ids map[string]string) {
+	p.kernel.ids = func(context.Context, string) (map[string]string, error) { return ids, nil }
+}
+
+// ImageIDs calls the pool's method of that name.
+func (p *Pool) ImageIDs(ctx context.Context, prefix string) (map[string]string, error) {
+	return p.imageIDs(ctx, prefix)
 }
 
 // OwnerOf calls the owner by name.

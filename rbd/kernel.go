@@ -25,6 +25,9 @@ type kernel struct {
 	limit   time.Duration
 	sys     string // /sys
 	dev     string // /dev
+	// ids returns the ids that Ceph has of the pool's images, by their names: at
+	// least those of the images whose names begin with prefix.
+	ids func(ctx context.Context, prefix string) (map[string]string, error)
 }
 
 func newKernel(s Settings, from location) *kernel {
@@ -47,12 +50,9 @@ func newKernel(s Settings, from location) *kernel {
 // mapReadOnly maps an image unless it is mapped read-only already. A writable
 // mapping, made by Reserve, is replaced.
 func (k *kernel) mapReadOnly(ctx context.Context, name string) error {
-	d, err := k.deviceOf(name)
-	if err != nil {
+	d, err := k.currentDevice(ctx, name)
+	if err != nil || d != nil && d.readOnly {
 		return err
-	}
-	if d != nil && d.readOnly {
-		return nil
 	}
 	if d != nil {
 		if err := k.rbd(ctx, "device", "unmap", d.path); err != nil {
@@ -62,13 +62,44 @@ func (k *kernel) mapReadOnly(ctx context.Context, name string) error {
 	return k.mapImage(ctx, name, "--read-only")
 }
 
-// mapWritable maps an image unless it is mapped already, whichever way.
+// mapWritable maps an image unless it is mapped already, read-only or not.
 func (k *kernel) mapWritable(ctx context.Context, name string) error {
-	d, err := k.deviceOf(name)
+	d, err := k.currentDevice(ctx, name)
 	if err != nil || d != nil {
 		return err
 	}
 	return k.mapImage(ctx, name)
+}
+
+// currentDevice returns the device by which readers find an image, or nil. It
+// unmaps one that shows an image of that name which was removed.
+func (k *kernel) currentDevice(ctx context.Context, name string) (*device, error) {
+	d, err := k.deviceOf(name)
+	if err != nil || d == nil {
+		return nil, err
+	}
+	ids, err := k.ids(ctx, name)
+	if err != nil || d.isCurrent(ids) {
+		return d, err
+	}
+	return nil, k.rbd(ctx, "device", "unmap", d.path)
+}
+
+// mapped returns the names of the images that are mapped read-only. A device of
+// an image that was removed does not count.
+func (k *kernel) mapped(ctx context.Context) (map[string]bool, error) {
+	names := map[string]bool{}
+	devices, err := k.devices()
+	if err != nil || len(devices) == 0 {
+		return names, err
+	}
+	ids, err := k.ids(ctx, "")
+	for _, d := range devices {
+		if d.readOnly && d.isCurrent(ids) {
+			names[d.image] = true
+		}
+	}
+	return names, err
 }
 
 func (k *kernel) mapImage(ctx context.Context, name string, flags ...string) error {

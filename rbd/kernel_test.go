@@ -31,15 +31,24 @@ func fakeKernel(t *testing.T, rbdBody string, change func(*rbd.Settings)) (p *rb
 			must(t, os.WriteFile(filepath.Join(root, "sys", dir, name), []byte(value+"\n"), 0o600))
 		}
 	}
+	ids := map[string]string{}
 	for id, d := range map[string]struct{ pool, ns, image, snap, ro string }{
 		"0":  {"shards", "", "readable", "-", "1"},
 		"1":  {"shards", "", "writable", "-", "0"},
 		"2":  {"other", "", "elsewhere", "-", "1"},
 		"3":  {"shards", "space", "in-a-namespace", "-", "1"},
 		"4":  {"shards", "", "of-a-snapshot", "snap", "1"},
+		"6":  {"shards", "", "made-again", "-", "1"},
+		"7":  {"shards", "", "made-again-writable", "-", "0"},
 		"10": {"shards", "", "readable-too", "-", "1"},
 	} {
-		attributes("bus/rbd/devices/"+id, map[string]string{"pool": d.pool, "pool_ns": d.ns, "name": d.image, "current_snap": d.snap})
+		attributes("bus/rbd/devices/"+id, map[string]string{
+			"pool": d.pool, "pool_ns": d.ns, "name": d.image, "current_snap": d.snap, "image_id": "id of device " + id,
+		})
+		ids[d.image] = "id of device " + id
+		if strings.HasPrefix(d.image, "made-again") {
+			ids[d.image] = "another id"
+		}
 		attributes("block/rbd"+id, map[string]string{"ro": d.ro})
 		links := filepath.Join(root, "dev/rbd", d.pool)
 		must(t, os.MkdirAll(links, 0o755))
@@ -58,6 +67,7 @@ func fakeKernel(t *testing.T, rbdBody string, change func(*rbd.Settings)) (p *rb
 	change(&s)
 	p = open(t, s)
 	p.UseKernelAt(root, 500*time.Millisecond)
+	p.UseIDs(ids)
 	return p, func() string {
 		b, err := os.ReadFile(log)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -100,6 +110,10 @@ func TestKernelCommands(t *testing.T) {
 		{"map what is mapped", asIs, func(p *rbd.Pool) error { return p.Map(t.Context(), "readable") }, nil},
 		{"map what is writable", asIs, func(p *rbd.Pool) error { return p.Map(t.Context(), "writable") },
 			[]string{"device unmap /dev/rbd1", mapAs + "writable"}},
+		{"map what was removed and made again", asIs, func(p *rbd.Pool) error { return p.Map(t.Context(), "made-again") },
+			[]string{"device unmap /dev/rbd6", mapAs + "made-again"}},
+		{"map what was writable, removed and made again", asIs, func(p *rbd.Pool) error { return p.Map(t.Context(), "made-again-writable") },
+			[]string{"device unmap /dev/rbd7", mapAs + "made-again-writable"}},
 		{"map in a mode", func(s *rbd.Settings) { s.MapOptions = "ms_mode=secure,queue_depth=64" },
 			func(p *rbd.Pool) error { return p.Map(t.Context(), "new") },
 			[]string{"device map -o ms_mode=secure,queue_depth=64 --read-only --pool shards --image new"}},

@@ -71,6 +71,7 @@ func New(s Settings) (*Pool, error) {
 	case MapLibrbd:
 	case MapKernel, "":
 		p.kernel = newKernel(s, from)
+		p.kernel.ids = p.imageIDs
 	default:
 		return nil, fmt.Errorf("rbd: pool %s: map is %q, may be %q or %q", s.PoolName, s.MapMode, MapKernel, MapLibrbd)
 	}
@@ -177,8 +178,8 @@ func (p *Pool) Unmap(ctx context.Context, name string) error {
 
 // Mapped implements [pool.Pool].
 func (p *Pool) Mapped(ctx context.Context) (map[string]bool, error) {
-	names := map[string]bool{}
 	if p.kernel == nil {
+		names := map[string]bool{}
 		list, err := p.List(ctx)
 		for _, name := range list {
 			names[name] = true
@@ -188,11 +189,6 @@ func (p *Pool) Mapped(ctx context.Context) (map[string]bool, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	devices, err := p.kernel.devices()
-	for _, d := range devices {
-		if d.readOnly {
-			names[d.image] = true
-		}
-	}
+	names, err := p.kernel.mapped(ctx)
 	return names, p.fail("list mapped", "", err)
 }

@@ -14,8 +14,15 @@ import (
 // device is an image as the kernel has it mapped.
 type device struct {
 	image    string
+	imageID  string // "" where the kernel or the image's format has none
 	path     string
 	readOnly bool
+}
+
+// isCurrent tells whether the device shows the image that has its name now. The
+// image of a device can be removed, and another one made under its name.
+func (d *device) isCurrent(ids map[string]string) bool {
+	return d.imageID == "" || d.imageID == ids[d.image]
 }
 
 // deviceOf returns the device by which readers find an image, or nil. It looks
@@ -79,11 +86,15 @@ func (k *kernel) device(id string) (*device, error) {
 	if err != nil {
 		return nil, err
 	}
+	imageID, err := attribute(dir, "image_id")
+	if err != nil && !gone(err) {
+		return nil, err
+	}
 	ro, err := attribute(filepath.Join(k.sys, "block", "rbd"+id), "ro")
 	if err != nil {
 		return nil, err
 	}
-	return &device{image: image, path: filepath.Join(k.dev, "rbd"+id), readOnly: ro == "1"}, nil
+	return &device{image: image, imageID: imageID, path: filepath.Join(k.dev, "rbd"+id), readOnly: ro == "1"}, nil
 }
 
 // gone: the device is not, or no longer, mapped.
