@@ -2,33 +2,44 @@
 
 // Package mapper makes the finished images readable on this host.
 //
-// [Mapper.Step] compares two listings: the shards whose image is available
-// (PACKED, CLEANING, READONLY) in the database, and the images that each pool
-// has mapped on this host. An image that is not mapped is mapped; one that is
-// mapped, by whomever, is adopted. Before the host is recorded in the shard's
-// row the image must read as a whole one through the mapping, the one that was
-// packed: header and hash function with the fingerprint that was recorded, and a
-// sample of objects with their SHA-256. One that does not is quarantined. The record matters: a
-// cleaner counts it before it drops the shard's table.
+// [Mapper.Step] maps each image that is available (PACKED, CLEANING, READONLY)
+// in the database and that this host has not recorded in the shard's row. One
+// that is mapped, by whomever, is adopted. Before the host is recorded the image
+// must read as a whole one through the mapping, the one that was packed: header
+// and hash function with the fingerprint that was recorded, and a sample of
+// objects with their SHA-256. The record matters: a cleaner counts it before it
+// drops the shard's table.
 //
-// Nothing is kept between steps but the images that failed. A host in the
-// shard's row and the image in the pool's listing mean that this mapping was
-// read when it was recorded, so it is not read again, not even by a new
-// process: a step that finds everything mapped costs one query and one listing
-// a pool, however many images there are. An image that had to be mapped anew,
-// after a reboot or because somebody unmapped it, is checked again.
+// A step asks the database only for the shards that lack this host, so that it
+// costs a query however many images there are. The first step of a process, one
+// every [Options.CompareInterval], and one after a step that could not map a
+// recorded image, compare all: the shards that have this host, with the images
+// that each pool lists as mapped. An image that is recorded and not mapped any
+// more, after a reboot or because somebody unmapped it, is mapped and checked
+// again. One that is recorded and listed was read when it was recorded, and is
+// not read again.
 //
-// # One bad image
+// # A wrong mapping, a damaged image
 //
-// It does not hold up the others: its error is joined to those of the step, it
-// is tried again in each later step, after all that did not fail, and its host
-// is not recorded until it passes. It stays mapped, since all but a few of its
-// objects may be good. A pool with [maxFailures] failures in one step is left
+// An image that does not read as it should through the mapping is read from the
+// store itself, past the mapping. Where the store is right, this host is wrong:
+// its mapping is old, or its memory is bad. The image is mapped again, the log
+// says so, and if that does not help the host is not recorded. Only where the
+// store is wrong, too, the shard is quarantined, for all hosts.
+//
+// A damaged image does not delay the others: its error is joined to those of the
+// step, it is tried again in each later step, after all that did not fail, and its
+// host is not recorded until it passes. It stays mapped, since all but a few of
+// its objects may be good. A pool with [maxFailures] failures in one step is left
 // alone until the next: then it is more likely the pool than the images.
 //
-// Each image has a time limit, [Options.ImageTimeout]. A call into a kernel
-// device or a library that does not come back even then is left behind with its
-// thread, reported, and not begun anew for as long as it hangs.
+// # Calls that hang
+//
+// Each image, and each listing of a pool, has a time limit,
+// [Options.ImageTimeout]. A call into a kernel device or a library that does not
+// return even then is left behind with its thread, reported, and not repeated
+// while it hangs. With [maxHanging] such calls in a pool, of whatever steps, no
+// further image of the pool is begun until some return. Other pools go on.
 //
 // # Killed here, recovered how
 //
@@ -50,7 +61,7 @@
 // # Images for packers that may not create them
 //
 // With [Options.ManageRWImages] the mapper also makes sure that an empty image
-// exists for each shard that waits to be packed (STANDBY, WRITING, FULL). Not
-// for one in PACKING: its packer has found its image, or will fail and leave
-// the shard FULL.
+// exists for each shard that waits to be packed (STANDBY, WRITING, FULL): when it
+// first sees the shard, and whenever it compares all images. So too for one in
+// PACKING, whose packer may wait for the image, as Python's does without end.
 package mapper

@@ -13,104 +13,136 @@ import (
 	"winery/sharedbase"
 )
 
-// sample is how many objects of an image must have their SHA-256.
-const sample = 16
+const (
+	// sample is how many objects of an image must have their SHA-256.
+	sample = 16
+	// looks is how often an image is looked at before it counts as damaged: an
+	// entry that a cleaner is erasing can look so, once.
+	looks = 3
+)
 
-// admit maps an image, reads it through the mapping, and records the host.
-func (r *round) admit(ctx context.Context, img image) (err error) {
+// admit maps an image, checks what the mapping gives, and records the host. It
+// maps an image that is mapped, too: its mapping may be one of an image of the
+// same name that was removed.
+func (r *round) admit(ctx context.Context, img image) error {
+	if err := r.Pools[img.Pool].Map(ctx, img.Name); err != nil {
+		return err
+	}
+	if err := r.check(ctx, img); err != nil || img.Recorded {
+		return err
+	}
+	_, err := r.Base.RecordShardMapped(ctx, r.host, img.Name)
+	return err
+}
+
+// check tells whether the mapping of an image gives the whole image that was
+// packed. Where it does not, the store itself is asked. If the store has the
+// image, only this host is wrong: the image is mapped again. If the store has
+// not, the shard is quarantined, so that its table stays.
+func (r *round) check(ctx context.Context, img image) error {
 	p := r.Pools[img.Pool]
-	if !img.mapped {
-		if err := p.Map(ctx, img.Name); err != nil {
-			return err
-		}
-	}
-	src, err := p.OpenMapped(ctx, img.Name)
-	if err != nil {
+	ids, err := r.look(ctx, p.OpenMapped, img, nil)
+	if !damaged(err) {
 		return err
 	}
-	defer func() { err = errors.Join(err, src.Close()) }()
-	if err := r.check(ctx, src, img); err != nil || img.recorded {
-		return err
-	}
-	_, err = r.Base.RecordShardMapped(ctx, r.host, img.Name)
-	return err
-}
-
-// looks is how often an image is looked at before it counts as damaged: an
-// entry that a cleaner is erasing can look so, once.
-const looks = 3
-
-// check tells whether src reads as the whole image that was packed. One that
-// does not is quarantined, so that its shard's table stays.
-func (r *round) check(ctx context.Context, src pool.Image, img image) error {
-	damaged := func(err error) bool {
-		return errors.As(err, new(*shard.DamageError)) || errors.Is(err, sharedbase.ErrOtherImage)
-	}
-	err := r.look(ctx, src, img)
-	for n := 1; n < looks && damaged(err); n++ {
-		err = r.look(ctx, src, img)
-	}
-	if damaged(err) {
+	_, storeErr := r.look(ctx, p.Open, img, ids)
+	switch {
+	case damaged(storeErr):
 		r.Metrics.Quarantined("mapper", img.Pool)
-		err = errors.Join(err, r.Base.Quarantine(ctx, img.ID, err.Error()))
+		return errors.Join(storeErr, r.Base.Quarantine(ctx, img.ID, storeErr.Error()))
+	case storeErr != nil:
+		return fmt.Errorf("%w; whether the store has the image could not be told: %w", err, storeErr)
 	}
-	return err
-}
-
-func (r *round) look(ctx context.Context, src pool.Image, img image) error {
-	reader, err := shard.Open(src, src.Size(), img.Name)
-	if err != nil {
+	r.Log.Warn("mapping is wrong, store is right: mapping the image again", "shard", img.Name, "pool", img.Pool, "err", err)
+	if err := pool.Remap(ctx, p, img.Name); err != nil {
 		return err
 	}
-	if err := r.Base.CheckImage(ctx, img.ID, reader.Info().Objects, reader.Fingerprint()); err != nil {
-		return err
-	}
-	return r.sample(ctx, reader, img)
-}
-
-// sample reads some objects of an image. One that is damaged counts if the index
-// has it there: a cleaner that is erasing it, or died over that, leaves it so for
-// any time, but it was marked before.
-func (r *round) sample(ctx context.Context, reader *shard.Reader, img image) error {
-	ids, err := reader.Pick(ctx, sample)
-	if err != nil {
-		return err
-	}
-	for _, id := range ids {
-		_, err := reader.Check(ctx, id)
-		if !errors.As(err, new(*shard.DamageError)) {
-			if err != nil && !errors.Is(err, shard.ErrNotFound) {
-				return err
-			}
-			continue
-		}
-		is, lookErr := r.Base.ObjectStatuses(ctx, img.ID, []sharedbase.ObjID{id})
-		if lookErr != nil || is[0].Present {
-			return errors.Join(err, lookErr)
-		}
+	if _, err := r.look(ctx, p.OpenMapped, img, ids); err != nil {
+		return fmt.Errorf("the store has the image, mapped again on this host it is wrong (check the host's memory and kernel log): %w", err)
 	}
 	return nil
 }
 
-// limited is admit within ImageTimeout. Where admit does not even look at its
-// context, because a call hangs in a device or a library, it is left behind:
-// hanging then yields its outcome, if ever.
-func (r *round) limited(ctx context.Context, img image) (hanging <-chan error, err error) {
+func damaged(err error) bool {
+	return errors.As(err, new(*shard.DamageError)) || errors.Is(err, sharedbase.ErrOtherImage)
+}
+
+// look opens an image and tells whether it is the whole image that was packed,
+// by its header, its hash function, and objects: ids, or some if there are
+// none. It returns the objects.
+func (r *round) look(ctx context.Context, open func(context.Context, string) (pool.Image, error), img image,
+	ids []sharedbase.ObjID) (_ []sharedbase.ObjID, err error) {
+	src, err := open(ctx, img.Name)
+	if err != nil {
+		return ids, err
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+	for range looks {
+		if ids, err = r.lookOnce(ctx, src, img, ids); !damaged(err) {
+			break
+		}
+	}
+	return ids, err
+}
+
+func (r *round) lookOnce(ctx context.Context, src pool.Image, img image, ids []sharedbase.ObjID) ([]sharedbase.ObjID, error) {
+	reader, err := shard.Open(src, src.Size(), img.Name)
+	if err != nil {
+		return ids, err
+	}
+	if err := r.Base.CheckImage(ctx, img.ID, reader.Info().Objects, reader.Fingerprint()); err != nil {
+		return ids, err
+	}
+	if ids == nil {
+		if ids, err = reader.Pick(ctx, sample); err != nil {
+			return nil, err
+		}
+	}
+	for _, id := range ids {
+		if err := r.object(ctx, reader, img, id); err != nil {
+			return ids, err
+		}
+	}
+	return ids, nil
+}
+
+// object tells whether an object of an image is damaged. One that is damaged
+// counts if the index has it there: a cleaner that is erasing it, or died over
+// that, leaves it so for any time, but it was marked before.
+func (r *round) object(ctx context.Context, reader *shard.Reader, img image, id sharedbase.ObjID) error {
+	_, err := reader.Check(ctx, id)
+	if errors.Is(err, shard.ErrNotFound) {
+		return nil
+	}
+	if !damaged(err) {
+		return err
+	}
+	is, lookErr := r.Base.ObjectStatuses(ctx, img.ID, []sharedbase.ObjID{id})
+	if lookErr != nil || is[0].Present {
+		return errors.Join(err, lookErr)
+	}
+	return nil
+}
+
+// limited calls do within ImageTimeout. Where do does not hear its context,
+// because a call hangs in a device or a library, it is left behind: hanging then
+// yields its outcome, if ever.
+func (r *round) limited(ctx context.Context, do func(context.Context) error) (hanging <-chan error, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.ImageTimeout)
 	done := make(chan error, 1)
 	go func() {
 		defer cancel()
-		done <- r.admit(ctx, img)
+		done <- do(ctx)
 	}()
 	select {
 	case err := <-done:
 		return nil, err
 	case <-ctx.Done():
 	}
-	select { // whoever looks at the context answers soon
+	select { // what hears the context answers soon
 	case err := <-done:
 		return nil, err
 	case <-time.After(r.ImageTimeout / 4):
-		return done, fmt.Errorf("no answer; is its device or its pool hanging? (%w)", context.Cause(ctx))
+		return done, fmt.Errorf("no answer; does its device or its pool hang? (%w)", context.Cause(ctx))
 	}
 }

@@ -3,6 +3,7 @@
 package mapper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,14 +19,12 @@ import (
 )
 
 const (
-	parallel    = 8  // images under work at a time
+	parallel    = 8  // images being mapped at a time
 	maxFailures = 16 // in a pool, in a step
+	// maxHanging is how many calls of a pool may hang before no further image of
+	// it is begun, in whatever step. parallel - 1 more may be in flight by then.
+	maxHanging = 8
 )
-
-// available are the states in which a shard's image is complete.
-var available = []sharedbase.ShardState{
-	sharedbase.StatePacked, sharedbase.StateCleaning, sharedbase.StateReadOnly,
-}
 
 // waiting are the states in which a packer will want an image for a shard.
 // Python's packer locks the shard first, and then waits without end.
@@ -43,9 +42,13 @@ type Options struct {
 	ManageRWImages bool
 	// Host to record, by default the name of this one.
 	Host string
-	// ImageTimeout is the most time to map and check one image, by default a
-	// minute.
+	// ImageTimeout is the most time to map and check one image, or to list the
+	// mapped images of a pool, by default a minute.
 	ImageTimeout time.Duration
+	// CompareInterval is how often all images are compared with what is mapped,
+	// by default every 5 minutes. In between a step asks for those alone that
+	// Host has not recorded.
+	CompareInterval time.Duration
 	// Metrics may be nil.
 	Metrics *metrics.Client
 	// Progress is called at the beginning of a step, about once a second and
@@ -69,22 +72,33 @@ func (p Progress) String() string {
 // a Mapper itself serves one goroutine.
 type Mapper struct {
 	Options
-	failures map[string]int          // by shard: tries in a row that failed
-	hanging  map[string]<-chan error // by shard: tries that did not come back
-	reserved map[string]bool         // by shard: images made in the last step or before
+	failures map[string]int  // by shard: tries in a row that failed
+	hanging  map[string]hang // by shard, or by pool for its listing
+	reserved map[string]bool // by shard: images made in the last step or before
+	compared time.Time       // when all images were last compared
+	progress Progress        // of the last step
 }
+
+// hang is a call that did not return in time.
+type hang struct {
+	pool    string
+	outcome <-chan error // has the call's outcome once it returned
+}
+
+func (h hang) returned() bool { return len(h.outcome) > 0 }
 
 // New makes a Mapper. It does not connect to anything.
 func New(o Options) *Mapper {
-	if o.ImageTimeout == 0 {
-		o.ImageTimeout = time.Minute
-	}
-	return &Mapper{Options: o, failures: map[string]int{}, hanging: map[string]<-chan error{}}
+	o.ImageTimeout = cmp.Or(o.ImageTimeout, time.Minute)
+	o.CompareInterval = cmp.Or(o.CompareInterval, 5*time.Minute)
+	return &Mapper{Options: o, failures: map[string]int{}, hanging: map[string]hang{}}
 }
 
 // Step maps, checks and records every image that is available and is not
-// recorded for this host yet, or not mapped any more. worked tells whether any
-// was. The error joins those of all images that failed, by name.
+// recorded for this host yet; every CompareInterval, and after a step that could
+// not do all, also those that are recorded and not mapped any more. worked tells
+// whether an image was recorded, or mapped again. The error joins those of all
+// images that failed, by name.
 func (m *Mapper) Step(ctx context.Context) (worked bool, err error) {
 	host := m.Host
 	if host == "" {
@@ -92,7 +106,8 @@ func (m *Mapper) Step(ctx context.Context) (worked bool, err error) {
 			return false, fmt.Errorf("this host's name: %w", err)
 		}
 	}
-	r := &round{Mapper: m, host: host, failed: map[string]int{}}
+	r := &round{Mapper: m, host: host, failed: map[string]int{}, all: time.Since(m.compared) >= m.CompareInterval}
+	r.forgetReturned()
 	if m.ManageRWImages {
 		r.reserve(ctx)
 	}
@@ -107,5 +122,11 @@ func (m *Mapper) Step(ctx context.Context) (worked bool, err error) {
 		})
 	}
 	_ = group.Wait() // the errors are in the round
+	switch {
+	case r.incomplete || ctx.Err() != nil:
+		m.compared = time.Time{}
+	case r.all:
+		m.compared = time.Now()
+	}
 	return r.worked, errors.Join(append(r.errs, ctx.Err())...)
 }

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,38 +19,45 @@ import (
 type round struct {
 	*Mapper
 	host string
+	all  bool // compares all images with what is mapped
 
-	mu       sync.Mutex // for all below, and for the Mapper's maps
-	worked   bool
-	errs     []error
-	failed   map[string]int // by pool
-	progress Progress
-	reported time.Time
+	mu         sync.Mutex // for all below, and for the Mapper's maps and progress
+	worked     bool
+	errs       []error
+	failed     map[string]int // by pool
+	incomplete bool           // an image that is recorded was not mapped, or may not be
+	reported   time.Time
 }
 
 // image is one that needs work.
 type image struct {
-	sharedbase.Shard
-	mapped   bool // on this host
-	recorded bool // for this host
+	sharedbase.ShardToMap
+	mapped bool // in the pool's listing; false where there is none
 }
 
 // list returns the images that need work, those that failed before last.
 func (r *round) list(ctx context.Context) []image {
+	mapped := map[string]map[string]bool{}
+	if r.all {
+		mapped = r.listMapped(ctx)
+		r.progress = Progress{}
+	}
+	r.progress.Wanted = r.progress.Mapped
 	var todo []image
-	for pool, shards := range r.shards(ctx, available) {
-		r.progress.Wanted += len(shards)
-		mapped, err := r.Pools[pool].Mapped(ctx)
+	for s, err := range r.Base.ShardsToMap(ctx, sharedbase.MappingFilter{
+		Host: r.host, Pools: slices.Collect(maps.Keys(r.Pools)), Prefix: r.OnlyPrefix, Unrecorded: !r.all,
+	}) {
 		if err != nil {
-			r.errs = append(r.errs, err)
-			continue
+			r.fail(err)
+			break
 		}
-		for _, s := range shards {
-			img := image{s, mapped[s.Name], slices.Contains(s.MappedOn, r.host)}
-			if img.mapped && img.recorded && r.failures[s.Name] == 0 {
-				r.progress.Mapped++
-				continue
-			}
+		r.progress.Wanted++
+		img := image{s, mapped[s.Pool][s.Name]}
+		switch {
+		case r.all && mapped[s.Pool] == nil: // its listing failed
+		case img.mapped && img.Recorded && r.failures[s.Name] == 0:
+			r.progress.Mapped++
+		default:
 			todo = append(todo, img)
 		}
 	}
@@ -59,43 +67,70 @@ func (r *round) list(ctx context.Context) []image {
 	return todo
 }
 
-// reserve makes the images that packers will want. An image that exists is
-// reserved all the same, once a process: the pool may have to map it.
+// listMapped asks all pools at once, each within ImageTimeout, for the images
+// that are mapped. It leaves out the pools that fail.
+func (r *round) listMapped(ctx context.Context) map[string]map[string]bool {
+	mapped := map[string]map[string]bool{}
+	var asked sync.WaitGroup
+	for name, p := range r.Pools {
+		asked.Go(func() {
+			if _, hangs := r.hanging[name]; hangs {
+				r.fail(fmt.Errorf("pool %s: an earlier listing of its mapped images has not returned", name))
+				return
+			}
+			names := make(chan map[string]bool, 1)
+			hanging, err := r.limited(ctx, func(ctx context.Context) error {
+				listing, err := p.Mapped(ctx)
+				names <- listing
+				return err
+			})
+			if err != nil {
+				r.fail(err)
+			}
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			switch {
+			case hanging != nil:
+				r.hanging[name] = hang{name, hanging}
+			case err == nil:
+				mapped[name] = <-names
+			}
+		})
+	}
+	asked.Wait()
+	return mapped
+}
+
+// fail notes an error because of which images may be unmapped.
+func (r *round) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.errs = append(r.errs, err)
+	r.incomplete = true
+}
+
+// reserve makes the images that packers will want, or has the pool map them:
+// once a process, and again whenever all images are compared.
 func (r *round) reserve(ctx context.Context) {
 	before := r.reserved
 	r.reserved = map[string]bool{}
-	for pool, shards := range r.shards(ctx, waiting) {
-		images, err := r.Pools[pool].List(ctx)
-		if err != nil {
-			r.errs = append(r.errs, err)
+	shards, err := r.Base.ListShards(ctx, sharedbase.ShardFilter{States: waiting})
+	if err != nil {
+		r.fail(err)
+	}
+	for _, s := range shards {
+		if r.Pools[s.Pool] == nil || !strings.HasPrefix(s.Name, r.OnlyPrefix) {
 			continue
 		}
-		for _, s := range shards {
-			if _, exists := slices.BinarySearch(images, s.Name); !exists || !before[s.Name] {
-				if err := r.Pools[pool].Reserve(ctx, s.Name); err != nil {
-					r.errs = append(r.errs, err)
-					continue
-				}
-				r.worked = true
+		if !before[s.Name] || r.all {
+			if err := r.Pools[s.Pool].Reserve(ctx, s.Name); err != nil {
+				r.errs = append(r.errs, err)
+				continue
 			}
-			r.reserved[s.Name] = true
 		}
+		r.worked = r.worked || !before[s.Name]
+		r.reserved[s.Name] = true
 	}
-}
-
-// shards returns, by pool, those in one of the states that are this mapper's.
-func (r *round) shards(ctx context.Context, states []sharedbase.ShardState) map[string][]sharedbase.Shard {
-	all, err := r.Base.ListShards(ctx, sharedbase.ShardFilter{States: states})
-	if err != nil {
-		r.errs = append(r.errs, err)
-	}
-	pools := map[string][]sharedbase.Shard{}
-	for _, s := range all {
-		if r.Pools[s.Pool] != nil && strings.HasPrefix(s.Name, r.OnlyPrefix) {
-			pools[s.Pool] = append(pools[s.Pool], s)
-		}
-	}
-	return pools
 }
 
 // settle does what an image needs and notes the outcome.
@@ -103,20 +138,21 @@ func (r *round) settle(ctx context.Context, img image) {
 	if !r.may(ctx, img) {
 		return
 	}
-	hanging, err := r.limited(ctx, img)
+	hanging, err := r.limited(ctx, func(ctx context.Context) error { return r.admit(ctx, img) })
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
 		r.errs = append(r.errs, fmt.Errorf("mapping image %s of pool %s: %w", img.Name, img.Pool, err))
 		r.failed[img.Pool]++
 		r.failures[img.Name]++
+		r.incomplete = r.incomplete || img.Recorded
 		if hanging != nil {
-			r.hanging[img.Name] = hanging
+			r.hanging[img.Name] = hang{img.Pool, hanging}
 		}
 		return
 	}
 	delete(r.failures, img.Name)
-	r.worked = true
+	r.worked = r.worked || !img.Recorded || !img.mapped
 	r.progress.Mapped++
 	r.report()
 }
@@ -125,15 +161,34 @@ func (r *round) settle(ctx context.Context, img image) {
 func (r *round) may(ctx context.Context, img image) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if ctx.Err() != nil || r.failed[img.Pool] >= maxFailures {
-		return false
-	}
-	if earlier := r.hanging[img.Name]; earlier != nil && len(earlier) == 0 {
+	_, hangs := r.hanging[img.Name]
+	switch {
+	case hangs:
 		r.errs = append(r.errs, fmt.Errorf("mapping image %s of pool %s: still no answer to an earlier try", img.Name, img.Pool))
-		return false
+	case r.failed[img.Pool] < maxFailures && r.hangingIn(img.Pool) >= maxHanging:
+		r.errs = append(r.errs, fmt.Errorf("pool %s: %d calls do not return; no other image is mapped until they do", img.Pool, r.hangingIn(img.Pool)))
+		r.failed[img.Pool] = maxFailures
+	case ctx.Err() == nil && r.failed[img.Pool] < maxFailures:
+		return true
 	}
-	delete(r.hanging, img.Name) // it came back; its outcome was counted as a failure
-	return true
+	r.incomplete = r.incomplete || img.Recorded
+	return false
+}
+
+// forgetReturned forgets the calls that hung and have returned. Each was counted
+// as a failure.
+func (r *round) forgetReturned() {
+	maps.DeleteFunc(r.hanging, func(_ string, h hang) bool { return h.returned() })
+}
+
+// hangingIn counts the calls of a pool that hang. The caller holds mu.
+func (r *round) hangingIn(pool string) (n int) {
+	for _, h := range r.hanging {
+		if h.pool == pool && !h.returned() {
+			n++
+		}
+	}
+	return n
 }
 
 // report tells now and then how far the round has come. The caller holds mu.

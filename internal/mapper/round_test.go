@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package mapper_test
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"winery/internal/mapper"
+	"winery/test/roletest"
+)
+
+// TestIdleStepListsNothing: once all is mapped, a step asks the database for what
+// the host lacks and the pool for nothing, until CompareInterval has passed.
+func TestIdleStepListsNothing(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	first := packed(t, s, 3)
+	m := mapper.New(mapper.Options{Base: s.Base, Pools: s.Pools, Host: "a", Log: s.Log, CompareInterval: time.Hour})
+	step(t, m, true)
+	count := points(s)
+	step(t, m, false)
+	if got := count(); len(got) != 0 {
+		t.Errorf("the pool was asked %v", got)
+	}
+	more := packed(t, s, 1)
+	count = points(s)
+	step(t, m, true)
+	if got := count(); got[roletest.Map] != 1 || got[roletest.OpenMapped] != 1 || got[roletest.Listing] != 0 {
+		t.Errorf("for one new image the pool was asked %v", got)
+	}
+	wantMapped(t, s, more[0], "a")
+
+	// What was unmapped is found by the next comparison.
+	roletest.Must(t, s.Pool.Unmap(t.Context(), first[0]))
+	step(t, m, false)
+	m.CompareInterval = time.Nanosecond
+	step(t, m, true)
+	mapped, err := s.Pool.Mapped(t.Context())
+	roletest.Must(t, err)
+	if !mapped[first[0]] {
+		t.Error("it was not mapped again")
+	}
+}
+
+// TestFailureIsComparedAgain: an image that is recorded and could not be mapped
+// again is tried in the next step, not only after CompareInterval.
+func TestFailureIsComparedAgain(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	name := packed(t, s, 1)[0]
+	step(t, onHost(s, "a"), true)
+	roletest.Must(t, s.Pool.Unmap(t.Context(), name))
+	var down atomic.Bool
+	down.Store(true)
+	s.Pool.At = func(p roletest.Point, _ string) error {
+		if p == roletest.Map && down.Load() {
+			return errors.New("down")
+		}
+		return nil
+	}
+	m := mapper.New(mapper.Options{Base: s.Base, Pools: s.Pools, Host: "a", Log: s.Log, CompareInterval: time.Hour})
+	if _, err := m.Step(t.Context()); err == nil || !strings.Contains(err.Error(), name) {
+		t.Fatal(err)
+	}
+	down.Store(false)
+	step(t, m, true)
+	step(t, m, false)
+}
+
+// TestHangingPool: calls that do not return are bounded over all steps, and
+// hold up no other pool.
+func TestHangingPool(t *testing.T) {
+	const most = 8 + 8 - 1
+	s := roletest.New(t, roletest.Directory(t, ""))
+	names := packed(t, s, 30)
+	release := make(chan struct{})
+	var in atomic.Int64
+	s.Pool.At = func(p roletest.Point, _ string) error {
+		if p == roletest.OpenMapped {
+			in.Add(1)
+			defer in.Add(-1)
+			<-release
+		}
+		return nil
+	}
+	m := mapper.New(mapper.Options{
+		Base: s.Base, Pools: s.Pools, Host: "a", ImageTimeout: 100 * time.Millisecond, Log: s.Log,
+	})
+	for range 4 {
+		if worked, err := m.Step(t.Context()); worked || err == nil {
+			t.Fatalf("%v, %v", worked, err)
+		}
+	}
+	if n := in.Load(); n > most {
+		t.Errorf("%d calls hang, want at most %d", n, most)
+	}
+	_, err := m.Step(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "calls do not return") {
+		t.Error(err)
+	}
+	close(release)
+	until(t, "the calls to return", func() bool { return in.Load() == 0 })
+	until(t, "all images to be mapped", func() bool { _, err := m.Step(t.Context()); return err == nil })
+	for _, name := range names {
+		wantMapped(t, s, name, "a")
+	}
+}
+
+// TestHangingListing: a pool that cannot be listed keeps no other from being
+// mapped, and is not listed again while it hangs.
+func TestHangingListing(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	name := packed(t, s, 1)[0]
+	hangs := &roletest.Hooked{Pool: s.Pool.Pool}
+	release, in := make(chan struct{}), make(chan struct{}, 10)
+	hangs.At = func(p roletest.Point, _ string) error {
+		if p == roletest.Listing {
+			in <- struct{}{}
+			<-release
+		}
+		return nil
+	}
+	s.Pools["hangs"] = hangs
+	m := mapper.New(mapper.Options{
+		Base: s.Base, Pools: s.Pools, Host: "a", ImageTimeout: 100 * time.Millisecond, Log: s.Log,
+	})
+	for range 3 {
+		if _, err := m.Step(t.Context()); err == nil {
+			t.Error("no error tells of the listing that hangs")
+		}
+	}
+	wantMapped(t, s, name, "a")
+	if len(in) != 1 {
+		t.Errorf("%d listings hang", len(in))
+	}
+	close(release)
+	until(t, "the pool to be listed", func() bool { _, err := m.Step(t.Context()); return err == nil })
+}
+
+// until polls until cond holds.
+func until(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still waiting for %s", what)
+		}
+	}
+}
