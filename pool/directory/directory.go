@@ -90,26 +90,31 @@ func (p *Pool) Reserve(ctx context.Context, name string) error {
 // List implements [pool.Pool]. Drafts are not among the images.
 func (p *Pool) List(ctx context.Context) ([]string, error) {
 	var names []string
-	err := p.each(ctx, func(e fs.DirEntry) error {
-		names = append(names, e.Name())
+	err := p.each(ctx, func(name string) error {
+		names = append(names, name)
 		return nil
 	})
 	return names, err
 }
 
-// Remove implements [pool.Pool]. Handles that are open keep the file's bytes.
+// Remove implements [pool.Pool]. Handles that are open keep the file's bytes. Of
+// a link to a file it removes the link.
 func (p *Pool) Remove(ctx context.Context, name string) error {
 	if err := p.check(ctx, name); err != nil {
 		return err
 	}
-	if err := os.Remove(p.path(name)); err != nil {
+	_, err := p.stat(name)
+	if err == nil {
+		err = os.Remove(p.path(name))
+	}
+	if err != nil {
 		return p.fail("remove", name, err)
 	}
 	return p.fail("remove", name, p.syncDir())
 }
 
 // each calls fn for every image in the directory, by ascending name.
-func (p *Pool) each(ctx context.Context, fn func(fs.DirEntry) error) error {
+func (p *Pool) each(ctx context.Context, fn func(name string) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -118,10 +123,15 @@ func (p *Pool) each(ctx context.Context, fn func(fs.DirEntry) error) error {
 		return fmt.Errorf("pool %s: list: %w", p.name, err)
 	}
 	for _, e := range entries {
-		if !e.Type().IsRegular() || pool.CheckName(e.Name()) != nil {
+		if pool.CheckName(e.Name()) != nil {
 			continue
 		}
-		if err := fn(e); err != nil {
+		if !e.Type().IsRegular() {
+			if _, err := p.stat(e.Name()); err != nil {
+				continue // not an image; or a link to what cannot be reached, which Open says
+			}
+		}
+		if err := fn(e.Name()); err != nil {
 			return p.fail("list", e.Name(), err)
 		}
 	}

@@ -65,9 +65,14 @@ func TestUnprivileged(t *testing.T) {
 	binary := filepath.Join(dir, "test")
 	must(t, os.WriteFile(binary, self, 0o755))
 
+	others := filepath.Join(dir, "others")
+	must(t, os.MkdirAll(filepath.Join(others, "shards"), 0o755))
+	place(t, others, "by-rsync", 0o644)
+	place(t, others, "unmapped", 0)
+
 	cmd := exec.CommandContext(t.Context(), binary, "-test.run=TestConformance|TestMode|TestKilled")
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "HOME="+dir)
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "HOME="+dir, anotherUsers+"="+others)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("as an ordinary user: %v\n%s", err, out)

@@ -7,10 +7,20 @@
 //
 // With use_permissions the mode of a file tells its state, as the Python
 // Winery has it: 0600 is mapped writable (reserved, or being written in place
-// by a Python packer), 0400 is finished and mapped, 0000 is not mapped. The
-// bits themselves are what counts, since access(2) tells root nothing. Without
-// use_permissions modes mean nothing: a file under its final name is finished
-// and mapped, and Unmap has nothing to undo.
+// by a Python packer), 0400 is finished and mapped, 0000 is not mapped. Of other
+// modes those count as mapped that let nobody write, such as 0444. A file that a
+// mode such as 0644 lets somebody write, and that this process cannot write, is
+// mapped, too: its mount is read-only, or it belongs to another user. Map removes
+// the bits for writing, as far as that is needed. Python 7.4.1 counts 0000 as
+// mapped, and then cannot read it unless it is root's; here it has to be mapped.
+// Without use_permissions modes mean nothing: a file under its final name is
+// finished and mapped, and Unmap has nothing to undo.
+//
+// # Links
+//
+// NAME may be a symbolic link to a file anywhere, as for Python: every call
+// follows it. Create and Remove replace and remove the link alone. A directory,
+// a device or a link to nothing is not an image.
 //
 // # Drafts
 //

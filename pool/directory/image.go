@@ -71,7 +71,7 @@ func (p *Pool) OpenMapped(ctx context.Context, name string) (pool.Image, error) 
 		return nil, err
 	}
 	info, err := img.file.Stat()
-	if err == nil && !p.mapped(info) {
+	if err == nil && !p.mapped(p.path(name), info) {
 		err = pool.ErrNotMapped
 	}
 	if err != nil {
@@ -99,12 +99,16 @@ func (p *Pool) Edit(ctx context.Context, name string) (pool.Editor, error) {
 
 // openReadOnlyFile opens for writing a file whose mode does not allow that.
 func (p *Pool) openReadOnlyFile(ctx context.Context, name string) (*image, error) {
-	if err := os.Chmod(p.path(name), modeWritable); err != nil {
+	info, err := p.stat(name)
+	if err == nil {
+		err = os.Chmod(p.path(name), modeWritable)
+	}
+	if err != nil {
 		return nil, p.fail("edit", name, err)
 	}
 	img, err := p.open(ctx, name, os.O_RDWR)
-	if err := os.Chmod(p.path(name), modeMapped); err != nil {
-		return nil, errors.Join(p.fail("edit", name, err), img.Close())
+	if chmodErr := os.Chmod(p.path(name), info.Mode()); err == nil && chmodErr != nil {
+		return nil, errors.Join(p.fail("edit", name, chmodErr), img.Close())
 	}
 	return img, err
 }
@@ -122,6 +126,9 @@ func (p *Pool) open(ctx context.Context, name string, flag int) (*image, error) 
 
 func (p *Pool) image(f *os.File, name string) (*image, error) {
 	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errNoFile
+	}
 	if err != nil {
 		return nil, errors.Join(p.fail("open", name, err), f.Close())
 	}

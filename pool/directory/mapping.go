@@ -5,50 +5,84 @@ package directory
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 
-	"winery/pool"
+	"golang.org/x/sys/unix"
 )
 
-// mapped tells whether readers may use the file.
-func (p *Pool) mapped(info fs.FileInfo) bool {
-	return !p.modes || info.Mode()&0o600 == modeMapped
+// modeWrite are the bits that let anybody write a file.
+const modeWrite fs.FileMode = 0o222
+
+// mapped tells whether readers may use an image's file. One whose mode lets
+// somebody write counts only where this process cannot write it all the same,
+// because of its mount or because it is another user's: such a file is finished,
+// and its mode cannot be changed here.
+func (p *Pool) mapped(path string, info fs.FileInfo) bool {
+	switch mode := info.Mode(); {
+	case !p.modes:
+		return true
+	case mode&modeMapped == 0:
+		return false
+	case mode&modeWrite == 0:
+		return true
+	}
+	return unix.Access(path, unix.W_OK) != nil
 }
 
-// Map implements [pool.Pool]. It takes a file of mode 0600 too: that is how a
-// Python packer leaves a finished image until it maps it anew.
+// stat returns what there is of an image's file. It follows links, and does not
+// find what is no file.
+func (p *Pool) stat(name string) (fs.FileInfo, error) {
+	info, err := os.Stat(p.path(name))
+	if err == nil && !info.Mode().IsRegular() {
+		err = errNoFile
+	}
+	return info, err
+}
+
+// errNoFile is returned for a directory, a device and the like.
+var errNoFile = fmt.Errorf("%w: not a regular file", fs.ErrNotExist)
+
+// Map implements [pool.Pool]. It takes away the right to write the file, and
+// gives its owner the right to read it. A Python packer may leave a finished
+// image writable.
 func (p *Pool) Map(ctx context.Context, name string) error {
-	return p.setMode(ctx, "map", name, modeMapped)
+	if err := p.check(ctx, name); err != nil {
+		return err
+	}
+	info, err := p.stat(name)
+	if err == nil && !p.mapped(p.path(name), info) {
+		err = os.Chmod(p.path(name), info.Mode().Perm()&^modeWrite|modeMapped)
+		if errors.Is(err, unix.EROFS) || errors.Is(err, unix.EPERM) {
+			err = fmt.Errorf("its mode is %v, which this process cannot change; run `chmod 0400` where that is possible: %w", info.Mode(), err)
+		}
+	}
+	return p.fail("map", name, err)
 }
 
 // Unmap implements [pool.Pool]. Readers keep the handles that they have.
 func (p *Pool) Unmap(ctx context.Context, name string) error {
-	err := p.setMode(ctx, "unmap", name, modeUnmapped)
-	if errors.Is(err, pool.ErrNotFound) {
-		return nil
-	}
-	return err
-}
-
-func (p *Pool) setMode(ctx context.Context, op, name string, mode fs.FileMode) error {
 	if err := p.check(ctx, name); err != nil {
 		return err
 	}
-	info, err := os.Stat(p.path(name))
-	if err == nil && p.modes && info.Mode().Perm() != mode {
-		err = os.Chmod(p.path(name), mode)
+	_, err := p.stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return p.fail(op, name, err)
+	if err == nil && p.modes {
+		err = os.Chmod(p.path(name), modeUnmapped)
+	}
+	return p.fail("unmap", name, err)
 }
 
 // Mapped implements [pool.Pool].
 func (p *Pool) Mapped(ctx context.Context) (map[string]bool, error) {
 	names := map[string]bool{}
-	err := p.each(ctx, func(e fs.DirEntry) error {
-		info, err := e.Info()
-		if err == nil && p.mapped(info) {
-			names[e.Name()] = true
+	err := p.each(ctx, func(name string) error {
+		info, err := p.stat(name)
+		if err == nil && p.mapped(p.path(name), info) {
+			names[name] = true
 		}
 		if errors.Is(err, fs.ErrNotExist) {
 			err = nil // removed since the directory was read

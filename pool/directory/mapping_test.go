@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package directory_test
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"winery/pool"
+	"winery/pool/directory"
+)
+
+// place makes a file of a pool below base. Its content is its name.
+func place(t *testing.T, base, name string, mode fs.FileMode) (path string) {
+	t.Helper()
+	path = filepath.Join(base, "shards", name)
+	must(t, os.WriteFile(path, []byte(name), 0o600))
+	must(t, os.Chmod(path, mode))
+	return path
+}
+
+// wantReadable fails the test unless an image is listed as mapped and read
+// through its mapping, or neither.
+func wantReadable(t *testing.T, p *directory.Pool, name string, want bool) {
+	t.Helper()
+	mapped, err := p.Mapped(t.Context())
+	must(t, err)
+	if mapped[name] != want {
+		t.Errorf("image %s is listed as mapped: %v, want %v", name, mapped[name], want)
+	}
+	img, err := p.OpenMapped(t.Context(), name)
+	if !want {
+		if !errors.Is(err, pool.ErrNotMapped) {
+			t.Errorf("image %s: OpenMapped: %v, want ErrNotMapped", name, err)
+		}
+		return
+	}
+	if err != nil {
+		t.Errorf("image %s: %v", name, err)
+		return
+	}
+	defer img.Close()
+	if content, err := io.ReadAll(io.NewSectionReader(img, 0, img.Size())); err != nil || string(content) != name {
+		t.Errorf("image %s has %q, %v", name, content, err)
+	}
+}
+
+// TestReadOnlyMount: as Python has it, a file that nobody can write because of
+// its mount is mapped, whatever its mode allows, if it can be read.
+func TestReadOnlyMount(t *testing.T) {
+	base := mount(t, "tmpfs", "size=1m")
+	if base == "" {
+		return
+	}
+	p := newPool(t, base, true)
+	modes := map[string]fs.FileMode{"by-rsync": 0o644, "by-python": 0o600, "finished": 0o400, "for-all": 0o444}
+	for name, mode := range modes {
+		place(t, base, name, mode)
+	}
+	place(t, base, "unmapped", 0)
+	wantReadable(t, p, "by-rsync", false) // until it is mapped
+	must(t, unix.Mount("none", base, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+
+	for name := range modes {
+		wantReadable(t, p, name, true)
+		must(t, p.Map(t.Context(), name))
+	}
+	wantReadable(t, p, "unmapped", false)
+	if err := p.Map(t.Context(), "unmapped"); !errors.Is(err, unix.EROFS) || !strings.Contains(err.Error(), "chmod 0400") {
+		t.Errorf("mapping what cannot be mapped here: %v", err)
+	}
+}
+
+// anotherUsers is a directory whose files belong to another user than this
+// process.
+const anotherUsers = "POOL_TEST_ANOTHER_USERS"
+
+// TestModeOfAnotherUser: a file that another user may write and this process can
+// only read is mapped. TestUnprivileged runs the part that matters.
+func TestModeOfAnotherUser(t *testing.T) {
+	base := os.Getenv(anotherUsers)
+	if base == "" {
+		return
+	}
+	p := newPool(t, base, true)
+	must(t, p.Map(t.Context(), "by-rsync"))
+	wantReadable(t, p, "by-rsync", true)
+	if err := p.Map(t.Context(), "unmapped"); !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "chmod 0400") {
+		t.Errorf("mapping what cannot be mapped here: %v", err)
+	}
+}
+
+// TestMapKeepsReaders: mapping takes away the right to write, not the right of
+// other users to read.
+func TestMapKeepsReaders(t *testing.T) {
+	base := t.TempDir()
+	p := newPool(t, base, true)
+	for before, after := range map[fs.FileMode]fs.FileMode{0o600: 0o400, 0o640: 0o440, 0o644: 0o444, 0o444: 0o444, 0: 0o400} {
+		path := place(t, base, "image", before)
+		must(t, p.Map(t.Context(), "image"))
+		info, err := os.Stat(path)
+		must(t, err)
+		if info.Mode() != after {
+			t.Errorf("mapped, a file of mode %v has mode %v, want %v", before, info.Mode(), after)
+		}
+		wantReadable(t, p, "image", true)
+		must(t, os.Remove(path))
+	}
+}
+
+// TestSymbolicLinks: every call follows a link to a file, as Python does, and
+// none takes anything else for an image.
+func TestSymbolicLinks(t *testing.T) {
+	base, elsewhere := t.TempDir(), t.TempDir()
+	p := newPool(t, base, true)
+	place(t, base, "plain", 0o400)
+	target := filepath.Join(elsewhere, "target")
+	must(t, os.WriteFile(target, []byte("linked"), 0o600))
+	link := func(to, name string) { must(t, os.Symlink(to, filepath.Join(base, "shards", name))) }
+	link(target, "linked")
+	link(filepath.Join(elsewhere, "nothing"), "dangling")
+	link(elsewhere, "to-a-directory")
+	must(t, os.Mkdir(filepath.Join(base, "shards", "directory"), 0o700))
+
+	list, err := p.List(t.Context())
+	must(t, err)
+	if !slices.Equal(list, []string{"linked", "plain"}) {
+		t.Errorf("the pool lists %q", list)
+	}
+	wantReadable(t, p, "linked", false)
+	must(t, p.Map(t.Context(), "linked"))
+	wantReadable(t, p, "linked", true)
+	for _, name := range []string{"dangling", "to-a-directory", "directory"} {
+		wantReadable(t, p, name, false)
+		for what, err := range map[string]error{
+			"Open": openAndClose(p.Open(t.Context(), name)), "Map": p.Map(t.Context(), name),
+		} {
+			if !errors.Is(err, pool.ErrNotFound) {
+				t.Errorf("%s of %s: %v, want ErrNotFound", what, name, err)
+			}
+		}
+	}
+	must(t, openAndClose(p.Open(t.Context(), "linked")))
+	e, err := p.Edit(t.Context(), "linked")
+	must(t, err)
+	_, err = e.WriteAt([]byte("LINKED"), 0)
+	must(t, errors.Join(err, e.Flush(), e.Close()))
+	content, err := os.ReadFile(target)
+	must(t, err)
+	if string(content) != "LINKED" {
+		t.Errorf("the target has %q", content)
+	}
+	must(t, p.Remove(t.Context(), "linked"))
+	if _, err := os.Stat(target); err != nil {
+		t.Errorf("the target went with the link: %v", err)
+	}
+}
+
+func openAndClose(img pool.Image, err error) error {
+	if err != nil {
+		return err
+	}
+	return img.Close()
+}
