@@ -4,51 +4,14 @@ package mapper_test
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"winery/pool"
 	"winery/test/roletest"
 )
-
-// wrongHost is a pool that a host maps wrongly: what it reads through its
-// mapping has a bit flipped, the store has not.
-type wrongHost struct {
-	pool.Pool
-	at     atomic.Int64 // which byte; negative: none
-	cured  bool         // by mapping again
-	unmaps atomic.Int64
-}
-
-func (p *wrongHost) Unmap(ctx context.Context, name string) error {
-	p.unmaps.Add(1)
-	if p.cured {
-		p.at.Store(-1)
-	}
-	return p.Pool.Unmap(ctx, name)
-}
-
-func (p *wrongHost) OpenMapped(ctx context.Context, name string) (pool.Image, error) {
-	img, err := p.Pool.OpenMapped(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return wrongImage{img, p.at.Load()}, nil
-}
-
-type wrongImage struct {
-	pool.Image
-	at int64
-}
-
-func (i wrongImage) ReadAt(b []byte, off int64) (int, error) {
-	n, err := i.Image.ReadAt(b, off)
-	if at := i.at - off; at >= 0 && at < int64(n) {
-		b[at] ^= 1
-	}
-	return n, err
-}
 
 // TestWrongMapping: where the store is right, the image is mapped again, and its
 // shard is not quarantined.
@@ -58,20 +21,19 @@ func TestWrongMapping(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 				name := packed(t, s, 1)[0]
-				p := &wrongHost{Pool: s.Pool}
+				p := &roletest.WrongMapping{Pool: s.Pool, Wrong: roletest.FlipAt(at)}
 				s.Pools[s.Config.Name] = p
-				p.at.Store(at)
 				_, err := onHost(s, "a").Step(t.Context())
 				if err == nil || !strings.Contains(err.Error(), "check the host's memory") || !strings.Contains(err.Error(), name) {
 					t.Errorf("mapped again it is still wrong: %v", err)
 				}
-				if p.unmaps.Load() != 1 {
-					t.Errorf("the image was unmapped %d times", p.unmaps.Load())
+				if p.Unmaps.Load() != 1 {
+					t.Errorf("the image was unmapped %d times", p.Unmaps.Load())
 				}
 				wantMapped(t, s, name)
 				s.WantQuarantined(t, "")
 
-				p.cured = true
+				p.Curable = true
 				step(t, onHost(s, "a"), true)
 				wantMapped(t, s, name, "a")
 				s.WantQuarantined(t, "")
@@ -95,5 +57,26 @@ func TestAttemptIsNoWork(t *testing.T) {
 	step(t, m, true)
 	for range 10 {
 		step(t, m, false)
+	}
+}
+
+// TestLinkedImage maps an image whose file is elsewhere, behind a symbolic link.
+func TestLinkedImage(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	names := packed(t, s, 6)
+	file := filepath.Join(s.Config.BaseDirectory, s.Config.Name, names[3])
+	elsewhere := filepath.Join(t.TempDir(), "image")
+	roletest.Must(t, os.Rename(file, elsewhere))
+	roletest.Must(t, os.Symlink(elsewhere, file))
+	m := onHost(s, "a")
+	step(t, m, true)
+	step(t, m, false)
+	for _, name := range names {
+		wantMapped(t, s, name, "a")
+	}
+	listed, err := s.Pool.List(t.Context())
+	roletest.Must(t, err)
+	if len(listed) != len(names) {
+		t.Errorf("the pool lists %q", listed)
 	}
 }

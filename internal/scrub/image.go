@@ -29,6 +29,7 @@ func (l *look) image(ctx context.Context) error {
 		return l.find(ReadsDiffer, sharedbase.ObjID{}, "%v; read again from the store it is well", damage)
 	}
 	switch {
+	case errors.Is(err, pool.ErrNotMapped): // says nothing of the store
 	case errors.Is(err, pool.ErrNotFound):
 		return l.absent(ctx)
 	case errors.As(err, &damage):

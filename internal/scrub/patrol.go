@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"winery/pool"
 	"winery/sharedbase"
 )
 
@@ -33,7 +34,7 @@ func (p *Patrol) Run(ctx context.Context) {
 	for first := true; ctx.Err() == nil; first = false {
 		names, err := p.names(ctx)
 		if err != nil && ctx.Err() == nil {
-			p.Log.Warn("cannot tell what to scrub", "error", err)
+			p.Log.Warn("cannot tell what to scrub", "err", err)
 		}
 		if first && len(names) > 0 {
 			names = names[rand.IntN(len(names)):]
@@ -61,8 +62,8 @@ func (p *Patrol) names(ctx context.Context) (names []string, err error) {
 		return nil, err
 	}
 	mapped := map[string]map[string]bool{}
-	for name, pool := range p.Pools {
-		if mapped[name], err = pool.Mapped(ctx); err != nil {
+	for name, from := range p.Pools {
+		if mapped[name], err = from.Mapped(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -76,14 +77,18 @@ func (p *Patrol) names(ctx context.Context) (names []string, err error) {
 	return names, nil
 }
 
-// visit scrubs one image, and quarantines its shard if the image lacks something.
+// visit scrubs one image. It maps the image again if the mapping gave other bytes
+// than the store, and quarantines the shard if the store's image lacks something.
 func (p *Patrol) visit(ctx context.Context, name string) {
 	report, err := p.Scrub(ctx, name)
 	if ctx.Err() != nil {
 		return
 	}
 	if err != nil {
-		p.Log.Warn("cannot scrub", "shard", name, "error", err)
+		p.Log.Warn("cannot scrub", "shard", name, "err", err)
+	}
+	if p.Mapped && slices.ContainsFunc(report.Findings, func(f Finding) bool { return f.Kind == ReadsDiffer }) {
+		p.remap(ctx, report.Findings[0].Pool, name)
 	}
 	lost := slices.DeleteFunc(slices.Clone(report.Findings), func(f Finding) bool { return !f.Kind.Loss() })
 	for _, f := range report.Findings[:min(len(report.Findings), 10)] {
@@ -98,6 +103,15 @@ func (p *Patrol) visit(ctx context.Context, name string) {
 		err = p.Base.Quarantine(ctx, s.ID, lost[0].Text)
 	}
 	if err != nil {
-		p.Log.Error("cannot quarantine", "shard", name, "error", err)
+		p.Log.Error("cannot quarantine", "shard", name, "err", err)
 	}
+}
+
+func (p *Patrol) remap(ctx context.Context, from, name string) {
+	log := p.Log.With("shard", name, "pool", from)
+	if err := pool.Remap(ctx, p.Pools[from], name); err != nil {
+		log.Error("mapping is wrong, store is right: the image could not be mapped again", "err", err)
+		return
+	}
+	log.Warn("mapping was wrong, store is right: image mapped again")
 }

@@ -12,6 +12,7 @@ import (
 	"winery/internal/cleaner"
 	"winery/internal/packer"
 	"winery/internal/scrub"
+	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/roletest"
 )
@@ -100,6 +101,9 @@ func TestPatrol(t *testing.T) {
 	wantQuarantined(t, s, bad, false)
 	_, position := at(t, s, bad, objects[50].ID)
 	s.FlipBit(t, bad, position+9)
+	for len(rounds) > 0 { // of before
+		<-rounds
+	}
 	for range 3 {
 		<-rounds
 	}
@@ -109,4 +113,56 @@ func TestPatrol(t *testing.T) {
 	wantQuarantined(t, s, good, false)
 	s.FlipBit(t, bad, position+9)
 	repairs(t, s, bad, "unquarantined")
+}
+
+// TestWrongMapping: what a host reads wrongly through its mapping, and the store
+// has right, is mapped again; no shard is quarantined.
+func TestWrongMapping(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 100, 5000)[1:]
+	name := readonly(t, s, objects)
+	entry, position := at(t, s, name, objects[50].ID)
+	for what, wrong := range map[string]func([]byte, int64){
+		"header": roletest.FlipAt(3),
+		"object": roletest.FlipAt(position + 9),
+		"an index entry is missing": func(b []byte, off int64) {
+			for i := range b {
+				switch byOff := off + int64(i) - entry; {
+				case byOff >= 0 && byOff < 32:
+					b[i] = 0
+				case byOff >= 32 && byOff < shard.EntrySize:
+					b[i] = 0xff
+				}
+			}
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			mapped := &roletest.WrongMapping{Pool: s.Pool, Wrong: wrong, Curable: true}
+			s.Pools[s.Config.Name] = mapped
+			opened := make(chan struct{}, 3)
+			s.Pool.At = func(point roletest.Point, _ string) error {
+				if point == roletest.OpenMapped {
+					select {
+					case opened <- struct{}{}:
+					default:
+					}
+				}
+				return nil
+			}
+			p := &scrub.Patrol{Scrubber: scrubber(s), Pause: time.Millisecond, Log: slog.New(slog.DiscardHandler)}
+			p.Mapped = true
+			ctx, cancel := context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			running.Go(func() { p.Run(ctx) })
+			for range cap(opened) { // the third round begins when two have ended
+				<-opened
+			}
+			cancel()
+			running.Wait()
+			if n := mapped.Unmaps.Load(); n != 1 {
+				t.Errorf("it was mapped again %d times", n)
+			}
+			wantQuarantined(t, s, name, false)
+		})
+	}
 }

@@ -59,6 +59,9 @@ func (s *suspects) stranger(id sharedbase.ObjID) error {
 
 // settle makes findings of the suspects that are real.
 func (l *look) settle(ctx context.Context, s *suspects) error {
+	if err := l.settleMapping(ctx, s); err != nil {
+		return err
+	}
 	err := l.standings(ctx, keys(s.absent), func(id sharedbase.ObjID, is sharedbase.ObjectStatus) error {
 		if !is.Present {
 			return nil
@@ -78,6 +81,32 @@ func (l *look) settle(ctx context.Context, s *suspects) error {
 		return err
 	}
 	return l.settleRest(ctx, s)
+}
+
+// settleMapping looks in the store for the objects that the mapping lacks.
+func (l *look) settleMapping(ctx context.Context, s *suspects) error {
+	if !l.Mapped || len(s.absent) == 0 {
+		return nil
+	}
+	ids := keys(s.absent)
+	reads, err := l.check(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for i, id := range ids {
+		if errors.Is(reads[i], shard.ErrNotFound) {
+			continue
+		}
+		delete(s.absent, id)
+		if damage := new(shard.DamageError); errors.As(reads[i], &damage) {
+			s.damaged[id] = damage
+			continue
+		}
+		if err := l.find(ReadsDiffer, id, "object %x is not in the image as this host has mapped it; the store has it", id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settleDamaged settles objects that the image has: damaged ones, and strangers.
