@@ -10,23 +10,25 @@
 //
 // # Who protects an image
 //
-// The database does: only the holder of the shard's row, in state packing, may
-// call [Pool.Create], and only the cleaner's claim may call [Pool.Edit]. A pool
-// guards against what a database cannot see, a process that lost its row and
-// still writes: two drafts of one name never mix in one image, and who lost is
-// told with [ErrFenced] or [ErrExists].
+// The database does. Every method that destroys takes a [Proof] of the claim in
+// the database that allows it, and verifies the proof itself, under its own lock
+// and before it touches a byte: nobody can forget to ask, or ask too early.
+// Without a proof it returns [ErrNoProof]. A pool guards against what a database
+// cannot see, a process that lost its claim and still writes: two drafts of one
+// name never mix in one image, and who lost is told with [ErrFenced] or
+// [ErrExists].
 //
-// Create therefore believes its caller, asks once more when the image is its
-// alone, and only then touches it. Between two of its steps a process may stall
-// for any time: going on, it finds that it was shut out, or that the row is
-// another's. The one harm that it can do is to cost its successor the draft,
-// if it stalls between being told that the row is its own and shutting out who
-// has the image; the successor then gets ErrFenced, and the shard is packed
-// anew. Edit shuts nobody out: ErrInUse.
+// Between two steps of [Pool.Create] a process may stall for any time: when it
+// continues, it finds that it was shut out, or that its claim is another's. The
+// one harm that it can do is to cost its successor the draft, if it stalls
+// between verifying its proof and shutting out the holder of the image's lock;
+// the successor then gets ErrFenced, and the shard is packed again. Edit shuts
+// nobody out: ErrInUse.
 //
 // A pool does not know whether the packing of a finished image was recorded in
-// the database. An image whose packer died between [Draft.Commit] and that
-// record is a leftover like any other, and Create replaces it.
+// the database: a packer may have died between [Draft.Commit] and that record, or
+// the database may be older than the image. So an image that exists is replaced
+// only if the [ReplaceProof] finds that nothing is lost with it.
 //
 // # Conventions
 //

@@ -56,11 +56,11 @@ type Draft interface {
 	// verify an image before anybody else sees it. No WriteAt may be under way
 	// or follow. The handle is closed before Commit or Abort.
 	Open(ctx context.Context) (Image, error)
-	// Commit makes the image durable and then visible, read-only, whole: when
-	// it returns nil the image survives a power cut. No WriteAt may be under
-	// way. After an error the image may or may not be there; Abort, then
-	// Create anew. ErrExists where another draft of that name came first,
-	// ErrFenced where another took the image over.
+	// Commit verifies the proof that Create was given, makes the image durable
+	// and then visible, read-only, whole: when it returns nil the image survives
+	// a power cut. No WriteAt may be in flight. After an error the image may or
+	// may not be there; Abort, then Create again. ErrExists where another draft of
+	// that name came first, ErrFenced where another took the image over.
 	Commit(ctx context.Context) error
 	// Abort gives the draft up and leaves nothing that hinders the next
 	// Create. It does so even if ctx has ended. After Commit, or a second
@@ -87,22 +87,20 @@ type Pool interface {
 	// Name is the pool's name in the configuration and in the shards' rows.
 	Name() string
 
-	// Create starts an image, empty, whatever an interrupted packing or
+	// Create starts an image, empty, in place of what an interrupted packing or
 	// Reserve left under that name. Where a pool's images have a size it is
 	// the pool's usual one, or room bytes if that is more. ErrFull.
 	//
-	// The caller owns the shard's row in the database. Whoever else has the
-	// image open for writing is an old owner: where the pool cannot keep both
-	// drafts apart, that process is shut out of the store and gets ErrFenced,
-	// dead or alive. ErrInUse only where it cannot be shut out, or is this
-	// same pool.
+	// Whoever else has the image open for writing is an earlier holder of the
+	// claim: where the pool cannot keep both drafts apart, that process is shut
+	// out of the store and gets ErrFenced, dead or alive. ErrInUse only where it
+	// cannot be shut out, or is this same pool.
 	//
-	// held asks the database whether the caller still owns the row; nil if
-	// there is nothing to ask. The last time that it is asked, the image is
-	// this process's alone, and not a byte of it has been touched; it may be
-	// asked before, to spare a successor. Its error ends Create, which returns
-	// it and leaves the image as it was.
-	Create(ctx context.Context, name string, room int64, held func(context.Context) error) (Draft, error)
+	// The proof is verified, and where there is an image it is asked whether that
+	// may be replaced, when the image is this process's alone and not a byte of
+	// it has been touched. It may be verified before that, to spare a successor.
+	// Its error ends Create, which returns it and leaves the image as it was.
+	Create(ctx context.Context, name string, room int64, proof ReplaceProof) (Draft, error)
 
 	// Open opens an image from the store itself, past the caches of this
 	// host, mapped or not: for verification. ErrNotFound.
@@ -111,9 +109,10 @@ type Pool interface {
 	// OpenMapped opens an image as readers see it on this host. ErrNotMapped.
 	OpenMapped(ctx context.Context, name string) (Image, error)
 
-	// Edit opens a finished image for erasing. ErrNotFound; ErrInUse if
-	// another process edits or writes it.
-	Edit(ctx context.Context, name string) (Editor, error)
+	// Edit opens a finished image for erasing, and verifies the proof once the
+	// image is locked. A long piece of work verifies it again between its parts.
+	// ErrNotFound; ErrInUse if another process edits or writes the image.
+	Edit(ctx context.Context, name string, proof Proof) (Editor, error)
 
 	// Reserve makes an empty image, mapped writable where the pool maps, for
 	// a packer that is configured not to create images. It leaves an image
@@ -138,10 +137,10 @@ type Pool interface {
 	// are among them is the pool's choice.
 	List(ctx context.Context) ([]string, error)
 
-	// Remove destroys an image. ErrNotFound; ErrInUse where the pool can see
-	// that it is open for writing. The pool does not see all readers: it is
-	// for the caller to know that nobody needs the image.
-	Remove(ctx context.Context, name string) error
+	// Remove verifies the proof and destroys an image. ErrNotFound; ErrInUse
+	// where the pool can see that it is open for writing. The pool does not see
+	// all readers: the caller knows that nobody needs the image.
+	Remove(ctx context.Context, name string, proof Proof) error
 
 	// Close frees what the pool holds. Images that it opened must have been
 	// closed before. What it mapped stays mapped.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"winery/pool/pooltest"
 	"winery/test/cephtest"
 )
 
@@ -19,7 +20,7 @@ func BenchmarkWrite(b *testing.B) {
 		b.Run(fmt.Sprintf("inflight=%d", inFlight), func(b *testing.B) {
 			s := settings(cephtest.New(b))
 			s.ShardMaxSize = imageSize / 2
-			d, err := open(b, s).Create(b.Context(), "one", 0, nil)
+			d, err := open(b, s).Create(b.Context(), "one", 0, pooltest.Anything{})
 			must(b, err)
 			defer func() { must(b, d.Abort(b.Context())) }()
 			block := make([]byte, 4<<20)
@@ -41,7 +42,7 @@ func BenchmarkRead(b *testing.B) {
 	s := settings(cephtest.New(b))
 	s.ShardMaxSize = imageSize / 2
 	p := open(b, s)
-	d, err := p.Create(b.Context(), "one", 0, nil)
+	d, err := p.Create(b.Context(), "one", 0, pooltest.Anything{})
 	must(b, err)
 	for off := int64(0); off < imageSize; off += 4 << 20 {
 		_, err := d.WriteAt(make([]byte, 4<<20), off)

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"winery/pool"
+	"winery/pool/pooltest"
 	"winery/rbd"
 	"winery/test/cephtest"
 )
@@ -127,7 +128,7 @@ func create(settings string) error {
 	if err != nil {
 		return err
 	}
-	d, err := p.Create(context.Background(), "one", 0, nil)
+	d, err := p.Create(context.Background(), "one", 0, pooltest.Anything{})
 	if err != nil {
 		return errors.Join(err, p.Close())
 	}

@@ -17,23 +17,29 @@ import (
 // draft is a locked image that was empty.
 type draft struct {
 	*handle
-	over bool
+	proof pool.ReplaceProof
+	over  bool
 }
 
 // Create implements [pool.Pool].
-func (p *Pool) Create(ctx context.Context, name string, room int64, held func(context.Context) error) (pool.Draft, error) {
+func (p *Pool) Create(ctx context.Context, name string, room int64, proof pool.ReplaceProof) (pool.Draft, error) {
 	ceph, err := p.begin(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	if err := ask(ctx, held); err != nil {
+	if err := verify(ctx, proof); err != nil {
 		return nil, p.fail("create", name, err)
 	}
-	h, leftover, err := p.openAlone(ctx, ceph, name, room, held)
+	h, leftover, err := p.openAlone(ctx, ceph, name, room, proof)
 	if err != nil {
 		return nil, p.fail("create", name, err)
 	}
-	err = ask(ctx, held)
+	if leftover {
+		err = mayReplace(ctx, proof, h)
+	}
+	if err == nil { // comparing may have taken hours
+		err = verify(ctx, proof)
+	}
 	if err == nil && leftover {
 		err = h.wipe(ctx)
 	}
@@ -43,12 +49,12 @@ func (p *Pool) Create(ctx context.Context, name string, room int64, held func(co
 	if err != nil {
 		return nil, errors.Join(p.fail("create", name, err), h.Close())
 	}
-	return &draft{handle: h}, nil
+	return &draft{handle: h, proof: proof}, nil
 }
 
 // openAlone opens and locks an image to write, and makes it if need be and
 // allowed. leftover: it was there before.
-func (p *Pool) openAlone(ctx context.Context, ceph *link, name string, room int64, held func(context.Context) error) (h *handle, leftover bool, err error) {
+func (p *Pool) openAlone(ctx context.Context, ceph *link, name string, room int64, proof pool.Proof) (h *handle, leftover bool, err error) {
 	if !p.settings.CreateImages {
 		h, err := p.openLocked(ceph, name, true)
 		if errno(err) == unix.ENOENT {
@@ -76,7 +82,7 @@ func (p *Pool) openAlone(ctx context.Context, ceph *link, name string, room int6
 			return h, leftover, err
 		}
 		// Its creation was interrupted: the name is taken, the rest missing.
-		if err := ask(ctx, held); err != nil {
+		if err := verify(ctx, proof); err != nil {
 			return nil, false, err
 		}
 		if err := rbd.RemoveImage(ceph.io, name); err != nil {
@@ -85,18 +91,23 @@ func (p *Pool) openAlone(ctx context.Context, ceph *link, name string, room int6
 	}
 }
 
-// ask calls held, if there is one.
-func ask(ctx context.Context, held func(context.Context) error) error {
-	if held == nil {
-		return nil
-	}
-	if err := held(ctx); err != nil {
+// verify verifies a proof.
+func verify(ctx context.Context, proof pool.Proof) error {
+	if err := pool.Verify(ctx, proof); err != nil {
 		return refusal{err}
 	}
 	return nil
 }
 
-// refusal is held's error: an error number in it is not Ceph's.
+// mayReplace asks a proof about an image that is locked.
+func mayReplace(ctx context.Context, proof pool.ReplaceProof, h *handle) error {
+	if err := proof.MayReplace(ctx, h, h.size); err != nil {
+		return refusal{err}
+	}
+	return nil
+}
+
+// refusal is a proof's error: an error number in it is not Ceph's.
 type refusal struct{ error }
 
 func (r refusal) Unwrap() error { return r.error }
@@ -163,6 +174,9 @@ func (d *draft) Open(ctx context.Context) (pool.Image, error) {
 func (d *draft) Commit(ctx context.Context) error {
 	if err := d.flush(ctx, "commit"); err != nil {
 		return err
+	}
+	if err := verify(ctx, d.proof); err != nil {
+		return d.pool.fail("commit", d.name, err)
 	}
 	d.over = true
 	return d.Close()

@@ -14,6 +14,7 @@ import (
 	"github.com/ceph/go-ceph/rados"
 
 	"winery/pool"
+	"winery/pool/pooltest"
 	"winery/test/cephtest"
 )
 
@@ -30,12 +31,12 @@ func TestQuota(t *testing.T) {
 			for i := range content {
 				content[i] = 'x'
 			}
-			before, err := p.Create(t.Context(), "before", 0, nil)
+			before, err := p.Create(t.Context(), "before", 0, pooltest.Anything{})
 			must(t, err)
 			_, err = before.WriteAt(content, 0)
 			must(t, err)
 			must(t, before.Commit(t.Context()))
-			draft, err := p.Create(t.Context(), "draft", 0, nil)
+			draft, err := p.Create(t.Context(), "draft", 0, pooltest.Anything{})
 			must(t, err)
 
 			full := pools.DataPool
@@ -51,7 +52,7 @@ func TestQuota(t *testing.T) {
 			}
 			must(t, draft.Abort(t.Context()))
 
-			after, err := p.Create(t.Context(), "after", 0, nil)
+			after, err := p.Create(t.Context(), "after", 0, pooltest.Anything{})
 			if err == nil {
 				_, err = after.WriteAt(content, 0)
 				must(t, after.Abort(t.Context()))
@@ -65,7 +66,7 @@ func TestQuota(t *testing.T) {
 			_, err = img.ReadAt(make([]byte, len(content)), 0)
 			must(t, err)
 			must(t, img.Close())
-			e, err := p.Edit(t.Context(), "before")
+			e, err := p.Edit(t.Context(), "before", pooltest.Anything{})
 			must(t, err)
 			_, err = e.WriteAt(make([]byte, 1<<20), 123)
 			must(t, err)
@@ -74,7 +75,7 @@ func TestQuota(t *testing.T) {
 			// librbd's removal goes through the trash, whose list is in the
 			// images' pool and cannot grow at its quota.
 			if which == "data" {
-				must(t, p.Remove(t.Context(), "before"))
+				must(t, p.Remove(t.Context(), "before", pooltest.Anything{}))
 			}
 		})
 	}

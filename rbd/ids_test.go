@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"winery/pool/pooltest"
 	"winery/test/cephtest"
 )
 
@@ -39,7 +40,7 @@ func TestImageIDs(t *testing.T) {
 		t.Errorf("of those that begin with one the ids are %v", one)
 	}
 
-	must(t, librbd.Remove(t.Context(), "one"))
+	must(t, librbd.Remove(t.Context(), "one", pooltest.Anything{}))
 	must(t, librbd.Reserve(t.Context(), "one"))
 	again, err := p.ImageIDs(t.Context(), "one")
 	must(t, err)

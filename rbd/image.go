@@ -55,7 +55,7 @@ func (p *Pool) OpenMapped(ctx context.Context, name string) (pool.Image, error) 
 }
 
 // Edit implements [pool.Pool].
-func (p *Pool) Edit(ctx context.Context, name string) (pool.Editor, error) {
+func (p *Pool) Edit(ctx context.Context, name string, proof pool.Proof) (pool.Editor, error) {
 	ceph, err := p.begin(ctx, name)
 	if err != nil {
 		return nil, err
@@ -63,6 +63,9 @@ func (p *Pool) Edit(ctx context.Context, name string) (pool.Editor, error) {
 	h, err := p.openLocked(ceph, name, false)
 	if err != nil {
 		return nil, p.fail("edit", name, err)
+	}
+	if err := verify(ctx, proof); err != nil {
+		return nil, errors.Join(p.fail("edit", name, err), h.Close())
 	}
 	return h, nil
 }

@@ -81,7 +81,7 @@ func removeAll(t *testing.T, p *rbd.Pool) {
 	names, err := p.List(context.Background())
 	must(t, err)
 	for _, name := range names {
-		must(t, p.Remove(context.Background(), name))
+		must(t, p.Remove(context.Background(), name, pooltest.Anything{}))
 	}
 }
 

@@ -142,10 +142,13 @@ func (p *Pool) List(ctx context.Context) ([]string, error) {
 
 // Remove implements [pool.Pool]. ErrInUse if anybody has the image open for
 // writing, or mapped writable; read-only mappings cannot be seen.
-func (p *Pool) Remove(ctx context.Context, name string) error {
+func (p *Pool) Remove(ctx context.Context, name string, proof pool.Proof) error {
 	ceph, err := p.begin(ctx, name)
 	if err != nil {
 		return err
+	}
+	if err := verify(ctx, proof); err != nil {
+		return p.fail("remove", name, err)
 	}
 	return p.fail("remove", name, rbd.RemoveImage(ceph.io, name))
 }

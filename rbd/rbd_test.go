@@ -13,6 +13,7 @@ import (
 	ceph "github.com/ceph/go-ceph/rbd"
 
 	"winery/pool"
+	"winery/pool/pooltest"
 	"winery/rbd"
 	"winery/test/cephtest"
 )
@@ -54,7 +55,7 @@ func TestNewImage(t *testing.T) {
 	} {
 		s := settings(pools)
 		s.FeaturesUnsupported, s.ShardMaxSize = tt.unsupported, tt.maxSize
-		d, err := open(t, s).Create(t.Context(), tt.name, 0, nil)
+		d, err := open(t, s).Create(t.Context(), tt.name, 0, pooltest.Anything{})
 		must(t, err)
 		must(t, d.Commit(t.Context()))
 
@@ -85,7 +86,7 @@ func TestRoom(t *testing.T) {
 	}{{0, 2 << 20, false}, {2 << 20, 2 << 20, false}, {5<<20 + 1, 6 << 20, false}, {0, 6 << 20, false}, {7 << 20, 7 << 20, true}} {
 		s.CreateImages = !tt.reserved
 		p := open(t, s)
-		d, err := p.Create(t.Context(), "one", tt.room, nil)
+		d, err := p.Create(t.Context(), "one", tt.room, pooltest.Anything{})
 		must(t, err)
 		if d.Size() != tt.size {
 			t.Errorf("room for %d: %d bytes, want %d", tt.room, d.Size(), tt.size)
@@ -111,12 +112,12 @@ func TestNoCreateImages(t *testing.T) {
 	s := settings(cephtest.New(t))
 	s.CreateImages = false
 	p := open(t, s)
-	_, err := p.Create(t.Context(), "one", 0, nil)
+	_, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
 	if !errors.Is(err, pool.ErrNotFound) || !strings.Contains(err.Error(), "--manage-rw-images") {
 		t.Errorf("got %v, want a word on --manage-rw-images", err)
 	}
 	must(t, p.Reserve(t.Context(), "one"))
-	d, err := p.Create(t.Context(), "one", 0, nil)
+	d, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
 	must(t, err)
 	must(t, d.Commit(t.Context()))
 }
@@ -124,9 +125,9 @@ func TestNoCreateImages(t *testing.T) {
 func TestOpenImagesAreCounted(t *testing.T) {
 	t.Parallel()
 	p := open(t, settings(cephtest.New(t)))
-	d, err := p.Create(t.Context(), "one", 0, nil)
+	d, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
 	must(t, err)
-	if err := p.Remove(t.Context(), "one"); !errors.Is(err, pool.ErrInUse) {
+	if err := p.Remove(t.Context(), "one", pooltest.Anything{}); !errors.Is(err, pool.ErrInUse) {
 		t.Errorf("Remove of a draft: got %v, want ErrInUse", err)
 	}
 	if err := p.Close(); err == nil || !strings.Contains(err.Error(), "1 images are still open") {

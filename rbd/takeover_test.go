@@ -78,7 +78,7 @@ func TestLiveWriter(t *testing.T) {
 	for range 2 {            // no call makes a new connection
 		_, err = old.Open(t.Context(), "finished")
 		wantFenced(t, "Open", err)
-		_, err = old.Create(t.Context(), "two", 0, nil)
+		_, err = old.Create(t.Context(), "two", 0, pooltest.Anything{})
 		wantFenced(t, "Create", err)
 		_, err = old.List(t.Context())
 		wantFenced(t, "List", err)
@@ -117,7 +117,7 @@ func TestStalled(t *testing.T) {
 				slow, next := open(t, settings(pools)), open(t, settings(pools))
 				var d pool.Draft
 				asked := 0
-				stalled, err := slow.Create(t.Context(), name, tt.room, func(context.Context) error {
+				stalled, err := slow.Create(t.Context(), name, tt.room, proofFunc(func(context.Context) error {
 					switch asked++; {
 					case asked == tt.at:
 						d = write(t, next, name, "successor")
@@ -128,7 +128,7 @@ func TestStalled(t *testing.T) {
 						return errLost
 					}
 					return nil
-				})
+				}))
 				if err == nil { // Create had nothing to touch
 					_, err = stalled.WriteAt([]byte("late"), 0)
 					_ = stalled.Abort(t.Context())
@@ -208,10 +208,10 @@ func TestLockedByHand(t *testing.T) {
 	defer image.Close()
 	must(t, image.LockExclusive("hands off"))
 	defer hangsAfter(time.Minute)()
-	if _, err := p.Create(t.Context(), "one", 0, nil); !errors.Is(err, pool.ErrInUse) || !strings.Contains(err.Error(), "rbd lock ls") {
+	if _, err := p.Create(t.Context(), "one", 0, pooltest.Anything{}); !errors.Is(err, pool.ErrInUse) || !strings.Contains(err.Error(), "rbd lock ls") {
 		t.Errorf("Create: got %v, want ErrInUse and what to do", err)
 	}
-	if _, err := p.Edit(t.Context(), "one"); !errors.Is(err, pool.ErrInUse) {
+	if _, err := p.Edit(t.Context(), "one", pooltest.Anything{}); !errors.Is(err, pool.ErrInUse) {
 		t.Errorf("Edit: got %v, want ErrInUse", err)
 	}
 	must(t, image.Unlock("hands off"))
@@ -265,7 +265,7 @@ func TestCaps(t *testing.T) {
 // write starts an image that begins and ends with text.
 func write(t *testing.T, p *rbd.Pool, name, text string) pool.Draft {
 	t.Helper()
-	d, err := p.Create(t.Context(), name, 0, nil)
+	d, err := p.Create(t.Context(), name, 0, pooltest.Anything{})
 	must(t, err)
 	for _, off := range []int64{0, d.Size() - int64(len(text))} {
 		_, err = d.WriteAt([]byte(text), off)
@@ -322,3 +322,10 @@ func exiles(t *testing.T) map[string]time.Time {
 	}
 	return until
 }
+
+// proofFunc is a proof that is verified by a function.
+type proofFunc func(context.Context) error
+
+func (f proofFunc) Verify(ctx context.Context) error { return f(ctx) }
+
+func (f proofFunc) MayReplace(context.Context, io.ReaderAt, int64) error { return nil }

@@ -44,6 +44,9 @@ type Info struct {
 	Size          int64 // bytes of the image in use; its device may be larger
 }
 
+// ContentSize is the bytes of the contents that the image was written with.
+func (i Info) ContentSize() int64 { return i.ObjectsSize - lengthSize*i.Objects }
+
 func (i Info) encode() []byte {
 	b := make([]byte, headerSize)
 	copy(b, magic)

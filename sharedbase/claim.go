@@ -6,10 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -26,27 +24,16 @@ const (
 // away and given to another cannot be used any more, whoever tries.
 // Its methods may be called from any number of goroutines.
 type Claim struct {
-	base   *SharedBase
+	*heldLease
 	id     int64
 	name   string
 	pool   string
-	locker uuid.UUID
+	repair bool // the shard may be quarantined
 
 	total      Total // of the table when it was claimed for writing
 	totalKnown bool
 
-	lost context.Context // ends when the lease is lost
-	end  context.CancelCauseFunc
-
-	mu    sync.Mutex
-	state ShardState
-	timer *time.Timer // of the time to give up; the keeper's
-}
-
-func (b *SharedBase) newClaim(state ShardState) *Claim {
-	c := &Claim{base: b, locker: uuid.New(), state: state}
-	c.lost, c.end = context.WithCancelCause(context.Background())
-	return c
+	state ShardState // guarded by the lease's mu
 }
 
 // Name is the shard's name.
@@ -66,41 +53,16 @@ func (c *Claim) State() ShardState {
 	return c.state
 }
 
-// Lost says that the lease was not renewed in time, or the shard taken away: the
-// claim is not to be worked with any more, only to be released.
-func (c *Claim) Lost() bool { return c.lost.Err() != nil }
-
-// Context returns a context for work under the claim: it ends, with ErrLeaseLost
-// for its cause, as soon as the lease is lost.
-func (c *Claim) Context(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(c.lost, func() { cancel(context.Cause(c.lost)) })
-	return ctx, func() { stop(); cancel(nil) }
-}
-
-// lose tells the holder that the lease is lost. A transition that is under way
-// is not disturbed: the database decides on it.
-func (c *Claim) lose() {
-	if !c.mu.TryLock() {
-		c.base.keeper.extend(c, time.Second)
-		return
-	}
-	defer c.mu.Unlock()
-	if c.state.Locked() {
-		c.end(ErrLeaseLost)
-		c.base.keeper.forget(c)
-	}
-}
-
 // becomes notes that the shard has moved on, by this claim. The caller has mu.
 func (c *Claim) becomes(state ShardState) {
 	c.state = state
-	c.base.keeper.forget(c)
+	c.base.keeper.forget(c.heldLease)
 }
 
-// Verify asks the database whether the claim holds this moment: *StateError where
-// it does not, ErrLeaseLost where nobody else has the shard but the lease ran
-// out. What is done next is only safe if a successor would undo or refuse it.
+// Verify asks the database whether the claim holds at this moment: *StateError
+// where it does not, ErrLeaseLost where nobody else has the shard but the lease ran
+// out, *QuarantinedError unless it was claimed for repair. What is done next is only
+// safe if a successor would undo or refuse it.
 func (c *Claim) Verify(ctx context.Context) error {
 	state := c.State()
 	return c.base.withShortTimeout(ctx, "proving the claim to shard "+c.name, func(ctx context.Context) error {
@@ -115,8 +77,10 @@ func (c *Claim) Verify(ctx context.Context) error {
 			return notHeld(ctx, c.base.pool, c.name, c.locker, state)
 		case !alive:
 			return fmt.Errorf("shard %s: %w", c.name, ErrLeaseLost)
+		case c.repair:
+			return nil
 		}
-		return nil
+		return quarantined(ctx, c.base.pool, c.id, c.name)
 	})
 }
 
@@ -182,7 +146,8 @@ func (c *Claim) release(ctx context.Context, total *Total) error {
 }
 
 // DropTable moves the shard from cleaning to readonly and drops its table, in
-// one transaction: the table goes only if the shard is still ours. Dropping
+// one transaction: the table goes only if the claim holds and the shard is not
+// quarantined (*QuarantinedError). Dropping
 // waits for readers of the table, and readers that come later wait for it:
 // each attempt waits half a second only, and others follow for two minutes.
 // Where all fail the error is ErrUnavailable, and nothing has changed.

@@ -12,18 +12,18 @@ import (
 	"winery/sharedbase"
 )
 
-// deletedIn returns what is marked deleted in a shard.
-func deletedIn(t testing.TB, b *sharedbase.SharedBase, shardID int64) (sharedbase.Deleted, bool) {
+// deletedIn returns what is to be erased from a shard's image, ascending.
+func deletedIn(t testing.TB, b *sharedbase.SharedBase, shardID int64) []sharedbase.ObjID {
 	t.Helper()
-	for d, err := range b.DeletedObjects(t.Context(), "pool") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d.Shard.ID == shardID {
-			return d, true
-		}
-	}
-	return sharedbase.Deleted{}, false
+	ids := must(b.DeletedObjects(t.Context(), shardID, 1000))(t)
+	slices.SortFunc(ids, func(x, y sharedbase.ObjID) int { return bytes.Compare(x[:], y[:]) })
+	return ids
+}
+
+// toErase tells whether a cleaner is to erase objects in a shard's image.
+func toErase(t testing.TB, b *sharedbase.SharedBase, shardID int64) bool {
+	t.Helper()
+	return slices.ContainsFunc(must(b.ShardsToErase(t.Context(), "pool"))(t), func(s sharedbase.Shard) bool { return s.ID == shardID })
 }
 
 // In every state of its shard a deleted object is absent at once, gone from
@@ -63,8 +63,11 @@ func TestDelete(t *testing.T) {
 					t.Errorf("%d rows are left in the table, want 1", n)
 				}
 			}
-			if d, ok := deletedIn(t, b, s.ID); !ok || d.Shard.State != state || !slices.Equal(d.IDs, ids(gone)) {
-				t.Errorf("marked: %+v, %v", d, ok)
+			if marked := deletedIn(t, b, s.ID); !slices.Equal(marked, ids(gone)) {
+				t.Errorf("marked: %x", marked)
+			}
+			if got := toErase(t, b, s.ID); got != state.ImageAvailable() {
+				t.Errorf("to be erased: %v", got)
 			}
 			if n := must(b.CountObjects(ctx, s.Name))(t); n != 1 {
 				t.Errorf("%d objects are left, want 1", n)
@@ -72,8 +75,8 @@ func TestDelete(t *testing.T) {
 			again := must(b.CreateShard(ctx, sharedbase.StateWriting, "pool"))(t)
 			must(b.Add(ctx, again, []sharedbase.Object{gone, kept}))(t)
 			present(t, b, again.Name(), gone)
-			if d, ok := deletedIn(t, b, s.ID); !ok || !slices.Equal(d.IDs, ids(gone)) {
-				t.Errorf("added again elsewhere, the object is not to be erased in its first shard any more: %+v, %v", d, ok)
+			if marked := deletedIn(t, b, s.ID); !slices.Equal(marked, ids(gone)) {
+				t.Errorf("added again elsewhere, the object is not to be erased in its first shard any more: %x", marked)
 			}
 		})
 	}
@@ -126,8 +129,8 @@ func TestDeleteDoesNotHinderPythonsPacker(t *testing.T) {
 	if err := <-deleting; err != nil {
 		t.Fatal(err)
 	}
-	if d, ok := deletedIn(t, b, s.ID); !ok || d.Shard.State != sharedbase.StatePacked || !slices.Equal(d.IDs, ids(o)) {
-		t.Errorf("marked: %+v, %v", d, ok)
+	if marked := deletedIn(t, b, s.ID); !slices.Equal(marked, ids(o)) || !toErase(t, b, s.ID) {
+		t.Errorf("marked: %x", marked)
 	}
 }
 
@@ -151,8 +154,8 @@ func TestDeleteAndDropTable(t *testing.T) {
 	}
 	want := ids(first, second)
 	slices.SortFunc(want, func(x, y sharedbase.ObjID) int { return bytes.Compare(x[:], y[:]) })
-	if d, _ := deletedIn(t, b, s.ID); !slices.Equal(d.IDs, want) {
-		t.Errorf("marked: %x", d.IDs)
+	if marked := deletedIn(t, b, s.ID); !slices.Equal(marked, want) {
+		t.Errorf("marked: %x", marked)
 	}
 }
 
@@ -199,77 +202,58 @@ func TestAddWhileDeleting(t *testing.T) {
 	present(t, b, c.Name(), o)
 }
 
-func TestCleanDeletedObjects(t *testing.T) {
+func TestRecordErased(t *testing.T) {
 	b, conn := newBase(t)
 	ctx := t.Context()
-	gone, again := object("gone"), object("again")
-	s := shardIn(t, b, sharedbase.StateFull, gone, again, object("kept"))
+	gone, again, late := object("gone"), object("again"), object("late")
+	s := shardIn(t, b, sharedbase.StatePacked, gone, again, late, object("kept"))
 	for _, o := range []sharedbase.Object{gone, again} {
 		if err := b.Delete(ctx, o.ID); err != nil {
 			t.Fatal(err)
 		}
 	}
-	seen, _ := deletedIn(t, b, s.ID)
 	other := must(b.LockWritingShard(ctx, "pool"))(t)
 	must(b.Add(ctx, other, []sharedbase.Object{again}))(t)
-
-	// What was seen in a table must not be removed once the shard is packed: its
-	// image may have what was deleted since.
-	c := claim(t, b, s, sharedbase.StatePacking)
-	for range 2 {
-		if n := must(b.CleanDeletedObjects(ctx, seen.Shard, seen.IDs))(t); n != 0 {
-			t.Errorf("removed %d objects of a shard with an image from the index", n)
-		}
-		if c.State() == sharedbase.StatePacking {
-			if err := c.SetState(ctx, sharedbase.StatePacked); err != nil {
-				t.Fatal(err)
-			}
-		}
+	c := must(b.ClaimImage(ctx, s.Name))(t)
+	marked := deletedIn(t, b, s.ID)
+	if err := b.Delete(ctx, late.ID); err != nil {
+		t.Fatal(err)
 	}
-	anew, _ := deletedIn(t, b, s.ID)
-	if n := must(b.CleanDeletedObjects(ctx, anew.Shard, append(anew.IDs, again.ID, object("kept").ID)))(t); n != 2 {
+	if n := must(c.RecordErased(ctx, append(marked, object("kept").ID)))(t); n != 2 {
 		t.Errorf("removed %d marks and notes, want 2", n)
 	}
 	if n := count(t, conn, "SELECT count(*) FROM signature2shard WHERE state = 'present'"); n != 2 {
 		t.Errorf("%d objects are present, want 2", n)
 	}
-	if n := must(b.CleanDeletedObjects(ctx, anew.Shard, anew.IDs))(t); n != 0 {
-		t.Errorf("removed %d objects again", n)
+	if n := must(c.RecordErased(ctx, marked))(t); n != 0 {
+		t.Errorf("removed %d marks again", n)
+	}
+	if left := deletedIn(t, b, s.ID); !slices.Equal(left, ids(late)) {
+		t.Errorf("left: %x", left)
 	}
 }
 
-func TestDeletedObjectsOfAPool(t *testing.T) {
+func TestShardsToErase(t *testing.T) {
 	b, _ := newBase(t)
 	ctx := t.Context()
-	other := must(b.CreateShard(ctx, sharedbase.StateWriting, "other"))(t)
-	for _, o := range objects("a", "b") {
-		c := must(b.CreateShard(ctx, sharedbase.StateWriting, "pool"))(t)
-		must(b.Add(ctx, c, []sharedbase.Object{o}))(t)
-		must(b.Add(ctx, other, objects("c", "d")))(t)
+	var deleted []sharedbase.Object
+	for _, o := range objects("a", "b", "c") {
+		state := map[string]sharedbase.ShardState{"a": sharedbase.StatePacked, "b": sharedbase.StateReadOnly, "c": sharedbase.StateFull}[string(o.Content)]
+		shardIn(t, b, state, o)
 		if err := b.Delete(ctx, o.ID); err != nil {
 			t.Fatal(err)
 		}
+		deleted = append(deleted, o)
 	}
-	if err := b.Delete(ctx, object("c").ID); err != nil {
-		t.Fatal(err)
-	}
-	for pool, want := range map[string]int{"": 3, "pool": 2, "other": 1, "unknown": 0} {
-		n := 0
-		for d, err := range b.DeletedObjects(ctx, pool) {
-			if err != nil || len(d.IDs) != 1 {
-				t.Fatal(d, err)
-			}
-			n++
-		}
-		if n != want {
-			t.Errorf("pool %q: %d shards, want %d", pool, n, want)
+	shardIn(t, b, sharedbase.StatePacked, deleted[1]) // its first shard has a note now
+	for pool, want := range map[string]int{"": 2, "pool": 2, "other": 0} {
+		if got := must(b.ShardsToErase(ctx, pool))(t); len(got) != want {
+			t.Errorf("pool %q: %+v, want %d shards", pool, got, want)
 		}
 	}
 	b.Close()
-	for _, err := range b.DeletedObjects(ctx, "") {
-		if err == nil {
-			t.Error("no error from a closed database")
-		}
+	if _, err := b.ShardsToErase(ctx, ""); err == nil {
+		t.Error("no error from a closed database")
 	}
 }
 
@@ -291,7 +275,7 @@ func TestDeleteWhilePacking(t *testing.T) {
 	if n != 3 || streamed != 3 || err != nil {
 		t.Errorf("streamed %d, counted %d: %v", streamed, n, err)
 	}
-	if d, _ := deletedIn(t, b, s.ID); len(d.IDs) != 2 {
-		t.Errorf("%d objects are marked", len(d.IDs))
+	if marked := deletedIn(t, b, s.ID); len(marked) != 2 {
+		t.Errorf("%d objects are marked", len(marked))
 	}
 }

@@ -77,9 +77,10 @@ func by(locker uuid.UUID) string {
 // this package pass unchanged.
 func (b *SharedBase) explain(ctx context.Context, what string, err error) error {
 	var state *StateError
+	var quarantined *QuarantinedError
 	var pg *pgconn.PgError
 	switch {
-	case err == nil, errors.As(err, &state), errors.Is(err, ErrNotFound):
+	case err == nil, errors.As(err, &state), errors.As(err, &quarantined), errors.Is(err, ErrNotFound):
 		return err
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", what, ctx.Err())

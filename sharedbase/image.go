@@ -25,17 +25,12 @@ func (c *Claim) Packed(ctx context.Context, image ImageRecord) error {
 	})
 }
 
-// RecordImage replaces the record of the image of a claimed shard, which was made
-// anew: no host has mapped it.
-func (c *Claim) RecordImage(ctx context.Context, image ImageRecord) error {
-	return c.base.inTx(ctx, "recording the image of shard "+c.name, func(ctx context.Context, tx pgx.Tx) error {
-		done, err := tx.Exec(ctx, `UPDATE shards SET mapped_on_hosts_when_packed = '{}'
-			WHERE id = $1 AND locker = $2 AND state = $3`, c.id, c.locker, c.State())
-		if err != nil {
+// RecordImage replaces the record of the image, which the holder of the claim has
+// made again from the shard's table: no host has mapped it.
+func (c *ImageClaim) RecordImage(ctx context.Context, image ImageRecord) error {
+	return c.inTx(ctx, "recording the image of shard "+c.name, func(ctx context.Context, tx pgx.Tx, _ Shard) error {
+		if _, err := tx.Exec(ctx, "UPDATE shards SET mapped_on_hosts_when_packed = '{}' WHERE id = $1", c.id); err != nil {
 			return err
-		}
-		if done.RowsAffected() == 0 {
-			return notHeld(ctx, tx, c.name, c.locker, c.State())
 		}
 		return recordImage(ctx, tx, c.id, image)
 	})
@@ -49,7 +44,7 @@ func recordImage(ctx context.Context, tx pgx.Tx, shardID int64, i ImageRecord) e
 }
 
 // ImageRecord returns the record of a shard's image; false where there is none,
-// because Python packed it or it was imported.
+// because Python packed or imported it.
 func (b *SharedBase) ImageRecord(ctx context.Context, shardID int64) (i ImageRecord, found bool, err error) {
 	err = b.withShortTimeout(ctx, fmt.Sprintf("reading the record of the image of shard number %d", shardID), func(ctx context.Context) error {
 		var fingerprint []byte

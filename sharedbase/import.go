@@ -26,7 +26,7 @@ type Imported struct {
 
 // ImportShard makes a readonly shard of an image that is in the pool already:
 // its row, and an index row for each of keys that no other shard has present.
-// All is one transaction, which takes as long as keys and the index take:
+// record is of the image. All is one transaction, which takes as long as keys and the index take:
 // killed at any moment it leaves nothing, and what it adds is seen at once or
 // not at all. An error that keys yields ends it and is returned. ErrExists
 // where there is a shard of that name; but one that an importer of Python's
@@ -35,7 +35,7 @@ type Imported struct {
 // Keys gather in a temporary table first and go into the index in their order,
 // as Add's do. While the second part lasts an Add of one of them waits, and
 // may fail with ErrUnavailable.
-func (b *SharedBase) ImportShard(ctx context.Context, name, pool string, keys iter.Seq2[ObjID, error]) (done Imported, err error) {
+func (b *SharedBase) ImportShard(ctx context.Context, name, pool string, record ImageRecord, keys iter.Seq2[ObjID, error]) (done Imported, err error) {
 	if name == "" || len(name) > nameSize {
 		return done, fmt.Errorf("%q cannot be a shard: its name must have 1 to %d characters", name, nameSize)
 	}
@@ -56,8 +56,11 @@ func (b *SharedBase) ImportShard(ctx context.Context, name, pool string, keys it
 		added, err := tx.Exec(ctx, `INSERT INTO signature2shard AS o (signature, shard, state)
 			SELECT key, $1, 'present' FROM pg_temp.winery_import ORDER BY key
 			ON CONFLICT (signature) DO UPDATE SET shard = excluded.shard, state = 'present' WHERE o.state <> 'present'`, id)
+		if err != nil {
+			return err
+		}
 		done.New = added.RowsAffected()
-		return err
+		return recordImage(ctx, tx, id, record)
 	})
 	switch {
 	case source.err != nil:

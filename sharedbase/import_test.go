@@ -37,7 +37,7 @@ func TestImportShard(t *testing.T) {
 		t.Fatal(err)
 	}
 	image := objects("new", "both", "deleted", "")
-	got := must(b.ImportShard(ctx, "image", "pool", keys(nothing, image...)))(t)
+	got := must(b.ImportShard(ctx, "image", "pool", sharedbase.ImageRecord{}, keys(nothing, image...)))(t)
 	if got.Objects != 4 || got.New != 3 {
 		t.Errorf("imported %+v, want 4 objects, 3 of them new", got)
 	}
@@ -53,13 +53,13 @@ func TestImportShard(t *testing.T) {
 	if n := count(t, conn, "SELECT count(*) FROM signature2shard"); n != 5 {
 		t.Errorf("the index has %d rows, want 5", n)
 	}
-	if _, err := b.ImportShard(ctx, "image", "pool", keys(nothing)); !errors.Is(err, sharedbase.ErrExists) {
+	if _, err := b.ImportShard(ctx, "image", "pool", sharedbase.ImageRecord{}, keys(nothing)); !errors.Is(err, sharedbase.ErrExists) {
 		t.Errorf("importing again: %v", err)
 	}
-	if got := must(b.ImportShard(ctx, "without", "pool", keys(nothing)))(t); got.Objects != 0 {
+	if got := must(b.ImportShard(ctx, "without", "pool", sharedbase.ImageRecord{}, keys(nothing)))(t); got.Objects != 0 {
 		t.Errorf("an image of no objects: %+v", got)
 	}
-	if _, err := b.ImportShard(ctx, strings.Repeat("x", 33), "pool", keys(nothing)); err == nil {
+	if _, err := b.ImportShard(ctx, strings.Repeat("x", 33), "pool", sharedbase.ImageRecord{}, keys(nothing)); err == nil {
 		t.Error("a name that is too long was accepted")
 	}
 }
@@ -78,9 +78,9 @@ func TestImportIsWhole(t *testing.T) {
 		},
 	} {
 		seen := -1
-		_, err := b.ImportShard(ctx, "image", "pool", keys(func() error {
+		_, err := b.ImportShard(ctx, "image", "pool", sharedbase.ImageRecord{}, keys(func() error {
 			seen = len(must(b.ListShards(ctx, sharedbase.ShardFilter{}))(t))
-			if _, err := b.ImportShard(ctx, "image", "pool", keys(nothing)); !errors.Is(err, sharedbase.ErrExists) {
+			if _, err := b.ImportShard(ctx, "image", "pool", sharedbase.ImageRecord{}, keys(nothing)); !errors.Is(err, sharedbase.ErrExists) {
 				t.Errorf("a second import meanwhile: %v", err)
 			}
 			return fail()
@@ -96,10 +96,10 @@ func TestImportIsWhole(t *testing.T) {
 			t.Errorf("%s left %d rows", what, n)
 		}
 	}
-	if _, err := b.ImportShard(ctx, "image", "pool", keys(func() error { return broken })); !errors.Is(err, broken) {
+	if _, err := b.ImportShard(ctx, "image", "pool", sharedbase.ImageRecord{}, keys(func() error { return broken })); !errors.Is(err, broken) {
 		t.Errorf("the error of the keys became %v", err)
 	}
-	must(b.ImportShard(ctx, "image", "pool", keys(nothing, objects("a", "b")...)))(t)
+	must(b.ImportShard(ctx, "image", "pool", sharedbase.ImageRecord{}, keys(nothing, objects("a", "b")...)))(t)
 	if n := must(b.CountObjects(ctx, "image"))(t); n != 2 {
 		t.Errorf("%d objects after the last try, want 2", n)
 	}
@@ -113,7 +113,7 @@ func TestImportAbandonedByPython(t *testing.T) {
 		VALUES ('image', 'importing', 'pool', gen_random_uuid(), now() - interval '9 minutes')`)
 	refused := func(when string) {
 		t.Helper()
-		if _, err := b.ImportShard(ctx, "image", "pool", keys(nothing)); !errors.Is(err, sharedbase.ErrExists) {
+		if _, err := b.ImportShard(ctx, "image", "pool", sharedbase.ImageRecord{}, keys(nothing)); !errors.Is(err, sharedbase.ErrExists) {
 			t.Errorf("an import of Python's that is %s was taken over: %v", when, err)
 		}
 	}
@@ -128,7 +128,7 @@ func TestImportAbandonedByPython(t *testing.T) {
 	if err := tx.Commit(ctx); err != nil {
 		t.Fatal(err)
 	}
-	got := must(b.ImportShard(ctx, "image", "moved", keys(nothing, objects("a", "b")...)))(t)
+	got := must(b.ImportShard(ctx, "image", "moved", sharedbase.ImageRecord{}, keys(nothing, objects("a", "b")...)))(t)
 	if got.Objects != 2 || got.New != 1 {
 		t.Errorf("imported %+v", got)
 	}
@@ -140,7 +140,7 @@ func TestImportAbandonedByPython(t *testing.T) {
 // Python reads the state and the index rows that an import made.
 func TestPythonSeesImport(t *testing.T) {
 	b, conn := newBase(t)
-	must(b.ImportShard(t.Context(), "iabc", "pool", keys(nothing, objects("a", "b")...)))(t)
+	must(b.ImportShard(t.Context(), "iabc", "pool", sharedbase.ImageRecord{}, keys(nothing, objects("a", "b")...)))(t)
 	got := run(t, conn.Config().ConnString(), `
 name, state = base.get(oid(b"a"))
 print(name.strip(), state.value, base.get_shard_pool("iabc"), base.count_objects("iabc"))`)
@@ -152,22 +152,16 @@ print(name.strip(), state.value, base.get_shard_pool("iabc"), base.count_objects
 func TestMoveShard(t *testing.T) {
 	b, _ := newBase(t)
 	ctx := t.Context()
-	packed := shardIn(t, b, sharedbase.StatePacked)
-	wantState(t, b.MoveShard(ctx, packed.Name, "pool", "other"), sharedbase.StatePacked)
-	if err := b.MoveShard(ctx, "none", "pool", "other"); !errors.Is(err, sharedbase.ErrNotFound) {
-		t.Errorf("moving no shard: %v", err)
-	}
-	must(b.ImportShard(ctx, "image", "pool", keys(nothing, objects("a", "b")...)))(t)
+	packed := must(b.ClaimImage(ctx, shardIn(t, b, sharedbase.StatePacked).Name))(t)
+	wantState(t, packed.MoveShard(ctx, "other"), sharedbase.StatePacked)
+	must(b.ImportShard(ctx, "image", "pool", sharedbase.ImageRecord{}, keys(nothing, objects("a", "b")...)))(t)
 	must(b.RecordShardMapped(ctx, "host", "image"))(t)
-	if err := b.MoveShard(ctx, "image", "elsewhere", "other"); err == nil || !strings.Contains(err.Error(), "pool pool") {
-		t.Errorf("moving from a pool that it is not in: %v", err)
-	}
 	if err := b.Delete(ctx, object("a").ID); err != nil {
 		t.Fatal(err)
 	}
-	before := must(b.ShardByName(ctx, "image"))(t)
-	for try := range 2 {
-		if err := b.MoveShard(ctx, "image", "pool", "other"); err != nil {
+	c := must(b.ClaimImage(ctx, "image"))(t)
+	for try := range 2 { // the answer to the first may be lost
+		if err := c.MoveShard(ctx, "other"); err != nil {
 			t.Errorf("try %d: %v", try, err)
 		}
 	}
@@ -175,11 +169,15 @@ func TestMoveShard(t *testing.T) {
 	if s.Pool != "other" || len(s.MappedOn) != 0 || s.State != sharedbase.StateReadOnly {
 		t.Errorf("the shard is %+v", s)
 	}
-	// Who erased in the old image has not erased in the new one.
-	if n := must(b.CleanDeletedObjects(ctx, before, ids(object("a"))))(t); n != 0 {
-		t.Errorf("%d marks went for the old image", n)
+	// A claim to the old image is worth nothing for the new one.
+	if n, err := c.RecordErased(ctx, ids(object("a"))); !errors.Is(err, sharedbase.ErrLeaseLost) {
+		t.Errorf("%d marks went for the old image, %v", n, err)
 	}
-	if n := must(b.CleanDeletedObjects(ctx, s, ids(object("a"))))(t); n != 1 {
+	if err := errors.Join(c.Release(ctx), c.Release(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	c = must(b.ClaimImage(ctx, "image"))(t)
+	if n := must(c.RecordErased(ctx, ids(object("a"))))(t); n != 1 {
 		t.Errorf("%d marks went for the new image, want 1", n)
 	}
 }

@@ -4,6 +4,8 @@ package sharedbase
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -11,30 +13,85 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// heldLease is the lease of a claim of this process, which its keeper renews.
+type heldLease struct {
+	base   *SharedBase
+	locker uuid.UUID // the claim's own
+
+	lost context.Context // ends when the lease is lost
+	end  context.CancelCauseFunc
+
+	mu    sync.Mutex  // held while a transition uses the claim up
+	timer *time.Timer // of the time to give up; the keeper's
+}
+
+func (b *SharedBase) newLease() *heldLease {
+	l := &heldLease{base: b, locker: uuid.New()}
+	l.lost, l.end = context.WithCancelCause(context.Background())
+	return l
+}
+
+// Lost tells whether the lease was not renewed in time, or the claim taken away:
+// the claim must not be worked with any more, only released.
+func (l *heldLease) Lost() bool { return l.lost.Err() != nil }
+
+// Context returns a context for work under the claim: it ends, with ErrLeaseLost
+// for its cause, as soon as the lease is lost.
+func (l *heldLease) Context(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(l.lost, func() { cancel(context.Cause(l.lost)) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+// during calls work with such a context. That the lease was lost is in the error
+// of work.
+func (l *heldLease) during(ctx context.Context, work func(ctx context.Context) error) error {
+	working, stop := l.Context(ctx)
+	defer stop()
+	err := work(working)
+	if lost := context.Cause(working); err != nil && errors.Is(lost, ErrLeaseLost) {
+		err = fmt.Errorf("%w: %w", lost, err)
+	}
+	return err
+}
+
+// lose tells the holder that the lease is lost. A transition that is in flight
+// is not disturbed: the database decides on it.
+func (l *heldLease) lose() {
+	if !l.mu.TryLock() {
+		l.base.keeper.extend(l, time.Second)
+		return
+	}
+	defer l.mu.Unlock()
+	if l.base.keeper.forget(l) {
+		l.end(ErrLeaseLost)
+	}
+}
+
 // keeper renews the leases of all claims of a SharedBase, in one statement, by
 // a goroutine that lives as long as there are claims.
 type keeper struct {
 	mu     sync.Mutex
-	claims map[uuid.UUID]*Claim
+	held   map[uuid.UUID]*heldLease
 	stop   context.CancelFunc // of the goroutine; nil where there is none
 	ended  sync.WaitGroup
 	closed bool
 }
 
-// keep begins to renew a claim's lease, which was made after the moment asked.
-func (b *SharedBase) keep(c *Claim, asked time.Time) {
+// keep begins to renew a lease, which was made after the moment asked.
+func (b *SharedBase) keep(l *heldLease, asked time.Time) {
 	k := &b.keeper
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
-		c.end(ErrLeaseLost)
+		l.end(ErrLeaseLost)
 		return
 	}
-	c.timer = time.AfterFunc(b.patience(asked), c.lose)
-	if k.claims == nil {
-		k.claims = map[uuid.UUID]*Claim{}
+	l.timer = time.AfterFunc(b.patience(asked), l.lose)
+	if k.held == nil {
+		k.held = map[uuid.UUID]*heldLease{}
 	}
-	k.claims[c.locker] = c
+	k.held[l.locker] = l
 	if k.stop == nil {
 		var ctx context.Context
 		ctx, k.stop = context.WithCancel(context.Background())
@@ -48,26 +105,27 @@ func (b *SharedBase) patience(asked time.Time) time.Duration {
 	return time.Until(asked.Add(b.lease / 6 * 5))
 }
 
-// forget ends the renewals of a claim.
-func (k *keeper) forget(c *Claim) {
+// forget ends the renewals of a lease; false where they have ended.
+func (k *keeper) forget(l *heldLease) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.claims[c.locker] != c {
-		return
+	if k.held[l.locker] != l {
+		return false
 	}
-	c.timer.Stop()
-	delete(k.claims, c.locker)
-	if len(k.claims) == 0 && k.stop != nil {
+	l.timer.Stop()
+	delete(k.held, l.locker)
+	if len(k.held) == 0 && k.stop != nil {
 		k.stop()
 		k.stop = nil
 	}
+	return true
 }
 
 func (k *keeper) close() {
 	k.mu.Lock()
 	k.closed = true
-	for _, c := range k.claims {
-		c.timer.Stop()
+	for _, l := range k.held {
+		l.timer.Stop()
 	}
 	if k.stop != nil {
 		k.stop()
@@ -97,14 +155,17 @@ func (b *SharedBase) renewals(ctx context.Context) {
 // others. Where the database does not answer, the claims' timers tell them.
 func (b *SharedBase) renew(ctx context.Context) {
 	asked := time.Now()
-	claims := b.keeper.list()
-	lockers := make([]uuid.UUID, len(claims))
-	for i, c := range claims {
-		lockers[i] = c.locker
+	leases := b.keeper.list()
+	lockers := make([]uuid.UUID, len(leases))
+	for i, l := range leases {
+		lockers[i] = l.locker
 	}
-	rows, err := b.pool.Query(ctx, `UPDATE winery_lease l SET expires = clock_timestamp() + $2 FROM shards s
-		WHERE s.id = l.shard AND s.locker = l.locker AND l.locker = ANY ($1) AND l.expires > clock_timestamp()
-		RETURNING l.locker`, lockers, b.lease)
+	rows, err := b.pool.Query(ctx, `WITH shard AS (UPDATE winery_lease l SET expires = clock_timestamp() + $2 FROM shards s
+			WHERE s.id = l.shard AND s.locker = l.locker AND l.locker = ANY ($1) AND l.expires > clock_timestamp()
+			RETURNING l.locker),
+		image AS (UPDATE winery_image_lease SET expires = clock_timestamp() + $2
+			WHERE locker = ANY ($1) AND expires > clock_timestamp() RETURNING locker)
+		TABLE shard UNION ALL TABLE image`, lockers, b.lease)
 	if err != nil {
 		return
 	}
@@ -116,11 +177,11 @@ func (b *SharedBase) renew(ctx context.Context) {
 	for _, locker := range renewed {
 		held[locker] = true
 	}
-	for _, c := range claims {
-		if held[c.locker] {
-			b.keeper.extend(c, b.patience(asked))
+	for _, l := range leases {
+		if held[l.locker] {
+			b.keeper.extend(l, b.patience(asked))
 		} else {
-			c.lose()
+			l.lose()
 		}
 	}
 	// For Python's list of stale shards. Who holds the row, an Add, comes first.
@@ -128,20 +189,20 @@ func (b *SharedBase) renew(ctx context.Context) {
 		UPDATE shards s SET locker_ts = now() FROM free WHERE s.id = free.id`, renewed)
 }
 
-func (k *keeper) list() (claims []*Claim) {
+func (k *keeper) list() (leases []*heldLease) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, c := range k.claims {
-		claims = append(claims, c)
+	for _, l := range k.held {
+		leases = append(leases, l)
 	}
-	return claims
+	return leases
 }
 
-// extend sets a claim's timer anew, unless the claim is lost or used up.
-func (k *keeper) extend(c *Claim, d time.Duration) {
+// extend restarts a lease's timer, unless the lease is lost or used up.
+func (k *keeper) extend(l *heldLease, d time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.claims[c.locker] == c && !k.closed {
-		c.timer.Reset(d)
+	if k.held[l.locker] == l && !k.closed {
+		l.timer.Reset(d)
 	}
 }

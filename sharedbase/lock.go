@@ -30,7 +30,7 @@ func (b *SharedBase) LockOneShard(ctx context.Context, from, to ShardState, f Cl
 	if !from.canBecome(to) || !to.Locked() {
 		return nil, fmt.Errorf("a shard that is %s cannot be locked as %s", from, to)
 	}
-	c := b.newClaim(to)
+	c := &Claim{heldLease: b.newLease(), state: to, repair: f.IncludeQuarantined}
 	asked := time.Now()
 	err := b.inTx(ctx, fmt.Sprintf("locking a shard that is %s as %s", from, to), func(ctx context.Context, tx pgx.Tx) error {
 		// NO KEY UPDATE: an insert of an object of the shard holds a key share
@@ -47,15 +47,22 @@ func (b *SharedBase) LockOneShard(ctx context.Context, from, to ShardState, f Cl
 			b.leaseArgs(c.locker, pgx.NamedArgs{
 				"from": from, "to": to, "pools": append([]string{}, f.Pools...), "name": f.Name, "hosts": f.MinMappedHosts, "quarantined": f.IncludeQuarantined,
 			})).Scan(&c.id, &c.name, &c.pool, &objects, &bytes, nil)
-		if err != nil || to != StateWriting {
+		if err != nil {
 			return err
+		}
+		// Quarantined since that statement's snapshot, and before the row was locked.
+		if err := quarantined(ctx, tx, c.id, c.name); err != nil && !c.repair {
+			return err
+		}
+		if to != StateWriting {
+			return nil
 		}
 		if c.totalKnown = objects != nil; c.totalKnown {
 			c.total = Total{*objects, *bytes}
 		}
 		return createTable(ctx, tx, c.name)
 	})
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, ErrNotFound) || errors.As(err, new(*QuarantinedError)) {
 		return nil, nil
 	}
 	return c.orUndo(ctx, asked, err)
@@ -73,13 +80,7 @@ func (b *SharedBase) WithOneShard(ctx context.Context, from, to ShardState, f Cl
 		return false, err
 	}
 	defer func() { err = errors.Join(err, c.Release(ctx)) }()
-	working, stop := c.Context(ctx)
-	defer stop()
-	err = work(working, c)
-	if lost := context.Cause(working); err != nil && errors.Is(lost, ErrLeaseLost) {
-		err = fmt.Errorf("%w: %w", lost, err)
-	}
-	return true, err
+	return true, c.during(ctx, func(ctx context.Context) error { return work(ctx, c) })
 }
 
 // LockWritingShard locks the oldest standby shard of the pools for writing, or
@@ -101,8 +102,7 @@ func (b *SharedBase) CreateShard(ctx context.Context, state ShardState, pool str
 	if pool == "" {
 		return nil, errors.New("a new shard needs a pool")
 	}
-	c := b.newClaim(state)
-	c.name, c.pool, c.totalKnown = newName(), pool, true
+	c := &Claim{heldLease: b.newLease(), state: state, name: newName(), pool: pool, totalKnown: true}
 	asked := time.Now()
 	err := b.inTx(ctx, "creating shard "+c.name, func(ctx context.Context, tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, `WITH locked AS (INSERT INTO shards AS s (name, state, pool_name, locker, locker_ts)
@@ -121,7 +121,7 @@ func (b *SharedBase) CreateShard(ctx context.Context, state ShardState, pool str
 // not stay so for nobody.
 func (c *Claim) orUndo(ctx context.Context, asked time.Time, err error) (*Claim, error) {
 	if err == nil {
-		c.base.keep(c, asked)
+		c.base.keep(c.heldLease, asked)
 		return c, nil
 	}
 	if c.id != 0 {
@@ -167,15 +167,39 @@ func moveIn(ctx context.Context, tx pgx.Tx, name string, locker uuid.UUID, from,
 	if total != nil {
 		objects, bytes = &total.Objects, &total.Bytes
 	}
+	s, err := lockShard(ctx, tx, name)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
 	done, err := tx.Exec(ctx, `WITH moved AS (UPDATE shards s SET state = $4, locker = NULL, locker_ts = NULL
-			WHERE name = $1 AND locker IS NOT DISTINCT FROM $2 AND state = $3 RETURNING s.id, `+notify+`),
+			WHERE name = $1 AND locker IS NOT DISTINCT FROM $2 AND state = $3
+				AND ($7 OR NOT EXISTS (SELECT FROM winery_quarantine WHERE shard = s.id)) RETURNING s.id, `+notify+`),
 		ended AS (DELETE FROM winery_lease l USING moved WHERE l.shard = moved.id),
 		`+setTotal+`
-		SELECT FROM moved`, name, orNull(locker), from, to, objects, bytes)
+		SELECT FROM moved`, name, orNull(locker), from, to, objects, bytes, !relies(from, to))
 	if err != nil || done.RowsAffected() == 1 {
 		return err
 	}
+	if s.Locker == locker && s.State == from {
+		return quarantined(ctx, tx, s.ID, name)
+	}
 	return notHeld(ctx, tx, name, locker, from)
+}
+
+// relies tells a transition that relies on the shard being sound: its image is used
+// from then on, or its table is gone. The others, which give a shard up or mark it
+// full, lose nothing.
+func relies(from, to ShardState) bool {
+	return to == StateReadOnly || from == StatePacking && to == StatePacked
+}
+
+// lockShard locks a shard's row until the end of the transaction: no other process
+// claims the shard, moves it or quarantines it meanwhile. The statements that follow
+// have snapshots of their own, so they see what was committed before the lock. A
+// condition on another table in the WHERE of the locking statement itself would
+// not: it keeps the snapshot from before it waited.
+func lockShard(ctx context.Context, tx pgx.Tx, name string) (Shard, error) {
+	return scanShard(tx.QueryRow(ctx, "SELECT "+shardColumns+" FROM shards s WHERE name = $1 FOR NO KEY UPDATE", name))
 }
 
 // querier is the pool or a transaction.

@@ -17,18 +17,17 @@ func TestMarksGoInOrder(t *testing.T) {
 	objects := []sharedbase.Object{object("one"), object("two")}
 	slices.SortFunc(objects, func(x, y sharedbase.Object) int { return bytes.Compare(y.ID[:], x.ID[:]) })
 	last, first := objects[0], objects[1]
-	c := must(b.CreateShard(t.Context(), sharedbase.StateWriting, "pool"))(t)
+	s := shardIn(t, b, sharedbase.StatePacked, objects...)
 	for _, o := range objects { // the last is the first in the table
-		must(b.Add(t.Context(), c, []sharedbase.Object{o}))(t)
 		if err := b.Delete(t.Context(), o.ID); err != nil {
 			t.Fatal(err)
 		}
 	}
-	marked, _ := deletedIn(t, b, c.ID())
+	c := must(b.ClaimImage(t.Context(), s.Name))(t)
 	adding := must(conn.Begin(t.Context()))(t)
 	const lock = "SELECT FROM signature2shard WHERE signature = $1 FOR UPDATE NOWAIT"
 	must(adding.Exec(t.Context(), lock, first.ID[:]))(t)
-	cleaned := background(func() int64 { return must(b.CleanDeletedObjects(t.Context(), marked.Shard, marked.IDs))(t) })
+	cleaned := background(func() int64 { return must(c.RecordErased(t.Context(), ids(objects...)))(t) })
 	blocked(t, connect(t, conn.Config().ConnString()), 1)
 	must(adding.Exec(t.Context(), lock, last.ID[:]))(t)
 	if err := adding.Commit(t.Context()); err != nil {

@@ -122,8 +122,8 @@ base.set_shard_state(ShardState.STANDBY)`)
 	present(t, b, s.Name, object("ours"))
 	present(t, b, s.Name, object("theirs"))
 	absent(t, b, object("ours, deleted by Python"))
-	if d, _ := deletedIn(t, b, s.ID); len(d.IDs) != 2 {
-		t.Errorf("marked deleted: %x", d.IDs)
+	if d := deletedIn(t, b, s.ID); len(d) != 2 {
+		t.Errorf("marked deleted: %x", d)
 	}
 
 	// On with the same shard: take back what was deleted, delete, and let Python look.

@@ -4,11 +4,39 @@ package sharedbase
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 )
+
+// QuarantinedError says that a shard is quarantined, and why: nothing of it is
+// destroyed until a person has looked. Nothing was changed.
+type QuarantinedError struct {
+	Shard, Reason string
+	Role, Host    string // of the process that quarantined it
+	At            time.Time
+}
+
+func (e *QuarantinedError) Error() string {
+	return fmt.Sprintf("shard %s is quarantined by %s on %s since %s: %s (see `wineryctl shards quarantined`)",
+		e.Shard, e.Role, e.Host, e.At.Format(time.DateTime), e.Reason)
+}
+
+// quarantined returns *QuarantinedError where a shard is quarantined, else nil.
+func quarantined(ctx context.Context, db querier, shardID int64, name string) error {
+	q := &QuarantinedError{Shard: name}
+	err := db.QueryRow(ctx, "SELECT reason, role, host, at FROM winery_quarantine WHERE shard = $1", shardID).
+		Scan(&q.Reason, &q.Role, &q.Host, &q.At)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	}
+	return q
+}
 
 // Quarantined is a shard in which something does not fit.
 type Quarantined struct {
@@ -18,13 +46,15 @@ type Quarantined struct {
 	At         time.Time
 }
 
-// Quarantine keeps everybody of this Winery from claiming a shard, and from erasing in
-// its image, until it is unquarantined: something in it does not fit, and what there
-// is must stay as it is. Readers are not concerned. A later reason replaces an
-// earlier one.
+// Quarantine keeps every process of Go Winery from claiming a shard, and from
+// destroying anything of it, until it is unquarantined: something in it is not
+// consistent, and what there is must stay as it is. It takes the shard's row lock: a
+// table is dropped, or a mark removed, before it returns or not at all. Readers are not
+// concerned. A later reason replaces an earlier one.
 func (b *SharedBase) Quarantine(ctx context.Context, shardID int64, reason string) error {
 	return b.withShortTimeout(ctx, fmt.Sprintf("quarantining shard number %d", shardID), func(ctx context.Context) error {
-		_, err := b.pool.Exec(ctx, `INSERT INTO winery_quarantine (shard, reason, role, host) VALUES ($1, $2, $3, $4)
+		_, err := b.pool.Exec(ctx, `WITH held AS (SELECT id FROM shards WHERE id = $1 FOR NO KEY UPDATE)
+			INSERT INTO winery_quarantine (shard, reason, role, host) SELECT id, $2, $3, $4 FROM held
 			ON CONFLICT (shard) DO UPDATE SET reason = excluded.reason, role = excluded.role, host = excluded.host, at = excluded.at`,
 			shardID, reason, b.holder.Role, b.holder.Host)
 		return err

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"winery/pool/pooltest"
 	"winery/sharedbase"
 	"winery/test/roletest"
 )
@@ -59,7 +60,7 @@ os.chmod(sys.argv[1], 0o400)`, filepath.Join(files.BaseDirectory, "files", image
 	if got := pool(); got != ceph.Name {
 		t.Fatalf("the shard is in pool %s", got)
 	}
-	roletest.Must(t, s.pools["files"].Remove(t.Context(), image))
+	roletest.Must(t, s.pools["files"].Remove(t.Context(), image, pooltest.Anything{}))
 	s.wantObjects(t, objects)
 
 	// Deleted, and erased in Ceph, before it goes on.
@@ -75,7 +76,7 @@ os.chmod(sys.argv[1], 0o400)`, filepath.Join(files.BaseDirectory, "files", image
 	if len(rows) != 1 || rows[0]["copied"] != false || rows[0]["recorded"] != true || rows[0]["objects"] != 399.0 || pool() != "back" {
 		t.Errorf("%v", rows)
 	}
-	roletest.Must(t, s.pools[ceph.Name].Remove(t.Context(), image))
+	roletest.Must(t, s.pools[ceph.Name].Remove(t.Context(), image, pooltest.Anything{}))
 	s.wantObjects(t, slices.Delete(slices.Clone(objects), 9, 10))
 }
 
@@ -97,7 +98,7 @@ func TestMigrateRefuses(t *testing.T) {
 	s := newSite(t, files, other)
 	s.must(t, "db", "init")
 	s.must(t, "shards", "import")
-	e, err := s.pools["files"].Edit(t.Context(), names[1])
+	e, err := s.pools["files"].Edit(t.Context(), names[1], pooltest.Anything{})
 	roletest.Must(t, err)
 	_, err = e.WriteAt([]byte{1, 2, 3}, 3000)
 	roletest.Must(t, err)

@@ -21,7 +21,7 @@ func TestOpenShards(t *testing.T) {
 	roletest.Must(t, err)
 	_, err = s.base.Add(ctx, writing, roletest.Objects(1, 5, 1000))
 	roletest.Must(t, err)
-	_, err = s.base.ImportShard(ctx, "done", "files", func(func(sharedbase.ObjID, error) bool) {})
+	_, err = s.base.ImportShard(ctx, "done", "files", sharedbase.ImageRecord{}, func(func(sharedbase.ObjID, error) bool) {})
 	roletest.Must(t, err)
 	if rows := s.rows(t, "shards", "list"); len(rows) != 2 || rows[0]["table"] != nil {
 		t.Errorf("%v", rows)

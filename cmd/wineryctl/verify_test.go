@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"winery/pool/pooltest"
 	"winery/sharedbase"
 	"winery/test/roletest"
 )
@@ -52,7 +53,7 @@ func TestVerify(t *testing.T) {
 	roletest.Must(t, err)
 	roletest.Must(t, os.WriteFile(filepath.Join(other.BaseDirectory, "other", names[0]), whole, 0o400))
 	for _, name := range names {
-		e, err := s.pools["files"].Edit(t.Context(), name)
+		e, err := s.pools["files"].Edit(t.Context(), name, pooltest.Anything{})
 		roletest.Must(t, err)
 		_, err = e.WriteAt([]byte{0xaa, 0xbb, 0xcc, 0xdd}, 3000)
 		roletest.Must(t, err)

@@ -16,6 +16,7 @@ import (
 	"winery/internal/mapper"
 	"winery/internal/packer"
 	"winery/pool"
+	"winery/pool/pooltest"
 	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/roletest"
@@ -75,12 +76,10 @@ func wantTable(t *testing.T, s *roletest.Stage, name string, n int64) {
 // wantGone fails the test unless objects have left index and image.
 func wantGone(t *testing.T, s *roletest.Stage, name string, objects ...sharedbase.Object) {
 	t.Helper()
-	for deleted, err := range s.Base.DeletedObjects(t.Context(), "") {
-		roletest.Must(t, err)
-		for _, o := range objects {
-			if slices.Contains(deleted.IDs, o.ID) {
-				t.Errorf("object %x is still marked deleted", o.ID)
-			}
+	marked := deletedIn(t, s, name)
+	for _, o := range objects {
+		if slices.Contains(marked, o.ID) {
+			t.Errorf("object %x is still marked deleted", o.ID)
 		}
 	}
 	r := s.Image(t, name)
@@ -92,6 +91,14 @@ func wantGone(t *testing.T, s *roletest.Stage, name string, objects ...sharedbas
 	if _, err := r.Verify(t.Context(), nil); err != nil {
 		t.Error(err) // all other bytes are as they should be
 	}
+}
+
+// deletedIn lists what is to be erased from a shard's image.
+func deletedIn(t *testing.T, s *roletest.Stage, name string) []sharedbase.ObjID {
+	t.Helper()
+	ids, err := s.Base.DeletedObjects(t.Context(), s.Shard(t, name).ID, 1_000_000)
+	roletest.Must(t, err)
+	return ids
 }
 
 // TestWholePath takes shards from full to readonly with the other roles, with
@@ -151,7 +158,7 @@ func TestRefusesToDrop(t *testing.T) {
 			copyImage(t, s, other, name)
 		},
 		"no image": func(t *testing.T, s *roletest.Stage, name, _ string) {
-			roletest.Must(t, s.Pool.Remove(t.Context(), name))
+			roletest.Must(t, s.Pool.Remove(t.Context(), name, pooltest.Anything{}))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -180,7 +187,7 @@ func copyImage(t *testing.T, s *roletest.Stage, from, to string) {
 	t.Helper()
 	src, err := s.Pool.Open(t.Context(), from)
 	roletest.Must(t, err)
-	dst, err := s.Pool.Create(t.Context(), to, 0, nil)
+	dst, err := s.Pool.Create(t.Context(), to, 0, pooltest.Anything{})
 	roletest.Must(t, err)
 	_, err = io.Copy(io.NewOffsetWriter(dst, 0), io.NewSectionReader(src, 0, src.Size()))
 	roletest.Must(t, err)

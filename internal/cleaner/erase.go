@@ -6,79 +6,121 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"winery/pool"
 	"winery/shard"
 	"winery/sharedbase"
 )
 
-// EraseDeleted makes the objects that are marked deleted vanish, and returns
-// how many are gone for good. Those of an image that somebody else is erasing
-// in are left to them; what fails does not stop the rest.
+const (
+	// erasedAtOnce is how many marks, and how many notes, make a batch.
+	erasedAtOnce = 1000
+	// imagesAtOnce is how many images are erased in at the same time.
+	imagesAtOnce = 4
+)
+
+// EraseDeleted makes the objects that are marked deleted vanish, and returns how
+// many are gone for good, also where it fails. Those of an image that another
+// process changes are left to that process; what fails does not stop the rest.
+// It stops soon after ctx ends: what it has begun it, or another, completes.
 func (c *Cleaner) EraseDeleted(ctx context.Context) (erased int64, err error) {
+	var mu sync.Mutex
 	var errs []error
+	var images errgroup.Group
+	images.SetLimit(imagesAtOnce)
 	for name := range c.Pools {
-		for deleted, err := range c.Base.DeletedObjects(ctx, name) {
-			if err != nil {
-				errs = append(errs, err)
-				break
-			}
-			s := deleted.Shard
-			if s.Pool != name {
-				continue // moved there this moment
-			}
-			c.report(Erasing, s.Name)
-			gone, err := c.erase(ctx, s, deleted.IDs)
-			if errors.Is(err, pool.ErrInUse) {
-				c.Log.Debug("another cleaner has the image", "shard", s.Name)
-				continue
-			}
-			if err != nil {
-				errs = append(errs, fmt.Errorf("erasing %d deleted objects of shard %s: %w", len(deleted.IDs), s.Name, err))
-				continue
-			}
-			if gone > 0 {
+		shards, err := c.Base.ShardsToErase(ctx, name)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		for _, s := range shards {
+			images.Go(func() error {
+				gone, err := c.eraseIn(ctx, s)
+				mu.Lock()
+				defer mu.Unlock()
 				erased += gone
-				c.Log.Info("deleted objects erased", "shard", s.Name, "pool", name, "objects", gone)
-			}
+				if err != nil {
+					errs = append(errs, fmt.Errorf("erasing deleted objects of shard %s: %w", s.Name, err))
+				}
+				return nil
+			})
 		}
 	}
+	_ = images.Wait()
 	return erased, errors.Join(errs...)
 }
 
-// erase erases objects of a shard from its image, where it has one, and then
-// from the index, which keeps those of a shard whose image is being made. It
-// returns how many are gone for good.
-func (c *Cleaner) erase(ctx context.Context, s sharedbase.Shard, ids []sharedbase.ObjID) (gone int64, err error) {
-	if s.State.ImageAvailable() {
-		if err := c.Base.WaitDurable(ctx); err != nil {
-			return 0, err
+// eraseIn erases the deleted objects of one shard.
+func (c *Cleaner) eraseIn(ctx context.Context, s sharedbase.Shard) (gone int64, err error) {
+	err = c.Base.WithImage(ctx, s.Name, func(ctx context.Context, claim *sharedbase.ImageClaim) (err error) {
+		if c.Pools[claim.Pool()] == nil {
+			return nil // moved there since
 		}
-		if err := c.eraseImage(ctx, s, ids); err != nil {
-			return 0, c.suspect(ctx, s.ID, s.Pool, err)
-		}
+		gone, err = c.eraseImage(ctx, claim)
+		return c.suspect(ctx, claim.ID(), claim.Pool(), err)
+	})
+	if errors.Is(err, sharedbase.ErrImageClaimed) || errors.Is(err, pool.ErrInUse) {
+		c.Log.Debug("the image is left to another process", "shard", s.Name, "err", err)
+		err = nil
 	}
-	return c.Base.CleanDeletedObjects(ctx, s, ids)
+	if gone > 0 {
+		c.Log.Info("deleted objects erased", "shard", s.Name, "pool", s.Pool, "objects", gone)
+	}
+	return gone, err
 }
 
-// eraseImage erases objects from a shard's image and reads it again to be sure.
-func (c *Cleaner) eraseImage(ctx context.Context, s sharedbase.Shard, ids []sharedbase.ObjID) error {
-	p, name := c.Pools[s.Pool], s.Name
+// eraseImage erases batch after batch. After each, its objects are gone for good.
+func (c *Cleaner) eraseImage(ctx context.Context, claim *sharedbase.ImageClaim) (gone int64, err error) {
+	p := c.Pools[claim.Pool()]
 	// With another hash function an object could be taken for absent.
-	err := read(ctx, p, name, func(r *shard.Reader) error {
-		return c.Base.CheckImage(ctx, s.ID, r.Info().Objects, r.Fingerprint())
+	err = read(ctx, p, claim.Name(), func(r *shard.Reader) error {
+		return c.Base.CheckImage(ctx, claim.ID(), r.Info().Objects, r.Fingerprint())
 	})
 	if err != nil {
+		return 0, err
+	}
+	e, err := p.Edit(ctx, claim.Name(), claim)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	for {
+		ids, err := c.Base.DeletedObjects(ctx, claim.ID(), erasedAtOnce)
+		if err != nil || len(ids) == 0 {
+			return gone, err
+		}
+		c.report(Erasing, claim.Name())
+		if err := c.eraseBatch(ctx, claim, e, ids); err != nil {
+			return gone, err
+		}
+		n, err := claim.RecordErased(ctx, ids)
+		gone += n
+		if err != nil || n == 0 {
+			return gone, err
+		}
+	}
+}
+
+// eraseBatch erases objects from an image, once their marks are durable, and reads
+// the image again to be sure.
+func (c *Cleaner) eraseBatch(ctx context.Context, claim *sharedbase.ImageClaim, e pool.Editor, ids []sharedbase.ObjID) error {
+	if err := c.Base.WaitDurable(ctx); err != nil {
 		return err
 	}
-	if err := edit(ctx, p, name, ids); err != nil {
+	if err := claim.Verify(ctx); err != nil {
 		return err
 	}
-	return read(ctx, p, name, func(r *shard.Reader) error {
+	if _, err := shard.Erase(e, e.Size(), claim.Name(), ids); err != nil {
+		return err
+	}
+	return read(ctx, c.Pools[claim.Pool()], claim.Name(), func(r *shard.Reader) error {
 		for _, id := range ids {
-			_, err := r.Get(id)
+			_, err := r.Check(ctx, id)
 			if err == nil {
-				err = fmt.Errorf("image %s has object %x still", name, id)
+				err = fmt.Errorf("image %s still has object %x", claim.Name(), id)
 			}
 			if !errors.Is(err, shard.ErrNotFound) {
 				return err
@@ -86,14 +128,4 @@ func (c *Cleaner) eraseImage(ctx context.Context, s sharedbase.Shard, ids []shar
 		}
 		return nil
 	})
-}
-
-func edit(ctx context.Context, p pool.Pool, name string, ids []sharedbase.ObjID) (err error) {
-	e, err := p.Edit(ctx, name)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, e.Close()) }()
-	_, err = shard.Erase(e, e.Size(), name, ids)
-	return err
 }

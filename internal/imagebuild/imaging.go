@@ -20,6 +20,9 @@ type Job struct {
 	Base  *sharedbase.SharedBase
 	Claim *sharedbase.Claim
 	Pool  pool.Pool
+	// Repairs is the claim to the image, where it is made again for a shard that
+	// has one: it is damaged, or missing. Nil for a shard that is packed.
+	Repairs *sharedbase.ImageClaim
 	// Progress is called about once a second while bytes move, one call at a
 	// time. May be nil.
 	Progress func(Progress)
@@ -38,7 +41,8 @@ type Made struct {
 // past this host's caches, and commits it: in the pool it is either whole or not
 // what readers find. Every object must have the SHA-256 that it is stored under,
 // else *shard.DamageError, and there must be as many as in the table's snapshot.
-// What the pool has under the shard's name is replaced.
+// What the pool has under the shard's name is replaced if nothing is lost with it:
+// else *containment.LossError.
 func (j Job) Make(ctx context.Context) (made Made, err error) {
 	start := time.Now()
 	objects, size, err := j.Base.TableSize(ctx, j.Claim.Name())
@@ -46,7 +50,7 @@ func (j Job) Make(ctx context.Context) (made Made, err error) {
 		return made, err
 	}
 	newMeter(j.Progress, j.Claim.Name(), Writing, size).add(0) // Create may take long
-	draft, err := j.Pool.Create(ctx, j.Claim.Name(), shard.SizeBound(objects, size), j.Claim.Verify)
+	draft, err := j.Pool.Create(ctx, j.Claim.Name(), shard.SizeBound(objects, size), proof{j, size})
 	if err != nil {
 		return made, err
 	}
@@ -58,9 +62,6 @@ func (j Job) Make(ctx context.Context) (made Made, err error) {
 	wrote := time.Now()
 	if made.Record, err = j.verify(ctx, draft, written); err != nil {
 		return made, err
-	}
-	if err := j.Claim.Verify(ctx); err != nil {
-		return made, err // a successor's image is not to be met
 	}
 	made.Bytes, made.WriteTime, made.VerifyTime = written.ObjectsSize, wrote.Sub(start), time.Since(wrote)
 	return made, draft.Commit(ctx)

@@ -12,6 +12,7 @@ type Phase string
 
 // The phases, in their order.
 const (
+	Comparing Phase = "comparing with the image in the pool" // only where there is one
 	Writing   Phase = "packing"
 	Verifying Phase = "verifying"
 )

@@ -43,7 +43,8 @@ func (i *Importer) Import(ctx context.Context, from pool.Pool, name string) (don
 	if err != nil {
 		return done, fmt.Errorf("pool %s: %w", from.Name(), err)
 	}
-	return i.Base.ImportShard(ctx, name, from.Name(), r.Keys(ctx))
+	record := sharedbase.ImageRecord{Objects: r.Info().Objects, Bytes: r.Info().ContentSize(), Fingerprint: r.Fingerprint()}
+	return i.Base.ImportShard(ctx, name, from.Name(), record, r.Keys(ctx))
 }
 
 func (i *Importer) check(ctx context.Context, r *shard.Reader) error {

@@ -17,6 +17,7 @@ import (
 	"winery/internal/mapper"
 	"winery/internal/packer"
 	"winery/pool"
+	"winery/pool/pooltest"
 	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/roletest"
@@ -228,7 +229,7 @@ func TestTruncatedImage(t *testing.T) {
 func TestMissingImage(t *testing.T) {
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		names := packed(t, s, 2)
-		roletest.Must(t, s.Pool.Remove(t.Context(), names[0]))
+		roletest.Must(t, s.Pool.Remove(t.Context(), names[0], pooltest.Anything{}))
 		_, err := onHost(s, "a").Step(t.Context())
 		if !errors.Is(err, pool.ErrNotFound) || !strings.Contains(err.Error(), names[0]) {
 			t.Fatal(err)

@@ -21,8 +21,8 @@ const (
 
 // copy makes an image of the first size bytes of the source, durable and
 // visible when it returns without an error.
-func (m *Migrator) copy(ctx context.Context, name string, source io.ReaderAt, size int64) (err error) {
-	draft, err := m.To.Create(ctx, name, size, nil)
+func (m *Migrator) copy(ctx context.Context, name string, source io.ReaderAt, size int64, proof pool.ReplaceProof) (err error) {
+	draft, err := m.To.Create(ctx, name, size, proof)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"winery/internal/migrator"
 	"winery/internal/storage"
 	"winery/pool"
+	"winery/pool/pooltest"
 	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/roletest"
@@ -117,7 +118,7 @@ func (s *stage) record(t testing.TB) {
 	defer img.Close()
 	r, err := shard.Open(img, img.Size(), image)
 	roletest.Must(t, err)
-	_, err = s.Base.ImportShard(t.Context(), image, s.From.Name(), r.Keys(t.Context()))
+	_, err = s.Base.ImportShard(t.Context(), image, s.From.Name(), sharedbase.ImageRecord{Objects: r.Info().Objects, Fingerprint: r.Fingerprint()}, r.Keys(t.Context()))
 	roletest.Must(t, err)
 }
 
@@ -140,7 +141,7 @@ func (s *stage) wantNoCopy(t testing.TB) {
 // edit changes a byte of an image; again, and it is back.
 func edit(t testing.TB, p pool.Pool, at int64) {
 	t.Helper()
-	e, err := p.Edit(t.Context(), image)
+	e, err := p.Edit(t.Context(), image, pooltest.Anything{})
 	roletest.Must(t, err)
 	b := make([]byte, 1)
 	_, err = e.ReadAt(b, at)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"winery/pool"
+	"winery/shard"
 	"winery/sharedbase"
 )
 
@@ -48,46 +49,50 @@ type Moved struct {
 // Migrate moves an image. Whatever fails, the database says of the shard what
 // it said before. ErrSkipped where it is in To already, or is not in From, or
 // not in a state to be moved; *shard.DamageError where the image is not whole;
-// pool.ErrInUse while somebody erases objects in it.
+// sharedbase.ErrImageClaimed or pool.ErrInUse while another process changes it.
 func (m *Migrator) Migrate(ctx context.Context, name string) (moved Moved, err error) {
-	known, err := m.look(ctx, name)
+	err = m.look(ctx, name)
+	if errors.Is(err, sharedbase.ErrNotFound) {
+		if !m.NoRecord {
+			return moved, fmt.Errorf("%w: the database does not know it; import it first", ErrSkipped)
+		}
+		return moved, m.provide(ctx, name, func(*shard.Reader) pool.ReplaceProof { return unknown{m.Base, name} }, &moved)
+	}
 	if err != nil {
 		return moved, err
 	}
-	source, err := m.From.Edit(ctx, name)
-	switch {
-	case errors.Is(err, pool.ErrNotFound) && m.NoTransfer:
-		err = m.verify(ctx, name, nil, &moved) // the source was removed
-	case err == nil:
-		defer func() { err = errors.Join(err, source.Close()) }()
-		err = m.provide(ctx, name, source, known, &moved)
-	}
-	if err != nil || m.NoRecord {
-		return moved, err
-	}
-	err = m.Base.MoveShard(ctx, name, m.From.Name(), m.To.Name())
-	moved.Recorded = err == nil
+	err = m.Base.WithImage(ctx, name, func(ctx context.Context, claim *sharedbase.ImageClaim) error {
+		if err := m.look(ctx, name); err != nil {
+			return err // moved before it was claimed
+		}
+		err := m.provide(ctx, name, func(original *shard.Reader) pool.ReplaceProof {
+			return claimed{claim, original, m.Base}
+		}, &moved)
+		if err != nil || m.NoRecord {
+			return err
+		}
+		err = claim.MoveShard(ctx, m.To.Name())
+		moved.Recorded = err == nil
+		return err
+	})
 	return moved, err
 }
 
-// look tells whether the database knows the shard, which may be moved.
-func (m *Migrator) look(ctx context.Context, name string) (known bool, err error) {
+// look returns nil where the database has the shard in From, in a state in which it
+// may be moved, and sharedbase.ErrNotFound where the database does not know it.
+func (m *Migrator) look(ctx context.Context, name string) error {
 	s, err := m.Base.ShardByName(ctx, name)
 	switch {
-	case errors.Is(err, sharedbase.ErrNotFound) && m.NoRecord:
-		return false, nil
-	case errors.Is(err, sharedbase.ErrNotFound):
-		return false, fmt.Errorf("%w: the database does not know it; import it first", ErrSkipped)
 	case err != nil:
-		return false, err
+		return err
 	case s.Pool == m.To.Name():
-		return true, fmt.Errorf("%w: the database has it in pool %s already", ErrSkipped, s.Pool)
+		return fmt.Errorf("%w: the database has it in pool %s already", ErrSkipped, s.Pool)
 	case s.Pool != m.From.Name():
-		return true, fmt.Errorf("%w: the database has it in pool %s", ErrSkipped, s.Pool)
+		return fmt.Errorf("%w: the database has it in pool %s", ErrSkipped, s.Pool)
 	case !m.NoRecord && s.State != sharedbase.StateReadOnly, !s.State.ImageAvailable():
-		return true, fmt.Errorf("%w: the shard is %s; it can be moved once it is %s", ErrSkipped, s.State, sharedbase.StateReadOnly)
+		return fmt.Errorf("%w: the shard is %s; it can be moved once it is %s", ErrSkipped, s.State, sharedbase.StateReadOnly)
 	}
-	return true, nil
+	return nil
 }
 
 // report is a callback for the bytes of a phase.

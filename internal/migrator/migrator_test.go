@@ -19,7 +19,9 @@ import (
 	"winery/internal/migrator"
 	"winery/internal/storage"
 	"winery/pool"
+	"winery/pool/pooltest"
 	"winery/shard"
+	"winery/sharedbase"
 	"winery/test/roletest"
 )
 
@@ -88,6 +90,10 @@ func TestKilled(t *testing.T) {
 				}
 				s.Start(t, role, roletest.Halt{Point: point, Nth: nth, Signal: unix.SIGKILL}).Killed(t)
 				s.wantPool(t, s.From)
+				if _, err := s.migrator().Migrate(t.Context(), image); !errors.Is(err, sharedbase.ErrImageClaimed) {
+					t.Fatalf("while the dead migrator's lease holds: %v", err)
+				}
+				s.Expire(t)
 			}
 			if moved := s.migrate(t); !moved.Recorded || moved.Objects != int64(len(all)) {
 				t.Errorf("%+v", moved)
@@ -237,7 +243,7 @@ func TestNoTransfer(t *testing.T) {
 		t.Fatal("another image was accepted")
 	}
 	s.wantPool(t, s.From)
-	roletest.Must(t, s.From.Remove(t.Context(), image))
+	roletest.Must(t, s.From.Remove(t.Context(), image, pooltest.Anything{}))
 	_, err = m.Migrate(t.Context(), image)
 	if err == nil || !strings.Contains(err.Error(), "it has 5 objects, the index 302") {
 		t.Fatalf("an image with too few objects, the source being gone: %v", err)
@@ -262,14 +268,16 @@ func TestSkipped(t *testing.T) {
 	roletest.Put(t, s.From, image, objects())
 	try(migrator.ErrSkipped, "does not know it")
 	s.record(t)
-	editor, err := s.From.Edit(t.Context(), image)
+	editor, err := s.From.Edit(t.Context(), image, pooltest.Anything{})
 	roletest.Must(t, err)
 	try(pool.ErrInUse)
 	roletest.Must(t, editor.Close())
 	s.wantNoCopy(t)
 	s.migrate(t)
 	try(migrator.ErrSkipped, "in pool new already")
-	roletest.Must(t, s.Base.MoveShard(t.Context(), image, "new", "third"))
+	claim, err := s.Base.ClaimImage(t.Context(), image)
+	roletest.Must(t, err)
+	roletest.Must(t, errors.Join(claim.MoveShard(t.Context(), "third"), claim.Release(t.Context())))
 	try(migrator.ErrSkipped, "in pool third")
 
 	full := s.FullIn(t, "old", roletest.Objects(9, 3, 100))

@@ -14,9 +14,17 @@ import (
 // errDiffers: the image in To is whole, and another than the source.
 var errDiffers = errors.New("another image of that name, or one in which other objects were erased")
 
-// provide makes sure that To has a copy of the source that verifies. What To
-// has instead is replaced only if the shard is known to be in From.
-func (m *Migrator) provide(ctx context.Context, name string, source pool.Editor, known bool, moved *Moved) error {
+// provide makes sure that To has a copy of the image in From that verifies. What To
+// has instead is replaced if the proof for a copy of the original allows it.
+func (m *Migrator) provide(ctx context.Context, name string, proofOf func(original *shard.Reader) pool.ReplaceProof, moved *Moved) (err error) {
+	source, err := m.From.Edit(ctx, name, proofOf(nil))
+	if errors.Is(err, pool.ErrNotFound) && m.NoTransfer {
+		return m.verify(ctx, name, nil, moved) // the source was removed
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
 	original, err := shard.Open(source, source.Size(), name)
 	if err != nil {
 		return fmt.Errorf("pool %s: %w", m.From.Name(), err)
@@ -27,18 +35,17 @@ func (m *Migrator) provide(ctx context.Context, name string, source pool.Editor,
 		return nil
 	case errors.Is(err, pool.ErrNotFound) && m.NoTransfer:
 		return fmt.Errorf("%w: it is not in pool %s", ErrSkipped, m.To.Name())
-	case m.NoTransfer, !errors.Is(err, pool.ErrNotFound) && !known:
-		return err
-	case !replaceable(err):
+	case m.NoTransfer, !replaceable(err):
 		return err
 	}
-	if err := m.copy(ctx, name, source, original.Info().Size); err != nil {
+	proof := proofOf(original)
+	if err := m.copy(ctx, name, source, original.Info().Size, proof); err != nil {
 		return err
 	}
 	moved.Copied = true
 	err = m.verify(ctx, name, original, moved)
 	if replaceable(err) {
-		err = errors.Join(m.blame(ctx, original, err), m.To.Remove(context.WithoutCancel(ctx), name))
+		err = errors.Join(m.blame(ctx, original, err), m.To.Remove(context.WithoutCancel(ctx), name, proof))
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 
+	"winery/internal/containment"
 	"winery/shard"
 	"winery/sharedbase"
 )
@@ -19,9 +20,10 @@ import (
 const mostDamaged = 3
 
 // doubt is called where an image cannot be written or does not verify, with why.
-// If it is the table that is damaged, no other try can help, and the shard is quarantined.
+// If the table is damaged, or the pool has an image that the table does not contain,
+// no other try can help, and the shard is quarantined.
 func (p *Packer) doubt(ctx context.Context, claim *sharedbase.Claim, why error) error {
-	if errors.Is(why, sharedbase.ErrDamagedRow) {
+	if errors.Is(why, sharedbase.ErrDamagedRow) || errors.Is(why, containment.ErrNotContained) {
 		return p.quarantine(ctx, claim, why)
 	}
 	if !errors.As(why, new(*shard.DamageError)) {

@@ -222,8 +222,8 @@ func TestDeletedWhilePacking(t *testing.T) {
 // forgetful is a pool whose drafts lose a bit.
 type forgetful struct{ pool.Pool }
 
-func (p forgetful) Create(ctx context.Context, name string, room int64, held func(context.Context) error) (pool.Draft, error) {
-	d, err := p.Pool.Create(ctx, name, room, held)
+func (p forgetful) Create(ctx context.Context, name string, room int64, proof pool.ReplaceProof) (pool.Draft, error) {
+	d, err := p.Pool.Create(ctx, name, room, proof)
 	return forgetfulDraft{d}, err
 }
 

@@ -20,6 +20,7 @@ import (
 	"winery/internal/reader"
 	"winery/pool"
 	"winery/pool/directory"
+	"winery/pool/pooltest"
 	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/pgtest"
@@ -123,7 +124,7 @@ func (f *fixture) pack(claim *sharedbase.Claim) {
 	ctx, name := f.Context(), claim.Name()
 	f.must(claim.SetState(ctx, sharedbase.StateFull))
 	f.step(name, sharedbase.StateFull, sharedbase.StatePacking, func(ctx context.Context, c *sharedbase.Claim) error {
-		draft, err := f.pool.Create(ctx, name, 0, nil)
+		draft, err := f.pool.Create(ctx, name, 0, pooltest.Anything{})
 		f.must(err)
 		w, err := shard.NewWriter(draft, draft.Size())
 		f.must(err)
@@ -168,7 +169,7 @@ func (f *fixture) step(name string, from, to sharedbase.ShardState, work func(co
 // overwrite changes bytes of an image, from where it finds old.
 func (f *fixture) overwrite(name string, old, changed string) {
 	f.Helper()
-	e, err := f.pool.Edit(f.Context(), name)
+	e, err := f.pool.Edit(f.Context(), name, pooltest.Anything{})
 	f.must(err)
 	image, err := io.ReadAll(io.NewSectionReader(e, 0, e.Size()))
 	f.must(err)

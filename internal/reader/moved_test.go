@@ -4,12 +4,14 @@ package reader_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"testing"
 
 	"winery/internal/reader"
 	"winery/pool"
 	"winery/pool/directory"
+	"winery/pool/pooltest"
 	"winery/sharedbase"
 )
 
@@ -27,7 +29,9 @@ func (f *fixture) anotherPool(o *reader.Options, name string) pool.Pool {
 func (f *fixture) move(name string, to pool.Pool) {
 	f.Helper()
 	f.copyImage(name, to)
-	f.must(f.base.MoveShard(f.Context(), name, f.pool.Name(), to.Name()))
+	f.must(f.base.WithImage(f.Context(), name, func(ctx context.Context, c *sharedbase.ImageClaim) error {
+		return c.MoveShard(ctx, to.Name())
+	}))
 }
 
 func (f *fixture) copyImage(name string, to pool.Pool) {
@@ -37,7 +41,7 @@ func (f *fixture) copyImage(name string, to pool.Pool) {
 	content := make([]byte, src.Size())
 	_, err = src.ReadAt(content, 0)
 	f.must(errors.Join(err, src.Close()))
-	d, err := to.Create(f.Context(), name, src.Size(), nil)
+	d, err := to.Create(f.Context(), name, src.Size(), pooltest.Anything{})
 	f.must(err)
 	_, err = d.WriteAt(content, 0)
 	f.must(errors.Join(err, d.Commit(f.Context())))
@@ -114,8 +118,8 @@ func TestRepairedImage(t *testing.T) {
 			content := make([]byte, src.Size())
 			_, err = src.ReadAt(content, 0)
 			f.must(errors.Join(err, src.Close()))
-			f.must(f.pool.Remove(t.Context(), name))
-			d, err := f.pool.Create(t.Context(), name, 0, nil)
+			f.must(f.pool.Remove(t.Context(), name, pooltest.Anything{}))
+			d, err := f.pool.Create(t.Context(), name, 0, pooltest.Anything{})
 			f.must(err)
 			_, err = d.WriteAt(content, 0)
 			f.must(errors.Join(err, d.Commit(t.Context())))

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"winery/internal/reader"
+	"winery/pool/pooltest"
 	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/corrupt"
@@ -61,7 +62,7 @@ func TestMutatedImages(t *testing.T) {
 	f := newFixture(t)
 	all := append(growing("in an image"), object(""))
 	name := f.readOnly(all...)
-	e, err := f.pool.Edit(t.Context(), name)
+	e, err := f.pool.Edit(t.Context(), name, pooltest.Anything{})
 	f.must(err)
 	defer func() { f.must(e.Close()) }()
 	image, err := io.ReadAll(io.NewSectionReader(e, 0, e.Size()))

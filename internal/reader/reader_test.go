@@ -16,6 +16,7 @@ import (
 
 	"winery/internal/reader"
 	"winery/pool"
+	"winery/pool/pooltest"
 	"winery/shard"
 	"winery/sharedbase"
 )
@@ -195,7 +196,7 @@ func TestDeletedAndAddedAgain(t *testing.T) {
 // erase erases an object in an image, without the index being told.
 func (f *fixture) erase(name string, ids ...reader.ObjID) {
 	f.Helper()
-	e, err := f.pool.Edit(f.Context(), name)
+	e, err := f.pool.Edit(f.Context(), name, pooltest.Anything{})
 	f.must(err)
 	n, err := shard.Erase(e, e.Size(), name, ids)
 	f.must(err)

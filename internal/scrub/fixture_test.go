@@ -15,6 +15,7 @@ import (
 	"winery/internal/scrub"
 	"winery/internal/storage"
 	"winery/pool"
+	"winery/pool/pooltest"
 	"winery/sharedbase"
 	"winery/test/roletest"
 )
@@ -79,7 +80,7 @@ func another(t testing.TB, s *roletest.Stage, image string) pool.Pool {
 		all := make([]byte, s.Image(t, image).Info().Size)
 		_, err = from.ReadAt(all, 0)
 		roletest.Must(t, err)
-		draft, err := set["other"].Create(t.Context(), image, 0, nil)
+		draft, err := set["other"].Create(t.Context(), image, 0, pooltest.Anything{})
 		roletest.Must(t, err)
 		_, err = draft.WriteAt(all, 0)
 		roletest.Must(t, err)

@@ -13,20 +13,24 @@ import (
 
 // rebuild makes the image anew from the shard's table, if all of that is right.
 func (s *Scrubber) rebuild(ctx context.Context, sh sharedbase.Shard, _ []Finding) ([]string, error) {
-	worked, err := s.Base.WithOneShard(ctx, sharedbase.StatePacked, sharedbase.StateCleaning,
-		sharedbase.ClaimFilter{Name: sh.Name, IncludeQuarantined: true}, s.remake)
-	if err == nil && !worked {
-		err = fmt.Errorf("shard %s is %s: it cannot be claimed", sh.Name, sh.State)
-	}
+	err := s.Base.WithImageForRepair(ctx, sh.Name, func(ctx context.Context, image *sharedbase.ImageClaim) error {
+		worked, err := s.Base.WithOneShard(ctx, sharedbase.StatePacked, sharedbase.StateCleaning,
+			sharedbase.ClaimFilter{Name: sh.Name, IncludeQuarantined: true},
+			func(ctx context.Context, claim *sharedbase.Claim) error { return s.remake(ctx, claim, image) })
+		if err == nil && !worked {
+			err = fmt.Errorf("shard %s is %s: it cannot be claimed", sh.Name, sh.State)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("making the image anew from the table: %w", err)
 	}
 	return []string{"made the image anew from the table"}, nil
 }
 
-// remake does the work of rebuild under the claim. The image that there is goes
-// only when nothing in it is needed.
-func (s *Scrubber) remake(ctx context.Context, claim *sharedbase.Claim) error {
+// remake does the work of rebuild under the claims to the table and to the image. The
+// image that there is goes only when nothing is lost with it.
+func (s *Scrubber) remake(ctx context.Context, claim *sharedbase.Claim, image *sharedbase.ImageClaim) error {
 	sh, err := s.Base.ShardByID(ctx, claim.ID())
 	if err != nil {
 		return err
@@ -38,9 +42,9 @@ func (s *Scrubber) remake(ctx context.Context, claim *sharedbase.Claim) error {
 	if len(l.findings) > 0 {
 		return fmt.Errorf("the table is not whole, nothing was changed: %s", l.findings[0].Text)
 	}
-	made, err := imagebuild.Job{Base: s.Base, Claim: claim, Pool: s.Pools[claim.Pool()]}.Make(ctx)
+	made, err := imagebuild.Job{Base: s.Base, Claim: claim, Pool: s.Pools[claim.Pool()], Repairs: image}.Make(ctx)
 	if err != nil {
 		return err
 	}
-	return claim.RecordImage(ctx, made.Record)
+	return image.RecordImage(ctx, made.Record)
 }

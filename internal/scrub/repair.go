@@ -110,14 +110,21 @@ func (s *Scrubber) standing(ctx context.Context, sh sharedbase.Shard, ids []shar
 	return left, nil
 }
 
-// edit opens a shard's image for writing and calls fn.
-func (s *Scrubber) edit(ctx context.Context, sh sharedbase.Shard, fn func(pool.Editor) error) (err error) {
-	e, err := s.Pools[sh.Pool].Edit(ctx, sh.Name)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, e.Close()) }()
-	return fn(e)
+// edit opens a shard's image for writing and calls fn, which has the image for
+// itself: what the index says of an object that is read under the claim is true of the
+// image until fn returns, but for objects that are marked deleted meanwhile, and the
+// marks of those stay.
+func (s *Scrubber) edit(ctx context.Context, sh sharedbase.Shard, fn func(context.Context, pool.Editor) error) error {
+	return s.Base.WithImageForRepair(ctx, sh.Name, func(ctx context.Context, claim *sharedbase.ImageClaim) error {
+		if claim.Pool() != sh.Pool {
+			return fmt.Errorf("shard %s moved to pool %s: verify it again", sh.Name, claim.Pool())
+		}
+		e, err := s.Pools[sh.Pool].Edit(ctx, sh.Name, claim)
+		if err != nil {
+			return err
+		}
+		return errors.Join(fn(ctx, e), e.Close())
+	})
 }
 
 // erase erases objects from the image that the index still does not have.
@@ -125,7 +132,7 @@ func (s *Scrubber) erase(ctx context.Context, sh sharedbase.Shard, ids []sharedb
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	err = s.edit(ctx, sh, func(e pool.Editor) error {
+	err = s.edit(ctx, sh, func(ctx context.Context, e pool.Editor) error {
 		ids, err := s.standing(ctx, sh, ids, sharedbase.ObjectStatus{})
 		if err != nil {
 			return err

@@ -70,7 +70,7 @@ func (r *restoration) from(ctx context.Context, name string) (err error) {
 	if err != nil {
 		return err
 	}
-	return r.edit(ctx, r.shard, func(e pool.Editor) error {
+	return r.edit(ctx, r.shard, func(ctx context.Context, e pool.Editor) error {
 		if r.head {
 			switch {
 			case !r.recorded:

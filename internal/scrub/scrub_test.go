@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"winery/internal/scrub"
+	"winery/pool/pooltest"
 	"winery/sharedbase"
 	"winery/test/roletest"
 )
@@ -130,7 +131,7 @@ func TestFindsDifferences(t *testing.T) {
 			finds(t, s, name)
 		})
 	}
-	roletest.Must(t, s.Pool.Remove(t.Context(), name))
+	roletest.Must(t, s.Pool.Remove(t.Context(), name, pooltest.Anything{}))
 	finds(t, s, name, finding{scrub.ImageMissing, none})
 }
 

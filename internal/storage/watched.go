@@ -32,8 +32,8 @@ func (w *watched) did(err error) error {
 	return err
 }
 
-func (w *watched) Create(ctx context.Context, name string, room int64, held func(context.Context) error) (pool.Draft, error) {
-	d, err := w.Pool.Create(ctx, name, room, held)
+func (w *watched) Create(ctx context.Context, name string, room int64, proof pool.ReplaceProof) (pool.Draft, error) {
+	d, err := w.Pool.Create(ctx, name, room, proof)
 	if w.did(err) != nil {
 		return nil, err
 	}
@@ -55,8 +55,8 @@ func (w *watched) image(i pool.Image, err error) (pool.Image, error) {
 	return image{i, w}, nil
 }
 
-func (w *watched) Edit(ctx context.Context, name string) (pool.Editor, error) {
-	e, err := w.Pool.Edit(ctx, name)
+func (w *watched) Edit(ctx context.Context, name string, proof pool.Proof) (pool.Editor, error) {
+	e, err := w.Pool.Edit(ctx, name, proof)
 	if w.did(err) != nil {
 		return nil, err
 	}

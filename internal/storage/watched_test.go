@@ -8,6 +8,7 @@ import (
 
 	"winery/internal/config"
 	"winery/internal/storage"
+	"winery/pool/pooltest"
 )
 
 // Each thing that a store does is a sign of life, and nothing else is.
@@ -29,11 +30,11 @@ func TestWatched(t *testing.T) {
 	sign("opening what is not there", 0, err)
 	_, err = p.OpenMapped(ctx, "image")
 	sign("opening what is not mapped", 0, err)
-	_, err = p.Edit(ctx, "image")
+	_, err = p.Edit(ctx, "image", pooltest.Anything{})
 	sign("editing what is not there", 0, err)
 	sign("mapping what is not there", 0, p.Map(ctx, "image"))
 
-	d, err := p.Create(ctx, "image", 100, nil)
+	d, err := p.Create(ctx, "image", 100, pooltest.Anything{})
 	sign("creating", 1, err)
 	_, err = d.WriteAt(content, 0)
 	sign("writing", 1, err)
@@ -55,7 +56,7 @@ func TestWatched(t *testing.T) {
 	if err := img.Close(); err != nil {
 		t.Fatal(err)
 	}
-	e, err := p.Edit(ctx, "image")
+	e, err := p.Edit(ctx, "image", pooltest.Anything{})
 	sign("editing", 1, err)
 	_, err = e.WriteAt(content, 0)
 	sign("erasing", 1, err)

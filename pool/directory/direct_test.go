@@ -17,6 +17,7 @@ import (
 
 	"winery/pool"
 	"winery/pool/directory"
+	"winery/pool/pooltest"
 	"winery/test/corrupt"
 )
 
@@ -31,7 +32,7 @@ func TestOpenReadsTheDisk(t *testing.T) {
 		for i := range content {
 			content[i] = byte(random.Uint32())
 		}
-		d, err := p.Create(t.Context(), "one", 0, nil)
+		d, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
 		must(t, err)
 		_, err = d.WriteAt(content, 0)
 		must(t, err)
@@ -117,7 +118,7 @@ func TestNoDirectIO(t *testing.T) {
 	must(t, err)
 	content := []byte("image")
 	for range 2 {
-		d, err := p.Create(t.Context(), "one", 0, nil)
+		d, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
 		must(t, err)
 		_, err = d.WriteAt(content, 0)
 		must(t, err)
@@ -141,12 +142,12 @@ func TestPatternsInPath(t *testing.T) {
 		base := filepath.Join(t.TempDir(), name)
 		must(t, os.Mkdir(base, 0o755))
 		p := newPool(t, base, true)
-		left, err := p.Create(t.Context(), "one", 0, nil)
+		left, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
 		must(t, err)
 		dead := files(t, base)[0]
 		must(t, left.Abort(t.Context()))
 		must(t, os.WriteFile(filepath.Join(base, "shards", dead), nil, 0o600))
-		d, err := p.Create(t.Context(), "one", 0, nil)
+		d, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
 		must(t, err)
 		must(t, d.Commit(t.Context()))
 		if got := files(t, base); len(got) != 1 || got[0] != "one" {

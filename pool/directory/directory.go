@@ -99,9 +99,12 @@ func (p *Pool) List(ctx context.Context) ([]string, error) {
 
 // Remove implements [pool.Pool]. Handles that are open keep the file's bytes. Of
 // a link to a file it removes the link.
-func (p *Pool) Remove(ctx context.Context, name string) error {
+func (p *Pool) Remove(ctx context.Context, name string, proof pool.Proof) error {
 	if err := p.check(ctx, name); err != nil {
 		return err
+	}
+	if err := pool.Verify(ctx, proof); err != nil {
+		return fmt.Errorf("pool %s: remove %s: %w", p.name, name, err)
 	}
 	_, err := p.stat(name)
 	if err == nil {

@@ -118,9 +118,9 @@ func TestSweep(t *testing.T) {
 	for _, name := range others {
 		must(t, os.WriteFile(filepath.Join(base, "shards", name), nil, 0o600))
 	}
-	first, err := p.Create(t.Context(), "two", 0, nil)
+	first, err := p.Create(t.Context(), "two", 0, pooltest.Anything{})
 	must(t, err)
-	second, err := newPool(t, base, true).Create(t.Context(), "two", 0, nil)
+	second, err := newPool(t, base, true).Create(t.Context(), "two", 0, pooltest.Anything{})
 	must(t, err)
 	got := files(t, base)
 	drafts := slices.DeleteFunc(slices.Clone(got), func(name string) bool { return !strings.HasPrefix(name, "two.") })
@@ -139,7 +139,7 @@ func TestLateCommit(t *testing.T) {
 		if name == "two" {
 			must(t, p.Reserve(t.Context(), name)) // a leftover at the late packer's Create
 		}
-		late, err := p.Create(t.Context(), name, 0, nil)
+		late, err := p.Create(t.Context(), name, 0, pooltest.Anything{})
 		must(t, err)
 		pooltest.AfterKill(t, p, name)
 		if err := late.Commit(t.Context()); !errors.Is(err, pool.ErrExists) {
@@ -162,7 +162,7 @@ func TestModes(t *testing.T) {
 		}
 	}
 	edit := func() error {
-		e, err := p.Edit(t.Context(), "one")
+		e, err := p.Edit(t.Context(), "one", pooltest.Anything{})
 		if err != nil {
 			return err
 		}
@@ -184,7 +184,7 @@ func TestModes(t *testing.T) {
 // being packed, for a packer that creates none. That is in nobody's way.
 func TestReservedMeanwhile(t *testing.T) {
 	p := newPool(t, t.TempDir(), true)
-	d, err := p.Create(t.Context(), "one", 0, nil)
+	d, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
 	must(t, err)
 	must(t, p.Reserve(t.Context(), "one"))
 	_, err = d.WriteAt([]byte("image"), 0)
@@ -205,7 +205,7 @@ func TestFull(t *testing.T) {
 		return
 	}
 	p := newPool(t, base, true)
-	d, err := p.Create(t.Context(), "one", 0, nil)
+	d, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
 	must(t, err)
 	if _, err := d.WriteAt(make([]byte, 2<<20), 0); !errors.Is(err, pool.ErrFull) {
 		t.Errorf("2 MiB on a disk of 1 MiB: got %v, want ErrFull", err)

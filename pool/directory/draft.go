@@ -21,25 +21,28 @@ import (
 type draft struct {
 	pool     *Pool
 	name     string
-	file     *os.File    // locked while open; nil once the draft is over
-	leftover fs.FileInfo // what lay under name at Create, which Commit may replace; or nil
+	file     *os.File // locked while open; nil once the draft is over
+	proof    pool.ReplaceProof
+	leftover fs.FileInfo // what lay under name at Create, and may be replaced; or nil
 }
 
 // Create implements [pool.Pool]. Drafts of one name do not meet until they
 // commit, so it never answers ErrInUse.
-func (p *Pool) Create(ctx context.Context, name string, _ int64, held func(context.Context) error) (pool.Draft, error) {
+func (p *Pool) Create(ctx context.Context, name string, _ int64, proof pool.ReplaceProof) (pool.Draft, error) {
 	if err := p.check(ctx, name); err != nil {
 		return nil, err
 	}
-	leftover, err := os.Lstat(p.path(name))
+	leftover, err := os.Stat(p.path(name))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, p.fail("create", name, err)
 	}
-	// Asked now, so that what lies there is no successor's image.
-	if held != nil {
-		if err := held(ctx); err != nil {
-			return nil, fmt.Errorf("pool %s: create %s: %w", p.name, name, err)
-		}
+	// After the look, so that what lies there is no successor's image.
+	err = pool.Verify(ctx, proof)
+	if err == nil && leftover != nil {
+		err = p.mayReplace(ctx, name, proof)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pool %s: create %s: %w", p.name, name, err)
 	}
 	if err := p.removeDead(); err != nil {
 		return nil, p.fail("create", name, err)
@@ -48,7 +51,24 @@ func (p *Pool) Create(ctx context.Context, name string, _ int64, held func(conte
 	if err != nil {
 		return nil, p.fail("create", name, err)
 	}
-	return &draft{pool: p, name: name, file: f, leftover: leftover}, nil
+	return &draft{pool: p, name: name, file: f, proof: proof, leftover: leftover}, nil
+}
+
+// mayReplace asks the proof about an image's file, which it makes readable if need be.
+func (p *Pool) mayReplace(ctx context.Context, name string, proof pool.ReplaceProof) error {
+	img, err := p.Open(ctx, name)
+	if p.modes && errors.Is(err, fs.ErrPermission) {
+		if err = p.Map(ctx, name); err == nil {
+			img, err = p.Open(ctx, name)
+		}
+	}
+	if errors.Is(err, pool.ErrNotFound) {
+		return nil // removed since
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(proof.MayReplace(ctx, img, img.Size()), img.Close())
 }
 
 // newFile makes a draft's file and locks it.
@@ -136,18 +156,22 @@ func (d *draft) Commit(ctx context.Context) error {
 	if err := d.alive(ctx, "commit"); err != nil {
 		return err
 	}
-	return d.pool.fail("commit", d.name, d.commit())
-}
-
-func (d *draft) commit() error {
 	if d.pool.modes {
 		if err := d.file.Chmod(modeMapped); err != nil {
-			return err
+			return d.pool.fail("commit", d.name, err)
 		}
 	}
 	if err := d.file.Sync(); err != nil {
-		return err
+		return d.pool.fail("commit", d.name, err)
 	}
+	if err := d.proof.Verify(ctx); err != nil {
+		return fmt.Errorf("pool %s: commit %s: %w", d.pool.name, d.name, err)
+	}
+	return d.pool.fail("commit", d.name, d.publish())
+}
+
+// publish gives the draft the image's name, in place of the leftover.
+func (d *draft) publish() error {
 	if err := d.removeLeftover(); err != nil {
 		return err
 	}
@@ -171,11 +195,28 @@ func (d *draft) alive(ctx context.Context, op string) error {
 }
 
 // removeLeftover removes what was there at Create, or was reserved since, and
-// only that.
+// only that. It has that file locked meanwhile, as every other draft that would
+// replace it, and every editor: so nobody can put another image under the name
+// between the last look at it and its removal.
 func (d *draft) removeLeftover() error {
 	path := d.pool.path(d.name)
-	now, err := os.Lstat(path)
+	f, err := os.Open(path) //nolint:gosec // below the pool's directory
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return err
+	}
+	locked, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	now, err := os.Stat(path)
+	if err != nil || !os.SameFile(now, locked) {
 		return nil // link tells whether the name is free
 	}
 	reserved := now.Size() == 0

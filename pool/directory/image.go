@@ -83,7 +83,7 @@ func (p *Pool) OpenMapped(ctx context.Context, name string) (pool.Image, error) 
 // Edit implements [pool.Pool]. The file keeps its mode, so that readers on
 // this host are not turned away while objects are erased; only a process that
 // needs the mode to open the file changes it, for that moment.
-func (p *Pool) Edit(ctx context.Context, name string) (pool.Editor, error) {
+func (p *Pool) Edit(ctx context.Context, name string, proof pool.Proof) (pool.Editor, error) {
 	img, err := p.open(ctx, name, os.O_RDWR)
 	if p.modes && errors.Is(err, fs.ErrPermission) {
 		img, err = p.openReadOnlyFile(ctx, name)
@@ -93,6 +93,9 @@ func (p *Pool) Edit(ctx context.Context, name string) (pool.Editor, error) {
 	}
 	if err := unix.Flock(int(img.file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(p.fail("edit", name, err), img.file.Close())
+	}
+	if err := pool.Verify(ctx, proof); err != nil {
+		return nil, errors.Join(fmt.Errorf("pool %s: edit %s: %w", p.name, name, err), img.file.Close())
 	}
 	return editor{img}, nil
 }

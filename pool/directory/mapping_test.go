@@ -16,6 +16,7 @@ import (
 
 	"winery/pool"
 	"winery/pool/directory"
+	"winery/pool/pooltest"
 )
 
 // place makes a file of a pool below base. Its content is its name.
@@ -149,7 +150,7 @@ func TestSymbolicLinks(t *testing.T) {
 		}
 	}
 	must(t, openAndClose(p.Open(t.Context(), "linked")))
-	e, err := p.Edit(t.Context(), "linked")
+	e, err := p.Edit(t.Context(), "linked", pooltest.Anything{})
 	must(t, err)
 	_, err = e.WriteAt([]byte("LINKED"), 0)
 	must(t, errors.Join(err, e.Flush(), e.Close()))
@@ -158,7 +159,7 @@ func TestSymbolicLinks(t *testing.T) {
 	if string(content) != "LINKED" {
 		t.Errorf("the target has %q", content)
 	}
-	must(t, p.Remove(t.Context(), "linked"))
+	must(t, p.Remove(t.Context(), "linked", pooltest.Anything{}))
 	if _, err := os.Stat(target); err != nil {
 		t.Errorf("the target went with the link: %v", err)
 	}

@@ -14,7 +14,7 @@ func edit(t *testing.T, p pool.Pool) {
 	finished(t, p, "one", want)
 	must(t, p.Map(t.Context(), "one"))
 
-	e, err := p.Edit(t.Context(), "one")
+	e, err := p.Edit(t.Context(), "one", Anything{})
 	must(t, err)
 	for _, r := range []struct{ from, to int }{{100, 101}, {70_000, 270_001}, {mib - 1, mib + 65_537}} {
 		clear(want[r.from:r.to])
@@ -46,16 +46,16 @@ func edit(t *testing.T, p pool.Pool) {
 
 func editAlone(t *testing.T, p pool.Pool) {
 	finished(t, p, "one", pattern(1, 1000))
-	e, err := p.Edit(t.Context(), "one")
+	e, err := p.Edit(t.Context(), "one", Anything{})
 	must(t, err)
-	if second, err := p.Edit(t.Context(), "one"); err == nil {
+	if second, err := p.Edit(t.Context(), "one", Anything{}); err == nil {
 		second.Close()
 		t.Error("two editors of one image at once")
 	} else {
 		wantErr(t, "second Edit", err, pool.ErrInUse)
 	}
 	must(t, e.Close())
-	e, err = p.Edit(t.Context(), "one")
+	e, err = p.Edit(t.Context(), "one", Anything{})
 	must(t, err)
 	must(t, e.Close())
 }

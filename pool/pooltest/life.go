@@ -39,7 +39,7 @@ func draftsDoNotMix(t *testing.T, p pool.Pool) {
 	first, second := pattern(1, 2*mib), pattern(2, mib)
 	d1 := create(t, p, "one")
 	writeAt(t, d1, first[:mib], 0)
-	d2, err := p.Create(t.Context(), "one", 0, nil)
+	d2, err := p.Create(t.Context(), "one", 0, Anything{})
 	if err != nil {
 		wantErr(t, "second Create", err, pool.ErrInUse)
 		writeAt(t, d1, first[mib:], mib)
@@ -137,9 +137,9 @@ func listAndRemove(t *testing.T, p pool.Pool) {
 		finished(t, p, name, pattern(1, 10))
 	}
 	wantList(t, p, "a", "b", "c")
-	must(t, p.Remove(t.Context(), "b"))
+	must(t, p.Remove(t.Context(), "b", Anything{}))
 	wantList(t, p, "a", "c")
-	wantErr(t, "Remove again", p.Remove(t.Context(), "b"), pool.ErrNotFound)
+	wantErr(t, "Remove again", p.Remove(t.Context(), "b", Anything{}), pool.ErrNotFound)
 }
 
 func wantList(t *testing.T, p pool.Pool, want ...string) {
@@ -155,7 +155,7 @@ func wantList(t *testing.T, p pool.Pool, want ...string) {
 func calls(p pool.Pool) map[string]func(ctx context.Context, name string) error {
 	return map[string]func(ctx context.Context, name string) error{
 		"Create": func(ctx context.Context, name string) error {
-			d, err := p.Create(ctx, name, 0, nil)
+			d, err := p.Create(ctx, name, 0, Anything{})
 			if err == nil {
 				err = d.Abort(ctx)
 			}
@@ -164,7 +164,7 @@ func calls(p pool.Pool) map[string]func(ctx context.Context, name string) error 
 		"Open":       func(ctx context.Context, name string) error { return openAndClose(p.Open(ctx, name)) },
 		"OpenMapped": func(ctx context.Context, name string) error { return openAndClose(p.OpenMapped(ctx, name)) },
 		"Edit": func(ctx context.Context, name string) error {
-			e, err := p.Edit(ctx, name)
+			e, err := p.Edit(ctx, name, Anything{})
 			if err == nil {
 				err = e.Close()
 			}
@@ -173,7 +173,7 @@ func calls(p pool.Pool) map[string]func(ctx context.Context, name string) error 
 		"Reserve": p.Reserve,
 		"Map":     p.Map,
 		"Unmap":   p.Unmap,
-		"Remove":  p.Remove,
+		"Remove":  func(ctx context.Context, name string) error { return p.Remove(ctx, name, Anything{}) },
 	}
 }
 
@@ -250,7 +250,7 @@ func manyAtOnce(t *testing.T, p pool.Pool) {
 
 func packAndRead(t *testing.T, p pool.Pool, name string, content []byte) error {
 	ctx := t.Context()
-	d, err := p.Create(ctx, name, 0, nil)
+	d, err := p.Create(ctx, name, 0, Anything{})
 	if err != nil {
 		return err
 	}

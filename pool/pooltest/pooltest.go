@@ -31,7 +31,10 @@ func Run(t *testing.T, open func(t *testing.T) pool.Pool) {
 		{"DraftEndsOnce", draftEndsOnce},
 		{"DraftIsReadBack", draftIsReadBack},
 		{"ReserveThenCreate", reserveThenCreate},
-		{"HeldRefuses", heldRefuses},
+		{"RefusedCreate", refusedCreate},
+		{"RefusedCommit", refusedCommit},
+		{"RefusedEdit", refusedEdit},
+		{"NoProof", noProof},
 		{"Edit", edit},
 		{"EditAlone", editAlone},
 		{"MapAndUnmap", mapAndUnmap},
@@ -77,7 +80,7 @@ func wantErr(t *testing.T, what string, err, want error) {
 
 func create(t *testing.T, p pool.Pool, name string) pool.Draft {
 	t.Helper()
-	d, err := p.Create(t.Context(), name, 0, nil)
+	d, err := p.Create(t.Context(), name, 0, Anything{})
 	must(t, err)
 	t.Cleanup(func() { _ = d.Abort(context.Background()) })
 	return d

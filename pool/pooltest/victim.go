@@ -25,7 +25,7 @@ const victimSays = "the draft is written"
 // input ends; then it commits. A TestMain calls it where the environment that
 // Kill or Stop was given asks for it, and prints its error.
 func BeVictim(p pool.Pool, name string) error {
-	d, err := p.Create(context.Background(), name, 0, nil)
+	d, err := p.Create(context.Background(), name, 0, Anything{})
 	if err != nil {
 		return err
 	}

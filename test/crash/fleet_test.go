@@ -152,11 +152,9 @@ func waits(t *testing.T, s *roletest.Stage, n sharedbase.Shard) bool {
 // settled says that nobody has anything left to do.
 func settled(t *testing.T, c *trial) bool {
 	t.Helper()
-	for _, err := range c.Base.DeletedObjects(t.Context(), "") {
-		roletest.Must(t, err)
-		return false
-	}
-	return inImages(t, c) && !slices.ContainsFunc(shards(t, c.Stage), func(n sharedbase.Shard) bool {
+	marked, err := c.Base.ShardsToErase(t.Context(), "")
+	roletest.Must(t, err)
+	return len(marked) == 0 && inImages(t, c) && !slices.ContainsFunc(shards(t, c.Stage), func(n sharedbase.Shard) bool {
 		return n.State == sharedbase.StatePacked || n.State == sharedbase.StateCleaning
 	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"winery/internal/config"
 	"winery/pool"
+	"winery/pool/pooltest"
 	"winery/test/roletest"
 )
 
@@ -62,7 +63,7 @@ func settledOrInUse(t *testing.T, c *trial) bool {
 	if settled(t, c) {
 		return true
 	}
-	e, err := c.Pool.Edit(t.Context(), shards(t, c.Stage)[0].Name)
+	e, err := c.Pool.Edit(t.Context(), shards(t, c.Stage)[0].Name, pooltest.Anything{})
 	if errors.Is(err, pool.ErrInUse) {
 		c.note("nobody: it has the image")
 		return true

@@ -153,9 +153,7 @@ func (m *mixed) located(states []sharedbase.ShardState, n int) (some [][32]byte,
 func (m *mixed) erased() {
 	m.Helper()
 	m.until(func() (bool, error) {
-		for _, err := range m.Base.DeletedObjects(m.ctx, "") {
-			return false, err
-		}
-		return true, nil
+		left, err := m.Base.ShardsToErase(m.ctx, "")
+		return len(left) == 0, err
 	})
 }

@@ -20,7 +20,9 @@ func (w *world) Reclaim(*rapid.T) {
 	if back, err := w.base.ReclaimExpired(w.Context()); err != nil || len(back) > 0 {
 		w.Fatalf("reclaimed before its time: %v, %v", back, err)
 	}
-	pgtest.Exec(w, w.dsn, "UPDATE winery_lease SET expires = clock_timestamp() - interval '1 second'")
+	for _, table := range []string{"winery_lease", "winery_image_lease"} {
+		pgtest.Exec(w, w.dsn, "UPDATE "+table+" SET expires = clock_timestamp() - interval '1 second'")
+	}
 	back, err := w.base.ReclaimExpired(w.Context())
 	roletest.Must(w, err)
 	slices.SortFunc(back, func(a, b sharedbase.Reclaimed) int { return cmp.Compare(a.Shard.ID, b.Shard.ID) })

@@ -90,10 +90,13 @@ func compareIDs(a, b sharedbase.ObjID) int { return bytes.Compare(a[:], b[:]) }
 func (w *world) marked() map[placed]bool {
 	w.Helper()
 	marked := map[placed]bool{}
-	for d, err := range w.base.DeletedObjects(w.Context(), "") {
+	shards, err := w.base.ShardsToErase(w.Context(), "")
+	roletest.Must(w, err)
+	for _, s := range shards {
+		deleted, err := w.base.DeletedObjects(w.Context(), s.ID, len(universe))
 		roletest.Must(w, err)
-		for _, id := range d.IDs {
-			marked[placed{d.Shard.Name, id}] = true
+		for _, id := range deleted {
+			marked[placed{s.Name, id}] = true
 		}
 	}
 	return marked

@@ -16,6 +16,7 @@ import (
 	"winery/internal/mapper"
 	"winery/internal/migrator"
 	"winery/internal/packer"
+	"winery/pool/pooltest"
 	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/roletest"
@@ -117,7 +118,7 @@ func (w *world) Migrate(t *rapid.T) {
 	now, err := w.base.ShardByID(t.Context(), s.ID)
 	roletest.Must(w, err)
 	if now.Pool == to { // the operator removes the old image
-		roletest.Must(w, w.stores[s.Pool].Remove(t.Context(), s.Name))
+		roletest.Must(w, w.stores[s.Pool].Remove(t.Context(), s.Name, pooltest.Anything{}))
 	}
 }
 
@@ -146,7 +147,7 @@ func (w *world) Import(t *rapid.T) {
 // foreignImage makes an image that the database knows nothing of, and returns
 // what is in it.
 func (w *world) foreignImage(pool, name string, objects []sharedbase.Object) (keys []sharedbase.ObjID) {
-	draft, err := w.stores[pool].Create(w.Context(), name, 0, nil)
+	draft, err := w.stores[pool].Create(w.Context(), name, 0, pooltest.Anything{})
 	roletest.Must(w, err)
 	in, err := shard.NewWriter(draft, draft.Size())
 	roletest.Must(w, err)

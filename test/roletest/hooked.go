@@ -22,7 +22,8 @@ type Point string
 // The operations of a [Hooked] pool.
 const (
 	Create     Point = "create"
-	Held       Point = "held" // the question whether the shard is held, in create
+	Verify     Point = "verify proof"
+	MayReplace Point = "may replace" // the question to a proof
 	Write      Point = "write"
 	Commit     Point = "commit image"
 	Abort      Point = "abort"
@@ -115,10 +116,10 @@ func opening[T io.Closer](h *Hooked, op Point, image string, do func() (T, error
 }
 
 // Create implements [pool.Pool].
-func (h *Hooked) Create(ctx context.Context, name string, room int64, held func(context.Context) error) (pool.Draft, error) {
+func (h *Hooked) Create(ctx context.Context, name string, room int64, proof pool.ReplaceProof) (pool.Draft, error) {
 	var d pool.Draft
 	err := h.around(Create, name, func() (err error) {
-		d, err = h.Pool.Create(ctx, name, room, h.asking(name, held))
+		d, err = h.Pool.Create(ctx, name, room, asked{h, name, proof, proof})
 		return err
 	})
 	if err != nil && d != nil {
@@ -130,14 +131,20 @@ func (h *Hooked) Create(ctx context.Context, name string, room int64, held func(
 	return give(h, &draft{d, h, name}, name), nil
 }
 
-// asking is held between its points.
-func (h *Hooked) asking(name string, held func(context.Context) error) func(context.Context) error {
-	if held == nil {
-		return nil
-	}
-	return func(ctx context.Context) error {
-		return h.around(Held, name, func() error { return held(ctx) })
-	}
+// asked is a proof between its points.
+type asked struct {
+	h       *Hooked
+	image   string
+	proof   pool.Proof
+	replace pool.ReplaceProof // of Create
+}
+
+func (a asked) Verify(ctx context.Context) error {
+	return a.h.around(Verify, a.image, func() error { return a.proof.Verify(ctx) })
+}
+
+func (a asked) MayReplace(ctx context.Context, existing io.ReaderAt, size int64) error {
+	return a.h.around(MayReplace, a.image, func() error { return a.replace.MayReplace(ctx, existing, size) })
 }
 
 // Open implements [pool.Pool].
@@ -173,8 +180,10 @@ func (h *Hooked) Mapped(ctx context.Context) (names map[string]bool, err error) 
 }
 
 // Edit implements [pool.Pool].
-func (h *Hooked) Edit(ctx context.Context, name string) (pool.Editor, error) {
-	e, err := opening(h, Edit, name, func() (pool.Editor, error) { return h.Pool.Edit(ctx, name) })
+func (h *Hooked) Edit(ctx context.Context, name string, proof pool.Proof) (pool.Editor, error) {
+	e, err := opening(h, Edit, name, func() (pool.Editor, error) {
+		return h.Pool.Edit(ctx, name, asked{h: h, image: name, proof: proof})
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"winery/internal/config"
 	"winery/internal/storage"
 	"winery/pool"
+	"winery/pool/pooltest"
 	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/cephtest"
@@ -184,10 +185,17 @@ func (s *Stage) WantQuarantined(t testing.TB, says string, names ...string) {
 	}
 }
 
+// Expire ends all leases, as time does for processes that are dead.
+func (s *Stage) Expire(t testing.TB) {
+	t.Helper()
+	pgtest.Exec(t, s.DSN, "UPDATE winery_lease SET expires = clock_timestamp()")
+	pgtest.Exec(t, s.DSN, "UPDATE winery_image_lease SET expires = clock_timestamp()")
+}
+
 // Put writes an image of objects into a pool, of which no database knows.
 func Put(t testing.TB, into pool.Pool, name string, objects []sharedbase.Object) {
 	t.Helper()
-	draft, err := into.Create(t.Context(), name, 0, nil)
+	draft, err := into.Create(t.Context(), name, 0, pooltest.Anything{})
 	Must(t, err)
 	w, err := shard.NewWriter(draft, draft.Size())
 	Must(t, err)
@@ -235,7 +243,7 @@ func Must(t testing.TB, err error) {
 // FlipBit changes a bit of a finished image in the store; again, and it is back.
 func (s *Stage) FlipBit(t testing.TB, name string, at int64) {
 	t.Helper()
-	e, err := s.Pool.Pool.Edit(t.Context(), name)
+	e, err := s.Pool.Pool.Edit(t.Context(), name, pooltest.Anything{})
 	Must(t, err)
 	b := make([]byte, 1)
 	_, err = e.ReadAt(b, at)

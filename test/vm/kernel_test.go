@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"winery/internal/httpapi/rpc/client"
+	"winery/pool/pooltest"
 	"winery/sharedbase"
 	"winery/test/cephtest"
 	"winery/test/harness"
@@ -90,7 +91,7 @@ func TestKernelMapping(t *testing.T) {
 		if clients := m.run(t, "sort -u /sys/bus/rbd/devices/*/client_id"); strings.Count(clients, "\n") != 1 {
 			t.Fatalf("the kernel is several clients of Ceph, so this test proves nothing: %s", clients)
 		}
-		draft, err := f.Pool.Create(ctx, "reserved", 0, nil)
+		draft, err := f.Pool.Create(ctx, "reserved", 0, pooltest.Anything{})
 		must(t, err)
 		m.run(t, "! "+write)
 		written := make([]byte, 4096)
@@ -103,7 +104,7 @@ func TestKernelMapping(t *testing.T) {
 		}
 		m.run(t, "dd if=/dev/rbd/"+ceph.Pool+"/"+shards[0].Name+" of=/dev/null bs=4096 count=1 iflag=direct")
 		m.run(t, "rbd device unmap "+device)
-		must(t, f.Pool.Remove(ctx, "reserved"))
+		must(t, f.Pool.Remove(ctx, "reserved", pooltest.Anything{}))
 	})
 	part(t, "another mapper adopts what is mapped and maps what is not", func(t *testing.T) {
 		m.run(t, "systemctl kill --signal KILL winery-rbd-mapper; rbd device unmap /dev/rbd/"+ceph.Pool+"/"+shards[0].Name)
@@ -133,10 +134,8 @@ func TestKernelMapping(t *testing.T) {
 			must(t, m.client(t).Delete(ctx, id))
 		}
 		must(t, harness.Until(ctx, func() (bool, error) {
-			for _, err := range f.Base.DeletedObjects(ctx, ceph.Pool) {
-				return false, err
-			}
-			return true, nil
+			left, err := f.Base.ShardsToErase(ctx, ceph.Pool)
+			return len(left) == 0, err
 		}))
 		_, err := src.Compare(ctx, m.client(t), gone, func(int) {})
 		must(t, err)

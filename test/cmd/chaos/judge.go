@@ -75,13 +75,11 @@ func (r *run) unfinished(ctx context.Context) (left []string, err error) {
 			left = append(left, fmt.Sprintf("shard %s is %s", s.Name, s.State))
 		}
 	}
-	for d, err := range r.fleet.Base.DeletedObjects(ctx, "") {
-		if err != nil {
-			return nil, err
-		}
-		left = append(left, fmt.Sprintf("%d deleted objects of shard %s (%s) are not erased", len(d.IDs), d.Shard.Name, d.Shard.State))
+	marked, err := r.fleet.Base.ShardsToErase(ctx, "")
+	for _, s := range marked {
+		left = append(left, fmt.Sprintf("deleted objects of shard %s (%s) are not erased", s.Name, s.State))
 	}
-	return left, nil
+	return left, err
 }
 
 // judge compares what is there with what must be there, once all has settled.

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package containment decides whether an image may be replaced: only if every
+// object in it is contained in what remains.
+//
+// An image without a header was never finished, and nobody relies on it. In any
+// other, each object must be
+//
+//   - in what replaces the image, with its SHA-256; or
+//   - marked deleted in the image's shard, or noted to be erased from its image
+//     (package sharedbase keeps mark and note until the shard is packed); or
+//   - present in another shard.
+//
+// An image that has a header and cannot be read as a whole proves nothing, and is
+// not replaced; except by a repair, whose reason is that damage.
+//
+// The image's index is held in memory, 40 bytes an object outside Go's heap, as
+// much as writing an image takes. What replaces the image is read once, in its own
+// order. Only the objects that it does not have are looked up in the database, in
+// batches.
+package containment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+
+	"winery/shard"
+	"winery/sharedbase"
+)
+
+const (
+	lookedUp = 1000   // objects looked up in one query
+	mostLost = 10_000 // after which no further one is looked for
+)
+
+// ErrNotContained is what every refusal to replace an image matches.
+var ErrNotContained = errors.New("what the image holds may be nowhere else")
+
+// Replacement is what would replace the image of a shard.
+type Replacement struct {
+	Base    *sharedbase.SharedBase
+	ShardID int64
+	Shard   string
+	// Keys yields the objects that the replacement holds, in any order.
+	Keys iter.Seq2[sharedbase.ObjID, error]
+	// Repair says that the image is damaged: what cannot be read of it does not
+	// count.
+	Repair bool
+}
+
+// LossError says that objects would be lost with an image. Nothing was replaced.
+type LossError struct {
+	Shard   string
+	Objects int              // that would be lost
+	More    bool             // there may be more
+	First   sharedbase.ObjID // one of them
+}
+
+func (e *LossError) Error() string {
+	count := fmt.Sprint(e.Objects)
+	if e.More {
+		count = "at least " + count
+	}
+	return fmt.Sprintf("the pool has an image of shard %s with %s objects that would be lost with it, first %x: "+
+		"what replaces the image does not have them, and the index does not say that they were deleted. Nothing was replaced. "+
+		"If the database is older than the image, restored from a backup for example, run `wineryctl index reconcile`",
+		e.Shard, count, e.First)
+}
+
+// Unwrap makes the error match ErrNotContained.
+func (e *LossError) Unwrap() error { return ErrNotContained }
+
+// Contains returns nil only if nothing is lost with the image that exists, which
+// has size bytes. It returns *LossError, or ErrNotContained with *shard.DamageError
+// where the image cannot be read.
+func (r Replacement) Contains(ctx context.Context, existing io.ReaderAt, size int64) error {
+	unfinished, err := shard.Unfinished(existing, size, r.Shard)
+	if err != nil || unfinished {
+		return err
+	}
+	image, err := shard.Open(existing, size, r.Shard)
+	if err != nil {
+		return r.unreadable(err)
+	}
+	for _, err := range image.Keys(ctx) {
+		if err != nil {
+			if err := r.unreadable(err); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	inventory, err := image.Inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer inventory.Close()
+	for id, err := range r.Keys {
+		if err != nil {
+			return err
+		}
+		inventory.Tick(id)
+	}
+	return r.accountFor(ctx, inventory.Unticked())
+}
+
+// unreadable is what an error of the image means: nothing, where damage is what the
+// replacement repairs.
+func (r Replacement) unreadable(err error) error {
+	if !errors.As(err, new(*shard.DamageError)) {
+		return err
+	}
+	if r.Repair {
+		return nil
+	}
+	return fmt.Errorf("the pool has something under the name of shard %s that may be an image, and cannot be read. "+
+		"Nothing was replaced; if it is not needed, remove it: %w: %w", r.Shard, ErrNotContained, err)
+}
+
+// accountFor looks objects up that the replacement does not have.
+func (r Replacement) accountFor(ctx context.Context, objects iter.Seq[sharedbase.ObjID]) error {
+	loss := &LossError{Shard: r.Shard}
+	for some := range chunks(objects, lookedUp) {
+		lost, err := r.lost(ctx, some)
+		if err != nil {
+			return err
+		}
+		if loss.Objects == 0 && len(lost) > 0 {
+			loss.First = lost[0]
+		}
+		if loss.Objects += len(lost); loss.Objects > mostLost {
+			loss.More = true
+			break
+		}
+	}
+	if loss.Objects > 0 {
+		return loss
+	}
+	return r.Base.WaitDurable(ctx) // what excuses the others must not be undone
+}
+
+// lost returns those of ids that nothing accounts for.
+func (r Replacement) lost(ctx context.Context, ids []sharedbase.ObjID) (lost []sharedbase.ObjID, err error) {
+	statuses, err := r.Base.ObjectStatuses(ctx, r.ShardID, ids)
+	if err != nil {
+		return nil, err
+	}
+	at, err := r.Base.Locate(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	for i, id := range ids {
+		elsewhere := at[i].ShardID != 0 && at[i].ShardID != r.ShardID
+		if !statuses[i].Erasing && !elsewhere {
+			lost = append(lost, id)
+		}
+	}
+	return lost, nil
+}
+
+// chunks are slices of up to n objects.
+func chunks(objects iter.Seq[sharedbase.ObjID], n int) iter.Seq[[]sharedbase.ObjID] {
+	return func(yield func([]sharedbase.ObjID) bool) {
+		var some []sharedbase.ObjID
+		for id := range objects {
+			if some = append(some, id); len(some) == n {
+				if !yield(some) {
+					return
+				}
+				some = some[:0]
+			}
+		}
+		if len(some) > 0 {
+			yield(slices.Clip(some))
+		}
+	}
+}

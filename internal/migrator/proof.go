@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package migrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"winery/internal/containment"
+	"winery/pool"
+	"winery/shard"
+	"winery/sharedbase"
+)
+
+// claimed is the proof for a copy of the image of a claimed shard.
+type claimed struct {
+	*sharedbase.ImageClaim
+	original *shard.Reader
+	base     *sharedbase.SharedBase
+}
+
+// MayReplace implements [pool.ReplaceProof]. A copy of the same image may be
+// replaced: what it has more than the original was erased there since.
+func (p claimed) MayReplace(ctx context.Context, existing io.ReaderAt, size int64) error {
+	r, err := shard.Open(existing, size, p.Name())
+	if err == nil && r.Info() == p.original.Info() && r.Fingerprint() == p.original.Fingerprint() {
+		return nil
+	}
+	return containment.Replacement{
+		Base: p.base, ShardID: p.ID(), Shard: p.Name(), Keys: p.original.Keys(ctx),
+	}.Contains(ctx, existing, size)
+}
+
+// unknown is the proof for a copy of an image that the database does not know.
+type unknown struct {
+	base  *sharedbase.SharedBase
+	image string
+}
+
+// Verify implements [pool.Proof].
+func (p unknown) Verify(ctx context.Context) error {
+	_, err := p.base.ShardByName(ctx, p.image)
+	switch {
+	case errors.Is(err, sharedbase.ErrNotFound):
+		return nil
+	case err == nil:
+		err = fmt.Errorf("shard %s is in the database by now: run the command again", p.image)
+	}
+	return err
+}
+
+// MayReplace implements [pool.ReplaceProof]: only what nobody finished.
+func (p unknown) MayReplace(_ context.Context, existing io.ReaderAt, size int64) error {
+	unfinished, err := shard.Unfinished(existing, size, p.image)
+	if err == nil && !unfinished {
+		err = fmt.Errorf("%w: the database knows neither", pool.ErrExists)
+	}
+	return err
+}

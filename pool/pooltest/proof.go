@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package pooltest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"winery/pool"
+)
+
+// Anything is a [pool.ReplaceProof] for tests, which allows everything.
+type Anything struct{}
+
+// Verify implements [pool.Proof].
+func (Anything) Verify(context.Context) error { return nil }
+
+// MayReplace implements [pool.ReplaceProof].
+func (Anything) MayReplace(context.Context, io.ReaderAt, int64) error { return nil }
+
+// errLost is what the database says to a process that lost its claim. A number
+// in it, here of a socket that is unavailable, is not the pool's.
+var errLost = fmt.Errorf("the claim is another's: %w", unix.ENOENT)
+
+// proof answers its nth question, 1 for the first, with errLost, and the others
+// with nil.
+type proof struct {
+	nth, asked int
+	existing   []byte // of the image that MayReplace was asked about, as much as was expected
+}
+
+func (p *proof) answer() error {
+	if p.asked++; p.asked == p.nth {
+		return errLost
+	}
+	return nil
+}
+
+func (p *proof) Verify(context.Context) error { return p.answer() }
+
+func (p *proof) MayReplace(_ context.Context, existing io.ReaderAt, size int64) error {
+	if _, err := existing.ReadAt(p.existing, size-int64(len(p.existing))); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return p.answer()
+}
+
+func wantRefused(t *testing.T, what string, err error) {
+	t.Helper()
+	wantErr(t, what, err, errLost)
+	if errors.Is(err, pool.ErrNotFound) {
+		t.Errorf("%s: the refusal is taken for the pool's own error: %v", what, err)
+	}
+}
+
+// refusedCreate: whichever question the proof refuses, Create leaves everything
+// as it was. Where there is an image, the proof can read it.
+func refusedCreate(t *testing.T, p pool.Pool) {
+	finished(t, p, "probe", pattern(1, 10))
+	all := &proof{}
+	d, err := p.Create(t.Context(), "probe", 0, all)
+	must(t, err)
+	must(t, d.Abort(t.Context()))
+	must(t, p.Remove(t.Context(), "probe", all))
+
+	want := pattern(1, 5*mib+77)
+	finished(t, p, "one", want)
+	img := opened(t, p.Open)
+	last := make([]byte, 4096)
+	_, err = img.ReadAt(last, img.Size()-4096)
+	if !errors.Is(err, io.EOF) {
+		must(t, err)
+	}
+	for nth := 1; nth < all.asked; nth++ { // Remove asked once
+		for _, room := range []int64{0, 13 * mib} { // which the image has, and has not
+			refuses := &proof{nth: nth, existing: make([]byte, 4096)}
+			_, err := p.Create(t.Context(), "one", room, refuses)
+			wantRefused(t, "Create", err)
+			wantContent(t, p, "one", want)
+			if nth == all.asked-1 && string(refuses.existing) != string(last) {
+				t.Error("the proof was given other bytes than the image's")
+			}
+		}
+	}
+	_, err = p.Create(t.Context(), "two", 0, &proof{nth: 1})
+	wantRefused(t, "Create of another", err)
+	wantList(t, p, "one")
+}
+
+// refusedCommit: a draft whose proof does not hold any more is never committed.
+func refusedCommit(t *testing.T, p pool.Pool) {
+	late := &proof{}
+	d, err := p.Create(t.Context(), "one", 0, late)
+	must(t, err)
+	writeAt(t, d, pattern(1, 1000), 0)
+	late.nth = late.asked + 1
+	wantRefused(t, "Commit", d.Commit(t.Context()))
+	must(t, d.Abort(t.Context()))
+
+	want := pattern(2, 500)
+	finished(t, p, "one", want)
+	wantContent(t, p, "one", want)
+}
+
+func refusedEdit(t *testing.T, p pool.Pool) {
+	want := pattern(1, 1000)
+	finished(t, p, "one", want)
+	_, err := p.Edit(t.Context(), "one", &proof{nth: 1})
+	wantRefused(t, "Edit", err)
+	wantRefused(t, "Remove", p.Remove(t.Context(), "one", &proof{nth: 1}))
+	wantContent(t, p, "one", want)
+	e, err := p.Edit(t.Context(), "one", &proof{}) // the refused one keeps no lock
+	must(t, err)
+	must(t, e.Close())
+}
+
+// noProof: nothing is destroyed without a proof.
+func noProof(t *testing.T, p pool.Pool) {
+	want := pattern(1, 1000)
+	finished(t, p, "one", want)
+	_, err := p.Create(t.Context(), "one", 0, nil)
+	wantErr(t, "Create", err, pool.ErrNoProof)
+	_, err = p.Edit(t.Context(), "one", nil)
+	wantErr(t, "Edit", err, pool.ErrNoProof)
+	wantErr(t, "Remove", p.Remove(t.Context(), "one", nil), pool.ErrNoProof)
+	wantContent(t, p, "one", want)
+}
