@@ -4,6 +4,7 @@ package config_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -176,6 +177,32 @@ objstorage:
 	}
 	if !reflect.DeepEqual(got.Warnings, want) {
 		t.Errorf("warnings:\n%s\nwant:\n%s", strings.Join(got.Warnings, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// Of equal keys the last one counts, as in Python, and a warning tells so.
+func TestDuplicateKey(t *testing.T) {
+	got, err := config.Parse("f.yml", []byte(minimal+"  name: first\n  name: second\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"f.yml:9: name: given more than once; the last one counts"}
+	if got.Name != "second" || !reflect.DeepEqual(got.Warnings, want) {
+		t.Errorf("name %q, warnings %q", got.Name, got.Warnings)
+	}
+}
+
+// Aliases cost no memory, and one that contains itself ends nothing.
+func TestAliases(t *testing.T) {
+	bomb := "a0: &a0 [x, x]\n"
+	for i := range 100 {
+		bomb += fmt.Sprintf("a%d: &a%d [*a%d, *a%d]\n", i+1, i+1, i, i)
+	}
+	if _, err := config.Parse("f.yml", []byte(bomb+minimal)); err != nil {
+		t.Error(err)
+	}
+	if _, err := config.Parse("f.yml", []byte(minimal+"other: &a [*a]\n")); err == nil || !strings.Contains(err.Error(), "f.yml:8: not valid YAML: a value contains itself") {
+		t.Error(err)
 	}
 }
 

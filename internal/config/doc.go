@@ -44,6 +44,8 @@
 // packer.clean_immediately) gives a warning, and so does the old shards section
 // (max_size and rw_idle_timeout), whose values still count.
 //
+// The file is read as PyYAML reads it, by YAML 1.1.
+//
 // [Load] reports everything that is wrong with a file at once, each error with
 // the file, the line, the key's path, what was found and what it may be. The
 // connection string is never shown, since it may hold a password; for the same

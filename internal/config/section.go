@@ -86,21 +86,18 @@ func (s *section) choice(name, without string, choices ...string) string {
 	return text
 }
 
-// truth takes a boolean, also in the spellings of YAML 1.1, which Python's
-// parser reads so.
+// truth takes a boolean.
 func (s *section) truth(name string, without bool) bool {
 	v := s.value(name)
 	if _, given := s.values[name]; !given {
 		return without
 	}
-	switch v {
-	case true, "yes", "Yes", "YES", "on", "On", "ON":
-		return true
-	case false, "no", "No", "NO", "off", "Off", "OFF":
-		return false
+	truth, ok := v.(bool)
+	if !ok {
+		s.reject(name, v, "true or false")
+		return without
 	}
-	s.reject(name, v, "true or false")
-	return without
+	return truth
 }
 
 // whole takes a whole number from low to high.
@@ -205,8 +202,6 @@ func wholeNumber(v any) (int64, bool) {
 	switch n := v.(type) {
 	case int64:
 		return n, true
-	case uint64:
-		return int64(n), n <= math.MaxInt64
 	case float64:
 		return int64(n), n == math.Trunc(n) && math.Abs(n) < 1<<63
 	}
@@ -218,7 +213,7 @@ func describe(v any) string {
 	switch v := v.(type) {
 	case string:
 		return fmt.Sprintf("%q", v)
-	case bool, int64, uint64, float64:
+	case bool, int64, float64:
 		return fmt.Sprint(v)
 	}
 	return kind(v)
@@ -236,7 +231,7 @@ func kind(v any) string {
 		return "a string"
 	case bool:
 		return "a boolean"
-	case int64, uint64, float64:
+	case int64, float64:
 		return "a number"
 	case []any:
 		return "a list"

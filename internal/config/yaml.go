@@ -3,46 +3,46 @@
 package config
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+	"go.yaml.in/yaml/v3"
 )
 
 // reader collects what is wrong with one file while its sections are read.
 type reader struct {
 	file     string
-	lines    map[string]int // line of each key, by path
+	root     *yaml.Node // nil: not valid YAML
 	errs     []*Error
 	warnings []string
 }
 
 // parse turns bytes into the root section; nil if they are not a YAML mapping.
 func parse(file string, data []byte) (*reader, *section) {
-	r := &reader{file: file, lines: map[string]int{}}
-	doc, err := parser.ParseBytes(data, 0)
+	r := &reader{file: file}
+	documents, err := readDocuments(data)
 	if err != nil {
 		r.syntax(err)
 		return r, nil
 	}
-	docs := slices.DeleteFunc(doc.Docs, func(d *ast.DocumentNode) bool { return d.Body == nil })
-	if len(docs) > 1 {
-		r.fail("", "holds %d YAML documents, must be one", len(docs))
+	if len(documents) > 1 {
+		r.fail("", "holds %d YAML documents, must be one", len(documents))
 		return r, nil
 	}
 	var found any
-	if len(docs) == 1 {
-		if err := yaml.NodeToValue(docs[0].Body, &found); err != nil {
+	if len(documents) == 1 {
+		r.root = documents[0].Content[0]
+		if found, err = construct(r.root, r.duplicate); err != nil {
 			r.syntax(err)
 			return r, nil
 		}
-		ast.Walk(r, docs[0].Body)
 	}
 	root, ok := found.(map[string]any)
 	if !ok {
@@ -52,25 +52,53 @@ func parse(file string, data []byte) (*reader, *section) {
 	return r, &section{reader: r, values: root}
 }
 
-// Visit notes the line of each key, for messages.
-func (r *reader) Visit(n ast.Node) ast.Visitor {
-	path := strings.TrimPrefix(strings.TrimPrefix(n.GetPath(), "$"), ".")
-	if _, ok := r.lines[path]; !ok && n.GetToken() != nil {
-		r.lines[path] = n.GetToken().Position.Line
+// directive is one for a version that PyYAML reads as 1.1, and the library not.
+var directive = regexp.MustCompile(`^((?:\x{feff})?(?:#.*\r?\n)*%YAML[ \t]+1\.)\d+`)
+
+func readDocuments(data []byte) (documents []*yaml.Node, err error) {
+	decoder := yaml.NewDecoder(bytes.NewReader(directive.ReplaceAll(data, []byte("${1}1"))))
+	for {
+		var document yaml.Node
+		switch err := decoder.Decode(&document); {
+		case errors.Is(err, io.EOF):
+			return documents, nil
+		case err != nil:
+			return nil, err
+		}
+		documents = append(documents, &document)
 	}
-	return r
 }
 
 // line finds the line of a key, or of the nearest one above it: a key that is
 // missing, or came by a YAML merge, has none of its own.
 func (r *reader) line(path string) int {
-	for path != "" {
-		if line, ok := r.lines[path]; ok {
-			return line
+	line := 0
+	for node := r.root; node != nil && path != ""; {
+		name, rest, _ := strings.Cut(path, ".")
+		name, index, isElement := strings.Cut(name, "[")
+		path = rest
+		var key *yaml.Node
+		if key, node = find(resolved(node), name); key != nil {
+			line = key.Line
 		}
-		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
+		if i, err := strconv.Atoi(strings.TrimSuffix(index, "]")); isElement && err == nil && node != nil {
+			if node = resolved(node); i < len(node.Content) {
+				node = node.Content[i]
+				line = node.Line
+			}
+		}
 	}
-	return 0
+	return line
+}
+
+// find returns a key of a mapping and its value, nil if there is none.
+func find(mapping *yaml.Node, name string) (key, value *yaml.Node) {
+	for i := 0; mapping.Kind == yaml.MappingNode && i < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == name {
+			key, value = mapping.Content[i], mapping.Content[i+1] // the last one counts
+		}
+	}
+	return key, value
 }
 
 func (r *reader) fail(path, format string, args ...any) {
@@ -81,19 +109,31 @@ func (r *reader) warn(path, msg string) {
 	r.warnings = append(r.warnings, (&Error{File: r.file, Line: r.line(path), Key: path, Msg: msg}).Error())
 }
 
-// syntax reports the YAML library's error without the excerpt of the file that
-// it carries, which may show a password.
+// duplicate warns of a key that its mapping has already.
+func (r *reader) duplicate(key *yaml.Node) {
+	warning := &Error{File: r.file, Line: key.Line, Key: shown(key.Value), Msg: "given more than once; the last one counts"}
+	r.warnings = append(r.warnings, warning.Error())
+}
+
+var (
+	lineOfError = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+	quoted      = regexp.MustCompile(`['"` + "`" + `].*['"` + "`" + `]`)
+	plainWord   = regexp.MustCompile(`^[\w.-]{1,64}$`)
+)
+
+// syntax reports the YAML library's error. What it quotes may be a password.
 func (r *reader) syntax(err error) {
-	e := &Error{File: r.file, Msg: "not valid YAML"}
-	var known yaml.Error
-	if errors.As(err, &known) {
-		e.Msg += ": " + quoted.ReplaceAllStringFunc(known.GetMessage(), func(s string) string {
-			return `"` + shown(strings.Trim(s, `"`)) + `"`
-		})
-		if token := known.GetToken(); token != nil {
-			e.Line = token.Position.Line
+	e := &Error{File: r.file, Line: 1}
+	msg := err.Error()
+	if match := lineOfError.FindStringSubmatch(msg); match != nil {
+		msg = msg[len(match[0]):]
+		if line, err := strconv.Atoi(match[1]); err == nil {
+			e.Line = line
 		}
 	}
+	e.Msg = "not valid YAML: " + quoted.ReplaceAllStringFunc(msg, func(s string) string {
+		return `"` + shown(s[1:len(s)-1]) + `"`
+	})
 	r.errs = append(r.errs, e)
 }
 
@@ -107,15 +147,10 @@ func (r *reader) err() error {
 	return errors.Join(joined...)
 }
 
-var (
-	quoted = regexp.MustCompile(`".*"`)
-	plain  = regexp.MustCompile(`^[\w.-]{1,64}$`)
-)
-
 // shown gives a key or word for a message, unless it cannot be the name of a
 // setting: it may then be a connection string in the wrong place.
 func shown(word string) string {
-	if plain.MatchString(word) {
+	if plainWord.MatchString(word) {
 		return word
 	}
 	return "…"
