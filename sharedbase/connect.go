@@ -83,6 +83,7 @@ func New(dsn, applicationName string, options ...Option) (*SharedBase, error) {
 		cfg.ConnConfig.ConnectTimeout = connectTimeout
 	}
 	cfg.ConnConfig.DialFunc = dialer(cfg.ConnConfig.ConnectTimeout)
+	cfg.ConnConfig.BuildFrontend = newFrontend
 	b := &SharedBase{lease: DefaultLease, holder: thisProcess(applicationName), lockWait: defaultLockWait}
 	for _, option := range options {
 		option(b)
@@ -156,11 +157,12 @@ func (b *SharedBase) inTx(ctx context.Context, what string, op func(ctx context.
 	})
 }
 
-// persist repeats op while the database is unavailable, for the given time.
+// persist repeats op while the database is unavailable, for the given time. A change that is committed, if not
+// replicated, is not tried again.
 func persist(ctx context.Context, limit time.Duration, op func() error) error {
 	attempt := func() error {
 		err := op()
-		if err != nil && !errors.Is(err, ErrUnavailable) {
+		if err != nil && (!errors.Is(err, ErrUnavailable) || errors.Is(err, errUnreplicated)) {
 			return backoff.Permanent(err)
 		}
 		return err

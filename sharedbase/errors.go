@@ -93,6 +93,8 @@ func (b *SharedBase) explain(ctx context.Context, what string, err error) error 
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	switch {
+	case isUnreplicated(pg):
+		return fmt.Errorf("%s: %w: %w: %w", what, ErrUnavailable, errUnreplicated, err)
 	case pg.Code == "25006": // read_only_sql_transaction
 		// A failover made the server a standby, and pgx asks for a primary
 		// only while connecting.

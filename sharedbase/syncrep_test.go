@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase_test
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"winery/sharedbase"
+)
+
+// A commit that is cancelled while it waits for the standby stays on the
+// primary, and the server calls it a success: no call says so.
+func TestUnreplicatedIsUnavailable(t *testing.T) {
+	r := newReplicated(t)
+	b, ctx := r.base, t.Context()
+	noKeys := func() iter.Seq2[sharedbase.ObjID, error] { return func(func(sharedbase.ObjID, error) bool) {} }
+	writing := must(b.LockWritingShard(ctx, "pool"))(t)
+	filling := must(b.LockWritingShard(ctx, "pool"))(t)
+	releasing := must(b.LockWritingShard(ctx, "pool"))(t)
+	released := must(b.ShardByID(ctx, must(b.LockWritingShard(ctx, "pool"))(t).ID()))(t)
+	must(b.Add(ctx, writing, objects("deleted")))(t)
+	packing := claim(t, b, shardIn(t, b, sharedbase.StateFull), sharedbase.StatePacking)
+	recording := claim(t, b, shardIn(t, b, sharedbase.StateFull), sharedbase.StatePacking)
+	dropping := claim(t, b, shardIn(t, b, sharedbase.StatePacked), sharedbase.StateCleaning)
+	mapped, quarantined := shardIn(t, b, sharedbase.StatePacked), shardIn(t, b, sharedbase.StatePacked)
+	moving := shardIn(t, b, sharedbase.StateReadOnly)
+	cleaned := shardIn(t, b, sharedbase.StatePacked, object("cleaned"))
+	if err := errors.Join(b.Quarantine(ctx, quarantined.ID, "reason"), b.Delete(ctx, object("cleaned").ID)); err != nil {
+		t.Fatal(err)
+	}
+	shardIn(t, b, sharedbase.StateStandby)
+	expiring := claim(t, b, shardIn(t, b, sharedbase.StateFull), sharedbase.StatePacking)
+	exec(t, r.conn, "UPDATE winery_lease SET expires = now() - interval '1 second' WHERE shard = $1", expiring.ID())
+
+	calls := map[string]func() error{
+		"Add":            func() error { _, err := b.Add(ctx, writing, objects("new")); return err },
+		"Delete":         func() error { return b.Delete(ctx, object("deleted").ID) },
+		"Delete nothing": func() error { return b.Delete(ctx, object("absent").ID) },
+		"WaitDurable":    func() error { return b.WaitDurable(ctx) },
+		"LockOneShard": func() error {
+			_, err := b.LockOneShard(ctx, sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.ClaimFilter{})
+			return err
+		},
+		"CreateShard":         func() error { _, err := b.CreateShard(ctx, sharedbase.StateWriting, "pool"); return err },
+		"SetState":            func() error { return filling.SetState(ctx, sharedbase.StateFull) },
+		"Release":             func() error { return releasing.Release(ctx) },
+		"ReleaseShard":        func() error { return b.ReleaseShard(ctx, released) },
+		"Packed":              func() error { return packing.Packed(ctx, sharedbase.ImageRecord{}) },
+		"RecordImage":         func() error { return recording.RecordImage(ctx, sharedbase.ImageRecord{}) },
+		"DropTable":           func() error { return dropping.DropTable(ctx) },
+		"RecordShardMapped":   func() error { _, err := b.RecordShardMapped(ctx, "host", mapped.Name); return err },
+		"MoveShard":           func() error { return b.MoveShard(ctx, moving.Name, "pool", "other") },
+		"ImportShard":         func() error { _, err := b.ImportShard(ctx, "imported", "pool", noKeys()); return err },
+		"CleanDeletedObjects": func() error { _, err := b.CleanDeletedObjects(ctx, cleaned, ids(object("cleaned"))); return err },
+		"Quarantine":          func() error { return b.Quarantine(ctx, mapped.ID, "reason") },
+		"Unquarantine":        func() error { return b.Unquarantine(ctx, quarantined.Name) },
+		"ReclaimExpired":      func() error { _, err := b.ReclaimExpired(ctx); return err },
+	}
+	r.standby.Signal(syscall.SIGSTOP)
+	cancelling, stop := context.WithCancel(ctx)
+	defer stop()
+	cancelled := background(func() error {
+		for cancelling.Err() == nil {
+			if _, err := r.conn.Exec(ctx, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"); err != nil {
+				return err
+			}
+			time.Sleep(time.Millisecond)
+		}
+		return nil
+	})
+	for name, call := range calls {
+		began := time.Now()
+		if err := call(); !errors.Is(err, sharedbase.ErrUnavailable) || !strings.Contains(err.Error(), "committed on the primary") {
+			t.Errorf("%s: error %v, want ErrUnavailable that tells of the commit", name, err)
+		}
+		if took := time.Since(began); took > 20*time.Second {
+			t.Errorf("%s took %v: what is committed is not tried again", name, took)
+		}
+	}
+	stop()
+	if err := <-cancelled; err != nil {
+		t.Error(err)
+	}
+	r.standby.Signal(syscall.SIGCONT)
+	present(t, b, writing.Name(), object("new")) // and it is there: adding again is safe
+	absent(t, b, object("deleted"))
+}
