@@ -71,12 +71,12 @@ func (b *SharedBase) add(ctx context.Context, c *Claim, objects []Object, wait t
 	err := b.withTimeout(ctx, shortTimeout+perMiB*time.Duration(size>>20), what, func(ctx context.Context) error {
 		var held bool
 		var taken [][]byte
-		err := b.pool.QueryRow(ctx, addStatement(c.name), c.id, c.locker, keys, contents, wait.Milliseconds()).Scan(&held, &taken)
+		err := b.conns.adds.QueryRow(ctx, addStatement(c.name), c.id, c.locker, keys, contents, wait.Milliseconds()).Scan(&held, &taken)
 		if err != nil {
 			return err
 		}
 		if !held {
-			return notHeld(ctx, b.pool, c.name, c.locker, StateWriting)
+			return notHeld(ctx, b.conns.adds, c.name, c.locker, StateWriting)
 		}
 		added.count(objects, order, taken)
 		return nil

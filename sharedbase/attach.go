@@ -38,7 +38,7 @@ func (b *SharedBase) Attach(ctx context.Context) error {
 	}
 	var found int
 	err := b.withShortTimeout(ctx, "reading the version of the tables winery_*", func(ctx context.Context) (err error) {
-		found, err = findExtension(ctx, b.pool)
+		found, err = findExtension(ctx, b.conns.rest)
 		return err
 	})
 	if err != nil || found >= extensionVersion {

@@ -67,20 +67,20 @@ func (c *Claim) Verify(ctx context.Context) error {
 	state := c.State()
 	return c.base.withShortTimeout(ctx, "proving the claim to shard "+c.name, func(ctx context.Context) error {
 		var held, alive bool
-		err := c.base.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM shards WHERE id = $1 AND locker = $2 AND state = $3),
+		err := c.base.conns.rest.QueryRow(ctx, `SELECT EXISTS (SELECT FROM shards WHERE id = $1 AND locker = $2 AND state = $3),
 			EXISTS (SELECT FROM winery_lease WHERE shard = $1 AND locker = $2 AND expires > clock_timestamp())`,
 			c.id, c.locker, state).Scan(&held, &alive)
 		switch {
 		case err != nil:
 			return err
 		case !held:
-			return notHeld(ctx, c.base.pool, c.name, c.locker, state)
+			return notHeld(ctx, c.base.conns.rest, c.name, c.locker, state)
 		case !alive:
 			return fmt.Errorf("shard %s: %w", c.name, ErrLeaseLost)
 		case c.repair:
 			return nil
 		}
-		return quarantined(ctx, c.base.pool, c.id, c.name)
+		return quarantined(ctx, c.base.conns.rest, c.id, c.name)
 	})
 }
 

@@ -3,9 +3,9 @@
 package sharedbase
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"strings"
 	"syscall"
@@ -26,28 +26,15 @@ const (
 	shortTimeout = 30 * time.Second
 	// deadPeer is how long a server that answers nothing is thought alive.
 	deadPeer = 30 * time.Second
-	// maxConns bounds the connections of one SharedBase. The DSN, which Python
-	// reads too, cannot carry pgx's own pool_max_conns.
-	maxConns = 16
 )
-
-// libpqOnly are parameters of a DSN that mean something to libpq only: pgx
-// would hand them to the server, which refuses them. What they ask for is
-// replaced by the settings of dialer, or does no harm when left out.
-var libpqOnly = []string{
-	"fallback_application_name", "gssencmode", "keepalives", "keepalives_count", "keepalives_idle",
-	"keepalives_interval", "load_balance_hosts", "sslcompression", "tcp_user_timeout",
-}
-
-// libpqGuards are parameters that must not be left out in silence.
-var libpqGuards = []string{
-	"hostaddr", "requirepeer", "sslcrl", "sslcrldir", "ssl_max_protocol_version", "ssl_min_protocol_version",
-}
 
 // SharedBase is a Winery database: the shards, the index of objects and the
 // shards' tables. Its methods may be called from any number of goroutines.
 type SharedBase struct {
-	pool    *pgxpool.Pool
+	conns   connections
+	pooler  pooler
+	connect *pgx.ConnConfig // before pooler.prepare
+	limit   int             // of connections
 	lease   time.Duration
 	holder  Lease // of the claims that are made here
 	keeper  keeper
@@ -60,58 +47,38 @@ type SharedBase struct {
 // pairs or service=NAME, as psycopg takes them. It does not connect yet:
 // operations do, and report ErrUnavailable while that fails.
 // applicationName is what the server shows for these connections unless the
-// DSN says otherwise. The error of a DSN that cannot be used shows no password.
+// DSN says otherwise. A DSN's pool_max_conns, which psycopg does not know, comes
+// before WithConnections. The error of a DSN that cannot be used shows no password.
 func New(dsn, applicationName string, options ...Option) (*SharedBase, error) {
-	cfg, err := pgxpool.ParseConfig(dsn)
+	cfg, err := parseDSN(dsn)
 	if err != nil {
-		return nil, dsnError(dsn, err)
+		return nil, err
 	}
-	params := cfg.ConnConfig.RuntimeParams
-	for _, key := range libpqGuards {
-		if _, ok := params[key]; ok {
-			return nil, fmt.Errorf("the database's DSN has %s, which is not supported: remove it", key)
-		}
-	}
-	if params["application_name"] == "" {
-		params["application_name"] = applicationName
-	}
-	for _, key := range libpqOnly {
-		delete(params, key)
-	}
-	cfg.MaxConns = max(cfg.MaxConns, maxConns)
-	if cfg.ConnConfig.ConnectTimeout == 0 {
-		cfg.ConnConfig.ConnectTimeout = connectTimeout
-	}
-	cfg.ConnConfig.DialFunc = dialer(cfg.ConnConfig.ConnectTimeout)
-	cfg.ConnConfig.BuildFrontend = newFrontend
-	b := &SharedBase{lease: DefaultLease, holder: thisProcess(applicationName), lockWait: defaultLockWait}
+	b := &SharedBase{limit: DefaultConnections, lease: DefaultLease, holder: thisProcess(applicationName), lockWait: defaultLockWait}
 	for _, option := range options {
 		option(b)
 	}
+	b.connect = cfg.ConnConfig
+	if b.connect.RuntimeParams["application_name"] == "" {
+		b.connect.RuntimeParams["application_name"] = applicationName
+	}
+	if b.connect.ConnectTimeout == 0 {
+		b.connect.ConnectTimeout = connectTimeout
+	}
+	b.connect.DialFunc = dialer(b.connect.ConnectTimeout)
+	b.connect.BuildFrontend = newFrontend
 	if b.observe != nil {
-		cfg.ConnConfig.Tracer = b.observe
+		b.connect.Tracer = b.observe
 	}
-	if b.pool, err = pgxpool.NewWithConfig(context.Background(), cfg); err != nil {
-		return nil, dsnError(dsn, err)
-	}
-	return b, nil
+	cfg.BeforeConnect = b.pooler.prepare
+	return b, b.conns.open(cfg, cmp.Or(int(cfg.MaxConns), b.limit))
 }
 
-// Close ends the connections, after the operations under way. Claims that were
-// not given back before are not renewed any more, and run out.
+// Close ends the connections, after the operations in flight. Claims that were
+// not released before are not renewed any more, and their leases run out.
 func (b *SharedBase) Close() {
 	b.keeper.close()
-	b.pool.Close()
-}
-
-// dsnError leaves out what pgx quotes of a DSN that may hold a password: its
-// masking is best effort.
-func dsnError(dsn string, err error) error {
-	if strings.Contains(dsn, "@") || strings.Contains(dsn, "pass") {
-		return errors.New("the database's DSN cannot be parsed: it must be a postgresql:// URL or key=value pairs " +
-			"(special characters escaped), and its certificate files and service must exist")
-	}
-	return fmt.Errorf("the database's DSN: %w", err)
+	b.conns.close()
 }
 
 // dialer notices a peer that has gone: keepalives where nothing is on its way,
@@ -145,15 +112,22 @@ func (b *SharedBase) withTimeout(ctx context.Context, limit time.Duration, what 
 	return b.explain(ctx, what, op(limited))
 }
 
-// beginTx begins a READ COMMITTED transaction that waits for each lock for a
-// limited time, and that the server ends if this process, or the network,
-// stalls between two statements: nobody shall wait for locks of the dead.
-const beginTx = "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '15s'"
+// beginTx begins a transaction that is READ COMMITTED whatever the database's
+// default is, that waits for each lock for a limited time, and that the server
+// ends if this process, or the network, stalls between two statements: nobody
+// shall wait for locks of the dead. jit as in sessionSettings.
+const beginTx = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL jit = off; " +
+	"SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '15s'"
 
 // inTx is withShortTimeout in a transaction.
 func (b *SharedBase) inTx(ctx context.Context, what string, op func(ctx context.Context, tx pgx.Tx) error) error {
+	return b.inTxOn(ctx, b.conns.rest, what, op)
+}
+
+// inTxOn is inTx on a connection for another kind of work.
+func (b *SharedBase) inTxOn(ctx context.Context, pool *pgxpool.Pool, what string, op func(ctx context.Context, tx pgx.Tx) error) error {
 	return b.withShortTimeout(ctx, what, func(ctx context.Context) error {
-		return pgx.BeginTxFunc(ctx, b.pool, pgx.TxOptions{BeginQuery: beginTx}, func(tx pgx.Tx) error { return op(ctx, tx) })
+		return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{BeginQuery: beginTx}, func(tx pgx.Tx) error { return op(ctx, tx) })
 	})
 }
 

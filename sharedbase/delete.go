@@ -24,7 +24,7 @@ import (
 // be the second try of a deletion whose commit was cut off.
 func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
 	what := fmt.Sprintf("deleting object %x", id)
-	err := b.inTx(ctx, what, func(ctx context.Context, tx pgx.Tx) error {
+	err := b.inTxOn(ctx, b.conns.deletes, what, func(ctx context.Context, tx pgx.Tx) error {
 		var shardID int64
 		var shard string
 		err := tx.QueryRow(ctx, `WITH of AS (
@@ -60,7 +60,7 @@ func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
 // something outside of the database that rests on it.
 func (b *SharedBase) WaitDurable(ctx context.Context) error {
 	return b.withShortTimeout(ctx, "waiting until what was seen is durable", func(ctx context.Context) error {
-		_, err := b.pool.Exec(ctx, "SELECT pg_logical_emit_message(true, 'winery', '')")
+		_, err := b.conns.deletes.Exec(ctx, "SELECT pg_logical_emit_message(true, 'winery', '')")
 		return err
 	})
 }
@@ -85,7 +85,7 @@ func deleteContent(ctx context.Context, tx pgx.Tx, shard string, id ObjID) error
 // objects that are marked deleted, or that were added again to another shard since
 // (winery_erasure). Quarantined shards are left out.
 func (b *SharedBase) ShardsToErase(ctx context.Context, pool string) (shards []Shard, err error) {
-	rows, err := b.pool.Query(ctx, "SELECT "+shardColumns+` FROM shards s WHERE $1 IN ('', pool_name)
+	rows, err := b.conns.lists.Query(ctx, "SELECT "+shardColumns+` FROM shards s WHERE $1 IN ('', pool_name)
 		AND s.state IN ('packed', 'cleaning', 'readonly')
 		AND (EXISTS (SELECT FROM signature2shard WHERE shard = s.id AND state = 'deleted')
 			OR EXISTS (SELECT FROM winery_erasure WHERE shard = s.id))
@@ -100,7 +100,7 @@ func (b *SharedBase) ShardsToErase(ctx context.Context, pool string) (shards []S
 // limit that are marked deleted, and up to limit that were added again to another
 // shard.
 func (b *SharedBase) DeletedObjects(ctx context.Context, shardID int64, limit int) (ids []ObjID, err error) {
-	rows, err := b.pool.Query(ctx, `(SELECT signature FROM signature2shard WHERE shard = $1 AND state = 'deleted' LIMIT $2)
+	rows, err := b.conns.lists.Query(ctx, `(SELECT signature FROM signature2shard WHERE shard = $1 AND state = 'deleted' LIMIT $2)
 		UNION (SELECT signature FROM winery_erasure e WHERE shard = $1 AND NOT EXISTS (SELECT FROM signature2shard o
 			WHERE o.signature = e.signature AND o.shard = e.shard AND o.state = 'present') LIMIT $2)`, shardID, limit)
 	if err == nil {

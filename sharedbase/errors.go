@@ -98,7 +98,7 @@ func (b *SharedBase) explain(ctx context.Context, what string, err error) error 
 	case pg.Code == "25006": // read_only_sql_transaction
 		// A failover made the server a standby, and pgx asks for a primary
 		// only while connecting.
-		b.pool.Reset()
+		b.conns.reset()
 		return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
 	case passing(pg.Code):
 		return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)

@@ -48,7 +48,7 @@ func recordImage(ctx context.Context, tx pgx.Tx, shardID int64, i ImageRecord) e
 func (b *SharedBase) ImageRecord(ctx context.Context, shardID int64) (i ImageRecord, found bool, err error) {
 	err = b.withShortTimeout(ctx, fmt.Sprintf("reading the record of the image of shard number %d", shardID), func(ctx context.Context) error {
 		var fingerprint []byte
-		err := b.pool.QueryRow(ctx, "SELECT objects, bytes, fingerprint FROM winery_image WHERE shard = $1", shardID).
+		err := b.conns.lookups.QueryRow(ctx, "SELECT objects, bytes, fingerprint FROM winery_image WHERE shard = $1", shardID).
 			Scan(&i.Objects, &i.Bytes, &fingerprint)
 		copy(i.Fingerprint[:], fingerprint)
 		return err

@@ -103,7 +103,7 @@ func (c *ImageClaim) Pool() string { return c.pool }
 // safe if a successor would undo or refuse it.
 func (c *ImageClaim) Verify(ctx context.Context) error {
 	return c.base.withShortTimeout(ctx, "proving the claim to the image of shard "+c.name, func(ctx context.Context) error {
-		return c.prove(ctx, c.base.pool)
+		return c.prove(ctx, c.base.conns.rest)
 	})
 }
 
@@ -192,7 +192,7 @@ func (c *ImageClaim) Release(ctx context.Context) error {
 	defer cancel()
 	err := persist(ctx, releasing, func() error {
 		return c.base.withShortTimeout(ctx, "releasing the image of shard "+c.name, func(ctx context.Context) error {
-			_, err := c.base.pool.Exec(ctx, "DELETE FROM winery_image_lease WHERE shard = $1 AND locker = $2", c.id, c.locker)
+			_, err := c.base.conns.rest.Exec(ctx, "DELETE FROM winery_image_lease WHERE shard = $1 AND locker = $2", c.id, c.locker)
 			return err
 		})
 	})
@@ -227,7 +227,7 @@ func (c *ImageClaim) do(ctx context.Context, claimed error, work func(ctx contex
 func (b *SharedBase) ImageLeases(ctx context.Context) (map[int64]Lease, error) {
 	leases := map[int64]Lease{}
 	err := b.withShortTimeout(ctx, "listing the claims to images", func(ctx context.Context) error {
-		rows, err := b.pool.Query(ctx, `SELECT shard, locker, role, host, pid, version, expires
+		rows, err := b.conns.rest.Query(ctx, `SELECT shard, locker, role, host, pid, version, expires
 			FROM winery_image_lease WHERE expires > clock_timestamp()`)
 		if err != nil {
 			return err

@@ -41,7 +41,7 @@ func (b *SharedBase) ImportShard(ctx context.Context, name, pool string, record 
 	}
 	source := newKeySource(keys)
 	defer source.stop()
-	err = pgx.BeginTxFunc(ctx, b.pool, pgx.TxOptions{BeginQuery: beginTx}, func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, b.conns.lists, pgx.TxOptions{BeginQuery: beginTx}, func(tx pgx.Tx) error {
 		id, err := importedShard(ctx, tx, name, pool)
 		if err != nil {
 			return err

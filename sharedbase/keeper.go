@@ -160,10 +160,10 @@ func (b *SharedBase) renew(ctx context.Context) {
 	for i, l := range leases {
 		lockers[i] = l.locker
 	}
-	rows, err := b.pool.Query(ctx, `WITH shard AS (UPDATE winery_lease l SET expires = clock_timestamp() + $2 FROM shards s
+	rows, err := b.conns.keeper.Query(ctx, committedLocally+`, shard AS (UPDATE winery_lease l SET expires = clock_timestamp() + $2 FROM shards s, local
 			WHERE s.id = l.shard AND s.locker = l.locker AND l.locker = ANY ($1) AND l.expires > clock_timestamp()
 			RETURNING l.locker),
-		image AS (UPDATE winery_image_lease SET expires = clock_timestamp() + $2
+		image AS (UPDATE winery_image_lease SET expires = clock_timestamp() + $2 FROM local
 			WHERE locker = ANY ($1) AND expires > clock_timestamp() RETURNING locker)
 		TABLE shard UNION ALL TABLE image`, lockers, b.lease)
 	if err != nil {
@@ -185,9 +185,15 @@ func (b *SharedBase) renew(ctx context.Context) {
 		}
 	}
 	// For Python's list of stale shards. Who holds the row, an Add, comes first.
-	_, _ = b.pool.Exec(ctx, `WITH free AS (SELECT id FROM shards WHERE locker = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED)
-		UPDATE shards s SET locker_ts = now() FROM free WHERE s.id = free.id`, renewed)
+	_, _ = b.conns.keeper.Exec(ctx, committedLocally+`, free AS (SELECT id FROM shards WHERE locker = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED)
+		UPDATE shards s SET locker_ts = now() FROM free, local WHERE s.id = free.id`, renewed)
 }
+
+// committedLocally begins a statement whose commit waits for no standby, or an outage of the standby would end
+// all long work. A renewal that a failover undoes is a lease that ends early: its shard is reclaimed, and the
+// holder is refused like any holder whose lease ran out, by its locker and by the fences. Nothing is ever allowed
+// because a lease holds, only tried.
+const committedLocally = "WITH local AS MATERIALIZED (SELECT set_config('synchronous_commit', 'local', true))"
 
 func (k *keeper) list() (leases []*heldLease) {
 	k.mu.Lock()

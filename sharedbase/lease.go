@@ -35,7 +35,7 @@ func (l Lease) Holder() string { return fmt.Sprintf("%s on %s (pid %d)", l.Role,
 func (b *SharedBase) Leases(ctx context.Context) (map[uuid.UUID]Lease, error) {
 	leases := map[uuid.UUID]Lease{}
 	err := b.withShortTimeout(ctx, "listing leases", func(ctx context.Context) error {
-		rows, err := b.pool.Query(ctx, `SELECT l.shard, l.locker, l.role, l.host, l.pid, l.version, l.expires, l.expires < clock_timestamp()
+		rows, err := b.conns.rest.Query(ctx, `SELECT l.shard, l.locker, l.role, l.host, l.pid, l.version, l.expires, l.expires < clock_timestamp()
 			FROM winery_lease l JOIN shards s ON s.id = l.shard AND s.locker = l.locker`)
 		if err != nil {
 			return err

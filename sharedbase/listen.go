@@ -19,9 +19,9 @@ const notify = "pg_notify('" + channel + "', s.name::text || ' ' || s.state::tex
 
 // Listen calls wake for every transition of a shard, and whenever a host
 // recorded a mapping, until ctx ends or the connection fails; it always
-// returns an error. It has a connection of its own. Messages are a hint that
-// may be missed (between two calls, from Python's roles, or behind a PgBouncer
-// that pools by transaction): poll as well. Right after it began to listen
+// returns an error: ErrPooled where it could wait forever. It has a connection
+// of its own. Messages are a hint that may be missed (between two calls, from
+// Python's roles): poll as well. Right after it began to listen
 // Listen calls wake with an empty name, so that nothing that happened between
 // a caller's last look and the first message is overlooked.
 func (b *SharedBase) Listen(ctx context.Context, wake func(shard string, state ShardState)) error {
@@ -29,8 +29,19 @@ func (b *SharedBase) Listen(ctx context.Context, wake func(shard string, state S
 	return b.explain(ctx, "listening for changes of shards", err)
 }
 
+// stayIdle keeps the server from ending a session that does nothing but wait, by a setting that is new in
+// PostgreSQL 14.
+const stayIdle = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
+
 func (b *SharedBase) listen(ctx context.Context, wake func(string, ShardState)) error {
-	conn, err := pgx.ConnectConfig(ctx, b.pool.Config().ConnConfig)
+	cfg := b.connect.Copy()
+	if err := b.pooler.prepare(ctx, cfg); err != nil {
+		return err
+	}
+	if b.pooler.found.Load() {
+		return ErrPooled
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -39,8 +50,10 @@ func (b *SharedBase) listen(ctx context.Context, wake func(string, ShardState)) 
 		defer cancel()
 		_ = conn.Close(closing)
 	}()
-	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
-		return err
+	for _, sql := range []string{stayIdle, "LISTEN " + channel} {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return err
+		}
 	}
 	wake("", stateNone)
 	for {

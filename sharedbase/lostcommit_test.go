@@ -106,12 +106,12 @@ func TestLostAnswers(t *testing.T) {
 		}
 	}
 
-	p.loseAnswerTo("commit")
+	p.loseAnswerTo("commit\x00")
 	_, err := b.CreateShard(ctx, writing, "pool")
 	unavailable("creating", err)
 	state(standby)
 
-	p.loseAnswerTo("commit")
+	p.loseAnswerTo("commit\x00")
 	_, err = b.LockWritingShard(ctx, "pool")
 	unavailable("locking", err)
 	state(standby)
@@ -126,12 +126,12 @@ func TestLostAnswers(t *testing.T) {
 	}
 	present(t, b, c.Name(), object("content of the object"))
 
-	p.loseAnswerTo("commit")
+	p.loseAnswerTo("commit\x00")
 	unavailable("moving on", c.SetState(ctx, full))
 	wantState(t, c.SetState(ctx, full), full)
 
 	c = must(b.LockOneShard(ctx, full, packing, sharedbase.ClaimFilter{}))(t)
-	p.loseAnswerTo("commit")
+	p.loseAnswerTo("commit\x00")
 	if err := c.Release(ctx); err != nil || p.lose.Load() != nil {
 		t.Errorf("releasing: %v", err)
 	}

@@ -25,7 +25,7 @@ type Location struct {
 func (b *SharedBase) Locate(ctx context.Context, ids []ObjID) ([]Location, error) {
 	found := make([]Location, len(ids))
 	err := b.withShortTimeout(ctx, fmt.Sprintf("looking up %d objects", len(ids)), func(ctx context.Context) error {
-		rows, err := b.pool.Query(ctx, locateStatement, keysOf(ids))
+		rows, err := b.conns.lookups.Query(ctx, locateStatement, keysOf(ids))
 		if err != nil {
 			return err
 		}
@@ -49,7 +49,7 @@ const locateStatement = `SELECT at, s.* FROM unnest($1::bytea[]) WITH ORDINALITY
 // ListObjects returns the ids of up to limit objects that are present, in
 // ascending order, beginning after the given one.
 func (b *SharedBase) ListObjects(ctx context.Context, after ObjID, limit int) ([]ObjID, error) {
-	rows, err := b.pool.Query(ctx, `SELECT signature FROM signature2shard
+	rows, err := b.conns.lists.Query(ctx, `SELECT signature FROM signature2shard
 		WHERE state = 'present' AND signature > $1 ORDER BY signature LIMIT $2`, after[:], limit)
 	var ids []ObjID
 	if err == nil {

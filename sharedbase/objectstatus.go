@@ -23,7 +23,7 @@ func (b *SharedBase) ObjectStatuses(ctx context.Context, shardID int64, ids []Ob
 	found := make([]ObjectStatus, len(ids))
 	what := fmt.Sprintf("looking up %d objects of shard number %d", len(ids), shardID)
 	err := b.withShortTimeout(ctx, what, func(ctx context.Context) error {
-		rows, err := b.pool.Query(ctx, `SELECT at,
+		rows, err := b.conns.lookups.Query(ctx, `SELECT at,
 				coalesce(o.state = 'present' AND o.shard = $2, false),
 				coalesce(o.state = 'deleted' AND o.shard = $2, false)
 					OR EXISTS (SELECT FROM winery_erasure WHERE shard = $2 AND signature = wanted.id),
@@ -50,7 +50,7 @@ func (b *SharedBase) ObjectStatuses(ctx context.Context, shardID int64, ids []Ob
 // more.
 func (b *SharedBase) PresentObjects(ctx context.Context, shardID int64, limit int) iter.Seq2[ObjID, error] {
 	return func(yield func(ObjID, error) bool) {
-		rows, err := b.pool.Query(ctx, `SELECT signature FROM signature2shard WHERE shard = $1 AND state = 'present'
+		rows, err := b.conns.lists.Query(ctx, `SELECT signature FROM signature2shard WHERE shard = $1 AND state = 'present'
 			LIMIT nullif($2, 0)`, shardID, limit)
 		if err == nil {
 			defer rows.Close()
@@ -81,7 +81,7 @@ type RowSum struct {
 // yields nothing more.
 func (b *SharedBase) SoundRows(ctx context.Context, c *Claim) iter.Seq2[RowSum, error] {
 	return func(yield func(RowSum, error) bool) {
-		rows, err := b.pool.Query(ctx, `SELECT key, octet_length(content) FROM `+quoteTable(c.name)+` WHERE sha256(content) = key`)
+		rows, err := b.conns.lists.Query(ctx, `SELECT key, octet_length(content) FROM `+quoteTable(c.name)+` WHERE sha256(content) = key`)
 		if err == nil {
 			defer rows.Close()
 			for rows.Next() {
@@ -105,7 +105,7 @@ func (b *SharedBase) SoundRows(ctx context.Context, c *Claim) iter.Seq2[RowSum, 
 // the order of ids. ErrNoTable as for Content.
 func (b *SharedBase) RowSums(ctx context.Context, shard string, ids []ObjID) ([]RowSum, error) {
 	sums := make([]RowSum, len(ids))
-	rows, err := b.pool.Query(ctx, `SELECT at, sha256(t.content), coalesce(octet_length(t.content), 0)
+	rows, err := b.conns.lists.Query(ctx, `SELECT at, sha256(t.content), coalesce(octet_length(t.content), 0)
 		FROM unnest($1::bytea[]) WITH ORDINALITY wanted (id, at) CROSS JOIN LATERAL (
 			SELECT content FROM `+quoteTable(shard)+` WHERE key = wanted.id LIMIT 1) t`, keysOf(ids))
 	if err == nil {

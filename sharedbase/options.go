@@ -22,6 +22,12 @@ func WithLease(d time.Duration) Option {
 	return func(b *SharedBase) { b.lease = max(d, time.Second) }
 }
 
+// WithConnections bounds the connections to the server, that of Listen among
+// them: at least MinConnections.
+func WithConnections(n int) Option {
+	return func(b *SharedBase) { b.limit = n }
+}
+
 // WithHolder says for whom claims are made: a role, and its program's version.
 func WithHolder(role, version string) Option {
 	return func(b *SharedBase) { b.holder.Role, b.holder.Version = role, version }

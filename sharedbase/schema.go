@@ -54,7 +54,7 @@ const newestVersion = "SELECT coalesce(max(version), 0) FROM dbversion"
 // where there is none.
 func (b *SharedBase) Version(ctx context.Context) (version int, err error) {
 	err = b.withShortTimeout(ctx, "asking for the schema's version", func(ctx context.Context) error {
-		return b.pool.QueryRow(ctx, newestVersion).Scan(&version)
+		return b.conns.rest.QueryRow(ctx, newestVersion).Scan(&version)
 	})
 	if err == nil && version == 0 {
 		err = ErrNotInitialised

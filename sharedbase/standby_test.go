@@ -7,6 +7,7 @@ import (
 	"errors"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -178,4 +179,30 @@ func TestFactStandbyRefuses(t *testing.T) {
 		_, err := conn.Exec(t.Context(), "INSERT INTO t DEFAULT VALUES")
 		return code(err) == "25006"
 	})
+}
+
+// Renewals do not wait for the standby: long work outlasts an outage of it.
+func TestStandbyOutageKeepsLeases(t *testing.T) {
+	r := newReplicated(t)
+	b := must(sharedbase.New(r.primary.DSN, "winery test", sharedbase.WithLease(4*time.Second)))(t)
+	t.Cleanup(b.Close)
+	c := must(b.LockWritingShard(t.Context(), "pool"))(t)
+	r.standby.Signal(syscall.SIGSTOP)
+	adding := background(func() error { _, err := b.Add(t.Context(), c, objects("waits")); return err })
+	r.waits(t, 1)
+	var began time.Time
+	if err := r.conn.QueryRow(t.Context(), "SELECT now()").Scan(&began); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool {
+		return c.Lost() || count(t, r.conn, "SELECT count(*) FROM winery_lease WHERE expires > $1::timestamptz + interval '10 seconds'", began) == 1
+	})
+	if c.Lost() {
+		t.Error("the lease is lost")
+	}
+	r.waits(t, 1) // the renewals do not
+	r.standby.Signal(syscall.SIGCONT)
+	if err := <-adding; err != nil {
+		t.Error(err)
+	}
 }

@@ -30,7 +30,7 @@ func (b *SharedBase) StreamTable(ctx context.Context, c *Claim,
 		return failed
 	}
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err = pgx.BeginTxFunc(ctx, b.pool, snapshot, func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, b.conns.lists, snapshot, func(tx pgx.Tx) error {
 		if err := c.holds(ctx, tx); err != nil {
 			return err
 		}

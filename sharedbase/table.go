@@ -38,7 +38,7 @@ func (b *SharedBase) Content(ctx context.Context, shard string, ids []ObjID, atM
 	}
 	what := fmt.Sprintf("reading %d objects of shard %s", len(ids), shard)
 	err := b.withShortTimeout(ctx, what, func(ctx context.Context) error {
-		rows, err := b.pool.Query(ctx, contentStatement(shard), keysOf(ids), atMost)
+		rows, err := b.conns.lookups.Query(ctx, contentStatement(shard), keysOf(ids), atMost)
 		if err != nil {
 			return err
 		}
@@ -64,7 +64,7 @@ func contentStatement(shard string) string {
 // TableSize counts the objects in a shard's table and the bytes of their
 // contents, reading all of it (but not the contents).
 func (b *SharedBase) TableSize(ctx context.Context, shard string) (objects, bytes int64, err error) {
-	err = b.pool.QueryRow(ctx, "SELECT count(*), coalesce(sum(octet_length(content)), 0) FROM "+quoteTable(shard)).
+	err = b.conns.lists.QueryRow(ctx, "SELECT count(*), coalesce(sum(octet_length(content)), 0) FROM "+quoteTable(shard)).
 		Scan(&objects, &bytes)
 	return objects, bytes, b.explain(ctx, "measuring the table of shard "+shard, err)
 }

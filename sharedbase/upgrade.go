@@ -81,7 +81,7 @@ func (b *SharedBase) Upgrade(ctx context.Context, poolName string, done func(Upg
 // upgrade does a step, unless somebody else has done it by now.
 func (b *SharedBase) upgrade(ctx context.Context, step UpgradeStep) error {
 	// Not within the time for what is brief: making an index takes its time.
-	err := pgx.BeginTxFunc(ctx, b.pool, pgx.TxOptions{BeginQuery: beginTx}, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, b.conns.rest, pgx.TxOptions{BeginQuery: beginTx}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", initLock); err != nil {
 			return err
 		}
@@ -107,11 +107,11 @@ func (b *SharedBase) poolOfAll(ctx context.Context, given string) (quoted string
 	var stored string
 	err = b.withShortTimeout(ctx, "planning the upgrade", func(ctx context.Context) error {
 		// to_jsonb, for the column may or may not be there.
-		err := b.pool.QueryRow(ctx, "SELECT coalesce(min(to_jsonb(shards) ->> 'pool_name'), '') FROM shards").Scan(&stored)
+		err := b.conns.rest.QueryRow(ctx, "SELECT coalesce(min(to_jsonb(shards) ->> 'pool_name'), '') FROM shards").Scan(&stored)
 		if err != nil {
 			return err
 		}
-		return b.pool.QueryRow(ctx, "SELECT quote_literal($1::text)", cmp.Or(stored, given)).Scan(&quoted)
+		return b.conns.rest.QueryRow(ctx, "SELECT quote_literal($1::text)", cmp.Or(stored, given)).Scan(&quoted)
 	})
 	switch {
 	case err != nil:
@@ -129,7 +129,7 @@ const lockNotAvailable = "55P03"
 // others names the applications that have a transaction open in the database.
 func (b *SharedBase) others(ctx context.Context) (names string) {
 	err := b.withShortTimeout(ctx, "asking who else is there", func(ctx context.Context) error {
-		return b.pool.QueryRow(ctx, `SELECT coalesce(string_agg(DISTINCT coalesce(nullif(application_name, ''), 'a session of ' || usename), ', '), 'nobody')
+		return b.conns.rest.QueryRow(ctx, `SELECT coalesce(string_agg(DISTINCT coalesce(nullif(application_name, ''), 'a session of ' || usename), ', '), 'nobody')
 			FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()`).Scan(&names)
 	})
 	if err != nil {

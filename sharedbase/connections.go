@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// DefaultConnections is how many connections a SharedBase has at most without WithConnections.
+const DefaultConnections = 24
+
+// MinConnections is the least that WithConnections takes: one for each kind of work, the keeper of leases, and Listen.
+const MinConnections = 7
+
+// connections are those of a SharedBase, by kinds of work, each kind with a bound of its own. What waits in one kind,
+// such as deletes of objects whose rows somebody else has locked, leaves the others their connections.
+// Who has a connection of one kind takes no second one of the same kind before it is done, only of other kinds.
+type connections struct {
+	lookups *pgxpool.Pool // short reads, of which somebody waits for the answer
+	adds    *pgxpool.Pool
+	deletes *pgxpool.Pool // of objects, and the end of deleted ones
+	lists   *pgxpool.Pool // reads of as much as there is: tables, indexes, lists; imports
+	keeper  *pgxpool.Pool // renewals of leases: one connection
+	rest    *pgxpool.Pool // claims, transitions, quarantine
+}
+
+// open prepares the pools of connections, limit of them together with the one of Listen. None connects yet.
+func (c *connections) open(cfg *pgxpool.Config, limit int) error {
+	if limit < MinConnections {
+		return fmt.Errorf("%d connections to the database are too few: at least %d are needed", limit, MinConnections)
+	}
+	const fixed = 2 // the keeper's, and Listen's
+	for _, p := range []struct {
+		pool  **pgxpool.Pool
+		share int // of 22 connections
+	}{{&c.lookups, 8}, {&c.adds, 6}, {&c.deletes, 2}, {&c.lists, 3}, {&c.rest, 3}, {&c.keeper, 0}} {
+		own := cfg.Copy()
+		own.MaxConns = int32(max(1, p.share*(limit-fixed)/(DefaultConnections-fixed)))
+		pool, err := pgxpool.NewWithConfig(context.Background(), own)
+		if err != nil {
+			return err
+		}
+		*p.pool = pool
+	}
+	return nil
+}
+
+func (c *connections) all() []*pgxpool.Pool {
+	return []*pgxpool.Pool{c.lookups, c.adds, c.deletes, c.lists, c.keeper, c.rest}
+}
+
+// close waits for the operations in flight.
+func (c *connections) close() {
+	for _, p := range c.all() {
+		p.Close()
+	}
+}
+
+// reset replaces each connection by a new one, once it is not in use.
+func (c *connections) reset() {
+	for _, p := range c.all() {
+		p.Reset()
+	}
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"winery/sharedbase"
+	"winery/test/pgtest"
+)
+
+// Deletes that wait for a row that somebody holds, ever more of them, leave
+// lookups, adds and lists their connections, and the leases theirs.
+func TestDeletesLeaveOthersTheirConnections(t *testing.T) {
+	dsn := pgtest.New(t)
+	b := must(sharedbase.New(dsn, "winery test", sharedbase.WithLease(8*time.Second)))(t)
+	t.Cleanup(b.Close)
+	must(b.Init(t.Context()))(t)
+	conn, watcher := connect(t, dsn), connect(t, dsn)
+	c := must(b.LockWritingShard(t.Context(), "pool"))(t)
+	must(b.Add(t.Context(), c, objects("held", "other")))(t)
+	exec(t, conn, "BEGIN")
+	exec(t, conn, "SELECT FROM signature2shard WHERE signature = $1 FOR UPDATE", ids(object("held"))[0][:])
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var deleting sync.WaitGroup
+	defer deleting.Wait()
+	defer cancel()
+	for range 64 {
+		deleting.Go(func() {
+			for ctx.Err() == nil {
+				if err := b.Delete(ctx, object("held").ID); err == nil {
+					t.Error("deleted what somebody else holds")
+				}
+			}
+		})
+	}
+	eventually(t, func() bool { return len(waiting(t, watcher)) > 0 })
+	const renewed = "SELECT count(*) FROM winery_lease WHERE expires > $1::timestamptz + interval '12 seconds'"
+	var began time.Time
+	if err := watcher.QueryRow(t.Context(), "SELECT now()").Scan(&began); err != nil {
+		t.Fatal(err)
+	}
+	slowest := time.Duration(0)
+	for i := 0; count(t, watcher, renewed, began) == 0; i++ {
+		asked := time.Now()
+		present(t, b, c.Name(), object("other"))
+		must(b.Add(t.Context(), c, objects(fmt.Sprint(i))))(t)
+		must(b.ListObjects(t.Context(), sharedbase.ObjID{}, 1))(t)
+		slowest = max(slowest, time.Since(asked))
+		if c.Lost() || time.Since(asked) > 10*time.Second {
+			t.Fatalf("lease lost: %v; lookup, add and list took %v", c.Lost(), time.Since(asked))
+		}
+	}
+	t.Logf("the slowest lookup, add and list took %v", slowest)
+	if len(waiting(t, watcher)) == 0 {
+		t.Error("the deletes do not wait any more: nothing is proved")
+	}
+}
+
+// However many ask at once, there are no more connections than allowed.
+func TestConnectionsAreBounded(t *testing.T) {
+	dsn := pgtest.New(t)
+	must(open(t, dsn).Init(t.Context()))(t)
+	if _, err := sharedbase.New(dsn, "test", sharedbase.WithConnections(sharedbase.MinConnections-1)); err == nil {
+		t.Error("too few are accepted")
+	}
+	for limit, b := range map[int]*sharedbase.SharedBase{
+		sharedbase.DefaultConnections: must(sharedbase.New(dsn, "bounded"))(t),
+		12:                            must(sharedbase.New(dsn, "bounded", sharedbase.WithConnections(12)))(t),
+		7:                             must(sharedbase.New(dsn+"?pool_max_conns=7", "bounded", sharedbase.WithConnections(30)))(t),
+	} {
+		conn := connect(t, dsn)
+		c := must(b.LockWritingShard(t.Context(), "pool"))(t)
+		s := shardIn(t, b, sharedbase.StatePacked, object("deleted"))
+		ctx, cancel := context.WithCancel(t.Context())
+		var asking sync.WaitGroup
+		listening := make(chan struct{})
+		asking.Go(func() { _ = b.Listen(ctx, func(string, sharedbase.ShardState) { close(listening) }) })
+		<-listening
+		exec(t, conn, "BEGIN")
+		exec(t, conn, "LOCK TABLE shards, signature2shard IN ACCESS EXCLUSIVE MODE")
+		for range 40 {
+			asking.Go(func() { _, _ = b.Locate(ctx, ids(object("x"))) })
+			asking.Go(func() { _, _ = b.Add(ctx, c, objects("x")) })
+			asking.Go(func() { _ = b.Delete(ctx, object("deleted").ID) })
+			asking.Go(func() { _, _ = b.CountObjects(ctx, s.Name) })
+			asking.Go(func() { _, _ = b.RecordShardMapped(ctx, "host", s.Name) })
+		}
+		const kinds = 5
+		eventually(t, func() bool { return len(waiting(t, conn)) >= max(kinds, limit/2) })
+		n := count(t, conn, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+			AND application_name = 'bounded' AND (wait_event_type = 'Lock' OR query LIKE 'LISTEN%')`)
+		if n > limit {
+			t.Errorf("%d connections, want at most %d", n, limit)
+		}
+		cancel()
+		asking.Wait()
+		exec(t, conn, "ROLLBACK")
+		b.Close()
+	}
+}
+
+// Whatever the database's default is, each statement sees what was committed before it: adds that meet, and a
+// transition that waits for another transaction, are no errors.
+func TestIsolationIsStated(t *testing.T) {
+	dsn := pgtest.New(t)
+	must(open(t, dsn).Init(t.Context()))(t)
+	conn, watcher := connect(t, dsn), connect(t, dsn)
+	exec(t, conn, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = ''repeatable read''', current_database()); END $$`)
+	b := open(t, dsn)
+	const n = 240
+	c := must(b.LockWritingShard(t.Context(), "pool"))(t)
+	results := make(chan error, n)
+	for i := range n {
+		go func() {
+			_, err := b.Add(t.Context(), c, objects(fmt.Sprint(i/4), fmt.Sprint(i/4+1)))
+			results <- err
+		}()
+	}
+	for range n {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+	exec(t, conn, "BEGIN")
+	exec(t, conn, "UPDATE shards SET pool_name = pool_name WHERE id = $1", c.ID())
+	filled := background(func() error { return c.SetState(context.Background(), sharedbase.StateFull) })
+	blocked(t, watcher, 1)
+	exec(t, conn, "COMMIT")
+	if err := <-filled; err != nil {
+		t.Error(err)
+	}
+}

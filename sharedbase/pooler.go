@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// ErrPooled: between this program and the server is a connection pooler, such as PgBouncer, which passes no
+// notifications on.
+var ErrPooled = errors.New("a connection pooler is in front of the database")
+
+// pooler tells whether connections go through a connection pooler. One that pools by transaction hands each
+// transaction to any of its connections to the server, so that nothing of a session survives: no prepared
+// statement, no setting, no LISTEN.
+type pooler struct {
+	asked, found atomic.Bool
+}
+
+// ask makes a connection to find out, once: a pooler tells its clients numbers of processes that it makes up.
+func (p *pooler) ask(ctx context.Context, cfg *pgx.ConnConfig) (found bool, err error) {
+	if p.asked.Load() {
+		return p.found.Load(), nil
+	}
+	conn, err := pgconn.ConnectConfig(ctx, &cfg.Config)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	results, err := conn.Exec(ctx, "SELECT pg_backend_pid()").ReadAll()
+	if err != nil {
+		return false, err
+	}
+	p.found.Store(string(results[0].Rows[0][0]) != strconv.FormatUint(uint64(conn.PID()), 10))
+	p.asked.Store(true)
+	return p.found.Load(), nil
+}
+
+// sessionSettings are those of each connection, whatever the database's are. A serialization failure is no answer
+// to an Add, and compiling a query over 100,000 shards takes longer than the query.
+var sessionSettings = map[string]string{"default_transaction_isolation": "read committed", "jit": "off"}
+
+// prepare completes the configuration of a connection before it is made. Through a pooler statements are not
+// prepared, and sessions have no settings: it would refuse those that it does not know. Transactions of several
+// statements have theirs from beginTx all the same.
+func (p *pooler) prepare(ctx context.Context, cfg *pgx.ConnConfig) error {
+	found, err := p.ask(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if found {
+		cfg.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+		return nil
+	}
+	for name, value := range sessionSettings {
+		cfg.RuntimeParams[name] = value
+	}
+	return nil
+}
