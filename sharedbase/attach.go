@@ -5,10 +5,12 @@ package sharedbase
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // The extension schema is what Go Winery keeps beside the schema that it shares
@@ -32,16 +34,10 @@ var extensionVersion = func() int {
 // CheckVersion, and brings the extension schema to the version of this program.
 // Attaching again, or at the same moment elsewhere, changes nothing. It waits half
 // a second for the locks that it needs: ErrUnavailable where they are not free.
+// ErrNotAttached where this user must not create tables.
 func (b *SharedBase) Attach(ctx context.Context) error {
-	if err := b.CheckVersion(ctx); err != nil {
-		return err
-	}
-	var found int
-	err := b.withShortTimeout(ctx, "reading the version of the tables winery_*", func(ctx context.Context) (err error) {
-		found, err = findExtension(ctx, b.conns.rest)
-		return err
-	})
-	if err != nil || found >= extensionVersion {
+	err := b.CheckAttached(ctx)
+	if !errors.Is(err, ErrNotAttached) {
 		return err
 	}
 	err = b.inTx(ctx, "creating the tables winery_*", func(ctx context.Context, tx pgx.Tx) error {
@@ -50,8 +46,39 @@ func (b *SharedBase) Attach(ctx context.Context) error {
 		}
 		return attach(ctx, tx)
 	})
-	if err != nil {
-		err = fmt.Errorf("%w; or run `wineryctl db init` as a user that may create tables", err)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == notAllowed {
+		err = fmt.Errorf("%w: %w", ErrNotAttached, err)
+	}
+	return err
+}
+
+// extensionPrefix is how the names of the extension's tables begin.
+const extensionPrefix = "winery_"
+
+// CheckAttached returns nil where the database is as Attach leaves it, and
+// ErrNotAttached or an error of CheckVersion where it is not. It changes nothing.
+// Without the extension, what is only read is as if its tables were empty: leases, records of images, notes of
+// erasures, and quarantined shards.
+func (b *SharedBase) CheckAttached(ctx context.Context) error {
+	if err := b.CheckVersion(ctx); err != nil {
+		return err
+	}
+	var found int
+	err := b.withShortTimeout(ctx, "reading the version of the tables winery_*", func(ctx context.Context) (err error) {
+		found, err = findExtension(ctx, b.conns.rest)
+		return err
+	})
+	if err == nil && found < extensionVersion {
+		err = ErrNotAttached
+	}
+	return err
+}
+
+// orNothing is for what is only read from the extension's tables.
+func orNothing(err error) error {
+	if errors.Is(err, ErrNotAttached) {
+		return nil
 	}
 	return err
 }

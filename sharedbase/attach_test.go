@@ -3,6 +3,7 @@
 package sharedbase_test
 
 import (
+	"errors"
 	"net/url"
 	"strings"
 	"testing"
@@ -60,8 +61,58 @@ func TestAttach(t *testing.T) {
 func TestAttachRefused(t *testing.T) {
 	dsn := detached(t)
 	err := open(t, stranger(t, dsn, "SELECT ON ALL TABLES IN SCHEMA public")).Attach(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "permission denied") || !strings.Contains(err.Error(), "wineryctl db init") {
+	if !errors.Is(err, sharedbase.ErrNotAttached) || !strings.Contains(err.Error(), "permission denied") || !strings.Contains(err.Error(), "wineryctl db init") {
 		t.Fatalf("attached without the right to: %v", err)
+	}
+}
+
+// Where the tables exist nobody needs the right to create any: a packer, say.
+func TestAttachWithoutCreate(t *testing.T) {
+	dsn := pgtest.New(t)
+	owner := open(t, dsn)
+	must(owner.Init(t.Context()))(t)
+	s := shardIn(t, owner, sharedbase.StateFull, object("packed"))
+	b := open(t, stranger(t, dsn, "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public"))
+	if err := b.Attach(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := claim(t, b, s, sharedbase.StatePacking).Packed(t.Context(), sharedbase.ImageRecord{Objects: 1}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Who only reads makes no tables, and waits for nobody: a database of Python's looks like one where ours are empty.
+func TestReadingMakesNothing(t *testing.T) {
+	dsn := detached(t)
+	writer := connect(t, dsn)
+	exec(t, writer, "INSERT INTO shards (name, state, pool_name) VALUES ('i', 'full', 'pool')")
+	exec(t, writer, "BEGIN")
+	exec(t, writer, "INSERT INTO signature2shard (signature, shard) VALUES ('x', 1)")
+	b, ctx := open(t, dsn+"?default_transaction_read_only=on"), t.Context()
+	if err := b.CheckVersion(ctx); err != nil {
+		t.Error(err)
+	}
+	if n := len(must(b.ListShards(ctx, sharedbase.ShardFilter{}))(t)); n != 1 {
+		t.Errorf("%d shards", n)
+	}
+	if n := len(must(b.Leases(ctx))(t)) + len(must(b.QuarantinedShards(ctx))(t)); n != 0 {
+		t.Errorf("%d leases and quarantined shards", n)
+	}
+	if _, found, err := b.ImageRecord(ctx, 1); found || err != nil {
+		t.Errorf("record of an image: %v, %v", found, err)
+	}
+	if is := must(b.ObjectStatuses(ctx, 1, ids(object("x"))))(t); is[0] != (sharedbase.ObjectStatus{}) {
+		t.Errorf("an object is %+v", is[0])
+	}
+	if err := b.CheckAttached(ctx); !errors.Is(err, sharedbase.ErrNotAttached) {
+		t.Errorf("CheckAttached: %v, want ErrNotAttached", err)
+	}
+	if _, err := b.LockOneShard(ctx, sharedbase.StateFull, sharedbase.StatePacking, sharedbase.ClaimFilter{}); !errors.Is(err, sharedbase.ErrNotAttached) {
+		t.Errorf("LockOneShard: %v, want ErrNotAttached", err)
+	}
+	// A role makes them, and gives up soon where others work in the index.
+	if err := open(t, dsn).Attach(ctx); !errors.Is(err, sharedbase.ErrUnavailable) || errors.Is(err, sharedbase.ErrNotAttached) {
+		t.Errorf("Attach: %v, want ErrUnavailable", err)
 	}
 }
 
@@ -84,5 +135,29 @@ func TestErasureNotedForOthers(t *testing.T) {
 	}
 	if at := must(b.Locate(t.Context(), ids(object("again"))))(t); at[0].ShardID != other.ID {
 		t.Errorf("the index has the object at %+v", at)
+	}
+}
+
+// A table, a type or a function of the session's own does not catch the note, and nobody makes notes by a trigger of
+// his own.
+func TestErasureNotCaught(t *testing.T) {
+	dsn := pgtest.New(t)
+	b := open(t, dsn)
+	must(b.Init(t.Context()))(t)
+	s := shardIn(t, b, sharedbase.StatePacked, object("again"))
+	if err := b.Delete(t.Context(), object("again").ID); err != nil {
+		t.Fatal(err)
+	}
+	other := shardIn(t, b, sharedbase.StateStandby)
+	attacker := connect(t, stranger(t, dsn, "SELECT, UPDATE ON signature2shard, shards"))
+	exec(t, attacker, `CREATE TEMPORARY TABLE winery_erasure (shard bigint, signature bytea, PRIMARY KEY (shard, signature));
+		CREATE TEMPORARY TABLE notes (shard bigint, signature bytea);
+		GRANT ALL ON pg_temp.winery_erasure TO PUBLIC`)
+	if _, err := attacker.Exec(t.Context(), `CREATE TRIGGER note AFTER UPDATE ON notes FOR EACH ROW EXECUTE FUNCTION winery_note_erasure()`); code(err) != "42501" {
+		t.Errorf("a trigger of another's: %v, want permission denied", err)
+	}
+	exec(t, attacker, "UPDATE signature2shard SET state = 'present', shard = $1 WHERE signature = $2", other.ID, ids(object("again"))[0][:])
+	if d, ok := deletedIn(t, b, s.ID); !ok || len(d.IDs) != 1 {
+		t.Errorf("to be erased in the first shard: %+v, %v", d, ok)
 	}
 }

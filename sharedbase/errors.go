@@ -26,9 +26,13 @@ var (
 	ErrDamagedRow = errors.New("not an object")
 	// ErrNotInitialised: the database has no Winery schema.
 	ErrNotInitialised = errors.New("the database is not initialised: run `wineryctl db init`")
-	// ErrUnavailable: the database is away, shutting down, out of connections,
-	// a standby, or too busy to grant a lock in time. Trying again later may
-	// succeed. A change that failed so either happened as a whole or not at all.
+	// ErrNotAttached: the database has no tables winery_*, or those of an older
+	// Go Winery. Python's Winery makes none.
+	ErrNotAttached = errors.New("the database lacks tables winery_*: run `wineryctl db init` as a user that may create tables")
+	// ErrUnavailable: the database does not answer, shuts down, refuses
+	// connections or this user, is a standby, or is too busy to grant a lock in
+	// time; or a commit may not be on the synchronous standby. Trying again later
+	// may succeed. A change that failed so happened as a whole or not at all.
 	ErrUnavailable = errors.New("the database is unavailable")
 	// ErrContended: another transaction held a row for too long, and nothing was
 	// changed. It comes with ErrUnavailable.
@@ -46,7 +50,19 @@ func (e *VersionError) Error() string {
 	if e.Found > e.Want {
 		cure = "use a newer Winery"
 	}
+	if e.Found == 0 {
+		return "the database's table dbversion is empty: restore it from a backup"
+	}
 	return fmt.Sprintf("the database has schema version %d, this program needs version %d: %s", e.Found, e.Want, cure)
+}
+
+// ModuleError says that the database belongs to another program, which keeps
+// the version of its schema in a table of the same name.
+type ModuleError struct{ Found string } // what dbmodule says; empty where it says nothing
+
+func (e *ModuleError) Error() string {
+	return fmt.Sprintf("the database is not Winery's: its table dbmodule says %q, not %q: name another database in objstorage.database.db",
+		e.Found, module)
 }
 
 // StateError says that a shard is not, or no longer, what the caller took it
@@ -92,28 +108,29 @@ func (b *SharedBase) explain(ctx context.Context, what string, err error) error 
 		}
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	switch {
+	if pg.Code == readOnly {
+		b.conns.reset() // pgx asks for a primary only while connecting
+	}
+	switch kind := kindOf(pg.Code); {
 	case isUnreplicated(pg):
 		return fmt.Errorf("%s: %w: %w: %w", what, ErrUnavailable, errUnreplicated, err)
-	case pg.Code == "25006": // read_only_sql_transaction
-		// A failover made the server a standby, and pgx asks for a primary
-		// only while connecting.
-		b.conns.reset()
+	case strings.Contains(pg.Message, "unsupported startup parameter"):
+		return fmt.Errorf("%s: %w: %w; remove the parameter from the DSN, or add it to ignore_startup_parameters of the PgBouncer",
+			what, ErrUnavailable, err)
+	case kind == passing:
 		return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
-	case passing(pg.Code):
-		return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
-	case pg.Code == "53100": // disk_full
+	case kind == diskFull:
 		return fmt.Errorf("%s: %w: %w", what, ErrFull, err)
-	case pg.Code == undefinedTable && strings.Contains(pg.Message, tablePrefix):
+	case kind == noTable && strings.Contains(pg.Message, tablePrefix):
 		return fmt.Errorf("%s: %w", what, ErrNoTable)
-	case pg.Code == undefinedTable:
+	case kind == noTable && strings.Contains(pg.Message, extensionPrefix):
+		return fmt.Errorf("%s: %w", what, ErrNotAttached)
+	case kind == noTable:
 		return fmt.Errorf("%s: %w", what, ErrNotInitialised)
 	default:
 		return fmt.Errorf("%s: %w", what, err)
 	}
 }
-
-const undefinedTable = "42P01"
 
 // isLockTimeout says that a lock was not to be had within lock_timeout.
 func isLockTimeout(err error) bool {
@@ -133,20 +150,4 @@ func noAnswer(err error) bool {
 	var network net.Error
 	return errors.As(err, &connect) || errors.As(err, &network) || pgconn.SafeToRetry(err) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
-}
-
-// passing says that an error of the server tells of its condition, or of other
-// transactions, rather than of what it was asked.
-func passing(code string) bool {
-	switch code {
-	case "57P01", "57P02", "57P03", "57P05", // shutting down, starting, idle session
-		"57014",          // cancelled: a timeout of the server's
-		"53200", "53300", // out of memory, too many connections
-		"55000",          // the database is closed to connections
-		"55P03",          // a lock was not to be had in time
-		"40001", "40P01", // serialization failure, deadlock
-		"25P03": // idle in transaction for too long
-		return true
-	}
-	return strings.HasPrefix(code, "08") // connection exceptions
 }

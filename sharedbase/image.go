@@ -53,7 +53,7 @@ func (b *SharedBase) ImageRecord(ctx context.Context, shardID int64) (i ImageRec
 		copy(i.Fingerprint[:], fingerprint)
 		return err
 	})
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrNotAttached) {
 		return ImageRecord{}, false, nil
 	}
 	return i, err == nil, err

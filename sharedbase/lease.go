@@ -47,7 +47,7 @@ func (b *SharedBase) Leases(ctx context.Context) (map[uuid.UUID]Lease, error) {
 		})
 		return err
 	})
-	return leases, err
+	return leases, orNothing(err)
 }
 
 // lockedWithLease is the end of a statement whose CTE "locked" has the id of a

@@ -4,6 +4,7 @@ package sharedbase
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -20,13 +21,21 @@ type ObjectStatus struct {
 
 // ObjectStatuses looks up objects with regard to a shard, in the order of ids.
 func (b *SharedBase) ObjectStatuses(ctx context.Context, shardID int64, ids []ObjID) ([]ObjectStatus, error) {
+	found, err := b.objectStatuses(ctx, shardID, ids, "EXISTS (SELECT FROM winery_erasure WHERE shard = $2 AND signature = wanted.id)")
+	if errors.Is(err, ErrNotAttached) {
+		found, err = b.objectStatuses(ctx, shardID, ids, "false")
+	}
+	return found, err
+}
+
+// objectStatuses is ObjectStatuses with the condition of SQL that an erasure is noted.
+func (b *SharedBase) objectStatuses(ctx context.Context, shardID int64, ids []ObjID, noted string) ([]ObjectStatus, error) {
 	found := make([]ObjectStatus, len(ids))
 	what := fmt.Sprintf("looking up %d objects of shard number %d", len(ids), shardID)
 	err := b.withShortTimeout(ctx, what, func(ctx context.Context) error {
 		rows, err := b.conns.lookups.Query(ctx, `SELECT at,
 				coalesce(o.state = 'present' AND o.shard = $2, false),
-				coalesce(o.state = 'deleted' AND o.shard = $2, false)
-					OR EXISTS (SELECT FROM winery_erasure WHERE shard = $2 AND signature = wanted.id),
+				coalesce(o.state = 'deleted' AND o.shard = $2, false) OR `+noted+`,
 				coalesce(o.state = 'inflight' OR o.state = 'present' AND o.shard <> $2, false)
 			FROM unnest($1::bytea[]) WITH ORDINALITY wanted (id, at) LEFT JOIN LATERAL (
 				SELECT state, shard FROM signature2shard WHERE signature = wanted.id LIMIT 1) o ON true`, keysOf(ids), shardID)

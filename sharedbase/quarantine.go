@@ -84,5 +84,5 @@ func (b *SharedBase) QuarantinedShards(ctx context.Context) (quarantined []Quara
 		})
 		return err
 	})
-	return quarantined, err
+	return quarantined, orNothing(err)
 }

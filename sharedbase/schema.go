@@ -3,8 +3,10 @@
 package sharedbase
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -22,48 +24,73 @@ const initLock = 0x57494e45 // WINE
 
 // Init makes the schema in an empty database, in one transaction. It returns
 // false where the schema is there already, having attached this Winery to it,
-// and *VersionError where another version of it is.
+// *VersionError where another version of it is, and *ModuleError where the
+// database is another program's.
 func (b *SharedBase) Init(ctx context.Context) (created bool, err error) {
-	var found int
 	err = b.inTx(ctx, "making the database's schema", func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", initLock); err != nil {
 			return err
 		}
-		if err := tx.QueryRow(ctx, "SELECT to_regclass('dbversion') IS NULL").Scan(&created); err != nil {
+		found, err := findVersion(ctx, tx)
+		if err == nil {
+			return versionError(found)
+		}
+		if !errors.Is(err, ErrNotInitialised) {
 			return err
 		}
-		if created {
-			if _, err := tx.Exec(ctx, schema); err != nil {
-				return err
-			}
-			return attach(ctx, tx)
+		created = true
+		if _, err := tx.Exec(ctx, schema); err != nil {
+			return err
 		}
-		return tx.QueryRow(ctx, newestVersion).Scan(&found)
+		return attach(ctx, tx)
 	})
 	if err == nil && !created {
-		if err = versionError(found); err == nil {
-			err = b.Attach(ctx)
-		}
+		err = b.Attach(ctx)
 	}
 	return created && err == nil, err
 }
 
+// module is Winery's name in the table dbmodule, which swh.core keeps in the database of each of its modules.
+const module = "objstorage.backends.winery"
+
 const newestVersion = "SELECT coalesce(max(version), 0) FROM dbversion"
 
-// Version returns the version of the database's schema, ErrNotInitialised
-// where there is none.
-func (b *SharedBase) Version(ctx context.Context) (version int, err error) {
-	err = b.withShortTimeout(ctx, "asking for the schema's version", func(ctx context.Context) error {
-		return b.conns.rest.QueryRow(ctx, newestVersion).Scan(&version)
-	})
+// findVersion returns the version of the schema. The errors are those of Version.
+func findVersion(ctx context.Context, db querier) (version int, err error) {
+	var versioned, named bool
+	err = db.QueryRow(ctx, "SELECT to_regclass('dbversion') IS NOT NULL, to_regclass('dbmodule') IS NOT NULL").Scan(&versioned, &named)
+	if err != nil || !versioned {
+		return 0, cmp.Or(err, ErrNotInitialised)
+	}
+	var found string
+	if named {
+		if err := db.QueryRow(ctx, "SELECT coalesce(min(dbmodule), '') FROM dbmodule").Scan(&found); err != nil {
+			return 0, err
+		}
+	}
+	if found != module {
+		return 0, &ModuleError{Found: found}
+	}
+	err = db.QueryRow(ctx, newestVersion).Scan(&version)
 	if err == nil && version == 0 {
-		err = ErrNotInitialised
+		err = versionError(version)
 	}
 	return version, err
 }
 
+// Version returns the version of the database's schema: ErrNotInitialised where
+// there is none, *ModuleError where the database is another program's, and
+// *VersionError where the table of versions is empty.
+func (b *SharedBase) Version(ctx context.Context) (version int, err error) {
+	err = b.withShortTimeout(ctx, "asking for the schema's version", func(ctx context.Context) error {
+		version, err = findVersion(ctx, b.conns.rest)
+		return err
+	})
+	return version, err
+}
+
 // CheckVersion returns nil where the database has SchemaVersion, else
-// *VersionError or ErrNotInitialised.
+// *VersionError, or an error of Version's. It changes nothing.
 func (b *SharedBase) CheckVersion(ctx context.Context) error {
 	found, err := b.Version(ctx)
 	if err != nil {

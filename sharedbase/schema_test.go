@@ -45,8 +45,35 @@ func TestInit(t *testing.T) {
 		}
 	}
 	exec(t, conn, "DELETE FROM dbversion")
-	if err := b.CheckVersion(ctx); !errors.Is(err, sharedbase.ErrNotInitialised) {
-		t.Errorf("without a version: %v", err)
+	_, err := b.Init(ctx)
+	for _, err := range []error{err, b.CheckVersion(ctx)} {
+		if err == nil || !strings.Contains(err.Error(), "dbversion is empty") {
+			t.Errorf("without a version: %v", err)
+		}
+	}
+}
+
+// A database of another module of Software Heritage has a dbversion, too:
+// nobody is sent from init to upgrade and back.
+func TestOtherModule(t *testing.T) {
+	for change, found := range map[string]string{
+		"UPDATE dbmodule SET dbmodule = 'storage'": `"storage"`,
+		"DELETE FROM dbmodule":                     `""`,
+		"DROP TABLE dbmodule":                      `""`,
+	} {
+		b, conn := newBase(t)
+		exec(t, conn, change)
+		created, initialised := b.Init(t.Context())
+		_, planned := b.PlanUpgrade(t.Context(), "")
+		upgraded := b.Upgrade(t.Context(), "", nil)
+		for what, err := range map[string]error{
+			"init": initialised, "plan": planned, "upgrade": upgraded, "check": b.CheckVersion(t.Context()), "attach": b.Attach(t.Context()),
+		} {
+			var other *sharedbase.ModuleError
+			if created || !errors.As(err, &other) || !strings.Contains(err.Error(), "dbmodule says "+found) {
+				t.Errorf("%s: %s: error %v", change, what, err)
+			}
+		}
 	}
 }
 

@@ -124,8 +124,6 @@ func (b *SharedBase) poolOfAll(ctx context.Context, given string) (quoted string
 	return quoted, nil
 }
 
-const lockNotAvailable = "55P03"
-
 // others names the applications that have a transaction open in the database.
 func (b *SharedBase) others(ctx context.Context) (names string) {
 	err := b.withShortTimeout(ctx, "asking who else is there", func(ctx context.Context) error {

@@ -138,7 +138,7 @@ func TestUpgradeRefused(t *testing.T) {
 		{"no pool, no shards", 3, "", "", "--pool-name"},
 		{"another pool", 3, shard + prepared, "other", `in pool "it's", not in "other"`},
 		{"the future", 4, "INSERT INTO dbversion VALUES (6)", "pool", "version 6, this program needs version 5: use a newer Winery"},
-		{"no version", 4, "DELETE FROM dbversion", "pool", "not initialised"},
+		{"no version", 4, "DELETE FROM dbversion", "pool", "dbversion is empty"},
 		{"foreign, 1", 1, foreign, "pool", "not initialised"},
 		{"foreign, 2", 2, foreign, "pool", "not initialised"},
 		{"foreign, 3", 3, foreign, "pool", "not initialised"},

@@ -46,13 +46,21 @@ CREATE TABLE winery_erasure (
     PRIMARY KEY (shard, signature)
 );
 
--- It notes them whoever adds, Python's writers and their database user too.
-CREATE FUNCTION winery_note_erasure() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
-BEGIN
-    INSERT INTO winery_erasure (shard, signature) VALUES (old.shard, old.signature) ON CONFLICT DO NOTHING;
-    RETURN NULL;
-END $$;
+-- It notes them whoever adds, Python's writers and their database user too. The
+-- function has its owner's rights and runs in anybody's session: it must not
+-- find another table, function or operator than those meant, least of all a
+-- temporary one, and nobody else may make triggers of it.
+DO $make$ BEGIN
+    EXECUTE format($sql$
+        CREATE FUNCTION winery_note_erasure() RETURNS trigger
+            LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+        BEGIN
+            INSERT INTO %I.winery_erasure (shard, signature) VALUES (old.shard, old.signature) ON CONFLICT DO NOTHING;
+            RETURN NULL;
+        END $$
+    $sql$, (SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = 'winery_erasure'::regclass));
+END $make$;
+REVOKE ALL ON FUNCTION winery_note_erasure() FROM PUBLIC;
 
 CREATE TRIGGER winery_note_erasure AFTER UPDATE ON signature2shard FOR EACH ROW
     WHEN (old.state = 'deleted' AND old.shard <> new.shard) EXECUTE FUNCTION winery_note_erasure();
