@@ -84,12 +84,35 @@
 //
 // # Durability
 //
-// An acknowledgement means committed, with the server's synchronous_commit.
+// An acknowledgement means committed, with the server's synchronous_commit. A
+// commit that was cancelled while it waited for a synchronous standby is in force
+// on the primary, and the server says so in a warning only: each connection makes
+// an error of it, ErrUnavailable. UnsafeSettings names the settings of a server
+// that acknowledges what it may lose.
+//
 // With a synchronous standby that holds for objects that were there before, too:
 // Add's lock on the shard's row is a write, so that its commit waits for all
 // that was committed before it; and so does Delete where there is nothing to
 // delete any more. An answer from Locate has no such meaning: who acts upon it
 // outside of the database calls WaitDurable first.
+//
+// Renewals of leases alone do not wait for the standby: nothing rests on them. A
+// failover that undoes one makes a lease end early, which its holder survives as
+// it survives any lease that ran out: its transitions compare the locker, and
+// its writes meet the fences.
+//
+// # Connections
+//
+// A SharedBase has connections of their own for lookups, adds, deletes, lists, the
+// renewals of leases, and all the rest, each with a bound: what one kind of work
+// waits for, such as rows that somebody has locked, keeps no other waiting. With
+// the one of Listen they are no more than WithConnections allows.
+//
+// Sessions are READ COMMITTED and have jit off, whatever the database's settings
+// are. A connection pooler in between is noticed: then statements are not
+// prepared, nothing is set for a session, and Listen returns ErrPooled. What has
+// to be set is set in transactions, except for single statements, whose isolation
+// is the database's default.
 //
 // # Deleted objects
 //

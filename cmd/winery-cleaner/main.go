@@ -13,6 +13,7 @@ import (
 	"winery/internal/cleaner"
 	"winery/internal/daemon"
 	"winery/internal/storage"
+	"winery/sharedbase"
 )
 
 var minMappedHosts = &cli.IntFlag{
@@ -46,5 +47,5 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		Progress: func(p cleaner.Progress) { env.Notify.Working(p) },
 	})
 	env.Notify.Ready()
-	return env.Loop(ctx, base, c.Step)
+	return env.Loop(ctx, base, c.Step, sharedbase.StatePacked)
 }

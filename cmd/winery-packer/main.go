@@ -13,6 +13,7 @@ import (
 	"winery/internal/imagebuild"
 	"winery/internal/packer"
 	"winery/internal/storage"
+	"winery/sharedbase"
 )
 
 var poolName = &cli.StringFlag{
@@ -54,5 +55,5 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		Progress: func(p imagebuild.Progress) { env.Notify.Working(p) },
 	})
 	env.Notify.Ready()
-	return env.Loop(ctx, base, p.Step)
+	return env.Loop(ctx, base, p.Step, sharedbase.StateFull)
 }

@@ -13,6 +13,7 @@ import (
 	"winery/internal/mapper"
 	"winery/internal/scrub"
 	"winery/internal/storage"
+	"winery/sharedbase"
 )
 
 var (
@@ -62,11 +63,15 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 			OnlyPrefix: env.CLI.String(onlyPrefix.Name), Log: env.Log,
 		})()
 	}
+	states := []sharedbase.ShardState{sharedbase.StatePacked, sharedbase.StateReadOnly} // packed; imported or moved
+	if env.CLI.Bool(manageRWImages.Name) {
+		states = append(states, sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.StateFull) // an image will be needed
+	}
 	return env.Loop(ctx, base, func(ctx context.Context) (bool, error) {
 		worked, err := m.Step(ctx)
 		env.Notify.Ready() // the readers on this host may start: what can be mapped is
 		return worked, err
-	})
+	}, states...)
 }
 
 // patrol goes on in the background until ctx ends or the returned function is

@@ -4,6 +4,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"log/slog"
 	"net"
 	"sync/atomic"
@@ -52,21 +53,35 @@ func configured(c *cli.Context) (*config.Config, *sharedbase.SharedBase, error) 
 		return nil, nil, err
 	}
 	base, err := sharedbase.New(cfg.Database.DSN, cmp.Or(cfg.Database.ApplicationName, c.App.Name),
-		sharedbase.WithLease(cfg.Winery.Lease), sharedbase.WithHolder(c.App.Name, daemon.Version()))
+		sharedbase.WithLease(cfg.Winery.Lease), sharedbase.WithHolder(c.App.Name, daemon.Version()),
+		sharedbase.WithConnections(cfg.Winery.DatabaseConnections))
 	if err != nil {
 		return nil, nil, &config.Error{File: cfg.Path, Key: "objstorage.database.db", Msg: err.Error()}
 	}
 	return cfg, base, nil
 }
 
-// attached is configured for commands that work with the database's shards: it must have our schema, and gets what is
-// ours beside it.
-func attached(c *cli.Context) (*config.Config, *sharedbase.SharedBase, error) {
+// opener loads the configuration and opens its database, which the caller closes.
+type opener func(*cli.Context) (*config.Config, *sharedbase.SharedBase, error)
+
+// reading is the opener of commands that only read. They work without the tables winery_*, too, and create nothing.
+func reading(c *cli.Context) (*config.Config, *sharedbase.SharedBase, error) {
+	return checked(c, (*sharedbase.SharedBase).CheckVersion)
+}
+
+// changing is the opener of commands that change shards. Only db init, db upgrade and the roles create the tables that
+// these need.
+func changing(c *cli.Context) (*config.Config, *sharedbase.SharedBase, error) {
+	return checked(c, (*sharedbase.SharedBase).CheckAttached)
+}
+
+// checked is configured, and checks the database.
+func checked(c *cli.Context, check func(*sharedbase.SharedBase, context.Context) error) (*config.Config, *sharedbase.SharedBase, error) {
 	cfg, base, err := configured(c)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := base.Attach(c.Context); err != nil {
+	if err := check(base, c.Context); err != nil {
 		base.Close()
 		return nil, nil, err
 	}

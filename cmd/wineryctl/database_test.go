@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"winery/internal/config"
 	"winery/sharedbase"
 	"winery/test/pgtest"
 )
@@ -99,5 +100,40 @@ func TestSecrets(t *testing.T) {
 		if got != status || stderr == "" || strings.Contains(stdout+stderr, "hunter2") {
 			t.Errorf("status %d, %q, %q", got, stdout, stderr)
 		}
+	}
+}
+
+// Commands that only read create nothing in a database of Python's, and wait for nobody who writes to it. Those that
+// change shards name the command that creates what they need.
+func TestReadingCreatesNothing(t *testing.T) {
+	dir := t.TempDir()
+	s := newSite(t, config.Pool{Type: config.Directory, Name: "shards", ShardMaxSize: 1000, BaseDirectory: dir})
+	s.must(t, "db", "init")
+	s.sql(t, `DROP FUNCTION winery_note_erasure CASCADE; DO $$ DECLARE name text; BEGIN
+		FOR name IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'winery\_%' LOOP
+			EXECUTE 'DROP TABLE ' || name || ' CASCADE';
+		END LOOP; END $$`)
+	s.sql(t, `INSERT INTO shards (name, state, pool_name, locker, locker_ts)
+		VALUES ('writing', 'writing', 'shards', gen_random_uuid(), now() - interval '3 days'); CREATE TABLE shard_writing (LIKE shard_template INCLUDING ALL)`)
+	unlock := s.locking(t, "INSERT INTO signature2shard (signature, shard) SELECT 'x', id FROM shards")
+	defer unlock()
+	for _, args := range [][]string{
+		{"shards", "list"}, {"shards", "list", "--long"}, {"shards", "stale"}, {"shards", "quarantined"}, {"db", "version"},
+		{"shards", "release", "--dry-run"}, {"verify"},
+	} {
+		s.must(t, args...)
+	}
+	for _, args := range [][]string{
+		{"shards", "release"}, {"shards", "unquarantine", "writing"}, {"verify", "--repair"}, {"objects", "clean-deleted"},
+		{"shards", "import"}, {"db", "upgrade"},
+	} {
+		cure := "run `wineryctl db init`"
+		if args[0] == "db" {
+			cure = "lock timeout" // half a second later, for the insert
+		}
+		s.fails(t, 1, cure, args...)
+	}
+	if tables := s.sql(t, `SELECT count(*) FROM pg_class WHERE relname LIKE 'winery\_%'`); tables != "0" {
+		t.Errorf("%s tables were created", tables)
 	}
 }

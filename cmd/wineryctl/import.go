@@ -57,7 +57,7 @@ func importImages(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg, base, set, err := openStorage(c)
+	cfg, base, set, err := openStorage(c, changing)
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func migrate(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg, base, set, err := openStorage(c)
+	cfg, base, set, err := openStorage(c, changing)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func cleanDeleted(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	_, base, set, err := openStorage(c)
+	_, base, set, err := openStorage(c, changing)
 	if err != nil {
 		return err
 	}

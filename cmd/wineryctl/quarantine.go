@@ -45,7 +45,7 @@ func shardsQuarantined(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	_, base, err := attached(c)
+	_, base, err := reading(c)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func shardsUnquarantine(c *cli.Context) error {
 	if c.NArg() != 1 {
 		return daemon.UsageError("unquarantine takes one shard's NAME")
 	}
-	_, base, err := attached(c)
+	_, base, err := changing(c)
 	if err != nil {
 		return err
 	}

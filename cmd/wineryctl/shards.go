@@ -72,7 +72,7 @@ func shardsList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg, base, err := attached(c)
+	cfg, base, err := reading(c)
 	if err != nil {
 		return err
 	}

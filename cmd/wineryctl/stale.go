@@ -57,7 +57,7 @@ func shardsStale(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	_, base, err := attached(c)
+	_, base, err := reading(c)
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,11 @@ func shardsRelease(c *cli.Context) error {
 			return daemon.UsageError("--locker: found %q, must be a UUID", l)
 		}
 	}
-	_, base, err := attached(c)
+	open := changing
+	if c.Bool("dry-run") {
+		open = reading
+	}
+	_, base, err := open(c)
 	if err != nil {
 		return err
 	}

@@ -27,9 +27,9 @@ func hopeless(err error) bool {
 	return false
 }
 
-// openStorage opens the database, which must have our schema, and all pools. The caller closes them.
-func openStorage(c *cli.Context) (*config.Config, *sharedbase.SharedBase, storage.Set, error) {
-	cfg, base, err := attached(c)
+// openStorage opens the database and all pools. The caller closes them.
+func openStorage(c *cli.Context, open opener) (*config.Config, *sharedbase.SharedBase, storage.Set, error) {
+	cfg, base, err := open(c)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -56,7 +56,11 @@ func verify(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg, base, set, err := openStorage(c)
+	open := reading
+	if c.Bool("repair") {
+		open = changing
+	}
+	cfg, base, set, err := openStorage(c, open)
 	if err != nil {
 		return err
 	}

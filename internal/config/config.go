@@ -61,6 +61,8 @@ type Winery struct {
 	// Lease is how long a shard stays locked by a process that is gone, or cut
 	// off from the database. 4 s to an hour.
 	Lease time.Duration
+	// DatabaseConnections bounds the connections of a process to PostgreSQL. 7 to 1000.
+	DatabaseConnections int
 	// StallLimit is how long a role may get on with nothing before its process
 	// ends itself. 15 s to a day.
 	StallLimit time.Duration

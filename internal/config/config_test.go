@@ -64,11 +64,12 @@ winery:
   verify_content: false
   max_object_size: 1 GiB
   lease: 120
+  database_connections: 40
   stall_limit: 1800
 `
 
 func TestParse(t *testing.T) {
-	defaults := config.Winery{Listen: "127.0.0.1:5003", Writers: 1, VerifyContent: true, MaxObjectSize: 104857600, Lease: time.Minute, StallLimit: 15 * time.Minute}
+	defaults := config.Winery{Listen: "127.0.0.1:5003", Writers: 1, VerifyContent: true, MaxObjectSize: 104857600, Lease: time.Minute, DatabaseConnections: 24, StallLimit: 15 * time.Minute}
 	for name, c := range map[string]struct {
 		yaml string
 		want config.Config
@@ -112,7 +113,7 @@ winery:
 			}},
 			ActivePool: "cold", RWIdleTimeout: 1500 * time.Millisecond, ReadersCacheSize: 10,
 			AllowDelete: true, Name: "cellar", ReadOnly: true,
-			Winery: config.Winery{Listen: "unix:/run/winery/winery.sock", Writers: 4, MaxObjectSize: 1 << 30, Lease: 2 * time.Minute, StallLimit: 30 * time.Minute},
+			Winery: config.Winery{Listen: "unix:/run/winery/winery.sock", Writers: 4, MaxObjectSize: 1 << 30, Lease: 2 * time.Minute, DatabaseConnections: 40, StallLimit: 30 * time.Minute},
 		}},
 		"an anchor merged into pools": {`
 common: &common {type: directory, base_directory: /srv, shard_max_size: 7}

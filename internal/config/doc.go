@@ -36,6 +36,7 @@
 //	  writers: 1
 //	  verify_content: true
 //	  max_object_size: 100MiB          # or a number of bytes
+//	  database_connections: 24         # at most, of each process
 //
 // Other top-level sections belong to other tools and are left alone. Inside the
 // two sections an unknown key is an error, because a misspelt setting that is

@@ -191,12 +191,13 @@ func readCacheSize(s *section) int {
 
 func readWinery(c *Config, s *section) {
 	c.Winery = Winery{
-		Listen:        s.word("listen", "127.0.0.1:5003"),
-		Writers:       int(s.whole("writers", 1, 1, MaxWriters, "")),
-		VerifyContent: s.truth("verify_content", true),
-		MaxObjectSize: s.size("max_object_size", 100<<20),
-		Lease:         time.Duration(s.whole("lease", 60, 4, 3600, " of seconds")) * time.Second,
-		StallLimit:    time.Duration(s.whole("stall_limit", 900, 15, 86400, " of seconds")) * time.Second,
+		Listen:              s.word("listen", "127.0.0.1:5003"),
+		Writers:             int(s.whole("writers", 1, 1, MaxWriters, "")),
+		VerifyContent:       s.truth("verify_content", true),
+		MaxObjectSize:       s.size("max_object_size", 100<<20),
+		Lease:               time.Duration(s.whole("lease", 60, 4, 3600, " of seconds")) * time.Second,
+		DatabaseConnections: int(s.whole("database_connections", 24, 7, 1000, "")),
+		StallLimit:          time.Duration(s.whole("stall_limit", 900, 15, 86400, " of seconds")) * time.Second,
 	}
 	if _, _, err := ParseListen(c.Winery.Listen); err != nil {
 		s.fail(s.key("listen"), "%v", err)

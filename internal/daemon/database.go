@@ -18,48 +18,71 @@ import (
 // OpenDatabase opens the configured database and waits until it answers; with
 // StopWhenIdle it gives up at once. It fails with a cure where the database has
 // no schema or another one than this program's. Claims are made for this role,
-// with the configured lease. The caller closes it.
+// with the configured lease. It warns of settings of the server that can lose
+// what is acknowledged. The caller closes it.
 func (e *Env) OpenDatabase(ctx context.Context) (*sharedbase.SharedBase, error) {
 	db := e.Config.Database
 	base, err := sharedbase.New(db.DSN, cmp.Or(db.ApplicationName, e.CLI.App.Name),
-		sharedbase.WithLease(e.Config.Winery.Lease), sharedbase.WithHolder(e.CLI.App.Name, Version()))
+		sharedbase.WithLease(e.Config.Winery.Lease), sharedbase.WithHolder(e.CLI.App.Name, Version()),
+		sharedbase.WithConnections(e.Config.Winery.DatabaseConnections))
 	if err != nil {
 		return nil, &config.Error{File: e.Config.Path, Key: "objstorage.database.db", Msg: err.Error()}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.Finishing, cancel)()
-	err = backoff.RetryNotify(
-		func() error {
-			err := attach(ctx, base)
-			if e.StopWhenIdle {
-				return backoff.Permanent(err)
-			}
-			return err
-		},
-		backoff.WithContext(newBackOff(), ctx),
-		func(err error, wait time.Duration) {
-			e.Log.Error("waiting for the database", "error", err, "retry_in", wait)
-			e.Notify.Status("waiting for the database: %v", err)
-		})
+	unsafe, err := e.waitForDatabase(ctx, base)
 	if err != nil {
 		base.Close()
 		return nil, err
 	}
+	for _, s := range unsafe {
+		e.Log.Warn("unsafe setting of PostgreSQL", "setting", s.Name, "value", s.Value, "consequence", s.Consequence)
+	}
 	return base, nil
+}
+
+// waitForDatabase attaches this program. Each reason to wait is logged once, and
+// at level debug with each further try.
+func (e *Env) waitForDatabase(ctx context.Context, base *sharedbase.SharedBase) (unsafe []sharedbase.UnsafeSetting, err error) {
+	reported := ""
+	report := func(err error, wait time.Duration) {
+		e.Notify.Status("waiting for the database: %v", err)
+		level := slog.LevelWarn
+		if err.Error() == reported {
+			level = slog.LevelDebug
+		}
+		reported = err.Error()
+		e.Log.Log(ctx, level, "waiting for the database", "err", err, "retry_in", wait)
+	}
+	err = backoff.RetryNotify(func() error {
+		if err = attach(ctx, base); err == nil {
+			unsafe, err = base.UnsafeSettings(ctx)
+		}
+		if e.StopWhenIdle {
+			return backoff.Permanent(err)
+		}
+		return err
+	}, backoff.WithContext(newBackOff(), ctx), report)
+	if err == nil && reported != "" {
+		e.Log.Info("the database answers")
+	}
+	return unsafe, err
 }
 
 // attach marks what only a person can cure as permanent.
 func attach(ctx context.Context, base *sharedbase.SharedBase) error {
 	err := base.Attach(ctx)
-	if errors.Is(err, sharedbase.ErrNotInitialised) || errors.As(err, new(*sharedbase.VersionError)) {
+	if errors.Is(err, sharedbase.ErrNotInitialised) || errors.As(err, new(*sharedbase.VersionError)) ||
+		errors.As(err, new(*sharedbase.ModuleError)) {
 		return backoff.Permanent(err)
 	}
 	return err
 }
 
-// Loop is the package's Loop with this role's settings, woken by base.
-func (e *Env) Loop(ctx context.Context, base *sharedbase.SharedBase, step Step) error {
+// Loop is the package's Loop with this role's settings, woken by base for
+// shards that come into one of states: those from which the role takes them.
+func (e *Env) Loop(ctx context.Context, base *sharedbase.SharedBase, step Step, states ...sharedbase.ShardState) error {
 	defer e.Reclaim(ctx, base)()
 	options := LoopOptions{
 		Log: e.Log, Notify: e.Notify, Finish: e.Finishing.Done(), StopWhenIdle: e.StopWhenIdle,
@@ -68,39 +91,7 @@ func (e *Env) Loop(ctx context.Context, base *sharedbase.SharedBase, step Step) 
 	listening, stop := context.WithCancel(ctx)
 	defer stop()
 	if !e.StopWhenIdle {
-		options.Wake = Wake(listening, base, e.Log)
+		options.Wake = Wake(listening, base, e.Log, states...)
 	}
 	return Loop(ctx, options, step)
-}
-
-// Wake listens in the background, until ctx ends, for shards that change state.
-// Any number of changes since the channel was last read make one value in it.
-// While the database cannot be listened to, which is logged once an outage, the
-// channel stays silent.
-func Wake(ctx context.Context, base *sharedbase.SharedBase, log *slog.Logger) <-chan struct{} {
-	wake := make(chan struct{}, 1)
-	go func() {
-		wait := newBackOff()
-		level := slog.LevelWarn
-		for ctx.Err() == nil {
-			err := base.Listen(ctx, func(string, sharedbase.ShardState) {
-				wait.Reset()
-				level = slog.LevelWarn
-				select {
-				case wake <- struct{}{}:
-				default: // one that is not read yet does for both
-				}
-			})
-			if ctx.Err() != nil {
-				return
-			}
-			log.Log(ctx, level, "not listening to the database; polling goes on", "error", err)
-			level = slog.LevelDebug
-			select {
-			case <-time.After(wait.NextBackOff()):
-			case <-ctx.Done():
-			}
-		}
-	}()
-	return wake
 }

@@ -4,7 +4,9 @@ package daemon_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"net/url"
 	"strings"
 	"syscall"
 	"testing"
@@ -90,7 +92,7 @@ func TestWake(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	out := &lineBuffer{added: make(chan struct{}, 1)}
-	wake := daemon.Wake(ctx, behind, slog.New(slog.NewTextHandler(out, nil)))
+	wake := daemon.Wake(ctx, behind, slog.New(slog.NewTextHandler(out, nil)), sharedbase.StateFull)
 
 	woken := func(why string) {
 		t.Helper()
@@ -107,15 +109,90 @@ func TestWake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	woken("a new shard")
 	if err := claim.SetState(t.Context(), sharedbase.StateFull); err != nil {
 		t.Fatal(err)
 	}
 	woken("a full shard")
-	if lines := strings.Count(out.String(), "\n"); lines != 1 {
-		t.Errorf("%d lines about one outage:\n%s", lines, out.String())
-	}
 	r.Cut()
 	r.Join()
 	woken("the connection, again")
+	if lines := strings.Count(out.String(), "\n"); lines != 1 {
+		t.Errorf("%d lines about one outage:\n%s", lines, out.String())
+	}
+}
+
+// Mappings that hosts record do not wake a role that waits for full shards, and a server that ends idle sessions wakes
+// nobody.
+func TestWakeOnlyByItsStates(t *testing.T) {
+	base, dsn := initialised(t)
+	pgtest.Exec(t, dsn, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET idle_session_timeout = ''200ms''', current_database()); END $$`)
+	pgtest.Exec(t, dsn, "INSERT INTO shards (name, state, pool_name) SELECT 'packed' || n, 'packed', 'pool' FROM generate_series(1, 200) n")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	out := &lineBuffer{added: make(chan struct{}, 1)}
+	log := slog.New(slog.NewTextHandler(out, nil))
+	packer := daemon.Wake(ctx, base, log, sharedbase.StateFull)
+	cleaner := daemon.Wake(ctx, base, log, sharedbase.StatePacked)
+	<-packer // listens
+	<-cleaner
+	for n := range 200 {
+		if _, err := base.RecordShardMapped(ctx, "host", fmt.Sprintf("packed%d", n+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-cleaner
+	time.Sleep(time.Second) // in which idle sessions would have ended
+	select {
+	case <-packer:
+		t.Error("woken without a full shard")
+	default:
+	}
+	pgtest.Exec(t, dsn, "SELECT pg_notify('winery_shards', 'packed1 full')")
+	<-packer
+	if out.String() != "" {
+		t.Errorf("the log has:\n%s", out.String())
+	}
+}
+
+// Each reason to wait is said once, with the cure: here, tables that the role's user must not create.
+func TestWaitsForTables(t *testing.T) {
+	_, dsn := initialised(t)
+	pgtest.Exec(t, dsn, "ALTER TABLE winery_version RENAME TO hidden")
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := "role_" + strings.TrimPrefix(u.Path, "/")
+	pgtest.Exec(t, dsn, "CREATE ROLE "+name+" LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO "+name)
+	t.Cleanup(func() { pgtest.Exec(t, dsn, "DROP OWNED BY "+name+"; DROP ROLE "+name) })
+	u.User = url.User(name)
+	p := start(t, "database", u.String(), "--log-level", "debug")
+	p.stderr.wait(t, `level=DEBUG msg="waiting for the database"`) // at the second try
+	pgtest.Exec(t, dsn, "ALTER TABLE hidden RENAME TO winery_version")
+	p.expect("open")
+	p.signal(syscall.SIGTERM)
+	p.end(0, "run `wineryctl db init` as a user that may create tables", "permission denied", "retry_in=", "the database answers")
+	if n := strings.Count(p.stderr.String(), `level=WARN msg="waiting for the database"`); n != 1 {
+		t.Errorf("said %d times:\n%s", n, p.stderr.String())
+	}
+}
+
+// Settings by which acknowledged objects are lost are named.
+func TestUnsafeSettings(t *testing.T) {
+	_, dsn := initialised(t)
+	pgtest.Exec(t, dsn, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$`)
+	p := start(t, "database", dsn)
+	p.expect("open")
+	p.signal(syscall.SIGTERM)
+	p.end(0, "level=WARN", "unsafe setting of PostgreSQL", "setting=synchronous_commit", "loses acknowledged objects")
+}
+
+// A role starts behind a PgBouncer that pools by transaction, and polls.
+func TestRoleBehindPooler(t *testing.T) {
+	_, dsn := initialised(t)
+	p := start(t, "database", pgtest.Bouncer(t, dsn))
+	p.expect("open")
+	p.stderr.wait(t, "no notifications through a connection pooler")
+	p.signal(syscall.SIGTERM)
+	p.end(0)
 }

@@ -40,10 +40,11 @@
 // Where there is nothing to do, or a service is away, a role waits 1 s, then
 // twice as long each time up to 60 s, a tenth more or less so that a fleet does
 // not move in step. Work resets the wait, and so does the first of several
-// failures. A notification from PostgreSQL that a shard changed state ends an
-// idle wait, but not the wait after an error: a failing step that gives its
-// shard back causes such a notification itself, and would follow its own echo at
-// full speed.
+// failures. A notification from PostgreSQL that a shard came into a state from
+// which the role takes shards ends an idle wait, at most once a second; the
+// changes of that second make one step. It does not end the wait after an error:
+// a failing step that releases its shard causes such a notification itself, and
+// would follow its own echo at full speed.
 //
 // # Service manager
 //

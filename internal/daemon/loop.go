@@ -28,6 +28,8 @@ type LoopOptions struct {
 	StopWhenIdle bool            // return instead of waiting
 	Metrics      *metrics.Client
 	Role         string // for the metrics
+
+	woken time.Time // when Wake last ended a wait
 }
 
 // Loop calls step again and again, with the waits that the package comment
@@ -90,8 +92,24 @@ func (o *LoopOptions) pause(ctx context.Context, wait time.Duration, err error) 
 	select {
 	case <-timer.C:
 	case <-wake:
+		o.gather(ctx)
 	case <-o.Finish:
 	case <-ctx.Done():
+	}
+}
+
+// gather waits until the last wait that was ended by Wake is wakeInterval ago.
+// What wakes until then is one with what woke before.
+func (o *LoopOptions) gather(ctx context.Context) {
+	select {
+	case <-time.After(time.Until(o.woken.Add(wakeInterval))):
+	case <-o.Finish:
+	case <-ctx.Done():
+	}
+	o.woken = time.Now()
+	select {
+	case <-o.Wake:
+	default:
 	}
 }
 

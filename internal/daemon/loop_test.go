@@ -111,6 +111,39 @@ func TestLoopWake(t *testing.T) {
 	}
 }
 
+// A burst of notifications makes a step at once, and then one a second.
+func TestLoopGathersWakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		wake := make(chan struct{}, 1)
+		go func() { // 2,000 notifications in 10 s
+			for range 2000 {
+				select {
+				case wake <- struct{}{}:
+				default:
+				}
+				time.Sleep(5 * time.Millisecond)
+			}
+			time.Sleep(time.Second)
+			cancel()
+		}()
+		began, steps := time.Now(), 0
+		var first time.Duration
+		options := daemon.LoopOptions{Log: slog.New(slog.DiscardHandler), Wake: wake}
+		if err := daemon.Loop(ctx, options, func(context.Context) (bool, error) {
+			if steps++; steps == 2 {
+				first = time.Since(began)
+			}
+			return false, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if steps > 13 || first > 5*time.Millisecond {
+			t.Errorf("%d steps; the first notification was heard after %v", steps, first)
+		}
+	})
+}
+
 func TestLoopEnds(t *testing.T) {
 	var permanent *backoff.PermanentError
 	var panicked *daemon.PanicError

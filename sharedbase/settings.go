@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// UnsafeSetting is a setting of the server that Winery should not run with.
+type UnsafeSetting struct{ Name, Value, Consequence string }
+
+// consequences are those of the settings that UnsafeSettings asks for.
+var consequences = map[string]string{
+	"fsync":              "a crash of the host loses acknowledged objects and may destroy the database: turn it on",
+	"full_page_writes":   "a crash of the host may destroy pages of the database: turn it on",
+	"synchronous_commit": "a crash loses acknowledged objects: turn it on",
+	"default_transaction_isolation": "adds at the same time fail: behind a connection pooler it must be read committed, " +
+		"by ALTER ROLE or ALTER DATABASE",
+}
+
+// UnsafeSettings returns the settings by which an acknowledged object can be lost, or that make calls fail.
+func (b *SharedBase) UnsafeSettings(ctx context.Context) (unsafe []UnsafeSetting, err error) {
+	err = b.withShortTimeout(ctx, "reading the server's settings", func(ctx context.Context) error {
+		rows, err := b.conns.rest.Query(ctx, `SELECT name, setting FROM pg_settings
+			WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off'
+				OR name = 'default_transaction_isolation' AND setting <> 'read committed' ORDER BY name`)
+		if err != nil {
+			return err
+		}
+		unsafe, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (s UnsafeSetting, err error) {
+			err = row.Scan(&s.Name, &s.Value)
+			s.Consequence = consequences[s.Name]
+			return s, err
+		})
+		return err
+	})
+	return unsafe, err
+}
