@@ -154,7 +154,7 @@ func (c *ImageClaim) MoveShard(ctx context.Context, to string) error {
 	})
 	if errors.Is(err, ErrLeaseLost) {
 		if s, found := c.base.ShardByName(ctx, c.name); found == nil && s.Pool == to {
-			return nil // by an earlier attempt, whose answer was lost
+			return c.base.WaitDurable(ctx) // moved by an earlier attempt, whose answer was lost or was that it is not replicated
 		}
 	}
 	return err

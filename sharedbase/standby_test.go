@@ -206,3 +206,27 @@ func TestStandbyOutageKeepsLeases(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// That a shard was moved already is answered only once the standby knows: the caller removes the image it was moved from.
+func TestMoveAgainWaitsForTheStandby(t *testing.T) {
+	r := newReplicated(t)
+	c := must(r.base.ClaimImage(t.Context(), shardIn(t, r.base, sharedbase.StateReadOnly).Name))(t)
+	move := func() error { return c.MoveShard(t.Context(), "other") }
+	r.standby.Signal(syscall.SIGSTOP)
+	first := background(move)
+	r.waits(t, 1)
+	exec(t, r.conn, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+	if err := <-first; !errors.Is(err, sharedbase.ErrUnavailable) {
+		t.Fatalf("the first try: %v", err)
+	}
+	lsn := r.logged(t)
+	again := background(move)
+	r.waits(t, 1)
+	r.standby.Signal(syscall.SIGCONT)
+	if err := <-again; err != nil {
+		t.Errorf("the second try: %v", err)
+	}
+	if !r.has(t, lsn) {
+		t.Error("answered, but the standby has nothing")
+	}
+}

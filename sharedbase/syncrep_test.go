@@ -26,12 +26,14 @@ func TestUnreplicatedIsUnavailable(t *testing.T) {
 	released := must(b.ShardByID(ctx, must(b.LockWritingShard(ctx, "pool"))(t).ID()))(t)
 	must(b.Add(ctx, writing, objects("deleted")))(t)
 	packing := claim(t, b, shardIn(t, b, sharedbase.StateFull), sharedbase.StatePacking)
-	recording := claim(t, b, shardIn(t, b, sharedbase.StateFull), sharedbase.StatePacking)
+	recording := must(b.ClaimImage(ctx, shardIn(t, b, sharedbase.StatePacked).Name))(t)
+	unused := must(b.ClaimImage(ctx, shardIn(t, b, sharedbase.StatePacked).Name))(t)
 	dropping := claim(t, b, shardIn(t, b, sharedbase.StatePacked), sharedbase.StateCleaning)
 	mapped, quarantined := shardIn(t, b, sharedbase.StatePacked), shardIn(t, b, sharedbase.StatePacked)
-	moving := shardIn(t, b, sharedbase.StateReadOnly)
-	cleaned := shardIn(t, b, sharedbase.StatePacked, object("cleaned"))
-	if err := errors.Join(b.Quarantine(ctx, quarantined.ID, "reason"), b.Delete(ctx, object("cleaned").ID)); err != nil {
+	claimed := shardIn(t, b, sharedbase.StatePacked)
+	moving := must(b.ClaimImage(ctx, shardIn(t, b, sharedbase.StateReadOnly).Name))(t)
+	erasing := must(b.ClaimImage(ctx, shardIn(t, b, sharedbase.StatePacked, object("erased")).Name))(t)
+	if err := errors.Join(b.Quarantine(ctx, quarantined.ID, "reason"), b.Delete(ctx, object("erased").ID)); err != nil {
 		t.Fatal(err)
 	}
 	shardIn(t, b, sharedbase.StateStandby)
@@ -47,20 +49,25 @@ func TestUnreplicatedIsUnavailable(t *testing.T) {
 			_, err := b.LockOneShard(ctx, sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.ClaimFilter{})
 			return err
 		},
-		"CreateShard":         func() error { _, err := b.CreateShard(ctx, sharedbase.StateWriting, "pool"); return err },
-		"SetState":            func() error { return filling.SetState(ctx, sharedbase.StateFull) },
-		"Release":             func() error { return releasing.Release(ctx) },
-		"ReleaseShard":        func() error { return b.ReleaseShard(ctx, released) },
-		"Packed":              func() error { return packing.Packed(ctx, sharedbase.ImageRecord{}) },
-		"RecordImage":         func() error { return recording.RecordImage(ctx, sharedbase.ImageRecord{}) },
-		"DropTable":           func() error { return dropping.DropTable(ctx) },
-		"RecordShardMapped":   func() error { _, err := b.RecordShardMapped(ctx, "host", mapped.Name); return err },
-		"MoveShard":           func() error { return b.MoveShard(ctx, moving.Name, "pool", "other") },
-		"ImportShard":         func() error { _, err := b.ImportShard(ctx, "imported", "pool", noKeys()); return err },
-		"CleanDeletedObjects": func() error { _, err := b.CleanDeletedObjects(ctx, cleaned, ids(object("cleaned"))); return err },
-		"Quarantine":          func() error { return b.Quarantine(ctx, mapped.ID, "reason") },
-		"Unquarantine":        func() error { return b.Unquarantine(ctx, quarantined.Name) },
-		"ReclaimExpired":      func() error { _, err := b.ReclaimExpired(ctx); return err },
+		"CreateShard":       func() error { _, err := b.CreateShard(ctx, sharedbase.StateWriting, "pool"); return err },
+		"SetState":          func() error { return filling.SetState(ctx, sharedbase.StateFull) },
+		"Release":           func() error { return releasing.Release(ctx) },
+		"ReleaseShard":      func() error { return b.ReleaseShard(ctx, released) },
+		"Packed":            func() error { return packing.Packed(ctx, sharedbase.ImageRecord{}) },
+		"RecordImage":       func() error { return recording.RecordImage(ctx, sharedbase.ImageRecord{}) },
+		"DropTable":         func() error { return dropping.DropTable(ctx) },
+		"RecordShardMapped": func() error { _, err := b.RecordShardMapped(ctx, "host", mapped.Name); return err },
+		"MoveShard":         func() error { return moving.MoveShard(ctx, "other") },
+		"ClaimImage":        func() error { _, err := b.ClaimImage(ctx, claimed.Name); return err },
+		"Release an image":  func() error { return unused.Release(ctx) },
+		"ImportShard": func() error {
+			_, err := b.ImportShard(ctx, "imported", "pool", sharedbase.ImageRecord{}, noKeys())
+			return err
+		},
+		"RecordErased":   func() error { _, err := erasing.RecordErased(ctx, ids(object("erased"))); return err },
+		"Quarantine":     func() error { return b.Quarantine(ctx, mapped.ID, "reason") },
+		"Unquarantine":   func() error { return b.Unquarantine(ctx, quarantined.Name) },
+		"ReclaimExpired": func() error { _, err := b.ReclaimExpired(ctx); return err },
 	}
 	r.standby.Signal(syscall.SIGSTOP)
 	cancelling, stop := context.WithCancel(ctx)
