@@ -44,7 +44,7 @@ default_pool_size = 2
 	if err := os.WriteFile(file, []byte(configuration), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("pgbouncer", file)
+	cmd := exec.Command("pgbouncer", file) //nolint:gosec // of this test
 	var log strings.Builder
 	cmd.Stderr = &log
 	if os.Getuid() == 0 { // which PgBouncer refuses to run as
@@ -53,8 +53,8 @@ default_pool_size = 2
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("%v: run scripts/install-deps", err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
 	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
 	const port = "6432"
 	for socket := filepath.Join(dir, ".s.PGSQL."+port); ; time.Sleep(time.Millisecond) {
@@ -64,9 +64,8 @@ default_pool_size = 2
 			break
 		}
 		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("pgbouncer: %v\n%s", err, log.String())
+		case <-ended:
+			t.Fatalf("pgbouncer: %v\n%s", cmd.ProcessState, log.String())
 		default:
 		}
 	}
