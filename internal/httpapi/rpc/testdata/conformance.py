@@ -2,7 +2,7 @@
 """Runs the unmodified client of swh.objstorage against a server of Winery.
 
 Usage: conformance.py msgpack|json URL READ_ONLY_URL BROKEN_URL. The three servers: one that allows everything, one that
-is read-only and does not allow deletions, and one whose storage is away. The first holds a damaged object under the
+is read-only and does not allow deletions, and one whose storage is unavailable. The first holds a damaged object under the
 SHA-256 of b"damaged". Prints a line for each check that passed, and at the end how much was asked of the first server;
 an exception ends it with status 1.
 """
@@ -144,6 +144,37 @@ def corrupted_objects():
         assert f"expected {algo} hash is 00" in raised(ObjCorruptedError, storage.check, wrong).args[0]
 
 
+def damaged_in_batch():
+    damaged, _ = object_of(b"damaged")
+    plain, _ = object_of(b"plain")
+    assert storage.get_batch([damaged, plain, damaged, objid_for_content(b"no")]) == [None, b"plain", None, None]
+
+
+def multiplexer():
+    """Reads from the second store while the first is away, as docs/from-python.md has it."""
+    from swh.objstorage.multiplexer import DEFAULT_TRANSIENT_READ_EXCEPTIONS
+
+    plain, content = object_of(b"plain")
+    stores = [{"cls": "remote", "url": broken_url}, {"cls": "remote", "url": url}]
+    default = get_objstorage("multiplexer", objstorages=stores, readonly=True)
+    raised(TransientRemoteException, default.get, plain)
+    transient = [*DEFAULT_TRANSIENT_READ_EXCEPTIONS, "swh.core.api.TransientRemoteException"]
+    through = get_objstorage("multiplexer", objstorages=stores, readonly=True, transient_read_exceptions=transient)
+    assert through.get(plain) == content
+    through.reset_active_readers()
+
+
+def plain_http():
+    """Reads objects at /objects by the client for any HTTP server."""
+    plain, content = object_of(b"plain")
+    missing = objid_for_content(b"no")
+    objects = get_objstorage("http", url=url + "/objects/", primary_hash="sha256", compression="none")
+    assert plain in objects and missing not in objects
+    assert objects.get(plain) == content
+    raised(ObjNotFoundError, objects.get, missing)
+    assert list(objects.get_batch([plain, missing, plain])) == [content, None, content]
+
+
 def wrong_content():
     obj_id, content = object_of(b"right")
     exc = raised(Error, storage.add, b"wrong", obj_id)
@@ -221,8 +252,8 @@ def unknown_endpoint():
 
 
 for check in (
-    check_config, index, add_get_contains, large_object, batches, missing_objects, corrupted_objects, wrong_content,
-    wrong_ids, deletions, refused_changes, storage_away, download_url, unknown_endpoint,
+    check_config, index, add_get_contains, large_object, batches, missing_objects, corrupted_objects, damaged_in_batch,
+    multiplexer, plain_http, wrong_content, wrong_ids, deletions, refused_changes, storage_away, download_url, unknown_endpoint,
 ):
     check()
     print(check.__name__)

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package writer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"testing"
+
+	"winery/internal/httpapi"
+	"winery/internal/ingest"
+	"winery/internal/reader"
+	"winery/pool"
+	"winery/sharedbase"
+)
+
+// TestTranslate has what the store's parts fail with, and the statuses in both APIs.
+func TestTranslate(t *testing.T) {
+	for _, c := range []struct {
+		err        error
+		rpc, plain int
+		text       string // its begin
+	}{
+		{reader.ErrNotFound, 400, 404, "object not found"},
+		{sharedbase.ErrNotFound, 400, 404, "object not found"},
+		{&reader.CorruptError{Shard: "s", Err: errors.New("a flipped bit")}, 400, 500, "the stored object is damaged"},
+		{&reader.CorruptError{Shard: "s", Err: sharedbase.ErrUnavailable}, 400, 500, "the stored object is damaged"},
+		{sharedbase.ErrUnavailable, 503, 503, "the database is unavailable"},
+		{sharedbase.ErrFull, 503, 503, "the database's disk is full"},
+		{fmt.Errorf("%w: %w", ingest.ErrBusy, sharedbase.ErrUnavailable), 503, 503, "the database is unavailable"},
+		{ingest.ErrBusy, 503, 503, "the writer is busy"},
+		{ingest.ErrClosed, 503, 503, "the server is shutting down"},
+		{pool.ErrNotMapped, 503, 503, "the image of the object's shard is not mapped"},
+		{reader.ErrImageUnavailable, 503, 503, "the image of the object's shard does not answer"},
+		{context.DeadlineExceeded, 503, 503, "the object storage did not answer in time"},
+		{sharedbase.ErrNotInitialised, 500, 500, "internal error"},
+		{&sharedbase.VersionError{Found: 4, Want: 5}, 500, 500, "internal error"},
+		{errors.New("permission denied for table signature2shard"), 500, 500, "internal error"},
+	} {
+		got := httpapi.Describe(httptest.NewRecorder(), translate(fmt.Errorf("object X: %w", c.err)))
+		if got.RPC != c.rpc || got.Plain != c.plain || len(got.Text) < len(c.text) || got.Text[:len(c.text)] != c.text {
+			t.Errorf("%v: %+v", c.err, got)
+		}
+	}
+	if err := translate(nil); err != nil {
+		t.Error(err)
+	}
+}
