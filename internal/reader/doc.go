@@ -38,6 +38,10 @@
 //
 // # Speed
 //
+// Sizes are known before contents are read, from octet_length in a table or the
+// length in an image: a caller admits a large object, or all objects of a
+// batch, before they take memory.
+//
 // Lookups that wait at the same moment go to PostgreSQL as one statement, see
 // coalescer; alone, a lookup starts at once. Images stay open, see images.
 package reader

@@ -9,6 +9,6 @@
 // standby; only then are the readers' images closed. A request that is still
 // under way after that loses its connection.
 //
-// As a server's loop is the clients', its sign of life for the watchdog is an
-// answer to a request of its own, through its own socket.
+// A server does nothing of itself, so its sign of life for the watchdog is an
+// answer to a request that it sends itself, through its own socket.
 package writer
