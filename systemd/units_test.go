@@ -143,6 +143,27 @@ func TestNoRoleWaitsForAnother(t *testing.T) {
 	}
 }
 
+// TestRules: the pool of the rule is that of the example configuration.
+func TestRules(t *testing.T) {
+	c, err := config.Load("winery.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("winery.rules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules []string
+	for line := range strings.Lines(string(text)) {
+		if line[0] != '#' {
+			rules = append(rules, line)
+		}
+	}
+	if len(rules) != 1 || !strings.Contains(rules[0], `ATTRS{pool}=="`+c.Pools[0].Name+`"`) {
+		t.Errorf("the rules are %q, want one for pool %s", rules, c.Pools[0].Name)
+	}
+}
+
 func place(t *testing.T, file, text string, mode os.FileMode) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), mode); err != nil {

@@ -56,7 +56,7 @@ func TestKernelMapping(t *testing.T) {
 		}
 	})
 
-	programs(t, overlay, bin)
+	programs(t, overlay, bin, ceph.Pool)
 	write(t, filepath.Join(overlay, "etc/winery/winery.yml"), configuration(dsn, ceph.Pool, src.Bytes/4))
 	m := boot(t, overlay, ports)
 	m.run(t, "systemd-sysusers; chgrp -R winery /etc/ceph; chmod -R o= /etc/ceph; chmod 600 /etc/winery/winery.yml")
@@ -82,6 +82,17 @@ func TestKernelMapping(t *testing.T) {
 		if ro := m.run(t, "cat /sys/block/rbd*/ro"); ro != strings.Repeat("1\n", len(shards)) {
 			t.Errorf("not every device is read-only:\n%s", ro)
 		}
+	})
+	part(t, "the group winery may read the devices of its pool and no others", func(t *testing.T) {
+		if groups := m.run(t, "stat -Lc %G:%a /dev/rbd/"+ceph.Pool+"/* | sort -u"); groups != "winery:640\n" {
+			t.Errorf("the pool's devices belong to %q", groups)
+		}
+		other := cephtest.New(t).Pool
+		m.run(t, "rbd create --size 4M "+other+"/secret; rbd device map -o ms_mode=prefer-crc "+other+"/secret; udevadm settle")
+		if group := m.run(t, "stat -Lc %G /dev/rbd/"+other+"/secret"); group == "winery\n" {
+			t.Error("another pool's device belongs to it, too")
+		}
+		m.run(t, "rbd device unmap "+other+"/secret; rbd rm "+other+"/secret")
 	})
 	part(t, "an image that the kernel wrote to is taken over, and its other mappings are not hurt", func(t *testing.T) {
 		must(t, f.Pool.Reserve(ctx, "reserved"))
@@ -111,6 +122,24 @@ func TestKernelMapping(t *testing.T) {
 		m.run(t, "systemctl reset-failed winery-rbd-mapper; systemctl restart winery-rbd-mapper")
 		if again := devices(t); again != mapped {
 			t.Errorf("mapped were\n%sand are\n%s", mapped, again)
+		}
+	})
+	part(t, "a device of an image that was removed and made again is replaced", func(t *testing.T) {
+		name := shards[0].Name
+		id := func() string {
+			return m.run(t, "cat /sys/bus/rbd/devices/$(basename $(readlink -f /dev/rbd/"+ceph.Pool+"/"+name+") | tr -d a-z)/image_id")
+		}
+		before := id()
+		makeAgain(ctx, t, f, name)
+		if id() != before {
+			t.Fatal("the device follows the image by itself, so this test proves nothing")
+		}
+		m.run(t, "systemctl restart winery-rbd-mapper")
+		if after := id(); after == before {
+			t.Errorf("the device shows the removed image, with the id %s", before)
+		}
+		if again := m.run(t, "ls /dev/rbd/"+ceph.Pool+" | wc -l"); strings.TrimSpace(again) != strconv.Itoa(len(shards)) {
+			t.Errorf("%s devices for %d images", again, len(shards))
 		}
 	})
 	part(t, "the cleaner drops their tables", func(t *testing.T) {
@@ -183,6 +212,21 @@ func inImage(ctx context.Context, t *testing.T, f *harness.Fleet, src *harness.S
 	return ids[i]
 }
 
+// makeAgain removes an image and makes another one, with another id, of its name
+// and content.
+func makeAgain(ctx context.Context, t *testing.T, f *harness.Fleet, name string) {
+	t.Helper()
+	img, err := f.Pool.Open(ctx, name)
+	must(t, err)
+	content := make([]byte, img.Size())
+	_, err = img.ReadAt(content, 0)
+	must(t, errors.Join(err, img.Close(), f.Pool.Remove(ctx, name, pooltest.Anything{})))
+	draft, err := f.Pool.Create(ctx, name, 0, pooltest.Anything{})
+	must(t, err)
+	_, err = draft.WriteAt(content, 0)
+	must(t, errors.Join(err, draft.Commit(ctx)))
+}
+
 // pack stores src through a writer on the host, and packs what is full.
 func pack(ctx context.Context, t *testing.T, f *harness.Fleet, src *harness.Source) []sharedbase.Shard {
 	t.Helper()
@@ -200,7 +244,7 @@ func pack(ctx context.Context, t *testing.T, f *harness.Fleet, src *harness.Sour
 }
 
 // programs lays the fleet and its units into overlay.
-func programs(t *testing.T, overlay, bin string) {
+func programs(t *testing.T, overlay, bin, pool string) {
 	t.Helper()
 	must(t, os.CopyFS(filepath.Join(overlay, "usr/bin"), os.DirFS(bin)))
 	units, err := filepath.Glob("../../systemd/*.service")
@@ -208,7 +252,11 @@ func programs(t *testing.T, overlay, bin string) {
 	for _, unit := range append(units, "../../systemd/winery.target") {
 		place(t, unit, filepath.Join(overlay, "etc/systemd/system", filepath.Base(unit)))
 	}
-	place(t, "../../systemd/winery.rules", filepath.Join(overlay, "etc/udev/rules.d/60-winery.rules"))
+	rules, err := os.ReadFile("../../systemd/winery.rules")
+	must(t, err)
+	// As an operator does: the pool's name instead of the example's.
+	named := strings.Replace(string(rules), `ATTRS{pool}=="shards"`, `ATTRS{pool}=="`+pool+`"`, 1)
+	write(t, filepath.Join(overlay, "etc/udev/rules.d/60-winery.rules"), named)
 	place(t, "../../systemd/winery.sysusers", filepath.Join(overlay, "etc/sysusers.d/winery.conf"))
 }
 

@@ -84,7 +84,7 @@ func TestPowerCut(t *testing.T) {
 	must(t, err)
 	start := func(t *testing.T, first bool) (*machine, *client.Client) {
 		overlay := t.TempDir()
-		programs(t, overlay, bin)
+		programs(t, overlay, bin, "shards")
 		write(t, filepath.Join(overlay, "etc/winery/winery.yml"), powerCutConfiguration)
 		m := boot(t, overlay, nil, disk)
 		m.run(t, startDatabase)
