@@ -74,6 +74,7 @@ func (c *Cleaner) eraseIn(ctx context.Context, s sharedbase.Shard) (gone int64, 
 
 // eraseImage erases batch after batch. After each, its objects are gone for good.
 func (c *Cleaner) eraseImage(ctx context.Context, claim *sharedbase.ImageClaim) (gone int64, err error) {
+	c.report(Erasing, claim.Name())
 	p := c.Pools[claim.Pool()]
 	// With another hash function an object could be taken for absent.
 	err = read(ctx, p, claim.Name(), func(r *shard.Reader) error {
