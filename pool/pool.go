@@ -60,11 +60,13 @@ type Draft interface {
 	// and then visible, read-only, whole: when it returns nil the image survives
 	// a power cut. No WriteAt may be in flight. After an error the image may or
 	// may not be there; Abort, then Create again. ErrExists where another draft of
-	// that name came first, ErrFenced where another took the image over.
+	// that name came first, ErrFenced where another took the image over, ErrInUse,
+	// which says who and where, if somebody else could still write to the image.
 	Commit(ctx context.Context) error
 	// Abort gives the draft up and leaves nothing that hinders the next
-	// Create. It does so even if ctx has ended. After Commit, or a second
-	// time, it does nothing, so it can be deferred.
+	// Create: no bytes that were written take up space. It does so even if ctx
+	// has ended. After Commit, or a second time, it does nothing, so it can be
+	// deferred.
 	Abort(ctx context.Context) error
 }
 
@@ -89,12 +91,14 @@ type Pool interface {
 
 	// Create starts an image, empty, in place of what an interrupted packing or
 	// Reserve left under that name. Where a pool's images have a size it is
-	// the pool's usual one, or room bytes if that is more. ErrFull.
+	// the pool's usual one, or room bytes if that is more. ErrFull, which names
+	// the bytes needed and free, if the pool has no room for that many now:
+	// whoever asks for 0 learns of a full pool by the writing.
 	//
 	// Whoever else has the image open for writing is an earlier holder of the
 	// claim: where the pool cannot keep both drafts apart, that process is shut
-	// out of the store and gets ErrFenced, dead or alive. ErrInUse only where it
-	// cannot be shut out, or is this same pool.
+	// out of the store and gets ErrFenced, dead or alive. ErrInUse, which says who
+	// and where, only if it cannot be shut out, or is this same pool.
 	//
 	// The proof is verified, and where there is an image it is asked whether that
 	// may be replaced, when the image is this process's alone and not a byte of
@@ -118,6 +122,11 @@ type Pool interface {
 	// a packer that is configured not to create images. It leaves an image
 	// that exists as it is.
 	Reserve(ctx context.Context, name string) error
+
+	// Unreserve undoes the mapping that Reserve made, and leaves the image: it
+	// is for the caller to know that no packer of this host needs it. Nothing
+	// happens if there is no such mapping. ErrInUse if a process has it open.
+	Unreserve(ctx context.Context, name string) error
 
 	// Map makes a finished image readable on this host, and read-only; it is
 	// for the caller to know that it is finished. Nothing happens if it is
@@ -145,6 +154,15 @@ type Pool interface {
 	// Close frees what the pool holds. Images that it opened must have been
 	// closed before. What it mapped stays mapped.
 	Close() error
+}
+
+// CheckRoom returns an error that matches ErrFull and names both numbers if more
+// bytes are needed than are free.
+func CheckRoom(needed, free int64) error {
+	if needed > free {
+		return fmt.Errorf("%w: %d bytes are needed, %d are free", ErrFull, needed, free)
+	}
+	return nil
 }
 
 // validName leaves out the dot, so that no image can be called "..", nor like

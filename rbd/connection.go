@@ -24,7 +24,8 @@ var options = map[string]string{
 	"rados_osd_op_timeout":     "0",     // a write that timed out may still land
 	"rbd_skip_partial_discard": "false", // wiping leaves nothing, also in an image's last, shorter object
 	// Not rbd_blocklist_expire_seconds: with it Ceph 16 refuses (EINVAL) to take
-	// over a dead writer's lock.
+	// over a dead writer's lock. So librbd is not left to do that: see
+	// evictLockHolder.
 }
 
 // connection is a pool's way to Ceph, dialled by the first that needs it; all

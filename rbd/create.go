@@ -30,11 +30,15 @@ func (p *Pool) Create(ctx context.Context, name string, room int64, proof pool.R
 	if err := verify(ctx, proof); err != nil {
 		return nil, p.fail("create", name, err)
 	}
+	if err := p.hasRoom(ceph, name, room); err != nil {
+		return nil, p.fail("create", name, err)
+	}
 	h, leftover, err := p.openAlone(ctx, ceph, name, room, proof)
 	if err != nil {
 		return nil, p.fail("create", name, err)
 	}
-	if leftover {
+	err = h.alone(ctx, watchLimit)
+	if err == nil && leftover {
 		err = mayReplace(ctx, proof, h)
 	}
 	if err == nil { // comparing may have taken hours
@@ -56,7 +60,7 @@ func (p *Pool) Create(ctx context.Context, name string, room int64, proof pool.R
 // allowed. leftover: it was there before.
 func (p *Pool) openAlone(ctx context.Context, ceph *link, name string, room int64, proof pool.Proof) (h *handle, leftover bool, err error) {
 	if !p.settings.CreateImages {
-		h, err := p.openLocked(ceph, name, true)
+		h, err := p.openLocked(ctx, ceph, name, true)
 		if errno(err) == unix.ENOENT {
 			err = fmt.Errorf("create_images is false and nobody made the image; run winery-rbd-mapper with --manage-rw-images: %w", err)
 		}
@@ -77,7 +81,7 @@ func (p *Pool) openAlone(ctx context.Context, ceph *link, name string, room int6
 		if err != nil && !leftover {
 			return nil, false, err
 		}
-		h, err := p.openLocked(ceph, name, true)
+		h, err := p.openLocked(ctx, ceph, name, true)
 		if errno(err) != unix.ENOENT || !leftover {
 			return h, leftover, err
 		}
@@ -175,7 +179,12 @@ func (d *draft) Commit(ctx context.Context) error {
 	if err := d.flush(ctx, "commit"); err != nil {
 		return err
 	}
-	if err := verify(ctx, d.proof); err != nil {
+	// Who could write to the image still can when its lock is given back.
+	err := d.alone(ctx, watchLimit)
+	if err == nil {
+		err = verify(ctx, d.proof)
+	}
+	if err != nil {
 		return d.pool.fail("commit", d.name, err)
 	}
 	d.over = true
@@ -197,8 +206,19 @@ func (d *draft) flush(ctx context.Context, op string) error {
 	return d.pool.fail(op, d.name, d.ceph.stillHas(d.image))
 }
 
-// Abort leaves the image, for the next Create to wipe.
-func (d *draft) Abort(context.Context) error {
+// Abort wipes the image, which gives its space back, and leaves it for the next
+// Create. It does not touch an image that was taken over.
+func (d *draft) Abort(ctx context.Context) error {
+	if d.over {
+		return nil
+	}
 	d.over = true
-	return d.Close()
+	err := d.ceph.stillHas(d.image)
+	if err == nil {
+		err = d.wipe(context.WithoutCancel(ctx))
+	}
+	if errno(err) == unix.ESHUTDOWN {
+		err = nil
+	}
+	return errors.Join(d.pool.fail("abort", d.name, err), d.Close())
 }

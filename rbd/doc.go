@@ -29,14 +29,24 @@
 // pool.ErrFenced from then on, also a Commit after its last write; the process
 // must exit. Only then Create asks held once more, and only then it touches a
 // byte. Not shut out are
-//   - a kernel that has the image mapped and wrote to it, which is known by its
-//     cookie: its client is the host's, with all that is mapped there. It is
-//     asked for the lock, and gives it;
+//   - a kernel that has the image mapped, which is known by the cookie of its
+//     lock: its client is the host's, with all that is mapped there;
 //   - who locked the image by hand, with `rbd lock add`: pool.ErrInUse;
 //   - this Pool itself: pool.ErrInUse.
 //
-// Edit answers pool.ErrInUse while the holder lives; librbd replaces a dead one
-// after half a minute, when its watch has run out.
+// Edit answers pool.ErrInUse while the holder lives, which it finds out by a
+// message to the image's watchers. A dead or stopped holder loses its watch after half
+// a minute, for which Edit waits; then it is shut out as by Create, for a week.
+// librbd would take its lock, too, and shut it out for an hour.
+//
+// The exclusive lock stops others only as long as it is held. Any client that has
+// the image open for writing, or mapped writable, could write to it afterwards:
+// a packer of Python's, say, that stalled over a kernel's device. Such a client
+// watches the image. Create and Commit wait 35 s for it to go and answer
+// pool.ErrInUse, with its address, if it does not; Edit answers at once.
+//
+// An image that another program made without exclusive-lock gets the feature when it is
+// first opened for writing.
 //
 // Until an image has its header, librbd has no lock for it. So Create holds a
 // RADOS lock of its own, on the object winery_guard.NAME, while it makes the
@@ -50,7 +60,9 @@
 // because between the two steps nobody would hold a lock.
 //
 // A full pool, or one at its quota, answers writes with pool.ErrFull instead of
-// the wait that is Ceph's default.
+// the wait that is Ceph's default. Create asks `ceph df` first whether the data
+// pool has the room that the shard needs, and counts what the image holds
+// already as free. Abort discards what the draft has written.
 //
 // # Readers
 //

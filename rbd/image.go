@@ -21,6 +21,8 @@ type handle struct {
 	name  string
 	image *rbd.Image
 	size  int64
+
+	closed bool
 }
 
 // Open implements [pool.Pool].
@@ -60,11 +62,14 @@ func (p *Pool) Edit(ctx context.Context, name string, proof pool.Proof) (pool.Ed
 	if err != nil {
 		return nil, err
 	}
-	h, err := p.openLocked(ceph, name, false)
+	h, err := p.openLocked(ctx, ceph, name, false)
 	if err != nil {
 		return nil, p.fail("edit", name, err)
 	}
-	if err := verify(ctx, proof); err != nil {
+	if err = h.alone(ctx, 0); err == nil {
+		err = verify(ctx, proof)
+	}
+	if err != nil {
 		return nil, errors.Join(p.fail("edit", name, err), h.Close())
 	}
 	return h, nil
@@ -86,12 +91,12 @@ func (p *Pool) open(ctx context.Context, name string) (*handle, error) {
 // openLocked opens an image for writing and takes its exclusive lock, which
 // the handle keeps until it is closed; by force if need be, shutting out the
 // process that has it. Its errors are Ceph's.
-func (p *Pool) openLocked(ceph *link, name string, force bool) (*handle, error) {
-	image, err := rbd.OpenImage(ceph.io, name, rbd.NoSnapshot)
+func (p *Pool) openLocked(ctx context.Context, ceph *link, name string, force bool) (*handle, error) {
+	image, err := p.openWritable(ceph, name)
 	if err != nil {
 		return nil, err
 	}
-	err = ceph.evictLockHolder(image, force)
+	err = ceph.evictLockHolder(ctx, image, force)
 	if err == nil {
 		err = image.LockAcquire(rbd.LockModeExclusive)
 	}
@@ -99,6 +104,26 @@ func (p *Pool) openLocked(ceph *link, name string, force bool) (*handle, error) 
 		return nil, errors.Join(fmt.Errorf("exclusive lock: %w", err), image.Close())
 	}
 	return p.handle(ceph, name, image)
+}
+
+// openWritable opens an image for writing, and gives it the feature exclusive-lock
+// if whoever made it did not.
+func (p *Pool) openWritable(ceph *link, name string) (*rbd.Image, error) {
+	image, err := rbd.OpenImage(ceph.io, name, rbd.NoSnapshot)
+	if err != nil {
+		return nil, err
+	}
+	features, err := image.GetFeatures()
+	if err == nil && features&rbd.FeatureExclusiveLock != 0 {
+		return image, nil
+	}
+	if err == nil {
+		err = image.UpdateFeatures(rbd.FeatureExclusiveLock, true)
+	}
+	if err := errors.Join(err, image.Close()); err != nil {
+		return nil, fmt.Errorf("the image has no exclusive lock; run `rbd feature enable %s/%s exclusive-lock`: %w", p.Name(), name, err)
+	}
+	return rbd.OpenImage(ceph.io, name, rbd.NoSnapshot) // a handle learns of a lock when it is opened
 }
 
 // handle takes an open image over.
@@ -139,12 +164,13 @@ func (h *handle) WriteAt(b []byte, off int64) (int, error) {
 
 func (h *handle) Flush() error { return h.pool.fail("flush", h.name, h.image.Flush()) }
 
-// Close also gives the exclusive lock back. A second Close does nothing.
+// Close also gives the exclusive lock back. A second Close does nothing, also
+// where the first failed: librbd has freed the image all the same.
 func (h *handle) Close() error {
-	err := h.image.Close()
-	if errors.Is(err, rbd.ErrImageNotOpen) {
+	if h.closed {
 		return nil
 	}
+	h.closed = true
 	h.pool.ceph.count(-1)
-	return h.pool.fail("close", h.name, err)
+	return h.pool.fail("close", h.name, h.image.Close())
 }

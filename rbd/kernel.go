@@ -112,11 +112,11 @@ func (k *kernel) mapImage(ctx context.Context, name string, flags ...string) err
 	return err
 }
 
-// unmap removes every device of an image.
-func (k *kernel) unmap(ctx context.Context, name string) error {
+// unmap removes those devices of an image that match.
+func (k *kernel) unmap(ctx context.Context, name string, match func(device) bool) error {
 	devices, err := k.devices()
 	for _, d := range devices {
-		if d.image == name {
+		if d.image == name && match(d) {
 			err = errors.Join(err, k.rbd(ctx, "device", "unmap", d.path))
 		}
 	}

@@ -125,6 +125,14 @@ func (p *Pool) Reserve(ctx context.Context, name string) error {
 	return nil
 }
 
+// Unreserve implements [pool.Pool].
+func (p *Pool) Unreserve(ctx context.Context, name string) error {
+	if err := check(ctx, name); err != nil || p.kernel == nil {
+		return err
+	}
+	return p.fail("unreserve", name, p.kernel.unmap(ctx, name, func(d device) bool { return !d.readOnly }))
+}
+
 // List implements [pool.Pool]. It includes drafts.
 func (p *Pool) List(ctx context.Context) ([]string, error) {
 	ceph, err := p.ceph.get(ctx)
@@ -176,7 +184,7 @@ func (p *Pool) Unmap(ctx context.Context, name string) error {
 	if p.kernel == nil {
 		return nil
 	}
-	return p.fail("unmap", name, p.kernel.unmap(ctx, name))
+	return p.fail("unmap", name, p.kernel.unmap(ctx, name, func(device) bool { return true }))
 }
 
 // Mapped implements [pool.Pool].

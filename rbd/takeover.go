@@ -3,6 +3,7 @@
 package rbd
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -19,21 +20,41 @@ const blocklistTTL = 7 * 24 * time.Hour
 // errByHand: librbd would wait for such a lock without end.
 var errByHand = fmt.Errorf("the image was locked by hand, see `rbd lock ls`: %w", unix.EBUSY)
 
-// evictLockHolder clears the way to an image's exclusive lock, as far as librbd does
-// not do so itself: it asks who takes the lock only as long as it writes, and
-// outlives the dead. With force it shuts out the process that has it.
-func (l *link) evictLockHolder(image *rbd.Image, force bool) error {
-	header, holder, err := l.imageHolder(image)
-	if err != nil || holder == (locker{}) {
-		return err
-	}
-	switch of := ownerOf(holder.cookie); {
-	case of == byHand:
-		return errByHand
-	case of == aProcess && force:
-		return l.fence(header, imageLock, holder)
-	default:
-		return nil
+// evictLockHolder clears the way to an image's exclusive lock. With force it
+// shuts out the process that has it; without, only a client that is dead. librbd
+// would do that, too, but would shut it out for an hour only.
+//
+// A client that died, or was stopped, is taken for alive as long as Ceph has its
+// watch, half a minute; evictLockHolder waits until then.
+func (l *link) evictLockHolder(ctx context.Context, image *rbd.Image, force bool) error {
+	for {
+		header, holder, err := l.imageHolder(image)
+		if err != nil || holder == (locker{}) || holder.client == l.client() {
+			return err
+		}
+		of := ownerOf(holder.cookie)
+		if of == byHand {
+			return errByHand
+		}
+		watches, err := l.watches(image, holder.client)
+		if err != nil {
+			return err
+		}
+		if !watches || of == aProcess && force {
+			return l.fence(header, imageLock, holder)
+		}
+		answers, err := l.answers(header, holder.client)
+		switch {
+		case err != nil:
+			return err
+		case answers && of == aKernel:
+			return nil // it gives the lock when librbd asks for it
+		case answers:
+			return fmt.Errorf("%s at %s has it: %w", holder.client, holder.addr, unix.EBUSY)
+		}
+		if err := sleep(ctx, watchPoll); err != nil {
+			return err
+		}
 	}
 }
 
@@ -68,19 +89,18 @@ type owner int
 
 const (
 	aProcess owner = iota // through librbd
-	aKernel               // its client is the whole host's, with all that is mapped there, and not to be shut out
+	aKernel               // its client is the whole host's, with all that is mapped there, and not to be shut out while it lives
 	byHand                // `rbd lock add`
 )
 
 // ownerOf tells it by the cookie, which is of the owner's watch. librbd's
 // watches are addresses in memory, and Linux counts from beyond those.
 func ownerOf(cookie string) owner {
-	const kernels = 0xffff_0000_0000_0000
 	watch, auto := strings.CutPrefix(cookie, "auto ")
 	switch n, err := strconv.ParseUint(watch, 10, 64); {
 	case !auto || err != nil:
 		return byHand
-	case n >= kernels:
+	case n >= kernelCookies:
 		return aKernel
 	default:
 		return aProcess

@@ -205,7 +205,6 @@ func TestLockedByHand(t *testing.T) {
 	must(t, p.Reserve(t.Context(), "one"))
 	image, err := ceph.OpenImage(ioContext(t, pools.Pool), "one", ceph.NoSnapshot)
 	must(t, err)
-	defer image.Close()
 	must(t, image.LockExclusive("hands off"))
 	defer hangsAfter(time.Minute)()
 	if _, err := p.Create(t.Context(), "one", 0, pooltest.Anything{}); !errors.Is(err, pool.ErrInUse) || !strings.Contains(err.Error(), "rbd lock ls") {
@@ -215,6 +214,7 @@ func TestLockedByHand(t *testing.T) {
 		t.Errorf("Edit: got %v, want ErrInUse", err)
 	}
 	must(t, image.Unlock("hands off"))
+	must(t, image.Close())
 	must(t, write(t, p, "one", "text").Commit(t.Context()))
 }
 

@@ -61,7 +61,10 @@
 // # Images for packers that may not create them
 //
 // With [Options.ManageRWImages] the mapper also makes sure that an empty image
-// exists for each shard that waits to be packed (STANDBY, WRITING, FULL): when it
-// first sees the shard, and whenever it compares all images. So too for one in
-// PACKING, whose packer may wait for the image, as Python's does without end.
+// exists for each shard that waits to be packed (STANDBY, WRITING, FULL), or that
+// Python is packing (PACKING without a lease), whose packer may wait for the
+// image without end; and that the pool has it mapped writable on this host, if it
+// maps: when it first sees the shard, and whenever it compares all images. Once
+// a packer of this Winery has the shard (PACKING with a lease), that mapping goes: the
+// packer commits no image that a host could still write to (package rbd).
 package mapper

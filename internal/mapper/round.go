@@ -110,7 +110,8 @@ func (r *round) fail(err error) {
 }
 
 // reserve makes the images that packers will want, or has the pool map them:
-// once a process, and again whenever all images are compared.
+// once a process, and again whenever all images are compared. A packer of this
+// Winery needs no mapping, and commits no image to which this host could write.
 func (r *round) reserve(ctx context.Context) {
 	before := r.reserved
 	r.reserved = map[string]bool{}
@@ -118,8 +119,19 @@ func (r *round) reserve(ctx context.Context) {
 	if err != nil {
 		r.fail(err)
 	}
+	leases, err := r.Base.Leases(ctx)
+	if err != nil {
+		r.fail(err)
+		return
+	}
 	for _, s := range shards {
 		if r.Pools[s.Pool] == nil || !strings.HasPrefix(s.Name, r.OnlyPrefix) {
+			continue
+		}
+		if _, leased := leases[s.Locker]; leased && s.State == sharedbase.StatePacking {
+			if err := r.Pools[s.Pool].Unreserve(ctx, s.Name); err != nil {
+				r.errs = append(r.errs, err)
+			}
 			continue
 		}
 		if !before[s.Name] || r.all {

@@ -67,6 +67,10 @@ func (w *watched) Reserve(ctx context.Context, name string) error {
 	return w.did(w.Pool.Reserve(ctx, name))
 }
 
+func (w *watched) Unreserve(ctx context.Context, name string) error {
+	return w.did(w.Pool.Unreserve(ctx, name))
+}
+
 func (w *watched) Map(ctx context.Context, name string) error {
 	return w.did(w.Pool.Map(ctx, name))
 }

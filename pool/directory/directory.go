@@ -87,6 +87,9 @@ func (p *Pool) Reserve(ctx context.Context, name string) error {
 	return f.Close()
 }
 
+// Unreserve implements [pool.Pool]: Reserve maps nothing that would be in the way.
+func (p *Pool) Unreserve(ctx context.Context, name string) error { return p.check(ctx, name) }
+
 // List implements [pool.Pool]. Drafts are not among the images.
 func (p *Pool) List(ctx context.Context) ([]string, error) {
 	var names []string

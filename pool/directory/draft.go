@@ -28,7 +28,7 @@ type draft struct {
 
 // Create implements [pool.Pool]. Drafts of one name do not meet until they
 // commit, so it never answers ErrInUse.
-func (p *Pool) Create(ctx context.Context, name string, _ int64, proof pool.ReplaceProof) (pool.Draft, error) {
+func (p *Pool) Create(ctx context.Context, name string, room int64, proof pool.ReplaceProof) (pool.Draft, error) {
 	if err := p.check(ctx, name); err != nil {
 		return nil, err
 	}
@@ -45,6 +45,9 @@ func (p *Pool) Create(ctx context.Context, name string, _ int64, proof pool.Repl
 		return nil, fmt.Errorf("pool %s: create %s: %w", p.name, name, err)
 	}
 	if err := p.removeDead(); err != nil {
+		return nil, p.fail("create", name, err)
+	}
+	if err := p.hasRoom(room); err != nil {
 		return nil, p.fail("create", name, err)
 	}
 	f, err := p.newFile(name)
@@ -69,6 +72,15 @@ func (p *Pool) mayReplace(ctx context.Context, name string, proof pool.ReplacePr
 		return err
 	}
 	return errors.Join(proof.MayReplace(ctx, img, img.Size()), img.Close())
+}
+
+// hasRoom answers pool.ErrFull unless the file system has room for so many bytes.
+func (p *Pool) hasRoom(bytes int64) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(p.dir, &fs); err != nil {
+		return err
+	}
+	return pool.CheckRoom(bytes, int64(fs.Bavail)*fs.Bsize)
 }
 
 // newFile makes a draft's file and locks it.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -17,10 +18,31 @@ func abortedLeavesNothing(t *testing.T, p pool.Pool) {
 	d := create(t, p, "one")
 	writeAt(t, d, pattern(1, int(min(d.Size(), 12*mib))), 0)
 	must(t, d.Abort(t.Context()))
+	if img, err := p.Open(t.Context(), "one"); err == nil {
+		sameBytes(t, img, nil)
+		must(t, img.Close())
+	} else {
+		wantErr(t, "Open", err, pool.ErrNotFound)
+	}
 
 	want := pattern(2, 1000)
 	finished(t, p, "one", want)
 	wantContent(t, p, "one", want)
+}
+
+// roomIsAsked: a pool that has no room for a shard says so before anything is
+// written, and leaves nothing.
+func roomIsAsked(t *testing.T, p pool.Pool) {
+	const room = 1 << 60
+	d, err := p.Create(t.Context(), "one", room, Anything{})
+	if err == nil {
+		must(t, d.Abort(t.Context()))
+	}
+	wantErr(t, "Create", err, pool.ErrFull)
+	if !strings.Contains(fmt.Sprint(err), fmt.Sprintf("%d bytes are needed, ", room)) {
+		t.Errorf("the error does not say how many bytes are needed: %v", err)
+	}
+	wantList(t, p)
 }
 
 // createReplacesCommitted: a packer may die between commit and its record.
@@ -91,8 +113,10 @@ func draftIsReadBack(t *testing.T, p pool.Pool) {
 }
 
 func reserveThenCreate(t *testing.T, p pool.Pool) {
-	must(t, p.Reserve(t.Context(), "one"))
-	must(t, p.Reserve(t.Context(), "one"))
+	for range 2 {
+		must(t, p.Reserve(t.Context(), "one"))
+		must(t, p.Unreserve(t.Context(), "one"))
+	}
 	want := pattern(1, 1000)
 	finished(t, p, "one", want)
 	must(t, p.Reserve(t.Context(), "one"))
@@ -170,10 +194,11 @@ func calls(p pool.Pool) map[string]func(ctx context.Context, name string) error 
 			}
 			return err
 		},
-		"Reserve": p.Reserve,
-		"Map":     p.Map,
-		"Unmap":   p.Unmap,
-		"Remove":  func(ctx context.Context, name string) error { return p.Remove(ctx, name, Anything{}) },
+		"Reserve":   p.Reserve,
+		"Unreserve": p.Unreserve,
+		"Map":       p.Map,
+		"Unmap":     p.Unmap,
+		"Remove":    func(ctx context.Context, name string) error { return p.Remove(ctx, name, Anything{}) },
 	}
 }
 
@@ -191,6 +216,7 @@ func absent(t *testing.T, p pool.Pool) {
 		"Edit":       pool.ErrNotFound,
 		"Map":        pool.ErrNotFound,
 		"Unmap":      nil,
+		"Unreserve":  nil,
 		"Remove":     pool.ErrNotFound,
 	} {
 		wantErr(t, what, calls(p)[what](t.Context(), "nothing"), want)

@@ -26,6 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) pool.Pool) {
 	}{
 		{"WrittenIsRead", writtenIsRead},
 		{"AbortedLeavesNothing", abortedLeavesNothing},
+		{"RoomIsAsked", roomIsAsked},
 		{"CreateReplacesCommitted", createReplacesCommitted},
 		{"DraftsDoNotMix", draftsDoNotMix},
 		{"DraftEndsOnce", draftEndsOnce},

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"winery/internal/httpapi/rpc/client"
+	"winery/pool"
 	"winery/pool/pooltest"
 	"winery/sharedbase"
 	"winery/test/cephtest"
@@ -94,17 +95,30 @@ func TestKernelMapping(t *testing.T) {
 		}
 		m.run(t, "rbd device unmap "+other+"/secret; rbd rm "+other+"/secret")
 	})
-	part(t, "an image that the kernel wrote to is taken over, and its other mappings are not hurt", func(t *testing.T) {
-		must(t, f.Pool.Reserve(ctx, "reserved"))
+	part(t, "an image that a kernel could write to is not committed, and other mappings are not hurt", func(t *testing.T) {
 		device := "/dev/rbd/" + ceph.Pool + "/reserved"
 		write := "dd if=/dev/urandom of=" + device + " bs=4096 count=1 oflag=direct"
-		m.run(t, "rbd device map -o ms_mode=prefer-crc "+ceph.Pool+"/reserved; "+write)
+		mapWritable := "rbd device map -o ms_mode=prefer-crc " + ceph.Pool + "/reserved"
+		wantInUse := func(err error) {
+			t.Helper()
+			if !errors.Is(err, pool.ErrInUse) || !strings.Contains(err.Error(), "a kernel that has it mapped at ") {
+				t.Errorf("got %v, want ErrInUse and the kernel's address", err)
+			}
+		}
+		must(t, f.Pool.Reserve(ctx, "reserved"))
+		m.run(t, mapWritable+"; "+write)
 		if clients := m.run(t, "sort -u /sys/bus/rbd/devices/*/client_id"); strings.Count(clients, "\n") != 1 {
 			t.Fatalf("the kernel is several clients of Ceph, so this test proves nothing: %s", clients)
 		}
+		_, err := f.Pool.Create(ctx, "reserved", 0, pooltest.Anything{})
+		wantInUse(err)
+		_, err = f.Pool.Edit(ctx, "reserved", pooltest.Anything{})
+		wantInUse(err)
+
+		m.run(t, "rbd device unmap "+device)
 		draft, err := f.Pool.Create(ctx, "reserved", 0, pooltest.Anything{})
 		must(t, err)
-		m.run(t, "! "+write)
+		m.run(t, "! "+mapWritable)
 		written := make([]byte, 4096)
 		img, err := draft.Open(ctx)
 		must(t, err)
@@ -114,7 +128,6 @@ func TestKernelMapping(t *testing.T) {
 			t.Error("the draft has what the kernel wrote")
 		}
 		m.run(t, "dd if=/dev/rbd/"+ceph.Pool+"/"+shards[0].Name+" of=/dev/null bs=4096 count=1 iflag=direct")
-		m.run(t, "rbd device unmap "+device)
 		must(t, f.Pool.Remove(ctx, "reserved", pooltest.Anything{}))
 	})
 	part(t, "another mapper adopts what is mapped and maps what is not", func(t *testing.T) {
@@ -187,6 +200,24 @@ func TestKernelMapping(t *testing.T) {
 		}
 		m.run(t, "rm /etc/default/winery; systemctl start winery-cleaner")
 	})
+	part(t, "a mapper that reserves images makes way for our packer", func(t *testing.T) {
+		m.run(t, "echo WINERY_MAPPER_FLAGS=--manage-rw-images > /etc/default/winery; systemctl restart winery-rbd-mapper")
+		more, err := harness.ReadSource(filepath.Join(runtime.GOROOT(), "src", "go"))
+		must(t, err)
+		fill(ctx, t, f, more)
+		full, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{sharedbase.StateFull}})
+		must(t, err)
+		if len(full) == 0 {
+			t.Fatal("no shard is full")
+		}
+		for _, s := range full {
+			m.run(t, "until [ -b /dev/rbd/"+ceph.Pool+"/"+s.Name+" ]; do sleep 0.2; done")
+		}
+		packFull(t, f)
+		for _, s := range full {
+			m.run(t, "until [ \"$(blockdev --getro /dev/rbd/"+ceph.Pool+"/"+s.Name+")\" = 1 ]; do sleep 0.2; done")
+		}
+	})
 	part(t, "every unit runs and ends well", func(t *testing.T) {
 		packer := "winery-packer@" + ceph.Pool
 		m.run(t, "systemctl start "+packer)
@@ -230,17 +261,27 @@ func makeAgain(ctx context.Context, t *testing.T, f *harness.Fleet, name string)
 // pack stores src through a writer on the host, and packs what is full.
 func pack(ctx context.Context, t *testing.T, f *harness.Fleet, src *harness.Source) []sharedbase.Shard {
 	t.Helper()
+	fill(ctx, t, f, src)
+	packFull(t, f)
+	shards, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{sharedbase.StatePacked}})
+	must(t, err)
+	return shards
+}
+
+func fill(ctx context.Context, t *testing.T, f *harness.Fleet, src *harness.Source) {
+	t.Helper()
 	writer, err := f.StartWriter(ctx)
 	must(t, err)
 	_, err = src.Store(ctx, f.Client, func(int) {})
 	must(t, err)
 	must(t, writer.Stop())
+}
+
+func packFull(t *testing.T, f *harness.Fleet) {
+	t.Helper()
 	packer, err := f.Start(harness.Packer, "--stop-instead-of-waiting")
 	must(t, err)
 	must(t, packer.Err())
-	shards, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{sharedbase.StatePacked}})
-	must(t, err)
-	return shards
 }
 
 // programs lays the fleet and its units into overlay.

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package rbd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/ceph/go-ceph/rbd"
+
+	"winery/pool"
+)
+
+// hasRoom answers pool.ErrFull unless the data pool has room for an image of so
+// many bytes in the place of what is left under that name.
+func (p *Pool) hasRoom(ceph *link, name string, bytes int64) error {
+	free, known, err := ceph.free(p.settings.DataPool)
+	if err != nil || !known || bytes <= free {
+		return err
+	}
+	leftover, err := allocated(ceph, name)
+	if err != nil {
+		return err
+	}
+	return pool.CheckRoom(bytes, free+leftover)
+}
+
+// free is how many bytes a pool can still take, by its quota and by the fullest
+// of its OSDs. It is not known while no OSD has told its size.
+func (l *link) free(pool string) (bytes int64, known bool, err error) {
+	out, status, err := l.conn.MonCommand([]byte(`{"prefix": "df", "detail": "detail", "format": "json"}`))
+	if err != nil {
+		return 0, false, fmt.Errorf("ceph df: %w: %s", err, status)
+	}
+	var df struct {
+		Stats struct {
+			Total int64 `json:"total_bytes"`
+		}
+		Pools []struct {
+			Name  string
+			Stats struct {
+				Stored   int64
+				MaxAvail int64 `json:"max_avail"`
+				Quota    int64 `json:"quota_bytes"`
+			}
+		}
+	}
+	if err := json.Unmarshal(out, &df); err != nil {
+		return 0, false, fmt.Errorf("ceph df: %w", err)
+	}
+	for _, p := range df.Pools {
+		if p.Name != pool || df.Stats.Total == 0 {
+			continue
+		}
+		free := p.Stats.MaxAvail
+		if p.Stats.Quota > 0 {
+			free = min(free, max(0, p.Stats.Quota-p.Stats.Stored))
+		}
+		return free, true, nil
+	}
+	return 0, false, nil
+}
+
+// allocated is how many bytes an image takes, 0 if there is none.
+func allocated(ceph *link, name string) (bytes int64, err error) {
+	image, err := rbd.OpenImageReadOnly(ceph.io, name, rbd.NoSnapshot)
+	if errors.Is(err, rbd.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	size, err := image.GetSize()
+	if err == nil {
+		err = image.DiffIterate(rbd.DiffIterateConfig{
+			Length: size, WholeObject: rbd.EnableWholeObject,
+			Callback: func(_, length uint64, exists int, _ interface{}) int {
+				if exists != 0 {
+					bytes += int64(length)
+				}
+				return 0
+			},
+		})
+	}
+	return bytes, errors.Join(err, image.Close())
+}
