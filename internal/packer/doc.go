@@ -47,6 +47,14 @@
 // such failure quarantines the shard, too. One that failed is tried again after those
 // that did not, so that one bad shard does not hold up a queue.
 //
+// # A full pool, and other failures that cost much
+//
+// Create asks the pool for the room that the shard needs before anything is
+// written. A try that failed after more than a minute is followed by a pause for
+// this shard as long as the try took, twice as long after each further failure,
+// 6 hours at most. Other shards are packed meanwhile. A process that starts again
+// tries again at once.
+//
 // # Losing the shard
 //
 // The work's context ends when the lease cannot be renewed. Whoever takes the

@@ -35,7 +35,7 @@ func (p *Packer) doubt(ctx context.Context, claim *sharedbase.Claim, why error) 
 		return errors.Join(why, err)
 	case damaged != nil:
 		why = fmt.Errorf("the table is damaged, and nothing of it was packed: %w", damaged)
-	case p.failures[claim.Name()]+1 < mostDamaged:
+	case p.tried[claim.Name()].failed+1 < mostDamaged:
 		return why
 	}
 	return p.quarantine(ctx, claim, why)

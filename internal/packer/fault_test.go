@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"winery/internal/packer"
 	"winery/pool"
 	"winery/sharedbase"
 	"winery/test/cephtest"
@@ -26,17 +27,24 @@ func TestDiskFull(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, dir))
 	objects := roletest.Objects(1, 500, 20_000)
 	name := s.Full(t, objects)
-	if worked, err := step(s)(t.Context()); worked || !errors.Is(err, pool.ErrFull) {
+	s.Pool.At = func(point roletest.Point, _ string) error {
+		if point == roletest.Write {
+			t.Error("a disk that is too small was written to")
+		}
+		return nil
+	}
+	worked, err := step(s)(t.Context())
+	if worked || !errors.Is(err, pool.ErrFull) || !strings.Contains(err.Error(), "bytes are needed, ") {
 		t.Fatalf("%v, %v", worked, err)
 	}
+	s.Pool.At = nil
 	s.WantState(t, name, sharedbase.StateFull)
 	roletest.Must(t, unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size=16m"))
 	packs(t, s)
 	s.WantObjects(t, name, objects)
 }
 
-// TestQuota does the same with the quota of a Ceph pool. Ceph counts what a
-// pool holds every few seconds only, so a first shard goes through.
+// TestQuota does the same with the quota of a Ceph pool.
 func TestQuota(t *testing.T) {
 	s := roletest.New(t, roletest.RBD(t))
 	s.Full(t, roletest.Objects(1, 100, 20_000))
@@ -57,8 +65,8 @@ func TestQuota(t *testing.T) {
 			<-time.After(200 * time.Millisecond)
 		}
 	}
-	quota("100000")
 	packs(t, s)
+	quota("100000")
 	waitFull(true)
 	if worked, err := step(s)(t.Context()); worked || !errors.Is(err, pool.ErrFull) {
 		t.Fatalf("%v, %v", worked, err)
@@ -68,6 +76,44 @@ func TestQuota(t *testing.T) {
 	waitFull(false)
 	packs(t, s)
 	s.WantObjects(t, name, objects)
+}
+
+// TestCostlyFailure: a shard whose packing failed late is left alone for as long as
+// that took, and then twice as long; others are not.
+func TestCostlyFailure(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	name := s.Full(t, roletest.Objects(1, 20, 1000))
+	p := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log})
+	now := time.Now()
+	p.SetClock(func() time.Time { return now })
+	late := errors.New("late failure")
+	s.Pool.At = func(point roletest.Point, image string) error {
+		if point == roletest.Commit && image == name {
+			now = now.Add(20 * time.Minute)
+			return late
+		}
+		return nil
+	}
+	for _, pause := range []time.Duration{20 * time.Minute, 40 * time.Minute, 80 * time.Minute} {
+		if worked, err := p.Step(t.Context()); worked || !errors.Is(err, late) {
+			t.Fatalf("%v, %v", worked, err)
+		}
+		now = now.Add(pause - time.Second)
+		if worked, err := p.Step(t.Context()); worked || err != nil {
+			t.Fatalf("after a little less than %v: %v, %v", pause, worked, err)
+		}
+		now = now.Add(time.Second)
+	}
+	other := s.Full(t, roletest.Objects(2, 20, 1000)[1:])
+	if worked, err := p.Step(t.Context()); !worked || err != nil {
+		t.Fatalf("%v, %v", worked, err)
+	}
+	s.WantState(t, other, sharedbase.StatePacked)
+	s.Pool.At = nil
+	if worked, err := p.Step(t.Context()); !worked || err != nil {
+		t.Fatalf("%v, %v", worked, err)
+	}
+	s.WantState(t, name, sharedbase.StatePacked)
 }
 
 // isFull finds in a dump of Ceph's pools whether one has reached its quota.

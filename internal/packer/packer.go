@@ -36,16 +36,18 @@ type Options struct {
 // one database; a Packer itself serves one goroutine.
 type Packer struct {
 	Options
-	failures map[string]int // by shard: tries of this process that failed
+	tried map[string]tries // by shard
+	now   func() time.Time
 }
 
 // New makes a Packer. It does not connect to anything.
 func New(o Options) *Packer {
-	return &Packer{Options: o, failures: map[string]int{}}
+	return &Packer{Options: o, tried: map[string]tries{}, now: time.Now}
 }
 
 // Step packs one full shard. worked is false where there is none; shards of
-// pools that are not configured are somebody else's. After an error, and also
+// pools that are not configured are somebody else's, and one whose packing failed
+// after more than a minute is left alone for a while. After an error, and also
 // when ctx ended, the shard is FULL again and its table is as it was. A ctx
 // that ends is heard at the next object or block; not while the hash function
 // is computed, which takes some seconds for a million objects.
@@ -57,20 +59,24 @@ func (p *Packer) Step(ctx context.Context) (worked bool, err error) {
 		return false, err
 	}
 	slices.SortStableFunc(full, func(a, b sharedbase.Shard) int {
-		return cmp.Compare(p.failures[a.Name], p.failures[b.Name])
+		return cmp.Compare(p.tried[a.Name].failed, p.tried[b.Name].failed)
 	})
 	for _, s := range full {
-		if p.Pools[s.Pool] == nil {
+		tried, start := p.tried[s.Name], p.now()
+		if p.Pools[s.Pool] == nil || start.Before(tried.next) {
 			continue
 		}
 		worked, err := p.Base.WithOneShard(ctx, sharedbase.StateFull, sharedbase.StatePacking,
 			sharedbase.ClaimFilter{Name: s.Name}, p.pack)
 		if err != nil {
-			p.failures[s.Name]++
+			if pause := tried.fail(p.now(), p.now().Sub(start)); pause > 0 {
+				p.Log.Warn("shard left alone after a costly failure", "shard", s.Name, "pool", s.Pool, "retry_in", pause)
+			}
+			p.tried[s.Name] = tried
 			return false, fmt.Errorf("packing shard %s into pool %s: %w", s.Name, s.Pool, err)
 		}
 		if worked { // else another packer was faster
-			delete(p.failures, s.Name)
+			delete(p.tried, s.Name)
 			return true, nil
 		}
 	}

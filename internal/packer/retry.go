@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package packer
+
+import "time"
+
+const (
+	// cheap is the cost of a failed try up to which the loop's own pauses, of up
+	// to a minute, are long enough.
+	cheap    = time.Minute
+	maxPause = 6 * time.Hour
+)
+
+// tries are those of this process to pack one shard, all of which failed.
+type tries struct {
+	failed int
+	next   time.Time // not before
+}
+
+// fail notes a try that failed after cost, and returns the pause before the
+// next: as long as the try took, doubled with each failure.
+func (t *tries) fail(now time.Time, cost time.Duration) (pause time.Duration) {
+	if cost > cheap {
+		pause = min(cost<<min(t.failed, 8), maxPause)
+	}
+	t.failed++
+	t.next = now.Add(pause)
+	return pause
+}
