@@ -31,7 +31,7 @@ func sortedLines(text string) []string {
 
 func TestPutGetDelete(t *testing.T) {
 	var store rpctest.Store
-	url := serve(t, &store, rpc.Options{AllowDelete: true, VerifyContent: true})
+	url := serve(t, &store, rpc.Options{AllowDelete: true})
 	dir := t.TempDir()
 	big := strings.Repeat("0123456789abcdef", 1<<20)
 	var want []string
@@ -87,7 +87,7 @@ func TestPutGetDelete(t *testing.T) {
 // TestPutManyFiles stores more files than fit in a batch.
 func TestPutManyFiles(t *testing.T) {
 	var store rpctest.Store
-	url := serve(t, &store, rpc.Options{VerifyContent: true})
+	url := serve(t, &store, rpc.Options{})
 	dir := t.TempDir()
 	const many = 1203
 	for i := range many {
@@ -100,7 +100,7 @@ func TestPutManyFiles(t *testing.T) {
 
 func TestPutFailures(t *testing.T) {
 	var store rpctest.Store
-	url := serve(t, &store, rpc.Options{VerifyContent: true, MaxObjectSize: 1000})
+	url := serve(t, &store, rpc.Options{MaxObjectSize: 1000})
 	dir := t.TempDir()
 	small, large := write(t, dir, "small", "small"), write(t, dir, "large", strings.Repeat("x", 1001))
 	hidden := write(t, dir, "hidden", "secret")

@@ -22,7 +22,7 @@ import (
 // TestFullOutput has every command that prints print to a full disk.
 func TestFullOutput(t *testing.T) {
 	var store rpctest.Store
-	url := serve(t, &store, rpc.Options{VerifyContent: true})
+	url := serve(t, &store, rpc.Options{})
 	file := write(t, t.TempDir(), "file", "content")
 	must(t, "--url", url, "put", file)
 	files := roletest.Directory(t, "")
@@ -56,7 +56,7 @@ func TestFullOutput(t *testing.T) {
 // TestGetToFile replaces a file as a whole, or leaves it as it was.
 func TestGetToFile(t *testing.T) {
 	var store rpctest.Store
-	url := serve(t, &store, rpc.Options{VerifyContent: true})
+	url := serve(t, &store, rpc.Options{})
 	small, large := "small", strings.Repeat("large", 1<<20)
 	for _, content := range []string{small, large} {
 		must(t, "--url", url, "put", write(t, t.TempDir(), "file", content))

@@ -56,8 +56,7 @@ type Packer struct {
 type Winery struct {
 	Listen        string // HOST:PORT or unix:/PATH
 	Writers       int    // shards written at the same time, 1 to MaxWriters
-	VerifyContent bool   // refuse content whose SHA-256 is not the id it comes with
-	MaxObjectSize int64  // bytes
+	MaxObjectSize int64  // bytes, 1 to MaxObjectSize
 	// Lease is how long a shard stays locked by a process that is gone, or cut
 	// off from the database. 4 s to an hour.
 	Lease time.Duration
@@ -67,6 +66,10 @@ type Winery struct {
 	// ends itself. 15 s to a day.
 	StallLimit time.Duration
 }
+
+// MaxObjectSize is the largest Winery.MaxObjectSize in bytes: PostgreSQL takes an
+// object and all that is sent with it as one message of at most 1 GiB.
+const MaxObjectSize = 1<<30 - 64<<20
 
 // MaxWriters bounds Winery.Writers: each writer holds a database connection
 // and leaves a shard partly filled, so a large number is a slip of the pen.

@@ -61,15 +61,14 @@ objstorage:
 winery:
   listen: unix:/run/winery/winery.sock
   writers: 4
-  verify_content: false
-  max_object_size: 1 GiB
+  max_object_size: 960 MiB
   lease: 120
   database_connections: 40
   stall_limit: 1800
 `
 
 func TestParse(t *testing.T) {
-	defaults := config.Winery{Listen: "127.0.0.1:5003", Writers: 1, VerifyContent: true, MaxObjectSize: 104857600, Lease: time.Minute, DatabaseConnections: 24, StallLimit: 15 * time.Minute}
+	defaults := config.Winery{Listen: "127.0.0.1:5003", Writers: 1, MaxObjectSize: 104857600, Lease: time.Minute, DatabaseConnections: 24, StallLimit: 15 * time.Minute}
 	for name, c := range map[string]struct {
 		yaml string
 		want config.Config
@@ -113,7 +112,7 @@ winery:
 			}},
 			ActivePool: "cold", RWIdleTimeout: 1500 * time.Millisecond, ReadersCacheSize: 10,
 			AllowDelete: true, Name: "cellar", ReadOnly: true,
-			Winery: config.Winery{Listen: "unix:/run/winery/winery.sock", Writers: 4, MaxObjectSize: 1 << 30, Lease: 2 * time.Minute, DatabaseConnections: 40, StallLimit: 30 * time.Minute},
+			Winery: config.Winery{Listen: "unix:/run/winery/winery.sock", Writers: 4, MaxObjectSize: 960 << 20, Lease: 2 * time.Minute, DatabaseConnections: 40, StallLimit: 30 * time.Minute},
 		}},
 		"an anchor merged into pools": {`
 common: &common {type: directory, base_directory: /srv, shard_max_size: 7}
@@ -159,6 +158,7 @@ objstorage:
   throttler: {db: "dbname=winery", max_write_bps: 1}
   packer: {pack_immediately: false, clean_immediately: true}
   readers_cache_size: 0
+winery: {verify_content: false}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -175,6 +175,7 @@ objstorage:
 		"old.yml:11: objstorage.packer.clean_immediately: does nothing any more; remove it",
 		"old.yml:12: objstorage.readers_cache_size: 0 means the default of 1000",
 		"old.yml:10: objstorage.throttler: does nothing any more; remove it",
+		"old.yml:13: winery.verify_content: does nothing any more: content is always verified; remove it",
 	}
 	if !reflect.DeepEqual(got.Warnings, want) {
 		t.Errorf("warnings:\n%s\nwant:\n%s", strings.Join(got.Warnings, "\n"), strings.Join(want, "\n"))

@@ -34,7 +34,6 @@
 //	winery:                            # ours
 //	  listen: 127.0.0.1:5003           # or unix:/path
 //	  writers: 1
-//	  verify_content: true
 //	  max_object_size: 100MiB          # or a number of bytes
 //	  database_connections: 24         # at most, of each process
 //
@@ -42,7 +41,7 @@
 // two sections an unknown key is an error, because a misspelt setting that is
 // silently left out is found only when it hurts. What older releases had and
 // nothing reads any more (throttler, packer.pack_immediately,
-// packer.clean_immediately) gives a warning, and so does the old shards section
+// packer.clean_immediately, winery.verify_content) gives a warning, and so does the old shards section
 // (max_size and rw_idle_timeout), whose values still count.
 //
 // The file is read as PyYAML reads it, by YAML 1.1.

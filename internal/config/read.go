@@ -193,11 +193,13 @@ func readWinery(c *Config, s *section) {
 	c.Winery = Winery{
 		Listen:              s.word("listen", "127.0.0.1:5003"),
 		Writers:             int(s.whole("writers", 1, 1, MaxWriters, "")),
-		VerifyContent:       s.truth("verify_content", true),
-		MaxObjectSize:       s.size("max_object_size", 100<<20),
+		MaxObjectSize:       s.size("max_object_size", 100<<20, MaxObjectSize),
 		Lease:               time.Duration(s.whole("lease", 60, 4, 3600, " of seconds")) * time.Second,
 		DatabaseConnections: int(s.whole("database_connections", 24, 7, 1000, "")),
 		StallLimit:          time.Duration(s.whole("stall_limit", 900, 15, 86400, " of seconds")) * time.Second,
+	}
+	if s.value("verify_content") != nil {
+		s.warn(s.key("verify_content"), "does nothing any more: content is always verified; remove it")
 	}
 	if _, _, err := ParseListen(c.Winery.Listen); err != nil {
 		s.fail(s.key("listen"), "%v", err)

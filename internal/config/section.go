@@ -118,8 +118,8 @@ func (s *section) whole(name string, without, low, high int64, unit string) int6
 	return n
 }
 
-// size takes a number of bytes ≥ 1, plain or with a unit.
-func (s *section) size(name string, without int64) int64 {
+// size takes a number of bytes from 1 to high, plain or with a unit.
+func (s *section) size(name string, without, high int64) int64 {
 	v := s.value(name)
 	if v == nil {
 		return without
@@ -129,8 +129,8 @@ func (s *section) size(name string, without int64) int64 {
 		bytes, err := humanize.ParseBytes(text)
 		n, ok = int64(bytes), err == nil && bytes <= math.MaxInt64
 	}
-	if !ok || n < 1 {
-		s.reject(name, v, "a number of bytes, at least 1, such as 104857600 or 100MiB")
+	if !ok || n < 1 || n > high {
+		s.reject(name, v, fmt.Sprintf("a number of bytes from 1 to %d (%s), such as 104857600 or 100MiB", high, humanize.IBytes(uint64(high))))
 		return without
 	}
 	return n

@@ -6,7 +6,7 @@ import "time"
 
 // What a server grants its clients unless it is told otherwise.
 const (
-	// BodyMemory and AnswerMemory are the budgets in bytes for what clients
+	// BodyMemory and AnswerMemory are the least budgets in bytes for what clients
 	// send and for what they are sent.
 	BodyMemory   = 512 << 20
 	AnswerMemory = 512 << 20
@@ -47,9 +47,15 @@ type Limits struct {
 }
 
 // DefaultLimits returns limits with budgets of their own.
-func DefaultLimits() *Limits {
+func DefaultLimits() *Limits { return LimitsFor(0) }
+
+// LimitsFor returns limits whose budgets have room for two of the largest
+// objects, of so many bytes: while one is received, or answered, there is room
+// for others.
+func LimitsFor(maxObjectSize int64) *Limits {
+	bodies, answers := max(BodyMemory, 2*maxObjectSize), max(AnswerMemory, 2*maxObjectSize)
 	return &Limits{
-		Bodies: NewMemory("bodies of requests", BodyMemory, memoryWait), Answers: NewMemory("answers", AnswerMemory, memoryWait),
+		Bodies: NewMemory("bodies of requests", bodies, memoryWait), Answers: NewMemory("answers", answers, memoryWait),
 		BodyStall: bodyStall, AnswerStall: answerStall, Patience: patience, MinRate: minRate,
 		Work: work, HalfClosed: halfClosed,
 	}

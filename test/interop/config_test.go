@@ -93,7 +93,7 @@ objstorage:
   shards_pools:
     - {type: rbd, pool_name: hot, shard_max_size: 2000, map: librbd, ceph_conf: /etc/ceph/other.conf, ceph_user: winery}
   shards_active_pool: hot
-winery: {listen: "127.0.0.1:5003", writers: 4, verify_content: false, max_object_size: 1 GiB}
+winery: {listen: "127.0.0.1:5003", writers: 4, verify_content: false, max_object_size: 960 MiB}
 `,
 	"anchors": `
 common: &common {type: directory, base_directory: DIR, shard_max_size: 7}

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,13 +46,14 @@ func TestMemoryForBodies(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		content := bytes.Repeat([]byte("x"), 20<<20)
-		body := text(wire.Request{Contents: []rpc.Object{{ID: key("x"), Content: content}}}.Encode(wire.MsgPack))
+		body := text(wire.Request{Contents: []rpc.Object{{ID: sha256.Sum256(content), Content: content}}}.Encode(wire.MsgPack))
 		if got := do(t, server, "POST", "/content/add/batch", asMsgPack, body); got.status != http.StatusOK {
 			t.Errorf("the large request: %+v", got)
 		}
 	})
 	<-working
-	large := text(wire.Request{Contents: []rpc.Object{{ID: key("y"), Content: make([]byte, 2<<20)}}}.Encode(wire.MsgPack))
+	zeros := make([]byte, 2<<20)
+	large := text(wire.Request{Contents: []rpc.Object{{ID: sha256.Sum256(zeros), Content: zeros}}}.Encode(wire.MsgPack))
 	got := do(t, server, "POST", "/content/add/batch", asMsgPack, large)
 	if e := got.error(t); got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" || !strings.Contains(e.Message, "memory") {
 		t.Errorf("%+v", got)

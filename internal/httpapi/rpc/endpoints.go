@@ -135,9 +135,6 @@ func (h *handler) admit(objects []Object) error {
 				"the object %x has %d bytes, and at most %d are accepted: raise max_object_size in the server's configuration",
 				o.ID, size, h.MaxObjectSize)
 		}
-		if !h.VerifyContent {
-			continue
-		}
 		if sum := sha256.Sum256(o.Content); sum != o.ID {
 			return httpapi.Refuse(http.StatusBadRequest, "the content to be stored as sha256 %x has sha256 %x: send the content's own hash", o.ID, sum)
 		}

@@ -34,7 +34,7 @@ func FuzzHandler(f *testing.F) {
 	f.Fuzz(func(t *testing.T, path uint8, packed bool, body []byte) {
 		var store rpctest.Store
 		store.Put(key("there"), []byte("there"))
-		handler := rpc.NewHandler(&store, rpc.Options{Log: quiet, AllowDelete: true, VerifyContent: true})
+		handler := rpc.NewHandler(&store, rpc.Options{Log: quiet, AllowDelete: true})
 		request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, paths[int(path)%len(paths)], strings.NewReader(string(body)))
 		format := wire.JSON
 		if packed {

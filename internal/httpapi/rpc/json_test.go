@@ -16,7 +16,7 @@ import (
 // TestJSON uses every endpoint as a plain HTTP client would, which says nothing of what it accepts.
 func TestJSON(t *testing.T) {
 	var store rpctest.Store
-	server := serve(t, &store, rpc.Options{Name: "cellar", AllowDelete: true, VerifyContent: true})
+	server := serve(t, &store, rpc.Options{Name: "cellar", AllowDelete: true})
 	for _, step := range []struct {
 		path    string
 		request wire.Request
@@ -50,7 +50,7 @@ func TestErrors(t *testing.T) {
 	broken.Fail(http.ErrBodyNotAllowed)
 	store.Put(key("right"), []byte("wrong"))
 	store.Put(key("ok"), []byte("ok"))
-	all := serve(t, &store, rpc.Options{AllowDelete: true, VerifyContent: true, MaxObjectSize: 1000, MaxBatchBytes: 100_000})
+	all := serve(t, &store, rpc.Options{AllowDelete: true, MaxObjectSize: 1000, MaxBatchBytes: 100_000})
 	readOnly := serve(t, &store, rpc.Options{ReadOnly: true, AllowDelete: true})
 	noDelete := serve(t, &store, rpc.Options{})
 	sum := sha1.Sum([]byte("right"))

@@ -33,7 +33,7 @@ func (s *oneObject) Add(_ context.Context, objects []rpc.Object, _ bool) (int, i
 func TestLargeObjectMemory(t *testing.T) {
 	const size = 100 << 20
 	store := &oneObject{content: bytes.Repeat([]byte("0123456789abcdef"), size/16)}
-	server := serve(t, store, rpc.Options{VerifyContent: true})
+	server := serve(t, store, rpc.Options{})
 	key := sha256.Sum256(store.content)
 	for _, c := range []struct {
 		path    string
@@ -76,7 +76,7 @@ func BenchmarkAdd(b *testing.B) {
 	id := append(wire.ID(sha256.Sum256(content)), wire.Hash{Name: "sha1", Sum: hash[:20]},
 		wire.Hash{Name: "sha1_git", Sum: hash[:20]}, wire.Hash{Name: "blake2s256", Sum: hash})
 	body := []byte(text(wire.Request{ObjID: id, Content: content}.Encode(wire.MsgPack)))
-	handler := rpc.NewHandler(&oneObject{}, rpc.Options{VerifyContent: true, Log: quiet})
+	handler := rpc.NewHandler(&oneObject{}, rpc.Options{Log: quiet})
 	b.ReportAllocs()
 	for b.Loop() {
 		request, _ := http.NewRequestWithContext(b.Context(), http.MethodPost, "/content/add", bytes.NewReader(body))

@@ -20,7 +20,7 @@ func TestMutatedRequests(t *testing.T) {
 	random := corrupt.Random(t)
 	var store rpctest.Store
 	var log lockedBuffer
-	server := serve(t, &store, rpc.Options{AllowDelete: true, VerifyContent: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	server := serve(t, &store, rpc.Options{AllowDelete: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	large := string(make([]byte, 9000))
 	valid := map[string]wire.Request{
 		"/check_config":      {CheckWrite: true},

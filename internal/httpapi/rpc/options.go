@@ -15,8 +15,6 @@ type Options struct {
 	ReadOnly bool   // refuse to add and delete
 	// AllowDelete makes /content/delete work. Without it the answer is PermissionError.
 	AllowDelete bool
-	// VerifyContent refuses content that does not have the SHA-256 it is to be stored under.
-	VerifyContent bool
 	// MaxObjectSize is the size in bytes of the largest object that is accepted. Default: 100 MiB.
 	MaxObjectSize int64
 	// MaxBatchBytes is the size of the largest body of /content/add/batch (half as much again in JSON), and of the

@@ -112,7 +112,7 @@ func useAll(t *testing.T, c *client.Client) {
 }
 
 func TestCalls(t *testing.T) {
-	useAll(t, newClient(t, serve(t, winery(new(rpctest.Store), rpc.Options{AllowDelete: true, VerifyContent: true}))+"/"))
+	useAll(t, newClient(t, serve(t, winery(new(rpctest.Store), rpc.Options{AllowDelete: true}))+"/"))
 }
 
 func TestUnixSocket(t *testing.T) {
@@ -178,7 +178,7 @@ func TestMeaningOfErrors(t *testing.T) {
 	var store, away rpctest.Store
 	away.Fail(rpc.ErrUnavailable)
 	store.Put(key("right"), []byte("wrong"))
-	full := newClient(t, serve(t, winery(&store, rpc.Options{VerifyContent: true, MaxObjectSize: 10})))
+	full := newClient(t, serve(t, winery(&store, rpc.Options{MaxObjectSize: 10})))
 	readOnly := newClient(t, serve(t, winery(&store, rpc.Options{ReadOnly: true})))
 	gone := newClient(t, serve(t, winery(&away, rpc.Options{})), client.RetryFor(0))
 	nobody := newClient(t, "unix:/nonexistent", client.RetryFor(0))

@@ -82,7 +82,7 @@ func TestMutatedErrors(t *testing.T) {
 	random := corrupt.Random(t)
 	var store rpctest.Store
 	store.Put(key("right"), []byte("wrong"))
-	proxy := &mutating{server: winery(&store, rpc.Options{VerifyContent: true})}
+	proxy := &mutating{server: winery(&store, rpc.Options{})}
 	proxy.change = func(body []byte) []byte {
 		mutated, _ := corrupt.Mutate(random, body)
 		return mutated
