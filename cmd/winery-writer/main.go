@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"errors"
 
 	"github.com/urfave/cli/v2"
 
@@ -25,7 +24,7 @@ func main() {
 	daemon.Run("winery-writer", "serve the object storage over HTTP", []cli.Flag{listen}, run)
 }
 
-func run(ctx context.Context, env *daemon.Env) (err error) {
+func run(_ context.Context, env *daemon.Env) error {
 	cfg := *env.Config
 	if address := env.CLI.String(listen.Name); address != "" {
 		if _, _, err := config.ParseListen(address); err != nil {
@@ -33,24 +32,35 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		}
 		cfg.Winery.Listen = address
 	}
+	// A server answers what it has begun, whichever signal ends it.
+	return writer.Run(env.Finishing, cfg.Winery.Listen, env.Log, func(ctx context.Context) (writer.Options, error) {
+		return open(ctx, env, &cfg)
+	})
+}
+
+// open opens what the writer serves.
+func open(ctx context.Context, env *daemon.Env, cfg *config.Config) (writer.Options, error) {
 	base, err := env.OpenDatabase(ctx)
 	if err != nil {
-		return err
+		return writer.Options{}, err
 	}
-	defer base.Close()
 	set, err := storage.Open(cfg.Pools, false)
 	if err != nil {
-		return err
+		base.Close()
+		return writer.Options{}, err
 	}
-	defer func() { err = errors.Join(err, set.Close()) }()
-	defer env.Reclaim(ctx, base)()
-	// Whatever asks a server to end, it answers what it has begun.
-	return writer.Run(env.Finishing, writer.Options{
-		Config: &cfg, Base: base, Pools: set, Log: env.Log, Metrics: env.Metrics,
+	stopReclaiming := env.Reclaim(ctx, base)
+	return writer.Options{
+		Config: cfg, Base: base, Pools: set, Metrics: env.Metrics,
 		Ready: func(address string) {
 			env.Notify.Ready()
 			env.Notify.Status("serving on %s", address)
 		},
 		Alive: env.Notify.Progress,
-	})
+		Close: func() error {
+			stopReclaiming()
+			defer base.Close()
+			return set.Close()
+		},
+	}, nil
 }

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-
-	"winery/internal/writer"
 )
 
 // exiting reports by the process's end.
@@ -30,7 +28,7 @@ func serveActivated(dsn string) int {
 	defer os.RemoveAll(dir)
 	o := configured(exiting{}, dsn, dir)
 	o.Config.Winery.Listen = "unix:/nonexistent/unused"
-	if err := writer.Run(ctx, o); err != nil {
+	if err := run(ctx, o, quiet); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -67,8 +67,7 @@ func TestUnavailableDatabase(t *testing.T) {
 	defer o.Pools.Close()
 	o.Config.ReadOnly = true
 	var log lockedBuffer
-	o.Log = log.logger()
-	s := start(t, o)
+	s := startLogging(t, o, log.logger())
 	defer s.end()
 	for path, body := range map[string]string{
 		"/objects/" + fmt.Sprintf("%x", sha256.Sum256(nil)): "",

@@ -1,14 +1,32 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package writer is the winery-writer role: the store behind the HTTP API, the
-// sockets in front of it, and their order at start and end.
+// Package writer is the winery-writer role: the store behind the HTTP APIs, the
+// sockets in front of it, and the order of its start and its end.
 //
-// It listens once a shard is held, so that what is accepted can be stored. It
-// shuts down in steps, each with a limit: no new connections; requests under
-// way are answered; what was accepted is committed and the shards go back to
-// standby; only then are the readers' images closed. A request that is still
-// under way after that loses its connection.
+// # Start
 //
-// A server does nothing of itself, so its sign of life for the watchdog is an
-// answer to a request that it sends itself, through its own socket.
+// The writer listens first: where the address is taken it fails at once, and
+// touches neither database nor shards. Then it opens the database and the pools;
+// until that is done each request is answered with 503. From then on it reads,
+// and is ready. It claims a shard in the background: reads need no claim, and go
+// on where no shard can be claimed, because the database is full or a standby.
+// Adds wait for the claim, as they do for a lane that is busy.
+//
+// # End
+//
+// The writer shuts down in steps, each with a limit:
+//
+//  1. It accepts no new connections, and answers the requests in flight: 20 s.
+//  2. It commits what was accepted, and releases its shards to standby: 20 s, and
+//     10 s for a release that was begun then.
+//  3. It ends the requests that are still in flight: 5 s. Their connections are
+//     closed.
+//
+// So it has ended after 55 s, also where the database is unavailable. A shard
+// that could not be released stays locked until its lease ends.
+//
+// # Sign of life
+//
+// Clients drive a server's work, so the sign of life for the watchdog is an
+// answer to a request that the writer sends to itself, through its own socket.
 package writer

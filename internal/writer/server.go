@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -22,44 +21,91 @@ import (
 	"winery/sharedbase"
 )
 
-// The limits of a shutdown's steps. Their sum is below systemd's TimeoutStopSec
-// of the unit.
+// The limits of a shutdown's steps. With the ten seconds that a release may take
+// their sum is below systemd's TimeoutStopSec of the unit.
 const (
-	answering  = 20 * time.Second // requests under way
-	committing = 20 * time.Second // what was accepted, and the shards' release
+	answering  = 20 * time.Second // requests in flight
+	committing = 20 * time.Second // what was accepted
 	cutting    = 5 * time.Second  // requests that were told to give up
 )
 
-// Options of Run. All but Metrics must be set.
+// Options say what to serve. All but Metrics and Close must be set.
 type Options struct {
-	Config  *config.Config // Winery.Listen may have port 0
+	Config  *config.Config
 	Base    *sharedbase.SharedBase
 	Pools   storage.Set
 	Metrics *metrics.Client
-	Log     *slog.Logger
-	Ready   func(address string) // called once requests are answered
-	Alive   func()               // called every few seconds while they are, and adds get on
+	Ready   func(address string) // called once requests are served
+	Alive   func()               // called every few seconds while they are, and adds are not stalled
+	Close   func() error         // called when nothing is served any more
 }
 
-// Run serves until ctx ends, then shuts down and returns nil if nothing was
-// lost on the way. It returns an error, having shut down, if it cannot listen.
-func Run(ctx context.Context, o Options) error {
-	listeners, err := sockets(ctx, o.Config.Winery.Listen)
+// Run listens on the address, as of winery.listen, which may have port 0. It calls
+// open for what to serve, and answers each request with 503 until open returns.
+// It serves until ctx ends, then shuts down and returns nil if nothing was lost on
+// the way. It returns an error, having shut down, if it cannot listen, or if open
+// fails.
+func Run(ctx context.Context, listen string, log *slog.Logger, open func(context.Context) (Options, error)) error {
+	listeners, err := sockets(ctx, listen)
 	if err != nil {
 		return err
 	}
-	s := &store{base: o.Base, reader: reader.NewReader(reader.Options{
-		Base: o.Base, Pools: o.Pools, CacheSize: o.Config.ReadersCacheSize, Metrics: o.Metrics, Log: o.Log,
-	})}
-	defer s.reader.Close()
-	if !o.Config.ReadOnly {
-		s.writer = newWriter(o)
-		s.writer.Start()
+	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
+	defer cutOff()
+	front := &front{}
+	server := httpapi.NewServer(requests, front, log)
+	running, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var accepting sync.WaitGroup
+	for _, l := range listeners {
+		accepting.Go(func() { fail(server.Serve(l)) })
+		log.Info("listening", "address", l.Addr().String())
 	}
-	return serve(ctx, o, s, listeners)
+
+	var s *store
+	o, err := open(running)
+	if err == nil {
+		s = newStore(o, log)
+		front.serve(handler(o, s, log))
+		o.Ready(listeners[0].Addr().String())
+		watch(running, listeners[0].Addr(), o, log, s.writer)
+	}
+	if ctx.Err() == nil && running.Err() != nil {
+		err = errors.Join(context.Cause(running), err)
+	}
+
+	if shutDown(server, answering) != nil {
+		log.Warn("requests in flight are cut off", "duration", answering)
+	}
+	if s != nil {
+		err = errors.Join(err, s.close())
+	}
+	cutOff()
+	if shutDown(server, cutting) != nil {
+		_ = server.Close()
+	}
+	accepting.Wait()
+	if s != nil {
+		s.reader.Close()
+		if o.Close != nil {
+			err = errors.Join(err, o.Close())
+		}
+	}
+	return err
 }
 
-func newWriter(o Options) *ingest.Writer {
+func newStore(o Options, log *slog.Logger) *store {
+	s := &store{base: o.Base, reader: reader.NewReader(reader.Options{
+		Base: o.Base, Pools: o.Pools, CacheSize: o.Config.ReadersCacheSize, Metrics: o.Metrics, Log: log,
+	})}
+	if !o.Config.ReadOnly {
+		s.writer = newWriter(o, log)
+		s.writer.Start()
+	}
+	return s
+}
+
+func newWriter(o Options, log *slog.Logger) *ingest.Writer {
 	active, others := o.Config.ActivePool, map[string]int64{}
 	for _, p := range o.Config.Pools {
 		others[p.Name] = p.ShardMaxSize
@@ -68,11 +114,11 @@ func newWriter(o Options) *ingest.Writer {
 	delete(others, active)
 	return ingest.New(ingest.Options{
 		Base: o.Base, Pool: active, ShardMaxSize: size, OtherPools: others,
-		IdleTimeout: o.Config.RWIdleTimeout, Writers: o.Config.Winery.Writers, Log: o.Log,
+		IdleTimeout: o.Config.RWIdleTimeout, Writers: o.Config.Winery.Writers, Log: log,
 	})
 }
 
-// close gives the shards back.
+// close releases the shards.
 func (s *store) close() error {
 	if s.writer == nil {
 		return nil
@@ -82,52 +128,19 @@ func (s *store) close() error {
 	return s.writer.Close(ctx)
 }
 
-func serve(ctx context.Context, o Options, s *store, listeners []net.Listener) error {
-	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
-	defer cutOff()
-	server := httpapi.NewServer(requests, handler(o, s), o.Log)
-	ended := make(chan error, len(listeners))
-	for _, l := range listeners {
-		go func() { ended <- server.Serve(l) }()
-		o.Log.Info("listening", "address", l.Addr().String())
-	}
-	o.Ready(listeners[0].Addr().String())
-	var background sync.WaitGroup
-	defer background.Wait()
-	signs, stopSigns := context.WithCancel(ctx)
-	defer stopSigns()
-	background.Go(func() { watch(signs, listeners[0].Addr(), o, s.writer) })
-
-	var failed error
-	select {
-	case <-ctx.Done():
-	case failed = <-ended:
-	}
-	err := shutDown(server, answering)
-	if err != nil {
-		o.Log.Warn("requests under way are cut off", "error", err)
-	}
-	err = errors.Join(failed, s.close())
-	cutOff()
-	if shutDown(server, cutting) != nil {
-		_ = server.Close()
-	}
-	return err
-}
-
 // handler has the APIs side by side, within the same limits.
-func handler(o Options, s *store) http.Handler {
-	c, limits := o.Config, httpapi.DefaultLimits()
+func handler(o Options, s *store, log *slog.Logger) http.Handler {
+	c, limits := o.Config, httpapi.LimitsFor(o.Config.Winery.MaxObjectSize)
+	log.Info("memory budgets", "bodies", limits.Bodies.Limit(), "answers", limits.Answers.Limit())
 	objects := objects.NewHandler(s, objects.Options{
-		ReadOnly: c.ReadOnly, MaxObjectSize: c.Winery.MaxObjectSize, Limits: limits, Metrics: o.Metrics, Log: o.Log,
+		ReadOnly: c.ReadOnly, MaxObjectSize: c.Winery.MaxObjectSize, Limits: limits, Metrics: o.Metrics, Log: log,
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/objects", objects)
 	mux.Handle("/objects/", objects)
 	mux.Handle("/", rpc.NewHandler(s, rpc.Options{
-		Name: c.Name, ReadOnly: c.ReadOnly, AllowDelete: c.AllowDelete,
-		VerifyContent: c.Winery.VerifyContent, MaxObjectSize: c.Winery.MaxObjectSize,
-		Limits: limits, Metrics: o.Metrics, Log: o.Log,
+		Name: c.Name, ReadOnly: c.ReadOnly, AllowDelete: c.AllowDelete, MaxObjectSize: c.Winery.MaxObjectSize,
+		Limits: limits, Metrics: o.Metrics, Log: log,
 	}))
 	return mux
 }

@@ -79,9 +79,16 @@ winery: {listen: "127.0.0.1:0"}
 		t.Fatal(err)
 	}
 	return writer.Options{
-		Config: c, Base: base, Pools: set, Log: slog.New(slog.DiscardHandler),
+		Config: c, Base: base, Pools: set,
 		Ready: func(string) {}, Alive: func() {},
 	}
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// run serves what is open already.
+func run(ctx context.Context, o writer.Options, log *slog.Logger) error {
+	return writer.Run(ctx, o.Config.Winery.Listen, log, func(context.Context) (writer.Options, error) { return o, nil })
 }
 
 // running is a server under test.
@@ -94,7 +101,9 @@ type running struct {
 }
 
 // start runs a server and returns once it is ready.
-func start(t *testing.T, o writer.Options) *running {
+func start(t *testing.T, o writer.Options) *running { return startLogging(t, o, quiet) }
+
+func startLogging(t *testing.T, o writer.Options, log *slog.Logger) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &running{t: t, alive: make(chan struct{}, 1), stop: cancel, ended: make(chan error, 1)}
@@ -106,7 +115,7 @@ func start(t *testing.T, o writer.Options) *running {
 		default:
 		}
 	}
-	go func() { s.ended <- writer.Run(ctx, o) }()
+	go func() { s.ended <- run(ctx, o, log) }()
 	t.Cleanup(cancel)
 	select {
 	case s.address = <-ready:
@@ -279,30 +288,12 @@ func TestUnixSocket(t *testing.T) {
 	if _, err := connect(t, o.Config.Winery.Listen).Contains(t.Context(), [32]byte{}); err != nil {
 		t.Error(err)
 	}
-	if err := writer.Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "address already in use") {
+	if err := run(t.Context(), o, quiet); err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Errorf("a second writer on the socket: %v", err)
 	}
 	s.end()
 	if _, err := os.Stat(socket); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("left the socket: %v", err)
-	}
-}
-
-// Where it cannot listen, no shard stays locked.
-func TestCannotListen(t *testing.T) {
-	o := options(t)
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	o.Config.Winery.Listen = taken.Addr().String()
-	if err := writer.Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "winery.listen: ") {
-		t.Errorf("got %v", err)
-	}
-	locked, err := o.Base.ListShards(t.Context(), sharedbase.ShardFilter{States: []sharedbase.ShardState{sharedbase.StateWriting}})
-	if err != nil || len(locked) > 0 {
-		t.Errorf("left %v, %v", locked, err)
 	}
 }
 

@@ -84,12 +84,16 @@ var passing = []struct {
 	what string
 }{
 	{sharedbase.ErrFull, "the database's disk is full"},
+	{sharedbase.ErrContended, "another transaction holds the object's row in the database"},
+	{sharedbase.ErrLeaseLost, lostShard},
 	{sharedbase.ErrUnavailable, "the database is unavailable"},
 	{pool.ErrNotMapped, "the image of the object's shard is not mapped on this server"},
 	{reader.ErrImageUnavailable, "the image of the object's shard does not answer"},
 	{ingest.ErrBusy, "the writer is busy"},
 	{ingest.ErrClosed, "the server is shutting down"},
 }
+
+const lostShard = "another process has taken the writer's shard"
 
 // translate gives errors the meaning that clients are told.
 func translate(err error) error {
@@ -100,6 +104,8 @@ func translate(err error) error {
 		return fmt.Errorf("%w: %w", rpc.ErrNotFound, err)
 	case errors.As(err, new(*reader.CorruptError)):
 		return fmt.Errorf("%w: %w", rpc.ErrCorrupted, err)
+	case errors.As(err, new(*sharedbase.StateError)):
+		return httpapi.Unavailable(lostShard, err)
 	}
 	for _, known := range passing {
 		if errors.Is(err, known.err) {

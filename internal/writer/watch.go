@@ -5,6 +5,7 @@ package writer
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -18,7 +19,7 @@ const patience = 4 * time.Minute
 
 // watch asks the server for an answer now and then, until ctx ends. w is nil
 // where it only reads.
-func watch(ctx context.Context, address net.Addr, o Options, w *ingest.Writer) {
+func watch(ctx context.Context, address net.Addr, o Options, log *slog.Logger, w *ingest.Writer) {
 	client := http.Client{
 		Timeout: 10 * time.Second,
 		Transport: &http.Transport{
@@ -36,9 +37,9 @@ func watch(ctx context.Context, address net.Addr, o Options, w *ingest.Writer) {
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
-			o.Log.Warn("no answer to a request of its own", "error", err)
+			log.Warn("no answer to a request of its own", "err", err)
 		case w != nil && w.Busy() > patience:
-			o.Log.Warn("adds stalled", "duration", w.Busy())
+			log.Warn("adds stalled", "duration", w.Busy())
 		default:
 			o.Alive()
 		}
