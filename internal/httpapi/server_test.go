@@ -63,6 +63,9 @@ func dial(t *testing.T, address, text string) net.Conn {
 	return conn
 }
 
+// muchLonger is more than quick limits allow, and less than a connection of dial lasts.
+const muchLonger = 40 * time.Second
+
 // quick are limits with short times.
 func quick() *httpapi.Limits {
 	l := httpapi.DefaultLimits()
@@ -87,7 +90,7 @@ func TestUnsentBody(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.Handle("/reads", httpapi.Handler(reads, httpapi.Options{Limits: quick(), Log: discard}))
 	mux.Handle("/ignores", httpapi.Handler(ignores, httpapi.Options{Limits: quick(), Log: discard}))
-	address := listen(t, mux, func(s *http.Server) { s.ReadTimeout = 300 * time.Millisecond })
+	address := listen(t, mux, func(s *http.Server) { s.ReadTimeout /= 100 })
 	for _, request := range []string{
 		"POST /reads", "GET /ignores", "HEAD /ignores",
 		"GET //ignores", // answered by the mux
@@ -124,8 +127,9 @@ func TestSlowBody(t *testing.T) {
 		}
 	}()
 	var refused *httpapi.RequestError
-	if err := <-failed; !errors.As(err, &refused) || refused.Status != http.StatusRequestTimeout {
-		t.Errorf("%v", err)
+	start := time.Now()
+	if err := <-failed; !errors.As(err, &refused) || refused.Status != http.StatusRequestTimeout || time.Since(start) > muchLonger {
+		t.Errorf("after %v: %v", time.Since(start), err)
 	}
 }
 
@@ -157,8 +161,9 @@ func TestSlowReader(t *testing.T) {
 			}
 		}()
 		var timeout net.Error
-		if err := <-ended; !errors.As(err, &timeout) || !timeout.Timeout() {
-			t.Errorf("%s: %v", name, err)
+		start := time.Now()
+		if err := <-ended; !errors.As(err, &timeout) || !timeout.Timeout() || time.Since(start) > muchLonger {
+			t.Errorf("%s: after %v: %v", name, time.Since(start), err)
 		}
 		close(stop)
 	}
