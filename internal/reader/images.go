@@ -80,7 +80,7 @@ func newImages(o Options) *images {
 // get returns what is wanted of an object of the image of a shard. Errors are
 // those of inImage.
 func (c *images) get(ctx context.Context, p pool.Pool, name string, w want, newerThan time.Time) (sharedbase.Content, error) {
-	return inImage(ctx, c, p, name, newerThan, func(r *shard.Reader) (found sharedbase.Content, err error) {
+	return inImage(ctx, c, p, name, newerThan, w.counted(c.metrics), func(r *shard.Reader) (found sharedbase.Content, err error) {
 		found.Size, found.Bytes, err = r.GetUpTo(w.id, w.part.atMost())
 		if err == nil {
 			err = verify(w.id, found)
@@ -93,13 +93,14 @@ func (c *images) get(ctx context.Context, p pool.Pool, name string, w want, newe
 // not mapped, after newerThan. Errors: [pool.ErrNotMapped],
 // ErrImageUnavailable, *shard.DamageError, those of the device and of read. An
 // error of read other than [shard.ErrNotFound] makes the next caller open the
-// image again. When ctx ends, or the image hangs, inImage returns and leaves
-// read behind: read must not write to what its caller uses.
-func inImage[T any](ctx context.Context, c *images, p pool.Pool, name string, newerThan time.Time,
+// image again. The request is counted in count. When ctx ends, or the image
+// hangs, inImage returns and leaves read behind: read must not write to what
+// its caller uses.
+func inImage[T any](ctx context.Context, c *images, p pool.Pool, name string, newerThan time.Time, count *metrics.Client,
 	read func(*shard.Reader) (T, error)) (result T, err error) {
 	im, found := c.acquire(p, name, newerThan)
 	if im == nil {
-		c.metrics.ImageRequested(p.Name(), found)
+		count.ImageRequested(p.Name(), found)
 		return result, pool.ErrNotMapped
 	}
 	hung := im.gate.whenHung()
@@ -114,7 +115,7 @@ func inImage[T any](ctx context.Context, c *images, p pool.Pool, name string, ne
 	if errors.Is(err, pool.ErrNotMapped) {
 		found = metrics.Fallthrough
 	}
-	c.metrics.ImageRequested(p.Name(), found)
+	count.ImageRequested(p.Name(), found)
 	if err == nil {
 		err = im.gate.enter(ctx)
 	}

@@ -221,7 +221,7 @@ func (r *Reader) fromAnotherPool(ctx context.Context, w want, at sharedbase.Loca
 }
 
 func (r *Reader) fromTable(ctx context.Context, w want, at sharedbase.Location) (sharedbase.Content, error) {
-	r.Metrics.TableRequested()
+	w.counted(r.Metrics).TableRequested()
 	found, err := r.tables[w.part].do(ctx, at.Shard, []ObjID{w.id})
 	if err != nil {
 		return sharedbase.Content{}, err

@@ -2,12 +2,25 @@
 
 package reader
 
-import "math"
+import (
+	"math"
+
+	"winery/internal/metrics"
+)
 
 // want is what is wanted of an object.
 type want struct {
 	id   ObjID
 	part part
+}
+
+// counted returns m if the object is looked for the first time, to be read, else
+// nil: an object that is read in two steps is one request.
+func (w want) counted(m *metrics.Client) *metrics.Client {
+	if w.part == small {
+		return m
+	}
+	return nil
 }
 
 // part is how much of an object is read.
