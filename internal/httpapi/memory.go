@@ -31,6 +31,9 @@ func NewMemory(what string, limit int64, wait time.Duration) *Memory {
 	return &Memory{what: what, limit: limit, wait: wait, free: limit, changed: make(chan struct{})}
 }
 
+// Limit returns the size of the budget in bytes.
+func (m *Memory) Limit() int64 { return m.limit }
+
 // ReclaimFrom has reclaim called whenever bytes are wanted and not free. It
 // releases some that it holds, or returns false. It is set before the first use.
 func (m *Memory) ReclaimFrom(reclaim func() bool) { m.reclaim = reclaim }
