@@ -150,14 +150,23 @@ func (c *Claim) release(ctx context.Context, total *Total) error {
 // quarantined (*QuarantinedError). Dropping
 // waits for readers of the table, and readers that come later wait for it:
 // each attempt waits half a second only, and others follow for two minutes.
-// Where all fail the error is ErrUnavailable, and nothing has changed.
+// Where all fail the error is ErrUnavailable, and nothing has changed. An attempt
+// whose answer was lost may have succeeded; the next one then reports success.
 func (c *Claim) DropTable(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	answered := true
 	return persist(ctx, dropping, func() error {
-		return c.advanceLocked(ctx, StateReadOnly, func(ctx context.Context, tx pgx.Tx) error {
+		err := c.advanceLocked(ctx, StateReadOnly, func(ctx context.Context, tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '500ms'; DROP TABLE IF EXISTS "+quoteTable(c.name))
 			return err
 		})
+		var wrong *StateError
+		if !answered && errors.As(err, &wrong) && wrong.Found == StateReadOnly {
+			c.becomes(StateReadOnly)
+			return nil
+		}
+		answered = answered && !errors.Is(err, ErrUnavailable)
+		return err
 	})
 }

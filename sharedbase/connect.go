@@ -142,6 +142,6 @@ func persist(ctx context.Context, limit time.Duration, op func() error) error {
 		return err
 	}
 	pauses := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond),
-		backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(limit))
+		backoff.WithMaxInterval(limit/10), backoff.WithMaxElapsedTime(limit))
 	return backoff.Retry(attempt, backoff.WithContext(pauses, ctx))
 }

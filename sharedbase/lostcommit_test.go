@@ -137,3 +137,19 @@ func TestLostAnswers(t *testing.T) {
 	}
 	state(full)
 }
+
+// Dropping a table whose first attempt was committed without an answer succeeds.
+func TestDropTableWhoseAnswerIsLost(t *testing.T) {
+	direct, conn := newBase(t)
+	ctx := t.Context()
+	s := shardIn(t, direct, sharedbase.StatePacked, objects("a")...)
+	b, p := throughProxy(t, conn.Config().ConnString())
+	c := claim(t, b, s, sharedbase.StateCleaning)
+	p.loseAnswerTo("commit")
+	if err := c.DropTable(ctx); err != nil || p.lose.Load() != nil {
+		t.Errorf("dropping: %v", err)
+	}
+	if got := must(direct.ShardByID(ctx, s.ID))(t); got.State != sharedbase.StateReadOnly || c.State() != sharedbase.StateReadOnly {
+		t.Errorf("the shard is %s, the claim %s", got.State, c.State())
+	}
+}
