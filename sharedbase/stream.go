@@ -75,6 +75,9 @@ func (b *SharedBase) streamSmall(ctx context.Context, tx pgx.Tx, shard string,
 			return fmt.Errorf("shard %s: the table's row of key %x is %w", shard, fields[0], ErrDamagedRow)
 		}
 		id, size := ObjID(fields[0]), int64(binary.BigEndian.Uint32(fields[1]))
+		if id == (ObjID{}) { // no content has this SHA-256, and no image can hold it
+			return fmt.Errorf("shard %s: the table's row of key %x is %w", shard, id, ErrDamagedRow)
+		}
 		if fields[2] == nil {
 			large = append(large, largeObject{id, size})
 			return nil

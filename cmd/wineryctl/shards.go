@@ -34,7 +34,7 @@ var shardsCommand = &cli.Command{
 		},
 		Before: noArguments,
 		Action: shardsList,
-	}, staleCommand, releaseCommand, quarantinedCommand, unquarantineCommand, importCommand, migrateCommand},
+	}, staleCommand, releaseCommand, quarantinedCommand, unquarantineCommand, exportDamagedCommand, sealCommand, importCommand, migrateCommand},
 	Action: needSubcommand,
 }
 

@@ -23,7 +23,10 @@ const mostDamaged = 3
 // If the table is damaged, or the pool has an image that the table does not contain,
 // no other try can help, and the shard is quarantined.
 func (p *Packer) doubt(ctx context.Context, claim *sharedbase.Claim, why error) error {
-	if errors.Is(why, sharedbase.ErrDamagedRow) || errors.Is(why, containment.ErrNotContained) {
+	if errors.Is(why, sharedbase.ErrDamagedRow) {
+		return p.quarantine(ctx, claim, withExport(why, claim))
+	}
+	if errors.Is(why, containment.ErrNotContained) {
 		return p.quarantine(ctx, claim, why)
 	}
 	if !errors.As(why, new(*shard.DamageError)) {
@@ -34,7 +37,7 @@ func (p *Packer) doubt(ctx context.Context, claim *sharedbase.Claim, why error) 
 	case err != nil:
 		return errors.Join(why, err)
 	case damaged != nil:
-		why = fmt.Errorf("the table is damaged, and nothing of it was packed: %w", damaged)
+		why = withExport(fmt.Errorf("the table is damaged, and nothing of it was packed: %w", damaged), claim)
 	case p.tried[claim.Name()].failed+1 < mostDamaged:
 		return why
 	}
@@ -44,6 +47,11 @@ func (p *Packer) doubt(ctx context.Context, claim *sharedbase.Claim, why error) 
 func (p *Packer) quarantine(ctx context.Context, claim *sharedbase.Claim, why error) error {
 	p.Metrics.Quarantined("packer", claim.Pool())
 	return errors.Join(why, p.Base.Quarantine(ctx, claim.ID(), why.Error()))
+}
+
+// withExport adds the cure of a table with rows that are no objects.
+func withExport(why error, claim *sharedbase.Claim) error {
+	return fmt.Errorf("%w; move such rows to files with `wineryctl shards export-damaged %s DIR`", why, claim.Name())
 }
 
 // damagedRows reads the table again, and says of its objects which first does

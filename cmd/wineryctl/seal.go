@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"winery/internal/daemon"
+	"winery/sharedbase"
+)
+
+var sealCommand = &cli.Command{
+	Name:        "seal",
+	Usage:       "mark standby shards full, so that they are packed as they are",
+	ArgsUsage:   "[NAME…]",
+	Description: "Of a pool that is to be retired, for instance: no writer has to fill its shards first. Shards without objects stay as they are.",
+	Flags:       []cli.Flag{&cli.StringFlag{Name: "pool", Usage: "all standby shards of `POOL`"}},
+	Action:      shardsSeal,
+}
+
+func shardsSeal(c *cli.Context) error {
+	names, pool := c.Args().Slice(), c.String("pool")
+	if (len(names) == 0) == (pool == "") {
+		return daemon.UsageError("seal takes the NAMEs of shards, or --pool POOL")
+	}
+	_, base, err := changing(c)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	if pool != "" {
+		shards, err := base.ListShards(c.Context, sharedbase.ShardFilter{
+			States: []sharedbase.ShardState{sharedbase.StateStandby}, Pool: pool,
+		})
+		if err != nil {
+			return err
+		}
+		for _, s := range shards {
+			names = append(names, s.Name)
+		}
+	}
+	var errs []error
+	for _, name := range names {
+		outcome, err := seal(c.Context, base, name)
+		if err == nil {
+			_, err = fmt.Fprintf(c.App.Writer, "%s: %s\n", name, outcome)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// seal marks a shard full, unless it is empty, and tells what became of it.
+func seal(ctx context.Context, base *sharedbase.SharedBase, name string) (outcome string, err error) {
+	worked, err := base.WithOneShard(ctx, sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.ClaimFilter{Name: name},
+		func(ctx context.Context, claim *sharedbase.Claim) error {
+			objects, _, err := base.TableSize(ctx, name)
+			if err != nil {
+				return err
+			}
+			if objects == 0 {
+				outcome = "empty, stays standby"
+				return nil
+			}
+			outcome = "full"
+			return claim.SetState(ctx, sharedbase.StateFull)
+		})
+	if err == nil && !worked {
+		err = fmt.Errorf("shard %s cannot be sealed: it is not standby, held by a writer, or quarantined (see `wineryctl shards list`)", name)
+	}
+	return outcome, err
+}
