@@ -23,7 +23,7 @@ type DamagedRow struct {
 // DamagedRows returns the damaged rows of a claimed shard's table, by key. The
 // server hashes the whole table for it.
 func (c *Claim) DamagedRows(ctx context.Context) (rows []DamagedRow, err error) {
-	found, err := c.base.conns.rest.Query(ctx, "SELECT key, coalesce(octet_length(content), -1), sha256(content) FROM "+quoteTable(c.name)+
+	found, err := c.base.conns.lists.Query(ctx, "SELECT key, coalesce(octet_length(content), -1), sha256(content) FROM "+quoteTable(c.name)+
 		" WHERE octet_length(key) <> 32 OR content IS NULL OR sha256(content) <> key ORDER BY key")
 	if err == nil {
 		rows, err = pgx.CollectRows(found, pgx.RowToStructByPos[DamagedRow])
@@ -35,7 +35,7 @@ func (c *Claim) DamagedRows(ctx context.Context) (rows []DamagedRow, err error) 
 func (c *Claim) WriteDamaged(ctx context.Context, row DamagedRow, w io.Writer) error {
 	for at := int64(0); at < row.Size; {
 		var slice []byte
-		err := c.base.conns.rest.QueryRow(ctx, "SELECT substring(content FROM $2 FOR $3) FROM "+quoteTable(c.name)+" WHERE key = $1",
+		err := c.base.conns.lists.QueryRow(ctx, "SELECT substring(content FROM $2 FOR $3) FROM "+quoteTable(c.name)+" WHERE key = $1",
 			row.Key, at+1, sliceSize).Scan(&slice)
 		if err != nil {
 			return c.base.explain(ctx, fmt.Sprintf("reading the damaged row %x of shard %s", row.Key, c.name), err)
