@@ -65,7 +65,7 @@ test: deps deps-vm lint build vm-image $(GOTESTSUM) python ## install what is mi
 INTEROP_LOG := $(CACHE)/interop
 .PHONY: interop
 interop: deps build $(GOTESTSUM) python ## only the tests with the Python Winery, and a line for each pairing proven
-	@WINERY_PYTHON=$(PYTHON) scripts/with-services --pg -- $(GOTESTSUM) --format testname --jsonfile $(INTEROP_LOG)-1.json -- \
+	@WINERY_PYTHON=$(PYTHON) scripts/with-services --pg --ceph -- $(GOTESTSUM) --format testname --jsonfile $(INTEROP_LOG)-1.json -- \
 		-tags "$(TAGS)" -count 1 -timeout 20m ./test/interop
 	@WINERY_PYTHON=$(PYTHON) scripts/with-services --pg -- $(GOTESTSUM) --format testname --jsonfile $(INTEROP_LOG)-2.json -- \
 		-tags "$(TAGS)" -count 1 -run Python \
