@@ -89,11 +89,13 @@ func TestImport(t *testing.T) {
 func TestDamaged(t *testing.T) {
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		const name = "damaged"
-		roletest.Put(t, s.Pool, name, roletest.Objects(1, 200, 1000))
-		info := s.Image(t, name).Info()
+		objects := roletest.Objects(1, 200, 1000)
+		roletest.Put(t, s.Pool, name, objects)
+		image := s.Image(t, name)
+		info := image.Info()
 		i := &importer.Importer{Base: s.Base}
 		for what, at := range map[string]int64{
-			"content": info.IndexPosition - 1, "header": 41, "index": info.IndexPosition + 3, "hash": info.HashPosition + 1,
+			"content": info.IndexPosition - 1, "header": 41, "index": image.EntryOffset(objects[0].ID) + 3, "hash": info.HashPosition + 1,
 		} {
 			s.FlipBit(t, name, at)
 			_, err := i.Import(t.Context(), s.Pool, name)

@@ -123,9 +123,8 @@ func TestKilled(t *testing.T) {
 
 func TestCorrupt(t *testing.T) {
 	eachWay(t, func(t *testing.T, s *stage) {
-		s.old(t)
-		r := s.openOld(t)
-		content, header, index := int64(600), int64(2), r.Info().IndexPosition+35
+		all := s.old(t)
+		content, header, index := int64(600), int64(2), s.openOld(t).EntryOffset(all[len(all)-1].ID)+35
 		for _, at := range []int64{content, header, index} {
 			edit(t, s.From, at)
 			_, err := s.migrator().Migrate(t.Context(), image)
