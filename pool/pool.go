@@ -28,6 +28,11 @@ var (
 	// work over. The process should exit; it must not go on with a new
 	// connection as if nothing had happened.
 	ErrFenced = errors.New("fenced off by the store")
+	// ErrNoPool: the pool itself does not exist: no folder, no Ceph pool of
+	// its name.
+	ErrNoPool = errors.New("pool does not exist")
+	// ErrNoMarker: the pool has no marker.
+	ErrNoMarker = errors.New("marker missing")
 	// ErrName: not a name that an image can have.
 	ErrName = errors.New("not an image name")
 )
@@ -150,6 +155,22 @@ type Pool interface {
 	// where the pool can see that it is open for writing. The pool does not see
 	// all readers: the caller knows that nobody needs the image.
 	Remove(ctx context.Context, name string, proof Proof) error
+
+	// Init makes a pool that does not exist, where Winery may: the folder of a
+	// directory pool. ErrNoPool where an administrator makes pools, as in Ceph.
+	// Nothing happens if the pool exists. No other method makes a pool.
+	Init(ctx context.Context) error
+
+	// Marker returns the marker that SetMarker stored: a short text that tells
+	// this pool from every other, an empty mount point included. It is no image,
+	// neither to List nor to Python Winery. ErrNoMarker, ErrNoPool.
+	Marker(ctx context.Context) ([]byte, error)
+
+	// SetMarker stores the marker; it survives a power cut when SetMarker
+	// returns nil. Readers find the old marker or the new one, whole. Unless
+	// replace is set a marker is not replaced: of several that store the first
+	// one at once, all but one get ErrExists. ErrNoPool.
+	SetMarker(ctx context.Context, marker []byte, replace bool) error
 
 	// Close frees what the pool holds. Images that it opened must have been
 	// closed before. What it mapped stays mapped.

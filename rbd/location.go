@@ -11,6 +11,8 @@ import (
 
 	"github.com/ceph/go-ceph/rados"
 	"golang.org/x/sys/unix"
+
+	"winery/pool"
 )
 
 // location is where Ceph is, and who we are there. Empty conf means Ceph's
@@ -91,10 +93,10 @@ func (l location) connectError(err error) error {
 	return fmt.Errorf("cannot connect to Ceph: %s: %w", cure, err)
 }
 
-// missingPool is the error where Ceph has no pool of that name. It does not
-// wrap err, which would be taken for a missing image.
+// missingPool is pool.ErrNoPool for a pool of Ceph. It does not wrap err, which
+// would be taken for a missing image.
 func missingPool(name string, err error) error {
-	return fmt.Errorf("no pool %q in Ceph; make it with `ceph osd pool create %[1]s` and `ceph osd pool application enable %[1]s rbd` (%s)", name, err.Error())
+	return fmt.Errorf("%w: no pool %q in Ceph; make it with `ceph osd pool create %[2]s` and `ceph osd pool application enable %[2]s rbd` (%[3]s)", pool.ErrNoPool, name, err.Error())
 }
 
 // errno returns the error number that Ceph's libraries or the system gave, or 0.

@@ -4,11 +4,13 @@ package rbd_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"testing"
 
+	"github.com/ceph/go-ceph/rados"
 	"go.uber.org/goleak"
 
 	"winery/pool"
@@ -49,10 +51,16 @@ func TestMain(m *testing.M) {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	s := settings(cephtest.New(t))
+	pools := cephtest.New(t)
+	s, io := settings(pools), ioContext(t, pools.Pool)
 	pooltest.Run(t, func(t *testing.T) pool.Pool {
 		p := open(t, s)
-		t.Cleanup(func() { removeAll(t, p) })
+		t.Cleanup(func() {
+			removeAll(t, p)
+			if err := io.Delete("winery_marker"); err != nil && !errors.Is(err, rados.ErrNotFound) {
+				t.Error(err)
+			}
+		})
 		return p
 	})
 }

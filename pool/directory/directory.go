@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -23,12 +24,9 @@ const (
 	modeUnmapped fs.FileMode = 0o000
 )
 
-// dirMode lets others list the pool; who may read an image is the image's.
-const dirMode fs.FileMode = 0o755
-
 // Settings of a directory pool.
 type Settings struct {
-	BaseDirectory  string // must exist; the pool's own directory is made in it
+	BaseDirectory  string // the pool's folder is in it; Init makes that
 	PoolName       string
 	UsePermissions bool // file modes tell the state of an image
 	// NoDirectIO is called once, with the system's error, if images have to be
@@ -48,7 +46,7 @@ type Pool struct {
 
 var _ pool.Pool = (*Pool)(nil)
 
-// New returns the pool, whose directory it makes if base_directory has none.
+// New returns the pool. It looks at nothing on disk.
 func New(s Settings) (*Pool, error) {
 	if err := pool.CheckName(s.PoolName); err != nil {
 		return nil, fmt.Errorf("pool_name: %w", err)
@@ -59,9 +57,6 @@ func New(s Settings) (*Pool, error) {
 		if s.NoDirectIO != nil {
 			once.Do(func() { s.NoDirectIO(err) })
 		}
-	}
-	if err := os.Mkdir(p.dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("pool %s: base_directory: %w", p.name, err)
 	}
 	return p, nil
 }
@@ -126,7 +121,7 @@ func (p *Pool) each(ctx context.Context, fn func(name string) error) error {
 	}
 	entries, err := os.ReadDir(p.dir)
 	if err != nil {
-		return fmt.Errorf("pool %s: list: %w", p.name, err)
+		return p.fail("list", "", err)
 	}
 	for _, e := range entries {
 		if pool.CheckName(e.Name()) != nil {
@@ -154,9 +149,11 @@ func (p *Pool) check(ctx context.Context, name string) error {
 	return pool.CheckName(name)
 }
 
-// syncDir makes the directory's entries durable.
-func (p *Pool) syncDir() error {
-	d, err := os.Open(p.dir)
+// syncDir makes the entries of the pool's folder durable.
+func (p *Pool) syncDir() error { return syncFolder(p.dir) }
+
+func syncFolder(path string) error {
+	d, err := os.Open(path) //nolint:gosec // the pool's folder, or next to it
 	if err != nil {
 		return err
 	}
@@ -166,10 +163,13 @@ func (p *Pool) syncDir() error {
 
 // fail translates an error of the file system; nil stays nil.
 func (p *Pool) fail(op, name string, err error) error {
+	what := strings.TrimSpace(op + " " + name)
 	var is error
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, fs.ErrNotExist) && p.exists() != nil:
+		is = pool.ErrNoPool
 	case errors.Is(err, fs.ErrNotExist):
 		is = pool.ErrNotFound
 	case errors.Is(err, fs.ErrExist):
@@ -179,7 +179,7 @@ func (p *Pool) fail(op, name string, err error) error {
 	case errors.Is(err, unix.EWOULDBLOCK):
 		is = pool.ErrInUse
 	default:
-		return fmt.Errorf("pool %s: %s %s: %w", p.name, op, name, err)
+		return fmt.Errorf("pool %s: %s: %w", p.name, what, err)
 	}
-	return fmt.Errorf("pool %s: %s %s: %w: %w", p.name, op, name, is, err)
+	return fmt.Errorf("pool %s: %s: %w: %w", p.name, what, is, err)
 }

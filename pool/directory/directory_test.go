@@ -238,10 +238,59 @@ func mount(t *testing.T, fs, options string) (base string) {
 	return ""
 }
 
-func TestNoBaseDirectory(t *testing.T) {
-	_, err := directory.New(directory.Settings{BaseDirectory: filepath.Join(t.TempDir(), "absent"), PoolName: "shards"})
-	if !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("got %v, want that base_directory does not exist", err)
+// TestOpeningMakesNothing: below a mount point, on the root disk, no daemon makes
+// the folder of a pool.
+func TestOpeningMakesNothing(t *testing.T) {
+	base := t.TempDir()
+	p, err := directory.New(directory.Settings{BaseDirectory: base, PoolName: "shards", UsePermissions: true})
+	must(t, err)
+	_, err = p.Create(t.Context(), "one", 0, nil)
+	wantNoPool(t, "Create", err)
+	wantNoPool(t, "Reserve", p.Reserve(t.Context(), "one"))
+	wantNoPool(t, "SetMarker", p.SetMarker(t.Context(), []byte("x"), false))
+	_, err = p.Marker(t.Context())
+	wantNoPool(t, "Marker", err)
+	_, err = p.List(t.Context())
+	wantNoPool(t, "List", err)
+	if entries, err := os.ReadDir(base); err != nil || len(entries) != 0 {
+		t.Errorf("base_directory has %v, %v", entries, err)
+	}
+}
+
+func wantNoPool(t *testing.T, what string, err error) {
+	t.Helper()
+	if !errors.Is(err, pool.ErrNoPool) {
+		t.Errorf("%s: got %v, want ErrNoPool", what, err)
+	}
+}
+
+// TestInit: whoever makes the folder, it is the owner's of base_directory, and
+// others may list it.
+func TestInit(t *testing.T) {
+	base, want := t.TempDir(), os.Geteuid()
+	if want == 0 {
+		want = 65534 // nobody
+		must(t, os.Chown(base, want, want))
+	}
+	defer syscall.Umask(syscall.Umask(0o077))
+	p := newPool(t, base, true)
+	must(t, p.SetMarker(t.Context(), []byte("x"), false))
+	must(t, filepath.WalkDir(filepath.Join(base, "shards"), func(path string, d fs.DirEntry, err error) error {
+		must(t, err)
+		info, err := d.Info()
+		must(t, err)
+		owner := info.Sys().(*syscall.Stat_t)
+		if int(owner.Uid) != want || info.Mode().Perm()&0o044 != 0o044 {
+			t.Errorf("%s: mode %v, owner %d", path, info.Mode(), owner.Uid)
+		}
+		return nil
+	}))
+	_, err := os.Stat(filepath.Join(base, "shards", ".winery", "marker"))
+	must(t, err)
+	missing, err := directory.New(directory.Settings{BaseDirectory: filepath.Join(base, "absent"), PoolName: "shards"})
+	must(t, err)
+	if err := missing.Init(t.Context()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without base_directory: %v", err)
 	}
 }
 
@@ -249,6 +298,7 @@ func newPool(t *testing.T, base string, modes bool) *directory.Pool {
 	t.Helper()
 	p, err := directory.New(directory.Settings{BaseDirectory: base, PoolName: "shards", UsePermissions: modes})
 	must(t, err)
+	must(t, p.Init(t.Context()))
 	t.Cleanup(func() { must(t, p.Close()) })
 	return p
 }

@@ -3,6 +3,16 @@
 // Package directory is a pool that keeps each image as a file,
 // base_directory/pool_name/NAME.
 //
+// The pool's folder is made by Init alone, so that no daemon packs onto the disk
+// below a mount point.
+//
+// # Marker
+//
+// The marker is base_directory/pool_name/.winery/marker. It is inside the pool's
+// folder, so that it disappears with whatever is mounted there or above; and in a
+// folder of its own, because Python Winery takes each file beside the images for
+// an image.
+//
 // # Modes
 //
 // With use_permissions the mode of a file tells its state, as the Python

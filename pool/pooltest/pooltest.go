@@ -17,8 +17,8 @@ import (
 	"winery/pool"
 )
 
-// Run tests the pools that open returns: each without images, on storage of
-// its own, closed in the test's cleanup, able to hold some images of 8 MiB.
+// Run tests the pools that open returns: each existing, without images and
+// without a marker, on storage of its own, closed in the test's cleanup, able to hold some images of 8 MiB.
 func Run(t *testing.T, open func(t *testing.T) pool.Pool) {
 	tests := []struct {
 		name string
@@ -45,6 +45,8 @@ func Run(t *testing.T, open func(t *testing.T) pool.Pool) {
 		{"BadNames", badNames},
 		{"EndedContext", endedContext},
 		{"ManyAtOnce", manyAtOnce},
+		{"Marker", marker},
+		{"MarkerOnce", markerOnce},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, open(t)) })

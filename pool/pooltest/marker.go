@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package pooltest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"winery/pool"
+)
+
+func wantMarker(t *testing.T, p pool.Pool, want string) {
+	t.Helper()
+	got, err := p.Marker(t.Context())
+	must(t, err)
+	if string(got) != want {
+		t.Fatalf("the marker is %q, want %q", got, want)
+	}
+}
+
+// marker: it is stored, kept, replaced only if that is asked for, and no image.
+func marker(t *testing.T, p pool.Pool) {
+	must(t, p.Init(t.Context())) // the pool exists: nothing happens
+	_, err := p.Marker(t.Context())
+	wantErr(t, "Marker of a new pool", err, pool.ErrNoMarker)
+	finished(t, p, "one", pattern(1, 1000))
+	must(t, p.SetMarker(t.Context(), []byte("a longer first"), false))
+	wantErr(t, "a second SetMarker", p.SetMarker(t.Context(), []byte("second"), false), pool.ErrExists)
+	wantMarker(t, p, "a longer first")
+	must(t, p.SetMarker(t.Context(), []byte("third"), true))
+	wantMarker(t, p, "third")
+	must(t, p.Init(t.Context()))
+	wantMarker(t, p, "third")
+	wantList(t, p, "one")
+	must(t, p.Map(t.Context(), "one"))
+	if mapped, err := p.Mapped(t.Context()); err != nil || len(mapped) != 1 {
+		t.Errorf("mapped are %v, %v", mapped, err)
+	}
+}
+
+// markerOnce: of many that store the first marker at once, one succeeds.
+func markerOnce(t *testing.T, p pool.Pool) {
+	errs := make([]error, 8)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() { errs[i] = p.SetMarker(t.Context(), fmt.Appendf(nil, "marker %d", i), false) })
+	}
+	wg.Wait()
+	won := slices.Index(errs, nil)
+	for i, err := range errs {
+		if i != won && !errors.Is(err, pool.ErrExists) {
+			t.Errorf("SetMarker %d: %v", i, err)
+		}
+	}
+	if won < 0 {
+		t.Fatal("none succeeded")
+	}
+	wantMarker(t, p, fmt.Sprintf("marker %d", won))
+}
