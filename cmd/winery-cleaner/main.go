@@ -12,7 +12,6 @@ import (
 
 	"winery/internal/cleaner"
 	"winery/internal/daemon"
-	"winery/internal/storage"
 	"winery/sharedbase"
 )
 
@@ -37,7 +36,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		return err
 	}
 	defer base.Close()
-	set, err := storage.Open(env.Config.Pools, false)
+	set, err := env.OpenPools(ctx, base, false)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 	"winery/internal/daemon"
 	"winery/internal/imagebuild"
 	"winery/internal/packer"
-	"winery/internal/storage"
 	"winery/sharedbase"
 )
 
@@ -31,8 +30,9 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	if env.CLI.IsSet(poolName.Name) {
 		pool = env.CLI.String(poolName.Name)
 	}
+	needed := []string{pool}
 	if pool == "all" {
-		pool = ""
+		pool, needed = "", nil
 	} else if _, ok := env.Config.Pool(pool); !ok {
 		return daemon.UsageError("--%s: found %q, must be a pool of the configuration, or all", poolName.Name, pool)
 	}
@@ -41,7 +41,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		return err
 	}
 	defer base.Close()
-	set, err := storage.Open(env.Config.Pools, env.Config.Packer.CreateImages)
+	set, err := env.OpenPools(ctx, base, env.Config.Packer.CreateImages, needed...)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 	"winery/internal/daemon"
 	"winery/internal/mapper"
 	"winery/internal/scrub"
-	"winery/internal/storage"
 	"winery/sharedbase"
 )
 
@@ -46,7 +45,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		return err
 	}
 	defer base.Close()
-	set, err := storage.Open(env.Config.Pools, true)
+	set, err := env.OpenPools(ctx, base, true)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 
 	"winery/internal/config"
 	"winery/internal/daemon"
-	"winery/internal/storage"
 	"winery/internal/writer"
 )
 
@@ -44,7 +43,11 @@ func open(ctx context.Context, env *daemon.Env, cfg *config.Config) (writer.Opti
 	if err != nil {
 		return writer.Options{}, err
 	}
-	set, err := storage.Open(cfg.Pools, false)
+	var needed []string
+	if !cfg.ReadOnly {
+		needed = []string{cfg.ActivePool}
+	}
+	set, err := env.OpenPools(ctx, base, false, needed...)
 	if err != nil {
 		base.Close()
 		return writer.Options{}, err

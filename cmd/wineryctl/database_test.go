@@ -23,7 +23,7 @@ func configFile(t *testing.T, dsn, more string) string {
 objstorage:
   cls: winery
   database: {db: `+string(quoted)+`}
-  shards_pools: [{type: directory, pool_name: test, shard_max_size: 1000, base_directory: /nonexistent}]
+  shards_pools: [{type: directory, pool_name: test, shard_max_size: 1000, base_directory: `+t.TempDir()+`}]
   shards_active_pool: test
 `+more+"\n")
 }
@@ -37,7 +37,10 @@ func TestDatabase(t *testing.T) {
 	if _, stderr, status := ctl(t, "--config", cfg, "shards", "list"); status != 1 || !strings.Contains(stderr, "db init") {
 		t.Errorf("shards of an empty database: status %d, %q", status, stderr)
 	}
-	for _, want := range []string{"database filled: schema version 5\n", "database is filled already: schema version 5\n"} {
+	for _, want := range []string{
+		"database filled: schema version 5\npool test: initialised\n",
+		"database is filled already: schema version 5\npool test: initialised already\n",
+	} {
 		if got := must(t, "db", "init", "--config", cfg); got != want {
 			t.Errorf("db init said %q, expected %q", got, want)
 		}

@@ -15,7 +15,7 @@ var dbCommand = &cli.Command{
 	Name:  "db",
 	Usage: "set up the database",
 	Subcommands: []*cli.Command{
-		{Name: "init", Usage: "fill an empty database, which must exist", Before: noArguments, Action: dbInit},
+		{Name: "init", Usage: "fill an empty database, which must exist, and initialise the configured pools", Before: noArguments, Action: dbInit},
 		{Name: "version", Usage: "print the version of the database's schema", Before: noArguments, Action: dbVersion},
 		upgradeCommand,
 	},
@@ -39,7 +39,7 @@ func noArguments(c *cli.Context) error {
 }
 
 func dbInit(c *cli.Context) error {
-	base, err := database(c)
+	cfg, base, err := configured(c)
 	if err != nil {
 		return err
 	}
@@ -52,8 +52,10 @@ func dbInit(c *cli.Context) error {
 	if created {
 		what = "database filled"
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "%s: schema version %d\n", what, sharedbase.SchemaVersion)
-	return err
+	if _, err = fmt.Fprintf(c.App.Writer, "%s: schema version %d\n", what, sharedbase.SchemaVersion); err != nil {
+		return err
+	}
+	return initPools(c, base, cfg.Pools)
 }
 
 func dbVersion(c *cli.Context) error {

@@ -50,9 +50,7 @@ func newSite(t *testing.T, configured ...config.Pool) *site {
 	s.base, err = sharedbase.New(s.dsn, "test")
 	roletest.Must(t, err)
 	t.Cleanup(s.base.Close)
-	s.pools, err = storage.Open(configured, true)
-	roletest.Must(t, err)
-	t.Cleanup(func() { roletest.Must(t, s.pools.Close()) })
+	s.pools = roletest.OpenPools(t, true, configured...)
 	return s
 }
 

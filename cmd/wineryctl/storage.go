@@ -38,7 +38,7 @@ func openStorage(c *cli.Context, open opener) (*config.Config, *sharedbase.Share
 		base.Close()
 		return nil, nil, nil, err
 	}
-	return cfg, base, set, nil
+	return cfg, base, set.Checked(base), nil
 }
 
 // chosenPools are those that --pool-name names, else all, in the configuration's order.
@@ -63,9 +63,13 @@ func chosenPool(cfg *config.Config, set storage.Set, what, name string) (pool.Po
 	if p := set[name]; p != nil {
 		return p, nil
 	}
+	return nil, notConfigured(cfg, what, name)
+}
+
+func notConfigured(cfg *config.Config, what, name string) error {
 	names := make([]string, len(cfg.Pools))
 	for i, p := range cfg.Pools {
 		names[i] = p.Name
 	}
-	return nil, daemon.UsageError("%s: found %q, must be a pool of the configuration: %v", what, name, names)
+	return daemon.UsageError("%s: found %q, must be a pool of the configuration: %v", what, name, names)
 }

@@ -39,11 +39,24 @@ func (c *Cleaner) drop(ctx context.Context, claim *sharedbase.Claim) error {
 	if err := c.check(ctx, claim); err != nil {
 		return fmt.Errorf("nothing was dropped: %w", c.suspect(ctx, claim.ID(), claim.Pool(), err))
 	}
+	if err := c.stillThere(ctx, claim); err != nil {
+		return fmt.Errorf("nothing was dropped: %w", err)
+	}
 	if err := claim.DropTable(ctx); err != nil {
 		return err
 	}
 	c.Log.Info("table dropped", "shard", claim.Name(), "pool", claim.Pool())
 	return nil
+}
+
+// stillThere opens the image once more: the check may have taken hours, and the
+// pool may have been unmounted meanwhile.
+func (c *Cleaner) stillThere(ctx context.Context, claim *sharedbase.Claim) error {
+	img, err := c.Pools[claim.Pool()].Open(ctx, claim.Name())
+	if err != nil {
+		return err
+	}
+	return img.Close()
 }
 
 // check requires of a shard what the package comment says.

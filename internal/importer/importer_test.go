@@ -13,7 +13,6 @@ import (
 
 	"winery/internal/importer"
 	"winery/pool"
-	"winery/pool/directory"
 	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/roletest"
@@ -115,8 +114,9 @@ func TestDamaged(t *testing.T) {
 // Of two pools' images of one name, nobody knows which is out of use.
 func TestTwoCopies(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
-	other, err := directory.New(directory.Settings{BaseDirectory: t.TempDir(), PoolName: "other"})
-	roletest.Must(t, err)
+	config := roletest.Directory(t, "")
+	config.Name = "other"
+	other := roletest.OpenPools(t, true, config)["other"]
 	objects := roletest.Objects(1, 20, 100)
 	roletest.Put(t, s.Pool, "both", objects)
 	roletest.Put(t, other, "both", objects)

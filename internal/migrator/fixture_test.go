@@ -77,9 +77,7 @@ func eachWay(t *testing.T, test func(*testing.T, *stage)) {
 
 func newStage(t testing.TB, from, to config.Pool) *stage {
 	t.Helper()
-	set, err := storage.Open([]config.Pool{from}, true)
-	roletest.Must(t, err)
-	t.Cleanup(func() { roletest.Must(t, set.Close()) })
+	set := roletest.OpenPools(t, true, from)
 	return &stage{roletest.New(t, to), from, &roletest.Hooked{Pool: set[from.Name]}}
 }
 

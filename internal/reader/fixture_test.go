@@ -53,6 +53,9 @@ func newFixture(t testing.TB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := dir.Init(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	logs := new(logs)
 	log := slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	return &fixture{TB: t, dsn: dsn, base: base, pool: &watchedPool{Pool: dir}, log: log, logs: logs}

@@ -10,10 +10,8 @@ import (
 	"testing"
 
 	"winery/internal/cleaner"
-	"winery/internal/config"
 	"winery/internal/packer"
 	"winery/internal/scrub"
-	"winery/internal/storage"
 	"winery/pool"
 	"winery/pool/pooltest"
 	"winery/sharedbase"
@@ -69,9 +67,7 @@ func another(t testing.TB, s *roletest.Stage, image string) pool.Pool {
 	t.Helper()
 	c := roletest.Directory(t, "")
 	c.Name = "other"
-	set, err := storage.Open([]config.Pool{c}, true)
-	roletest.Must(t, err)
-	t.Cleanup(func() { roletest.Must(t, set.Close()) })
+	set := roletest.OpenPools(t, true, c)
 	s.Pools["other"] = set["other"]
 	if image != "" {
 		from, err := s.Pool.Pool.Open(t.Context(), image)

@@ -35,7 +35,7 @@ func TestOpenFails(t *testing.T) {
 	good := config.Pool{Type: config.Directory, Name: "good", BaseDirectory: t.TempDir()}
 	for _, bad := range []config.Pool{
 		{Type: "tape", Name: "bad"},
-		{Type: config.Directory, Name: "bad", BaseDirectory: "/nowhere/at/all"},
+		{Type: config.Directory, Name: "bad/name", BaseDirectory: t.TempDir()},
 		{Type: config.RBD, Name: "bad"},
 	} {
 		_, err := storage.Open([]config.Pool{good, bad}, true)

@@ -17,6 +17,9 @@ func TestWatched(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := set["files"].Init(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	var signs atomic.Int64
 	p := set.Watched(func() { signs.Add(1) })["files"]
 	ctx, content := t.Context(), []byte("content")

@@ -116,6 +116,7 @@ func TestNoDirectIO(t *testing.T) {
 		NoDirectIO: func(err error) { told = append(told, err) },
 	})
 	must(t, err)
+	must(t, p.Init(t.Context()))
 	content := []byte("image")
 	for range 2 {
 		d, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})

@@ -244,7 +244,7 @@ func TestOpeningMakesNothing(t *testing.T) {
 	base := t.TempDir()
 	p, err := directory.New(directory.Settings{BaseDirectory: base, PoolName: "shards", UsePermissions: true})
 	must(t, err)
-	_, err = p.Create(t.Context(), "one", 0, nil)
+	_, err = p.Create(t.Context(), "one", 0, pooltest.Anything{})
 	wantNoPool(t, "Create", err)
 	wantNoPool(t, "Reserve", p.Reserve(t.Context(), "one"))
 	wantNoPool(t, "SetMarker", p.SetMarker(t.Context(), []byte("x"), false))

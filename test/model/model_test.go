@@ -11,7 +11,6 @@ import (
 	"pgregory.net/rapid"
 
 	"winery/internal/config"
-	"winery/internal/storage"
 	"winery/test/pgtest"
 	"winery/test/roletest"
 )
@@ -54,9 +53,7 @@ func fewerLives(t *testing.T) {
 
 // live runs lives over two pools, of which new shards are in the first.
 func live(t *testing.T, configured ...config.Pool) {
-	stores, err := storage.Open(configured, true)
-	roletest.Must(t, err)
-	t.Cleanup(func() { roletest.Must(t, stores.Close()) })
+	stores := roletest.OpenPools(t, true, configured...)
 	dsn := pgtest.New(t)
 	rapid.Check(t, func(r *rapid.T) {
 		r.Repeat(rapid.StateMachineActions(newWorld(run{t, r}, dsn, configured, stores)))

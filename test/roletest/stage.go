@@ -104,16 +104,26 @@ func (s *Stage) connect(t testing.TB) {
 // open opens the pool.
 func (s *Stage) open(t testing.TB, createImages bool) {
 	t.Helper()
-	set, err := storage.Open([]config.Pool{s.Config}, createImages)
+	set := OpenPools(t, createImages, s.Config)
+	s.Pool = &Hooked{Pool: set[s.Config.Name]}
+	s.Pools = storage.Set{s.Config.Name: s.Pool}
+	t.Cleanup(func() { s.Pool.WantNoHandles(t) })
+}
+
+// OpenPools makes the folders of pools and opens them. They are closed with the test.
+func OpenPools(t testing.TB, createImages bool, configured ...config.Pool) storage.Set {
+	t.Helper()
+	set, err := storage.Open(configured, createImages)
 	Must(t, err)
 	t.Cleanup(func() {
 		if err := set.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	s.Pool = &Hooked{Pool: set[s.Config.Name]}
-	s.Pools = storage.Set{s.Config.Name: s.Pool}
-	t.Cleanup(func() { s.Pool.WantNoHandles(t) })
+	for _, p := range set {
+		Must(t, p.Init(t.Context()))
+	}
+	return set
 }
 
 // Objects makes n objects of up to max bytes that depend on seed; the first is

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package daemon
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"winery/internal/storage"
+	"winery/sharedbase"
+)
+
+// poolTimeout is how long a start waits for one store to answer.
+const poolTimeout = 15 * time.Second
+
+// OpenPools opens the configured pools as those of base (see [storage.Set.Owned]),
+// and waits until one of needed can be used, or of all where needed is empty; with
+// StopWhenIdle it gives up at once. A pool that was adopted earlier and whose store
+// does not answer counts as usable: it exists. The caller closes the set.
+func (e *Env) OpenPools(ctx context.Context, base *sharedbase.SharedBase, createImages bool, needed ...string) (storage.Set, error) {
+	opened, err := storage.Open(e.Config.Pools, createImages)
+	if err != nil {
+		return nil, err
+	}
+	set := opened.Owned(base, e.Log)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(e.Finishing, cancel)()
+	err = backoff.RetryNotify(
+		func() error {
+			err := e.oneUsable(ctx, base, set, needed)
+			if e.StopWhenIdle {
+				return backoff.Permanent(err)
+			}
+			return err
+		},
+		backoff.WithContext(newBackOff(), ctx),
+		func(err error, wait time.Duration) {
+			e.Log.Error("waiting for a pool", "err", err, "retry_in", wait)
+			e.Notify.Status("waiting for a pool: %v", err)
+		})
+	if err != nil {
+		return nil, errors.Join(err, set.Close())
+	}
+	return set, nil
+}
+
+// oneUsable returns nil if one of the needed pools can be used; each of the others
+// is logged.
+func (e *Env) oneUsable(ctx context.Context, base *sharedbase.SharedBase, set storage.Set, needed []string) error {
+	records, err := base.PoolRecords(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	usable := false
+	for _, p := range e.Config.Pools {
+		limited, cancel := context.WithTimeout(ctx, poolTimeout)
+		err := set.Check(limited, p.Name)
+		cancel()
+		_, recorded := records[p.Name]
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if err == nil || recorded && !errors.As(err, new(*storage.RefusedError)) {
+			usable = usable || len(needed) == 0 || slices.Contains(needed, p.Name)
+		}
+	}
+	if !usable {
+		return errors.Join(errs...)
+	}
+	for _, err := range errs {
+		e.Log.Error("pool cannot be used", "err", err)
+	}
+	return nil
+}

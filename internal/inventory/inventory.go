@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package inventory compares the images that a pool holds with the shards that
+// the database says are in it. It looks at names, and opens the images of shards
+// that the database has not packed; it hashes nothing.
+package inventory
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"winery/pool"
+	"winery/shard"
+	"winery/sharedbase"
+)
+
+// Difference is what a pool and the database do not agree on, by the names of
+// images in ascending order.
+type Difference struct {
+	// Missing images: the database has them in the pool, and the pool does not.
+	Missing []string
+	// Unknown images: no shard of the database has their name.
+	Unknown []string
+	// Unpacked: complete images of shards that are standby, writing or full in
+	// the database. It was restored from an older backup; or, if the shard is
+	// full, a packer died before it recorded the image.
+	Unpacked []sharedbase.Shard
+}
+
+// Compare lists the images of p and the shards of base once. Roles may work
+// meanwhile: what differs is looked at again, so that a shard that moves on is no
+// difference. An image that was left behind in p by a migration to another pool is
+// none either.
+func Compare(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) (d Difference, err error) {
+	shards, err := base.ListShards(ctx, sharedbase.ShardFilter{})
+	if err != nil {
+		return d, err
+	}
+	images, err := p.List(ctx) // after the shards: an image that is available was there before
+	if err != nil {
+		return d, err
+	}
+	known := make(map[string]bool, len(shards))
+	for _, s := range shards {
+		known[s.Name] = true
+		_, listed := slices.BinarySearch(images, s.Name)
+		if err := d.addShard(ctx, base, p, s, listed); err != nil {
+			return d, err
+		}
+	}
+	for _, name := range images {
+		if known[name] {
+			continue
+		}
+		_, err := base.ShardByName(ctx, name)
+		if errors.Is(err, sharedbase.ErrNotFound) {
+			d.Unknown, err = append(d.Unknown, name), nil
+		}
+		if err != nil {
+			return d, err
+		}
+	}
+	slices.Sort(d.Missing)
+	slices.Sort(d.Unknown)
+	return d, nil
+}
+
+// addShard adds the shard if it differs.
+func (d *Difference) addShard(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool, s sharedbase.Shard, listed bool) error {
+	switch {
+	case listed && s.State == sharedbase.StateImporting:
+		d.Unknown = append(d.Unknown, s.Name) // its importer, of Python Winery, may have died
+	case s.Pool != p.Name():
+	case listed && unpacked(s.State):
+		complete, err := Complete(ctx, p, s.Name)
+		if err != nil || !complete {
+			return err
+		}
+		now, err := base.ShardByName(ctx, s.Name)
+		if err == nil && unpacked(now.State) {
+			d.Unpacked = append(d.Unpacked, now)
+		}
+		return err
+	case !listed && s.State.ImageAvailable():
+		now, err := base.ShardByName(ctx, s.Name)
+		if err == nil && now.Pool == p.Name() {
+			d.Missing = append(d.Missing, s.Name)
+		}
+		return err
+	}
+	return nil
+}
+
+// unpacked says that a shard has no complete image, by the database. In packing
+// it may have one at any moment.
+func unpacked(s sharedbase.ShardState) bool {
+	return s == sharedbase.StateStandby || s == sharedbase.StateWriting || s == sharedbase.StateFull
+}
+
+// Complete tells whether a pool has an image with a header, which is written last.
+// One that is reserved, or a packer's draft, has none.
+func Complete(ctx context.Context, p pool.Pool, name string) (complete bool, err error) {
+	img, err := p.Open(ctx, name)
+	if errors.Is(err, pool.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, img.Close()) }()
+	unfinished, err := shard.Unfinished(img, img.Size(), name)
+	return err == nil && !unfinished, err
+}

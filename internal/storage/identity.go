@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"winery/internal/inventory"
+	"winery/pool"
+	"winery/sharedbase"
+)
+
+// Marker is what a pool's marker says, as JSON.
+type Marker struct {
+	UUID     uuid.UUID             `json:"uuid"`     // of the pool
+	Database sharedbase.DatabaseID `json:"database"` // that owns the pool
+}
+
+// Identity is what a pool and a database say of each other.
+type Identity struct {
+	State    IdentityState
+	Marker   Marker                // zero without a marker
+	Record   sharedbase.PoolRecord // zero without a record
+	Database sharedbase.DatabaseID
+	Why      error // *RefusedError: why the pool cannot be used; nil where it can, or could be adopted
+}
+
+// IdentityState says whether a pool is a database's.
+type IdentityState string
+
+// The states of a pool's identity.
+const (
+	// Ours: marker and record agree.
+	Ours IdentityState = "ok"
+	// New: there is no marker, and no record. A role adopts the pool.
+	New IdentityState = "new"
+	// NotRecorded: the marker names this database, which has no record. An
+	// adoption was interrupted, or the database is older than the adoption.
+	NotRecorded IdentityState = "not recorded"
+	// NoMarker: the database has a record, the pool has no marker.
+	NoMarker IdentityState = "marker missing"
+	// OtherPool: the marker has another UUID than the record.
+	OtherPool IdentityState = "another pool"
+	// OtherDatabase: the marker names another database.
+	OtherDatabase IdentityState = "another database's"
+	// NoPool: there is no such folder, or Ceph pool.
+	NoPool IdentityState = "does not exist"
+)
+
+// RefusedError says that a pool is not this database's to work in, and what to
+// do. It does not pass by itself.
+type RefusedError struct {
+	Pool string
+	Why  string
+}
+
+func (e *RefusedError) Error() string { return fmt.Sprintf("pool %q: %s", e.Pool, e.Why) }
+
+func refused(p pool.Pool, why string, args ...any) error {
+	return &RefusedError{p.Name(), fmt.Sprintf(why, args...)}
+}
+
+// Identify reads marker and record. Its error says that one of them could not be
+// read, or is not a marker.
+func Identify(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) (i Identity, err error) {
+	if i.Database, err = base.ID(ctx); err != nil {
+		return i, err
+	}
+	records, err := base.PoolRecords(ctx)
+	if err != nil {
+		return i, err
+	}
+	record, recorded := records[p.Name()]
+	i.Record = record
+	text, err := p.Marker(ctx)
+	switch {
+	case errors.Is(err, pool.ErrNoPool), errors.Is(err, pool.ErrNoMarker):
+		i.unmarked(p, recorded, err)
+		return i, nil
+	case err != nil:
+		return i, err
+	}
+	if err := json.Unmarshal(text, &i.Marker); err != nil {
+		return i, refused(p, "its marker cannot be read: %v; compare it with a backup, or replace it by \"wineryctl pool adopt %s\"", err, p.Name())
+	}
+	i.marked(p, recorded)
+	return i, nil
+}
+
+// unmarked fills in State and Why of a pool without a marker; err tells what is missing.
+func (i *Identity) unmarked(p pool.Pool, recorded bool, err error) {
+	i.State = New
+	switch {
+	case errors.Is(err, pool.ErrNoPool):
+		i.State = NoPool
+	case recorded:
+		i.State = NoMarker
+	default:
+		return
+	}
+	missing := strings.TrimPrefix(err.Error(), "pool "+p.Name()+": ")
+	if recorded {
+		missing += "; is the file system mounted?"
+	}
+	i.Why = refused(p, "%s (run \"wineryctl pool init %s\" for a new pool)", missing, p.Name())
+}
+
+// marked fills in State and Why of a pool with a marker.
+func (i *Identity) marked(p pool.Pool, recorded bool) {
+	owner := i.Marker.Database
+	switch {
+	case !owner.Same(i.Database):
+		i.State = OtherDatabase
+		i.Why = refused(p, "it belongs to database %s, this one is %s; after a restore run \"wineryctl pool adopt %s\"", describe(owner), describe(i.Database), p.Name())
+	case !recorded:
+		i.State = NotRecorded
+	case i.Marker.UUID != i.Record.UUID:
+		i.State = OtherPool
+		i.Why = refused(p, "its marker has UUID %s, the database recorded %s; is another file system mounted? (after a restore run \"wineryctl pool adopt %s\")",
+			i.Marker.UUID, i.Record.UUID, p.Name())
+	default:
+		i.State = Ours
+	}
+}
+
+func describe(d sharedbase.DatabaseID) string {
+	return fmt.Sprintf("%q (oid %d of server %s)", d.Name, d.OID, d.System)
+}
+
+// Init makes a pool if need be (see [pool.Pool.Init]), and marks and records it;
+// done is false where that was so already. It refuses where the pool lacks images
+// that the database has in it, and where the pool is another's. The difference is
+// that of a pool that was marked or recorded.
+func Init(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) (done bool, d inventory.Difference, err error) {
+	i, err := Identify(ctx, base, p)
+	if err != nil || i.State == Ours {
+		return false, d, err
+	}
+	if i.State == NoPool {
+		if err := create(ctx, base, p); err != nil {
+			return false, d, err
+		}
+		if i, err = Identify(ctx, base, p); err != nil {
+			return false, d, err
+		}
+	}
+	if i.State != NoMarker && i.Why != nil {
+		return false, d, i.Why
+	}
+	if d, err = inventory.Compare(ctx, base, p); err != nil {
+		return false, d, err
+	}
+	if n := len(d.Missing); n > 0 {
+		return false, d, lacking(p, n, d.Missing[0])
+	}
+	return true, d, i.mark(ctx, base, p)
+}
+
+// create makes a pool, unless the database has images in it: then it existed, and
+// a folder that is made now would be below its mount point.
+func create(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) error {
+	packed, err := base.ListShards(ctx, sharedbase.ShardFilter{Pool: p.Name(), States: []sharedbase.ShardState{
+		sharedbase.StatePacked, sharedbase.StateCleaning, sharedbase.StateReadOnly,
+	}})
+	if err != nil {
+		return err
+	}
+	if len(packed) > 0 {
+		return lacking(p, len(packed), packed[0].Name)
+	}
+	return p.Init(ctx)
+}
+
+// lacking refuses a pool that lacks images.
+func lacking(p pool.Pool, images int, first string) error {
+	return refused(p, "it lacks %d images that the database has in it, %s first; is the file system mounted?", images, first)
+}
+
+// adopt marks and records a pool that has no marker, or no record, if it holds
+// what the database says.
+func adopt(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool, i Identity) error {
+	d, err := inventory.Compare(ctx, base, p)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(d.Missing) > 0:
+		return lacking(p, len(d.Missing), d.Missing[0])
+	case len(d.Unknown) > 0:
+		return refused(p, "it has %d images that the database does not know, %s first; if the pool is this database's, run \"wineryctl pool init %s\"",
+			len(d.Unknown), d.Unknown[0], p.Name())
+	case len(d.Unpacked) > 0 && d.Unpacked[0].State != sharedbase.StateFull:
+		s := d.Unpacked[0]
+		return refused(p, "it has the complete image of shard %s, which is %s in the database; was an older backup restored? (run \"wineryctl pool init %s\" and \"wineryctl index reconcile\")",
+			s.Name, s.State, p.Name())
+	}
+	return i.mark(ctx, base, p)
+}
+
+// mark writes the marker, unless the pool has this database's, and then the
+// record. Interrupted in between it leaves [NotRecorded].
+func (i Identity) mark(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) error {
+	switch i.State {
+	case New:
+		i.Marker.UUID = uuid.New()
+	case NoMarker:
+		i.Marker.UUID = i.Record.UUID
+	}
+	if i.State != NotRecorded {
+		err := i.write(ctx, p, false)
+		if err != nil && !errors.Is(err, pool.ErrExists) { // another role was faster: see whose it is
+			return err
+		}
+		now, err := Identify(ctx, base, p)
+		if err != nil {
+			return err
+		}
+		if now.State == OtherDatabase {
+			return now.Why
+		}
+		i.Marker.UUID = now.Marker.UUID
+	}
+	return base.RecordPool(ctx, p.Name(), i.Marker.UUID, false)
+}
+
+func (i Identity) write(ctx context.Context, p pool.Pool, replace bool) error {
+	text, err := json.Marshal(Marker{i.Marker.UUID, i.Database})
+	if err != nil {
+		return err
+	}
+	return p.SetMarker(ctx, append(text, '\n'), replace)
+}
+
+// Adopt makes a pool the database's, whoever's it was: DESTRUCTIVE where the
+// other database is in use, since both would then write to the pool. The pool
+// keeps its UUID, if it has one.
+func Adopt(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) error {
+	i, err := Identify(ctx, base, p)
+	if err != nil && !errors.As(err, new(*RefusedError)) {
+		return err
+	}
+	if i.State == NoPool {
+		return i.Why
+	}
+	if i.Marker.UUID == uuid.Nil {
+		i.Marker.UUID = uuid.New()
+	}
+	if err := i.write(ctx, p, true); err != nil {
+		return err
+	}
+	return base.RecordPool(ctx, p.Name(), i.Marker.UUID, true)
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package pgtest
+
+import (
+	"crypto/rand"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Copy makes a copy of a database, as an administrator does for a staging site:
+// CREATE DATABASE … TEMPLATE. Connections to the original are terminated. The copy
+// goes away with the test.
+func Copy(t testing.TB, dsn string) string {
+	t.Helper()
+	original, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := "test_" + strings.ToLower(rand.Text())
+	server := withDatabase(t, dsn, "postgres")
+	Exec(t, server, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+original.Database+"'")
+	Exec(t, server, "CREATE DATABASE "+name+" TEMPLATE "+original.Database)
+	t.Cleanup(func() { Exec(t, server, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
+	return withDatabase(t, dsn, name)
+}
