@@ -16,6 +16,8 @@
 // librbd's cache off: a write is on the OSDs when it returns, a read comes from
 // them.
 //
+// The pool's marker is the RADOS object winery_marker in pool P.
+//
 // # Writers
 //
 // Create and Edit take the exclusive lock and keep it until the handle is

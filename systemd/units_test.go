@@ -95,6 +95,7 @@ func TestRestart(t *testing.T) {
 		for _, setting := range []string{
 			"Restart=on-failure", "RestartForceExitStatus=SIGHUP SIGINT SIGPIPE SIGTERM", "RestartPreventExitStatus=78",
 			"StartLimitIntervalSec=0", "WatchdogSignal=SIGKILL", "LogRateLimitIntervalSec=5", "LogRateLimitBurst=2000",
+			"RequiresMountsFor=/srv/winery",
 		} {
 			if strings.Count(string(text), "\n"+setting+"\n") != 1 {
 				t.Errorf("%s: no %s", unit, setting)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"text/tabwriter"
@@ -73,7 +74,7 @@ func poolList(c *cli.Context) (err error) {
 	defer func() { err = errors.Join(err, set.Close()) }()
 	rows := make([]poolRow, len(cfg.Pools))
 	for i, p := range cfg.Pools {
-		identity, err := storage.Identify(c.Context, base, set[p.Name])
+		identity, err := identify(c.Context, base, set[p.Name])
 		rows[i] = poolRow{Name: p.Name, Type: p.Type, State: identity.State}
 		if err != nil {
 			rows[i].State = "unavailable"
@@ -92,6 +93,25 @@ func poolList(c *cli.Context) (err error) {
 		return printJSON(c.App.Writer, rows)
 	}
 	return printPools(c, rows)
+}
+
+// identify is [storage.Identify] for a store that may not answer.
+func identify(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) (i storage.Identity, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	done := make(chan struct{})
+	var found storage.Identity
+	var failed error
+	go func() {
+		defer close(done)
+		found, failed = storage.Identify(ctx, base, p)
+	}()
+	select {
+	case <-done:
+		return found, failed
+	case <-ctx.Done():
+		return i, fmt.Errorf("pool %q: the store does not answer: %w", p.Name(), ctx.Err())
+	}
 }
 
 func printPools(c *cli.Context, rows []poolRow) error {

@@ -30,7 +30,7 @@ func TestSecondSignal(t *testing.T) {
 	ceph.SignalOSD(syscall.SIGSTOP)
 	defer ceph.SignalOSD(syscall.SIGCONT)
 	for second, status := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
-		cmd := exec.CommandContext(t.Context(), binary, "--config", s.config, "verify")
+		cmd := exec.CommandContext(t.Context(), binary, "--config", s.config, "pool", "init", "shards")
 		var stderr buffer
 		cmd.Stderr = &stderr
 		roletest.Must(t, cmd.Start())

@@ -32,7 +32,12 @@ type site struct {
 // newSite makes a site with an empty database.
 func newSite(t *testing.T, configured ...config.Pool) *site {
 	t.Helper()
-	s := &site{dsn: pgtest.New(t)}
+	return newSiteOn(t, pgtest.New(t), configured...)
+}
+
+func newSiteOn(t *testing.T, dsn string, configured ...config.Pool) *site {
+	t.Helper()
+	s := &site{dsn: dsn}
 	entries := make([]map[string]any, len(configured))
 	for i, p := range configured {
 		entries[i] = map[string]any{"type": p.Type, "pool_name": p.Name, "shard_max_size": p.ShardMaxSize}

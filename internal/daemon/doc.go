@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
 // Package daemon is what every role shares: the command line, logging, signals,
-// the service manager, waiting for the database, and the one loop with backoff.
+// the service manager, waiting for the database and for a pool, and the one loop
+// with backoff.
 //
 // # Exit status
 //

@@ -228,6 +228,7 @@ winery: {listen: "127.0.0.1:0"}
 	must(err)
 	set, err := storage.Open(c.Pools, true)
 	must(err)
+	must(set["shards"].Init(t.Context()))
 	m, err := metrics.FromEnvironment(slog.Default())
 	must(err)
 	ctx, stop := context.WithCancel(t.Context())

@@ -20,6 +20,7 @@ func (f *fixture) anotherPool(o *reader.Options, name string) pool.Pool {
 	f.Helper()
 	p, err := directory.New(directory.Settings{BaseDirectory: f.TempDir(), PoolName: name, UsePermissions: true})
 	f.must(err)
+	f.must(p.Init(f.Context()))
 	o.Pools[name] = p
 	return p
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -156,8 +157,14 @@ func (g *guard) Open(ctx context.Context, name string) (pool.Image, error) {
 	return g.Pool.Open(ctx, name)
 }
 
+// OpenMapped says ErrNotMapped of a pool that is refused: a reader may find the
+// object elsewhere.
 func (g *guard) OpenMapped(ctx context.Context, name string) (pool.Image, error) {
-	if err := g.known(ctx); err != nil {
+	err := g.known(ctx)
+	if errors.As(err, new(*RefusedError)) {
+		err = fmt.Errorf("%w: %w", pool.ErrNotMapped, err)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return g.Pool.OpenMapped(ctx, name)

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"winery/test/pgtest"
+	"winery/test/roletest"
+)
+
+// TestPool makes pools, and moves them from one database to another.
+func TestPool(t *testing.T) {
+	files, images := roletest.Directory(t, ""), roletest.RBD(t)
+	s := newSite(t, files, images)
+	roletest.Must(t, os.Remove(filepath.Join(files.BaseDirectory, files.Name)))
+	s.fails(t, 1, "db init", "pool", "list")
+	want := "database filled: schema version 5\npool files: initialised\npool " + images.Name + ": initialised\n"
+	if got := s.must(t, "db", "init"); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := s.must(t, "pool", "init", "files"); got != "pool files: initialised already\n" {
+		t.Errorf("again: %q", got)
+	}
+	s.fails(t, 78, "must be a pool of the configuration: [files "+images.Name+"]", "pool", "init", "nonsense")
+	s.fails(t, 78, "takes one pool's NAME", "pool", "init")
+	states := func(s *site) (states [2]string) {
+		t.Helper()
+		for i, row := range s.rows(t, "pool", "list") {
+			states[i] = row["state"].(string)
+		}
+		return states
+	}
+	if got := states(s); got != [2]string{"ok", "ok"} {
+		t.Errorf("%v", got)
+	}
+
+	copied := newSiteOn(t, pgtest.Copy(t, s.dsn), files, images)
+	if got := states(copied); got != [2]string{"another database's", "another database's"} {
+		t.Errorf("of a copy: %v", got)
+	}
+	if table := copied.must(t, "pool", "list"); !strings.Contains(table, "another database's") {
+		t.Errorf("%q", table)
+	}
+	copied.fails(t, 1, `wineryctl pool adopt files`, "db", "init")
+	copied.fails(t, 1, `wineryctl pool adopt files`, "shards", "import")
+	copied.fails(t, 1, "With --yes it becomes this database's", "pool", "adopt", "files")
+	if got := copied.must(t, "pool", "adopt", "files", "--yes"); got != "pool files: adopted\n" {
+		t.Errorf("%q", got)
+	}
+	if got := copied.must(t, "pool", "adopt", "files"); got != "pool files: is this database's already\n" {
+		t.Errorf("%q", got)
+	}
+	if got := states(copied); got != [2]string{"ok", "another database's"} {
+		t.Errorf("of the copy, after the adoption: %v", got)
+	}
+	if got := states(s); got != [2]string{"another database's", "ok"} {
+		t.Errorf("after the adoption: %v", got)
+	}
+}
