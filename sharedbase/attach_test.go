@@ -31,9 +31,9 @@ func stranger(t testing.TB, dsn, grant string) string {
 	owner := connect(t, dsn)
 	u := must(url.Parse(dsn))(t)
 	name := "stranger_" + strings.TrimPrefix(u.Path, "/")
-	exec(t, owner, "CREATE ROLE "+name+" LOGIN; GRANT "+grant+" TO "+name)
+	exec(t, owner, "CREATE ROLE "+name+" LOGIN PASSWORD '"+name+"'; GRANT "+grant+" TO "+name)
 	t.Cleanup(func() { exec(t, owner, "DROP OWNED BY "+name+"; DROP ROLE "+name) })
-	u.User = url.User(name)
+	u.User = url.UserPassword(name, name)
 	return u.String()
 }
 

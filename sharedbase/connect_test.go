@@ -132,9 +132,9 @@ func TestOutOfConnections(t *testing.T) {
 	dsn := pgtest.New(t)
 	conn := connect(t, dsn)
 	name := must(pgconn.ParseConfig(dsn))(t).Database
-	exec(t, conn, "CREATE ROLE "+name+" LOGIN CONNECTION LIMIT 0")
+	exec(t, conn, "CREATE ROLE "+name+" LOGIN PASSWORD '"+name+"' CONNECTION LIMIT 0")
 	t.Cleanup(func() { exec(t, conn, "DROP ROLE "+name) })
-	b := open(t, keyValue(t, dsn)+" user="+name)
+	b := open(t, keyValue(t, dsn)+" user="+name+" password="+name)
 	if err := b.CheckVersion(t.Context()); !errors.Is(err, sharedbase.ErrUnavailable) {
 		t.Errorf("error %v, want ErrUnavailable", err)
 	}

@@ -32,7 +32,7 @@ func python(t testing.TB, dsn, script string) *osexec.Cmd {
 }
 
 const prelude = `
-import sys, hashlib
+import hashlib, os, sys
 import psycopg.conninfo
 from swh.core.db import db_utils
 from swh.objstorage.backends.winery.rwshard import RWShard
@@ -64,7 +64,10 @@ func run(t testing.TB, dsn, script string) string {
 	return strings.TrimSpace(string(out))
 }
 
-const initialise = `db_utils.initialize_database_for_module(module, 5, **psycopg.conninfo.conninfo_to_dict(dsn))`
+// initialise names the password twice: swh.core forgets the one of the DSN.
+const initialise = `server = psycopg.conninfo.conninfo_to_dict(dsn)
+os.environ["PGPASSWORD"] = server.get("password", "")
+db_utils.initialize_database_for_module(module, 5, **server)`
 
 // A database that we made and one that Python made are the same, and each is
 // accepted by the other.

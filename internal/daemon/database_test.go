@@ -163,9 +163,9 @@ func TestWaitsForTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := "role_" + strings.TrimPrefix(u.Path, "/")
-	pgtest.Exec(t, dsn, "CREATE ROLE "+name+" LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO "+name)
+	pgtest.Exec(t, dsn, "CREATE ROLE "+name+" LOGIN PASSWORD '"+name+"'; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO "+name)
 	t.Cleanup(func() { pgtest.Exec(t, dsn, "DROP OWNED BY "+name+"; DROP ROLE "+name) })
-	u.User = url.User(name)
+	u.User = url.UserPassword(name, name)
 	p := start(t, "database", u.String(), "--log-level", "debug")
 	p.stderr.wait(t, `level=DEBUG msg="waiting for the database"`) // at the second try
 	pgtest.Exec(t, dsn, "ALTER TABLE hidden RENAME TO winery_version")

@@ -32,15 +32,16 @@ func Bouncer(t testing.TB, dsn string, settings ...string) string {
 		t.Fatal(err)
 	}
 	file := filepath.Join(dir, "pgbouncer.ini")
+	password, _ := u.User.Password()
 	configuration := fmt.Sprintf(`[databases]
-* = host=%s port=%s user=%s
+* = host=%s port=%s user=%s password='%s'
 [pgbouncer]
 unix_socket_dir = %s
 auth_type = any
 pool_mode = transaction
 default_pool_size = 2
 %s
-`, u.Hostname(), u.Port(), u.User.Username(), dir, strings.Join(settings, "\n"))
+`, u.Hostname(), u.Port(), u.User.Username(), password, dir, strings.Join(settings, "\n"))
 	if err := os.WriteFile(file, []byte(configuration), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ the deleted objects.
 
 import hashlib
 import json
+import os
 import pathlib
 import sys
 
@@ -41,9 +42,9 @@ elif release == "6.2.0":
 else:
     config |= {"shards_pools": [pool], "shards_active_pool": "shards"}
 
-initialize_database_for_module(
-    "objstorage.backends.winery", SharedBase.current_version, **psycopg.conninfo.conninfo_to_dict(dsn)
-)
+server = psycopg.conninfo.conninfo_to_dict(dsn)
+os.environ["PGPASSWORD"] = server.get("password", "")  # swh.core forgets that of the DSN
+initialize_database_for_module("objstorage.backends.winery", SharedBase.current_version, **server)
 storage = get_objstorage("winery", allow_delete=True, **config)
 ids = []
 for path in sorted(pathlib.Path(folder).iterdir()):

@@ -9,6 +9,7 @@
     winery.py erased CONFIG ID,…              no image may hold these; prints how many objects the images hold
 """
 
+import os
 import pathlib
 import sys
 
@@ -23,9 +24,9 @@ from swh.objstorage.objstorage import objid_for_content
 
 
 def init(dsn):
-    initialize_database_for_module(
-        "objstorage.backends.winery", SharedBase.current_version, **psycopg.conninfo.conninfo_to_dict(dsn)
-    )
+    server = psycopg.conninfo.conninfo_to_dict(dsn)
+    os.environ["PGPASSWORD"] = server.get("password", "")  # swh.core forgets that of the DSN
+    initialize_database_for_module("objstorage.backends.winery", SharedBase.current_version, **server)
 
 
 def contents(folder):
