@@ -72,16 +72,19 @@ interop: deps build $(GOTESTSUM) python ## only the tests with the Python Winery
 		$$(grep -rl --include='*_test.go' WINERY_PYTHON . | grep -v test/interop | xargs -n 1 dirname | sort -u)
 	@sed -n 's/.*_test\.go:[0-9]*: interop: \(.*\)\\n"}$$/\1/p' $(INTEROP_LOG)-[12].json | sort
 
+# It installs nothing: tests that need a service, or Python, are left out.
 .PHONY: check
-check: build python ## the quick checks and the tests that need no service
-	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "gofmt these: $$files"; exit 1; }
+check: build ## the quick checks and the tests that need no service and no Python
+	@files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "gofmt these: $$files"; exit 1; }
 	$(GO) vet -tags "$(TAGS)" ./...
-	@WINERY_PYTHON=$(PYTHON) $(GOTEST) $$($(GO) list -tags "$(TAGS)" \
+	@$(GOTEST) -skip Python $$($(GO) list -tags "$(TAGS)" \
 		-f '{{.ImportPath}} {{join .TestImports " "}} {{join .XTestImports " "}}' ./... | \
 		grep -vE 'winery/test/(pg|ceph|role|fleet)test' | cut -d ' ' -f 1)
 
 .PHONY: lint
-lint: deps $(GOLANGCI_LINT) ## go vet and golangci-lint, by .golangci.yml
+lint: deps $(GOLANGCI_LINT) ## shellcheck, go vet and golangci-lint, by .golangci.yml
+	shellcheck scripts/* .ci/run
+	shellcheck --shell dash systemd/vm/init
 	$(GO) vet -tags "$(TAGS)" ./...
 	$(GOLANGCI_LINT) run --build-tags "$(TAGS)" ./...
 
