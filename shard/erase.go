@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Image is a finished image that objects are erased from. Flush returns once
@@ -25,26 +28,27 @@ type Image interface {
 // entry. Where objects overlap, an entry leads nowhere, or a length leaves bytes out, nothing
 // is written and a *DamageError returned. The device has size bytes.
 //
+// Up to inFlight reads or writes are in flight at once; with 1 they come in the order
+// of the objects in the image. When ctx ends, Erase stops before the next one.
+//
 // Erase is for one caller at a time; readers may go on meanwhile, but see
 // an object under erasure with other content until it is gone.
-func Erase(img Image, size int64, name string, ids []ObjID) (erased int, err error) {
+func Erase(ctx context.Context, img Image, size int64, name string, inFlight int, ids []ObjID) (erased int, err error) {
 	r, err := Open(img, size, name)
 	if err != nil {
 		return 0, err
 	}
-	e := eraser{Reader: r, img: img}
-	if err := e.find(ids); err != nil || len(e.victims) == 0 {
+	e := eraser{Reader: r, img: img, inFlight: inFlight}
+	if err := e.find(ctx, ids); err != nil || len(e.victims) == 0 {
 		return 0, err
 	}
 	// Each step is on the device before the next begins: what still has its
 	// entry can be found again, and what still has its length be zeroed again. An
 	// entry can straddle two pages, of which a power cut may keep one: marked
 	// by a single byte before, it is known for what it is whatever else it holds.
-	for _, step := range []func(victim) error{e.zeroContent, e.zeroLength, e.markEntry, e.removeEntry} {
-		for _, v := range e.victims {
-			if err := step(v); err != nil {
-				return 0, err
-			}
+	for _, step := range []func(context.Context, victim) error{e.zeroContent, e.zeroLength, e.markEntry, e.removeEntry} {
+		if err := each(ctx, e.inFlight, e.victims, step); err != nil {
+			return 0, err
 		}
 		if err := img.Flush(); err != nil {
 			return 0, fmt.Errorf("flushing shard image %s: %w", name, err)
@@ -66,49 +70,72 @@ func (v victim) end() int64 { return v.position + lengthSize + v.size }
 
 type eraser struct {
 	*Reader
-	img     Image
-	victims []victim // by position
+	img      Image
+	inFlight int
+
+	mu       sync.Mutex // for the following, while victims are looked up
+	victims  []victim   // by position
+	doubtful bool       // one of them has not the SHA-256 of its id
+}
+
+// each calls fn for each of some items, so many at once. It stops at the first error.
+func each[T any](ctx context.Context, atOnce int, items []T, fn func(context.Context, T) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for _, item := range items {
+		group.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return fn(ctx, item)
+		})
+	}
+	return group.Wait()
 }
 
 // find looks up the victims, and makes sure that no other object would suffer.
-func (e *eraser) find(ids []ObjID) error {
-	ctx := context.Background()
-	buf := make([]byte, 64<<10)
-	doubtful := false
-	for _, id := range ids {
-		v := victim{id: id, slot: e.hash.slot(&id)}
-		entry, used, err := e.entry(v.slot, buf)
-		if err != nil {
-			return err
-		}
-		switch {
-		case *entry == unused, used && entry.key() != id:
-			continue // not in the image
-		case !used: // an earlier call was cut short at its end
-			e.victims = append(e.victims, v)
-			continue
-		}
-		v.position = int64(entry.position())
-		in := span{Reader: e.Reader, buf: buf, next: v.position, end: e.info.IndexPosition}
-		if v.size, err = in.length(ctx, e.info.IndexPosition); err != nil {
-			return err
-		}
-		sum, err := in.sum(ctx, v.size)
-		if err != nil {
-			return err
-		}
-		doubtful = doubtful || sum != id
-		e.victims = append(e.victims, v)
+func (e *eraser) find(ctx context.Context, ids []ObjID) error {
+	if err := each(ctx, e.inFlight, ids, e.lookUp); err != nil {
+		return err
 	}
 	slices.SortFunc(e.victims, func(a, b victim) int {
 		return cmp.Or(cmp.Compare(a.position, b.position), cmp.Compare(a.slot, b.slot))
 	})
 	e.victims = slices.CompactFunc(e.victims, func(a, b victim) bool { return a.slot == b.slot })
-	if !doubtful {
+	if !e.doubtful {
 		return nil
 	}
 	// Damaged, or half erased by an earlier call: the other objects must tell.
 	return e.checkNeighbours(ctx, slices.DeleteFunc(slices.Clone(e.victims), victim.onlyEntry))
+}
+
+// lookUp adds an object to the victims, if the image has it.
+func (e *eraser) lookUp(ctx context.Context, id ObjID) error {
+	buf := make([]byte, 64<<10)
+	v := victim{id: id, slot: e.hash.slot(&id)}
+	entry, used, err := e.entry(v.slot, buf)
+	if err != nil {
+		return err
+	}
+	if *entry == unused || used && entry.key() != id {
+		return nil
+	}
+	sum := id
+	if used { // else an earlier call was cut short at its end
+		v.position = int64(entry.position())
+		in := span{Reader: e.Reader, buf: buf, next: v.position, end: e.info.IndexPosition}
+		if v.size, err = in.length(ctx, e.info.IndexPosition); err != nil {
+			return err
+		}
+		if sum, err = in.sum(ctx, v.size); err != nil {
+			return err
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.doubtful = e.doubtful || sum != id
+	e.victims = append(e.victims, v)
+	return nil
 }
 
 // checkNeighbours makes sure that the victims overlap no other object, and that
@@ -158,7 +185,7 @@ func (e *eraser) checkNeighbours(ctx context.Context, victims []victim) error {
 	return nil
 }
 
-func (e *eraser) zeroContent(v victim) error {
+func (e *eraser) zeroContent(_ context.Context, v victim) error {
 	zeros := make([]byte, min(v.size, blockSize))
 	for at := v.position + lengthSize; at < v.end(); at += blockSize {
 		if err := e.write(zeros[:min(blockSize, v.end()-at)], at); err != nil {
@@ -168,22 +195,22 @@ func (e *eraser) zeroContent(v victim) error {
 	return nil
 }
 
-func (e *eraser) zeroLength(v victim) error {
+func (e *eraser) zeroLength(ctx context.Context, v victim) error {
 	if v.onlyEntry() {
 		return nil
 	}
 	in := span{Reader: e.Reader, buf: make([]byte, min(v.size, blockSize)), next: v.position + lengthSize, end: v.end()}
-	if err := in.zeros(context.Background(), v.size); err != nil {
+	if err := in.zeros(ctx, v.size); err != nil {
 		return fmt.Errorf("reading back the zeros over object %x: %w", v.id, err)
 	}
 	return e.write(make([]byte, lengthSize), v.position)
 }
 
-func (e *eraser) markEntry(v victim) error {
+func (e *eraser) markEntry(_ context.Context, v victim) error {
 	return e.write([]byte{erasedMark}, e.slotOffset(v.slot)+keySize)
 }
 
-func (e *eraser) removeEntry(v victim) error {
+func (e *eraser) removeEntry(_ context.Context, v victim) error {
 	return e.write(unused[:], e.slotOffset(v.slot))
 }
 

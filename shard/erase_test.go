@@ -4,10 +4,12 @@ package shard_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"winery/shard"
@@ -16,7 +18,7 @@ import (
 
 func erase(t *testing.T, d device, ids ...shard.ObjID) int {
 	t.Helper()
-	n, err := shard.Erase(d, int64(len(d)), "test", ids)
+	n, err := shard.Erase(t.Context(), d, int64(len(d)), "test", 1, ids)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +146,7 @@ func TestEraseSurvivesCrashes(t *testing.T) {
 	interrupted := 0
 	for writes := 0; ; writes++ {
 		c := &crashing{device: bytes.Clone(image), kept: bytes.Clone(image), left: writes}
-		_, err := shard.Erase(c, int64(len(image)), "test", idsOf(out))
+		_, err := shard.Erase(t.Context(), c, int64(len(image)), "test", 1, idsOf(out))
 		if err == nil {
 			if c.flushes != 4 || interrupted < 4*len(out) {
 				t.Fatalf("%d flushes, %d interruptions", c.flushes, interrupted)
@@ -179,7 +181,7 @@ func (f forgetful) WriteAt(p []byte, at int64) (int, error) { return len(p), nil
 func TestEraseReadsBack(t *testing.T) {
 	objects := contents(10)
 	d := newImage(t, objects)
-	_, err := shard.Erase(forgetful{d}, int64(len(d)), "test", idsOf(objects[3:4]))
+	_, err := shard.Erase(t.Context(), forgetful{d}, int64(len(d)), "test", 1, idsOf(objects[3:4]))
 	var damage *shard.DamageError
 	if !errors.As(err, &damage) {
 		t.Fatalf("got %v", err)
@@ -214,7 +216,7 @@ func TestEraseSparesOthers(t *testing.T) {
 				put(d, int64(to), 40) // what lies there happens to look like a length
 			}
 			before := bytes.Clone(d)
-			n, err := shard.Erase(device(d), int64(len(d)), "test", idsOf(objects[20:21]))
+			n, err := shard.Erase(t.Context(), device(d), int64(len(d)), "test", 1, idsOf(objects[20:21]))
 			var damage *shard.DamageError
 			if !errors.As(err, &damage) || n != 0 {
 				t.Fatalf("erased %d, %v", n, err)
@@ -241,7 +243,7 @@ func TestEraseDamagedContent(t *testing.T) {
 func TestFailedFlush(t *testing.T) {
 	objects := contents(5)
 	d := newImage(t, objects)
-	_, err := shard.Erase(unflushable{d}, int64(len(d)), "test", idsOf(objects[:1]))
+	_, err := shard.Erase(t.Context(), unflushable{d}, int64(len(d)), "test", 1, idsOf(objects[:1]))
 	if !errors.Is(err, errPower) {
 		t.Fatalf("got %v", err)
 	}
@@ -253,3 +255,74 @@ func TestFailedFlush(t *testing.T) {
 type unflushable struct{ device }
 
 func (unflushable) Flush() error { return fmt.Errorf("flush: %w", errPower) }
+
+// meeting is an image in which each write waits until so many are in flight.
+type meeting struct {
+	device
+	mu      sync.Mutex
+	arrived *sync.Cond
+	writes  int // in flight
+	most    int
+	want    int
+}
+
+func (m *meeting) WriteAt(p []byte, at int64) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.writes++
+	m.most = max(m.most, m.writes)
+	m.arrived.Broadcast()
+	for m.most < m.want {
+		m.arrived.Wait()
+	}
+	m.writes--
+	return m.device.WriteAt(p, at)
+}
+
+func TestEraseInFlight(t *testing.T) {
+	objects := contents(100)
+	victims, left := objects[1:90], append([][]byte{objects[0]}, objects[90:]...)
+	m := &meeting{device: newImage(t, objects), want: 8}
+	m.arrived = sync.NewCond(&m.mu)
+	n, err := shard.Erase(t.Context(), m, int64(len(m.device)), "test", m.want, idsOf(victims))
+	if n != len(victims) || err != nil {
+		t.Fatalf("erased %d, %v", n, err)
+	}
+	if m.most != m.want {
+		t.Errorf("%d writes were in flight, want %d", m.most, m.want)
+	}
+	gone(t, m.device, victims)
+	holds(t, m.device, left, int64(len(victims)))
+}
+
+// stopping ends a context at a write.
+type stopping struct {
+	device
+	left int
+	stop context.CancelFunc
+}
+
+func (s *stopping) WriteAt(p []byte, at int64) (int, error) {
+	if s.left--; s.left == 0 {
+		s.stop()
+	}
+	if s.left < 0 {
+		return 0, errors.New("a write after the context ended")
+	}
+	return s.device.WriteAt(p, at)
+}
+
+func TestEraseHearsContext(t *testing.T) {
+	objects := contents(40)
+	image := newImage(t, objects)
+	for write := 1; write <= 40; write += 13 {
+		ctx, stop := context.WithCancel(t.Context())
+		s := &stopping{device: bytes.Clone(image), left: write, stop: stop}
+		_, err := shard.Erase(ctx, s, int64(len(image)), "test", 1, idsOf(objects[10:30]))
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("write %d: %v", write, err)
+		}
+		erase(t, s.device, idsOf(objects[10:30])...)
+		holds(t, s.device, append(append([][]byte{}, objects[:10]...), objects[30:]...), 20)
+	}
+}

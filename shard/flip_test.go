@@ -101,7 +101,7 @@ func eraseDamaged(t *testing.T, image, d device, objects [][]byte, victim int) {
 		}
 	}
 	before := bytes.Clone(d)
-	n, err := shard.Erase(d, int64(len(d)), "damaged", idsOf(objects[victim:victim+1]))
+	n, err := shard.Erase(t.Context(), d, int64(len(d)), "damaged", 1, idsOf(objects[victim:victim+1]))
 	if n == 0 {
 		if err != nil && !errors.As(err, new(*shard.DamageError)) || !bytes.Equal(d, before) {
 			t.Errorf("erasing object %d changed something, or failed: %v", victim, err)

@@ -45,7 +45,7 @@ func fuzzImages(f *testing.F) []device {
 		objects[i] = content(i)[:min(i, 5)]
 	}
 	erased := newImage(f, objects)
-	if _, err := shard.Erase(erased, int64(len(erased)), "fuzz", idsOf(objects[2:4])); err != nil {
+	if _, err := shard.Erase(f.Context(), erased, int64(len(erased)), "fuzz", 1, idsOf(objects[2:4])); err != nil {
 		f.Fatal(err)
 	}
 	return []device{newImage(f, nil), newImage(f, objects[:5]), erased}
@@ -86,7 +86,7 @@ func useAny(t *testing.T, image []byte) {
 		t.Fatalf("%d of %d objects can be read, but Verify had nothing to say", len(sound), len(ids))
 	}
 	eraseHalf(t, image, ids, sound)
-	erased, err := shard.Erase(d, size, "fuzzed", ids)
+	erased, err := shard.Erase(t.Context(), d, size, "fuzzed", 1, ids)
 	if err != nil {
 		mustBeDamage(t, err)
 	}
@@ -130,7 +130,7 @@ func eraseHalf(t *testing.T, image []byte, ids []shard.ObjID, sound map[shard.Ob
 			rest = append(rest, id)
 		}
 	}
-	if _, err := shard.Erase(d, int64(len(d)), "fuzzed", half); err != nil {
+	if _, err := shard.Erase(t.Context(), d, int64(len(d)), "fuzzed", 1, half); err != nil {
 		mustBeDamage(t, err)
 		if !bytes.Equal(d, image) {
 			t.Fatalf("the image was changed, and then: %v", err)

@@ -193,3 +193,37 @@ func TestRestore(t *testing.T) {
 		t.Errorf("the head: %v", err)
 	}
 }
+
+// unreadable is a device of which some bytes cannot be read.
+type unreadable struct {
+	device
+	from, to int64
+}
+
+var errMedium = errors.New("medium error")
+
+func (u unreadable) ReadAt(p []byte, at int64) (int, error) {
+	if at < u.to && at+int64(len(p)) > u.from {
+		return 0, errMedium
+	}
+	return u.device.ReadAt(p, at)
+}
+
+// A copy that cannot be read is not taken for one that lacks the object.
+func TestRestoreFromUnreadable(t *testing.T) {
+	objects := contents(300)
+	image := newImage(t, objects)
+	entry, position := at(t, image, objects[5])
+	damaged := flip(image, position+9)
+	before := bytes.Clone(damaged)
+	for what, at := range map[string]int64{"entry": entry, "object": position + 9} {
+		from, err := shard.Open(unreadable{image, at, at + 1}, int64(len(image)), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := shard.Restore(t.Context(), damaged, int64(len(image)), "test", from, []shard.ObjID{idOf(objects[5])})
+		if n != 0 || !errors.Is(err, errMedium) || !bytes.Equal(damaged, before) {
+			t.Errorf("%s: restored %d, %v", what, n, err)
+		}
+	}
+}

@@ -129,7 +129,7 @@ func TestDeletedByPythonOrUs(t *testing.T) {
 			for _, i := range append(pythons, ours...) {
 				ids = append(ids, idOf(objects[i]))
 			}
-			erased, err := shard.Erase(img, size, "interop", ids)
+			erased, err := shard.Erase(t.Context(), img, size, "interop", 8, ids)
 			if err != nil || erased != len(ours) {
 				t.Fatalf("erased %d instead of %d, %v", erased, len(ours), err)
 			}

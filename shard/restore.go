@@ -12,8 +12,9 @@ import (
 var ErrLayout = errors.New("the images are not laid out alike")
 
 // Restore writes objects that are damaged in img anew: length, content and index
-// entry, from another copy of the same image. It passes over those that the copy
-// has not, or not whole, and returns how many it wrote. Header, hash function
+// entry, from another copy of the same image. It skips those that the copy does not
+// have, or not whole, and returns how many it wrote; where the copy cannot be read, it
+// stops and returns the error. Header, hash function
 // and the entries of all other objects must be the same in both, but for
 // entries that are damaged, or whose object is erased in one of the two, else
 // ErrLayout and nothing is written. Restoring again is harmless; what was
@@ -32,15 +33,17 @@ func Restore(ctx context.Context, img Image, size int64, name string, from *Read
 	e := eraser{Reader: r, img: img}
 	buf := make([]byte, blockSize)
 	for _, id := range ids {
+		var size int64
 		slot, position, err := from.locate(id, buf)
-		if err != nil {
+		if err == nil {
+			size, err = from.checkObject(ctx, id, position, buf)
+		}
+		// Not where it is the copy that cannot be read.
+		if errors.Is(err, ErrNotFound) || errors.As(err, new(*DamageError)) {
 			continue
 		}
-		size, err := from.checkObject(ctx, id, position, buf)
 		if err == nil {
 			err = e.copy(from, position, lengthSize+size, buf)
-		} else if errors.As(err, new(*DamageError)) {
-			continue
 		}
 		if err == nil { // no entry before what it leads to
 			err = img.Flush()

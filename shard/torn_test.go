@@ -27,7 +27,7 @@ func TestEraseCutAtEveryByte(t *testing.T) {
 	cuts := 0
 	for at := 0; ; at++ {
 		c := &crashing{device: bytes.Clone(image), kept: bytes.Clone(image), left: at + 1}
-		_, err := shard.Erase(c, int64(len(image)), "test", idsOf(victims))
+		_, err := shard.Erase(t.Context(), c, int64(len(image)), "test", 1, idsOf(victims))
 		if err == nil {
 			break
 		}
@@ -43,7 +43,7 @@ func TestEraseCutAtEveryByte(t *testing.T) {
 					copy(d[part.at:], part.p)
 					wantHalfErased(t, d, victims, others)
 					again := &crashing{device: bytes.Clone(d), kept: d, left: random.IntN(30)}
-					_, _ = shard.Erase(again, int64(len(image)), "test", idsOf(victims))
+					_, _ = shard.Erase(t.Context(), again, int64(len(image)), "test", 1, idsOf(victims))
 					d = again.afterwards(random)
 					erase(t, d, idsOf(victims)...)
 					gone(t, d, victims)

@@ -20,6 +20,8 @@ const (
 	erasedAtOnce = 1000
 	// imagesAtOnce is how many images are erased in at the same time.
 	imagesAtOnce = 4
+	// inFlight is how many reads or writes are in flight in each image.
+	inFlight = 16
 )
 
 // EraseDeleted makes the objects that are marked deleted vanish, and returns how
@@ -114,7 +116,7 @@ func (c *Cleaner) eraseBatch(ctx context.Context, claim *sharedbase.ImageClaim, 
 	if err := claim.Verify(ctx); err != nil {
 		return err
 	}
-	if _, err := shard.Erase(e, e.Size(), claim.Name(), ids); err != nil {
+	if _, err := shard.Erase(ctx, e, e.Size(), claim.Name(), inFlight, ids); err != nil {
 		return err
 	}
 	return read(ctx, c.Pools[claim.Pool()], claim.Name(), func(r *shard.Reader) error {

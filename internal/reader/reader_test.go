@@ -198,7 +198,7 @@ func (f *fixture) erase(name string, ids ...reader.ObjID) {
 	f.Helper()
 	e, err := f.pool.Edit(f.Context(), name, pooltest.Anything{})
 	f.must(err)
-	n, err := shard.Erase(e, e.Size(), name, ids)
+	n, err := shard.Erase(f.Context(), e, e.Size(), name, 1, ids)
 	f.must(err)
 	if n != len(ids) {
 		f.Fatalf("%d of %d objects erased", n, len(ids))
