@@ -55,3 +55,115 @@ func TestQuarantined(t *testing.T) {
 		t.Error("an unquarantined shard cannot be claimed")
 	}
 }
+
+// act is something that must not happen to a quarantined shard.
+type act struct {
+	name string
+	// prepare makes a shard and returns its number, what is to be tried, and what
+	// proves that it did not happen.
+	prepare func(t *testing.T, b *sharedbase.SharedBase) (shard int64, try func() error, unchanged func() bool)
+}
+
+// acts are those of claims that were made before the shard was quarantined.
+var acts = []act{
+	{"drop table", func(t *testing.T, b *sharedbase.SharedBase) (int64, func() error, func() bool) {
+		s := shardIn(t, b, sharedbase.StatePacked, object("content"))
+		c := claim(t, b, s, sharedbase.StateCleaning)
+		return s.ID, func() error { return c.DropTable(t.Context()) },
+			func() bool { n, _, err := b.TableSize(t.Context(), s.Name); return n == 1 && err == nil }
+	}},
+	{"record as packed", func(t *testing.T, b *sharedbase.SharedBase) (int64, func() error, func() bool) {
+		s := shardIn(t, b, sharedbase.StateFull, object("content"))
+		c := claim(t, b, s, sharedbase.StatePacking)
+		return s.ID, func() error { return c.Packed(t.Context(), sharedbase.ImageRecord{}) },
+			func() bool { return must(b.ShardByID(t.Context(), s.ID))(t).State == sharedbase.StatePacking }
+	}},
+	{"claim image", func(t *testing.T, b *sharedbase.SharedBase) (int64, func() error, func() bool) {
+		s := shardIn(t, b, sharedbase.StatePacked)
+		return s.ID, func() error { _, err := b.ClaimImage(t.Context(), s.Name); return err },
+			func() bool { return len(must(b.ImageLeases(t.Context()))(t)) == 0 }
+	}},
+	{"record as erased", func(t *testing.T, b *sharedbase.SharedBase) (int64, func() error, func() bool) {
+		s := shardIn(t, b, sharedbase.StatePacked, object("content"))
+		if err := b.Delete(t.Context(), object("content").ID); err != nil {
+			t.Fatal(err)
+		}
+		c := must(b.ClaimImage(t.Context(), s.Name))(t)
+		return s.ID, func() error { _, err := c.RecordErased(t.Context(), ids(object("content"))); return err },
+			func() bool { return len(deletedIn(t, b, s.ID)) == 1 }
+	}},
+	{"move shard", func(t *testing.T, b *sharedbase.SharedBase) (int64, func() error, func() bool) {
+		s := shardIn(t, b, sharedbase.StateReadOnly)
+		c := must(b.ClaimImage(t.Context(), s.Name))(t)
+		return s.ID, func() error { return c.MoveShard(t.Context(), "other") },
+			func() bool { return must(b.ShardByID(t.Context(), s.ID))(t).Pool == "pool" }
+	}},
+	{"record image", func(t *testing.T, b *sharedbase.SharedBase) (int64, func() error, func() bool) {
+		s := shardIn(t, b, sharedbase.StatePacked)
+		c := must(b.ClaimImage(t.Context(), s.Name))(t)
+		return s.ID, func() error { return c.RecordImage(t.Context(), sharedbase.ImageRecord{Objects: 77}) },
+			func() bool { r, _, err := b.ImageRecord(t.Context(), s.ID); return r.Objects != 77 && err == nil }
+	}},
+}
+
+// A shard that is quarantined after it was claimed stays as it is, also where the
+// quarantine commits while the act waits for the shard's row.
+func TestQuarantinedUnderAClaim(t *testing.T) {
+	for _, a := range acts {
+		t.Run(a.name, func(t *testing.T) {
+			b, conn := newBase(t)
+			shard, try, unchanged := a.prepare(t, b)
+			exec(t, conn, "BEGIN")
+			exec(t, conn, "SELECT FROM shards WHERE id = $1 FOR NO KEY UPDATE", shard)
+			quarantine := background(func() error { return b.Quarantine(t.Context(), shard, "the reason") })
+			watch := connect(t, conn.Config().ConnString())
+			blocked(t, watch, 1)
+			tried := background(try)
+			blocked(t, watch, 2)
+			exec(t, conn, "ROLLBACK") // the quarantine was first, and is first
+			if err := <-quarantine; err != nil {
+				t.Fatal(err)
+			}
+			for _, err := range []error{<-tried, try()} {
+				quarantined := new(sharedbase.QuarantinedError)
+				if !errors.As(err, &quarantined) || quarantined.Reason != "the reason" || quarantined.Role != "winery test" {
+					t.Errorf("got %v", err)
+				}
+			}
+			if !unchanged() {
+				t.Error("it happened")
+			}
+		})
+	}
+}
+
+// A claim for repair holds although the shard is quarantined, any other does not;
+// and each can be released.
+func TestVerifyQuarantined(t *testing.T) {
+	b, _ := newBase(t)
+	ctx := t.Context()
+	lock := func(repair bool) (*sharedbase.Claim, *sharedbase.ImageClaim, sharedbase.Shard) {
+		s := shardIn(t, b, sharedbase.StatePacked)
+		c := must(b.LockOneShard(ctx, sharedbase.StatePacked, sharedbase.StateCleaning,
+			sharedbase.ClaimFilter{Name: s.Name, IncludeQuarantined: repair}))(t)
+		take := b.ClaimImage
+		if repair {
+			take = b.ClaimImageForRepair
+		}
+		return c, must(take(ctx, s.Name))(t), s
+	}
+	for _, repair := range []bool{true, false} {
+		c, image, s := lock(repair)
+		if err := b.Quarantine(ctx, s.ID, "reason"); err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range []error{c.Verify(ctx), image.Verify(ctx)} {
+			if got := errors.As(err, new(*sharedbase.QuarantinedError)); got == repair {
+				t.Errorf("for repair %v: %v", repair, err)
+			}
+		}
+		if err := errors.Join(c.Release(ctx), image.Release(ctx)); err != nil {
+			t.Errorf("for repair %v: %v", repair, err)
+		}
+	}
+}

@@ -49,11 +49,16 @@ func state(t *testing.T, s *roletest.Stage) string {
 	t.Helper()
 	leases, err := s.Base.Leases(t.Context())
 	roletest.Must(t, err)
+	images, err := s.Base.ImageLeases(t.Context())
+	roletest.Must(t, err)
 	words := []string{}
 	for _, n := range shards(t, s) {
 		text := string(n.State)
 		if _, ok := leases[n.Locker]; ok {
 			text += " with a lease"
+		}
+		if _, ok := images[n.ID]; ok {
+			text += ", image claimed"
 		}
 		words = append(words, text+", "+image(t, s, n.Name))
 	}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"winery/sharedbase"
+)
+
+// One process has the claim to an image at a time, until it releases it or its
+// lease runs out.
+func TestImageClaim(t *testing.T) {
+	b, conn := newBase(t)
+	ctx := t.Context()
+	s := shardIn(t, b, sharedbase.StateReadOnly)
+	c := must(b.ClaimImage(ctx, s.Name))(t)
+	if c.Name() != s.Name || c.ID() != s.ID || c.Pool() != "pool" {
+		t.Errorf("claimed %s, %d, %s", c.Name(), c.ID(), c.Pool())
+	}
+	if err := c.Verify(ctx); err != nil {
+		t.Error(err)
+	}
+	for _, again := range []func(context.Context, string) (*sharedbase.ImageClaim, error){b.ClaimImage, b.ClaimImageForRepair} {
+		if _, err := again(ctx, s.Name); !errors.Is(err, sharedbase.ErrImageClaimed) || !strings.Contains(err.Error(), "winery test on ") {
+			t.Errorf("claimed twice: %v", err)
+		}
+	}
+	if l := must(b.ImageLeases(ctx))(t); len(l) != 1 || l[s.ID].Role != "winery test" || l[s.ID].PID == 0 {
+		t.Errorf("leases: %+v", l)
+	}
+
+	exec(t, conn, "UPDATE winery_image_lease SET expires = clock_timestamp()")
+	if l := must(b.ImageLeases(ctx))(t); len(l) != 0 {
+		t.Errorf("leases that ran out are listed: %+v", l)
+	}
+	wantLost := func(what string, err error) {
+		t.Helper()
+		if !errors.Is(err, sharedbase.ErrLeaseLost) {
+			t.Errorf("%s without a lease: %v", what, err)
+		}
+	}
+	wantLost("Verify", c.Verify(ctx))
+	next := must(b.ClaimImage(ctx, s.Name))(t)
+	wantLost("Verify", c.Verify(ctx))
+	wantLost("MoveShard", c.MoveShard(ctx, "other"))
+	_, err := c.RecordErased(ctx, nil)
+	wantLost("RecordErased", err)
+	wantLost("RecordImage", c.RecordImage(ctx, sharedbase.ImageRecord{}))
+	if err := errors.Join(c.Release(ctx), next.Verify(ctx)); err != nil {
+		t.Errorf("releasing a claim that was lost: %v", err)
+	}
+	if err := errors.Join(next.Release(ctx), next.Release(ctx)); err != nil {
+		t.Error(err)
+	}
+	must(b.ClaimImage(ctx, s.Name))(t)
+}
+
+// Of many that claim at the same moment, one does.
+func TestImageClaimAtOnce(t *testing.T) {
+	b, _ := newBase(t)
+	s := shardIn(t, b, sharedbase.StatePacked)
+	var claims atomic.Int32
+	done := make(chan struct{})
+	for range 8 {
+		go func() {
+			_, err := b.ClaimImage(context.Background(), s.Name)
+			if err == nil {
+				claims.Add(1)
+			} else if !errors.Is(err, sharedbase.ErrImageClaimed) {
+				t.Error(err)
+			}
+			done <- struct{}{}
+		}()
+	}
+	for range 8 {
+		<-done
+	}
+	if n := claims.Load(); n != 1 {
+		t.Errorf("%d have the claim", n)
+	}
+}
+
+func TestImageClaimNeedsAnImage(t *testing.T) {
+	b, _ := newBase(t)
+	for _, state := range []sharedbase.ShardState{sharedbase.StateStandby, sharedbase.StateFull} {
+		_, err := b.ClaimImage(t.Context(), shardIn(t, b, state).Name)
+		wantState(t, err, state)
+	}
+	if _, err := b.ClaimImage(t.Context(), "nothing"); !errors.Is(err, sharedbase.ErrNotFound) {
+		t.Errorf("of no shard: %v", err)
+	}
+}
+
+// The lease is renewed; once it is lost, work under the claim is told.
+func TestImageLeaseIsRenewed(t *testing.T) {
+	b, conn := shortLease(t)
+	s := shardIn(t, b, sharedbase.StatePacked)
+	err := b.WithImage(t.Context(), s.Name, func(ctx context.Context, c *sharedbase.ImageClaim) error {
+		first := must(b.ImageLeases(ctx))(t)[s.ID].Expires
+		eventually(t, func() bool { return must(b.ImageLeases(ctx))(t)[s.ID].Expires.Sub(first) > 0 })
+		exec(t, conn, "DELETE FROM winery_image_lease")
+		<-ctx.Done()
+		return context.Cause(ctx)
+	})
+	if !errors.Is(err, sharedbase.ErrLeaseLost) {
+		t.Error(err)
+	}
+}
