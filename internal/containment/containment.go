@@ -50,6 +50,9 @@ type Replacement struct {
 	// Repair says that the image is damaged: what cannot be read of it does not
 	// count.
 	Repair bool
+	// Progress is called after each batch of objects that was looked up in the
+	// database. May be nil.
+	Progress func()
 }
 
 // LossError says that objects would be lost with an image. Nothing was replaced.
@@ -128,6 +131,9 @@ func (r Replacement) accountFor(ctx context.Context, objects iter.Seq[sharedbase
 		lost, err := r.lost(ctx, some)
 		if err != nil {
 			return err
+		}
+		if r.Progress != nil {
+			r.Progress()
 		}
 		if loss.Objects == 0 && len(lost) > 0 {
 			loss.First = lost[0]

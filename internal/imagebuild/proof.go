@@ -29,14 +29,15 @@ func (p proof) Verify(ctx context.Context) error {
 // MayReplace implements [pool.ReplaceProof]: what the table holds, and holds
 // undamaged, replaces the image.
 func (p proof) MayReplace(ctx context.Context, existing io.ReaderAt, size int64) error {
+	meter := newMeter(p.Progress, p.Claim.Name(), Comparing, p.bytes)
 	return containment.Replacement{
-		Base: p.Base, ShardID: p.Claim.ID(), Shard: p.Claim.Name(), Keys: p.keys(ctx), Repair: p.Repairs != nil,
+		Base: p.Base, ShardID: p.Claim.ID(), Shard: p.Claim.Name(), Keys: p.keys(ctx, meter), Repair: p.Repairs != nil,
+		Progress: func() { meter.add(0) },
 	}.Contains(ctx, existing, size)
 }
 
-func (p proof) keys(ctx context.Context) iter.Seq2[sharedbase.ObjID, error] {
+func (p proof) keys(ctx context.Context, meter *meter) iter.Seq2[sharedbase.ObjID, error] {
 	return func(yield func(sharedbase.ObjID, error) bool) {
-		meter := newMeter(p.Progress, p.Claim.Name(), Comparing, p.bytes)
 		for row, err := range p.Base.SoundRows(ctx, p.Claim) {
 			meter.add(row.Size)
 			if !yield(row.Sum, err) {
