@@ -111,7 +111,7 @@ func (e *eraser) find(ctx context.Context, ids []ObjID) error {
 
 // lookUp adds an object to the victims, if the image has it.
 func (e *eraser) lookUp(ctx context.Context, id ObjID) error {
-	buf := make([]byte, 64<<10)
+	buf := make([]byte, headSize)
 	v := victim{id: id, slot: e.hash.slot(&id)}
 	entry, used, err := e.entry(v.slot, buf)
 	if err != nil {
@@ -126,6 +126,9 @@ func (e *eraser) lookUp(ctx context.Context, id ObjID) error {
 		in := span{Reader: e.Reader, buf: buf, next: v.position, end: e.info.IndexPosition}
 		if v.size, err = in.length(ctx, e.info.IndexPosition); err != nil {
 			return err
+		}
+		if v.size > headSize {
+			in.buf = make([]byte, min(v.size, blockSize))
 		}
 		if sum, err = in.sum(ctx, v.size); err != nil {
 			return err
