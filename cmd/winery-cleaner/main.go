@@ -41,10 +41,20 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
-	c := cleaner.New(cleaner.Options{
-		Base: base, Pools: set.Watched(env.Notify.Progress), MinMappedHosts: hosts, Log: env.Log, Metrics: env.Metrics,
-		Progress: func(p cleaner.Progress) { env.Notify.Working(p) },
-	})
+	options := func(notify *daemon.Notifier) cleaner.Options {
+		return cleaner.Options{
+			Base: base, Pools: set.Watched(notify.Progress), MinMappedHosts: hosts, Log: env.Log, Metrics: env.Metrics,
+			Progress: func(p cleaner.Progress) { notify.Working(p) },
+		}
+	}
+	tables, objects := env.Notify.Part("tables"), env.Notify.Part("objects")
+	dropper, eraser := cleaner.New(options(tables)), cleaner.New(options(objects))
 	env.Notify.Ready()
-	return env.Loop(ctx, base, c.Step, sharedbase.StatePacked)
+	return env.Loops(ctx, base,
+		daemon.Part{Notify: tables, Step: dropper.DropTables, States: []sharedbase.ShardState{sharedbase.StatePacked}},
+		daemon.Part{Notify: objects, States: []sharedbase.ShardState{sharedbase.StatePacked, sharedbase.StateReadOnly},
+			Step: func(ctx context.Context) (bool, error) {
+				erased, err := eraser.EraseDeleted(ctx)
+				return erased > 0, err
+			}})
 }

@@ -53,15 +53,6 @@ type Cleaner struct{ Options }
 // New makes a Cleaner. It does not connect to anything.
 func New(o Options) *Cleaner { return &Cleaner{o} }
 
-// Step drops the table of every shard that is ready for it, and erases every
-// object that is marked deleted. worked tells whether anything was done. What
-// fails does not stop the rest: the error joins what failed, by shard.
-func (c *Cleaner) Step(ctx context.Context) (worked bool, err error) {
-	dropped, errDrop := c.dropTables(ctx)
-	erased, errErase := c.EraseDeleted(ctx)
-	return dropped || erased > 0, errors.Join(errDrop, errErase)
-}
-
 func (c *Cleaner) report(task Task, shard string) {
 	if c.Progress != nil {
 		c.Progress(Progress{task, shard})

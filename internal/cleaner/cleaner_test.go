@@ -52,7 +52,7 @@ func mapOn(t *testing.T, s *roletest.Stage, host string) {
 // step fails the test unless a cleaner's step works, or finds nothing to do.
 func step(t *testing.T, c *cleaner.Cleaner, want bool) {
 	t.Helper()
-	worked, err := c.Step(t.Context())
+	worked, err := roletest.Clean(c)(t.Context())
 	roletest.Must(t, err)
 	if worked != want {
 		t.Fatalf("worked: %v, want %v", worked, want)
@@ -165,7 +165,7 @@ func TestRefusesToDrop(t *testing.T) {
 			s := roletest.New(t, roletest.Directory(t, ""))
 			bad, good := packed(t, s, objects), packed(t, s, others)
 			spoil(t, s, bad, good)
-			worked, err := wanting(s, 0).Step(t.Context())
+			worked, err := roletest.Clean(wanting(s, 0))(t.Context())
 			if err == nil || !worked {
 				t.Fatalf("%v, %v", worked, err)
 			}
@@ -203,7 +203,7 @@ func TestRefusesLostRows(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "psql", s.DSN, "-c", sql).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if _, err := wanting(s, 0).Step(t.Context()); err == nil {
+	if _, err := roletest.Clean(wanting(s, 0))(t.Context()); err == nil {
 		t.Fatal("it dropped the table")
 	}
 	s.WantState(t, name, sharedbase.StatePacked)
@@ -227,7 +227,7 @@ func TestTwoCleaners(t *testing.T) {
 		c := wanting(s, 0)
 		go func() {
 			for {
-				worked, err := c.Step(t.Context())
+				worked, err := roletest.Clean(c)(t.Context())
 				if err != nil || !worked {
 					done <- err
 					return

@@ -12,8 +12,10 @@ import (
 	"winery/sharedbase"
 )
 
-// dropTables drops the tables of all shards whose images are mapped enough.
-func (c *Cleaner) dropTables(ctx context.Context) (worked bool, err error) {
+// DropTables drops the table of every shard whose image enough hosts have mapped.
+// worked tells whether any was dropped. What fails does not stop the rest: the error
+// joins what failed, by shard.
+func (c *Cleaner) DropTables(ctx context.Context) (worked bool, err error) {
 	packed, err := c.Base.ListShards(ctx, sharedbase.ShardFilter{
 		States: []sharedbase.ShardState{sharedbase.StatePacked},
 	})
@@ -68,12 +70,18 @@ func (c *Cleaner) check(ctx context.Context, claim *sharedbase.Claim) error {
 	}
 	for _, f := range report.Findings {
 		switch {
+		case f.Kind.AllowsDrop():
+			c.Log.Warn("the image has what the index does not have", "shard", claim.Name(), "finding", f.Text)
 		case f.Kind == scrub.ImageMissing: // its directory may not be mounted, say
 			return fmt.Errorf("%s: %w", f.Text, pool.ErrNotFound)
-		case f.Kind.Loss():
+		case f.Kind == scrub.ReadsDiffer: // this host, or its way to the store, may be at fault
+			return fmt.Errorf("%s: %s", f.Kind, f.Text)
+		default:
 			return fmt.Errorf("%w: %s: %s", errMismatch, f.Kind, f.Text)
 		}
-		c.Log.Warn("in the image beside what the index has", "shard", claim.Name(), "finding", f.Text)
+	}
+	if report.Incomplete {
+		return fmt.Errorf("%w: %d findings, and there may be more", errMismatch, len(report.Findings))
 	}
 	return c.count(ctx, claim)
 }

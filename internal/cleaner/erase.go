@@ -120,15 +120,20 @@ func (c *Cleaner) eraseBatch(ctx context.Context, claim *sharedbase.ImageClaim, 
 		return err
 	}
 	return read(ctx, c.Pools[claim.Pool()], claim.Name(), func(r *shard.Reader) error {
+		checks, ctx := errgroup.WithContext(ctx)
+		checks.SetLimit(inFlight)
 		for _, id := range ids {
-			_, err := r.Check(ctx, id)
-			if err == nil {
-				err = fmt.Errorf("image %s still has object %x", claim.Name(), id)
-			}
-			if !errors.Is(err, shard.ErrNotFound) {
+			checks.Go(func() error {
+				_, err := r.Check(ctx, id)
+				if err == nil {
+					err = fmt.Errorf("image %s still has object %x", claim.Name(), id)
+				}
+				if errors.Is(err, shard.ErrNotFound) {
+					return nil
+				}
 				return err
-			}
+			})
 		}
-		return nil
+		return checks.Wait()
 	})
 }

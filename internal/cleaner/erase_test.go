@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"winery/internal/packer"
 	"winery/pool/pooltest"
@@ -154,7 +155,7 @@ func TestBadImageAlone(t *testing.T) {
 		deleted = append(deleted, objects[0])
 	}
 	s.FlipBit(t, names[1], 3)
-	worked, err := wanting(s, 1).Step(t.Context())
+	worked, err := roletest.Clean(wanting(s, 1))(t.Context())
 	if !worked || err == nil || !strings.Contains(err.Error(), names[1]) {
 		t.Fatalf("%v, %v", worked, err)
 	}
@@ -183,7 +184,7 @@ func TestStopped(t *testing.T) {
 				}
 				return nil
 			}
-			if _, err := wanting(s, 0).Step(ctx); !errors.Is(err, context.Canceled) {
+			if _, err := roletest.Clean(wanting(s, 0))(ctx); !errors.Is(err, context.Canceled) {
 				t.Fatal(err)
 			}
 			s.Pool.At = nil
@@ -202,7 +203,7 @@ func TestAnotherImage(t *testing.T) {
 	name, other := packed(t, s, objects), packed(t, s, roletest.Objects(2, 20, 3000)[1:])
 	roletest.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
 	copyImage(t, s, other, name)
-	worked, err := wanting(s, 2).Step(t.Context())
+	worked, err := roletest.Clean(wanting(s, 2))(t.Context())
 	if worked || err == nil || !strings.Contains(err.Error(), "fingerprint") {
 		t.Fatalf("%v, %v", worked, err)
 	}
@@ -211,4 +212,103 @@ func TestAnotherImage(t *testing.T) {
 	if marked := deletedIn(t, s, name); len(marked) != 1 {
 		t.Errorf("%d objects are marked, want 1", len(marked))
 	}
+}
+
+// deleteAll marks all objects of a shard deleted, but for the first kept.
+func deleteAll(t testing.TB, s *roletest.Stage, objects []sharedbase.Object, kept int) {
+	t.Helper()
+	for _, o := range objects[kept:] {
+		roletest.Must(t, s.Base.Delete(t.Context(), o.ID))
+	}
+}
+
+// TestStoppedBetweenBatches: what was erased before a cleaner was told to stop is
+// gone for good, and the next cleaner continues from there.
+func TestStoppedBetweenBatches(t *testing.T) {
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+		objects := roletest.Objects(1, 2600, 200)
+		objects = slices.CompactFunc(objects, func(a, b sharedbase.Object) bool { return a.ID == b.ID })
+		name := packed(t, s, objects)
+		deleteAll(t, s, objects, 100)
+		marked := len(deletedIn(t, s, name))
+		ctx, stop := context.WithCancel(t.Context())
+		var flushes atomic.Int32
+		s.Pool.At = func(p roletest.Point, _ string) error {
+			if p == roletest.Flush && flushes.Add(1) == 5 { // four a batch
+				stop()
+			}
+			return nil
+		}
+		erased, err := wanting(s, 0).EraseDeleted(ctx)
+		if erased != 1000 || !errors.Is(err, context.Canceled) {
+			t.Fatalf("erased %d, %v", erased, err)
+		}
+		if left := len(deletedIn(t, s, name)); left != marked-1000 {
+			t.Errorf("%d of %d objects are marked", left, marked)
+		}
+		s.Pool.At = nil
+		erased, err = wanting(s, 0).EraseDeleted(t.Context())
+		if erased != int64(marked-1000) || err != nil {
+			t.Errorf("erased %d, %v", erased, err)
+		}
+		wantGone(t, s, name, objects[100:]...)
+		s.WantObjects(t, name, objects[:100])
+	})
+}
+
+// TestSlowImage: an image in which nothing gets done stops no other.
+func TestSlowImage(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	var names []string
+	for i := range uint64(6) {
+		objects := roletest.Objects(i, 20, 3000)[1:]
+		names = append(names, packed(t, s, objects))
+		deleteAll(t, s, objects, 10)
+	}
+	others := make(chan struct{}, len(names))
+	s.Pool.At = func(p roletest.Point, image string) error {
+		switch {
+		case p == roletest.CloseEdit && image != names[0]:
+			others <- struct{}{}
+		case p == roletest.Edit && image == names[0]:
+			for range len(names) - 1 {
+				select {
+				case <-others:
+				case <-time.After(time.Minute):
+					return errors.New("the others wait for this image")
+				}
+			}
+		}
+		return nil
+	}
+	if erased, err := wanting(s, 0).EraseDeleted(t.Context()); erased != 6*9 || err != nil {
+		t.Errorf("erased %d, %v", erased, err)
+	}
+}
+
+// TestQuarantinedBeforeErasing: in an image whose shard is quarantined after it was
+// claimed nothing is erased.
+func TestQuarantinedBeforeErasing(t *testing.T) {
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+		objects := roletest.Objects(1, 20, 3000)
+		name := packed(t, s, objects)
+		roletest.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
+		s.Pool.At = func(p roletest.Point, _ string) error {
+			switch p {
+			case roletest.Edit:
+				return s.Base.Quarantine(t.Context(), s.Shard(t, name).ID, "a person wants to look")
+			case roletest.Erase:
+				t.Error("a byte was written")
+			}
+			return nil
+		}
+		erased, err := wanting(s, 0).EraseDeleted(t.Context())
+		if erased != 0 || err == nil || !strings.Contains(err.Error(), "a person wants to look") {
+			t.Fatalf("erased %d, %v", erased, err)
+		}
+		s.WantObjects(t, name, objects)
+		if marked := deletedIn(t, s, name); len(marked) != 1 {
+			t.Errorf("%d objects are marked, want 1", len(marked))
+		}
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"golang.org/x/sync/errgroup"
 
 	"winery/internal/config"
 	"winery/sharedbase"
@@ -83,15 +84,36 @@ func attach(ctx context.Context, base *sharedbase.SharedBase) error {
 // Loop is the package's Loop with this role's settings, woken by base for
 // shards that come into one of states: those from which the role takes them.
 func (e *Env) Loop(ctx context.Context, base *sharedbase.SharedBase, step Step, states ...sharedbase.ShardState) error {
+	return e.Loops(ctx, base, Part{Notify: e.Notify, Step: step, States: states})
+}
+
+// Part is one of several loops of a role.
+type Part struct {
+	Notify *Notifier // of its own, see [Notifier.Part]
+	Step   Step
+	States []sharedbase.ShardState // as for Loop
+}
+
+// Loops runs the loops of several parts side by side, until all have ended. An error
+// that ends one ends the others.
+func (e *Env) Loops(ctx context.Context, base *sharedbase.SharedBase, parts ...Part) error {
 	defer e.Reclaim(ctx, base)()
+	group, ctx := errgroup.WithContext(ctx)
+	for _, p := range parts {
+		group.Go(func() error { return e.loop(ctx, base, p) })
+	}
+	return group.Wait()
+}
+
+func (e *Env) loop(ctx context.Context, base *sharedbase.SharedBase, p Part) error {
 	options := LoopOptions{
-		Log: e.Log, Notify: e.Notify, Finish: e.Finishing.Done(), StopWhenIdle: e.StopWhenIdle,
+		Log: e.Log, Notify: p.Notify, Finish: e.Finishing.Done(), StopWhenIdle: e.StopWhenIdle,
 		Metrics: e.Metrics, Role: e.CLI.App.Name,
 	}
 	listening, stop := context.WithCancel(ctx)
 	defer stop()
 	if !e.StopWhenIdle {
-		options.Wake = Wake(listening, base, e.Log, states...)
+		options.Wake = Wake(listening, base, e.Log, p.States...)
 	}
-	return Loop(ctx, options, step)
+	return Loop(ctx, options, p.Step)
 }

@@ -80,6 +80,12 @@ func TestOpenDatabase(t *testing.T) {
 	})
 }
 
+// The loops of a role's parts run side by side.
+func TestLoops(t *testing.T) {
+	_, dsn := initialised(t)
+	start(t, "parts", dsn, "--stop-instead-of-waiting").end(0)
+}
+
 // Changes wake, also after the connection was lost, which is said once.
 func TestWake(t *testing.T) {
 	base, dsn := initialised(t)

@@ -28,6 +28,11 @@ type Notifier struct {
 
 	moved  atomic.Int64           // when the work last got on, nanoseconds since start; or waits
 	status atomic.Pointer[string] // the last one
+
+	name  string    // of a part
+	whole *Notifier // of a part
+	mu    sync.Mutex
+	parts []*Notifier
 }
 
 // waits, in place of a time, says that there is nothing to get on with.
@@ -46,6 +51,26 @@ func newNotifier(log *slog.Logger) *Notifier {
 	return n
 }
 
+// Part returns a Notifier for one of several loops of a role: each waits or stalls by
+// itself. The role's status is that of all parts, by their names.
+func (n *Notifier) Part(name string) *Notifier {
+	if n == nil {
+		return nil
+	}
+	p := &Notifier{log: n.log, start: n.start, name: name, whole: n}
+	p.moved.Store(waits)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.parts = append(n.parts, p)
+	return p
+}
+
+func (n *Notifier) allParts() []*Notifier {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.parts)
+}
+
 // Ready says that the role can work. Only the first call counts.
 func (n *Notifier) Ready() {
 	if n != nil {
@@ -60,8 +85,23 @@ func (n *Notifier) Status(format string, args ...any) {
 	if n != nil {
 		status := oneLine(fmt.Sprintf(format, args...))
 		n.status.Store(&status)
-		n.send("STATUS=" + status)
+		if n.whole == nil {
+			n.send("STATUS=" + status)
+			return
+		}
+		var parts []string
+		for _, p := range n.whole.allParts() {
+			parts = append(parts, p.name+": "+p.lastStatus())
+		}
+		n.whole.Status("%s", strings.Join(parts, "; "))
 	}
+}
+
+func (n *Notifier) lastStatus() string {
+	if last := n.status.Load(); last != nil {
+		return *last
+	}
+	return "starting"
 }
 
 // Progress says that the work got on, which keeps supervisor and watchdog
@@ -70,8 +110,12 @@ func (n *Notifier) Progress() {
 	if n == nil {
 		return
 	}
-	now, last := int64(time.Since(n.start)), n.pinged.Load()
+	now := int64(time.Since(n.start))
 	n.moved.Store(now)
+	if n.whole != nil {
+		n = n.whole
+	}
+	last := n.pinged.Load()
 	if n.interval != 0 && now-last >= int64(n.interval) && n.pinged.CompareAndSwap(last, now) {
 		n.send(daemon.SdNotifyWatchdog)
 	}
@@ -85,14 +129,17 @@ func (n *Notifier) waiting() {
 	}
 }
 
-// stalled is for how long nothing got on, 0 while the role waits, and what it
-// said last that it does.
+// stalled is for how long the role, or the part that has stalled the longest, made no
+// progress, 0 while it waits, and its last status.
 func (n *Notifier) stalled() (time.Duration, string) {
-	status := "starting"
-	if last := n.status.Load(); last != nil {
-		status = *last
+	longest := max(0, time.Since(n.start)-time.Duration(n.moved.Load())).Truncate(time.Second)
+	status := n.lastStatus()
+	for _, p := range n.allParts() {
+		if stalled, its := p.stalled(); stalled > longest {
+			longest, status = stalled, p.name+": "+its
+		}
 	}
-	return max(0, time.Since(n.start)-time.Duration(n.moved.Load())).Truncate(time.Second), status
+	return longest, status
 }
 
 // Working is Progress, with a Status that describes it.

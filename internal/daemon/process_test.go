@@ -48,6 +48,18 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 		env.Notify.Status("packing: %d %%", 41)
 		return errors.Join(errAway, fmt.Errorf("%s", "\n\tREADY=1\n"))
 	},
+	// Two parts, of which the first ends its step once the second has taken one.
+	"parts": func(ctx context.Context, env *daemon.Env) error {
+		base, err := env.OpenDatabase(ctx)
+		if err != nil {
+			return err
+		}
+		defer base.Close()
+		second := make(chan struct{})
+		return env.Loops(ctx, base,
+			daemon.Part{Notify: env.Notify.Part("first"), Step: func(context.Context) (bool, error) { <-second; return false, nil }},
+			daemon.Part{Notify: env.Notify.Part("second"), Step: func(context.Context) (bool, error) { close(second); return false, nil }})
+	},
 	// A step that works until it is told to end, or its context ends.
 	"work": func(ctx context.Context, env *daemon.Env) error {
 		options := daemon.LoopOptions{Log: env.Log, Finish: env.Finishing.Done()}

@@ -25,6 +25,20 @@ const (
 	RowDamaged    Kind = "row damaged"    // an object in the table
 )
 
+// AllowsDrop tells whether the table of a shard may be dropped although its image has
+// such a finding. It is a list of what is allowed: dropping cannot be undone, so that
+// whatever else is found, or is ever added to the kinds, forbids it.
+func (k Kind) AllowsDrop() bool { return k == NotErased }
+
+// Repairable tells whether the image lacks something, which a repair can bring back.
+func (k Kind) Repairable() bool {
+	switch k {
+	case ImageMissing, HeadDamaged, RecordDiffers, ImageDamaged, ObjectDamaged, NotInImage:
+		return true
+	}
+	return false
+}
+
 // Finding is something that does not fit.
 type Finding struct {
 	Shard  string `json:"shard"`

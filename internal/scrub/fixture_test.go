@@ -58,7 +58,7 @@ func readonly(t testing.TB, s *roletest.Stage, objects []sharedbase.Object) (nam
 
 func clean(t testing.TB, s *roletest.Stage) {
 	t.Helper()
-	_, err := cleaner.New(cleaner.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step(t.Context())
+	_, err := roletest.Clean(cleaner.New(cleaner.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}))(t.Context())
 	roletest.Must(t, err)
 }
 

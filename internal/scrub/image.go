@@ -99,10 +99,16 @@ func (l *look) opened(ctx context.Context, r *shard.Reader) error {
 		compare = l.sample
 	}
 	s := newSuspects(r)
-	if err := compare(ctx, r, s); err != nil && !errors.Is(err, errMost) {
+	err = compare(ctx, r, s)
+	l.incomplete = errors.Is(err, errMost)
+	if err != nil && !l.incomplete {
 		return err
 	}
-	return l.settle(ctx, s)
+	err = l.settle(ctx, s)
+	if err == nil && l.incomplete && len(l.findings) == 0 {
+		err = errMost // what was suspected has changed meanwhile: nobody knows of the rest
+	}
+	return err
 }
 
 // record compares the image with what was recorded when it was packed.

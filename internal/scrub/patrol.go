@@ -90,7 +90,7 @@ func (p *Patrol) visit(ctx context.Context, name string) {
 	if p.Mapped && slices.ContainsFunc(report.Findings, func(f Finding) bool { return f.Kind == ReadsDiffer }) {
 		p.remap(ctx, report.Findings[0].Pool, name)
 	}
-	lost := slices.DeleteFunc(slices.Clone(report.Findings), func(f Finding) bool { return !f.Kind.Loss() })
+	lost := slices.DeleteFunc(slices.Clone(report.Findings), func(f Finding) bool { return !f.Kind.Repairable() })
 	for _, f := range report.Findings[:min(len(report.Findings), 10)] {
 		p.Log.Error("scrub: "+string(f.Kind), "shard", name, "pool", f.Pool, "finding", f.Text, "findings", len(report.Findings))
 	}

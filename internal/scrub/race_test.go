@@ -40,7 +40,7 @@ func TestRacing(t *testing.T) {
 			})
 		}
 		role(packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step)
-		role(cleaner.New(cleaner.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step)
+		role(roletest.Clean(cleaner.New(cleaner.Options{Base: s.Base, Pools: s.Pools, Log: s.Log})))
 		deleted := make(chan struct{})
 		others.Go(func() {
 			defer close(deleted)

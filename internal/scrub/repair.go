@@ -66,7 +66,7 @@ func (s *Scrubber) repair(ctx context.Context, name string, findings []Finding, 
 	if sh.State == sharedbase.StateReadOnly {
 		mend = s.restore
 	}
-	if slices.ContainsFunc(findings, func(f Finding) bool { return f.Kind.Loss() }) {
+	if slices.ContainsFunc(findings, func(f Finding) bool { return f.Kind.Repairable() }) {
 		done, why = mend(ctx, sh, findings)
 	}
 	if erase && len(done) == 0 { // a new image has nothing to erase; a restored one next time
@@ -74,15 +74,6 @@ func (s *Scrubber) repair(ctx context.Context, name string, findings []Finding, 
 		done, why = append(done, erased...), errors.Join(why, err)
 	}
 	return done, why
-}
-
-// Loss says that an image lacks something, which a repair can bring back.
-func (k Kind) Loss() bool {
-	switch k {
-	case ImageMissing, HeadDamaged, RecordDiffers, ImageDamaged, ObjectDamaged, NotInImage:
-		return true
-	}
-	return false
 }
 
 func objectsOf(findings []Finding, kinds ...Kind) (ids []sharedbase.ObjID) {

@@ -49,6 +49,9 @@ type Report struct {
 	Objects  int64 // that were looked at
 	Bytes    int64 // that were read, tables' contents included
 	Findings []Finding
+	// Incomplete says that the scrub stopped, since there was more to find than it
+	// lists: there may be findings of other kinds.
+	Incomplete bool
 }
 
 const (
@@ -72,12 +75,12 @@ func (s *Scrubber) Scrub(ctx context.Context, name string) (report Report, err e
 		}
 		l := &look{Scrubber: s, shard: sh}
 		err = l.all(ctx)
-		if errors.Is(err, errMost) {
-			err = nil
+		if errors.Is(err, errMost) && len(l.findings) > 0 {
+			l.incomplete, err = true, nil
 		}
 		report.Objects += l.objects
 		report.Bytes += l.bytes
-		report.Findings = l.findings
+		report.Findings, report.Incomplete = l.findings, l.incomplete
 		if len(l.findings) == 0 && err == nil || ctx.Err() != nil {
 			return report, err
 		}
@@ -105,6 +108,7 @@ type look struct {
 	shard          sharedbase.Shard
 	objects, bytes int64
 	findings       []Finding
+	incomplete     bool
 }
 
 func (l *look) all(ctx context.Context) error {

@@ -76,7 +76,7 @@ var roles = map[string]roletest.Role{
 const host = "here"
 
 func clean(s *roletest.Stage) func(context.Context) (bool, error) {
-	return cleaner.New(cleaner.Options{Base: s.Base, Pools: s.Pools, MinMappedHosts: 1, Log: s.Log}).Step
+	return roletest.Clean(cleaner.New(cleaner.Options{Base: s.Base, Pools: s.Pools, MinMappedHosts: 1, Log: s.Log}))
 }
 
 // stored is what a writer tells of a batch that it was told is stored.

@@ -34,7 +34,7 @@ func (p *process) mapper() step {
 }
 
 func (p *process) cleaner() step {
-	return cleaner.New(cleaner.Options{Base: p.base, Pools: p.stores, MinMappedHosts: 1, Log: quiet}).Step
+	return roletest.Clean(cleaner.New(cleaner.Options{Base: p.base, Pools: p.stores, MinMappedHosts: 1, Log: quiet}))
 }
 
 // draw chooses what happens to a process, and when: a step passes about a hundred

@@ -4,7 +4,9 @@ package roletest
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -200,6 +202,21 @@ func (s *Stage) Expire(t testing.TB) {
 	t.Helper()
 	pgtest.Exec(t, s.DSN, "UPDATE winery_lease SET expires = clock_timestamp()")
 	pgtest.Exec(t, s.DSN, "UPDATE winery_image_lease SET expires = clock_timestamp()")
+}
+
+// Cleaner is a [winery/internal/cleaner.Cleaner].
+type Cleaner interface {
+	DropTables(ctx context.Context) (worked bool, err error)
+	EraseDeleted(ctx context.Context) (erased int64, err error)
+}
+
+// Clean makes the step of a cleaner: both of its loops, one after the other.
+func Clean(c Cleaner) func(context.Context) (worked bool, err error) {
+	return func(ctx context.Context) (bool, error) {
+		dropped, errDrop := c.DropTables(ctx)
+		erased, errErase := c.EraseDeleted(ctx)
+		return dropped || erased > 0, errors.Join(errDrop, errErase)
+	}
 }
 
 // Put writes an image of objects into a pool, of which no database knows.

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package cleaner_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"winery/pool"
+	"winery/sharedbase"
+	"winery/test/pgtest"
+	"winery/test/roletest"
+)
+
+// unsteady is a pool of which one byte reads wrongly through the first handle.
+type unsteady struct {
+	pool.Pool
+	at    int64
+	first sync.Once
+}
+
+func (u *unsteady) Open(ctx context.Context, name string) (img pool.Image, err error) {
+	img, err = u.Pool.Open(ctx, name)
+	u.first.Do(func() { img = flipped{img, u.at} })
+	return img, err
+}
+
+type flipped struct {
+	pool.Image
+	at int64
+}
+
+func (f flipped) ReadAt(b []byte, off int64) (int, error) {
+	n, err := f.Image.ReadAt(b, off)
+	if off <= f.at && f.at < off+int64(n) {
+		b[f.at-off] ^= 1
+	}
+	return n, err
+}
+
+// TestReadsDiffer: an object that read wrongly once keeps its table. The shard is not
+// quarantined, since it may be this host that is at fault; the next try may drop.
+func TestReadsDiffer(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	name := packed(t, s, roletest.Objects(1, 40, 3000)[1:])
+	s.Pool.Pool = &unsteady{Pool: s.Pool.Pool, at: 30_000}
+	worked, err := wanting(s, 0).DropTables(t.Context())
+	if worked || err == nil || !strings.Contains(err.Error(), "reads differ") {
+		t.Fatalf("%v, %v", worked, err)
+	}
+	s.WantState(t, name, sharedbase.StatePacked)
+	wantTable(t, s, name, 39)
+	s.WantQuarantined(t, "")
+	step(t, wanting(s, 0), true)
+	s.WantState(t, name, sharedbase.StateReadOnly)
+}
+
+// TestTooManyFindings: findings that allow a drop, but are so many that the scrub
+// stopped before it had told of damage, forbid it.
+func TestTooManyFindings(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 10_300, 60)[1:]
+	name := packed(t, s, objects)
+	slices.SortFunc(objects, func(a, b sharedbase.Object) int { return slices.Compare(b.ID[:], a.ID[:]) })
+	last := objects[0]
+	rows, _, err := s.Base.TableSize(t.Context(), name)
+	roletest.Must(t, err)
+	pgtest.Exec(t, s.DSN, "DELETE FROM signature2shard WHERE signature <> $1", last.ID[:])
+	content, err := s.Image(t, name).Get(last.ID)
+	roletest.Must(t, err)
+	s.FlipBit(t, name, position(t, s, name, content))
+	worked, err := wanting(s, 0).DropTables(t.Context())
+	if worked || err == nil {
+		t.Fatalf("%v, %v", worked, err)
+	}
+	wantTable(t, s, name, rows)
+	s.WantQuarantined(t, "", name)
+}
+
+// position is where an image has some bytes.
+func position(t *testing.T, s *roletest.Stage, name string, content []byte) int64 {
+	t.Helper()
+	img, err := s.Pool.Pool.Open(t.Context(), name)
+	roletest.Must(t, err)
+	all := make([]byte, img.Size())
+	_, _ = img.ReadAt(all, 0)
+	roletest.Must(t, img.Close())
+	at := strings.Index(string(all), string(content))
+	if at < 0 {
+		t.Fatal(fmt.Errorf("image %s does not have the bytes", name))
+	}
+	return int64(at)
+}
+
+// TestQuarantinedBeforeDrop: a shard that is quarantined while its image is verified
+// keeps its table.
+func TestQuarantinedBeforeDrop(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	name := packed(t, s, roletest.Objects(1, 40, 3000)[1:])
+	s.Pool.At = func(p roletest.Point, _ string) error {
+		if p == roletest.Close {
+			return s.Base.Quarantine(t.Context(), s.Shard(t, name).ID, "a person wants to look")
+		}
+		return nil
+	}
+	worked, err := wanting(s, 0).DropTables(t.Context())
+	if worked || err == nil || !strings.Contains(err.Error(), "a person wants to look") {
+		t.Fatalf("%v, %v", worked, err)
+	}
+	s.WantState(t, name, sharedbase.StatePacked)
+	wantTable(t, s, name, 39)
+}
