@@ -47,6 +47,20 @@ func wantObjectsIn(t testing.TB, s *roletest.Stage, name string, objects []share
 	}
 }
 
+// wantRecord fails the test unless the database has the record of an image of objects.
+func wantRecord(t testing.TB, s *roletest.Stage, name string, objects []sharedbase.Object) {
+	t.Helper()
+	want := sharedbase.ImageRecord{Objects: int64(len(objects)), Fingerprint: s.Image(t, name).Fingerprint()}
+	for _, o := range objects {
+		want.Bytes += int64(len(o.Content))
+	}
+	got, found, err := s.Base.ImageRecord(t.Context(), s.Shard(t, name).ID)
+	roletest.Must(t, err)
+	if !found || got != want {
+		t.Errorf("image %s: found %v, %+v, want %+v", name, found, got, want)
+	}
+}
+
 func TestImport(t *testing.T) {
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		first, second := roletest.Objects(1, 2000, 1000), roletest.Objects(2, 50, 1000)
@@ -73,6 +87,8 @@ func TestImport(t *testing.T) {
 		if got.Objects != 52 || got.New != 49 {
 			t.Errorf("second: %+v", got)
 		}
+		wantRecord(t, s, "first", first)
+		wantRecord(t, s, "second", append(first[:3:3], second[1:]...))
 		wantObjectsIn(t, s, "first", first[1:])
 		wantObjectsIn(t, s, "second", second[1:])
 		if names, _ := find(t, s, s.Pool); len(names) != 0 {

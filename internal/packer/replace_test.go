@@ -111,16 +111,16 @@ func TestTableDamagedImageWhole(t *testing.T) {
 // TestUnreadableImage: what may be an image, and cannot be read, is not replaced.
 func TestUnreadableImage(t *testing.T) {
 	objects := roletest.Objects(1, 50, 5000)
-	for what, at := range map[string]func(shard.Info) int64{
-		"header":        func(shard.Info) int64 { return 3 },
-		"hash function": func(i shard.Info) int64 { return i.HashPosition + 1 },
-		"index":         func(i shard.Info) int64 { return i.IndexPosition },
+	for what, at := range map[string]func(*shard.Reader) int64{
+		"header":        func(*shard.Reader) int64 { return 3 },
+		"hash function": func(r *shard.Reader) int64 { return r.Info().HashPosition + 1 },
+		"index":         func(r *shard.Reader) int64 { return r.EntryOffset(objects[1].ID) },
 	} {
 		t.Run(what, func(t *testing.T) {
 			s := roletest.New(t, roletest.Directory(t, ""))
 			name := s.Full(t, objects)
 			roletest.Put(t, s.Pool.Pool, name, objects)
-			s.FlipBit(t, name, at(s.Image(t, name).Info()))
+			s.FlipBit(t, name, at(s.Image(t, name)))
 			wantRefused(t, s, name, "cannot be read")
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -196,6 +197,92 @@ func TestRepairFromAnotherPool(t *testing.T) {
 			})
 		}
 	})
+}
+
+// An object that is deleted and erased after the scrub, before the repair has the image
+// to itself, does not come back.
+func TestRestoreDeletedSince(t *testing.T) {
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+		objects := roletest.Objects(1, 100, 5000)
+		name := readonly(t, s, objects)
+		copied := &roletest.Hooked{Pool: another(t, s, name)}
+		s.Pools["other"] = copied
+		for _, i := range []int{50, 60} {
+			_, position := at(t, s, name, objects[i].ID)
+			s.FlipBit(t, name, position+9)
+		}
+		var once sync.Once
+		copied.At = func(point roletest.Point, _ string) error {
+			if point == roletest.Open { // what is to be restored is known, and not yet claimed
+				once.Do(func() {
+					roletest.Must(t, s.Base.Delete(t.Context(), objects[50].ID))
+					clean(t, s)
+				})
+			}
+			return nil
+		}
+		s.Pool.At = func(point roletest.Point, _ string) error {
+			if point == roletest.Erase && deleted(t, s, name) == 0 { // the repair has the image to itself
+				if _, err := s.Base.ClaimImage(t.Context(), name); !errors.Is(err, sharedbase.ErrImageClaimed) {
+					t.Errorf("claimed while the image is repaired: %v", err)
+				}
+			}
+			return nil
+		}
+		r, err := scrubber(s).Repair(t.Context(), name, false)
+		roletest.Must(t, err)
+		if len(r.Done) != 1 || !strings.Contains(r.Done[0], "restored 1 objects") {
+			t.Errorf("%q", r.Done)
+		}
+		if _, err := s.Image(t, name).Get(objects[50].ID); !errors.Is(err, shard.ErrNotFound) {
+			t.Errorf("the deleted object: %v", err)
+		}
+		s.WantObjects(t, name, slices.Concat(objects[:50], objects[51:]))
+		if left := deleted(t, s, name); left != 0 {
+			t.Errorf("%d objects are marked", left)
+		}
+	})
+}
+
+// An object that is deleted while it is restored is erased again afterwards: its mark
+// stays as long as the repair has the image.
+func TestDeletedWhileRestored(t *testing.T) {
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+		objects := roletest.Objects(1, 100, 5000)
+		name := readonly(t, s, objects)
+		another(t, s, name)
+		_, position := at(t, s, name, objects[50].ID)
+		s.FlipBit(t, name, position+9)
+		var once sync.Once
+		s.Pool.At = func(point roletest.Point, _ string) error {
+			if point == roletest.Erase { // the first write of the repair
+				once.Do(func() {
+					roletest.Must(t, s.Base.Delete(t.Context(), objects[50].ID))
+					clean(t, s)
+				})
+			}
+			return nil
+		}
+		_, err := scrubber(s).Repair(t.Context(), name, false)
+		roletest.Must(t, err)
+		s.Pool.At = nil
+		if left := deleted(t, s, name); left != 1 {
+			t.Errorf("%d objects are marked, want 1", left)
+		}
+		clean(t, s)
+		if _, err := s.Image(t, name).Get(objects[50].ID); !errors.Is(err, shard.ErrNotFound) {
+			t.Errorf("the deleted object: %v", err)
+		}
+		finds(t, s, name)
+	})
+}
+
+// deleted is how many objects are to be erased from a shard's image.
+func deleted(t testing.TB, s *roletest.Stage, name string) int {
+	t.Helper()
+	ids, err := s.Base.DeletedObjects(t.Context(), s.Shard(t, name).ID, 1000)
+	roletest.Must(t, err)
+	return len(ids)
 }
 
 // What cannot be repaired stays as it is.

@@ -27,11 +27,11 @@ func (s *Scrubber) restore(ctx context.Context, sh sharedbase.Shard, findings []
 	for _, f := range findings {
 		r.head = r.head || f.Kind == HeadDamaged || f.Kind == RecordDiffers
 	}
-	var err error
-	r.ids, err = s.standing(ctx, sh, objectsOf(findings, ObjectDamaged, NotInImage), sharedbase.ObjectStatus{Present: true})
-	if err != nil || !r.head && len(r.ids) == 0 {
-		return nil, err
+	r.ids = objectsOf(findings, ObjectDamaged, NotInImage)
+	if !r.head && len(r.ids) == 0 {
+		return nil, nil
 	}
+	var err error
 	if r.record, r.recorded, err = s.Base.ImageRecord(ctx, sh.ID); err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ type restoration struct {
 	record   sharedbase.ImageRecord
 	recorded bool
 	head     bool
-	ids      []sharedbase.ObjID
+	ids      []sharedbase.ObjID // that were present when the shard was scrubbed
 	done     []string
 }
 
@@ -84,10 +84,12 @@ func (r *restoration) from(ctx context.Context, name string) (err error) {
 			r.head = false
 			r.done = append(r.done, "restored header and hash function from pool "+name)
 		}
-		if len(r.ids) == 0 {
-			return nil
+		// Of an object that was deleted since the scrub, the mark may be gone already.
+		ids, err := r.standing(ctx, r.shard, r.ids, sharedbase.ObjectStatus{Present: true})
+		if err != nil || len(ids) == 0 {
+			return err
 		}
-		n, err := shard.Restore(ctx, e, e.Size(), r.shard.Name, from, r.ids)
+		n, err := shard.Restore(ctx, e, e.Size(), r.shard.Name, from, ids)
 		if n > 0 {
 			r.done = append(r.done, fmt.Sprintf("restored %d objects from pool %s", n, name))
 		}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package migrator_test
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"winery/internal/cleaner"
+	"winery/internal/migrator"
+	"winery/internal/storage"
+	"winery/pool/pooltest"
+	"winery/shard"
+	"winery/sharedbase"
+	"winery/test/roletest"
+)
+
+// One migration of an image is in flight at a time.
+func TestClaimed(t *testing.T) {
+	s := newStage(t, directory(t, "old"), directory(t, "new"))
+	s.old(t)
+	s.Pool.At = func(p roletest.Point, _ string) error {
+		if p == roletest.Commit {
+			if _, err := s.migrator().Migrate(t.Context(), image); !errors.Is(err, sharedbase.ErrImageClaimed) {
+				t.Errorf("a second migration: %v", err)
+			}
+		}
+		return nil
+	}
+	s.migrate(t)
+	s.wantPool(t, s.Pool)
+}
+
+// A migration that looked at the shard before another one moved it changes nothing:
+// neither does an object come back that was erased in the new image since, nor is the
+// image lost because the old one is damaged by now.
+func TestOvertaken(t *testing.T) {
+	eachWay(t, func(t *testing.T, s *stage) {
+		all := s.old(t)
+		victim := all[7]
+		var once sync.Once
+		base, err := sharedbase.New(s.DSN, "overtaken", sharedbase.WithObserver(func(st sharedbase.Statement) {
+			if st.Done && strings.Contains(st.SQL, "FROM shards s WHERE name = $1") {
+				once.Do(func() {
+					s.migrate(t)
+					roletest.Must(t, s.Base.Delete(t.Context(), victim.ID))
+					clean := cleaner.New(cleaner.Options{Base: s.Base, Log: s.Log, Pools: storage.Set{s.Pool.Name(): s.Pool}})
+					if erased, err := clean.EraseDeleted(t.Context()); erased != 1 || err != nil {
+						t.Errorf("erased %d, %v", erased, err)
+					}
+					edit(t, s.From, 600)
+				})
+			}
+		}))
+		roletest.Must(t, err)
+		defer base.Close()
+		_, err = (&migrator.Migrator{Base: base, From: s.From, To: s.Pool}).Migrate(t.Context(), image)
+		wantError(t, err, migrator.ErrSkipped, "already")
+		s.wantPool(t, s.Pool)
+		s.WantObjects(t, image, append(all[:7:7], all[8:]...))
+		if _, err := s.Image(t, image).Get(victim.ID); !errors.Is(err, shard.ErrNotFound) {
+			t.Errorf("the erased object: %v", err)
+		}
+	})
+}
+
+// A quarantined shard is not moved, neither is one that is quarantined meanwhile.
+func TestQuarantined(t *testing.T) {
+	s := newStage(t, directory(t, "old"), directory(t, "new"))
+	s.old(t)
+	id := s.Shard(t, image).ID
+	s.Pool.At = func(p roletest.Point, _ string) error {
+		if p == roletest.Committed {
+			return s.Base.Quarantine(t.Context(), id, "a person wants to look")
+		}
+		return nil
+	}
+	for range 2 {
+		_, err := s.migrator().Migrate(t.Context(), image)
+		if !errors.As(err, new(*sharedbase.QuarantinedError)) || !strings.Contains(err.Error(), "a person wants to look") {
+			t.Errorf("error %v", err)
+		}
+		s.wantPool(t, s.From)
+	}
+	s.Pool.At = nil
+	roletest.Must(t, s.Base.Unquarantine(t.Context(), image))
+	s.migrate(t)
+}
+
+// An image in the new pool that has objects of its own stays, whoever put it there.
+func TestOtherObjectsStay(t *testing.T) {
+	s := newStage(t, directory(t, "old"), directory(t, "new"))
+	s.old(t)
+	others := roletest.Objects(77, 20, 3000)[1:]
+	roletest.Put(t, s.Pool.Pool, image, others)
+	_, err := s.migrator().Migrate(t.Context(), image)
+	if err == nil || !strings.Contains(err.Error(), "19 objects that would be lost") {
+		t.Errorf("error %v", err)
+	}
+	s.WantObjects(t, image, others)
+	s.wantPool(t, s.From)
+	roletest.Must(t, s.Pool.Pool.Remove(t.Context(), image, pooltest.Anything{}))
+	s.migrate(t)
+}
