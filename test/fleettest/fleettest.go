@@ -9,6 +9,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -16,14 +17,12 @@ import (
 	"winery/test/pgtest"
 )
 
-// bin is where the programs are, seen from the folder of a test in internal/.
-const bin = "../../bin"
-
 // Options are those of a fleet with a folder and an empty database of its own,
 // and its images in a directory pool. ShardMaxSize is the caller's to set.
 func Options(t *testing.T) harness.Options {
 	t.Helper()
-	dir, err := filepath.Abs(bin)
+	_, file, _, _ := runtime.Caller(0)
+	dir, err := filepath.Abs(filepath.Join(filepath.Dir(file), "..", "..", "bin"))
 	if err != nil {
 		t.Fatal(err)
 	}
