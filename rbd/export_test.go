@@ -6,6 +6,8 @@ import (
 	"context"
 	"path/filepath"
 	"time"
+
+	"winery/pool"
 )
 
 // UseKernelAt makes the pool see root/sys and root/dev as /sys and /dev, and
@@ -27,3 +29,6 @@ func (p *Pool) ImageIDs(ctx context.Context, prefix string) (map[string]string, 
 
 // OwnerOf calls the owner by name.
 func OwnerOf(cookie string) string { return [...]string{"process", "kernel", "hand"}[ownerOf(cookie)] }
+
+// CloseBeneath closes a draft's image in librbd, so that closing the draft fails.
+func CloseBeneath(d pool.Draft) error { return d.(*draft).image.Close() }

@@ -141,6 +141,26 @@ func TestOpenImagesAreCounted(t *testing.T) {
 	}
 }
 
+// TestFailedClose: librbd frees an image even if it cannot close it. So after a
+// failed close nothing touches the handle again, nor counts it twice.
+func TestFailedClose(t *testing.T) {
+	t.Parallel()
+	p := open(t, settings(cephtest.New(t)))
+	d, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
+	must(t, err)
+	other, err := p.Create(t.Context(), "two", 0, pooltest.Anything{})
+	must(t, err)
+	must(t, rbd.CloseBeneath(d))
+	if err := d.Abort(t.Context()); err == nil {
+		t.Error("the draft's image was closed beneath it, and Abort had nothing to say")
+	}
+	must(t, d.Abort(t.Context()))
+	if err := p.Close(); err == nil || !strings.Contains(err.Error(), "1 images are still open") {
+		t.Errorf("Close with one draft open: got %v", err)
+	}
+	must(t, other.Abort(t.Context()))
+}
+
 // ioContext is a way into a pool that goes past the package under test.
 func ioContext(t *testing.T, pool string) *rados.IOContext {
 	t.Helper()
