@@ -61,4 +61,6 @@
 // winery.stall_limit its process ends, with status 1, even if a call into a
 // library or a device hangs. Its lease runs out then, and another goes on with
 // the shard. A role that waits for work, or after a failure, does not stall.
+// Work that cannot report (Silent) says how long it may take, in proportion to
+// how much there is to do; the limit begins after that time.
 package daemon

@@ -42,7 +42,7 @@ func Loop(ctx context.Context, o LoopOptions, step Step) error {
 	wait := newBackOff()
 	failed := false
 	for ctx.Err() == nil && !closed(o.Finish) {
-		o.Notify.Progress()
+		o.Notify.begin()
 		var worked bool
 		err := guard(func() (err error) {
 			worked, err = step(ctx)

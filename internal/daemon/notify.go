@@ -27,6 +27,7 @@ type Notifier struct {
 	start    time.Time
 
 	moved  atomic.Int64           // when the work last got on, nanoseconds since start; or waits
+	silent atomic.Int64           // until when the work may report nothing, nanoseconds since start
 	status atomic.Pointer[string] // the last one
 
 	name  string    // of a part
@@ -112,6 +113,11 @@ func (n *Notifier) Progress() {
 	}
 	now := int64(time.Since(n.start))
 	n.moved.Store(now)
+	n.ping(now)
+}
+
+// ping tells the watchdog that the process is well, unless it was told lately.
+func (n *Notifier) ping(now int64) {
 	if n.whole != nil {
 		n = n.whole
 	}
@@ -121,10 +127,18 @@ func (n *Notifier) Progress() {
 	}
 }
 
+// begin says that a step begins.
+func (n *Notifier) begin() {
+	if n != nil {
+		n.silent.Store(0)
+		n.Progress()
+	}
+}
+
 // waiting says that there is nothing to get on with until the next Progress.
 func (n *Notifier) waiting() {
 	if n != nil {
-		n.Progress()
+		n.begin()
 		n.moved.Store(waits)
 	}
 }
@@ -132,7 +146,11 @@ func (n *Notifier) waiting() {
 // stalled is for how long the role, or the part that has stalled the longest, made no
 // progress, 0 while it waits, and its last status.
 func (n *Notifier) stalled() (time.Duration, string) {
-	longest := max(0, time.Since(n.start)-time.Duration(n.moved.Load())).Truncate(time.Second)
+	now, silent := int64(time.Since(n.start)), n.silent.Load()
+	if now < silent {
+		n.ping(now)
+	}
+	longest := time.Duration(max(0, now-max(n.moved.Load(), silent))).Truncate(time.Second)
 	status := n.lastStatus()
 	for _, p := range n.allParts() {
 		if stalled, its := p.stalled(); stalled > longest {
@@ -142,9 +160,24 @@ func (n *Notifier) stalled() (time.Duration, string) {
 	return longest, status
 }
 
-// Working is Progress, with a Status that describes it.
+// Silent is implemented by the progress of work that cannot report: a call into
+// a library, or one long statement.
+type Silent interface {
+	// SilentFor returns how long the work may take until it reports again. It
+	// must follow from how much there is to do; 0 for work that reports.
+	SilentFor() time.Duration
+}
+
+// Working is Progress, with a Status that describes it. Where progress is
+// Silent, the work stalls only once that time is over.
 func (n *Notifier) Working(progress fmt.Stringer) {
-	n.Progress()
+	if n == nil {
+		return
+	}
+	n.begin()
+	if s, ok := progress.(Silent); ok && s.SilentFor() > 0 {
+		n.silent.Store(int64(time.Since(n.start) + s.SilentFor()))
+	}
 	n.Status("%v", progress)
 }
 

@@ -31,6 +31,12 @@ func TestStacks(t *testing.T) {
 	}
 }
 
+// silent is work that cannot report for that long.
+type silent time.Duration
+
+func (s silent) SilentFor() time.Duration { return time.Duration(s) }
+func (s silent) String() string           { return "indexing i3f" }
+
 // A role waits for work, works in steps shorter and longer than a minute, and
 // hangs in the end. The times are those of a bubble, and exact.
 func TestStall(t *testing.T) {
@@ -66,6 +72,13 @@ func TestStall(t *testing.T) {
 			time.Sleep(5 * time.Minute)
 			notify.Progress()
 			time.Sleep(2 * time.Second)
+			notify.Working(silent(3 * time.Hour))
+			time.Sleep(3 * time.Hour)
+			notify.Working(silent(30 * time.Minute)) // and takes longer
+			time.Sleep(30*time.Minute + 2*time.Minute + time.Second)
+			notify.Status("packing i3f: 41 %%")
+			notify.Progress()
+			time.Sleep(2 * time.Second)
 			hangs = time.Now().Add(-2 * time.Second)
 			<-ctx.Done()
 			return false, ctx.Err()
@@ -79,6 +92,8 @@ func TestStall(t *testing.T) {
 		}
 		want := []string{
 			warning("1m0s"), warning("2m0s"), warning("4m0s"), `level=INFO msg="progress again" status="packing i3f: 41 %"`,
+			strings.ReplaceAll(warning("1m0s"), "packing i3f: 41 %", "indexing i3f"), strings.ReplaceAll(warning("2m0s"), "packing i3f: 41 %", "indexing i3f"),
+			`level=INFO msg="progress again" status="packing i3f: 41 %"`,
 			warning("1m0s"), warning("2m0s"), warning("4m0s"), warning("8m0s"),
 			`level=ERROR msg="no progress: this process ends, so that its lease runs out and another goes on" ` +
 				`stalled=15m0s status="packing i3f: 41 %"`,

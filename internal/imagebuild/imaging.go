@@ -23,8 +23,8 @@ type Job struct {
 	// Repairs is the claim to the image, where it is made again for a shard that
 	// has one: it is damaged, or missing. Nil for a shard that is packed.
 	Repairs *sharedbase.ImageClaim
-	// Progress is called about once a second while bytes move, one call at a
-	// time. May be nil.
+	// Progress is called about once a second while bytes move, and at the begin
+	// of a phase that cannot report, one call at a time. May be nil.
 	Progress func(Progress)
 	// Added is called with the size of each object that is written. May be nil.
 	Added func(size int64)
@@ -45,6 +45,7 @@ type Made struct {
 // else *containment.LossError.
 func (j Job) Make(ctx context.Context) (made Made, err error) {
 	start := time.Now()
+	j.silent(Counting, countingLimit)
 	objects, size, err := j.Base.TableSize(ctx, j.Claim.Name())
 	if err != nil {
 		return made, err
@@ -67,6 +68,13 @@ func (j Job) Make(ctx context.Context) (made Made, err error) {
 	return made, draft.Commit(ctx)
 }
 
+// silent reports a phase that reports nothing until it ends.
+func (j Job) silent(phase Phase, limit time.Duration) {
+	if j.Progress != nil {
+		j.Progress(Progress{Shard: j.Claim.Name(), Phase: phase, Limit: limit})
+	}
+}
+
 // write writes the whole image, of size bytes of contents, into the draft.
 func (j Job) write(ctx context.Context, draft pool.Draft, size int64) (info shard.Info, err error) {
 	w, err := shard.NewWriter(draft, draft.Size())
@@ -86,6 +94,7 @@ func (j Job) write(ctx context.Context, draft pool.Draft, size int64) (info shar
 	if err != nil {
 		return info, err
 	}
+	j.silent(Indexing, indexingLimitLeast+time.Duration(count)*indexingLimitObject)
 	if info, err = w.Finish(); err != nil {
 		return info, err
 	}

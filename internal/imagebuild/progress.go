@@ -12,8 +12,10 @@ type Phase string
 
 // The phases, in their order.
 const (
+	Counting  Phase = "counting the objects of"
 	Comparing Phase = "comparing with the image in the pool" // only where there is one
 	Writing   Phase = "packing"
+	Indexing  Phase = "indexing"
 	Verifying Phase = "verifying"
 )
 
@@ -25,10 +27,28 @@ type Progress struct {
 	Done, Total int64
 	// Rate is the mean since the phase began, in bytes a second.
 	Rate float64
+	// Limit is how long a phase that cannot report may take; 0 for one that
+	// reports about once a second.
+	Limit time.Duration
 }
+
+// The limits of the phases that cannot report: counting is one statement, which
+// reads the index of a table, and indexing sorts the keys and has libcmph hash
+// them, which took 8 µs an object for 100 million.
+const (
+	countingLimit       = time.Hour
+	indexingLimitObject = 100 * time.Microsecond
+	indexingLimitLeast  = time.Minute
+)
+
+// SilentFor returns Limit.
+func (p Progress) SilentFor() time.Duration { return p.Limit }
 
 // String is a line for people: "packing i3f…: 41 %, 212 MB/s".
 func (p Progress) String() string {
+	if p.Limit > 0 {
+		return fmt.Sprintf("%s %s: at most %v", p.Phase, p.Shard, p.Limit)
+	}
 	percent := int64(100)
 	if p.Total > 0 {
 		percent = min(100, p.Done*100/p.Total)
