@@ -60,6 +60,15 @@
 // waits for another in a circle. No lock waits for a process that has died:
 // transactions of several statements have an idle timeout on the server.
 //
+// # Claims to images
+//
+// The image of a shard that is packed is changed under an ImageClaim alone: to
+// erase deleted objects, to repair it, to move it to another pool. One process has
+// it, by a row of winery_image_lease, which is a lease like others but not a lock of
+// the shard: a cleaner may drop the table meanwhile. Each statement that rests on it
+// first takes the shard's row lock and then proves the claim, so that it holds until
+// the commit. Nobody needs to reclaim it: once expired, it is the next one's.
+//
 // # After a crash
 //
 // What a transaction did not commit has not happened. So a process that is
@@ -121,11 +130,22 @@
 // shard's image. If the object is added again, the row goes to another shard,
 // and a trigger notes the first one in winery_erasure: DeletedObjects gives both.
 //
+// Mark and note stay until a cleaner has looked for the object in the shard's image,
+// and so until the shard is packed. Before that the pool may have an image all the
+// same: that of a packer that died after it had finished the image, Go's or Python's,
+// or one that is newer than this database, which was restored from a backup. Whoever
+// would replace that image must be able to tell an object that was deleted from one
+// that would be lost.
+//
 // # Quarantined shards
 //
-// Where index, table and image of a shard do not fit together, whoever finds it
-// quarantines the shard (winery_quarantine): it is not claimed, nothing in it erased, until
-// it is unquarantined. Reading goes on.
+// Where index, table and image of a shard are not consistent, the process that finds
+// it quarantines the shard (winery_quarantine): the shard is not claimed, and nothing
+// of it is destroyed, until it is unquarantined. Reading continues. Quarantine takes
+// the shard's row lock, and each transaction that destroys takes it too, in a
+// statement before the one that has the test in its WHERE: so either comes first, and
+// a claim from before the quarantine is worth nothing (*QuarantinedError). Only giving
+// a shard up, and claims made for a repair, are not refused.
 //
 // # Python's names
 //
@@ -144,7 +164,7 @@
 //	set_shard_state(db=…)                     Claim.DropTable, the only step that is part of more
 //	create_shard                              SharedBase.CreateShard
 //	create_shard_for_import, import_ro_image  SharedBase.ImportShard
-//	move_shard, get_shard_pool                SharedBase.MoveShard, Shard.Pool
+//	move_shard, get_shard_pool                ImageClaim.MoveShard, Shard.Pool
 //	shard_packing_starts                      SharedBase.LockOneShard(full, packing), ClaimFilter.Name
 //	shard_packing_ends                        Claim.SetState(packed)
 //	get_shard_info, get_shard_state           SharedBase.ShardByID, SharedBase.ShardByName
@@ -155,8 +175,8 @@
 //	contains, get                             SharedBase.Locate
 //	record_new_obj_id(s), RWShard.add_batch   SharedBase.Add
 //	delete, RWShard.delete                    SharedBase.Delete
-//	deleted_objects                           SharedBase.DeletedObjects
-//	clean_deleted_object                      SharedBase.CleanDeletedObjects
+//	deleted_objects                           SharedBase.ShardsToErase, SharedBase.DeletedObjects
+//	clean_deleted_object                      ImageClaim.RecordErased
 //	list_signatures                           SharedBase.ListObjects
 //	RWShard.get, .total_size, .all, .drop     Content, TableSize, StreamTable, Claim.DropTable
 //	initialize_database_for_module            SharedBase.Init

@@ -239,5 +239,5 @@ func (b *SharedBase) ImageLeases(ctx context.Context) (map[int64]Lease, error) {
 		})
 		return err
 	})
-	return leases, err
+	return leases, orNothing(err)
 }

@@ -103,8 +103,15 @@ type shardRow struct {
 	Since  *time.Time            `json:"since"`           // when it was locked, or its lease renewed
 	Holder string                `json:"holder"`          // who has the lease; "" for none of ours
 	Until  *time.Time            `json:"until"`           // when the lease ends unless it is renewed
+	Image  *imageHolder          `json:"image"`           // who changes the image; null: nobody
 	Hosts  []string              `json:"hosts"`           // that mapped the image
 	Table  *tableSize            `json:"table,omitempty"` // with --long, where there is one
+}
+
+// imageHolder is who has the claim to an image: to erase in it, repair or move it.
+type imageHolder struct {
+	Holder string    `json:"holder"`
+	Until  time.Time `json:"until"` // when the lease ends unless it is renewed
 }
 
 type tableSize struct {
@@ -118,11 +125,18 @@ func rowsOf(c *cli.Context, base *sharedbase.SharedBase, shards []sharedbase.Sha
 	if err != nil {
 		return nil, err
 	}
+	images, err := base.ImageLeases(c.Context)
+	if err != nil {
+		return nil, err
+	}
 	rows := make([]shardRow, len(shards))
 	for i, s := range shards {
 		rows[i] = rowOf(s)
 		if l, ok := leases[s.Locker]; ok {
 			rows[i].Holder, rows[i].Until = l.Holder(), &l.Expires
+		}
+		if l, ok := images[s.ID]; ok {
+			rows[i].Image = &imageHolder{l.Holder(), l.Expires}
 		}
 	}
 	return rows, nil
@@ -177,9 +191,9 @@ func printTable(w io.Writer, rows []shardRow, long bool) error {
 		}
 		_, _ = fmt.Fprintln(table, strings.Join(columns, "\t")) // an error comes back from Flush
 	}
-	line(table, "NAME", "STATE", "POOL", "LOCKER", "HOLDER", "SINCE", "HOSTS", "TABLE")
+	line(table, "NAME", "STATE", "POOL", "LOCKER", "HOLDER", "SINCE", "IMAGE", "HOSTS", "TABLE")
 	for _, r := range rows {
-		locker, holder, since, hosts := "-", "-", "-", "-"
+		locker, holder, since, image, hosts := "-", "-", "-", "-", "-"
 		if r.Locker != nil {
 			locker = r.Locker.String()
 			holder = cmp.Or(r.Holder, "no lease: not ours")
@@ -187,10 +201,13 @@ func printTable(w io.Writer, rows []shardRow, long bool) error {
 		if r.Since != nil {
 			since = r.Since.Local().Format(time.DateTime)
 		}
+		if r.Image != nil {
+			image = r.Image.Holder
+		}
 		if len(r.Hosts) > 0 {
 			hosts = strings.Join(r.Hosts, ",")
 		}
-		line(table, r.Name, string(r.State), r.Pool, locker, holder, since, hosts, r.Table.String())
+		line(table, r.Name, string(r.State), r.Pool, locker, holder, since, image, hosts, r.Table.String())
 	}
 	return table.Flush()
 }

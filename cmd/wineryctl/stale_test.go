@@ -23,8 +23,13 @@ func TestOpenShards(t *testing.T) {
 	roletest.Must(t, err)
 	_, err = s.base.ImportShard(ctx, "done", "files", sharedbase.ImageRecord{}, func(func(sharedbase.ObjID, error) bool) {})
 	roletest.Must(t, err)
-	if rows := s.rows(t, "shards", "list"); len(rows) != 2 || rows[0]["table"] != nil {
+	if rows := s.rows(t, "shards", "list"); len(rows) != 2 || rows[0]["table"] != nil || rows[1]["image"] != nil {
 		t.Errorf("%v", rows)
+	}
+	_, err = s.base.ClaimImage(ctx, "done")
+	roletest.Must(t, err)
+	if rows := s.rows(t, "shards", "list"); !strings.HasPrefix(fmt.Sprint(rows[1]["image"]), "map[holder:test on ") {
+		t.Errorf("who changes the image: %v", rows[1]["image"])
 	}
 	rows := s.rows(t, "shards", "list", "--open", "-l")
 	if len(rows) != 1 || rows[0]["name"] != writing.Name() {
@@ -39,7 +44,7 @@ func TestOpenShards(t *testing.T) {
 		t.Errorf("%v", table)
 	}
 	lines := strings.Split(s.must(t, "shards", "list", "--long"), "\n")
-	if !strings.HasSuffix(lines[0], "TABLE") || !strings.Contains(lines[1], "5 objects, ") || !strings.HasSuffix(lines[1], "%)") || !strings.HasSuffix(lines[2], "-") {
+	if !strings.Contains(lines[0], "IMAGE") || !strings.HasSuffix(lines[0], "TABLE") || !strings.Contains(lines[1], "5 objects, ") || !strings.HasSuffix(lines[1], "%)") || !strings.HasSuffix(lines[2], "-") {
 		t.Errorf("%q", lines)
 	}
 	s.fails(t, 78, "exclude", "shards", "list", "--open", "--state", "full")

@@ -5,7 +5,7 @@
 //
 // # Dropping a table
 //
-// A table is the last other copy of its objects, so [Cleaner.Step] drops it
+// A table is the last other copy of its objects, so [Cleaner.DropTables] drops it
 // only if at least [Options.MinMappedHosts] hosts have recorded that they read
 // the shard's image, and after a last look of its own, under the claim (PACKED
 // to CLEANING), by a handle that goes past this host's caches:
@@ -18,32 +18,38 @@
 //     deleted since: from the index first, then from the table (a Python writer
 //     leaves the row there).
 //
-// Where that fails, the shard goes back to PACKED with an error and is quarantined:
-// nothing was destroyed, and nobody tries again until a person has looked. The
-// drop and the move to READONLY are one transaction.
+// Of what is found only an object that is still to be erased allows the drop: that
+// is a list of what is allowed, since dropping cannot be undone. Otherwise the shard
+// goes back to PACKED with an error, nothing was destroyed, and the shard is
+// quarantined, unless the image is missing or only read wrongly once: its file system
+// may not be mounted, or this host be at fault. The drop and the move to READONLY are
+// one transaction, which a quarantine stops up to its commit.
 //
 // # Erasing deleted objects
 //
 // Deleting marks an object's index row and removes its content row, if there is
 // a table. If the object is added again, to another shard, a note takes the
-// mark's place (winery_erasure). While the shard has no image (STANDBY, WRITING,
-// FULL) the index row can go at once. While it is PACKING the image may have the
-// object or not: it waits. Else, once the marks are as durable as the database
-// makes anything, and if the image is the one that was packed, the object is
-// erased from the image first: its bytes and length zeroed, flushed, its index
-// entry made void, flushed; then the image is opened anew, the object must not be
-// found, and only then does the index row go. It is the only record that there is
-// something to erase. An editor is exclusive: an image that another cleaner is
-// editing is left to it.
+// mark's place (winery_erasure). Until the shard is PACKED both stay (package
+// sharedbase says why). Then [Cleaner.EraseDeleted] claims the image, makes sure that
+// it is the one that was packed, opens it for editing, and takes batches of about a
+// thousand objects. For each, once the marks are as durable as the database makes
+// anything and the claim was verified again, the objects' bytes and lengths are
+// zeroed and their index entries made void, each step flushed, with several writes in
+// flight; then the image is opened again, none of the objects must be found, and only
+// then do their index rows go. They are the only record that there is something to
+// erase. So a cleaner that is stopped or killed has done what it has done.
+//
+// Some images are erased in at the same time: one that is slow stops no other. An image
+// that another process has claimed, or edits, is left to that process.
 //
 // # Erasing and dropping at once
 //
-// Two cleaners may erase in an image and drop the table of its shard at the
-// same time. Neither needs what the other takes away: erasing touches the image
-// and index rows that are marked deleted; dropping touches the table, and what
-// does not fit in the image counts only if the index still has it present when
-// it is looked at again. A Step drops first and erases then, since space in the
-// database is dearer.
+// winery-cleaner drops and erases in two loops side by side: dropping tables can take
+// days after a site was moved from Python. One may erase in an image while another
+// drops the table of its shard. Neither needs what the other takes away: erasing
+// touches the image and index rows that are marked deleted; dropping touches the table,
+// and what is not consistent in the image counts only if the index still has it
+// present when it is looked at again.
 //
 // # Killed here, recovered how
 //
@@ -55,6 +61,7 @@
 //	entry void, index row not gone    marked deleted, not in the image  finds nothing to erase, takes the row
 //	index row gone                    nothing                           nothing to do
 //
-// Only the first of these waits, for a lease to run out. One bad image does not
-// stop the others: each error names its shard and is joined to the step's.
+// The next cleaner waits until the lease of the first runs out, on the shard or on the
+// image. One bad image does not stop the others: each error names its shard and is
+// joined to the step's.
 package cleaner

@@ -22,12 +22,19 @@
 //	claimed, draft not begun         PACKING                   packs
 //	writing the draft                half an image, no header  Create wipes it
 //	flushing, verifying, committing  half or whole image       Create wipes it
-//	committed, PACKED not            image nobody refers to    Create replaces it
+//	committed, PACKED not            image nobody refers to    replaces it if nothing is lost
 //	PACKED committed                 PACKED                    nothing to do
 //
 // No reader opens an image before its shard is PACKED, so what is left behind
 // is never read. Where the database goes away while it commits PACKED, the
 // claim is given back by comparing the state: a commit that took place stays.
+//
+// # What is replaced
+//
+// A whole image under the shard's name is replaced only if the table contains all of
+// its objects, undamaged, or the index says that they were deleted or are elsewhere
+// (package containment). Otherwise, or if it cannot be read, the shard is quarantined
+// and nothing is touched: the database may be older than the image.
 //
 // # Deleted while it is packed
 //

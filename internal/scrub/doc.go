@@ -30,12 +30,17 @@
 //
 // # Repair
 //
-// [Scrubber.Repair] restores objects only from bytes that have their SHA-256, and
-// only objects that the index has present in the shard:
+// [Scrubber.Repair] works under a claim to the image, for a repair: no cleaner erases
+// in the image meanwhile, and no mark of a deleted object goes. It restores objects
+// only from bytes that have their SHA-256, and only objects that the index has
+// present in the shard, which is read once the image is claimed: what was deleted
+// before is not restored, and what is deleted later keeps its mark and is erased
+// again.
 //
-//   - while the table exists, and all of it is right, the image is made anew from
-//     it, under a claim (PACKED to CLEANING), by the packer's steps. Readers use
-//     the table meanwhile;
+//   - while the table exists, and all of it is right, the image is made again from
+//     it, under a claim to the shard, too (PACKED to CLEANING), by the packer's
+//     steps, if nothing that can be read of the old image is lost. Readers use the
+//     table meanwhile;
 //   - else from an image of the same name in another pool, of the same layout, in
 //     place. Header and hash function come from there if they are those that were
 //     recorded when the image was packed;
