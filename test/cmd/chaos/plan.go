@@ -16,7 +16,7 @@ const (
 	kill    kind = "killed"
 	suspend kind = "stopped for longer than a lease"
 	cutOff  kind = "cut off from PostgreSQL for longer than a lease"
-	holdUp  kind = "held up on the way to PostgreSQL for longer than a lease"
+	holdUp  kind = "delayed on the way to PostgreSQL for longer than a lease"
 )
 
 // What happens to a service, or to the network between it and all roles.
