@@ -35,12 +35,18 @@ func TestStopped(t *testing.T) {
 		c.after = "went on"
 		if err != nil {
 			c.after = "failed"
-		} else if c.lease && c.role != "writer" {
+		} else if c.lease && c.role != "writer" && !dropped(c.process.Way()) {
 			t.Errorf("the %s noticed nothing", c.role)
 		}
 		c.goOn(t, crew, settled)
 		wantWhole(t, c.Stage, c.story)
 	})
+}
+
+// dropped says that a cleaner was about to drop a table: that another did meanwhile is
+// what it wanted.
+func dropped(way []roletest.Point) bool {
+	return slices.Contains(way, "move shard") || slices.Contains(way, roletest.Point("drop table"))
 }
 
 // streams says that a process is reading a shard's table.

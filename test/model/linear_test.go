@@ -57,6 +57,8 @@ func TestLinearizable(t *testing.T) {
 	for round := range kills + 1 {
 		writer, err := f.StartWriter(ctx)
 		roletest.Must(t, err)
+		_, err = f.Client.Contains(ctx, contested[0].ID) // retried until its pools are open
+		roletest.Must(t, err)
 		h.clients(ctx, t, f.URL, func() error {
 			err := harness.Until(ctx, func() (bool, error) {
 				shards, err := f.Base.ListShards(ctx, readOnly)
