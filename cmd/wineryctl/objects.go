@@ -20,7 +20,7 @@ var objectsCommand = &cli.Command{
 		Usage:  "erase the objects that were deleted from images and index, once, as winery-cleaner does all the time",
 		Before: noArguments,
 		Action: cleanDeleted,
-	}},
+	}, restoreCommand},
 	Action: needSubcommand,
 }
 

@@ -3,6 +3,7 @@
 package main_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -108,4 +109,55 @@ func TestVerifyCannotRead(t *testing.T) {
 	s.fails(t, 1, "the shard has no table", "verify")
 	s.sql(t, "UPDATE shards SET state = 'readonly', pool_name = 'away'")
 	s.fails(t, 1, "pool away is not configured", "verify", "--repair")
+}
+
+// TestRestore gives back a damaged object from a file, and nothing else.
+func TestRestore(t *testing.T) {
+	files := roletest.Directory(t, "")
+	objects := roletest.Objects(1, 50, 3000)
+	names := pack(t, files, objects)
+	s := newSite(t, files)
+	s.must(t, "db", "init")
+	s.must(t, "shards", "import")
+	image := filepath.Join(files.BaseDirectory, "files", names[0])
+	whole, err := os.ReadFile(image)
+	roletest.Must(t, err)
+	object := objects[20]
+	place := bytes.Index(whole, object.Content)
+	if place < 0 || len(object.Content) < 9 {
+		t.Fatalf("no object at %d", place)
+	}
+	dir := t.TempDir()
+	copied := write(t, dir, "copy", string(object.Content))
+	other := write(t, dir, "other", "of no object")
+	intact := write(t, dir, "intact", string(objects[21].Content))
+	for name, at := range map[string]int{"content": place + 5, "length": place - 1, "length, far too long": place - 5} {
+		damaged := bytes.Clone(whole)
+		damaged[at] ^= 0x55
+		roletest.Must(t, os.Chmod(image, 0o600))
+		roletest.Must(t, os.WriteFile(image, damaged, 0o600))
+		roletest.Must(t, os.Chmod(image, 0o400))
+		s.fails(t, 1, "1 of 1 shards", "verify")
+		s.fails(t, 1, "the index does not have it", "objects", "restore", other, copied, intact)
+		if got := s.must(t, "verify"); !strings.Contains(got, "50 objects are well") {
+			t.Errorf("%s: %s", name, got)
+		}
+		if now, err := os.ReadFile(image); err != nil || !bytes.Equal(now, whole) {
+			t.Errorf("%s: the image differs from what it was, %v", name, err)
+		}
+	}
+	if rows := s.rows(t, "objects", "restore", copied); len(rows) != 1 || rows[0]["restored"] != false || rows[0]["shard"] != names[0] {
+		t.Errorf("a whole object: %v", rows)
+	}
+	entry := bytes.LastIndex(whole, object.ID[:])
+	damaged := bytes.Clone(whole)
+	damaged[entry] ^= 0x55
+	roletest.Must(t, os.Chmod(image, 0o600))
+	roletest.Must(t, os.WriteFile(image, damaged, 0o600))
+	roletest.Must(t, os.Chmod(image, 0o400))
+	s.fails(t, 1, "tells no place to write to", "objects", "restore", copied)
+	if now, err := os.ReadFile(image); err != nil || !bytes.Equal(now, damaged) {
+		t.Errorf("an entry that is damaged: the image was changed, %v", err)
+	}
+	s.fails(t, 78, "at least one FILE", "objects", "restore")
 }

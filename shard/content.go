@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package shard
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"io"
+)
+
+// RestoreContent writes length and content of an object that is damaged in img,
+// where its index entry says that it is. The content must have the id for its
+// SHA-256, and so has the length that the object had. ErrNotFound where the entry
+// is missing or damaged, and ErrLayout where the object would reach into another:
+// nothing is written then. What was written is flushed, and may be written again.
+func RestoreContent(ctx context.Context, img Image, size int64, name string, content []byte) error {
+	id := ObjID(sha256.Sum256(content))
+	r, err := Open(img, size, name)
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, blockSize)
+	_, position, err := r.locate(id, buf)
+	if err != nil {
+		return fmt.Errorf("the index entry of object %x tells no place to write to: %w", id, err)
+	}
+	if err := r.isolated(ctx, position, position+lengthSize+int64(len(content))); err != nil {
+		return err
+	}
+	e := eraser{Reader: r, img: img}
+	length := binary.BigEndian.AppendUint64(nil, uint64(len(content)))
+	in := io.MultiReader(bytes.NewReader(length), bytes.NewReader(content))
+	for at := position; ; {
+		n, err := io.ReadFull(in, buf)
+		if n == 0 {
+			return img.Flush()
+		}
+		if err := e.write(buf[:n], at); err != nil {
+			return err
+		}
+		at += int64(n)
+		if err != nil { // the last, short block
+			return img.Flush()
+		}
+	}
+}
+
+// isolated requires that no object but the one at begin lies in [begin, end), as
+// far as whole entries tell.
+func (r *Reader) isolated(ctx context.Context, begin, end int64) error {
+	before := int64(-1)
+	err := r.scanAll(ctx, func(_ int64, e *entry, damage error) error {
+		if damage != nil || *e == unused {
+			return nil
+		}
+		p := int64(e.position())
+		if p > begin && p < end {
+			return fmt.Errorf("%w: object %x starts at %d, within %d to %d", ErrLayout, e.key(), p, begin, end)
+		}
+		if p < begin {
+			before = max(before, p)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if end > r.info.IndexPosition {
+		return fmt.Errorf("%w: the object would end at %d, beyond %d", ErrLayout, end, r.info.IndexPosition)
+	}
+	if before < 0 {
+		return nil
+	}
+	in := span{Reader: r, buf: make([]byte, headSize), next: before, end: r.info.IndexPosition}
+	length, err := in.length(ctx, r.info.IndexPosition)
+	if err == nil && before+lengthSize+length > begin {
+		return fmt.Errorf("%w: the object at %d reaches beyond %d", ErrLayout, before, begin)
+	}
+	return nil // a damaged neighbour tells nothing
+}
