@@ -3,9 +3,11 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,6 +35,7 @@ const PoolName = "shards"
 // Options say what kind of fleet to make.
 type Options struct {
 	Dir          string // a folder of its own: configuration, logs, images of a directory pool
+	Images       string // base_directory of a directory pool; empty: Dir
 	Bin          string // the folder with the programs
 	DSN          string // an empty database
 	CephConf     string // RBD images on this Ceph; empty: images in a directory
@@ -89,7 +92,7 @@ func (o Options) WriteConfig(file string) error {
 }
 
 func (o Options) yaml() string {
-	name, where := PoolName, fmt.Sprintf("type: directory, base_directory: %q", o.Dir)
+	name, where := PoolName, fmt.Sprintf("type: directory, base_directory: %q", cmp.Or(o.Images, o.Dir))
 	if o.CephConf != "" {
 		name, where = o.CephPool, fmt.Sprintf("type: rbd, map: librbd, ceph_conf: %q", o.CephConf)
 	}
@@ -147,8 +150,31 @@ func (f *Fleet) StartWriter(ctx context.Context) (*Process, error) {
 		return nil, err
 	}
 	f.URL = "http://" + fmt.Sprint(record["address"])
+	if err := Until(ctx, func() (bool, error) { return f.serves(ctx, p) }); err != nil {
+		return nil, err
+	}
 	f.Client, err = client.New(f.URL)
 	return p, err
+}
+
+// serves tells whether a writer has opened its database and its pools.
+func (f *Fleet) serves(ctx context.Context, p *Process) (bool, error) {
+	select {
+	case <-p.Done():
+		return false, errors.Join(p.Err(), fmt.Errorf("%s ended before it served", p.Name))
+	default:
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.URL, nil)
+	if err != nil {
+		return false, err
+	}
+	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := once.Do(request)
+	if err != nil {
+		return false, nil //nolint:nilerr // asked again until ctx ends
+	}
+	_ = answer.Body.Close()
+	return answer.StatusCode == http.StatusOK, nil
 }
 
 // Close stops what still runs, the last one started first.

@@ -105,6 +105,9 @@ objstorage:
     - {type: directory, pool_name: %s, base_directory: %[3]q, shard_max_size: %[4]d}
   shards_active_pool: %[2]s
 `, c.DSN, harness.PoolName, c.Dir, s.ShardMaxSize, cold))
+	ctl := filepath.Join(c.Bin, "wineryctl")
+	run(t, nil, ctl, "--config", c.config, "pool", "adopt", "--yes", harness.PoolName)
+	run(t, nil, ctl, "--config", c.config, "pool", "init", cold)
 	return c
 }
 
@@ -126,7 +129,7 @@ func (s *site) unlock(t *testing.T) {
 
 func (s *site) images(t *testing.T, pool string) []string {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(s.Dir, pool, "*"))
+	paths, err := filepath.Glob(filepath.Join(s.Dir, pool, "[^.]*")) // not the marker's folder
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func writerOn(ctx context.Context, t *testing.T, o harness.Options) (*harness.Fl
 
 // sibling are options of a fleet on the same database, with a folder of its own.
 func sibling(t *testing.T, o harness.Options) harness.Options {
-	o.Dir = t.TempDir()
+	o.Images, o.Dir = o.Dir, t.TempDir()
 	return o
 }
 

@@ -5,10 +5,12 @@ package interop
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +106,7 @@ func (w onRBD) importImages(ctx context.Context, t *testing.T) (names []string) 
 	if err != nil || len(entries) < 2 {
 		t.Fatalf("Python packed %d images, %v", len(entries), err)
 	}
+	entries = slices.DeleteFunc(entries, fs.DirEntry.IsDir) // the folder of the pool's marker
 	for i, e := range entries {
 		path := filepath.Join(w.files, w.ceph.Pool, e.Name())
 		features := []string{"layering", "layering,exclusive-lock,object-map,fast-diff"}[i%2]
