@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"winery/internal/importer"
+	"winery/pool"
 	"winery/sharedbase"
 )
 
@@ -39,7 +40,7 @@ var indexCommand = &cli.Command{
 		Flags:  importFlags,
 		Before: noArguments,
 		Action: importImages,
-	}},
+	}, reconcileCommand},
 	Action: needSubcommand,
 }
 
@@ -67,15 +68,30 @@ func importImages(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	images, err := importer.Find(c.Context, base, from)
+	images, err := importUnknown(c, j, base, from, false)
 	if err != nil {
 		return err
 	}
+	return j.end(fmt.Sprintf("%d of %d images were not imported", images-j.did, images))
+}
+
+// importUnknown imports the images that the database does not know, or with
+// dryRun prints them, and returns how many there are.
+func importUnknown(c *cli.Context, j *journal, base *sharedbase.SharedBase, from []pool.Pool, dryRun bool) (found int, err error) {
+	images, err := importer.Find(c.Context, base, from)
+	if err != nil {
+		return 0, err
+	}
 	var sum sharedbase.Imported
+	did := 0
 	for _, image := range images {
 		label := image.Pool.Name() + "/" + image.Name
-		i := importer.Importer{Base: base, Quick: c.Bool("quick"), Progress: func(bytes, total int64) { j.step(label, bytes, total) }}
 		row := imported{Pool: image.Pool.Name(), Image: image.Name}
+		if dryRun {
+			j.done(row, "%s: not in the database, would be imported", label)
+			continue
+		}
+		i := importer.Importer{Base: base, Quick: c.Bool("quick"), Progress: func(bytes, total int64) { j.step(label, bytes, total) }}
 		var got sharedbase.Imported
 		err := image.Err
 		if err == nil {
@@ -91,11 +107,8 @@ func importImages(c *cli.Context) (err error) {
 		}
 		row.Objects, row.New = got.Objects, got.New
 		j.done(row, "%s: %d objects, %d new", label, got.Objects, got.New)
-		sum.Objects, sum.New = sum.Objects+got.Objects, sum.New+got.New
+		did, sum.Objects, sum.New = did+1, sum.Objects+got.Objects, sum.New+got.New
 	}
-	if err := j.end(fmt.Sprintf("%d of %d images were not imported", len(images)-j.did, len(images))); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(c.App.ErrWriter, "imported %d images: %d objects, %d new\n", j.did, sum.Objects, sum.New)
-	return err
+	_, err = fmt.Fprintf(c.App.ErrWriter, "imported %d images: %d objects, %d new\n", did, sum.Objects, sum.New)
+	return len(images), err
 }

@@ -126,11 +126,12 @@ func TestHangingListing(t *testing.T) {
 	m := mapper.New(mapper.Options{
 		Base: s.Base, Pools: s.Pools, Host: "a", ImageTimeout: 100 * time.Millisecond, Log: s.Log,
 	})
-	for range 3 {
+	until(t, "the image of the other pool to be mapped", func() bool {
 		if _, err := m.Step(t.Context()); err == nil {
 			t.Error("no error tells of the listing that hangs")
 		}
-	}
+		return len(s.Shard(t, name).MappedOn) > 0
+	})
 	wantMapped(t, s, name, "a")
 	if len(in) != 1 {
 		t.Errorf("%d listings hang", len(in))

@@ -138,9 +138,6 @@ func TestCommandLines(t *testing.T) {
 				continue
 			}
 			checked++
-			if strings.HasPrefix(line, "wineryctl index reconcile") {
-				continue // announced in operations.md and in the help of pool adopt; remove this once it exists
-			}
 			if err := programs(t)[fields[0]].accepts(fields[1:]); err != nil {
 				t.Errorf("%s: `%s`: %v", path, line, err)
 			}

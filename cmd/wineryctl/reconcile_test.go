@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main_test
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"winery/internal/packer"
+	"winery/sharedbase"
+	"winery/test/pgtest"
+	"winery/test/roletest"
+)
+
+// A database that is restored from a backup does not know what was packed since. As
+// docs/operations.md says, the pool is adopted and the index reconciled: no object of
+// an image, of the backup, or stored after the restore is lost.
+func TestReconcile(t *testing.T) {
+	for name, quarantined := range map[string]bool{"roles did not start": false, "a packer quarantined the shard": true} {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			dir := roletest.Directory(t, "")
+			before := newSite(t, dir)
+			before.must(t, "db", "init")
+			objects := roletest.Objects(1, 400, 1000)
+			backedUp, packed, unknown, later := objects[:100], objects[100:200], objects[200:300], objects[300:]
+			first := before.store(t, backedUp)
+			backup := pgtest.Copy(t, before.dsn)
+			before = newSiteOn(t, before.dsn, dir) // its connections were terminated
+
+			claim, err := before.base.LockWritingShard(ctx, dir.Name)
+			roletest.Must(t, err)
+			_, err = before.base.Add(ctx, claim, packed)
+			roletest.Must(t, err)
+			roletest.Must(t, claim.SetState(ctx, sharedbase.StateFull))
+			second := before.store(t, unknown)
+			before.must(t, "shards", "seal", second)
+			pack := func(s *site) error {
+				p := packer.New(packer.Options{Base: s.base, Pools: s.pools, Log: slog.New(slog.DiscardHandler)})
+				worked, err := p.Step(ctx)
+				for worked && err == nil {
+					worked, err = p.Step(ctx)
+				}
+				return err
+			}
+			roletest.Must(t, pack(before))
+
+			after := newSiteOn(t, backup, dir)
+			after.fails(t, 1, "wineryctl pool", "index", "reconcile", "--dry-run")
+			after.must(t, "pool", "adopt", "--yes", dir.Name)
+			claim, err = after.base.LockWritingShard(ctx, dir.Name)
+			roletest.Must(t, err)
+			if claim.Name() != first {
+				t.Fatalf("locked %s, want %s", claim.Name(), first)
+			}
+			_, err = after.base.Add(ctx, claim, later)
+			roletest.Must(t, err)
+			roletest.Must(t, claim.Release(ctx))
+			if quarantined {
+				after.must(t, "shards", "seal", first)
+				if err := pack(after); err == nil || !strings.Contains(err.Error(), "wineryctl index reconcile") {
+					t.Fatalf("packing over a newer image: %v", err)
+				}
+			}
+
+			if out := after.must(t, "index", "reconcile", "--dry-run"); !strings.Contains(out, first) || !strings.Contains(out, second) {
+				t.Errorf("dry run: %s", out)
+			}
+			if s, err := after.base.ShardByName(ctx, first); err != nil || s.State == sharedbase.StateReadOnly {
+				t.Fatalf("after a dry run: %+v, %v", s, err)
+			}
+			rows := after.rows(t, "index", "reconcile")
+			if len(rows) != 2 || rows[0]["image"] != first || rows[0]["new"] != 100.0 || rows[0]["moved"] != 100.0 || rows[1]["image"] != second {
+				t.Errorf("reconciled: %v", rows)
+			}
+			if rows := after.rows(t, "index", "reconcile"); len(rows) != 0 {
+				t.Errorf("reconciled again: %v", rows)
+			}
+			rest := rows[0]["moved_to"].(string)
+			after.wantIn(t, first, sharedbase.StateReadOnly, slices.Concat(backedUp, packed))
+			after.wantIn(t, second, sharedbase.StateReadOnly, unknown)
+			after.wantIn(t, rest, sharedbase.StateStandby, later)
+			after.must(t, "verify")
+			if rows := after.rows(t, "shards", "quarantined"); len(rows) != 0 {
+				t.Errorf("quarantined: %v", rows)
+			}
+		})
+	}
+}
+
+// store stores objects in a new shard, which is standby afterwards.
+func (s *site) store(t *testing.T, objects []sharedbase.Object) (shard string) {
+	t.Helper()
+	for pool := range s.pools {
+		claim, err := s.base.CreateShard(t.Context(), sharedbase.StateWriting, pool)
+		roletest.Must(t, err)
+		_, err = s.base.Add(t.Context(), claim, objects)
+		roletest.Must(t, err)
+		roletest.Must(t, claim.Release(t.Context()))
+		return claim.Name()
+	}
+	return ""
+}
+
+// wantIn fails the test unless the index has objects in a shard of that state.
+func (s *site) wantIn(t *testing.T, shard string, state sharedbase.ShardState, objects []sharedbase.Object) {
+	t.Helper()
+	ids := make([]sharedbase.ObjID, len(objects))
+	for i, o := range objects {
+		ids[i] = o.ID
+	}
+	at, err := s.base.Locate(t.Context(), ids)
+	roletest.Must(t, err)
+	for i, l := range at {
+		if l.Shard != shard || l.State != state {
+			t.Fatalf("object %x is in shard %q (%s), want %s (%s)", ids[i], l.Shard, l.State, shard, state)
+		}
+	}
+}

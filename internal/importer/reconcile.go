@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package importer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"winery/pool"
+	"winery/shard"
+	"winery/sharedbase"
+)
+
+// ErrNotComplete says that an image has no header that can be read: the packing
+// that wrote it did not end. The next packing replaces it.
+var ErrNotComplete = errors.New("the image is not complete")
+
+// Unpacked is a shard that the database has as standby or full, although the
+// pool has an image of its name: either half an image, which an interrupted packing
+// left, or a complete one, which is newer than the database.
+type Unpacked struct {
+	Pool  pool.Pool
+	Shard sharedbase.Shard
+}
+
+// FindUnpacked returns the shards of pools that are not packed and have an image,
+// in the order of their ids. Those that a process holds are among them: they
+// cannot be claimed.
+func FindUnpacked(ctx context.Context, base *sharedbase.SharedBase, pools []pool.Pool) (found []Unpacked, err error) {
+	images := map[string][]string{}
+	byName := map[string]pool.Pool{}
+	for _, p := range pools {
+		byName[p.Name()] = p
+		if images[p.Name()], err = p.List(ctx); err != nil {
+			return nil, err
+		}
+	}
+	shards, err := base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{
+		sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.StateFull, sharedbase.StatePacking,
+	}})
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range shards {
+		if _, exists := slices.BinarySearch(images[s.Pool], s.Name); exists {
+			found = append(found, Unpacked{byName[s.Pool], s})
+		}
+	}
+	return found, nil
+}
+
+// Adopt reads all of the image of an unpacked shard and makes it the shard's, see
+// [sharedbase.Claim.AdoptImage]. With dryRun it reads and changes nothing, and
+// only Objects is set. ErrNotComplete; *shard.DamageError where the image is
+// complete and damaged; *sharedbase.StateError where a process holds the shard.
+func (i *Importer) Adopt(ctx context.Context, u Unpacked, dryRun bool) (done sharedbase.Adopted, err error) {
+	if dryRun {
+		err := i.whole(ctx, u, func(r *shard.Reader) error {
+			done.Objects, err = count(ctx, r)
+			return err
+		})
+		return done, err
+	}
+	claim, err := i.claimUnpacked(ctx, u.Shard)
+	if err != nil {
+		return done, err
+	}
+	defer func() { err = errors.Join(err, claim.Release(ctx)) }() // nothing after AdoptImage
+	working, stop := claim.Context(ctx)
+	defer stop()
+	err = i.whole(working, u, func(r *shard.Reader) error {
+		record := sharedbase.ImageRecord{Objects: r.Info().Objects, Bytes: r.Info().ContentSize(), Fingerprint: r.Fingerprint()}
+		done, err = claim.AdoptImage(working, record, r.Keys(working))
+		return err
+	})
+	return done, err
+}
+
+// claimUnpacked claims a shard as a packer does, so that no packer replaces the
+// image while it is read. A quarantined one may be claimed: adopting its image is
+// what ends the quarantine.
+func (i *Importer) claimUnpacked(ctx context.Context, s sharedbase.Shard) (*sharedbase.Claim, error) {
+	filter := sharedbase.ClaimFilter{Name: s.Name, IncludeQuarantined: true}
+	if s.State == sharedbase.StateStandby {
+		_, err := i.Base.WithOneShard(ctx, sharedbase.StateStandby, sharedbase.StateWriting, filter,
+			func(ctx context.Context, c *sharedbase.Claim) error { return c.SetState(ctx, sharedbase.StateFull) })
+		if err != nil {
+			return nil, err
+		}
+	}
+	claim, err := i.Base.LockOneShard(ctx, sharedbase.StateFull, sharedbase.StatePacking, filter)
+	if err != nil || claim != nil {
+		return claim, err
+	}
+	now, err := i.Base.ShardByName(ctx, s.Name)
+	if err != nil {
+		return nil, err
+	}
+	return nil, &sharedbase.StateError{Shard: s.Name, Found: now.State, FoundLocker: now.Locker, Expected: sharedbase.StateFull}
+}
+
+// whole opens a complete image, verifies all of it and calls fn with it.
+func (i *Importer) whole(ctx context.Context, u Unpacked, fn func(*shard.Reader) error) (err error) {
+	img, err := u.Pool.Open(ctx, u.Shard.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, img.Close()) }()
+	r, err := shard.Open(img, img.Size(), u.Shard.Name)
+	if errors.As(err, new(*shard.DamageError)) {
+		return fmt.Errorf("pool %s: %w: %w", u.Pool.Name(), ErrNotComplete, err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := i.check(ctx, r); err != nil {
+		return fmt.Errorf("pool %s: %w", u.Pool.Name(), err)
+	}
+	return fn(r)
+}
+
+func count(ctx context.Context, r *shard.Reader) (n int64, err error) {
+	for _, err := range r.Keys(ctx) {
+		if err != nil {
+			return 0, err
+		}
+		n++
+	}
+	return n, nil
+}

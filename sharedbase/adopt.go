@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Adopted says what AdoptImage did.
+type Adopted struct {
+	Objects int64 // keys of the image
+	New     int64 // keys that the index did not have: they are this shard's now
+	// MovedTo is the standby shard that got the Moved objects of the table that the
+	// image does not have; "" where the image has all of them.
+	MovedTo string
+	Moved   int64
+}
+
+// AdoptImage makes the complete image of a shard that the claim is packing the
+// shard's: the database is older than the image, because it was restored from a
+// backup. The caller has read all of the image and vouches that each of keys has
+// its SHA-256 there. In one transaction that proves the claim
+//
+//   - keys that the index does not have become this shard's. An object that is
+//     marked deleted stays so, and is noted to be erased in this image;
+//   - objects of the table that the image does not have move to a new shard, which
+//     is standby, with their index rows;
+//   - the shard becomes readonly, with record as its image's, no host has mapped it,
+//     it is no longer quarantined, and its table is dropped.
+//
+// It takes as long as the keys and the table take, and uses up the claim.
+// *StateError where the claim does not hold any more; an error that keys yields is
+// returned. After an error nothing was changed.
+func (c *Claim) AdoptImage(ctx context.Context, record ImageRecord, keys iter.Seq2[ObjID, error]) (done Adopted, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	source := newKeySource(keys)
+	defer source.stop()
+	err = pgx.BeginTxFunc(ctx, c.base.conns.lists, pgx.TxOptions{BeginQuery: beginTx}, func(tx pgx.Tx) error {
+		s, err := lockShard(ctx, tx, c.name)
+		if err != nil {
+			return err
+		}
+		if s.Locker != c.locker || s.State != StatePacking {
+			return notHeld(ctx, tx, c.name, c.locker, StatePacking)
+		}
+		// Readers of the table wait from here on, and find the image afterwards.
+		if _, err := tx.Exec(ctx, "LOCK TABLE "+quoteTable(c.name)+" IN ACCESS EXCLUSIVE MODE"); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "CREATE TEMPORARY TABLE winery_adopt (key bytea PRIMARY KEY) ON COMMIT DROP"); err != nil {
+			return err
+		}
+		if done.Objects, err = tx.CopyFrom(ctx, pgx.Identifier{"pg_temp", "winery_adopt"}, []string{"key"}, source); err != nil {
+			return err
+		}
+		if done.New, err = c.indexAdopted(ctx, tx); err != nil {
+			return err
+		}
+		if done.MovedTo, done.Moved, err = c.moveRest(ctx, tx); err != nil {
+			return err
+		}
+		return c.becomeAdopted(ctx, tx, record)
+	})
+	switch {
+	case source.err != nil:
+		return Adopted{}, source.err
+	case err != nil:
+		return Adopted{}, c.base.explain(ctx, "adopting the image of shard "+c.name, err)
+	}
+	c.becomes(StateReadOnly)
+	return done, nil
+}
+
+// indexAdopted gives the shard the keys that the index does not have, in their
+// order, as Add does.
+func (c *Claim) indexAdopted(ctx context.Context, tx pgx.Tx) (added int64, err error) {
+	done, err := tx.Exec(ctx, `INSERT INTO signature2shard AS o (signature, shard, state)
+		SELECT key, $1, 'present' FROM pg_temp.winery_adopt ORDER BY key
+		ON CONFLICT (signature) DO UPDATE SET shard = excluded.shard, state = 'present' WHERE o.state = 'inflight'`, c.id)
+	if err != nil {
+		return 0, err
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO winery_erasure (shard, signature)
+		SELECT $1, o.signature FROM signature2shard o JOIN pg_temp.winery_adopt ON key = o.signature
+		WHERE o.state = 'deleted' AND o.shard <> $1 ON CONFLICT DO NOTHING`, c.id)
+	return done.RowsAffected(), err
+}
+
+// moveRest moves the objects that are in the table and not in the image.
+func (c *Claim) moveRest(ctx context.Context, tx pgx.Tx) (to string, moved int64, err error) {
+	const rest = ` t JOIN signature2shard o ON o.signature = t.key AND o.shard = $1 AND o.state = 'present'
+		WHERE NOT EXISTS (SELECT FROM pg_temp.winery_adopt a WHERE a.key = t.key)`
+	var exists bool
+	if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+quoteTable(c.name)+rest+")", c.id).Scan(&exists); err != nil || !exists {
+		return "", 0, err
+	}
+	to = newName()
+	var id int64
+	err = tx.QueryRow(ctx, `INSERT INTO shards AS s (name, state, pool_name) VALUES ($1, 'standby', $2) RETURNING id, `+notify, to, c.pool).
+		Scan(&id, nil)
+	if err != nil {
+		return "", 0, err
+	}
+	if err := createTable(ctx, tx, to); err != nil {
+		return "", 0, err
+	}
+	copied, err := tx.Exec(ctx, "INSERT INTO "+quoteTable(to)+" SELECT t.key, t.content FROM "+quoteTable(c.name)+rest, c.id)
+	if err != nil {
+		return "", 0, err
+	}
+	indexed, err := tx.Exec(ctx, "UPDATE signature2shard SET shard = $1 FROM "+quoteTable(to)+" t WHERE signature = t.key AND shard = $2", id, c.id)
+	if err == nil && indexed.RowsAffected() != copied.RowsAffected() {
+		err = fmt.Errorf("%d objects were copied to shard %s, and %d index rows moved", copied.RowsAffected(), to, indexed.RowsAffected())
+	}
+	return to, copied.RowsAffected(), err
+}
+
+func (c *Claim) becomeAdopted(ctx context.Context, tx pgx.Tx, record ImageRecord) error {
+	_, err := tx.Exec(ctx, `WITH ended AS (DELETE FROM winery_lease WHERE shard = $1),
+			counted AS (DELETE FROM winery_total WHERE shard = $1),
+			released AS (DELETE FROM winery_quarantine WHERE shard = $1),
+			moved AS (UPDATE shards s SET state = 'readonly', locker = NULL, locker_ts = NULL, mapped_on_hosts_when_packed = '{}'
+				WHERE id = $1 RETURNING `+notify+`)
+		SELECT FROM moved`, c.id)
+	if err != nil {
+		return err
+	}
+	if err := recordImage(ctx, tx, c.id, record); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, "DROP TABLE "+quoteTable(c.name))
+	return err
+}
