@@ -54,8 +54,8 @@ func newCoalescer[G comparable, K, V any](rounds, most int, call func(context.Co
 // do answers keys, in order. It keeps keys until the call is over, which may
 // be after do has returned because ctx ended.
 func (c *coalescer[G, K, V]) do(ctx context.Context, group G, keys []K) ([]V, error) {
-	if len(keys) == 0 {
-		return nil, nil
+	if len(keys) == 0 || ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	l := &lookup[K, V]{keys: keys, done: make(chan struct{})}
 	c.mu.Lock()
