@@ -69,6 +69,18 @@ func TestRepairFromTable(t *testing.T) {
 		reader := reader.NewReader(reader.Options{Base: s.Base, Pools: s.Pools, CacheSize: 10, Log: s.Log})
 		defer reader.Close()
 		_, position := at(t, s, name, objects[100].ID)
+		// Set once: the reader closes images in the background.
+		s.Pool.At = func(point roletest.Point, _ string) error {
+			if point != roletest.Commit {
+				return nil
+			}
+			s.WantState(t, name, sharedbase.StateCleaning)
+			got, err := reader.Get(t.Context(), objects[100].ID, nil)
+			if err != nil || string(got) != string(objects[100].Content) {
+				t.Errorf("while the image is made: %d bytes, %v", len(got), err)
+			}
+			return nil
+		}
 		for _, damage := range []func(){
 			func() { s.FlipBit(t, name, position+9) },
 			func() { s.FlipBit(t, name, 3) },
@@ -76,17 +88,6 @@ func TestRepairFromTable(t *testing.T) {
 		} {
 			damage()
 			quarantine(t, s, name)
-			s.Pool.At = func(point roletest.Point, _ string) error {
-				if point != roletest.Commit {
-					return nil
-				}
-				s.WantState(t, name, sharedbase.StateCleaning)
-				got, err := reader.Get(t.Context(), objects[100].ID, nil)
-				if err != nil || string(got) != string(objects[100].Content) {
-					t.Errorf("while the image is made: %d bytes, %v", len(got), err)
-				}
-				return nil
-			}
 			repairs(t, s, name, "made the image anew from the table; unquarantined")
 			s.WantState(t, name, sharedbase.StatePacked)
 			s.WantObjects(t, name, there)
@@ -98,6 +99,7 @@ func TestRepairFromTable(t *testing.T) {
 				t.Errorf("the new image is mapped on %v", hosts)
 			}
 		}
+		reader.Close()
 		s.Pool.At = nil
 		clean(t, s)
 		finds(t, s, name)
