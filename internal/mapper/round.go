@@ -135,14 +135,26 @@ func (r *round) reserve(ctx context.Context) {
 			continue
 		}
 		if !before[s.Name] || r.all {
-			if err := r.Pools[s.Pool].Reserve(ctx, s.Name); err != nil {
-				r.errs = append(r.errs, err)
+			if err := r.reserveOne(ctx, s); err != nil {
+				r.fail(err)
 				continue
 			}
 		}
 		r.worked = r.worked || !before[s.Name]
 		r.reserved[s.Name] = true
 	}
+}
+
+// reserveOne reserves an image within ImageTimeout, unless its pool hangs.
+func (r *round) reserveOne(ctx context.Context, s sharedbase.Shard) error {
+	if n := r.hangingIn(s.Pool); n > 0 {
+		return fmt.Errorf("pool %s: %d calls do not return; image %s is not reserved until they do", s.Pool, n, s.Name)
+	}
+	hanging, err := r.limited(ctx, func(ctx context.Context) error { return r.Pools[s.Pool].Reserve(ctx, s.Name) })
+	if hanging != nil {
+		r.hanging[s.Name] = hang{s.Pool, hanging}
+	}
+	return err
 }
 
 // settle does what an image needs and notes the outcome.

@@ -3,6 +3,7 @@
 package mapper_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"winery/internal/mapper"
+	"winery/pool"
 	"winery/test/roletest"
 )
 
@@ -138,6 +140,45 @@ func TestHangingListing(t *testing.T) {
 	}
 	close(release)
 	until(t, "the pool to be listed", func() bool { _, err := m.Step(t.Context()); return err == nil })
+}
+
+// deadStore is a pool in which reserving hangs.
+type deadStore struct {
+	pool.Pool
+	release chan struct{}
+	in      atomic.Int64
+}
+
+func (d *deadStore) Reserve(context.Context, string) error {
+	d.in.Add(1)
+	<-d.release
+	return nil
+}
+
+// TestHangingReserve: finished images are mapped although none can be reserved,
+// and one call hangs, whatever the number of images and steps.
+func TestHangingReserve(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	name := packed(t, s, 1)[0]
+	for i := range 3 {
+		s.Full(t, roletest.Objects(uint64(i+10), 5, 100))
+	}
+	dead := &deadStore{Pool: s.Pool, release: make(chan struct{})}
+	s.Pools[s.Config.Name] = dead
+	m := mapper.New(mapper.Options{
+		Base: s.Base, Pools: s.Pools, Host: "a", ManageRWImages: true, ImageTimeout: 2 * time.Second, Log: s.Log,
+	})
+	for range 3 {
+		if _, err := m.Step(t.Context()); err == nil || !strings.Contains(err.Error(), "not reserved") {
+			t.Error(err)
+		}
+	}
+	wantMapped(t, s, name, "a")
+	if n := dead.in.Load(); n != 1 {
+		t.Errorf("%d calls hang, want 1", n)
+	}
+	close(dead.release)
+	until(t, "the images to be reserved", func() bool { _, err := m.Step(t.Context()); return err == nil })
 }
 
 // until polls until cond holds.
