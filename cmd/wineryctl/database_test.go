@@ -87,8 +87,8 @@ func TestDatabase(t *testing.T) {
 		t.Errorf("%v", rows)
 	}
 	table := strings.Split(must(t, "--config", cfg, "shards", "list", "--state", "standby"), "\n")
-	if len(table) != 3 || strings.Join(strings.Fields(table[0]), " ") != "NAME STATE POOL LOCKER HOLDER SINCE HOSTS" ||
-		strings.Join(strings.Fields(table[1]), " ") != idle.Name()+" standby test - - - -" {
+	if len(table) != 3 || strings.Join(strings.Fields(table[0]), " ") != "NAME STATE POOL LOCKER HOLDER SINCE IMAGE HOSTS" ||
+		strings.Join(strings.Fields(table[1]), " ") != idle.Name()+" standby test - - - - -" {
 		t.Errorf("%q", table)
 	}
 }

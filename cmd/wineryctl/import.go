@@ -68,6 +68,14 @@ func importImages(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	unpacked, err := importer.FindUnpacked(c.Context, base, from)
+	if err != nil {
+		return err
+	}
+	for _, u := range unpacked {
+		j.note(nil, "%s/%s: not imported: the shard is %s in the database, and its image is complete; see `wineryctl index reconcile --dry-run`",
+			u.Pool.Name(), u.Shard.Name, u.Shard.State)
+	}
 	images, err := importUnknown(c, j, base, from, false)
 	if err != nil {
 		return err

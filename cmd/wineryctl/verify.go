@@ -82,9 +82,22 @@ func verify(c *cli.Context) (err error) {
 			break
 		}
 	}
-	end := j.end(fmt.Sprintf("%d of %d shards are not well, or could not be read", len(names)-j.did, len(names)))
+	failure := fmt.Sprintf("%d of %d shards are not well, or could not be read", len(names)-j.did, len(names))
+	shards := j.handled()
+	if !c.IsSet("shard") && !c.IsSet("pool") {
+		strays, err := orphans(c.Context, base, set)
+		for _, f := range strays {
+			tell(j, verified{Shard: f.Shard, Findings: []scrub.Finding{f}}, nil)
+		}
+		if err != nil {
+			return err
+		}
+		findings += len(strays)
+		failure += fmt.Sprintf("; %d tables and images belong to no shard, or are newer than it", len(strays))
+	}
+	end := j.end(failure)
 	took := time.Since(began)
-	_, err = fmt.Fprintf(c.App.ErrWriter, "verified %d shards: %d objects, %s in %v (%.1f MB/s), %d findings\n", j.handled(), objects,
+	_, err = fmt.Fprintf(c.App.ErrWriter, "verified %d shards: %d objects, %s in %v (%.1f MB/s), %d findings\n", shards, objects,
 		humanize.Bytes(uint64(bytes)), took.Round(time.Millisecond), float64(bytes)/1e6/took.Seconds(), findings)
 	return errors.Join(end, err)
 }

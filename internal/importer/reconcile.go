@@ -6,8 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
+	"winery/internal/inventory"
 	"winery/pool"
 	"winery/shard"
 	"winery/sharedbase"
@@ -17,35 +17,23 @@ import (
 // that wrote it did not end. The next packing replaces it.
 var ErrNotComplete = errors.New("the image is not complete")
 
-// Unpacked is a shard that the database has as standby or full, although the
-// pool has an image of its name: either half an image, which an interrupted packing
-// left, or a complete one, which is newer than the database.
+// Unpacked is a shard that the database has as standby, writing or full, although
+// the pool has a complete image of its name.
 type Unpacked struct {
 	Pool  pool.Pool
 	Shard sharedbase.Shard
 }
 
-// FindUnpacked returns the shards of pools that are not packed and have an image,
-// in the order of their ids. Those that a process holds are among them: they
-// cannot be claimed.
+// FindUnpacked returns the shards of pools that are not packed in the database and
+// have a complete image, by pool.
 func FindUnpacked(ctx context.Context, base *sharedbase.SharedBase, pools []pool.Pool) (found []Unpacked, err error) {
-	images := map[string][]string{}
-	byName := map[string]pool.Pool{}
 	for _, p := range pools {
-		byName[p.Name()] = p
-		if images[p.Name()], err = p.List(ctx); err != nil {
+		differs, err := inventory.Compare(ctx, base, p)
+		if err != nil {
 			return nil, err
 		}
-	}
-	shards, err := base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{
-		sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.StateFull, sharedbase.StatePacking,
-	}})
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range shards {
-		if _, exists := slices.BinarySearch(images[s.Pool], s.Name); exists {
-			found = append(found, Unpacked{byName[s.Pool], s})
+		for _, s := range differs.Unpacked {
+			found = append(found, Unpacked{p, s})
 		}
 	}
 	return found, nil

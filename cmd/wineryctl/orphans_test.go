@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main_test
+
+import (
+	"strings"
+	"testing"
+
+	"winery/sharedbase"
+	"winery/test/pgtest"
+	"winery/test/roletest"
+)
+
+// verify finds what no shard uses, and images that are newer than the database;
+// shards import says why it leaves the latter alone.
+func TestOrphans(t *testing.T) {
+	dir := roletest.Directory(t, "")
+	s := newSite(t, dir)
+	s.must(t, "db", "init")
+	standby := s.store(t, roletest.Objects(1, 20, 1000))
+	s.must(t, "verify")
+
+	roletest.Put(t, s.pools[dir.Name], standby, roletest.Objects(1, 20, 1000))
+	roletest.Put(t, s.pools[dir.Name], "stray", roletest.Objects(2, 20, 1000))
+	pgtest.Exec(t, s.dsn, "CREATE TABLE shard_gone (LIKE shard_template INCLUDING ALL)")
+	stdout, stderr, status := ctl(t, "--config", s.config, "verify")
+	for _, want := range []string{"shard_gone: orphan table: ", "stray: orphan image: ", standby + ": newer image: "} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("verify does not say %q: %s", want, stdout)
+		}
+	}
+	if status != 1 || !strings.Contains(stderr, "0 of 1 shards are not well, or could not be read; 3 tables and images") {
+		t.Errorf("status %d, %q", status, stderr)
+	}
+	s.must(t, "verify", "--shard", standby)
+
+	if out := s.must(t, "shards", "import"); !strings.Contains(out, standby+": not imported: the shard is standby") {
+		t.Errorf("import: %s", out)
+	}
+	s.must(t, "index", "reconcile")
+	pgtest.Exec(t, s.dsn, "DROP TABLE shard_gone")
+	s.must(t, "verify")
+	s.wantIn(t, standby, sharedbase.StateReadOnly, roletest.Objects(1, 20, 1000)[1:])
+}
