@@ -27,7 +27,7 @@ type Lease struct {
 	Expired    bool      // by the same, when the row was read
 }
 
-// Holder is a line for people: "winery-packer on ceph3 (pid 4711)".
+// Holder is a line for people: "packer on ceph3 (pid 4711)".
 func (l Lease) Holder() string { return fmt.Sprintf("%s on %s (pid %d)", l.Role, l.Host, l.PID) }
 
 // Leases returns the leases of claims that are locked now, by locker. A locked

@@ -31,7 +31,7 @@ func configuration(c *cli.Context, log *slog.Logger) (*config.Config, error) {
 		return nil, err
 	}
 	for _, warning := range cfg.Warnings {
-		log.Warn(warning)
+		log.Warn("configuration warning", "warning", warning)
 	}
 	return cfg, nil
 }
@@ -53,7 +53,7 @@ func configured(c *cli.Context) (*config.Config, *sharedbase.SharedBase, error) 
 		return nil, nil, err
 	}
 	base, err := sharedbase.New(cfg.Database.DSN, cmp.Or(cfg.Database.ApplicationName, c.App.Name),
-		sharedbase.WithLease(cfg.Winery.Lease), sharedbase.WithHolder(c.App.Name, daemon.Version()),
+		sharedbase.WithLease(cfg.Winery.Lease), sharedbase.WithHolder(daemon.Role(c.App.Name), daemon.Version()),
 		sharedbase.WithConnections(cfg.Winery.DatabaseConnections))
 	if err != nil {
 		return nil, nil, &config.Error{File: cfg.Path, Key: "objstorage.database.db", Msg: err.Error()}

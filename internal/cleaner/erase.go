@@ -65,7 +65,7 @@ func (c *Cleaner) eraseIn(ctx context.Context, s sharedbase.Shard) (gone int64, 
 		return c.suspect(ctx, claim.ID(), claim.Pool(), err)
 	})
 	if errors.Is(err, sharedbase.ErrImageClaimed) || errors.Is(err, pool.ErrInUse) {
-		c.Log.Debug("the image is left to another process", "shard", s.Name, "err", err)
+		c.Log.Debug("image is claimed by another process", "shard", s.Name, "err", err)
 		err = nil
 	}
 	if gone > 0 {

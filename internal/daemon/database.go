@@ -24,7 +24,7 @@ import (
 func (e *Env) OpenDatabase(ctx context.Context) (*sharedbase.SharedBase, error) {
 	db := e.Config.Database
 	base, err := sharedbase.New(db.DSN, cmp.Or(db.ApplicationName, e.CLI.App.Name),
-		sharedbase.WithLease(e.Config.Winery.Lease), sharedbase.WithHolder(e.CLI.App.Name, Version()),
+		sharedbase.WithLease(e.Config.Winery.Lease), sharedbase.WithHolder(Role(e.CLI.App.Name), Version()),
 		sharedbase.WithConnections(e.Config.Winery.DatabaseConnections))
 	if err != nil {
 		return nil, &config.Error{File: e.Config.Path, Key: "objstorage.database.db", Msg: err.Error()}
@@ -108,7 +108,7 @@ func (e *Env) Loops(ctx context.Context, base *sharedbase.SharedBase, parts ...P
 func (e *Env) loop(ctx context.Context, base *sharedbase.SharedBase, p Part) error {
 	options := LoopOptions{
 		Log: e.Log, Notify: p.Notify, Finish: e.Finishing.Done(), StopWhenIdle: e.StopWhenIdle,
-		Metrics: e.Metrics, Role: e.CLI.App.Name,
+		Metrics: e.Metrics, Role: Role(e.CLI.App.Name),
 	}
 	listening, stop := context.WithCancel(ctx)
 	defer stop()

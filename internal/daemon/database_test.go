@@ -108,7 +108,7 @@ func TestWake(t *testing.T) {
 			t.Fatalf("not woken by %s; log:\n%s", why, out.String())
 		}
 	}
-	out.wait(t, "polling goes on")
+	out.wait(t, "polling continues")
 	r.Join()
 	woken("the connection")
 	claim, err := base.CreateShard(t.Context(), sharedbase.StateWriting, "pool")

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -74,6 +75,12 @@ func Logger(c *cli.Context, w io.Writer) (*slog.Logger, error) {
 	}
 }
 
+// Role returns what logs, metrics, leases and quarantines call a program:
+// "packer" for winery-packer, "mapper" for winery-rbd-mapper, "wineryctl".
+func Role(program string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(program, "winery-"), "rbd-")
+}
+
 // role makes a command line's action of run.
 func role(run func(context.Context, *Env) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
@@ -84,14 +91,14 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 		if err != nil {
 			return err
 		}
-		log = log.With("role", c.App.Name)
+		log = log.With("role", Role(c.App.Name))
 		slog.SetDefault(log) // for what is logged by package storage, and by libraries
 		cfg, err := config.Load(c.String("config"))
 		if err != nil {
 			return err
 		}
 		for _, warning := range cfg.Warnings {
-			log.Warn(warning)
+			log.Warn("configuration warning", "warning", warning)
 		}
 		log.Info("starting", "version", Version(), "config", cfg.Path)
 
@@ -101,7 +108,7 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 		}
 		defer statsd.Close()
 		notify := newNotifier(log)
-		watch := &supervisor{log, notify, statsd, c.App.Name, cfg.Winery.StallLimit, os.Exit}
+		watch := &supervisor{log, notify, statsd, Role(c.App.Name), cfg.Winery.StallLimit, os.Exit}
 		defer watch.begin()()
 		ctx, finishing, stop := signals(c.Context, log)
 		defer stop()
@@ -130,7 +137,7 @@ func outcome(finishing context.Context, log *slog.Logger, notify *Notifier, err 
 	case errors.As(err, &panicked):
 		log.Debug("panic", "stack", string(panicked.Stack))
 	}
-	log.Error("failed", "error", err)
+	log.Error("failed", "err", err)
 	notify.Status("failed: %v", err)
 	return &loggedError{err}
 }

@@ -79,7 +79,7 @@ func (o *LoopOptions) pause(ctx context.Context, wait time.Duration, err error) 
 	wake := o.Wake
 	if err != nil {
 		wake = nil
-		o.Log.Error("step failed", "error", err, "retry_in", wait)
+		o.Log.Error("step failed", "err", err, "retry_in", wait)
 		o.Metrics.BackOff(o.Role, wait)
 		o.Notify.Status("failed, next try in %v: %v", wait, err)
 	} else {

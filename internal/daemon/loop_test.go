@@ -19,7 +19,7 @@ import (
 	"winery/pool"
 )
 
-var errAway = errors.New("the database is away")
+var errAway = errors.New("the database is unavailable")
 
 // seq is a step that does one thing after the other, and notes when it was
 // called. After the last it cancels.
@@ -244,7 +244,7 @@ func TestLoopLogs(t *testing.T) {
 		var out bytes.Buffer
 		ctx, cancel := context.WithCancel(t.Context())
 		q := &seq{steps: []func() (bool, error){fail, idle, work, fail}, cancel: cancel}
-		log := slog.New(slog.NewTextHandler(&out, nil)).With("role", "winery-packer")
+		log := slog.New(slog.NewTextHandler(&out, nil)).With("role", "packer")
 		if err := daemon.Loop(ctx, daemon.LoopOptions{Log: log}, q.step); err != nil {
 			t.Fatal(err)
 		}
@@ -253,7 +253,7 @@ func TestLoopLogs(t *testing.T) {
 			t.Fatalf("got %d lines:\n%s", len(lines), out.String())
 		}
 		for _, line := range lines {
-			for _, part := range []string{"level=ERROR", "role=winery-packer", `error="the database is away"`, "retry_in="} {
+			for _, part := range []string{"level=ERROR", "role=packer", `err="the database is unavailable"`, "retry_in="} {
 				if !strings.Contains(line, part) {
 					t.Errorf("no %s in %s", part, line)
 				}

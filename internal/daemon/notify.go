@@ -42,7 +42,7 @@ const waits = math.MaxInt64
 func newNotifier(log *slog.Logger) *Notifier {
 	watchdog, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
-		log.Debug("no watchdog", "error", err)
+		log.Debug("no watchdog", "err", err)
 	}
 	// The pings may come twice as often as the manager's manual asks for, so that
 	// one that is late by an interval is still in time.
@@ -196,6 +196,6 @@ func (n *Notifier) stopping() {
 
 func (n *Notifier) send(state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		n.log.Debug("cannot tell the service manager", "state", state, "error", err)
+		n.log.Debug("cannot tell the service manager", "state", state, "err", err)
 	}
 }

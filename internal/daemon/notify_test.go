@@ -36,7 +36,7 @@ func TestNotify(t *testing.T) {
 		}
 		got = append(got, string(message[:n]))
 	}
-	want := []string{"WATCHDOG=1", "READY=1", "STATUS=packing: 41 %", "STOPPING=1", "STATUS=failed: the database is away; READY=1"}
+	want := []string{"WATCHDOG=1", "READY=1", "STATUS=packing: 41 %", "STOPPING=1", "STATUS=failed: the database is unavailable; READY=1"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

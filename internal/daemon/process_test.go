@@ -215,11 +215,11 @@ func TestExitStatus(t *testing.T) {
 		status int
 		stderr []string
 	}{
-		"done":          {"done", nil, 0, []string{"role=winery-test", "level=WARN", "throttler: does nothing any more", "msg=ended"}},
-		"done, in JSON": {"done", []string{"--log-format", "json"}, 0, []string{`"role":"winery-test"`}},
-		"failed":        {"fail", nil, 1, []string{"level=ERROR", `error="the database is away"`}},
+		"done":          {"done", nil, 0, []string{"role=test", "level=WARN", "throttler: does nothing any more", "msg=ended"}},
+		"done, in JSON": {"done", []string{"--log-format", "json"}, 0, []string{`"role":"test"`}},
+		"failed":        {"fail", nil, 1, []string{"level=ERROR", `err="the database is unavailable"`}},
 		"wrong at once": {"usage", nil, 78, []string{`--pool-name: no pool`}},
-		"panic":         {"panic", nil, 1, []string{`error="internal error: bug"`}},
+		"panic":         {"panic", nil, 1, []string{`err="internal error: bug"`}},
 		"panic, debug":  {"panic", []string{"--log-level", "debug"}, 1, []string{"process_test.go"}},
 		"unknown flag":  {"done", []string{"--wibble"}, 78, []string{"winery-test: flag provided but not defined: -wibble; see --help"}},
 		"argument":      {"done", []string{"shard"}, 78, []string{`winery-test: unexpected argument "shard"`}},
@@ -235,7 +235,7 @@ func TestExitStatus(t *testing.T) {
 			if strings.Contains(p.stderr.String(), "goroutine ") != (name == "panic, debug") {
 				t.Errorf("stack trace?\n%s", p.stderr.String())
 			}
-			if strings.Count(p.stderr.String(), "database is away") > 1 {
+			if strings.Count(p.stderr.String(), "database is unavailable") > 1 {
 				t.Errorf("said twice:\n%s", p.stderr.String())
 			}
 		})
@@ -314,7 +314,7 @@ func TestSignals(t *testing.T) {
 		p := start(t, "stuck", "dbname=winery")
 		p.expect("working")
 		p.signal(syscall.SIGTERM)
-		p.end(1, "database is away")
+		p.end(1, "database is unavailable")
 	})
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		t.Run("an idle role ends by "+s.String(), func(t *testing.T) {

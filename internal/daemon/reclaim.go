@@ -37,10 +37,10 @@ func (e *Env) reclaim(ctx context.Context, base *sharedbase.SharedBase) {
 	back, err := base.ReclaimExpired(ctx)
 	for _, r := range back {
 		e.Metrics.Reclaimed(string(r.Was))
-		e.Log.Warn("reclaimed a shard", "shard", r.Shard.Name, "was", r.Was, "is", r.Shard.State,
+		e.Log.Warn("shard reclaimed", "shard", r.Shard.Name, "was", r.Was, "is", r.Shard.State,
 			"from", r.Lease.Holder(), "version", r.Lease.Version, "expired", r.Lease.Expires)
 	}
 	if err != nil && ctx.Err() == nil {
-		e.Log.Debug("cannot look for leases that ran out", "error", err) // the work itself complains
+		e.Log.Debug("cannot look for expired leases", "err", err) // the work itself complains
 	}
 }

@@ -50,7 +50,7 @@ func (s *supervisor) look(first, next time.Duration) time.Duration {
 	s.metrics.Stalled(s.role, stalled)
 	switch {
 	case stalled >= s.limit:
-		s.log.Error("no progress: this process ends, so that its lease runs out and another goes on",
+		s.log.Error("no progress: this process exits, its lease expires, and another process continues",
 			"stalled", stalled, "status", status, "stacks", stacks())
 		s.metrics.Close()
 		s.exit(statusFailed)

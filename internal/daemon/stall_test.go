@@ -95,7 +95,7 @@ func TestStall(t *testing.T) {
 			strings.ReplaceAll(warning("1m0s"), "packing i3f: 41 %", "indexing i3f"), strings.ReplaceAll(warning("2m0s"), "packing i3f: 41 %", "indexing i3f"),
 			`level=INFO msg="progress again" status="packing i3f: 41 %"`,
 			warning("1m0s"), warning("2m0s"), warning("4m0s"), warning("8m0s"),
-			`level=ERROR msg="no progress: this process ends, so that its lease runs out and another goes on" ` +
+			`level=ERROR msg="no progress: this process exits, its lease expires, and another process continues" ` +
 				`stalled=15m0s status="packing i3f: 41 %"`,
 		}
 		if got := strings.Split(strings.TrimSpace(out.String()), "\n"); !slices.Equal(got, want) {

@@ -52,7 +52,7 @@ func Wake(ctx context.Context, base *sharedbase.SharedBase, log *slog.Logger, st
 				wait.Reset()
 				level = slog.LevelWarn
 			}
-			log.Log(ctx, level, "not listening to the database; polling goes on", "err", err)
+			log.Log(ctx, level, "not listening to the database; polling continues", "err", err)
 			level = slog.LevelDebug
 			select {
 			case <-time.After(wait.NextBackOff()):

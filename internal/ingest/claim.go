@@ -92,13 +92,13 @@ func (l *lane) release(ctx context.Context) {
 	}
 	switch lost := new(sharedbase.StateError); {
 	case err == nil:
-		log.Info("released the shard", "objects", l.total.Objects, "bytes", l.total.Bytes)
+		log.Info("shard released", "objects", l.total.Objects, "bytes", l.total.Bytes)
 	case errors.As(err, &lost):
-		log.Warn("the shard had been taken away", "err", err)
+		log.Warn("shard was taken by another process", "err", err)
 	case ctx.Err() != nil:
-		log.Warn("the shard stays locked until its lease ends", "err", err)
+		log.Warn("cannot release the shard: it stays locked until its lease expires", "err", err)
 	default:
-		log.Warn("the shard stays locked", "err", err)
+		log.Warn("cannot release the shard, retrying", "err", err)
 		l.broken = true
 		return
 	}

@@ -63,7 +63,7 @@ func (l *lane) takeCount() {
 		c, log := l.count, l.Log.With("shard", l.claim.Name())
 		l.stopCount()
 		if c.err != nil {
-			log.Warn("cannot count the shard's objects, trying again", "err", c.err)
+			log.Warn("cannot count the shard's objects, retrying", "err", c.err)
 			l.startCount()
 			return
 		}

@@ -202,7 +202,7 @@ func (l *lane) recover(ctx context.Context, err error) error {
 // failing notes why adds have to wait.
 func (l *lane) failing(err error, pause time.Duration) {
 	l.failure.Store(&err)
-	l.Log.Warn("cannot write objects, trying again", "err", err, "retry_in", pause)
+	l.Log.Warn("cannot write objects, retrying", "err", err, "retry_in", pause)
 }
 
 // timed does a step that Busy is to know of.

@@ -70,7 +70,7 @@ func (p *Packer) Step(ctx context.Context) (worked bool, err error) {
 			sharedbase.ClaimFilter{Name: s.Name}, p.pack)
 		if err != nil {
 			if pause := tried.fail(p.now(), p.now().Sub(start)); pause > 0 {
-				p.Log.Warn("shard left alone after a costly failure", "shard", s.Name, "pool", s.Pool, "retry_in", pause)
+				p.Log.Warn("shard postponed after a costly failure", "shard", s.Name, "pool", s.Pool, "retry_in", pause)
 			}
 			p.tried[s.Name] = tried
 			return false, fmt.Errorf("packing shard %s into pool %s: %w", s.Name, s.Pool, err)
@@ -101,7 +101,7 @@ func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) error {
 		return err
 	}
 	failure = ""
-	p.Log.Info("packed", "shard", claim.Name(), "pool", to.Name(),
+	p.Log.Info("shard packed", "shard", claim.Name(), "pool", to.Name(),
 		"objects", made.Record.Objects, "bytes", made.Bytes,
 		"write_seconds", made.WriteTime.Seconds(), "verify_seconds", made.VerifyTime.Seconds())
 	return nil

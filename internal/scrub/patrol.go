@@ -34,7 +34,7 @@ func (p *Patrol) Run(ctx context.Context) {
 	for first := true; ctx.Err() == nil; first = false {
 		names, err := p.names(ctx)
 		if err != nil && ctx.Err() == nil {
-			p.Log.Warn("cannot tell what to scrub", "err", err)
+			p.Log.Warn("cannot list the images to scrub", "err", err)
 		}
 		if first && len(names) > 0 {
 			names = names[rand.IntN(len(names)):]
@@ -85,14 +85,14 @@ func (p *Patrol) visit(ctx context.Context, name string) {
 		return
 	}
 	if err != nil {
-		p.Log.Warn("cannot scrub", "shard", name, "err", err)
+		p.Log.Warn("cannot scrub the image", "shard", name, "err", err)
 	}
 	if p.Mapped && slices.ContainsFunc(report.Findings, func(f Finding) bool { return f.Kind == ReadsDiffer }) {
 		p.remap(ctx, report.Findings[0].Pool, name)
 	}
 	lost := slices.DeleteFunc(slices.Clone(report.Findings), func(f Finding) bool { return !f.Kind.Repairable() })
 	for _, f := range report.Findings[:min(len(report.Findings), 10)] {
-		p.Log.Error("scrub: "+string(f.Kind), "shard", name, "pool", f.Pool, "finding", f.Text, "findings", len(report.Findings))
+		p.Log.Error("scrub found damage", "kind", f.Kind, "shard", name, "pool", f.Pool, "finding", f.Text, "findings", len(report.Findings))
 	}
 	if len(lost) == 0 {
 		return
@@ -103,7 +103,7 @@ func (p *Patrol) visit(ctx context.Context, name string) {
 		err = p.Base.Quarantine(ctx, s.ID, lost[0].Text)
 	}
 	if err != nil {
-		p.Log.Error("cannot quarantine", "shard", name, "err", err)
+		p.Log.Error("cannot quarantine the shard", "shard", name, "err", err)
 	}
 }
 

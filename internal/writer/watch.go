@@ -37,9 +37,9 @@ func watch(ctx context.Context, address net.Addr, o Options, log *slog.Logger, w
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
-			log.Warn("no answer to a request of its own", "err", err)
+			log.Warn("self-check failed", "err", err)
 		case w != nil && w.Busy() > patience:
-			log.Warn("adds stalled", "duration", w.Busy())
+			log.Warn("writes stalled", "duration", w.Busy())
 		default:
 			o.Alive()
 		}

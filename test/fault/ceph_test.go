@@ -50,7 +50,7 @@ func TestCephAway(t *testing.T) {
 	says(ctx, t, packer, 0, "no progress", "packing i")
 	ceph.SignalOSD(syscall.SIGCONT)
 	packed(1)
-	says(ctx, t, packer, 0, "packed", "")
+	says(ctx, t, packer, 0, "shard packed", "")
 
 	// For too long: the process ends, and the OSD has to be started anew.
 	ceph.SignalOSD(syscall.SIGSTOP)
@@ -61,7 +61,7 @@ func TestCephAway(t *testing.T) {
 	case <-ctx.Done():
 		t.Fatal("the packer hangs")
 	}
-	if err := packer.Err(); err == nil || said(t, packer, "no progress: this process ends, so that its lease runs out and another goes on", "packing i") != 1 {
+	if err := packer.Err(); err == nil || said(t, packer, "no progress: this process exits, its lease expires, and another process continues", "packing i") != 1 {
 		t.Errorf("the packer ended by itself: %v", err)
 	}
 	t.Logf("the packer ended after %v", time.Since(stopped).Round(time.Second))

@@ -34,7 +34,7 @@ func TestPostgresInTrouble(t *testing.T) {
 
 	// refuses waits until the writer has failed by an SQLSTATE once more.
 	refuses := func(code string) {
-		const msg = "cannot write objects, trying again"
+		const msg = "cannot write objects, retrying"
 		says(ctx, t, writer, said(t, writer, msg, code), msg, code)
 	}
 	set := func(sql string) { pg.Exec("ALTER SYSTEM " + sql); pg.Exec("SELECT pg_reload_conf()") }
@@ -148,7 +148,7 @@ func TestPostgresDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := startLoad(ctx, t, f)
-	l.while(func() { says(ctx, t, writer, 0, "cannot write objects, trying again", "disk is full") })
+	l.while(func() { says(ctx, t, writer, 0, "cannot write objects, retrying", "disk is full") })
 	once, err := client.New(f.URL, client.RetryFor(0))
 	if err != nil {
 		t.Fatal(err)

@@ -154,7 +154,7 @@ func (f *Fleet) measure(ctx context.Context, r *Report) error {
 		r.Images, r.ImageBytes = r.Images+1, r.ImageBytes+size
 	}
 	for _, p := range f.processes {
-		packed, err := p.Records("packed")
+		packed, err := p.Records("shard packed")
 		if err != nil {
 			return err
 		}

@@ -137,7 +137,7 @@ func supervise(cmd *exec.Cmd, log string, failed func(error)) (stop func() error
 }
 
 // doneWith is what a packer or a cleaner logs for each shard that it is done with.
-var doneWith = regexp.MustCompile(`RO shard \w+: saved|Locked shard \w+ to clean|"msg":"packed"|"msg":"table dropped"`)
+var doneWith = regexp.MustCompile(`RO shard \w+: saved|Locked shard \w+ to clean|"msg":"shard packed"|"msg":"table dropped"`)
 
 // did counts the shards that a packer or a cleaner is done with.
 func did(t *testing.T, w worker) int {

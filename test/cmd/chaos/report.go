@@ -115,7 +115,7 @@ func (r *run) addFaults(out *Report) {
 func (r *run) addLogs(out *Report) error {
 	var packed, reclaimed, exits int
 	for _, p := range r.processes {
-		for msg, count := range map[string]*int{"packed": &packed, "reclaimed a shard": &reclaimed} {
+		for msg, count := range map[string]*int{"shard packed": &packed, "shard reclaimed": &reclaimed} {
 			records, err := p.running().Records(msg)
 			if err != nil {
 				return err
