@@ -33,7 +33,7 @@ func TestDSNForms(t *testing.T) {
 	dsn := pgtest.New(t)
 	pairs := keyValue(t, dsn)
 	services := filepath.Join(t.TempDir(), "services.conf")
-	if err := os.WriteFile(services, []byte("[winery]\n"+strings.ReplaceAll(pairs, " ", "\n")+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(services, []byte("[winery]\n"+strings.NewReplacer(" ", "\n", "'", "").Replace(pairs)+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PGSERVICEFILE", services)
@@ -120,7 +120,7 @@ func TestUnavailable(t *testing.T) {
 // A database or a role that goes away while a program runs, as in a restore, comes back without it.
 func TestNoSuchDatabase(t *testing.T) {
 	dsn := keyValue(t, pgtest.New(t))
-	for wrong, says := range map[string]string{" dbname=nosuch": `"nosuch" does not exist`, " user=nosuch": `"nosuch" does not exist`} {
+	for wrong, says := range map[string]string{" dbname=nosuch": `"nosuch" does not exist`, " user=nosuch": `authentication failed for user "nosuch"`} {
 		err := open(t, dsn+wrong).CheckVersion(t.Context())
 		if !errors.Is(err, sharedbase.ErrUnavailable) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: error %v", wrong, err)

@@ -19,7 +19,7 @@ func TestParametersOfLibpq(t *testing.T) {
 		"gssencmode=prefer": "", "gsslib=gssapi": "", "keepalives=1": "", "keepalives_count=1": "", "keepalives_idle=1": "",
 		"keepalives_interval=1": "", "krbsrvname=postgres": "", "load_balance_hosts=random": "", "max_protocol_version=3.0": "",
 		"min_protocol_version=3.0": "", "options='-c geqo=off'": "", "passfile=/nosuch": "", "replication=false": "",
-		"require_auth=none": "", "requirepeer=": "", "requiressl=0": "", "ssl_max_protocol_version=TLSv1.3": "",
+		"require_auth=scram-sha-256": "", "requirepeer=": "", "requiressl=0": "", "ssl_max_protocol_version=TLSv1.3": "",
 		"ssl_min_protocol_version=TLSv1.2": "", "sslcertmode=allow": "", "sslcompression=1": "", "sslcrl=": "",
 		"sslkeylogfile=/nosuch": "", "sslmode=prefer": "", "sslnegotiation=postgres": "", "sslpassword=x": "", "sslsni=1": "",
 		"target_session_attrs=read-write": "", "tcp_user_timeout=1000": "", "hostaddr=": "",
