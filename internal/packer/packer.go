@@ -38,6 +38,8 @@ type Packer struct {
 	Options
 	tried map[string]tries // by shard
 	now   func() time.Time
+
+	unconfigured []string // the pools of which warnUnconfigured told last
 }
 
 // New makes a Packer. It does not connect to anything.
@@ -46,24 +48,26 @@ func New(o Options) *Packer {
 }
 
 // Step packs one full shard. worked is false where there is none; shards of
-// pools that are not configured are somebody else's, and one whose packing failed
+// pools that are not configured are left alone, with a warning, and one whose packing failed
 // after more than a minute is left alone for a while. After an error, and also
 // when ctx ended, the shard is FULL again and its table is as it was. A ctx
 // that ends is heard at the next object or block; not while the hash function
 // is computed, which takes some seconds for a million objects.
 func (p *Packer) Step(ctx context.Context) (worked bool, err error) {
-	full, err := p.Base.ListShards(ctx, sharedbase.ShardFilter{
-		States: []sharedbase.ShardState{sharedbase.StateFull}, Pool: p.Pool,
-	})
+	full, err := p.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{sharedbase.StateFull}})
 	if err != nil {
 		return false, err
 	}
+	p.warnUnconfigured(full)
+	full = slices.DeleteFunc(full, func(s sharedbase.Shard) bool {
+		return p.Pools[s.Pool] == nil || p.Pool != "" && s.Pool != p.Pool
+	})
 	slices.SortStableFunc(full, func(a, b sharedbase.Shard) int {
 		return cmp.Compare(p.tried[a.Name].failed, p.tried[b.Name].failed)
 	})
 	for _, s := range full {
 		tried, start := p.tried[s.Name], p.now()
-		if p.Pools[s.Pool] == nil || start.Before(tried.next) {
+		if start.Before(tried.next) {
 			continue
 		}
 		worked, err := p.Base.WithOneShard(ctx, sharedbase.StateFull, sharedbase.StatePacking,
@@ -81,6 +85,25 @@ func (p *Packer) Step(ctx context.Context) (worked bool, err error) {
 		}
 	}
 	return false, nil
+}
+
+// warnUnconfigured tells of full shards that nobody with this configuration will
+// ever pack, once for each change of their pools.
+func (p *Packer) warnUnconfigured(full []sharedbase.Shard) {
+	var pools []string
+	shards := 0
+	for _, s := range full {
+		if p.Pools[s.Pool] == nil {
+			pools = append(pools, s.Pool)
+			shards++
+		}
+	}
+	slices.Sort(pools)
+	pools = slices.Compact(pools)
+	if len(pools) > 0 && !slices.Equal(pools, p.unconfigured) {
+		p.Log.Warn("full shards of pools that are not configured", "pools", pools, "shards", shards)
+	}
+	p.unconfigured = pools
 }
 
 // pack does the work of Step under the claim.
