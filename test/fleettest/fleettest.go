@@ -37,6 +37,18 @@ func Options(t *testing.T) harness.Options {
 func New(t *testing.T, o harness.Options) *harness.Fleet {
 	t.Helper()
 	f, err := harness.New(t.Context(), o)
+	return closing(t, f, o, err)
+}
+
+// Configured is New for a fleet whose database and pool are there already.
+func Configured(t *testing.T, o harness.Options) *harness.Fleet {
+	t.Helper()
+	f, err := harness.Configure(o)
+	return closing(t, f, o, err)
+}
+
+func closing(t *testing.T, f *harness.Fleet, o harness.Options, err error) *harness.Fleet {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,17 +62,28 @@ type Fleet struct {
 	processes []*Process
 }
 
-// New writes the configuration and fills the database by wineryctl.
+// New writes the configuration, and fills the database and makes the pool by
+// wineryctl.
 func New(ctx context.Context, o Options) (*Fleet, error) {
+	f, err := Configure(o)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Ctl(ctx, "db", "init"); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// Configure writes the configuration of a fleet whose database and pool are there
+// already.
+func Configure(o Options) (*Fleet, error) {
 	f := &Fleet{options: o, File: filepath.Join(o.Dir, "winery.yml")}
 	if err := o.WriteConfig(f.File); err != nil {
 		return nil, err
 	}
 	var err error
 	if f.Config, err = config.Load(f.File); err != nil {
-		return nil, err
-	}
-	if _, err := f.Ctl(ctx, "db", "init"); err != nil {
 		return nil, err
 	}
 	if f.Base, err = sharedbase.New(o.DSN, "winery fleet"); err != nil {
