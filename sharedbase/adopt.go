@@ -20,13 +20,15 @@ type Adopted struct {
 	Moved   int64
 }
 
-// AdoptImage makes the complete image of a shard that the claim is packing the
-// shard's: the database is older than the image, because it was restored from a
-// backup. The caller has read all of the image and vouches that each of keys has
-// its SHA-256 there. In one transaction that proves the claim
+// AdoptImage makes the complete image of a shard the shard's, which the claim has
+// for writing or packing: the database is older than the image, because it was
+// restored from a backup. The caller has read all of the image and vouches that each
+// of keys has its SHA-256 there. In one transaction that proves the claim
 //
-//   - keys that the index does not have become this shard's. An object that is
-//     marked deleted stays so, and is noted to be erased in this image;
+//   - keys that the index does not have become this shard's, and so do those that are
+//     marked deleted: the table lost them when they were deleted, and the image has
+//     them, so they were added again after the backup; or they were deleted while the
+//     image was being made. A deletion can be repeated, a lost object cannot;
 //   - objects of the table that the image does not have move to a new shard, which
 //     is standby, with their index rows;
 //   - the shard becomes readonly, with record as its image's, no host has mapped it,
@@ -45,8 +47,8 @@ func (c *Claim) AdoptImage(ctx context.Context, record ImageRecord, keys iter.Se
 		if err != nil {
 			return err
 		}
-		if s.Locker != c.locker || s.State != StatePacking {
-			return notHeld(ctx, tx, c.name, c.locker, StatePacking)
+		if s.Locker != c.locker || s.State != c.state || c.state != StateWriting && c.state != StatePacking {
+			return notHeld(ctx, tx, c.name, c.locker, c.state)
 		}
 		// Readers of the table wait from here on, and find the image afterwards.
 		if _, err := tx.Exec(ctx, "LOCK TABLE "+quoteTable(c.name)+" IN ACCESS EXCLUSIVE MODE"); err != nil {
@@ -76,18 +78,13 @@ func (c *Claim) AdoptImage(ctx context.Context, record ImageRecord, keys iter.Se
 	return done, nil
 }
 
-// indexAdopted gives the shard the keys that the index does not have, in their
-// order, as Add does.
+// indexAdopted gives the shard the keys that the index does not have as present, in
+// their order, as Add does.
 func (c *Claim) indexAdopted(ctx context.Context, tx pgx.Tx) (added int64, err error) {
 	done, err := tx.Exec(ctx, `INSERT INTO signature2shard AS o (signature, shard, state)
 		SELECT key, $1, 'present' FROM pg_temp.winery_adopt ORDER BY key
-		ON CONFLICT (signature) DO UPDATE SET shard = excluded.shard, state = 'present' WHERE o.state = 'inflight'`, c.id)
-	if err != nil {
-		return 0, err
-	}
-	_, err = tx.Exec(ctx, `INSERT INTO winery_erasure (shard, signature)
-		SELECT $1, o.signature FROM signature2shard o JOIN pg_temp.winery_adopt ON key = o.signature
-		WHERE o.state = 'deleted' AND o.shard <> $1 ON CONFLICT DO NOTHING`, c.id)
+		ON CONFLICT (signature) DO UPDATE SET shard = excluded.shard, state = 'present'
+			WHERE o.state <> 'present'`, c.id)
 	return done.RowsAffected(), err
 }
 

@@ -22,8 +22,8 @@
 //	readonly                  yes    nobody
 //	importing  *              yes    its importer: readonly (Python's; ours takes one transaction)
 //
-// One more transition leads from packing to readonly, by Claim.AdoptImage alone:
-// the image turned out to be complete and newer than the database.
+// One more transition leads from writing or packing to readonly, by Claim.AdoptImage
+// alone: the image turned out to be complete and newer than the database.
 //
 // A transition that is not in this table (transitions) is refused before the
 // database hears of it.

@@ -3,6 +3,7 @@
 package main_test
 
 import (
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -27,6 +28,9 @@ func TestReconcile(t *testing.T) {
 			objects := roletest.Objects(1, 400, 1000)
 			backedUp, packed, unknown, later := objects[:100], objects[100:200], objects[200:300], objects[300:]
 			first := before.store(t, backedUp)
+			again := packed[0] // deleted before the backup, and added again after it
+			roletest.Must(t, before.add(t, first, again))
+			roletest.Must(t, before.base.Delete(ctx, again.ID))
 			backup := pgtest.Copy(t, before.dsn)
 			before = newSiteOn(t, before.dsn, dir) // its connections were terminated
 
@@ -88,6 +92,15 @@ func TestReconcile(t *testing.T) {
 			}
 		})
 	}
+}
+
+// add adds an object to a standby shard.
+func (s *site) add(t *testing.T, shard string, o sharedbase.Object) error {
+	t.Helper()
+	claim, err := s.base.LockOneShard(t.Context(), sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.ClaimFilter{Name: shard})
+	roletest.Must(t, err)
+	_, err = s.base.Add(t.Context(), claim, []sharedbase.Object{o})
+	return errors.Join(err, claim.Release(t.Context()))
 }
 
 // store stores objects in a new shard, which is standby afterwards.

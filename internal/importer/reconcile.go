@@ -66,19 +66,15 @@ func (i *Importer) Adopt(ctx context.Context, u Unpacked, dryRun bool) (done sha
 	return done, err
 }
 
-// claimUnpacked claims a shard as a packer does, so that no packer replaces the
-// image while it is read. A quarantined one may be claimed: adopting its image is
-// what ends the quarantine.
+// claimUnpacked claims a shard, a standby one as a writer does and a full one as a
+// packer does, so that no process replaces the image while it is read. A quarantined
+// shard may be claimed: adopting its image is what ends the quarantine.
 func (i *Importer) claimUnpacked(ctx context.Context, s sharedbase.Shard) (*sharedbase.Claim, error) {
-	filter := sharedbase.ClaimFilter{Name: s.Name, IncludeQuarantined: true}
+	from, to := sharedbase.StateFull, sharedbase.StatePacking
 	if s.State == sharedbase.StateStandby {
-		_, err := i.Base.WithOneShard(ctx, sharedbase.StateStandby, sharedbase.StateWriting, filter,
-			func(ctx context.Context, c *sharedbase.Claim) error { return c.SetState(ctx, sharedbase.StateFull) })
-		if err != nil {
-			return nil, err
-		}
+		from, to = sharedbase.StateStandby, sharedbase.StateWriting
 	}
-	claim, err := i.Base.LockOneShard(ctx, sharedbase.StateFull, sharedbase.StatePacking, filter)
+	claim, err := i.Base.LockOneShard(ctx, from, to, sharedbase.ClaimFilter{Name: s.Name, IncludeQuarantined: true})
 	if err != nil || claim != nil {
 		return claim, err
 	}
@@ -86,7 +82,7 @@ func (i *Importer) claimUnpacked(ctx context.Context, s sharedbase.Shard) (*shar
 	if err != nil {
 		return nil, err
 	}
-	return nil, &sharedbase.StateError{Shard: s.Name, Found: now.State, FoundLocker: now.Locker, Expected: sharedbase.StateFull}
+	return nil, &sharedbase.StateError{Shard: s.Name, Found: now.State, FoundLocker: now.Locker, Expected: from}
 }
 
 // whole opens a complete image, verifies all of it and calls fn with it.
