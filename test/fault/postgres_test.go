@@ -81,7 +81,7 @@ func TestPostgresInTrouble(t *testing.T) {
 	if err := writer.Stop(); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(asked); took > 15*time.Second {
+	if took := time.Since(asked); took > 55*time.Second { // as docs/operations.md says
 		t.Errorf("a writer without a database took %v to end", took)
 	} else {
 		t.Logf("a writer without a database took %v to end", took.Round(time.Millisecond))
