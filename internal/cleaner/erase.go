@@ -29,24 +29,29 @@ const (
 // process changes are left to that process; what fails does not stop the rest.
 // It stops soon after ctx ends: what it has begun it, or another, completes.
 func (c *Cleaner) EraseDeleted(ctx context.Context) (erased int64, err error) {
-	var mu sync.Mutex
+	var mu sync.Mutex // for errs and erased
 	var errs []error
+	fail := func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		errs = append(errs, err)
+	}
 	var images errgroup.Group
 	images.SetLimit(imagesAtOnce)
 	for name := range c.Pools {
 		shards, err := c.Base.ShardsToErase(ctx, name)
 		if err != nil {
-			errs = append(errs, err)
+			fail(err)
 		}
 		for _, s := range shards {
 			images.Go(func() error {
 				gone, err := c.eraseIn(ctx, s)
+				if err != nil {
+					fail(fmt.Errorf("erasing deleted objects of shard %s: %w", s.Name, err))
+				}
 				mu.Lock()
 				defer mu.Unlock()
 				erased += gone
-				if err != nil {
-					errs = append(errs, fmt.Errorf("erasing deleted objects of shard %s: %w", s.Name, err))
-				}
 				return nil
 			})
 		}
