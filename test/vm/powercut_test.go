@@ -100,10 +100,10 @@ func TestPowerCut(t *testing.T) {
 	for cut := range cuts {
 		ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
 		loaded := make(chan struct{})
-		go func() {
+		go func(c *client.Client, seed uint64) {
 			defer close(loaded)
-			l.load(ctx, c, random.Uint64())
-		}()
+			l.load(ctx, c, seed)
+		}(c, random.Uint64())
 		must(t, l.waitFor(ctx, 50+random.IntN(300)))
 		m.run(t, cleanedShard) // every role does its work
 		m.cutPower()
