@@ -133,7 +133,7 @@ func (m mappedImage) Size() int64 { return m.size }
 
 // open opens the device of an image, which must be read-only.
 func (k *kernel) open(name string) (pool.Image, error) {
-	f, err := os.Open(k.link(name)) //nolint:gosec // names are checked
+	f, err := os.Open(k.link(name))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s", pool.ErrNotMapped, err.Error()) // the image itself may exist
 	}

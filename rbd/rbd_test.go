@@ -38,7 +38,7 @@ func TestNewRefuses(t *testing.T) {
 func TestNewImage(t *testing.T) {
 	t.Parallel()
 	pools := cephtest.New(t)
-	io := ioContext(t, pools.Pool)
+	main := ioContext(t, pools.Pool)
 	data := ioContext(t, pools.DataPool)
 	all := ceph.FeatureLayering | ceph.FeatureExclusiveLock | ceph.FeatureObjectMap | ceph.FeatureFastDiff | ceph.FeatureDeepFlatten | ceph.FeatureDataPool
 	for _, tt := range []struct {
@@ -59,7 +59,7 @@ func TestNewImage(t *testing.T) {
 		must(t, err)
 		must(t, d.Commit(t.Context()))
 
-		image, err := ceph.OpenImageReadOnly(io, tt.name, ceph.NoSnapshot)
+		image, err := ceph.OpenImageReadOnly(main, tt.name, ceph.NoSnapshot)
 		must(t, err)
 		features, err := image.GetFeatures()
 		must(t, err)
@@ -162,10 +162,10 @@ func TestFailedClose(t *testing.T) {
 }
 
 // ioContext is a way into a pool that goes past the package under test.
-func ioContext(t *testing.T, pool string) *rados.IOContext {
+func ioContext(t *testing.T, name string) *rados.IOContext {
 	t.Helper()
-	io, err := cephtest.Connect(t).OpenIOContext(pool)
+	ioctx, err := cephtest.Connect(t).OpenIOContext(name)
 	must(t, err)
-	t.Cleanup(io.Destroy)
-	return io
+	t.Cleanup(ioctx.Destroy)
+	return ioctx
 }

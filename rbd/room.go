@@ -28,7 +28,7 @@ func (p *Pool) hasRoom(ceph *link, name string, bytes int64) error {
 
 // free is how many bytes a pool can still take, by its quota and by the fullest
 // of its OSDs. It is not known while no OSD has told its size.
-func (l *link) free(pool string) (bytes int64, known bool, err error) {
+func (l *link) free(name string) (bytes int64, known bool, err error) {
 	out, status, err := l.conn.MonCommand([]byte(`{"prefix": "df", "detail": "detail", "format": "json"}`))
 	if err != nil {
 		return 0, false, fmt.Errorf("ceph df: %w: %s", err, status)
@@ -50,7 +50,7 @@ func (l *link) free(pool string) (bytes int64, known bool, err error) {
 		return 0, false, fmt.Errorf("ceph df: %w", err)
 	}
 	for _, p := range df.Pools {
-		if p.Name != pool || df.Stats.Total == 0 {
+		if p.Name != name || df.Stats.Total == 0 {
 			continue
 		}
 		free := p.Stats.MaxAvail

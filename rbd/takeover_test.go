@@ -166,13 +166,13 @@ func leftover(t *testing.T, pools cephtest.Pool, name string) {
 func remains(t *testing.T, pools cephtest.Pool, name string) {
 	t.Helper()
 	leftover(t, pools, name)
-	io := ioContext(t, pools.Pool)
-	image, err := ceph.OpenImageReadOnly(io, name, ceph.NoSnapshot)
+	ioctx := ioContext(t, pools.Pool)
+	image, err := ceph.OpenImageReadOnly(ioctx, name, ceph.NoSnapshot)
 	must(t, err)
 	id, err := image.GetId()
 	must(t, err)
 	must(t, image.Close())
-	must(t, io.Delete("rbd_header."+id))
+	must(t, ioctx.Delete("rbd_header."+id))
 }
 
 // TestInterruptedCreation: it neither opens nor lets another be made.
@@ -295,9 +295,9 @@ func wantFenced(t *testing.T, what string, err error) {
 }
 
 // lockedFrom is the address of the client that has an image's lock.
-func lockedFrom(t *testing.T, pool, name string) string {
+func lockedFrom(t *testing.T, poolName, name string) string {
 	t.Helper()
-	image, err := ceph.OpenImageReadOnly(ioContext(t, pool), name, ceph.NoSnapshot)
+	image, err := ceph.OpenImageReadOnly(ioContext(t, poolName), name, ceph.NoSnapshot)
 	must(t, err)
 	defer image.Close()
 	_, lockers, err := image.ListLockers()

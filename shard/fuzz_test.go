@@ -164,12 +164,12 @@ func (m *metered) ReadAt(p []byte, at int64) (int, error) {
 
 // wantAtMost fails the test if more was read, or far more allocated, since it
 // was called last. Small objects are counted late, and so with those of others.
-func (m *metered) wantAtMost(t *testing.T, what string, bytes int64) {
+func (m *metered) wantAtMost(t *testing.T, what string, limit int64) {
 	t.Helper()
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(sample)
 	allocated := sample[0].Value.Uint64() - m.allocated
-	if read := m.read.Swap(0); read > bytes || m.allocated > 0 && allocated > uint64(2*bytes+4<<20) {
+	if read := m.read.Swap(0); read > limit || m.allocated > 0 && allocated > uint64(2*limit+4<<20) {
 		t.Fatalf("%s read %d bytes and allocated %d; the image has %d", what, read, allocated, len(m.device))
 	}
 	m.allocated += allocated

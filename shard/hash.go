@@ -43,7 +43,7 @@ func (w words) bits(i, n uint32) uint32 {
 	return uint32(v>>(i&31)) & (1<<n - 1)
 }
 
-func wordsFor(bits uint64) uint64 { return (bits + 31) / 32 }
+func wordsFor(n uint64) uint64 { return (n + 31) / 32 }
 
 // The dump: algorithm and slots, the Jenkins hash and its seed, the size of
 // the displacements, the displacements, slots again, buckets.

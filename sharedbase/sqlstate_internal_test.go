@@ -32,7 +32,7 @@ func TestSQLStates(t *testing.T) {
 	}
 	codes := 0
 	for _, list := range lists {
-		file, err := os.Open(list) //nolint:gosec // PostgreSQL's
+		file, err := os.Open(list)
 		if err != nil {
 			t.Fatal(err)
 		}

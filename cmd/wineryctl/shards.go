@@ -68,7 +68,7 @@ func shardsList(c *cli.Context) error {
 		}
 		chosen = slices.DeleteFunc(slices.Clone(states), func(s sharedbase.ShardState) bool { return s == sharedbase.StateReadOnly })
 	}
-	print, err := printer(c)
+	show, err := printer(c)
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func shardsList(c *cli.Context) error {
 			return err
 		}
 	}
-	return print(rows)
+	return show(rows)
 }
 
 // shardRow is a shard as it is printed. Scripts read its JSON.

@@ -53,7 +53,7 @@ func shardsStale(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	print, err := printer(c)
+	show, err := printer(c)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func shardsStale(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return print(rows)
+	return show(rows)
 }
 
 // released is a shard that release handled, as it is printed.

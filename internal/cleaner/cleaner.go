@@ -53,9 +53,9 @@ type Cleaner struct{ Options }
 // New makes a Cleaner. It does not connect to anything.
 func New(o Options) *Cleaner { return &Cleaner{o} }
 
-func (c *Cleaner) report(task Task, shard string) {
+func (c *Cleaner) report(task Task, name string) {
 	if c.Progress != nil {
-		c.Progress(Progress{task, shard})
+		c.Progress(Progress{task, name})
 	}
 }
 
@@ -64,11 +64,11 @@ var errMismatch = errors.New("the shard does not fit together")
 
 // suspect quarantines a shard of which err tells that it is damaged or does not fit
 // together, and returns all errors. Others may pass, and are returned alone.
-func (c *Cleaner) suspect(ctx context.Context, shardID int64, pool string, err error) error {
+func (c *Cleaner) suspect(ctx context.Context, shardID int64, poolName string, err error) error {
 	if !errors.Is(err, errMismatch) && !errors.Is(err, sharedbase.ErrOtherImage) && !errors.As(err, new(*shard.DamageError)) {
 		return err
 	}
-	c.Metrics.Quarantined("cleaner", pool)
+	c.Metrics.Quarantined("cleaner", poolName)
 	return errors.Join(err, c.Base.Quarantine(ctx, shardID, err.Error()))
 }
 

@@ -299,6 +299,7 @@ func TestQuarantinedBeforeErasing(t *testing.T) {
 				return s.Base.Quarantine(t.Context(), s.Shard(t, name).ID, "a person wants to look")
 			case roletest.Erase:
 				t.Error("a byte was written")
+			default:
 			}
 			return nil
 		}

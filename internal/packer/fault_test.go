@@ -117,7 +117,7 @@ func TestCostlyFailure(t *testing.T) {
 }
 
 // isFull finds in a dump of Ceph's pools whether one has reached its quota.
-func isFull(t *testing.T, pool string, dump []byte) bool {
+func isFull(t *testing.T, name string, dump []byte) bool {
 	t.Helper()
 	var all struct {
 		Pools []struct {
@@ -127,10 +127,10 @@ func isFull(t *testing.T, pool string, dump []byte) bool {
 	}
 	roletest.Must(t, json.Unmarshal(dump, &all))
 	for _, p := range all.Pools {
-		if p.Name == pool {
+		if p.Name == name {
 			return strings.Contains(p.Flags, "full_quota")
 		}
 	}
-	t.Fatalf("Ceph has no pool %s", pool)
+	t.Fatalf("Ceph has no pool %s", name)
 	return false
 }

@@ -71,8 +71,8 @@ func TestPacksOnlyItsPools(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	other := s.FullIn(t, "elsewhere", roletest.Objects(1, 3, 100))
 	name := s.Full(t, roletest.Objects(2, 3, 100))
-	packer := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Pool: "another", Log: s.Log})
-	if worked, err := packer.Step(t.Context()); worked || err != nil {
+	elsewhere := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Pool: "another", Log: s.Log})
+	if worked, err := elsewhere.Step(t.Context()); worked || err != nil {
 		t.Fatalf("a packer for another pool: %v, %v", worked, err)
 	}
 	packs(t, s)
@@ -203,8 +203,9 @@ func TestDeletedWhilePacking(t *testing.T) {
 				return s.Base.Delete(t.Context(), before)
 			case roletest.Commit:
 				return s.Base.Delete(t.Context(), after)
+			default:
+				return nil
 			}
-			return nil
 		}
 		packs(t, s)
 		s.WantState(t, name, sharedbase.StatePacked)

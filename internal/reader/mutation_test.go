@@ -45,8 +45,8 @@ func (f *fixture) readDamaged(r *reader.Reader, name string, all []sharedbase.Ob
 			mu.Lock()
 			defer mu.Unlock()
 			lost[i] = true
-			var corrupt *reader.CorruptError
-			if content != nil || !errors.As(err, &corrupt) || corrupt.ID != o.ID || corrupt.Shard != name ||
+			var wrong *reader.CorruptError
+			if content != nil || !errors.As(err, &wrong) || wrong.ID != o.ID || wrong.Shard != name ||
 				errors.Is(err, reader.ErrNotFound) {
 				f.Errorf("object %d: %d bytes instead of %d, %v", i, len(content), len(o.Content), err)
 			}

@@ -35,6 +35,7 @@ func (k Kind) Repairable() bool {
 	switch k {
 	case ImageMissing, HeadDamaged, RecordDiffers, ImageDamaged, ObjectDamaged, NotInImage:
 		return true
+	case NotErased, ReadsDiffer, NotInTable, RowDamaged:
 	}
 	return false
 }

@@ -66,8 +66,8 @@ func TestRepairFromTable(t *testing.T) {
 		roletest.Must(t, err)
 		roletest.Must(t, s.Base.Delete(t.Context(), objects[7].ID))
 		there := slices.Concat(objects[:7], objects[8:])
-		reader := reader.NewReader(reader.Options{Base: s.Base, Pools: s.Pools, CacheSize: 10, Log: s.Log})
-		defer reader.Close()
+		r := reader.NewReader(reader.Options{Base: s.Base, Pools: s.Pools, CacheSize: 10, Log: s.Log})
+		defer r.Close()
 		_, position := at(t, s, name, objects[100].ID)
 		// Set once: the reader closes images in the background.
 		s.Pool.At = func(point roletest.Point, _ string) error {
@@ -75,7 +75,7 @@ func TestRepairFromTable(t *testing.T) {
 				return nil
 			}
 			s.WantState(t, name, sharedbase.StateCleaning)
-			got, err := reader.Get(t.Context(), objects[100].ID, nil)
+			got, err := r.Get(t.Context(), objects[100].ID, nil)
 			if err != nil || string(got) != string(objects[100].Content) {
 				t.Errorf("while the image is made: %d bytes, %v", len(got), err)
 			}
@@ -99,7 +99,7 @@ func TestRepairFromTable(t *testing.T) {
 				t.Errorf("the new image is mapped on %v", hosts)
 			}
 		}
-		reader.Close()
+		r.Close()
 		s.Pool.At = nil
 		clean(t, s)
 		finds(t, s, name)

@@ -211,6 +211,7 @@ func (i Identity) mark(ctx context.Context, base *sharedbase.SharedBase, p pool.
 		i.Marker.UUID = uuid.New()
 	case NoMarker:
 		i.Marker.UUID = i.Record.UUID
+	case Ours, NotRecorded, OtherPool, OtherDatabase, NoPool: // the marker's UUID remains
 	}
 	if i.State != NotRecorded {
 		err := i.write(ctx, p, false)

@@ -132,12 +132,12 @@ func (s *store) close() error {
 func handler(o Options, s *store, log *slog.Logger) http.Handler {
 	c, limits := o.Config, httpapi.LimitsFor(o.Config.Winery.MaxObjectSize)
 	log.Info("memory budgets", "bodies", limits.Bodies.Limit(), "answers", limits.Answers.Limit())
-	objects := objects.NewHandler(s, objects.Options{
+	objectsHandler := objects.NewHandler(s, objects.Options{
 		ReadOnly: c.ReadOnly, MaxObjectSize: c.Winery.MaxObjectSize, Limits: limits, Metrics: o.Metrics, Log: log,
 	})
 	mux := http.NewServeMux()
-	mux.Handle("/objects", objects)
-	mux.Handle("/objects/", objects)
+	mux.Handle("/objects", objectsHandler)
+	mux.Handle("/objects/", objectsHandler)
 	mux.Handle("/", rpc.NewHandler(s, rpc.Options{
 		Name: c.Name, ReadOnly: c.ReadOnly, AllowDelete: c.AllowDelete, MaxObjectSize: c.Winery.MaxObjectSize,
 		Limits: limits, Metrics: o.Metrics, Log: log,

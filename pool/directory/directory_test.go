@@ -216,10 +216,10 @@ func TestFull(t *testing.T) {
 
 // mount runs the test once more in a mount namespace of its own, and there returns
 // where it mounted a file system, and otherwise "".
-func mount(t *testing.T, fs, options string) (base string) {
+func mount(t *testing.T, fileSystem, options string) (base string) {
 	t.Helper()
 	if base := os.Getenv(ownMount); base != "" {
-		must(t, unix.Mount("none", base, fs, 0, options))
+		must(t, unix.Mount("none", base, fileSystem, 0, options))
 		return base
 	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
@@ -233,7 +233,7 @@ func mount(t *testing.T, fs, options string) (base string) {
 		}
 	}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("on a file system %s: %v\n%s", fs, err, out)
+		t.Errorf("on a file system %s: %v\n%s", fileSystem, err, out)
 	}
 	return ""
 }

@@ -76,11 +76,11 @@ func (p *Pool) mayReplace(ctx context.Context, name string, proof pool.ReplacePr
 
 // hasRoom answers pool.ErrFull unless the file system has room for so many bytes.
 func (p *Pool) hasRoom(bytes int64) error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(p.dir, &fs); err != nil {
+	var stat unix.Statfs_t
+	if err := unix.Statfs(p.dir, &stat); err != nil {
 		return err
 	}
-	return pool.CheckRoom(bytes, int64(fs.Bavail)*fs.Bsize)
+	return pool.CheckRoom(bytes, int64(stat.Bavail)*stat.Bsize)
 }
 
 // newFile makes a draft's file and locks it.

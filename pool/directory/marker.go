@@ -39,7 +39,7 @@ func makeFolder(path string) error {
 	if err := os.Mkdir(path, folderMode); err != nil {
 		return err
 	}
-	return errors.Join(os.Chmod(path, folderMode), giveAway(path)) //nolint:gosec // see folderMode
+	return errors.Join(os.Chmod(path, folderMode), giveAway(path))
 }
 
 // giveAway gives what root made to the owner of the folder above, if root may.

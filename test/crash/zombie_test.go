@@ -57,6 +57,7 @@ func streams(way []roletest.Point) (is bool) {
 			is = true
 		case roletest.After("commit"):
 			is = false
+		default:
 		}
 	}
 	return is

@@ -36,7 +36,7 @@ type round struct {
 // which see docs/interop.md, are kept out of the way.
 func commands(s *site) []command {
 	readonly, packed := s.shards["readonly"], s.shards["packed"]
-	json := []string{"--output", "json"}
+	asJSON := []string{"--output", "json"}
 	return []command{
 		{"list-open-shards", "wineryctl", args("shards", "list"), "", false, []round{
 			{nil, args("--open", "--output", "json"), false},
@@ -44,7 +44,7 @@ func commands(s *site) []command {
 			{args("-l", "--no-humanize"), args("--open", "--long", "--output", "json"), false},
 		}},
 		{"list-stale-shards", "wineryctl", args("shards", "stale"), "", false, []round{
-			{nil, json, false},
+			{nil, asJSON, false},
 			{args("-d", "12 hours"), args("-d", "12 hours", "--output", "json"), false},
 			{args("-d", "7d"), args("-d", "7d", "--output", "json"), false},
 		}},
@@ -52,7 +52,7 @@ func commands(s *site) []command {
 			{args("--dry-run"), args("--dry-run", "--output", "json"), false},
 			{args("-d", "30m", "--shard", s.shards["writing"][1]), args("-d", "30m", "--shard", s.shards["writing"][1], "--output", "json"), true},
 			{args("--locker", someone), args("--locker", someone, "--output", "json"), true},
-			{nil, json, true},
+			{nil, asJSON, true},
 			{args("-d", "1d"), args("-d", "1d", "--output", "json"), true},
 		}},
 		{"import-shards", "wineryctl", args("shards", "import"), fmt.Sprintf(`

@@ -128,15 +128,15 @@ func OpenPools(t testing.TB, createImages bool, configured ...config.Pool) stora
 	return set
 }
 
-// Objects makes n objects of up to max bytes that depend on seed; the first is
+// Objects makes n objects of up to maxSize bytes that depend on seed; the first is
 // empty.
-func Objects(seed uint64, n, max int) []sharedbase.Object {
+func Objects(seed uint64, n, maxSize int) []sharedbase.Object {
 	random := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)})
 	objects := make([]sharedbase.Object, n)
 	for i := range objects {
 		content := make([]byte, 0)
 		if i > 0 {
-			content = make([]byte, 1+random.Uint64()%uint64(max))
+			content = make([]byte, 1+random.Uint64()%uint64(maxSize))
 		}
 		_, _ = random.Read(content) // never fails
 		objects[i] = sharedbase.Object{ID: sha256.Sum256(content), Content: content}
@@ -151,9 +151,9 @@ func (s *Stage) Full(t testing.TB, objects []sharedbase.Object) (name string) {
 }
 
 // FullIn is Full for a shard of another pool.
-func (s *Stage) FullIn(t testing.TB, pool string, objects []sharedbase.Object) (name string) {
+func (s *Stage) FullIn(t testing.TB, poolName string, objects []sharedbase.Object) (name string) {
 	t.Helper()
-	claim, err := s.Base.CreateShard(t.Context(), sharedbase.StateWriting, pool)
+	claim, err := s.Base.CreateShard(t.Context(), sharedbase.StateWriting, poolName)
 	Must(t, err)
 	for batch := range slices.Chunk(objects, 100) {
 		_, err = s.Base.Add(t.Context(), claim, batch)

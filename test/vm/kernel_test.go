@@ -285,7 +285,7 @@ func packFull(t *testing.T, f *harness.Fleet) {
 }
 
 // programs lays the fleet and its units into overlay.
-func programs(t *testing.T, overlay, bin, pool string) {
+func programs(t *testing.T, overlay, bin, poolName string) {
 	t.Helper()
 	must(t, os.CopyFS(filepath.Join(overlay, "usr/bin"), os.DirFS(bin)))
 	units, err := filepath.Glob("../../systemd/*.service")
@@ -296,7 +296,7 @@ func programs(t *testing.T, overlay, bin, pool string) {
 	rules, err := os.ReadFile("../../systemd/winery.rules")
 	must(t, err)
 	// As an operator does: the pool's name instead of the example's.
-	named := strings.Replace(string(rules), `ATTRS{pool}=="shards"`, `ATTRS{pool}=="`+pool+`"`, 1)
+	named := strings.Replace(string(rules), `ATTRS{pool}=="shards"`, `ATTRS{poolName}=="`+poolName+`"`, 1)
 	write(t, filepath.Join(overlay, "etc/udev/rules.d/60-winery.rules"), named)
 	place(t, "../../systemd/winery.sysusers", filepath.Join(overlay, "etc/sysusers.d/winery.conf"))
 }
@@ -309,7 +309,7 @@ func place(t *testing.T, from, to string) {
 }
 
 // configuration is the machine's: Ceph as its tools find it, mapped by the kernel.
-func configuration(dsn, pool string, shardMaxSize int64) string {
+func configuration(dsn, poolName string, shardMaxSize int64) string {
 	return fmt.Sprintf(`objstorage:
   cls: winery
   database: {db: %q}
@@ -318,7 +318,7 @@ func configuration(dsn, pool string, shardMaxSize int64) string {
   shards_active_pool: %s
   allow_delete: true
 winery: {listen: "10.0.2.15:5003"}
-`, dsn, pool, shardMaxSize, pool)
+`, dsn, poolName, shardMaxSize, poolName)
 }
 
 // client talks to the machine's writer.

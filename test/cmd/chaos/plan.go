@@ -110,6 +110,7 @@ func plan(seed uint64, duration, lease time.Duration, processes int, serviceKind
 			f.length = 0
 		case poolQuota, diskFull: // felt by the next shard only, and Ceph notices after seconds
 			f.length += 10 * time.Second
+		default:
 		}
 		at += f.length
 		if at >= duration {

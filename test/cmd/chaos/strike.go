@@ -57,6 +57,8 @@ func (r *run) strike(ctx context.Context, f fault, p *process) (err error) {
 	case holdUp:
 		p.relay.Hold()
 		undo = func() error { p.relay.Resume(); return nil }
+	default:
+		return fmt.Errorf("%s is not a fault of a process", f.kind)
 	}
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", p.name, f.kind, err)

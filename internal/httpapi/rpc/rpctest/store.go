@@ -100,15 +100,15 @@ func all(int64) error { return nil }
 
 // GetBatch implements rpc.Store.
 func (s *Store) GetBatch(ctx context.Context, keys [][32]byte, admit rpc.Admit) ([]rpc.Found, error) {
-	found, bytes := make([]rpc.Found, len(keys)), int64(0)
+	found, total := make([]rpc.Found, len(keys)), int64(0)
 	for i, key := range keys {
 		found[i].Content = s.content(key)
 		if found[i].Content == nil {
 			found[i].Err = rpc.ErrNotFound
 		}
-		bytes += int64(len(found[i].Content))
+		total += int64(len(found[i].Content))
 	}
-	if err := admit(bytes); err != nil {
+	if err := admit(total); err != nil {
 		return nil, err
 	}
 	return found, s.begin(ctx)

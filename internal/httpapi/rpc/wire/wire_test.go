@@ -36,9 +36,9 @@ var some, empty = []byte("winery\n"), []byte{}
 func keyOf(content []byte) [32]byte { return sha256.Sum256(content) }
 
 func idOf(content []byte) wire.ObjID {
-	blake, sha256 := blake2s.Sum256(content), sha256.Sum256(content)
+	blake, sum256 := blake2s.Sum256(content), sha256.Sum256(content)
 	sha, git := sha1.Sum(content), sha1.Sum(fmt.Appendf(nil, "blob %d\x00%s", len(content), content))
-	return wire.ObjID{{"blake2s256", blake[:]}, {"sha1", sha[:]}, {"sha1_git", git[:]}, {"sha256", sha256[:]}}
+	return wire.ObjID{{"blake2s256", blake[:]}, {"sha1", sha[:]}, {"sha1_git", git[:]}, {"sha256", sum256[:]}}
 }
 
 func TestPythonRequests(t *testing.T) {
