@@ -60,10 +60,18 @@ func RBD(t testing.TB) config.Pool {
 	}
 }
 
-// EachKind runs a test once on a directory pool and once on Ceph.
+// EachKind runs a test once on a directory pool and once on Ceph, at the same
+// time: neither shares anything with the other.
 func EachKind(t *testing.T, test func(*testing.T, *Stage)) {
-	t.Run("directory", func(t *testing.T) { test(t, New(t, Directory(t, ""))) })
-	t.Run("rbd", func(t *testing.T) { test(t, New(t, RBD(t))) })
+	for kind, configured := range map[string]func(testing.TB) config.Pool{
+		"directory": func(t testing.TB) config.Pool { return Directory(t, "") },
+		"rbd":       RBD,
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			test(t, New(t, configured(t)))
+		})
+	}
 }
 
 // New makes a stage with an initialised database. It is gone with the test.
