@@ -70,9 +70,15 @@ func rbd(t testing.TB) config.Pool {
 
 // eachWay runs a test for each pair of kinds, always from the other kind or from directory to directory.
 func eachWay(t *testing.T, test func(*testing.T, *stage)) {
-	t.Run("directory to rbd", func(t *testing.T) { test(t, newStage(t, directory(t, "old"), rbd(t))) })
-	t.Run("rbd to directory", func(t *testing.T) { test(t, newStage(t, rbd(t), directory(t, "new"))) })
-	t.Run("directory to directory", func(t *testing.T) { test(t, newStage(t, directory(t, "old"), directory(t, "new"))) })
+	way := func(name string, stage func(testing.TB) *stage) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, stage(t))
+		})
+	}
+	way("directory to rbd", func(t testing.TB) *stage { return newStage(t, directory(t, "old"), rbd(t)) })
+	way("rbd to directory", func(t testing.TB) *stage { return newStage(t, rbd(t), directory(t, "new")) })
+	way("directory to directory", func(t testing.TB) *stage { return newStage(t, directory(t, "old"), directory(t, "new")) })
 }
 
 func newStage(t testing.TB, from, to config.Pool) *stage {

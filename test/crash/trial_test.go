@@ -37,7 +37,6 @@ var turns = make(chan struct{}, 4)
 func eachTrial(t *testing.T, signal syscall.Signal, test func(*testing.T, *trial)) {
 	t.Parallel()
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
-		t.Parallel()
 		all := ground{T: t, stage: s}
 		t.Cleanup(func() { t.Logf("%s\n%s", t.Name(), all.table()) })
 		for _, sc := range scenarios {

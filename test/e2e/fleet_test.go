@@ -20,8 +20,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // eachPool runs a test once with images in a directory and once on Ceph.
 func eachPool(t *testing.T, test func(t *testing.T, o harness.Options)) {
-	t.Run("directory", func(t *testing.T) { test(t, fleettest.Options(t)) })
+	t.Run("directory", func(t *testing.T) {
+		t.Parallel()
+		test(t, fleettest.Options(t))
+	})
 	t.Run("rbd", func(t *testing.T) {
+		t.Parallel()
 		ceph := cephtest.New(t)
 		o := fleettest.Options(t)
 		o.CephConf, o.CephPool = ceph.Conf, ceph.Pool
