@@ -58,7 +58,7 @@ build: ## build the five programs into bin/
 .PHONY: test
 test: deps deps-vm lint build vm-image $(GOTESTSUM) python ## install what is missing and run every check and every test
 	WINERY_PYTHON=$(PYTHON) scripts/with-services --pg --ceph -- $(GOTESTSUM) --format testname -- \
-		-tags "$(TAGS)" -race -p 2 -timeout 20m ./...
+		-tags "$(TAGS)" -race -p 4 -timeout 20m ./...
 
 # Those of test/interop, and those that other packages have with "Python" in
 # their names.
