@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+
+	"winery/format"
 )
 
 // Errors that every kind of pool answers with, wrapped.
@@ -93,6 +95,9 @@ type Editor interface {
 type Pool interface {
 	// Name is the pool's name in the configuration and in the shards' rows.
 	Name() string
+
+	// Format is the format of all of its images. The pool itself looks into none.
+	Format() format.Format
 
 	// Create starts an image, empty, in place of what an interrupted packing or
 	// Reserve left under that name. Where a pool's images have a size it is

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ceph/go-ceph/rbd"
 
+	"winery/format"
 	"winery/pool"
 )
 
@@ -30,7 +31,8 @@ type Settings struct {
 	MapOptions          string   // for rbd device map -o, comma separated; ms_mode=prefer-crc is added unless it has an ms_mode
 	UseSudo             bool     // map with sudo where the process is not root's
 	Conf                string   // path of the ceph.conf; "": as Ceph's tools find it
-	User                string   // Ceph user without "client."; "": as Ceph's tools find it
+	Format              format.Format
+	User                string // Ceph user without "client."; "": as Ceph's tools find it
 }
 
 // Pool is a [pool.Pool] of RADOS block devices.
@@ -99,6 +101,9 @@ func features(unsupported []string) (uint64, error) {
 
 // Name implements [pool.Pool].
 func (p *Pool) Name() string { return p.settings.PoolName }
+
+// Format implements [pool.Pool].
+func (p *Pool) Format() format.Format { return p.settings.Format }
 
 // Close implements [pool.Pool]. With images still open it fails and closes
 // nothing, since librbd would go on using the connection. It waits for a

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"winery/format"
 	"winery/shard"
 )
 
@@ -20,7 +21,7 @@ const (
 )
 
 // benchImage writes an image of objects of 0 to 18 kB to a file.
-func benchImage(b *testing.B) (*os.File, shard.Info, []shard.ObjID) {
+func benchImage(b *testing.B) (*os.File, format.Info, []format.ObjID) {
 	b.Helper()
 	f, err := os.Create(filepath.Join(b.TempDir(), "image"))
 	if err != nil {
@@ -31,7 +32,7 @@ func benchImage(b *testing.B) (*os.File, shard.Info, []shard.ObjID) {
 	return f, info, ids
 }
 
-func benchWrite(b *testing.B, f *os.File) (shard.Info, []shard.ObjID) {
+func benchWrite(b *testing.B, f *os.File) (format.Info, []format.ObjID) {
 	w, err := shard.NewWriter(f, 1<<40)
 	if err != nil {
 		b.Fatal(err)
@@ -39,7 +40,7 @@ func benchWrite(b *testing.B, f *os.File) (shard.Info, []shard.ObjID) {
 	defer w.Close()
 	random := rand.New(rand.NewPCG(1, 2))
 	object, reader := make([]byte, 2*benchSize), new(bytes.Reader)
-	ids := make([]shard.ObjID, benchObjects)
+	ids := make([]format.ObjID, benchObjects)
 	for i := range ids {
 		binary.BigEndian.PutUint64(object, uint64(i))
 		o := object[:8+random.IntN(len(object)-8)]

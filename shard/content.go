@@ -9,15 +9,14 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+
+	"winery/format"
 )
 
-// RestoreContent writes length and content of an object that is damaged in img,
-// where its index entry says that it is. The content must have the id for its
-// SHA-256, and so has the length that the object had. ErrNotFound where the entry
-// is missing or damaged, and ErrLayout where the object would reach into another:
-// nothing is written then. What was written is flushed, and may be written again.
-func RestoreContent(ctx context.Context, img Image, size int64, name string, content []byte) error {
-	id := ObjID(sha256.Sum256(content))
+// RestoreContent implements [format.Format]. The content must have the length that the
+// object had, as one that has its SHA-256 does.
+func (Format) RestoreContent(ctx context.Context, img format.Device, size int64, name string, content []byte) error {
+	id := format.ObjID(sha256.Sum256(content))
 	r, err := Open(img, size, name)
 	if err != nil {
 		return err
@@ -58,7 +57,7 @@ func (r *Reader) isolated(ctx context.Context, begin, end int64) error {
 		}
 		p := int64(e.position())
 		if p > begin && p < end {
-			return fmt.Errorf("%w: object %x starts at %d, within %d to %d", ErrLayout, e.key(), p, begin, end)
+			return fmt.Errorf("%w: object %x starts at %d, within %d to %d", format.ErrLayout, e.key(), p, begin, end)
 		}
 		if p < begin {
 			before = max(before, p)
@@ -69,7 +68,7 @@ func (r *Reader) isolated(ctx context.Context, begin, end int64) error {
 		return err
 	}
 	if end > r.info.IndexPosition {
-		return fmt.Errorf("%w: the object would end at %d, beyond %d", ErrLayout, end, r.info.IndexPosition)
+		return fmt.Errorf("%w: the object would end at %d, beyond %d", format.ErrLayout, end, r.info.IndexPosition)
 	}
 	if before < 0 {
 		return nil
@@ -77,7 +76,7 @@ func (r *Reader) isolated(ctx context.Context, begin, end int64) error {
 	in := span{Reader: r, buf: make([]byte, headSize), next: before, end: r.info.IndexPosition}
 	length, err := in.length(ctx, r.info.IndexPosition)
 	if err == nil && before+lengthSize+length > begin {
-		return fmt.Errorf("%w: the object at %d reaches beyond %d", ErrLayout, before, begin)
+		return fmt.Errorf("%w: the object at %d reaches beyond %d", format.ErrLayout, before, begin)
 	}
 	return nil // a damaged neighbour tells nothing
 }

@@ -11,11 +11,12 @@ import (
 	"runtime"
 	"testing"
 
+	"winery/format"
 	"winery/shard"
 	"winery/test/corrupt"
 )
 
-// check runs Open, Get of each object, Keys, Sample and Verify over an image that may
+// check runs Open, Get of each object, Keys, Check and Verify over an image that may
 // be damaged. It fails the test where Verify is content and an object is not
 // as it was, and returns Verify's error.
 func check(t *testing.T, d device, objects [][]byte) error {
@@ -25,7 +26,7 @@ func check(t *testing.T, d device, objects [][]byte) error {
 		return err
 	}
 	_, verifyErr := r.Verify(context.Background(), nil)
-	_ = r.Sample(context.Background(), 5)
+	_ = sample(r, 5)
 	for _, err := range r.Keys(context.Background()) {
 		if err != nil && verifyErr == nil {
 			t.Fatalf("Keys: %v, but Verify had nothing to say", err)
@@ -45,7 +46,7 @@ func put(d device, at int64, v uint64) { binary.BigEndian.PutUint64(d[at:], v) }
 func TestDamage(t *testing.T) {
 	objects := contents(40)
 	image := newImage(t, objects)
-	info := open(t, image).Info()
+	info := open(t, image).Layout()
 	first := firstEntry(image, info)
 	position := int64(binary.BigEndian.Uint64(image[first+32:]))
 
@@ -96,7 +97,7 @@ func TestDamage(t *testing.T) {
 			if err == nil && x.name == "hash function" {
 				return // padding: all objects are as they were
 			}
-			var damage *shard.DamageError
+			var damage *format.DamageError
 			if !errors.As(err, &damage) {
 				t.Fatalf("got %v", err)
 			}
@@ -107,7 +108,7 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-func firstEntry(d device, info shard.Info) int64 { return nextEntry(d, info.IndexPosition-40) }
+func firstEntry(d device, info shard.Layout) int64 { return nextEntry(d, info.IndexPosition-40) }
 
 // nextEntry returns the place of the next used entry of more than 16 bytes.
 func nextEntry(d device, at int64) int64 {
@@ -124,7 +125,7 @@ func TestTruncated(t *testing.T) {
 	image := newImage(t, contents(10))
 	for n := range image {
 		for _, size := range []int{n, len(image)} {
-			if _, err := shard.Open(image[:n], int64(size), "short"); !errors.As(err, new(*shard.DamageError)) {
+			if _, err := shard.Open(image[:n], int64(size), "short"); !errors.As(err, new(*format.DamageError)) {
 				t.Fatalf("with %d bytes of %d: %v", n, len(image), err)
 			}
 		}
@@ -140,13 +141,13 @@ func TestTruncatedWhileOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for src.end = 0; src.end < int(r.Info().HashPosition); src.end += 5 {
-		if _, err := r.Verify(t.Context(), nil); !errors.As(err, new(*shard.DamageError)) {
+	for src.end = 0; src.end < int(r.Layout().HashPosition); src.end += 5 {
+		if _, err := r.Verify(t.Context(), nil); !errors.As(err, new(*format.DamageError)) {
 			t.Fatalf("with %d bytes of %d: %v", src.end, len(image), err)
 		}
 		for i, o := range objects {
 			got, err := r.Get(idOf(o))
-			if err == nil && !bytes.Equal(got, o) || err != nil && !errors.As(err, new(*shard.DamageError)) {
+			if err == nil && !bytes.Equal(got, o) || err != nil && !errors.As(err, new(*format.DamageError)) {
 				t.Fatalf("with %d bytes of %d, object %d: %d bytes, %v", src.end, len(image), i, len(got), err)
 			}
 		}
@@ -185,7 +186,7 @@ func TestRandomDamage(t *testing.T) {
 func TestHugeLengthIsNotBelieved(t *testing.T) {
 	objects := contents(10)
 	image := newImage(t, objects)
-	info := open(t, image).Info()
+	info := open(t, image).Layout()
 	// Move index and hash function away, so that there is room for a lie.
 	const room = 1 << 30
 	moved := moving{header: bytes.Clone(image[:info.IndexPosition]), tail: image[info.IndexPosition:], at: info.IndexPosition + room}
@@ -200,7 +201,7 @@ func TestHugeLengthIsNotBelieved(t *testing.T) {
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	var damage *shard.DamageError
+	var damage *format.DamageError
 	if _, err := r.Get(idOf(objects[0])); !errors.As(err, &damage) {
 		t.Fatalf("got %v", err)
 	}

@@ -48,13 +48,13 @@
 // a code of its own. [Reader.Get] reads an entry and then an object, mostly
 // in one read each. It trusts nothing that it reads: an entry whose own key belongs
 // into another slot, a position or a length that leads out of the objects is a
-// [DamageError]. It does not hash what it returns; a caller that needs to know
+// [winery/format.DamageError]. It does not hash what it returns; a caller that needs to know
 // compares the SHA-256. Damage that turns a key into an absent one is not
-// seen by Get, which returns [ErrNotFound]; [Reader.Verify] finds it.
+// seen by Get, which returns [winery/format.ErrNotFound]; [Reader.Verify] finds it.
 //
 // # Erasing
 //
-// [Erase] takes four steps, each for all of the objects and each followed by a
+// [Format.Erase] takes four steps, each for all of the objects and each followed by a
 // flush: zeros over the contents (written, never discarded: a discard may leave
 // bytes readable); zeros over the lengths, once the contents read back as zeros;
 // over the first byte of each entry's position 0xff, which marks the object as

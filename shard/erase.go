@@ -6,34 +6,20 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"winery/format"
 )
 
-// Image is a finished image that objects are erased from. Flush returns once
-// all that was written before would survive a loss of power.
-type Image interface {
-	io.ReaderAt
-	io.WriterAt
-	Flush() error
-}
-
-// Erase overwrites the objects with zeros and removes them from the index, and
-// returns how many it removed. Ids that the image does not hold are
-// passed over, so that after a crash or an error the same call completes what was
-// begun. It reads back the zeros, from img, before it lets go of an object's
-// entry. Where objects overlap, an entry leads nowhere, or a length leaves bytes out, nothing
-// is written and a *DamageError returned. The device has size bytes.
-//
-// Up to inFlight reads or writes are in flight at once; with 1 they come in the order
-// of the objects in the image. When ctx ends, Erase stops before the next one.
-//
-// Erase is for one caller at a time; readers may go on meanwhile, but see
-// an object under erasure with other content until it is gone.
-func Erase(ctx context.Context, img Image, size int64, name string, inFlight int, ids []ObjID) (erased int, err error) {
+// Erase implements [format.Format]. It overwrites the objects with zeros, and reads
+// back the zeros, from img, before it lets go of an object's entry. Where objects
+// overlap, an entry leads nowhere, or a length leaves bytes out, nothing is written
+// and a *format.DamageError returned. With inFlight 1 reads and writes come in the
+// order of the objects in the image.
+func (Format) Erase(ctx context.Context, img format.Device, size int64, name string, inFlight int, ids []format.ObjID) (erased int, err error) {
 	r, err := Open(img, size, name)
 	if err != nil {
 		return 0, err
@@ -59,7 +45,7 @@ func Erase(ctx context.Context, img Image, size int64, name string, inFlight int
 
 // victim is an object that is not wholly erased.
 type victim struct {
-	id             ObjID
+	id             format.ObjID
 	slot, position int64 // the position is 0 if the entry alone is left
 	size           int64
 }
@@ -70,7 +56,7 @@ func (v victim) end() int64 { return v.position + lengthSize + v.size }
 
 type eraser struct {
 	*Reader
-	img      Image
+	img      format.Device
 	inFlight int
 
 	mu       sync.Mutex // for the following, while victims are looked up
@@ -94,7 +80,7 @@ func each[T any](ctx context.Context, atOnce int, items []T, fn func(context.Con
 }
 
 // find looks up the victims, and makes sure that no other object would suffer.
-func (e *eraser) find(ctx context.Context, ids []ObjID) error {
+func (e *eraser) find(ctx context.Context, ids []format.ObjID) error {
 	if err := each(ctx, e.inFlight, ids, e.lookUp); err != nil {
 		return err
 	}
@@ -110,7 +96,7 @@ func (e *eraser) find(ctx context.Context, ids []ObjID) error {
 }
 
 // lookUp adds an object to the victims, if the image has it.
-func (e *eraser) lookUp(ctx context.Context, id ObjID) error {
+func (e *eraser) lookUp(ctx context.Context, id format.ObjID) error {
 	buf := make([]byte, headSize)
 	v := victim{id: id, slot: e.hash.slot(&id)}
 	entry, used, err := e.entry(v.slot, buf)

@@ -7,18 +7,16 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
 
-	"winery/shard"
-	"winery/test/corrupt"
+	"winery/format"
 )
 
-func erase(t *testing.T, d device, ids ...shard.ObjID) int {
+func erase(t *testing.T, d device, ids ...format.ObjID) int {
 	t.Helper()
-	n, err := shard.Erase(t.Context(), d, int64(len(d)), "test", 1, ids)
+	n, err := swhshard.Erase(t.Context(), d, int64(len(d)), "test", 1, ids)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,47 +28,13 @@ func gone(t *testing.T, d device, erased [][]byte) {
 	t.Helper()
 	r := open(t, d)
 	for i, o := range erased {
-		if _, err := r.Get(idOf(o)); !errors.Is(err, shard.ErrNotFound) {
+		if _, err := r.Get(idOf(o)); !errors.Is(err, format.ErrNotFound) {
 			t.Fatalf("erased object %d: %v", i, err)
 		}
 		id := idOf(o)
 		if len(o) > 15 && bytes.Contains(d, o) || bytes.Contains(d, id[:]) {
 			t.Fatalf("erased object %d is still in the image", i)
 		}
-	}
-}
-
-func TestErase(t *testing.T) {
-	objects := contents(200)
-	for name, victims := range map[string][]int{
-		"one":      {7},
-		"first":    {0},
-		"last":     {199},
-		"in a row": {50, 51, 52},
-		"mixed":    {199, 3, 4, 77, 0, 140},
-	} {
-		t.Run(name, func(t *testing.T) {
-			d := newImage(t, objects)
-			var out, left [][]byte
-			for i, o := range objects {
-				left = append(left, o)
-				for _, v := range victims {
-					if v == i {
-						left, out = left[:len(left)-1], append(out, o)
-					}
-				}
-			}
-			// Ids that are not there or are named twice do no harm.
-			ids := append(idsOf(out), idOf([]byte("absent")), idOf(out[0]), shard.ObjID{})
-			if n := erase(t, d, ids...); n != len(out) {
-				t.Fatalf("erased %d instead of %d", n, len(out))
-			}
-			gone(t, d, out)
-			holds(t, d, left, int64(len(out)))
-			if n := erase(t, d, ids...); n != 0 {
-				t.Fatalf("erased %d again", n)
-			}
-		})
 	}
 }
 
@@ -82,7 +46,7 @@ func TestEraseAll(t *testing.T) {
 	}
 	gone(t, d, objects[:30])
 	holds(t, d, nil, int64(len(objects)))
-	for i, b := range d[512:open(t, d).Info().IndexPosition] {
+	for i, b := range d[512:open(t, d).Layout().IndexPosition] {
 		if b != 0 {
 			t.Fatalf("byte %d is %d", i, b)
 		}
@@ -138,57 +102,6 @@ func (c *crashing) afterwards(random *rand.Rand) device {
 	return c.kept
 }
 
-func TestEraseSurvivesCrashes(t *testing.T) {
-	random := corrupt.Random(t)
-	objects := contents(40)
-	out, left := objects[10:16], append(append([][]byte{}, objects[:10]...), objects[16:]...)
-	image := newImage(t, objects)
-	interrupted := 0
-	for writes := 0; ; writes++ {
-		c := &crashing{device: bytes.Clone(image), kept: bytes.Clone(image), left: writes}
-		_, err := shard.Erase(t.Context(), c, int64(len(image)), "test", 1, idsOf(out))
-		if err == nil {
-			if c.flushes != 4 || interrupted < 4*len(out) {
-				t.Fatalf("%d flushes, %d interruptions", c.flushes, interrupted)
-			}
-			return
-		}
-		if !errors.Is(err, errPower) {
-			t.Fatal(err)
-		}
-		interrupted++
-		for range 20 {
-			d := bytes.Clone((&crashing{kept: bytes.Clone(c.kept), since: c.since}).afterwards(random))
-			r := open(t, d)
-			for i, o := range left {
-				if got, err := r.Get(idOf(o)); err != nil || !bytes.Equal(got, o) {
-					t.Fatalf("crash at write %d: object %d: %v", writes, i, err)
-				}
-			}
-			erase(t, d, idsOf(out)...)
-			gone(t, d, out)
-			holds(t, d, left, int64(len(out)))
-		}
-	}
-}
-
-// forgetful is an image whose device says that it wrote zeros and did not, as a
-// discard would.
-type forgetful struct{ device }
-
-func (f forgetful) WriteAt(p []byte, at int64) (int, error) { return len(p), nil }
-
-func TestEraseReadsBack(t *testing.T) {
-	objects := contents(10)
-	d := newImage(t, objects)
-	_, err := shard.Erase(t.Context(), forgetful{d}, int64(len(d)), "test", 1, idsOf(objects[3:4]))
-	var damage *shard.DamageError
-	if !errors.As(err, &damage) {
-		t.Fatalf("got %v", err)
-	}
-	holds(t, d, objects, 0)
-}
-
 // entryOf returns the place of an object's index entry.
 func entryOf(d device, o []byte) int64 {
 	id := idOf(o)
@@ -216,8 +129,8 @@ func TestEraseSparesOthers(t *testing.T) {
 				put(d, int64(to), 40) // what lies there happens to look like a length
 			}
 			before := bytes.Clone(d)
-			n, err := shard.Erase(t.Context(), device(d), int64(len(d)), "test", 1, idsOf(objects[20:21]))
-			var damage *shard.DamageError
+			n, err := swhshard.Erase(t.Context(), device(d), int64(len(d)), "test", 1, idsOf(objects[20:21]))
+			var damage *format.DamageError
 			if !errors.As(err, &damage) || n != 0 {
 				t.Fatalf("erased %d, %v", n, err)
 			}
@@ -239,22 +152,6 @@ func TestEraseDamagedContent(t *testing.T) {
 	}
 	holds(t, d, append(append([][]byte{}, objects[:20]...), objects[21:]...), 1)
 }
-
-func TestFailedFlush(t *testing.T) {
-	objects := contents(5)
-	d := newImage(t, objects)
-	_, err := shard.Erase(t.Context(), unflushable{d}, int64(len(d)), "test", 1, idsOf(objects[:1]))
-	if !errors.Is(err, errPower) {
-		t.Fatalf("got %v", err)
-	}
-	if _, err := open(t, d).Get(idOf(objects[0])); errors.Is(err, shard.ErrNotFound) {
-		t.Fatal("the entry went before the content was on the device")
-	}
-}
-
-type unflushable struct{ device }
-
-func (unflushable) Flush() error { return fmt.Errorf("flush: %w", errPower) }
 
 // meeting is an image in which each write waits until so many are in flight.
 type meeting struct {
@@ -284,7 +181,7 @@ func TestEraseInFlight(t *testing.T) {
 	victims, left := objects[1:90], append([][]byte{objects[0]}, objects[90:]...)
 	m := &meeting{device: newImage(t, objects), want: 8}
 	m.arrived = sync.NewCond(&m.mu)
-	n, err := shard.Erase(t.Context(), m, int64(len(m.device)), "test", m.want, idsOf(victims))
+	n, err := swhshard.Erase(t.Context(), m, int64(len(m.device)), "test", m.want, idsOf(victims))
 	if n != len(victims) || err != nil {
 		t.Fatalf("erased %d, %v", n, err)
 	}
@@ -318,7 +215,7 @@ func TestEraseHearsContext(t *testing.T) {
 	for write := 1; write <= 40; write += 13 {
 		ctx, stop := context.WithCancel(t.Context())
 		s := &stopping{device: bytes.Clone(image), left: write, stop: stop}
-		_, err := shard.Erase(ctx, s, int64(len(image)), "test", 1, idsOf(objects[10:30]))
+		_, err := swhshard.Erase(ctx, s, int64(len(image)), "test", 1, idsOf(objects[10:30]))
 		if !errors.Is(err, context.Canceled) {
 			t.Fatalf("write %d: %v", write, err)
 		}

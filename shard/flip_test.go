@@ -8,6 +8,7 @@ import (
 	"errors"
 	"testing"
 
+	"winery/format"
 	"winery/shard"
 	"winery/test/corrupt"
 )
@@ -30,7 +31,7 @@ func TestEveryBit(t *testing.T) {
 	random := corrupt.Random(t)
 	objects := flipObjects()
 	image := newImage(t, objects)
-	info := open(t, image).Info()
+	info := open(t, image).Layout()
 	owner, content := owners(image, objects)
 	unseen := 0
 	for bit := range 8 * info.Size {
@@ -101,9 +102,9 @@ func eraseDamaged(t *testing.T, image, d device, objects [][]byte, victim int) {
 		}
 	}
 	before := bytes.Clone(d)
-	n, err := shard.Erase(t.Context(), d, int64(len(d)), "damaged", 1, idsOf(objects[victim:victim+1]))
+	n, err := swhshard.Erase(t.Context(), d, int64(len(d)), "damaged", 1, idsOf(objects[victim:victim+1]))
 	if n == 0 {
-		if err != nil && !errors.As(err, new(*shard.DamageError)) || !bytes.Equal(d, before) {
+		if err != nil && !errors.As(err, new(*format.DamageError)) || !bytes.Equal(d, before) {
 			t.Errorf("erasing object %d changed something, or failed: %v", victim, err)
 		}
 		return

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"winery/format"
 	"winery/shard"
 )
 
@@ -20,7 +21,7 @@ func TestSizeBound(t *testing.T) {
 		}
 		defer w.Close()
 		for n := range objects {
-			var id shard.ObjID
+			var id format.ObjID
 			binary.BigEndian.PutUint64(id[:], uint64(n+1)*0x9e3779b97f4a7c15)
 			if err := w.Add(id, 1, bytes.NewReader([]byte{1})); err != nil {
 				t.Fatal(err)
@@ -30,7 +31,7 @@ func TestSizeBound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if bound := shard.SizeBound(objects, objects); info.Size > bound || bound > info.Size+10*objects+16384 {
+		if bound := swhshard.SizeBound(objects, objects); info.Size > bound || bound > info.Size+10*objects+16384 {
 			t.Errorf("%d objects: an image of %d bytes, a bound of %d", objects, info.Size, bound)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"winery/format"
 	"winery/shard"
 )
 
@@ -45,7 +46,7 @@ func fuzzImages(f *testing.F) []device {
 		objects[i] = content(i)[:min(i, 5)]
 	}
 	erased := newImage(f, objects)
-	if _, err := shard.Erase(f.Context(), erased, int64(len(erased)), "fuzz", 1, idsOf(objects[2:4])); err != nil {
+	if _, err := swhshard.Erase(f.Context(), erased, int64(len(erased)), "fuzz", 1, idsOf(objects[2:4])); err != nil {
 		f.Fatal(err)
 	}
 	return []device{newImage(f, nil), newImage(f, objects[:5]), erased}
@@ -63,7 +64,7 @@ func useAny(t *testing.T, image []byte) {
 		mustBeDamage(t, err)
 		return
 	}
-	var ids []shard.ObjID
+	var ids []format.ObjID
 	for id, err := range r.Keys(context.Background()) {
 		if err != nil {
 			mustBeDamage(t, err)
@@ -77,16 +78,16 @@ func useAny(t *testing.T, image []byte) {
 	if verifyErr != nil {
 		mustBeDamage(t, verifyErr)
 	}
-	if err := r.Sample(context.Background(), 3); err != nil {
+	if err := sample(r, 3); err != nil {
 		mustBeDamage(t, err)
 	}
-	d.wantAtMost(t, "Sample", 3*size+40*r.Info().IndexSlots)
+	d.wantAtMost(t, "Check", 3*size+40*r.Layout().IndexSlots)
 	sound := readSound(t, d, r, append(ids, idOf([]byte("absent"))))
 	if verifyErr == nil && len(sound) != len(ids) {
 		t.Fatalf("%d of %d objects can be read, but Verify had nothing to say", len(sound), len(ids))
 	}
 	eraseHalf(t, image, ids, sound)
-	erased, err := shard.Erase(t.Context(), d, size, "fuzzed", 1, ids)
+	erased, err := swhshard.Erase(t.Context(), d, size, "fuzzed", 1, ids)
 	if err != nil {
 		mustBeDamage(t, err)
 	}
@@ -100,9 +101,9 @@ func useAny(t *testing.T, image []byte) {
 }
 
 // readSound gets each of ids, and returns those that come with the right bytes.
-func readSound(t *testing.T, d *metered, r *shard.Reader, ids []shard.ObjID) (sound map[shard.ObjID]bool) {
+func readSound(t *testing.T, d *metered, r *shard.Reader, ids []format.ObjID) (sound map[format.ObjID]bool) {
 	t.Helper()
-	sound = map[shard.ObjID]bool{}
+	sound = map[format.ObjID]bool{}
 	for _, id := range ids {
 		content, err := r.Get(id)
 		d.wantAtMost(t, "Get", int64(len(d.device))+40)
@@ -110,7 +111,7 @@ func readSound(t *testing.T, d *metered, r *shard.Reader, ids []shard.ObjID) (so
 		case err == nil && idOf(content) == id:
 			sound[id] = true
 		case err == nil: // it is for the caller to look
-		case !errors.Is(err, shard.ErrNotFound):
+		case !errors.Is(err, format.ErrNotFound):
 			mustBeDamage(t, err)
 		}
 	}
@@ -119,10 +120,10 @@ func readSound(t *testing.T, d *metered, r *shard.Reader, ids []shard.ObjID) (so
 
 // eraseHalf erases every other object: no other one may suffer, and where that is
 // refused nothing was written.
-func eraseHalf(t *testing.T, image []byte, ids []shard.ObjID, sound map[shard.ObjID]bool) {
+func eraseHalf(t *testing.T, image []byte, ids []format.ObjID, sound map[format.ObjID]bool) {
 	t.Helper()
 	d := device(bytes.Clone(image))
-	var half, rest []shard.ObjID
+	var half, rest []format.ObjID
 	for i, id := range ids {
 		if i%2 == 0 {
 			half = append(half, id)
@@ -130,7 +131,7 @@ func eraseHalf(t *testing.T, image []byte, ids []shard.ObjID, sound map[shard.Ob
 			rest = append(rest, id)
 		}
 	}
-	if _, err := shard.Erase(t.Context(), d, int64(len(d)), "fuzzed", 1, half); err != nil {
+	if _, err := swhshard.Erase(t.Context(), d, int64(len(d)), "fuzzed", 1, half); err != nil {
 		mustBeDamage(t, err)
 		if !bytes.Equal(d, image) {
 			t.Fatalf("the image was changed, and then: %v", err)
@@ -139,7 +140,7 @@ func eraseHalf(t *testing.T, image []byte, ids []shard.ObjID, sound map[shard.Ob
 	}
 	r := open(t, d)
 	for _, id := range half {
-		if _, err := r.Get(id); !errors.Is(err, shard.ErrNotFound) {
+		if _, err := r.Get(id); !errors.Is(err, format.ErrNotFound) {
 			t.Fatalf("erased object %x: %v", id, err)
 		}
 	}
@@ -177,7 +178,7 @@ func (m *metered) wantAtMost(t *testing.T, what string, limit int64) {
 
 func mustBeDamage(t *testing.T, err error) {
 	t.Helper()
-	var damage *shard.DamageError
+	var damage *format.DamageError
 	if !errors.As(err, &damage) {
 		t.Fatalf("not a DamageError: %v", err)
 	}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+
+	"winery/format"
 )
 
 // hash is a CHD_PH perfect hash function as libcmph dumps it. parseHash has
@@ -165,7 +167,7 @@ func (h *hash) validate() error {
 
 // slot returns the key's slot, and for a key that the function was not built
 // for any slot.
-func (h *hash) slot(key *ObjID) int64 {
+func (h *hash) slot(key *format.ObjID) int64 {
 	a, b, c := jenkins(h.seed, key)
 	n := uint64(h.slots)
 	first, step := uint64(b)%n, uint64(c)%(n-1)+1
@@ -227,7 +229,7 @@ func (h *hash) nextOne(at uint32) uint32 {
 }
 
 // jenkins is Bob Jenkins' hash of 1996, of a key of 32 bytes, whole state.
-func jenkins(seed uint32, key *ObjID) (a, b, c uint32) {
+func jenkins(seed uint32, key *format.ObjID) (a, b, c uint32) {
 	word := func(i int) uint32 { return binary.LittleEndian.Uint32(key[4*i:]) }
 	a, b, c = 0x9e3779b9+word(0), 0x9e3779b9+word(1), seed+word(2)
 	a, b, c = jenkinsMix(a, b, c)

@@ -9,18 +9,19 @@ import (
 	"fmt"
 	"testing"
 
+	"winery/format"
 	"winery/shard/internal/cmphtest"
 )
 
-func keys(n int, salt string) []ObjID {
-	ids := make([]ObjID, n)
+func keys(n int, salt string) []format.ObjID {
+	ids := make([]format.ObjID, n)
 	for i := range ids {
 		ids[i] = sha256.Sum256(fmt.Appendf(nil, "%s %d", salt, i))
 	}
 	return ids
 }
 
-func newTestTable(t testing.TB, ids []ObjID) *table {
+func newTestTable(t testing.TB, ids []format.ObjID) *table {
 	t.Helper()
 	tab := newTable()
 	t.Cleanup(tab.free)
@@ -33,7 +34,7 @@ func newTestTable(t testing.TB, ids []ObjID) *table {
 }
 
 // sameSlots compares our evaluation of a dump with libcmph's.
-func sameSlots(t *testing.T, dump []byte, ids []ObjID) {
+func sameSlots(t *testing.T, dump []byte, ids []format.ObjID) {
 	t.Helper()
 	h, err := parseHash(dump)
 	if err != nil {
@@ -116,7 +117,7 @@ func TestDuplicateKeys(t *testing.T) {
 	ids := keys(50000, "key")
 	tab := newTestTable(t, append(ids, ids[777]))
 	_, err := tab.index()
-	if !errors.Is(err, ErrDuplicate) || !bytes.Contains([]byte(err.Error()), fmt.Appendf(nil, "%x", ids[777])) {
+	if !errors.Is(err, format.ErrDuplicate) || !bytes.Contains([]byte(err.Error()), fmt.Appendf(nil, "%x", ids[777])) {
 		t.Fatalf("got %v", err)
 	}
 }
@@ -205,7 +206,7 @@ func BenchmarkSlotLibcmph(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	many := make([]ObjID, 0, b.N)
+	many := make([]format.ObjID, 0, b.N)
 	for len(many) < b.N {
 		many = append(many, ids[:min(len(ids), b.N-len(many))]...)
 	}

@@ -16,6 +16,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"winery/format"
+	"winery/format/formattest"
 	"winery/shard"
 )
 
@@ -26,19 +28,13 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// device is an image in memory of a fixed size.
-type device []byte
+var swhshard shard.Format
 
-func (d device) ReadAt(p []byte, at int64) (int, error) { return bytes.NewReader(d).ReadAt(p, at) }
+// TestFormat runs what every format must pass. What is particular to SWHShard is in
+// the other tests.
+func TestFormat(t *testing.T) { formattest.Run(t, swhshard) }
 
-func (d device) WriteAt(p []byte, at int64) (int, error) {
-	if at < 0 || at+int64(len(p)) > int64(len(d)) {
-		return 0, fmt.Errorf("a write of %d bytes at %d, past the end at %d", len(p), at, len(d))
-	}
-	return copy(d[at:], p), nil
-}
-
-func (d device) Flush() error { return nil }
+type device = formattest.Device
 
 // content is the i-th test object, as testdata/interop.py has it: number 0 is
 // empty, number 30000 and its multiples have 10 MiB and some, the others 16 to
@@ -63,17 +59,17 @@ func contents(n int) [][]byte {
 	return all
 }
 
-func idOf(content []byte) shard.ObjID { return sha256.Sum256(content) }
+func idOf(content []byte) format.ObjID { return sha256.Sum256(content) }
 
-func idsOf(objects [][]byte) []shard.ObjID {
-	ids := make([]shard.ObjID, len(objects))
+func idsOf(objects [][]byte) []format.ObjID {
+	ids := make([]format.ObjID, len(objects))
 	for i, o := range objects {
 		ids[i] = idOf(o)
 	}
 	return ids
 }
 
-func write(t testing.TB, dst io.WriterAt, limit int64, objects [][]byte) shard.Info {
+func write(t testing.TB, dst io.WriterAt, limit int64, objects [][]byte) format.Info {
 	t.Helper()
 	w, err := shard.NewWriter(dst, limit)
 	if err != nil {
@@ -112,65 +108,30 @@ func open(t testing.TB, d device) *shard.Reader {
 	return r
 }
 
-// holds checks that an image is sound and has these objects and no other.
-func holds(t testing.TB, d device, objects [][]byte, deleted int64) {
-	t.Helper()
-	r := open(t, d)
-	want := shard.Counts{Objects: int64(len(objects)), Deleted: deleted}
-	missing := make(map[shard.ObjID]bool)
-	for i, o := range objects {
-		want.Bytes += int64(len(o))
-		missing[idOf(o)] = true
-		got, err := r.Get(idOf(o))
-		if err != nil || !bytes.Equal(got, o) {
-			t.Fatalf("object %d: %d bytes instead of %d, %v", i, len(got), len(o), err)
+// sample checks n objects.
+func sample(r *shard.Reader, n int) error {
+	ids, err := r.Pick(context.Background(), n)
+	for _, id := range ids {
+		if err == nil {
+			_, err = r.Check(context.Background(), id)
 		}
 	}
-	var read int64
-	got, err := r.Verify(context.Background(), func(n int64) { read += n })
-	if err != nil || got != want {
-		t.Fatalf("verified %+v instead of %+v, %v", got, want, err)
-	}
-	if read != r.Info().ObjectsSize {
-		t.Fatalf("progress told of %d bytes of %d", read, r.Info().ObjectsSize)
-	}
-	if err := r.Sample(context.Background(), 20); err != nil {
-		t.Fatal(err)
-	}
-	for id, err := range r.Keys(context.Background()) {
-		if err != nil || !missing[id] {
-			t.Fatalf("unexpected key %x, %v", id, err)
-		}
-		delete(missing, id)
-	}
-	if len(missing) != 0 {
-		t.Fatalf("%d keys are missing", len(missing))
-	}
-	if _, err := r.Get(idOf([]byte("no such object"))); !errors.Is(err, shard.ErrNotFound) {
-		t.Fatalf("an absent object: %v", err)
-	}
+	return err
 }
 
-func TestRoundTrip(t *testing.T) {
-	big := make([]byte, 9<<20) // over three blocks
-	for i := range big {
-		big[i] = byte(i >> 3 * 31)
-	}
+func holds(t testing.TB, d device, objects [][]byte, deleted int64) {
+	t.Helper()
+	formattest.Holds(t, swhshard, d, objects, deleted)
+}
+
+// TestBlocks has objects that end where a block or the first read of an object does.
+func TestBlocks(t *testing.T) {
 	for name, objects := range map[string][][]byte{
-		"none":        {},
-		"one":         {[]byte("x")},
-		"empty":       {{}},
-		"40":          contents(40),
 		"5000":        contents(5000),
-		"big":         {[]byte("before"), big, []byte("after"), {}},
 		"at a block":  {make([]byte, 4<<20-512-8), []byte("next block")},
 		"over a head": {make([]byte, 16<<10-8), make([]byte, 16<<10-7), make([]byte, 16<<10-9)},
 	} {
-		t.Run(name, func(t *testing.T) {
-			d := newImage(t, objects)
-			holds(t, d, objects, 0)
-			holds(t, append(d, make(device, 10000)...), objects, 0) // on a larger device
-		})
+		t.Run(name, func(t *testing.T) { holds(t, newImage(t, objects), objects, 0) })
 	}
 }
 
@@ -233,7 +194,7 @@ func TestGetUpTo(t *testing.T) {
 			}
 		}
 	}
-	if _, _, err := r.GetUpTo(idOf([]byte("none")), -1); !errors.Is(err, shard.ErrNotFound) {
+	if _, _, err := r.GetUpTo(idOf([]byte("none")), -1); !errors.Is(err, format.ErrNotFound) {
 		t.Errorf("a missing object: %v", err)
 	}
 }

@@ -6,29 +6,19 @@ import (
 	"context"
 	"errors"
 	"iter"
+
+	"winery/format"
 )
 
-// Damage is one damage of an image.
-type Damage struct {
-	ID ObjID // the object that cannot be read; zero where the damage is not one object's
-	*DamageError
-}
-
-// Inspect reads the whole image as Verify does and goes on after damage, which
-// it hands to found, one call at a time; an error of found ends it and is
-// returned. Each object is judged by itself: one that is well is not blamed for
-// a neighbour. An entry that is damaged hides which object it is of. Bytes that
-// are no object's are reported only where no damage explains them. Counts are
-// of what is well.
-func (r *Reader) Inspect(ctx context.Context, progress func(bytes int64), found func(Damage) error) (Counts, error) {
+// Inspect implements [format.Reader]. An entry that is damaged hides which object
+// it is of.
+func (r *Reader) Inspect(ctx context.Context, progress func(bytes int64), found func(format.Damage) error) (format.Counts, error) {
 	v := &verification{Reader: r, progress: progress, bad: found, patient: true}
 	return v.run(ctx)
 }
 
-// Check reads one object and returns its size: ErrNotFound, or a *DamageError
-// where its content has not its id for SHA-256. It takes flat memory, however
-// large the object says that it is.
-func (r *Reader) Check(ctx context.Context, id ObjID) (size int64, err error) {
+// Check implements [format.Reader].
+func (r *Reader) Check(ctx context.Context, id format.ObjID) (size int64, err error) {
 	buf := make([]byte, sampleBuffer)
 	_, position, err := r.locate(id, buf)
 	if err != nil {
@@ -40,10 +30,10 @@ func (r *Reader) Check(ctx context.Context, id ObjID) (size int64, err error) {
 // pickEntries is how many entries Pick reads at first in each part of the index.
 const pickEntries = 100
 
-// Pick returns the ids of up to n objects spread over the index. Where a part of
-// the index has few objects, it reads that part in ever larger blocks.
-func (r *Reader) Pick(ctx context.Context, n int) ([]ObjID, error) {
-	var ids []ObjID
+// Pick implements [format.Reader]. Where a part of the index has few objects, it reads
+// that part in ever larger blocks.
+func (r *Reader) Pick(ctx context.Context, n int) ([]format.ObjID, error) {
+	var ids []format.ObjID
 	for i := range int64(n) {
 		first, end := i*r.info.IndexSlots/int64(n), (i+1)*r.info.IndexSlots/int64(n)
 		err := r.scanSlots(ctx, first, end, pickEntries, func(_ int64, e *entry, damage error) error {
@@ -62,21 +52,30 @@ func (r *Reader) Pick(ctx context.Context, n int) ([]ObjID, error) {
 
 var errPicked = errors.New("one object is enough")
 
-// EntryOffset is where the entry of an object lies, EntrySize bytes, if the image has the object.
-func (r *Reader) EntryOffset(id ObjID) int64 { return r.slotOffset(r.hash.slot(&id)) }
-
-// Inventory is the index of an image in memory, to be compared with another
-// list of its objects: 40 bytes a slot, outside Go's heap. Damaged entries are
-// left out. It is for one goroutine.
-type Inventory struct {
-	*Reader
-	slots  *table
-	ticked []bool
+// EntryRange implements [format.Reader].
+func (r *Reader) EntryRange(id format.ObjID) (begin, end int64) {
+	begin = r.slotOffset(r.hash.slot(&id))
+	return begin, begin + entrySize
 }
 
-// Inventory reads the index. The caller closes what it returns.
-func (r *Reader) Inventory(ctx context.Context) (*Inventory, error) {
-	i := &Inventory{Reader: r, slots: newTable(), ticked: make([]bool, r.info.IndexSlots)}
+// inventory is a [format.Inventory] of 40 bytes a slot, outside Go's heap.
+type inventory struct {
+	*Reader
+	slots  *table
+	marked []bool
+}
+
+// Inventory implements [format.Reader].
+func (r *Reader) Inventory(ctx context.Context) (format.Inventory, error) {
+	i, err := r.inventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+func (r *Reader) inventory(ctx context.Context) (*inventory, error) {
+	i := &inventory{Reader: r, slots: newTable(), marked: make([]bool, r.info.IndexSlots)}
 	err := i.slots.reserve(int(r.info.IndexSlots))
 	for err == nil && int64(len(i.slots.entries)) < r.info.IndexSlots {
 		err = i.slots.append(unused)
@@ -96,26 +95,23 @@ func (r *Reader) Inventory(ctx context.Context) (*Inventory, error) {
 	return i, nil
 }
 
-// Tick ticks an object off. False: the image does not hold it.
-func (i *Inventory) Tick(id ObjID) bool {
+func (i *inventory) Mark(id format.ObjID) bool {
 	slot := i.hash.slot(&id)
-	if id == (ObjID{}) || i.slots.entries[slot].key() != id {
+	if id == (format.ObjID{}) || i.slots.entries[slot].key() != id {
 		return false
 	}
-	i.ticked[slot] = true
+	i.marked[slot] = true
 	return true
 }
 
-// Unticked yields the objects that nobody ticked off.
-func (i *Inventory) Unticked() iter.Seq[ObjID] {
-	return func(yield func(ObjID) bool) {
+func (i *inventory) Unmarked() iter.Seq[format.ObjID] {
+	return func(yield func(format.ObjID) bool) {
 		for slot := range i.slots.entries {
-			if e := &i.slots.entries[slot]; *e != unused && !i.ticked[slot] && !yield(e.key()) {
+			if e := &i.slots.entries[slot]; *e != unused && !i.marked[slot] && !yield(e.key()) {
 				return
 			}
 		}
 	}
 }
 
-// Close frees the memory.
-func (i *Inventory) Close() { i.slots.free() }
+func (i *inventory) Close() { i.slots.free() }

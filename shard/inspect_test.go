@@ -9,13 +9,14 @@ import (
 	"slices"
 	"testing"
 
+	"winery/format"
 	"winery/shard"
 )
 
 // inspect returns whom Inspect blames, the zero id for what is no object's.
-func inspect(t *testing.T, d device) (blamed []shard.ObjID, counts shard.Counts) {
+func inspect(t *testing.T, d device) (blamed []format.ObjID, counts format.Counts) {
 	t.Helper()
-	counts, err := open(t, d).Inspect(t.Context(), nil, func(x shard.Damage) error {
+	counts, err := open(t, d).Inspect(t.Context(), nil, func(x format.Damage) error {
 		blamed = append(blamed, x.ID)
 		return nil
 	})
@@ -36,7 +37,7 @@ func flip(d device, at ...int64) device {
 
 func at(t *testing.T, d device, o []byte) (entry, position int64) {
 	t.Helper()
-	entry = open(t, d).EntryOffset(idOf(o))
+	entry, _ = open(t, d).EntryRange(idOf(o))
 	return entry, int64(binary.BigEndian.Uint64(d[entry+32:]))
 }
 
@@ -46,7 +47,7 @@ func TestInspect(t *testing.T) {
 	image := newImage(t, objects)
 	entry, position := at(t, image, objects[1500])
 	_, other := at(t, image, objects[2500])
-	own, none := idOf(objects[1500]), shard.ObjID{}
+	own, none := idOf(objects[1500]), format.ObjID{}
 	moved := bytes.Clone(image)
 	put(moved, entry+32, uint64(other))
 	inside := bytes.Clone(image)
@@ -55,18 +56,18 @@ func TestInspect(t *testing.T) {
 	copy(gone[entry:], append(make([]byte, 32), bytes.Repeat([]byte{0xff}, 8)...))
 	for name, test := range map[string]struct {
 		image  device
-		blamed []shard.ObjID
+		blamed []format.ObjID
 	}{
 		"nothing":             {image, nil},
-		"content":             {flip(image, position+8), []shard.ObjID{own}},
-		"length":              {flip(image, position+7), []shard.ObjID{own}},
-		"huge length":         {flip(image, position+1), []shard.ObjID{own}},
-		"key":                 {flip(image, entry), []shard.ObjID{none}},
-		"position of another": {moved, []shard.ObjID{own}},
-		"position in another": {inside, []shard.ObjID{own}},
-		"huge position":       {flip(image, entry+33), []shard.ObjID{none}},
-		"entry gone":          {gone, []shard.ObjID{none}},
-		"two objects":         {flip(image, position+8, other+8), []shard.ObjID{own, idOf(objects[2500])}},
+		"content":             {flip(image, position+8), []format.ObjID{own}},
+		"length":              {flip(image, position+7), []format.ObjID{own}},
+		"huge length":         {flip(image, position+1), []format.ObjID{own}},
+		"key":                 {flip(image, entry), []format.ObjID{none}},
+		"position of another": {moved, []format.ObjID{own}},
+		"position in another": {inside, []format.ObjID{own}},
+		"huge position":       {flip(image, entry+33), []format.ObjID{none}},
+		"entry gone":          {gone, []format.ObjID{none}},
+		"two objects":         {flip(image, position+8, other+8), []format.ObjID{own, idOf(objects[2500])}},
 	} {
 		blamed, counts := inspect(t, test.image)
 		if len(blamed) == 2 && blamed[0] != own { // they are read concurrently
@@ -81,7 +82,7 @@ func TestInspect(t *testing.T) {
 		}
 	}
 	stop := errors.New("stop")
-	if _, err := open(t, flip(image, position+8)).Inspect(t.Context(), nil, func(shard.Damage) error { return stop }); !errors.Is(err, stop) {
+	if _, err := open(t, flip(image, position+8)).Inspect(t.Context(), nil, func(format.Damage) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("stopped with %v", err)
 	}
 }
@@ -111,40 +112,16 @@ func TestPickReadsInBlocks(t *testing.T) {
 	}
 }
 
-func TestInventory(t *testing.T) {
-	objects := contents(500)
-	image := newImage(t, objects)
-	erase(t, image, idOf(objects[7]))
-	entry, _ := at(t, image, objects[8])
-	inventory, err := open(t, flip(image, entry)).Inventory(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer inventory.Close()
-	for i, o := range objects[:400] {
-		if got := inventory.Tick(idOf(o)); got != (i != 7 && i != 8) {
-			t.Errorf("object %d: %v", i, got)
-		}
-	}
-	if inventory.Tick(shard.ObjID{}) || inventory.Tick(idOf([]byte("nobody's"))) {
-		t.Error("ticked off what is not there")
-	}
-	left := slices.Collect(inventory.Unticked())
-	if len(left) != 100 || !slices.Contains(left, idOf(objects[400])) {
-		t.Errorf("%d left", len(left))
-	}
-}
-
 func TestRestore(t *testing.T) {
 	objects := contents(300)
 	image := newImage(t, objects)
 	size := int64(len(image))
 	restore := func(d, from device, i ...int) (int, error) {
-		var ids []shard.ObjID
+		var ids []format.ObjID
 		for _, i := range i {
 			ids = append(ids, idOf(objects[i]))
 		}
-		return shard.Restore(t.Context(), d, size, "test", open(t, from), ids)
+		return open(t, from).RestoreTo(t.Context(), d, size, "test", ids)
 	}
 	entry, position := at(t, image, objects[5])
 	for name, damaged := range map[string]device{
@@ -168,10 +145,10 @@ func TestRestore(t *testing.T) {
 	entry2, position2 := at(t, image, objects[6])
 	put(other, entry+32, uint64(position2))
 	put(other, entry2+32, uint64(position))
-	if n, err := restore(damaged, other, 5); n != 0 || !errors.Is(err, shard.ErrLayout) || !bytes.Equal(damaged, refused) {
+	if n, err := restore(damaged, other, 5); n != 0 || !errors.Is(err, format.ErrLayout) || !bytes.Equal(damaged, refused) {
 		t.Errorf("another layout: %d, %v", n, err)
 	}
-	if n, err := restore(damaged, newImage(t, contents(299)), 5); n != 0 || !errors.Is(err, shard.ErrLayout) {
+	if n, err := restore(damaged, newImage(t, contents(299)), 5); n != 0 || !errors.Is(err, format.ErrLayout) {
 		t.Errorf("another image: %d, %v", n, err)
 	}
 	// What was erased in either stays so.
@@ -184,12 +161,12 @@ func TestRestore(t *testing.T) {
 	if _, err := open(t, damaged).Verify(t.Context(), nil); err != nil {
 		t.Error(err)
 	}
-	if _, err := open(t, damaged).Get(idOf(objects[8])); !errors.Is(err, shard.ErrNotFound) {
+	if _, err := open(t, damaged).Get(idOf(objects[8])); !errors.Is(err, format.ErrNotFound) {
 		t.Errorf("an erased object: %v", err)
 	}
 
-	head := flip(image, 45, int64(open(t, image).Info().HashPosition)+30)
-	if err := shard.RestoreHead(head, open(t, image)); err != nil || !bytes.Equal(head, image) {
+	head := flip(image, 45, int64(open(t, image).Layout().HashPosition)+30)
+	if err := open(t, image).RestoreHeadTo(head); err != nil || !bytes.Equal(head, image) {
 		t.Errorf("the head: %v", err)
 	}
 }
@@ -221,7 +198,7 @@ func TestRestoreFromUnreadable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n, err := shard.Restore(t.Context(), damaged, int64(len(image)), "test", from, []shard.ObjID{idOf(objects[5])})
+		n, err := from.RestoreTo(t.Context(), damaged, int64(len(image)), "test", idsOf(objects[5:6]))
 		if n != 0 || !errors.Is(err, errMedium) || !bytes.Equal(damaged, before) {
 			t.Errorf("%s: restored %d, %v", what, n, err)
 		}

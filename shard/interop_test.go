@@ -18,7 +18,7 @@ import (
 	"strings"
 	"testing"
 
-	"winery/shard"
+	"winery/format"
 	"winery/shard/internal/cmphtest"
 )
 
@@ -125,11 +125,11 @@ func TestDeletedByPythonOrUs(t *testing.T) {
 			}
 			swhShard(t, "delete", path, pythons...)
 			img, size := openFile(t, path)
-			var ids []shard.ObjID
+			var ids []format.ObjID
 			for _, i := range append(pythons, ours...) {
 				ids = append(ids, idOf(objects[i]))
 			}
-			erased, err := shard.Erase(t.Context(), img, size, "interop", 8, ids)
+			erased, err := swhshard.Erase(t.Context(), img, size, "interop", 8, ids)
 			if err != nil || erased != len(ours) {
 				t.Fatalf("erased %d instead of %d, %v", erased, len(ours), err)
 			}
@@ -166,11 +166,11 @@ func TestPythonsImages(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var want shard.Counts
+			var want format.Counts
 			for id, size := range listing.Objects {
 				content, err := r.Get(parseID(t, id))
 				if id == deleted {
-					if !errors.Is(err, shard.ErrNotFound) {
+					if !errors.Is(err, format.ErrNotFound) {
 						t.Fatalf("the deleted object: %d bytes, %v", len(content), err)
 					}
 					want.Deleted++
@@ -192,11 +192,11 @@ func TestPythonsImages(t *testing.T) {
 // libcmphAgrees checks that libcmph, too, finds each key in its slot.
 func libcmphAgrees(t *testing.T, d device) {
 	t.Helper()
-	info := open(t, d).Info()
-	var ids []shard.ObjID
+	info := open(t, d).Layout()
+	var ids []format.ObjID
 	var at []int64
 	for slot := range info.IndexSlots {
-		if id := shard.ObjID(d[info.IndexPosition+40*slot:][:32]); id != (shard.ObjID{}) {
+		if id := format.ObjID(d[info.IndexPosition+40*slot:][:32]); id != (format.ObjID{}) {
 			ids, at = append(ids, id), append(at, slot)
 		}
 	}
@@ -206,13 +206,13 @@ func libcmphAgrees(t *testing.T, d device) {
 	}
 }
 
-func parseID(t *testing.T, s string) shard.ObjID {
+func parseID(t *testing.T, s string) format.ObjID {
 	t.Helper()
 	b, err := hex.DecodeString(s)
 	if err != nil || len(b) != 32 {
 		t.Fatalf("%q is no SHA-256", s)
 	}
-	return shard.ObjID(b)
+	return format.ObjID(b)
 }
 
 func gunzip(t *testing.T, path string) device {

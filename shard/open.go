@@ -44,14 +44,7 @@ func (r *Reader) readHeader(device int64) (b []byte, err error) {
 	case field(atHashPosition) != indexPosition+indexSize:
 		return nil, r.damaged(atHashPosition, "the hash function is at %d, the index ends at %d", field(atHashPosition), indexPosition+indexSize)
 	}
-	r.info = Info{
-		Objects:       int64(objects),
-		IndexSlots:    int64(indexSize / entrySize),
-		ObjectsSize:   int64(objectsSize),
-		IndexPosition: int64(headerSize + objectsSize),
-		IndexSize:     int64(indexSize),
-		HashPosition:  int64(headerSize + objectsSize + indexSize),
-	}
+	r.info = newLayout(int64(objects), int64(objectsSize), int64(indexSize/entrySize))
 	return b, nil
 }
 

@@ -12,6 +12,8 @@ import (
 	"iter"
 	"math"
 	"sync"
+
+	"winery/format"
 )
 
 const (
@@ -27,11 +29,11 @@ const (
 // holds nothing but memory: 2 to 3 bits an object.
 //
 // Where the image is not what a writer made of it, methods return a
-// *DamageError; errors of the source are wrapped.
+// *format.DamageError; errors of the source are wrapped.
 type Reader struct {
 	src  io.ReaderAt
 	name string
-	info Info
+	info Layout
 	hash *hash
 
 	fingerprint [32]byte
@@ -63,12 +65,15 @@ func Open(src io.ReaderAt, size int64, name string) (*Reader, error) {
 // Erase leaves as it is, and what differs between images of different objects.
 func (r *Reader) Fingerprint() [32]byte { return r.fingerprint }
 
-// Info returns what the header says.
-func (r *Reader) Info() Info { return r.info }
+// Info implements [format.Reader]: it is what the header says.
+func (r *Reader) Info() format.Info { return r.info.Info }
 
-// Get returns an object's content, or ErrNotFound. It does not compare the
+// Layout returns where the parts of the image lie.
+func (r *Reader) Layout() Layout { return r.info }
+
+// Get returns an object's content, or format.ErrNotFound. It does not compare the
 // content's SHA-256 with id, except where the object is larger than 64 MiB.
-func (r *Reader) Get(id ObjID) ([]byte, error) {
+func (r *Reader) Get(id format.ObjID) ([]byte, error) {
 	_, content, err := r.GetUpTo(id, math.MaxInt64)
 	return content, err
 }
@@ -76,7 +81,7 @@ func (r *Reader) Get(id ObjID) ([]byte, error) {
 // GetUpTo returns the size of an object's content, as the image says, and as
 // Get the content itself unless it is larger than atMost: then content is nil
 // and is not read. A negative atMost asks for the size only.
-func (r *Reader) GetUpTo(id ObjID, atMost int64) (size int64, content []byte, err error) {
+func (r *Reader) GetUpTo(id format.ObjID, atMost int64) (size int64, content []byte, err error) {
 	buf := r.heads.Get().(*[headSize]byte)
 	defer r.heads.Put(buf)
 	_, position, err := r.locate(id, buf[:])
@@ -109,8 +114,8 @@ func (r *Reader) GetUpTo(id ObjID, atMost int64) (size int64, content []byte, er
 
 // Keys yields the id of every object in the image, in the index's order, with
 // flat memory. After an error it yields nothing more.
-func (r *Reader) Keys(ctx context.Context) iter.Seq2[ObjID, error] {
-	return func(yield func(ObjID, error) bool) {
+func (r *Reader) Keys(ctx context.Context) iter.Seq2[format.ObjID, error] {
+	return func(yield func(format.ObjID, error) bool) {
 		stopped := false
 		err := r.scan(ctx, func(_ int64, e *entry) error {
 			if stopped = !yield(e.key(), nil); stopped {
@@ -119,21 +124,21 @@ func (r *Reader) Keys(ctx context.Context) iter.Seq2[ObjID, error] {
 			return nil
 		})
 		if err != nil && !stopped {
-			yield(ObjID{}, err)
+			yield(format.ObjID{}, err)
 		}
 	}
 }
 
-// locate returns the slot and the position of an object, or ErrNotFound. It
+// locate returns the slot and the position of an object, or format.ErrNotFound. It
 // reads into buf.
-func (r *Reader) locate(id ObjID, buf []byte) (slot, position int64, err error) {
+func (r *Reader) locate(id format.ObjID, buf []byte) (slot, position int64, err error) {
 	slot = r.hash.slot(&id)
 	e, used, err := r.entry(slot, buf)
 	if err != nil {
 		return 0, 0, err
 	}
 	if !used || e.key() != id {
-		return 0, 0, ErrNotFound
+		return 0, 0, format.ErrNotFound
 	}
 	return slot, int64(e.position()), nil
 }
@@ -199,7 +204,7 @@ func (r *Reader) checkEntry(slot int64, e *entry) (used bool, err error) {
 	}
 	at := r.slotOffset(slot)
 	id := e.key()
-	if id == (ObjID{}) {
+	if id == (format.ObjID{}) {
 		return false, r.damaged(at, "an index entry without a key has a position")
 	}
 	if own := r.hash.slot(&id); own != slot {
@@ -240,5 +245,5 @@ func (r *Reader) read(p []byte, at int64) error {
 }
 
 func (r *Reader) damaged(at int64, what string, args ...any) error {
-	return &DamageError{Image: r.name, Offset: at, What: fmt.Sprintf(what, args...)}
+	return &format.DamageError{Image: r.name, Offset: at, What: fmt.Sprintf(what, args...)}
 }

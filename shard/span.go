@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+
+	"winery/format"
 )
 
 // zeroBytes is what lies where something was erased.
@@ -66,7 +68,7 @@ func (s *span) length(ctx context.Context, end int64) (int64, error) {
 }
 
 // sum takes n bytes and returns their SHA-256.
-func (s *span) sum(ctx context.Context, n int64) (sum ObjID, err error) {
+func (s *span) sum(ctx context.Context, n int64) (sum format.ObjID, err error) {
 	if n <= int64(len(s.ahead)) { // most objects
 		sum = sha256.Sum256(s.ahead[:n])
 		s.ahead = s.ahead[n:]
@@ -81,7 +83,7 @@ func (s *span) sum(ctx context.Context, n int64) (sum ObjID, err error) {
 		h.Write(p)
 		n -= int64(len(p))
 	}
-	return ObjID(h.Sum(sum[:0])), nil
+	return format.ObjID(h.Sum(sum[:0])), nil
 }
 
 // zeros takes n bytes, which must all be zero.
@@ -101,7 +103,7 @@ func (s *span) zeros(ctx context.Context, n int64) error {
 }
 
 // object takes the object id, which ends before end, and returns its length.
-func (s *span) object(ctx context.Context, id ObjID, end int64) (int64, error) {
+func (s *span) object(ctx context.Context, id format.ObjID, end int64) (int64, error) {
 	position := s.at()
 	size, err := s.length(ctx, end)
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+
+	"winery/format"
 )
 
 // table is a list of index entries outside Go's heap. A writer gathers the
@@ -47,7 +49,7 @@ func (t *table) index() ([]byte, error) {
 	t.sortByKey()
 	for i := 1; i < len(t.entries); i++ {
 		if id := t.entries[i].key(); id == t.entries[i-1].key() {
-			return nil, fmt.Errorf("%w: %x", ErrDuplicate, id)
+			return nil, fmt.Errorf("%w: %x", format.ErrDuplicate, id)
 		}
 	}
 	dump, err := t.hash()
@@ -73,7 +75,7 @@ func (t *table) hash() ([]byte, error) {
 				return dump, nil
 			}
 		}
-		if err := t.append(newEntry(ObjID{keySize - 1: extra + 1}, 0)); err != nil {
+		if err := t.append(newEntry(format.ObjID{keySize - 1: extra + 1}, 0)); err != nil {
 			return nil, err
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"testing"
 
-	"winery/shard"
+	"winery/format"
 	"winery/test/corrupt"
 )
 
@@ -27,8 +27,11 @@ func TestEraseCutAtEveryByte(t *testing.T) {
 	cuts := 0
 	for at := 0; ; at++ {
 		c := &crashing{device: bytes.Clone(image), kept: bytes.Clone(image), left: at + 1}
-		_, err := shard.Erase(t.Context(), c, int64(len(image)), "test", 1, idsOf(victims))
+		_, err := swhshard.Erase(t.Context(), c, int64(len(image)), "test", 1, idsOf(victims))
 		if err == nil {
+			if c.flushes != 4 {
+				t.Errorf("%d flushes", c.flushes)
+			}
 			break
 		}
 		if len(c.since) == 0 { // it was a flush
@@ -43,7 +46,7 @@ func TestEraseCutAtEveryByte(t *testing.T) {
 					copy(d[part.at:], part.p)
 					wantHalfErased(t, d, victims, others)
 					again := &crashing{device: bytes.Clone(d), kept: d, left: random.IntN(30)}
-					_, _ = shard.Erase(t.Context(), again, int64(len(image)), "test", 1, idsOf(victims))
+					_, _ = swhshard.Erase(t.Context(), again, int64(len(image)), "test", 1, idsOf(victims))
 					d = again.afterwards(random)
 					erase(t, d, idsOf(victims)...)
 					gone(t, d, victims)
@@ -74,12 +77,12 @@ func wantHalfErased(t *testing.T, d device, victims, others [][]byte) {
 			t.Errorf("object %d: %d bytes instead of %d, %v", i, len(got), len(o), err)
 		}
 	}
-	var left []shard.ObjID
+	var left []format.ObjID
 	for i, o := range victims {
 		_, err := r.Get(idOf(o))
 		if err == nil {
 			left = append(left, idOf(o))
-		} else if !errors.Is(err, shard.ErrNotFound) {
+		} else if !errors.Is(err, format.ErrNotFound) {
 			t.Errorf("victim %d: %v", i, err)
 		}
 	}

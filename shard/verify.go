@@ -8,29 +8,21 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"winery/format"
 )
 
 // verifiers hash at once; each reads up to blockSize bytes at a time.
 const verifiers = 4
 
-// sampleBuffer is what Sample reads of an object at once.
+// sampleBuffer is what Check reads of an object at once.
 const sampleBuffer = 64 << 10
 
-// Counts is what Verify found.
-type Counts struct {
-	Objects int64 // objects that can be read
-	Deleted int64 // objects that the image was written with and that are erased
-	Bytes   int64 // content of Objects
-}
-
-// Verify reads the whole image and returns nil only if it holds what a Writer
-// wrote and Erase left: every key is found by its hash, every content has
-// its key for SHA-256, and every byte between the objects is zero and belongs
-// to an erased object. Progress, unless nil, is called with the bytes read
-// since its last call, Info().ObjectsSize in all; calls do not overlap.
-// Verify takes 16 MiB, and 40 bytes an object, outside Go's heap.
-func (r *Reader) Verify(ctx context.Context, progress func(bytes int64)) (Counts, error) {
-	v := &verification{Reader: r, progress: progress, bad: func(d Damage) error { return d.DamageError }}
+// Verify implements [format.Reader]. Every byte between the objects must be zero and
+// belong to an erased object. It takes 16 MiB, and 40 bytes an object, outside Go's
+// heap.
+func (r *Reader) Verify(ctx context.Context, progress func(bytes int64)) (format.Counts, error) {
+	v := &verification{Reader: r, progress: progress, bad: func(d format.Damage) error { return d.DamageError }}
 	return v.run(ctx)
 }
 
@@ -38,13 +30,13 @@ func (r *Reader) Verify(ctx context.Context, progress func(bytes int64)) (Counts
 type verification struct {
 	*Reader
 	progress func(bytes int64)
-	bad      func(Damage) error // its error ends the reading
-	patient  bool               // look for whom to blame, and go on
+	bad      func(format.Damage) error // its error ends the reading
+	patient  bool                      // look for whom to blame, and go on
 
 	mu          sync.Mutex // for all below, and the calls of progress and bad
 	found       findings
 	damages     int
-	unexplained *DamageError // the first between objects that are well by themselves
+	unexplained *format.DamageError // the first between objects that are well by themselves
 }
 
 // findings counts what lies between the header and the index.
@@ -53,7 +45,7 @@ type findings struct {
 	gaps, gapBytes int64
 }
 
-func (v *verification) run(ctx context.Context) (Counts, error) {
+func (v *verification) run(ctx context.Context) (format.Counts, error) {
 	t := newTable()
 	defer t.free()
 	err := v.scanAll(ctx, func(_ int64, e *entry, damage error) error {
@@ -61,16 +53,16 @@ func (v *verification) run(ctx context.Context) (Counts, error) {
 			damage = v.damaged(atObjects, "the index has more than %d objects", v.info.Objects)
 		}
 		if damage != nil {
-			return v.blame(ObjID{}, damage)
+			return v.blame(format.ObjID{}, damage)
 		}
 		return t.append(*e)
 	})
 	if err != nil {
-		return Counts{}, err
+		return format.Counts{}, err
 	}
 	t.sortByPosition()
 	if err := v.objects(ctx, t.entries); err != nil {
-		return Counts{}, err
+		return format.Counts{}, err
 	}
 	// Several erased objects in a row are one gap, of a length's bytes each at least.
 	found, deleted := v.found, v.info.Objects-v.found.objects
@@ -79,30 +71,30 @@ func (v *verification) run(ctx context.Context) (Counts, error) {
 			found.objects, v.info.Objects, found.gaps, found.gapBytes))
 	}
 	if v.damages == 0 && v.unexplained != nil {
-		err = v.blame(ObjID{}, v.unexplained)
+		err = v.blame(format.ObjID{}, v.unexplained)
 	}
-	return Counts{Objects: found.objects, Deleted: deleted, Bytes: found.bytes}, err
+	return format.Counts{Objects: found.objects, Deleted: deleted, Bytes: found.bytes}, err
 }
 
 // blame reports damage of an object, or with the zero id of something else.
 // Other errors it returns.
-func (v *verification) blame(id ObjID, err error) error {
-	var damage *DamageError
+func (v *verification) blame(id format.ObjID, err error) error {
+	var damage *format.DamageError
 	if !errors.As(err, &damage) {
 		return err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.damages++
-	return v.bad(Damage{id, damage})
+	return v.bad(format.Damage{ID: id, DamageError: damage})
 }
 
 // between handles what is wrong between two objects. One of them may be to
 // blame, which shows when all have been read.
 func (v *verification) between(err error) error {
-	var damage *DamageError
+	var damage *format.DamageError
 	if !v.patient || !errors.As(err, &damage) {
-		return v.blame(ObjID{}, err)
+		return v.blame(format.ObjID{}, err)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -219,8 +211,8 @@ func (v *verification) extent(ctx context.Context, x extent, buf []byte, found *
 
 // alone judges an object, which failed with err among its neighbours, by itself.
 // Its size is -1 if it is damaged.
-func (v *verification) alone(ctx context.Context, id ObjID, position int64, err error) (size int64, _ error) {
-	if v.patient && errors.As(err, new(*DamageError)) {
+func (v *verification) alone(ctx context.Context, id format.ObjID, position int64, err error) (size int64, _ error) {
+	if v.patient && errors.As(err, new(*format.DamageError)) {
 		size, damage := v.checkObject(ctx, id, position, make([]byte, sampleBuffer))
 		if damage == nil {
 			return size, v.between(err)
@@ -240,23 +232,8 @@ func (s *span) gap(ctx context.Context, until int64, found *findings) error {
 	return s.zeros(ctx, n)
 }
 
-// Sample checks n objects spread over the index as Verify does each, and reads
-// no others.
-func (r *Reader) Sample(ctx context.Context, n int) error {
-	ids, err := r.Pick(ctx, n)
-	for _, id := range ids {
-		if err == nil {
-			_, err = r.Check(ctx, id)
-		}
-		if errors.Is(err, ErrNotFound) {
-			err = nil // erased since
-		}
-	}
-	return err
-}
-
 // checkObject checks an object without regard to others, and returns its size.
-func (r *Reader) checkObject(ctx context.Context, id ObjID, position int64, buf []byte) (int64, error) {
+func (r *Reader) checkObject(ctx context.Context, id format.ObjID, position int64, buf []byte) (int64, error) {
 	in := span{Reader: r, buf: buf, next: position, end: r.info.IndexPosition}
 	return in.object(ctx, id, r.info.IndexPosition)
 }

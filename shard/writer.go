@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"winery/format"
 )
 
 // Writer writes an image in one pass. It is for one goroutine; the device
@@ -27,7 +29,7 @@ var errClosed = errors.New("the shard image's writer is finished or closed")
 // be taken for it. Close must be called in any case.
 func NewWriter(dst io.WriterAt, limit int64) (*Writer, error) {
 	if limit < headerSize {
-		return nil, fmt.Errorf("%w: a device of %d bytes has no room for a header", ErrTooLarge, limit)
+		return nil, fmt.Errorf("%w: a device of %d bytes has no room for a header", format.ErrTooLarge, limit)
 	}
 	if _, err := dst.WriteAt(make([]byte, headerSize), 0); err != nil {
 		return nil, fmt.Errorf("clearing a shard image's header: %w", err)
@@ -41,10 +43,10 @@ func NewWriter(dst io.WriterAt, limit int64) (*Writer, error) {
 
 // Add writes an object, whose content must be size bytes long. Whether the
 // content's SHA-256 is id is not asked here: Verify does, once all is written.
-// The zero id is refused. ErrTooLarge where the object does not fit. Writes go on
+// The zero id is refused. format.ErrTooLarge where the object does not fit. Writes go on
 // after Add returns, so that it may return an error of an earlier object.
 // After an error every later call returns that same error.
-func (w *Writer) Add(id ObjID, size int64, content io.Reader) error {
+func (w *Writer) Add(id format.ObjID, size int64, content io.Reader) error {
 	if err := w.out.failed(); err != nil {
 		return err
 	}
@@ -54,16 +56,16 @@ func (w *Writer) Add(id ObjID, size int64, content io.Reader) error {
 	return nil
 }
 
-func (w *Writer) add(id ObjID, size int64, content io.Reader) error {
+func (w *Writer) add(id format.ObjID, size int64, content io.Reader) error {
 	switch {
-	case id == ObjID{}:
+	case id == format.ObjID{}:
 		return errors.New("a shard image cannot hold an object with the zero id")
 	case size < 0:
 		return fmt.Errorf("object %x has a size of %d bytes", id, size)
 	case len(w.index.entries) == maxObjects:
-		return fmt.Errorf("%w: it has %d objects already", ErrTooLarge, maxObjects)
+		return fmt.Errorf("%w: it has %d objects already", format.ErrTooLarge, maxObjects)
 	case w.out.end > w.limit-lengthSize || size > w.limit-lengthSize-w.out.end:
-		return fmt.Errorf("%w: object %x of %d bytes at %d, of %d", ErrTooLarge, id, size, w.out.end, w.limit)
+		return fmt.Errorf("%w: object %x of %d bytes at %d, of %d", format.ErrTooLarge, id, size, w.out.end, w.limit)
 	}
 	if err := w.index.append(newEntry(id, uint64(w.out.end))); err != nil {
 		return err
@@ -80,42 +82,39 @@ func (w *Writer) add(id ObjID, size int64, content io.Reader) error {
 
 // Finish builds the hash function, writes it, the index, and when all else is
 // written the header. Nothing is flushed: that is the device's owner's to do.
-// ErrDuplicate names an id that was added twice. Memory is freed when it returns.
-func (w *Writer) Finish() (Info, error) {
+// format.ErrDuplicate names an id that was added twice. Memory is freed when it returns.
+func (w *Writer) Finish() (format.Info, error) {
 	defer func() { _ = w.Close() }()
 	if err := w.out.failed(); err != nil {
-		return Info{}, err
+		return format.Info{}, err
 	}
 	info, err := w.finish()
 	if err != nil {
-		return Info{}, w.out.fail(err)
+		return format.Info{}, w.out.fail(err)
 	}
-	return info, nil
+	return info.Info, nil
 }
 
-func (w *Writer) finish() (Info, error) {
-	info := Info{Objects: int64(len(w.index.entries)), IndexPosition: w.out.end}
+func (w *Writer) finish() (Layout, error) {
+	objects, end := int64(len(w.index.entries)), w.out.end
 	dump, err := w.index.index()
 	if err != nil {
-		return Info{}, err
+		return Layout{}, err
 	}
-	info.ObjectsSize = info.IndexPosition - headerSize
-	info.IndexSlots = int64(len(w.index.entries))
-	info.IndexSize = info.IndexSlots * entrySize
-	info.HashPosition = info.IndexPosition + info.IndexSize
+	info := newLayout(objects, end-headerSize, int64(len(w.index.entries)))
 	info.Size = info.HashPosition + int64(len(dump))
 	if info.Size > w.limit {
-		return Info{}, fmt.Errorf("%w: with its index it is %d bytes long, the device %d", ErrTooLarge, info.Size, w.limit)
+		return Layout{}, fmt.Errorf("%w: with its index it is %d bytes long, the device %d", format.ErrTooLarge, info.Size, w.limit)
 	}
 	for i := range w.index.entries {
 		w.out.write(w.index.entries[i][:])
 	}
 	w.out.write(dump)
 	if err := w.out.wait(); err != nil {
-		return Info{}, err
+		return Layout{}, err
 	}
 	if _, err := w.dst.WriteAt(info.encode(), 0); err != nil {
-		return Info{}, fmt.Errorf("writing a shard image's header: %w", err)
+		return Layout{}, fmt.Errorf("writing a shard image's header: %w", err)
 	}
 	return info, nil
 }

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"testing"
 
+	"winery/format"
 	"winery/shard"
 )
 
@@ -34,7 +35,7 @@ func add(w *shard.Writer, o []byte) error {
 
 func TestAddRefuses(t *testing.T) {
 	for name, test := range map[string]struct {
-		id      shard.ObjID
+		id      format.ObjID
 		size    int64
 		content string
 		want    string
@@ -79,38 +80,8 @@ func TestTooLarge(t *testing.T) {
 		if w != nil {
 			_ = w.Close()
 		}
-		if !errors.Is(err, shard.ErrTooLarge) {
+		if !errors.Is(err, format.ErrTooLarge) {
 			t.Fatalf("%d bytes in %d: %v", size, limit, err)
-		}
-	}
-}
-
-func TestDuplicate(t *testing.T) {
-	w := newWriter(t, make(device, 1<<20), 1<<20)
-	for range 2 {
-		if err := add(w, []byte("twice")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := w.Finish(); !errors.Is(err, shard.ErrDuplicate) {
-		t.Fatalf("got %v", err)
-	}
-}
-
-func TestAfterTheEnd(t *testing.T) {
-	w := newWriter(t, make(device, 1<<20), 1<<20)
-	if _, err := w.Finish(); err != nil {
-		t.Fatal(err)
-	}
-	if err := add(w, []byte("late")); err == nil {
-		t.Fatal("added after Finish")
-	}
-	if _, err := w.Finish(); err == nil {
-		t.Fatal("finished twice")
-	}
-	for range 2 {
-		if err := w.Close(); err != nil {
-			t.Fatal(err)
 		}
 	}
 }
@@ -176,7 +147,7 @@ func TestHeaderComesLast(t *testing.T) {
 		t.Helper()
 		dst.mu.Lock()
 		defer dst.mu.Unlock()
-		var damage *shard.DamageError
+		var damage *format.DamageError
 		if _, err := shard.Open(dst.device, int64(len(dst.device)), "half"); !errors.As(err, &damage) {
 			t.Fatalf("a half written image: %v", err)
 		}
@@ -289,7 +260,7 @@ func writeManyObjects() int {
 	}
 	for i := range byte(2) {
 		if err == nil {
-			err = w.Add(shard.ObjID{i + 1}, 300<<20, io.LimitReader(zeroes{}, 300<<20))
+			err = w.Add(format.ObjID{i + 1}, 300<<20, io.LimitReader(zeroes{}, 300<<20))
 		}
 	}
 	if err == nil {

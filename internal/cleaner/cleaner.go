@@ -7,10 +7,10 @@ import (
 	"errors"
 	"log/slog"
 
+	"winery/format"
 	"winery/internal/metrics"
 	"winery/internal/storage"
 	"winery/pool"
-	"winery/shard"
 	"winery/sharedbase"
 )
 
@@ -65,7 +65,7 @@ var errMismatch = errors.New("the shard does not fit together")
 // suspect quarantines a shard of which err tells that it is damaged or does not fit
 // together, and returns all errors. Others may pass, and are returned alone.
 func (c *Cleaner) suspect(ctx context.Context, shardID int64, poolName string, err error) error {
-	if !errors.Is(err, errMismatch) && !errors.Is(err, sharedbase.ErrOtherImage) && !errors.As(err, new(*shard.DamageError)) {
+	if !errors.Is(err, errMismatch) && !errors.Is(err, sharedbase.ErrOtherImage) && !errors.As(err, new(*format.DamageError)) {
 		return err
 	}
 	c.Metrics.Quarantined("cleaner", poolName)
@@ -73,13 +73,13 @@ func (c *Cleaner) suspect(ctx context.Context, shardID int64, poolName string, e
 }
 
 // read opens an image past this host's caches and calls fn with it.
-func read(ctx context.Context, from pool.Pool, name string, fn func(*shard.Reader) error) (err error) {
+func read(ctx context.Context, from pool.Pool, name string, fn func(format.Reader) error) (err error) {
 	img, err := from.Open(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
-	r, err := shard.Open(img, img.Size(), name)
+	r, err := from.Format().Open(img, img.Size(), name)
 	if err != nil {
 		return err
 	}

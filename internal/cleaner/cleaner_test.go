@@ -12,12 +12,12 @@ import (
 
 	"go.uber.org/goleak"
 
+	"winery/format"
 	"winery/internal/cleaner"
 	"winery/internal/mapper"
 	"winery/internal/packer"
 	"winery/pool"
 	"winery/pool/pooltest"
-	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/roletest"
 )
@@ -84,7 +84,7 @@ func wantGone(t *testing.T, s *roletest.Stage, name string, objects ...sharedbas
 	}
 	r := s.Image(t, name)
 	for _, o := range objects {
-		if _, err := r.Get(o.ID); !errors.Is(err, shard.ErrNotFound) {
+		if _, err := r.Get(o.ID); !errors.Is(err, format.ErrNotFound) {
 			t.Errorf("object %x in the image: %v", o.ID, err)
 		}
 	}
@@ -149,7 +149,7 @@ func TestRefusesToDrop(t *testing.T) {
 		"count":  func(t *testing.T, s *roletest.Stage, name, _ string) { s.FlipBit(t, name, 47) }, // 39 → 38
 		"bytes": func(t *testing.T, s *roletest.Stage, name, _ string) {
 			r := s.Image(t, name)
-			for at := int64(520); at < r.Info().IndexPosition; at += 128 { // some in each object
+			for at := int64(520); at < r.Layout().IndexPosition; at += 128 { // some in each object
 				s.FlipBit(t, name, at)
 			}
 		},

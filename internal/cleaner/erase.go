@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"winery/format"
 	"winery/pool"
-	"winery/shard"
 	"winery/sharedbase"
 )
 
@@ -84,7 +84,7 @@ func (c *Cleaner) eraseImage(ctx context.Context, claim *sharedbase.ImageClaim) 
 	c.report(Erasing, claim.Name())
 	p := c.Pools[claim.Pool()]
 	// With another hash function an object could be taken for absent.
-	err = read(ctx, p, claim.Name(), func(r *shard.Reader) error {
+	err = read(ctx, p, claim.Name(), func(r format.Reader) error {
 		return c.Base.CheckImage(ctx, claim.ID(), r.Info().Objects, r.Fingerprint())
 	})
 	if err != nil {
@@ -115,16 +115,17 @@ func (c *Cleaner) eraseImage(ctx context.Context, claim *sharedbase.ImageClaim) 
 // eraseBatch erases objects from an image, once their marks are durable, and reads
 // the image again to be sure.
 func (c *Cleaner) eraseBatch(ctx context.Context, claim *sharedbase.ImageClaim, e pool.Editor, ids []sharedbase.ObjID) error {
+	p := c.Pools[claim.Pool()]
 	if err := c.Base.WaitDurable(ctx); err != nil {
 		return err
 	}
 	if err := claim.Verify(ctx); err != nil {
 		return err
 	}
-	if _, err := shard.Erase(ctx, e, e.Size(), claim.Name(), inFlight, ids); err != nil {
+	if _, err := p.Format().Erase(ctx, e, e.Size(), claim.Name(), inFlight, ids); err != nil {
 		return err
 	}
-	return read(ctx, c.Pools[claim.Pool()], claim.Name(), func(r *shard.Reader) error {
+	return read(ctx, p, claim.Name(), func(r format.Reader) error {
 		checks, ctx := errgroup.WithContext(ctx)
 		checks.SetLimit(inFlight)
 		for _, id := range ids {
@@ -133,7 +134,7 @@ func (c *Cleaner) eraseBatch(ctx context.Context, claim *sharedbase.ImageClaim, 
 				if err == nil {
 					err = fmt.Errorf("image %s still has object %x", claim.Name(), id)
 				}
-				if errors.Is(err, shard.ErrNotFound) {
+				if errors.Is(err, format.ErrNotFound) {
 					return nil
 				}
 				return err

@@ -28,7 +28,7 @@ import (
 	"iter"
 	"slices"
 
-	"winery/shard"
+	"winery/format"
 	"winery/sharedbase"
 )
 
@@ -45,6 +45,7 @@ type Replacement struct {
 	Base    *sharedbase.SharedBase
 	ShardID int64
 	Shard   string
+	Format  format.Format // of the image
 	// Keys yields the objects that the replacement holds, in any order.
 	Keys iter.Seq2[sharedbase.ObjID, error]
 	// Repair says that the image is damaged: what cannot be read of it does not
@@ -78,14 +79,14 @@ func (e *LossError) Error() string {
 func (e *LossError) Unwrap() error { return ErrNotContained }
 
 // Contains returns nil only if nothing is lost with the image that exists, which
-// has size bytes. It returns *LossError, or ErrNotContained with *shard.DamageError
+// has size bytes. It returns *LossError, or ErrNotContained with *format.DamageError
 // where the image cannot be read.
 func (r Replacement) Contains(ctx context.Context, existing io.ReaderAt, size int64) error {
-	unfinished, err := shard.Unfinished(existing, size, r.Shard)
+	unfinished, err := r.Format.Unfinished(existing, size, r.Shard)
 	if err != nil || unfinished {
 		return err
 	}
-	image, err := shard.Open(existing, size, r.Shard)
+	image, err := r.Format.Open(existing, size, r.Shard)
 	if err != nil {
 		return r.unreadable(err)
 	}
@@ -106,15 +107,15 @@ func (r Replacement) Contains(ctx context.Context, existing io.ReaderAt, size in
 		if err != nil {
 			return err
 		}
-		inventory.Tick(id)
+		inventory.Mark(id)
 	}
-	return r.accountFor(ctx, inventory.Unticked())
+	return r.accountFor(ctx, inventory.Unmarked())
 }
 
 // unreadable is what an error of the image means: nothing, where damage is what the
 // replacement repairs.
 func (r Replacement) unreadable(err error) error {
-	if !errors.As(err, new(*shard.DamageError)) {
+	if !errors.As(err, new(*format.DamageError)) {
 		return err
 	}
 	if r.Repair {

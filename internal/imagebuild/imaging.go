@@ -10,8 +10,8 @@ import (
 	"io"
 	"time"
 
+	"winery/format"
 	"winery/pool"
-	"winery/shard"
 	"winery/sharedbase"
 )
 
@@ -40,7 +40,7 @@ type Made struct {
 // Make writes the image, flushes it, reads all of it back by a handle that goes
 // past this host's caches, and commits it: in the pool it is either whole or not
 // what readers find. Every object must have the SHA-256 that it is stored under,
-// else *shard.DamageError, and there must be as many as in the table's snapshot.
+// else *format.DamageError, and there must be as many as in the table's snapshot.
 // What the pool has under the shard's name is replaced if nothing is lost with it:
 // else *containment.LossError.
 func (j Job) Make(ctx context.Context) (made Made, err error) {
@@ -51,7 +51,7 @@ func (j Job) Make(ctx context.Context) (made Made, err error) {
 		return made, err
 	}
 	newMeter(j.Progress, j.Claim.Name(), Writing, size).add(0) // Create may take long
-	draft, err := j.Pool.Create(ctx, j.Claim.Name(), shard.SizeBound(objects, size), proof{j, size})
+	draft, err := j.Pool.Create(ctx, j.Claim.Name(), j.Pool.Format().SizeBound(objects, size), proof{j, size})
 	if err != nil {
 		return made, err
 	}
@@ -76,8 +76,8 @@ func (j Job) silent(phase Phase, limit time.Duration) {
 }
 
 // write writes the whole image, of size bytes of contents, into the draft.
-func (j Job) write(ctx context.Context, draft pool.Draft, size int64) (info shard.Info, err error) {
-	w, err := shard.NewWriter(draft, draft.Size())
+func (j Job) write(ctx context.Context, draft pool.Draft, size int64) (info format.Info, err error) {
+	w, err := j.Pool.Format().NewWriter(draft, draft.Size())
 	if err != nil {
 		return info, err
 	}
@@ -106,14 +106,14 @@ func (j Job) write(ctx context.Context, draft pool.Draft, size int64) (info shar
 
 // verify reads the whole draft back from the store, and returns what is to be
 // recorded of it.
-func (j Job) verify(ctx context.Context, draft pool.Draft, want shard.Info) (image sharedbase.ImageRecord, err error) {
+func (j Job) verify(ctx context.Context, draft pool.Draft, want format.Info) (image sharedbase.ImageRecord, err error) {
 	name := j.Claim.Name()
 	img, err := draft.Open(ctx)
 	if err != nil {
 		return image, err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
-	r, err := shard.Open(img, img.Size(), name)
+	r, err := j.Pool.Format().Open(img, img.Size(), name)
 	if err != nil {
 		return image, err
 	}

@@ -31,8 +31,8 @@ func (p proof) Verify(ctx context.Context) error {
 func (p proof) MayReplace(ctx context.Context, existing io.ReaderAt, size int64) error {
 	meter := newMeter(p.Progress, p.Claim.Name(), Comparing, p.bytes)
 	return containment.Replacement{
-		Base: p.Base, ShardID: p.Claim.ID(), Shard: p.Claim.Name(), Keys: p.keys(ctx, meter), Repair: p.Repairs != nil,
-		Progress: func() { meter.add(0) },
+		Base: p.Base, ShardID: p.Claim.ID(), Shard: p.Claim.Name(), Format: p.Pool.Format(),
+		Keys: p.keys(ctx, meter), Repair: p.Repairs != nil, Progress: func() { meter.add(0) },
 	}.Contains(ctx, existing, size)
 }
 

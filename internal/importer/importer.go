@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 
+	"winery/format"
 	"winery/pool"
-	"winery/shard"
 	"winery/sharedbase"
 )
 
@@ -27,7 +27,7 @@ type Importer struct {
 const sample = 100
 
 // Import makes a shard of an image, and returns how many objects it has and how
-// many of them no shard had. *shard.DamageError where the image is not whole,
+// many of them no shard had. *format.DamageError where the image is not whole,
 // sharedbase.ErrExists where the shard is there: in both cases, and after any
 // other error, nothing was changed.
 func (i *Importer) Import(ctx context.Context, from pool.Pool, name string) (done sharedbase.Imported, err error) {
@@ -36,20 +36,29 @@ func (i *Importer) Import(ctx context.Context, from pool.Pool, name string) (don
 		return done, err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
-	r, err := shard.Open(img, img.Size(), name)
+	r, err := from.Format().Open(img, img.Size(), name)
 	if err == nil {
 		err = i.check(ctx, r)
 	}
 	if err != nil {
 		return done, fmt.Errorf("pool %s: %w", from.Name(), err)
 	}
-	record := sharedbase.ImageRecord{Objects: r.Info().Objects, Bytes: r.Info().ContentSize(), Fingerprint: r.Fingerprint()}
+	record := sharedbase.ImageRecord{Objects: r.Info().Objects, Bytes: r.Info().ContentSize, Fingerprint: r.Fingerprint()}
 	return i.Base.ImportShard(ctx, name, from.Name(), record, r.Keys(ctx))
 }
 
-func (i *Importer) check(ctx context.Context, r *shard.Reader) error {
+func (i *Importer) check(ctx context.Context, r format.Reader) error {
 	if i.Quick {
-		return r.Sample(ctx, sample)
+		ids, err := r.Pick(ctx, sample)
+		for _, id := range ids {
+			if err == nil {
+				_, err = r.Check(ctx, id)
+			}
+			if errors.Is(err, format.ErrNotFound) {
+				err = nil // erased since
+			}
+		}
+		return err
 	}
 	total := r.Info().ObjectsSize
 	_, err := r.Verify(ctx, func(bytes int64) {

@@ -11,9 +11,9 @@ import (
 
 	"go.uber.org/goleak"
 
+	"winery/format"
 	"winery/internal/importer"
 	"winery/pool"
-	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/roletest"
 )
@@ -107,14 +107,15 @@ func TestDamaged(t *testing.T) {
 		objects := roletest.Objects(1, 200, 1000)
 		roletest.Put(t, s.Pool, name, objects)
 		image := s.Image(t, name)
-		info := image.Info()
+		layout := image.Layout()
+		entry, _ := image.EntryRange(objects[0].ID)
 		i := &importer.Importer{Base: s.Base}
 		for what, at := range map[string]int64{
-			"content": info.IndexPosition - 1, "header": 41, "index": image.EntryOffset(objects[0].ID) + 3, "hash": info.HashPosition + 1,
+			"content": layout.IndexPosition - 1, "header": 41, "index": entry + 3, "hash": layout.HashPosition + 1,
 		} {
 			s.FlipBit(t, name, at)
 			_, err := i.Import(t.Context(), s.Pool, name)
-			if damage := new(shard.DamageError); !errors.As(err, &damage) || !strings.Contains(err.Error(), s.Pool.Name()) {
+			if damage := new(format.DamageError); !errors.As(err, &damage) || !strings.Contains(err.Error(), s.Pool.Name()) {
 				t.Errorf("%s: error %v", what, err)
 			}
 			s.FlipBit(t, name, at)

@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 
+	"winery/format"
 	"winery/internal/inventory"
 	"winery/pool"
-	"winery/shard"
 	"winery/sharedbase"
 )
 
@@ -41,11 +41,11 @@ func FindUnpacked(ctx context.Context, base *sharedbase.SharedBase, pools []pool
 
 // Adopt reads all of the image of an unpacked shard and makes it the shard's, see
 // [sharedbase.Claim.AdoptImage]. With dryRun it reads and changes nothing, and
-// only Objects is set. ErrNotComplete; *shard.DamageError where the image is
+// only Objects is set. ErrNotComplete; *format.DamageError where the image is
 // complete and damaged; *sharedbase.StateError where a process holds the shard.
 func (i *Importer) Adopt(ctx context.Context, u Unpacked, dryRun bool) (done sharedbase.Adopted, err error) {
 	if dryRun {
-		err := i.whole(ctx, u, func(r *shard.Reader) error {
+		err := i.whole(ctx, u, func(r format.Reader) error {
 			done.Objects, err = count(ctx, r)
 			return err
 		})
@@ -58,8 +58,8 @@ func (i *Importer) Adopt(ctx context.Context, u Unpacked, dryRun bool) (done sha
 	defer func() { err = errors.Join(err, claim.Release(ctx)) }() // nothing after AdoptImage
 	working, stop := claim.Context(ctx)
 	defer stop()
-	err = i.whole(working, u, func(r *shard.Reader) error {
-		record := sharedbase.ImageRecord{Objects: r.Info().Objects, Bytes: r.Info().ContentSize(), Fingerprint: r.Fingerprint()}
+	err = i.whole(working, u, func(r format.Reader) error {
+		record := sharedbase.ImageRecord{Objects: r.Info().Objects, Bytes: r.Info().ContentSize, Fingerprint: r.Fingerprint()}
 		done, err = claim.AdoptImage(working, record, r.Keys(working))
 		return err
 	})
@@ -86,14 +86,14 @@ func (i *Importer) claimUnpacked(ctx context.Context, s sharedbase.Shard) (*shar
 }
 
 // whole opens a complete image, verifies all of it and calls fn with it.
-func (i *Importer) whole(ctx context.Context, u Unpacked, fn func(*shard.Reader) error) (err error) {
+func (i *Importer) whole(ctx context.Context, u Unpacked, fn func(format.Reader) error) (err error) {
 	img, err := u.Pool.Open(ctx, u.Shard.Name)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
-	r, err := shard.Open(img, img.Size(), u.Shard.Name)
-	if errors.As(err, new(*shard.DamageError)) {
+	r, err := u.Pool.Format().Open(img, img.Size(), u.Shard.Name)
+	if errors.As(err, new(*format.DamageError)) {
 		return fmt.Errorf("pool %s: %w: %w", u.Pool.Name(), ErrNotComplete, err)
 	}
 	if err != nil {
@@ -105,7 +105,7 @@ func (i *Importer) whole(ctx context.Context, u Unpacked, fn func(*shard.Reader)
 	return fn(r)
 }
 
-func count(ctx context.Context, r *shard.Reader) (n int64, err error) {
+func count(ctx context.Context, r format.Reader) (n int64, err error) {
 	for _, err := range r.Keys(ctx) {
 		if err != nil {
 			return 0, err

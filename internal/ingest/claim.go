@@ -42,7 +42,7 @@ func (l *lane) maxSize() int64 {
 
 // fits tells whether a group has room in the shard's image.
 func (l *lane) fits(group sharedbase.Total) bool {
-	return shard.SizeBound(l.total.Objects+group.Objects, l.total.Bytes+group.Bytes) <= 2*l.maxSize()
+	return shard.Format{}.SizeBound(l.total.Objects+group.Objects, l.total.Bytes+group.Bytes) <= 2*l.maxSize()
 }
 
 // claimNext claims a shard in place of the one that is broken, lost or missing.

@@ -102,7 +102,7 @@ func (f *fixture) add(w *ingest.Writer, objects ...sharedbase.Object) {
 // stored makes sure that all objects can be read.
 func (f *fixture) stored(objects ...sharedbase.Object) {
 	f.Helper()
-	ids := make([]reader.ObjID, len(objects))
+	ids := make([]sharedbase.ObjID, len(objects))
 	for i, o := range objects {
 		ids[i] = o.ID
 	}

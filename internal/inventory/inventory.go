@@ -11,7 +11,6 @@ import (
 	"slices"
 
 	"winery/pool"
-	"winery/shard"
 	"winery/sharedbase"
 )
 
@@ -98,8 +97,8 @@ func unpacked(s sharedbase.ShardState) bool {
 	return s == sharedbase.StateStandby || s == sharedbase.StateWriting || s == sharedbase.StateFull
 }
 
-// Complete tells whether a pool has an image with a header, which is written last.
-// One that is reserved, or a packer's draft, has none.
+// Complete tells whether a pool has a finished image: not one that is reserved, nor a
+// packer's draft.
 func Complete(ctx context.Context, p pool.Pool, name string) (complete bool, err error) {
 	img, err := p.Open(ctx, name)
 	if errors.Is(err, pool.ErrNotFound) {
@@ -109,6 +108,6 @@ func Complete(ctx context.Context, p pool.Pool, name string) (complete bool, err
 		return false, err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
-	unfinished, err := shard.Unfinished(img, img.Size(), name)
+	unfinished, err := p.Format().Unfinished(img, img.Size(), name)
 	return err == nil && !unfinished, err
 }

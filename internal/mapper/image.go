@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"time"
 
+	"winery/format"
 	"winery/pool"
-	"winery/shard"
 	"winery/sharedbase"
 )
 
@@ -64,7 +64,7 @@ func (r *round) check(ctx context.Context, img image) error {
 }
 
 func damaged(err error) bool {
-	return errors.As(err, new(*shard.DamageError)) || errors.Is(err, sharedbase.ErrOtherImage)
+	return errors.As(err, new(*format.DamageError)) || errors.Is(err, sharedbase.ErrOtherImage)
 }
 
 // look opens an image and tells whether it is the whole image that was packed,
@@ -86,7 +86,7 @@ func (r *round) look(ctx context.Context, open func(context.Context, string) (po
 }
 
 func (r *round) lookOnce(ctx context.Context, src pool.Image, img image, ids []sharedbase.ObjID) ([]sharedbase.ObjID, error) {
-	reader, err := shard.Open(src, src.Size(), img.Name)
+	reader, err := r.Pools[img.Pool].Format().Open(src, src.Size(), img.Name)
 	if err != nil {
 		return ids, err
 	}
@@ -109,9 +109,9 @@ func (r *round) lookOnce(ctx context.Context, src pool.Image, img image, ids []s
 // object tells whether an object of an image is damaged. One that is damaged
 // counts if the index has it there: a cleaner that is erasing it, or died over
 // that, leaves it so for any time, but it was marked before.
-func (r *round) object(ctx context.Context, reader *shard.Reader, img image, id sharedbase.ObjID) error {
+func (r *round) object(ctx context.Context, reader format.Reader, img image, id sharedbase.ObjID) error {
 	_, err := reader.Check(ctx, id)
-	if errors.Is(err, shard.ErrNotFound) {
+	if errors.Is(err, format.ErrNotFound) {
 		return nil
 	}
 	if !damaged(err) {

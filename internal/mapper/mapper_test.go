@@ -14,11 +14,11 @@ import (
 
 	"go.uber.org/goleak"
 
+	"winery/format"
 	"winery/internal/mapper"
 	"winery/internal/packer"
 	"winery/pool"
 	"winery/pool/pooltest"
-	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/roletest"
 )
@@ -176,7 +176,7 @@ func TestDamagedImages(t *testing.T) {
 		m := onHost(s, "a")
 		for range 2 { // it stays an error
 			_, err := m.Step(t.Context())
-			var damage *shard.DamageError
+			var damage *format.DamageError
 			if !errors.As(err, &damage) || !strings.Contains(err.Error(), header) || !strings.Contains(err.Error(), object) {
 				t.Fatal(err)
 			}
@@ -220,7 +220,7 @@ func TestTruncatedImage(t *testing.T) {
 	roletest.Must(t, os.Truncate(file, s.Image(t, name).Info().Size-1))
 	roletest.Must(t, os.Chmod(file, 0o400))
 	worked, err := onHost(s, "a").Step(t.Context())
-	if worked || !errors.As(err, new(*shard.DamageError)) || !strings.Contains(err.Error(), name) {
+	if worked || !errors.As(err, new(*format.DamageError)) || !strings.Contains(err.Error(), name) {
 		t.Fatalf("%v, %v", worked, err)
 	}
 	wantMapped(t, s, name)

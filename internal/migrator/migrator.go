@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 
+	"winery/format"
 	"winery/pool"
-	"winery/shard"
 	"winery/sharedbase"
 )
 
@@ -48,7 +48,7 @@ type Moved struct {
 
 // Migrate moves an image. Whatever fails, the database says of the shard what
 // it said before. ErrSkipped where it is in To already, or is not in From, or
-// not in a state to be moved; *shard.DamageError where the image is not whole;
+// not in a state to be moved; *format.DamageError where the image is not whole;
 // sharedbase.ErrImageClaimed or pool.ErrInUse while another process changes it.
 func (m *Migrator) Migrate(ctx context.Context, name string) (moved Moved, err error) {
 	err = m.look(ctx, name)
@@ -56,7 +56,7 @@ func (m *Migrator) Migrate(ctx context.Context, name string) (moved Moved, err e
 		if !m.NoRecord {
 			return moved, fmt.Errorf("%w: the database does not know it; import it first", ErrSkipped)
 		}
-		return moved, m.provide(ctx, name, func(*shard.Reader) pool.ReplaceProof { return unknown{m.Base, name} }, &moved)
+		return moved, m.provide(ctx, name, func(format.Reader) pool.ReplaceProof { return unknown{m, name} }, &moved)
 	}
 	if err != nil {
 		return moved, err
@@ -65,8 +65,8 @@ func (m *Migrator) Migrate(ctx context.Context, name string) (moved Moved, err e
 		if err := m.look(ctx, name); err != nil {
 			return err // moved before it was claimed
 		}
-		err := m.provide(ctx, name, func(original *shard.Reader) pool.ReplaceProof {
-			return claimed{claim, original, m.Base}
+		err := m.provide(ctx, name, func(original format.Reader) pool.ReplaceProof {
+			return claimed{claim, original, m}
 		}, &moved)
 		if err != nil || m.NoRecord {
 			return err

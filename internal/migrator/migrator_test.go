@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"winery/format"
 	"winery/internal/cleaner"
 	"winery/internal/migrator"
 	"winery/internal/storage"
@@ -124,11 +125,12 @@ func TestKilled(t *testing.T) {
 func TestCorrupt(t *testing.T) {
 	eachWay(t, func(t *testing.T, s *stage) {
 		all := s.old(t)
-		content, header, index := int64(600), int64(2), s.openOld(t).EntryOffset(all[len(all)-1].ID)+35
+		entry, _ := s.openOld(t).EntryRange(all[len(all)-1].ID)
+		content, header, index := int64(600), int64(2), entry+35
 		for _, at := range []int64{content, header, index} {
 			edit(t, s.From, at)
 			_, err := s.migrator().Migrate(t.Context(), image)
-			var damage *shard.DamageError
+			var damage *format.DamageError
 			if !errors.As(err, &damage) || !strings.Contains(err.Error(), "pool "+s.From.Name()) {
 				t.Fatalf("byte %d: error %v", at, err)
 			}
@@ -161,7 +163,7 @@ func TestDamagedCopy(t *testing.T) {
 		return nil
 	}
 	_, err := s.migrator().Migrate(t.Context(), image)
-	if !errors.As(err, new(*shard.DamageError)) || !strings.Contains(err.Error(), "pool "+s.Pool.Name()) {
+	if !errors.As(err, new(*format.DamageError)) || !strings.Contains(err.Error(), "pool "+s.Pool.Name()) {
 		t.Fatalf("error %v", err)
 	}
 	s.wantPool(t, s.From)
@@ -190,7 +192,7 @@ func TestDeletedMeanwhile(t *testing.T) {
 		if erased, err := clean.EraseDeleted(t.Context()); erased != 1 || err != nil {
 			t.Fatalf("erased %d, %v", erased, err)
 		}
-		if _, err := s.Image(t, image).Get(victim.ID); !errors.Is(err, shard.ErrNotFound) {
+		if _, err := s.Image(t, image).Get(victim.ID); !errors.Is(err, format.ErrNotFound) {
 			t.Errorf("the copy's object: %v", err)
 		}
 		s.WantObjects(t, image, append(all[:7:7], all[8:]...))
@@ -223,7 +225,7 @@ func TestErasedSince(t *testing.T) {
 		if moved := s.migrate(t); !moved.Copied || moved.Objects != int64(len(all)-1) {
 			t.Errorf("%+v", moved)
 		}
-		if _, err := s.Image(t, image).Get(all[7].ID); !errors.Is(err, shard.ErrNotFound) {
+		if _, err := s.Image(t, image).Get(all[7].ID); !errors.Is(err, format.ErrNotFound) {
 			t.Errorf("the copy's object: %v", err)
 		}
 	})

@@ -8,40 +8,40 @@ import (
 	"fmt"
 	"io"
 
+	"winery/format"
 	"winery/internal/containment"
 	"winery/pool"
-	"winery/shard"
 	"winery/sharedbase"
 )
 
 // claimed is the proof for a copy of the image of a claimed shard.
 type claimed struct {
 	*sharedbase.ImageClaim
-	original *shard.Reader
-	base     *sharedbase.SharedBase
+	original format.Reader
+	m        *Migrator
 }
 
 // MayReplace implements [pool.ReplaceProof]. A copy of the same image may be
 // replaced: what it has more than the original was erased there since.
 func (p claimed) MayReplace(ctx context.Context, existing io.ReaderAt, size int64) error {
-	r, err := shard.Open(existing, size, p.Name())
-	if err == nil && r.Info() == p.original.Info() && r.Fingerprint() == p.original.Fingerprint() {
+	r, err := p.m.To.Format().Open(existing, size, p.Name())
+	if err == nil && r.Fingerprint() == p.original.Fingerprint() {
 		return nil
 	}
 	return containment.Replacement{
-		Base: p.base, ShardID: p.ID(), Shard: p.Name(), Keys: p.original.Keys(ctx),
+		Base: p.m.Base, ShardID: p.ID(), Shard: p.Name(), Format: p.m.To.Format(), Keys: p.original.Keys(ctx),
 	}.Contains(ctx, existing, size)
 }
 
 // unknown is the proof for a copy of an image that the database does not know.
 type unknown struct {
-	base  *sharedbase.SharedBase
+	m     *Migrator
 	image string
 }
 
 // Verify implements [pool.Proof].
 func (p unknown) Verify(ctx context.Context) error {
-	_, err := p.base.ShardByName(ctx, p.image)
+	_, err := p.m.Base.ShardByName(ctx, p.image)
 	switch {
 	case errors.Is(err, sharedbase.ErrNotFound):
 		return nil
@@ -53,7 +53,7 @@ func (p unknown) Verify(ctx context.Context) error {
 
 // MayReplace implements [pool.ReplaceProof]: only what nobody finished.
 func (p unknown) MayReplace(_ context.Context, existing io.ReaderAt, size int64) error {
-	unfinished, err := shard.Unfinished(existing, size, p.image)
+	unfinished, err := p.m.To.Format().Unfinished(existing, size, p.image)
 	if err == nil && !unfinished {
 		err = fmt.Errorf("%w: the database knows neither", pool.ErrExists)
 	}

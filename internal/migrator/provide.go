@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 
+	"winery/format"
 	"winery/pool"
-	"winery/shard"
 )
 
 // errDiffers: the image in To is whole, and another than the source.
@@ -16,7 +16,7 @@ var errDiffers = errors.New("another image of that name, or one in which other o
 
 // provide makes sure that To has a copy of the image in From that verifies. What To
 // has instead is replaced if the proof for a copy of the original allows it.
-func (m *Migrator) provide(ctx context.Context, name string, proofOf func(original *shard.Reader) pool.ReplaceProof, moved *Moved) (err error) {
+func (m *Migrator) provide(ctx context.Context, name string, proofOf func(original format.Reader) pool.ReplaceProof, moved *Moved) (err error) {
 	source, err := m.From.Edit(ctx, name, proofOf(nil))
 	if errors.Is(err, pool.ErrNotFound) && m.NoTransfer {
 		return m.verify(ctx, name, nil, moved) // the source was removed
@@ -25,7 +25,7 @@ func (m *Migrator) provide(ctx context.Context, name string, proofOf func(origin
 		return err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	original, err := shard.Open(source, source.Size(), name)
+	original, err := m.From.Format().Open(source, source.Size(), name)
 	if err != nil {
 		return fmt.Errorf("pool %s: %w", m.From.Name(), err)
 	}
@@ -52,12 +52,12 @@ func (m *Migrator) provide(ctx context.Context, name string, proofOf func(origin
 
 // replaceable says that an error of verify tells of the image, not of the pool.
 func replaceable(err error) bool {
-	return errors.Is(err, pool.ErrNotFound) || errors.Is(err, errDiffers) || errors.As(err, new(*shard.DamageError))
+	return errors.Is(err, pool.ErrNotFound) || errors.Is(err, errDiffers) || errors.As(err, new(*format.DamageError))
 }
 
 // verify reads all of the image in To, and compares it with the original, or
 // where that is nil with what the index says.
-func (m *Migrator) verify(ctx context.Context, name string, original *shard.Reader, moved *Moved) (err error) {
+func (m *Migrator) verify(ctx context.Context, name string, original format.Reader, moved *Moved) (err error) {
 	img, err := m.To.Open(ctx, name)
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func (m *Migrator) verify(ctx context.Context, name string, original *shard.Read
 			err = fmt.Errorf("pool %s: %w", m.To.Name(), err)
 		}
 	}()
-	r, err := shard.Open(img, img.Size(), name)
+	r, err := m.To.Format().Open(img, img.Size(), name)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (m *Migrator) compareIndex(ctx context.Context, name string, objects int64)
 }
 
 // blame says so if it is the original that is damaged, not the copy alone.
-func (m *Migrator) blame(ctx context.Context, original *shard.Reader, err error) error {
+func (m *Migrator) blame(ctx context.Context, original format.Reader, err error) error {
 	if _, damage := original.Verify(ctx, nil); damage != nil {
 		return fmt.Errorf("pool %s: %w", m.From.Name(), damage)
 	}

@@ -8,11 +8,11 @@ import (
 	"sync"
 	"testing"
 
+	"winery/format"
 	"winery/internal/cleaner"
 	"winery/internal/migrator"
 	"winery/internal/storage"
 	"winery/pool/pooltest"
-	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/roletest"
 )
@@ -60,7 +60,7 @@ func TestOvertaken(t *testing.T) {
 		wantError(t, err, migrator.ErrSkipped, "already")
 		s.wantPool(t, s.Pool)
 		s.WantObjects(t, image, append(all[:7:7], all[8:]...))
-		if _, err := s.Image(t, image).Get(victim.ID); !errors.Is(err, shard.ErrNotFound) {
+		if _, err := s.Image(t, image).Get(victim.ID); !errors.Is(err, format.ErrNotFound) {
 			t.Errorf("the erased object: %v", err)
 		}
 	})

@@ -9,8 +9,8 @@ import (
 	"fmt"
 	"io"
 
+	"winery/format"
 	"winery/internal/containment"
-	"winery/shard"
 	"winery/sharedbase"
 )
 
@@ -29,7 +29,7 @@ func (p *Packer) doubt(ctx context.Context, claim *sharedbase.Claim, why error) 
 	if errors.Is(why, containment.ErrNotContained) {
 		return p.quarantine(ctx, claim, why)
 	}
-	if !errors.As(why, new(*shard.DamageError)) {
+	if !errors.As(why, new(*format.DamageError)) {
 		return why
 	}
 	damaged, err := p.damagedRows(ctx, claim)

@@ -15,10 +15,10 @@ import (
 
 	"go.uber.org/goleak"
 
+	"winery/format"
 	"winery/internal/imagebuild"
 	"winery/internal/packer"
 	"winery/pool"
-	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/roletest"
 )
@@ -210,7 +210,7 @@ func TestDeletedWhilePacking(t *testing.T) {
 		packs(t, s)
 		s.WantState(t, name, sharedbase.StatePacked)
 		s.WantObjects(t, name, append(objects[:7:7], objects[8:]...))
-		if _, err := s.Image(t, name).Get(before); !errors.Is(err, shard.ErrNotFound) {
+		if _, err := s.Image(t, name).Get(before); !errors.Is(err, format.ErrNotFound) {
 			t.Errorf("the object deleted before the snapshot: %v", err)
 		}
 		where, err := s.Base.Locate(t.Context(), []sharedbase.ObjID{before, after})
@@ -252,7 +252,7 @@ func TestDamagedImage(t *testing.T) {
 		for try := range 3 {
 			s.WantQuarantined(t, "")
 			worked, err := step(t.Context())
-			var damage *shard.DamageError
+			var damage *format.DamageError
 			if worked || !errors.As(err, &damage) || damage.Image != name {
 				t.Fatalf("try %d: %v, %v", try, worked, err)
 			}

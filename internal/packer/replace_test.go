@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"winery/format"
 	"winery/internal/cleaner"
 	"winery/internal/containment"
 	"winery/pool/pooltest"
@@ -83,7 +84,7 @@ func TestLeftoverOfDeadPacker(t *testing.T) {
 			t.Errorf("removed %d marks, want 2: %v", n, err)
 		}
 		for _, o := range []sharedbase.Object{deleted, again, elsewhere} {
-			if _, err := s.Image(t, name).Get(o.ID); !errors.Is(err, shard.ErrNotFound) {
+			if _, err := s.Image(t, name).Get(o.ID); !errors.Is(err, format.ErrNotFound) {
 				t.Errorf("object %x: %v", o.ID, err)
 			}
 		}
@@ -113,8 +114,8 @@ func TestUnreadableImage(t *testing.T) {
 	objects := roletest.Objects(1, 50, 5000)
 	for what, at := range map[string]func(*shard.Reader) int64{
 		"header":        func(*shard.Reader) int64 { return 3 },
-		"hash function": func(r *shard.Reader) int64 { return r.Info().HashPosition + 1 },
-		"index":         func(r *shard.Reader) int64 { return r.EntryOffset(objects[1].ID) },
+		"hash function": func(r *shard.Reader) int64 { return r.Layout().HashPosition + 1 },
+		"index":         func(r *shard.Reader) int64 { at, _ := r.EntryRange(objects[1].ID); return at },
 	} {
 		t.Run(what, func(t *testing.T) {
 			s := roletest.New(t, roletest.Directory(t, ""))

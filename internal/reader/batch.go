@@ -27,7 +27,7 @@ type Found struct {
 // object that cannot be read fails none of the others; the call fails where
 // the database is unavailable or ctx ends. Before contents are read, admit, if
 // it is not nil, is asked for the sum of their sizes; its error is GetBatch's.
-func (r *Reader) GetBatch(ctx context.Context, ids []ObjID, admit Admit) ([]Found, error) {
+func (r *Reader) GetBatch(ctx context.Context, ids []sharedbase.ObjID, admit Admit) ([]Found, error) {
 	at, err := r.index.do(ctx, struct{}{}, ids)
 	if err != nil {
 		return nil, err

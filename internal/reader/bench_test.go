@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"winery/internal/reader"
 	"winery/sharedbase"
 )
 
@@ -21,11 +20,11 @@ func BenchmarkRead(b *testing.B) {
 	all := objects(10_000, strings.Repeat("some text ", 900))
 	claim := f.write(all...)
 	r := f.reader(10)
-	get := func(ctx context.Context, id reader.ObjID) error {
+	get := func(ctx context.Context, id sharedbase.ObjID) error {
 		_, err := r.Get(ctx, id, nil)
 		return err
 	}
-	reads(b, "contains", all, func(ctx context.Context, id reader.ObjID) error {
+	reads(b, "contains", all, func(ctx context.Context, id sharedbase.ObjID) error {
 		_, err := r.Contains(ctx, id)
 		return err
 	})
@@ -34,7 +33,7 @@ func BenchmarkRead(b *testing.B) {
 	reads(b, "image", all, get)
 }
 
-func reads(b *testing.B, from string, all []sharedbase.Object, read func(context.Context, reader.ObjID) error) {
+func reads(b *testing.B, from string, all []sharedbase.Object, read func(context.Context, sharedbase.ObjID) error) {
 	for _, clients := range []int{1, 8, 64} {
 		b.Run(fmt.Sprintf("%s/clients=%d", from, clients), func(b *testing.B) {
 			b.ReportAllocs()

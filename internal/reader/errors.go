@@ -5,6 +5,8 @@ package reader
 import (
 	"errors"
 	"fmt"
+
+	"winery/sharedbase"
 )
 
 // ErrNotFound: there is no such object, or it was deleted.
@@ -17,7 +19,7 @@ var errAbsent = errors.New("the index has the object, its shard has not")
 // CorruptError says that an object which the index promises cannot be given,
 // because its bytes are damaged or gone.
 type CorruptError struct {
-	ID    ObjID
+	ID    sharedbase.ObjID
 	Shard string // name of the shard that should have it
 	Err   error  // what is wrong
 }

@@ -49,7 +49,7 @@ func newFixture(t testing.TB) *fixture {
 	if _, err := base.Init(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	dir, err := directory.New(directory.Settings{BaseDirectory: t.TempDir(), PoolName: "shards", UsePermissions: true})
+	dir, err := directory.New(directory.Settings{Format: shard.Format{}, BaseDirectory: t.TempDir(), PoolName: "shards", UsePermissions: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,8 +100,8 @@ func objects(n int, kind string) []sharedbase.Object {
 	return all
 }
 
-func idsOf(objects []sharedbase.Object) []reader.ObjID {
-	ids := make([]reader.ObjID, len(objects))
+func idsOf(objects []sharedbase.Object) []sharedbase.ObjID {
+	ids := make([]sharedbase.ObjID, len(objects))
 	for i, o := range objects {
 		ids[i] = o.ID
 	}
@@ -132,7 +132,7 @@ func (f *fixture) pack(claim *sharedbase.Claim) {
 		w, err := shard.NewWriter(draft, draft.Size())
 		f.must(err)
 		defer func() { _ = w.Close() }()
-		_, err = f.base.StreamTable(ctx, c, func(id reader.ObjID, size int64, content io.Reader) error {
+		_, err = f.base.StreamTable(ctx, c, func(id sharedbase.ObjID, size int64, content io.Reader) error {
 			return w.Add(id, size, content)
 		})
 		f.must(err)

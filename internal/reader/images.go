@@ -11,9 +11,9 @@ import (
 	"sync"
 	"time"
 
+	"winery/format"
 	"winery/internal/metrics"
 	"winery/pool"
-	"winery/shard"
 	"winery/sharedbase"
 )
 
@@ -56,7 +56,7 @@ type image struct {
 	ready  chan struct{} // closed once reader or err is there
 	gate   *gate
 	file   pool.Image
-	reader *shard.Reader
+	reader format.Reader
 	err    error
 
 	// Guarded by images.mu:
@@ -80,7 +80,7 @@ func newImages(o Options) *images {
 // get returns what is wanted of an object of the image of a shard. Errors are
 // those of inImage.
 func (c *images) get(ctx context.Context, p pool.Pool, name string, w want, newerThan time.Time) (sharedbase.Content, error) {
-	return inImage(ctx, c, p, name, newerThan, w.counted(c.metrics), func(r *shard.Reader) (found sharedbase.Content, err error) {
+	return inImage(ctx, c, p, name, newerThan, w.counted(c.metrics), func(r format.Reader) (found sharedbase.Content, err error) {
 		found.Size, found.Bytes, err = r.GetUpTo(w.id, w.part.atMost())
 		if err == nil {
 			err = verify(w.id, found)
@@ -91,13 +91,13 @@ func (c *images) get(ctx context.Context, p pool.Pool, name string, w want, newe
 
 // inImage calls read with the image of a shard, which was opened, or said to be
 // not mapped, after newerThan. Errors: [pool.ErrNotMapped],
-// ErrImageUnavailable, *shard.DamageError, those of the device and of read. An
-// error of read other than [shard.ErrNotFound] makes the next caller open the
+// ErrImageUnavailable, *format.DamageError, those of the device and of read. An
+// error of read other than [format.ErrNotFound] makes the next caller open the
 // image again. The request is counted in count. When ctx ends, or the image
 // hangs, inImage returns and leaves read behind: read must not write to what
 // its caller uses.
 func inImage[T any](ctx context.Context, c *images, p pool.Pool, name string, newerThan time.Time, count *metrics.Client,
-	read func(*shard.Reader) (T, error)) (result T, err error) {
+	read func(format.Reader) (T, error)) (result T, err error) {
 	im, found := c.acquire(p, name, newerThan)
 	if im == nil {
 		count.ImageRequested(p.Name(), found)
@@ -133,7 +133,7 @@ func inImage[T any](ctx context.Context, c *images, p pool.Pool, name string, ne
 		defer c.release(im)
 		defer im.gate.leave()
 		result, err := read(im.reader)
-		if err != nil && !errors.Is(err, shard.ErrNotFound) {
+		if err != nil && !errors.Is(err, format.ErrNotFound) {
 			c.drop(im)
 		}
 		done <- outcome{result, err}
@@ -219,7 +219,7 @@ func (c *images) load(im *image, p pool.Pool) {
 	if im.err = im.gate.enter(context.Background()); im.err == nil {
 		im.file, im.err = p.OpenMapped(context.Background(), im.key.shard)
 		if im.err == nil {
-			im.reader, im.err = shard.Open(im.file, im.file.Size(), im.key.shard)
+			im.reader, im.err = p.Format().Open(im.file, im.file.Size(), im.key.shard)
 		}
 		im.gate.leave()
 	}

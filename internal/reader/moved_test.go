@@ -12,13 +12,14 @@ import (
 	"winery/pool"
 	"winery/pool/directory"
 	"winery/pool/pooltest"
+	"winery/shard"
 	"winery/sharedbase"
 )
 
 // anotherPool adds a directory pool to the options.
 func (f *fixture) anotherPool(o *reader.Options, name string) pool.Pool {
 	f.Helper()
-	p, err := directory.New(directory.Settings{BaseDirectory: f.TempDir(), PoolName: name, UsePermissions: true})
+	p, err := directory.New(directory.Settings{Format: shard.Format{}, BaseDirectory: f.TempDir(), PoolName: name, UsePermissions: true})
 	f.must(err)
 	f.must(p.Init(f.Context()))
 	o.Pools[name] = p

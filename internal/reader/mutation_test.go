@@ -69,7 +69,7 @@ func TestMutatedImages(t *testing.T) {
 	f.must(err)
 	sound, err := shard.Open(bytes.NewReader(image), int64(len(image)), name)
 	f.must(err)
-	info := sound.Info()
+	info := sound.Layout()
 	parts := [][2]int64{{0, 88}, {512, info.IndexPosition}, {info.IndexPosition, info.HashPosition}, {info.HashPosition, info.Size}}
 	lost := 0
 	for i := range 240 {

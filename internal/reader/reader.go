@@ -11,14 +11,11 @@ import (
 	"os"
 	"time"
 
+	"winery/format"
 	"winery/internal/metrics"
 	"winery/pool"
-	"winery/shard"
 	"winery/sharedbase"
 )
-
-// ObjID is an object's SHA-256.
-type ObjID = [32]byte
 
 const (
 	// attempts is how often an object is looked up that is not where the
@@ -56,8 +53,8 @@ type Options struct {
 type Reader struct {
 	Options
 	images *images
-	index  *coalescer[struct{}, ObjID, sharedbase.Location]
-	tables [parts]*coalescer[string, ObjID, sharedbase.Content]
+	index  *coalescer[struct{}, sharedbase.ObjID, sharedbase.Location]
+	tables [parts]*coalescer[string, sharedbase.ObjID, sharedbase.Content]
 }
 
 // NewReader makes a Reader. It does not connect to anything.
@@ -65,12 +62,12 @@ func NewReader(o Options) *Reader {
 	r := &Reader{
 		Options: o,
 		images:  newImages(o),
-		index: newCoalescer(rounds, mostIDs, func(ctx context.Context, _ struct{}, ids []ObjID) ([]sharedbase.Location, error) {
+		index: newCoalescer(rounds, mostIDs, func(ctx context.Context, _ struct{}, ids []sharedbase.ObjID) ([]sharedbase.Location, error) {
 			return o.Base.Locate(ctx, ids)
 		}),
 	}
 	for p, most := range [parts]int{size: mostIDs, small: mostContents, whole: 1} {
-		r.tables[p] = newCoalescer(rounds, most, func(ctx context.Context, shard string, ids []ObjID) ([]sharedbase.Content, error) {
+		r.tables[p] = newCoalescer(rounds, most, func(ctx context.Context, shard string, ids []sharedbase.ObjID) ([]sharedbase.Content, error) {
 			return o.Base.Content(ctx, shard, ids, part(p).atMost())
 		})
 	}
@@ -82,14 +79,14 @@ func NewReader(o Options) *Reader {
 func (r *Reader) Close() { r.images.close() }
 
 // Contains says whether the object exists. It asks the index alone.
-func (r *Reader) Contains(ctx context.Context, id ObjID) (bool, error) {
+func (r *Reader) Contains(ctx context.Context, id sharedbase.ObjID) (bool, error) {
 	at, err := r.locate(ctx, id)
 	return exists(at), err
 }
 
 // Size returns the size of the object's content in bytes. It does not read the
 // content. Errors are those of Get.
-func (r *Reader) Size(ctx context.Context, id ObjID) (int64, error) {
+func (r *Reader) Size(ctx context.Context, id sharedbase.ObjID) (int64, error) {
 	at, err := r.locate(ctx, id)
 	if err != nil {
 		return 0, err
@@ -103,7 +100,7 @@ func (r *Reader) Size(ctx context.Context, id ObjID) (int64, error) {
 // error of admit is Get's. It returns ErrNotFound, *CorruptError, an error that
 // matches [pool.ErrNotMapped] where this host cannot reach the object, or one
 // that matches ErrImageUnavailable where the image of its shard does not answer.
-func (r *Reader) Get(ctx context.Context, id ObjID, admit Admit) ([]byte, error) {
+func (r *Reader) Get(ctx context.Context, id sharedbase.ObjID, admit Admit) ([]byte, error) {
 	at, err := r.locate(ctx, id)
 	if err != nil {
 		return nil, err
@@ -111,7 +108,7 @@ func (r *Reader) Get(ctx context.Context, id ObjID, admit Admit) ([]byte, error)
 	return r.content(ctx, id, at, admit)
 }
 
-func (r *Reader) content(ctx context.Context, id ObjID, at sharedbase.Location, admit Admit) ([]byte, error) {
+func (r *Reader) content(ctx context.Context, id sharedbase.ObjID, at sharedbase.Location, admit Admit) ([]byte, error) {
 	found, err := r.get(ctx, want{id, small}, at)
 	if err != nil || found.Bytes != nil {
 		return found.Bytes, err
@@ -127,13 +124,13 @@ func (r *Reader) content(ctx context.Context, id ObjID, at sharedbase.Location, 
 
 // Check reads the object and compares it with its id: nil if it is sound, else
 // as for Get.
-func (r *Reader) Check(ctx context.Context, id ObjID, admit Admit) error {
+func (r *Reader) Check(ctx context.Context, id sharedbase.ObjID, admit Admit) error {
 	_, err := r.Get(ctx, id, admit)
 	return err
 }
 
-func (r *Reader) locate(ctx context.Context, id ObjID) (sharedbase.Location, error) {
-	at, err := r.index.do(ctx, struct{}{}, []ObjID{id})
+func (r *Reader) locate(ctx context.Context, id sharedbase.ObjID) (sharedbase.Location, error) {
+	at, err := r.index.do(ctx, struct{}{}, []sharedbase.ObjID{id})
 	if err != nil {
 		return sharedbase.Location{}, fmt.Errorf("looking up object %x: %w", id, err)
 	}
@@ -222,7 +219,7 @@ func (r *Reader) fromAnotherPool(ctx context.Context, w want, at sharedbase.Loca
 
 func (r *Reader) fromTable(ctx context.Context, w want, at sharedbase.Location) (sharedbase.Content, error) {
 	w.counted(r.Metrics).TableRequested()
-	found, err := r.tables[w.part].do(ctx, at.Shard, []ObjID{w.id})
+	found, err := r.tables[w.part].do(ctx, at.Shard, []sharedbase.ObjID{w.id})
 	if err != nil {
 		return sharedbase.Content{}, err
 	}
@@ -237,7 +234,7 @@ var errDigest = errors.New("its SHA-256 is another")
 
 // verify is the one place that stands between storage and callers. It passes a
 // content that was not read.
-func verify(id ObjID, c sharedbase.Content) error {
+func verify(id sharedbase.ObjID, c sharedbase.Content) error {
 	if c.Bytes != nil && sha256.Sum256(c.Bytes) != id {
 		return errDigest
 	}
@@ -246,10 +243,10 @@ func verify(id ObjID, c sharedbase.Content) error {
 
 // explain says what a reader can know of why an object, which the index has at
 // at, could not be read.
-func explain(err error, id ObjID, at sharedbase.Location) error {
-	var damage *shard.DamageError
+func explain(err error, id sharedbase.ObjID, at sharedbase.Location) error {
+	var damage *format.DamageError
 	switch {
-	case errors.Is(err, shard.ErrNotFound):
+	case errors.Is(err, format.ErrNotFound):
 		err = errAbsent
 		fallthrough
 	case errors.Is(err, errAbsent), errors.Is(err, errDigest), errors.As(err, &damage):

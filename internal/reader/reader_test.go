@@ -90,7 +90,7 @@ func TestMissingObjects(t *testing.T) {
 	f.write(there, gone)
 	f.must(f.base.Delete(t.Context(), gone.ID))
 
-	for name, id := range map[string]reader.ObjID{"deleted": gone.ID, "never added": never.ID} {
+	for name, id := range map[string]sharedbase.ObjID{"deleted": gone.ID, "never added": never.ID} {
 		if _, err := r.Get(t.Context(), id, nil); !errors.Is(err, reader.ErrNotFound) {
 			t.Errorf("%s: Get: %v", name, err)
 		}
@@ -194,11 +194,11 @@ func TestDeletedAndAddedAgain(t *testing.T) {
 }
 
 // erase erases an object in an image, without the index being told.
-func (f *fixture) erase(name string, ids ...reader.ObjID) {
+func (f *fixture) erase(name string, ids ...sharedbase.ObjID) {
 	f.Helper()
 	e, err := f.pool.Edit(f.Context(), name, pooltest.Anything{})
 	f.must(err)
-	n, err := shard.Erase(f.Context(), e, e.Size(), name, 1, ids)
+	n, err := shard.Format{}.Erase(f.Context(), e, e.Size(), name, 1, ids)
 	f.must(err)
 	if n != len(ids) {
 		f.Fatalf("%d of %d objects erased", n, len(ids))
@@ -252,7 +252,7 @@ func TestCorrupted(t *testing.T) {
 			}
 			sound := object("sound, in another shard")
 			f.write(sound)
-			found, err := r.GetBatch(t.Context(), []reader.ObjID{o.ID, sound.ID}, admitAll)
+			found, err := r.GetBatch(t.Context(), []sharedbase.ObjID{o.ID, sound.ID}, admitAll)
 			f.must(err)
 			if !errors.As(found[0].Err, new(*reader.CorruptError)) || found[0].Content != nil || !bytes.Equal(found[1].Content, sound.Content) {
 				t.Errorf("GetBatch: %v, and beside it %q, %v", found[0].Err, found[1].Content, found[1].Err)
@@ -292,12 +292,12 @@ func TestDatabaseAway(t *testing.T) {
 	defer base.Close()
 	r := reader.NewReader(reader.Options{Base: base, Log: slog.New(slog.DiscardHandler)})
 	defer r.Close()
-	if _, err := r.Get(t.Context(), reader.ObjID{1}, nil); !errors.Is(err, sharedbase.ErrUnavailable) {
+	if _, err := r.Get(t.Context(), sharedbase.ObjID{1}, nil); !errors.Is(err, sharedbase.ErrUnavailable) {
 		t.Errorf("Get: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := r.Get(ctx, reader.ObjID{1}, nil); !errors.Is(err, context.Canceled) {
+	if _, err := r.Get(ctx, sharedbase.ObjID{1}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }

@@ -6,11 +6,12 @@ import (
 	"math"
 
 	"winery/internal/metrics"
+	"winery/sharedbase"
 )
 
 // want is what is wanted of an object.
 type want struct {
-	id   ObjID
+	id   sharedbase.ObjID
 	part part
 }
 

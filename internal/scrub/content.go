@@ -9,8 +9,8 @@ import (
 	"fmt"
 	"io"
 
+	"winery/format"
 	"winery/pool"
-	"winery/shard"
 	"winery/sharedbase"
 )
 
@@ -33,7 +33,8 @@ func (s *Scrubber) RestoreObject(ctx context.Context, content []byte) (sh shared
 	if !sh.State.ImageAvailable() {
 		return sh, false, fmt.Errorf("object %x is in the table of shard %s, which is %s: only an object in an image can be restored", id, sh.Name, sh.State)
 	}
-	if s.Pools[sh.Pool] == nil {
+	p := s.Pools[sh.Pool]
+	if p == nil {
 		return sh, false, fmt.Errorf("object %x is in pool %q, which is not configured", id, sh.Pool)
 	}
 	err = s.edit(ctx, sh, func(ctx context.Context, e pool.Editor) error {
@@ -44,25 +45,25 @@ func (s *Scrubber) RestoreObject(ctx context.Context, content []byte) (sh shared
 		if len(present) == 0 {
 			return fmt.Errorf("object %x: %w: it was deleted meanwhile", id, sharedbase.ErrNotFound)
 		}
-		err = check(ctx, e, e.Size(), sh.Name, id)
-		if err == nil || !errors.As(err, new(*shard.DamageError)) && !errors.Is(err, shard.ErrNotFound) {
+		err = check(ctx, p.Format(), e, e.Size(), sh.Name, id)
+		if err == nil || !errors.As(err, new(*format.DamageError)) && !errors.Is(err, format.ErrNotFound) {
 			return err
 		}
 		restored = true
-		return shard.RestoreContent(ctx, e, e.Size(), sh.Name, content)
+		return p.Format().RestoreContent(ctx, e, e.Size(), sh.Name, content)
 	})
 	if err != nil || !restored {
 		return sh, false, err
 	}
-	img, err := s.Pools[sh.Pool].Open(ctx, sh.Name)
+	img, err := p.Open(ctx, sh.Name)
 	if err != nil {
 		return sh, false, err
 	}
-	return sh, true, errors.Join(check(ctx, img, img.Size(), sh.Name, id), img.Close())
+	return sh, true, errors.Join(check(ctx, p.Format(), img, img.Size(), sh.Name, id), img.Close())
 }
 
-func check(ctx context.Context, img io.ReaderAt, size int64, name string, id sharedbase.ObjID) error {
-	r, err := shard.Open(img, size, name)
+func check(ctx context.Context, f format.Format, img io.ReaderAt, size int64, name string, id sharedbase.ObjID) error {
+	r, err := f.Open(img, size, name)
 	if err != nil {
 		return err
 	}

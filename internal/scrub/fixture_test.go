@@ -101,7 +101,7 @@ func at(t testing.TB, s *roletest.Stage, name string, id sharedbase.ObjID) (entr
 	img, err := s.Pool.Pool.Open(t.Context(), name)
 	roletest.Must(t, err)
 	defer img.Close()
-	entry = s.Image(t, name).EntryOffset(id)
+	entry, _ = s.Image(t, name).EntryRange(id)
 	b := make([]byte, 8)
 	_, err = img.ReadAt(b, entry+32)
 	roletest.Must(t, err)

@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 
+	"winery/format"
 	"winery/pool"
-	"winery/shard"
 	"winery/sharedbase"
 )
 
@@ -24,7 +24,7 @@ func (l *look) image(ctx context.Context) error {
 		open = p.OpenMapped
 	}
 	err := l.reading(ctx, open, l.opened)
-	damage := new(shard.DamageError)
+	damage := new(format.DamageError)
 	if l.Mapped && errors.As(err, &damage) && l.again(ctx, well) == nil {
 		return l.find(ReadsDiffer, sharedbase.ObjID{}, "%v; read again from the store it is well", damage)
 	}
@@ -63,27 +63,27 @@ func (l *look) absent(ctx context.Context) error {
 
 // reading opens the image and calls fn with it.
 func (l *look) reading(ctx context.Context, open func(context.Context, string) (pool.Image, error),
-	fn func(context.Context, *shard.Reader) error) (err error) {
+	fn func(context.Context, format.Reader) error) (err error) {
 	img, err := open(ctx, l.shard.Name)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
-	r, err := shard.Open(paced{ctx, img, l.Rate}, img.Size(), l.shard.Name)
+	r, err := l.Pools[l.shard.Pool].Format().Open(paced{ctx, img, l.Rate}, img.Size(), l.shard.Name)
 	if err != nil {
 		return err
 	}
 	return fn(ctx, r)
 }
 
-func well(context.Context, *shard.Reader) error { return nil }
+func well(context.Context, format.Reader) error { return nil }
 
 // again opens the image as it is in the store now.
-func (l *look) again(ctx context.Context, fn func(context.Context, *shard.Reader) error) error {
+func (l *look) again(ctx context.Context, fn func(context.Context, format.Reader) error) error {
 	return l.reading(ctx, l.Pools[l.shard.Pool].Open, fn)
 }
 
-func (l *look) opened(ctx context.Context, r *shard.Reader) error {
+func (l *look) opened(ctx context.Context, r format.Reader) error {
 	err := l.record(ctx, r)
 	if l.Mapped && errors.Is(err, sharedbase.ErrOtherImage) && l.again(ctx, l.record) == nil {
 		return l.find(ReadsDiffer, sharedbase.ObjID{}, "%v; read again from the store it is well", err)
@@ -112,12 +112,12 @@ func (l *look) opened(ctx context.Context, r *shard.Reader) error {
 }
 
 // record compares the image with what was recorded when it was packed.
-func (l *look) record(ctx context.Context, r *shard.Reader) error {
+func (l *look) record(ctx context.Context, r format.Reader) error {
 	return l.Base.CheckImage(ctx, l.shard.ID, r.Info().Objects, r.Fingerprint())
 }
 
 // whole reads all of the image, and then compares its index with the database's.
-func (l *look) whole(ctx context.Context, r *shard.Reader, s *suspects) error {
+func (l *look) whole(ctx context.Context, r format.Reader, s *suspects) error {
 	total := r.Info().ObjectsSize
 	counts, err := r.Inspect(ctx, func(bytes int64) { l.read(Image, bytes, total) }, s.damage)
 	l.objects += counts.Objects + int64(len(s.damaged))
@@ -130,7 +130,7 @@ func (l *look) whole(ctx context.Context, r *shard.Reader, s *suspects) error {
 	}
 	defer inventory.Close()
 	for id, err := range l.Base.PresentObjects(ctx, l.shard.ID, 0) {
-		if err == nil && !inventory.Tick(id) {
+		if err == nil && !inventory.Mark(id) {
 			err = s.missing(id)
 		}
 		if err != nil {
@@ -138,7 +138,7 @@ func (l *look) whole(ctx context.Context, r *shard.Reader, s *suspects) error {
 		}
 	}
 	var left []sharedbase.ObjID
-	for id := range inventory.Unticked() {
+	for id := range inventory.Unmarked() {
 		if left = append(left, id); len(left) == atOnce {
 			if err := l.strangers(ctx, left, s); err != nil {
 				return err
@@ -160,7 +160,7 @@ func (l *look) strangers(ctx context.Context, ids []sharedbase.ObjID, s *suspect
 }
 
 // sample looks at some objects of the image, and at some of the index.
-func (l *look) sample(ctx context.Context, r *shard.Reader, s *suspects) error {
+func (l *look) sample(ctx context.Context, r format.Reader, s *suspects) error {
 	count, err := l.Base.CountObjects(ctx, l.shard.Name)
 	if err != nil {
 		return err
@@ -171,8 +171,8 @@ func (l *look) sample(ctx context.Context, r *shard.Reader, s *suspects) error {
 		}
 	}
 	picked, err := r.Pick(ctx, l.Sample)
-	if damage := new(shard.DamageError); errors.As(err, &damage) {
-		err = s.damage(shard.Damage{DamageError: damage})
+	if damage := new(format.DamageError); errors.As(err, &damage) {
+		err = s.damage(format.Damage{DamageError: damage})
 	}
 	if err != nil {
 		return err
@@ -186,12 +186,12 @@ func (l *look) sample(ctx context.Context, r *shard.Reader, s *suspects) error {
 	}
 	for _, id := range append(picked, present...) {
 		size, err := r.Check(ctx, id)
-		damage := new(shard.DamageError)
+		damage := new(format.DamageError)
 		switch {
-		case errors.Is(err, shard.ErrNotFound):
+		case errors.Is(err, format.ErrNotFound):
 			err = s.missing(id)
 		case errors.As(err, &damage):
-			err = s.damage(shard.Damage{ID: id, DamageError: damage})
+			err = s.damage(format.Damage{ID: id, DamageError: damage})
 		}
 		if err != nil {
 			return err

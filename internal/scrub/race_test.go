@@ -12,7 +12,6 @@ import (
 	"winery/internal/cleaner"
 	"winery/internal/packer"
 	"winery/internal/scrub"
-	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/roletest"
 )
@@ -130,7 +129,7 @@ func TestWrongMapping(t *testing.T) {
 				switch byOff := off + int64(i) - entry; {
 				case byOff >= 0 && byOff < 32:
 					b[i] = 0
-				case byOff >= 32 && byOff < shard.EntrySize:
+				case byOff >= 32 && byOff < 40:
 					b[i] = 0xff
 				}
 			}

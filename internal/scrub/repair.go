@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"winery/pool"
-	"winery/shard"
 	"winery/sharedbase"
 )
 
@@ -128,7 +127,7 @@ func (s *Scrubber) erase(ctx context.Context, sh sharedbase.Shard, ids []sharedb
 		if err != nil {
 			return err
 		}
-		n, err := shard.Erase(ctx, e, e.Size(), sh.Name, 1, ids)
+		n, err := s.Pools[sh.Pool].Format().Erase(ctx, e, e.Size(), sh.Name, 1, ids)
 		if n > 0 {
 			done = []string{fmt.Sprintf("erased %d objects that the index does not have", n)}
 		}

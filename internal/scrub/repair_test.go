@@ -13,11 +13,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"winery/format"
 	"winery/internal/reader"
 	"winery/internal/scrub"
 	"winery/pool"
 	"winery/pool/pooltest"
-	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/roletest"
 )
@@ -92,7 +92,7 @@ func TestRepairFromTable(t *testing.T) {
 			s.WantState(t, name, sharedbase.StatePacked)
 			s.WantObjects(t, name, there)
 			wantQuarantined(t, s, name, false)
-			if _, err := s.Image(t, name).Get(objects[7].ID); !errors.Is(err, shard.ErrNotFound) {
+			if _, err := s.Image(t, name).Get(objects[7].ID); !errors.Is(err, format.ErrNotFound) {
 				t.Errorf("a deleted object is in the image: %v", err)
 			}
 			if hosts := s.Shard(t, name).MappedOn; len(hosts) != 0 {
@@ -167,7 +167,7 @@ func TestRepairFromAnotherPool(t *testing.T) {
 		another(t, s, name)
 		entry, position := at(t, s, name, objects[100].ID)
 		_, position2 := at(t, s, name, objects[200].ID)
-		hash := s.Image(t, name).Info().HashPosition
+		hash := s.Image(t, name).Layout().HashPosition
 		// Deleted and erased here, in the copy still.
 		roletest.Must(t, s.Base.Delete(t.Context(), objects[7].ID))
 		clean(t, s)
@@ -193,7 +193,7 @@ func TestRepairFromAnotherPool(t *testing.T) {
 				repairs(t, s, name, test.says)
 				s.WantObjects(t, name, there)
 				wantQuarantined(t, s, name, false)
-				if _, err := s.Image(t, name).Get(objects[7].ID); !errors.Is(err, shard.ErrNotFound) {
+				if _, err := s.Image(t, name).Get(objects[7].ID); !errors.Is(err, format.ErrNotFound) {
 					t.Errorf("an erased object came back: %v", err)
 				}
 			})
@@ -236,7 +236,7 @@ func TestRestoreDeletedSince(t *testing.T) {
 		if len(r.Done) != 1 || !strings.Contains(r.Done[0], "restored 1 objects") {
 			t.Errorf("%q", r.Done)
 		}
-		if _, err := s.Image(t, name).Get(objects[50].ID); !errors.Is(err, shard.ErrNotFound) {
+		if _, err := s.Image(t, name).Get(objects[50].ID); !errors.Is(err, format.ErrNotFound) {
 			t.Errorf("the deleted object: %v", err)
 		}
 		s.WantObjects(t, name, slices.Concat(objects[:50], objects[51:]))
@@ -272,7 +272,7 @@ func TestDeletedWhileRestored(t *testing.T) {
 			t.Errorf("%d objects are marked, want 1", left)
 		}
 		clean(t, s)
-		if _, err := s.Image(t, name).Get(objects[50].ID); !errors.Is(err, shard.ErrNotFound) {
+		if _, err := s.Image(t, name).Get(objects[50].ID); !errors.Is(err, format.ErrNotFound) {
 			t.Errorf("the deleted object: %v", err)
 		}
 		finds(t, s, name)

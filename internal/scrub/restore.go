@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"winery/pool"
-	"winery/shard"
 	"winery/sharedbase"
 )
 
@@ -66,7 +65,7 @@ func (r *restoration) from(ctx context.Context, name string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
-	from, err := shard.Open(paced{ctx, img, r.Rate}, img.Size(), r.shard.Name)
+	from, err := r.Pools[name].Format().Open(paced{ctx, img, r.Rate}, img.Size(), r.shard.Name)
 	if err != nil {
 		return err
 	}
@@ -78,7 +77,7 @@ func (r *restoration) from(ctx context.Context, name string) (err error) {
 			case from.Fingerprint() != r.record.Fingerprint || from.Info().Objects != r.record.Objects:
 				return sharedbase.ErrOtherImage
 			}
-			if err := shard.RestoreHead(e, from); err != nil {
+			if err := from.RestoreHeadTo(e); err != nil {
 				return err
 			}
 			r.head = false
@@ -89,7 +88,7 @@ func (r *restoration) from(ctx context.Context, name string) (err error) {
 		if err != nil || len(ids) == 0 {
 			return err
 		}
-		n, err := shard.Restore(ctx, e, e.Size(), r.shard.Name, from, ids)
+		n, err := from.RestoreTo(ctx, e, e.Size(), r.shard.Name, ids)
 		if n > 0 {
 			r.done = append(r.done, fmt.Sprintf("restored %d objects from pool %s", n, name))
 		}

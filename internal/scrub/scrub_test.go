@@ -25,7 +25,7 @@ func TestFindsFlippedBits(t *testing.T) {
 		finds(t, s, name)
 		id := objects[100].ID
 		entry, position := at(t, s, name, id)
-		info := s.Image(t, name).Info()
+		info := s.Image(t, name).Layout()
 		for what, test := range map[string]struct {
 			at   int64
 			want finding

@@ -8,7 +8,7 @@ import (
 	"maps"
 	"slices"
 
-	"winery/shard"
+	"winery/format"
 	"winery/sharedbase"
 )
 
@@ -16,16 +16,16 @@ import (
 // while a scrub is under way, so each is looked at again: in the index first and
 // then in the image, since what the index has lost the image has lost before.
 type suspects struct {
-	reader  *shard.Reader
-	damaged map[sharedbase.ObjID]*shard.DamageError // objects of the image
-	absent  map[sharedbase.ObjID]bool               // objects of the index
-	strange map[sharedbase.ObjID]bool               // objects of the image that the index does not have
-	rest    map[int64]*shard.DamageError            // by offset: what is not one object's
+	reader  format.Reader
+	damaged map[sharedbase.ObjID]*format.DamageError // objects of the image
+	absent  map[sharedbase.ObjID]bool                // objects of the index
+	strange map[sharedbase.ObjID]bool                // objects of the image that the index does not have
+	rest    map[int64]*format.DamageError            // by offset: what is not one object's
 }
 
-func newSuspects(r *shard.Reader) *suspects {
+func newSuspects(r format.Reader) *suspects {
 	return &suspects{
-		reader: r, damaged: map[sharedbase.ObjID]*shard.DamageError{}, rest: map[int64]*shard.DamageError{},
+		reader: r, damaged: map[sharedbase.ObjID]*format.DamageError{}, rest: map[int64]*format.DamageError{},
 		absent: map[sharedbase.ObjID]bool{}, strange: map[sharedbase.ObjID]bool{},
 	}
 }
@@ -38,7 +38,7 @@ func (s *suspects) limit() error {
 	return nil
 }
 
-func (s *suspects) damage(d shard.Damage) error {
+func (s *suspects) damage(d format.Damage) error {
 	if d.ID == (sharedbase.ObjID{}) {
 		s.rest[d.Offset] = d.DamageError
 	} else {
@@ -66,13 +66,13 @@ func (l *look) settle(ctx context.Context, s *suspects) error {
 		if !is.Present {
 			return nil
 		}
-		at := s.reader.EntryOffset(id)
+		begin, end := s.reader.EntryRange(id)
 		for offset := range s.rest { // an entry that does not say whose it is
-			if at <= offset && offset < at+shard.EntrySize {
+			if begin <= offset && offset < end {
 				delete(s.rest, offset)
 			}
 		}
-		return l.find(NotInImage, id, "object %x is in the index, not in the image, where its entry would be at byte %d", id, at)
+		return l.find(NotInImage, id, "object %x is in the index, not in the image, where its entry would be at byte %d", id, begin)
 	})
 	if err != nil {
 		return err
@@ -94,11 +94,11 @@ func (l *look) settleMapping(ctx context.Context, s *suspects) error {
 		return err
 	}
 	for i, id := range ids {
-		if errors.Is(reads[i], shard.ErrNotFound) {
+		if errors.Is(reads[i], format.ErrNotFound) {
 			continue
 		}
 		delete(s.absent, id)
-		if damage := new(shard.DamageError); errors.As(reads[i], &damage) {
+		if damage := new(format.DamageError); errors.As(reads[i], &damage) {
 			s.damaged[id] = damage
 			continue
 		}
@@ -146,13 +146,13 @@ func (l *look) settleDamaged(ctx context.Context, s *suspects) error {
 }
 
 // check reads objects as they are in the store now, and returns what
-// [shard.Reader.Check] says of each.
+// [format.Reader.Check] says of each.
 func (l *look) check(ctx context.Context, ids []sharedbase.ObjID) ([]error, error) {
 	reads := make([]error, len(ids))
-	err := l.again(ctx, func(ctx context.Context, r *shard.Reader) error {
+	err := l.again(ctx, func(ctx context.Context, r format.Reader) error {
 		for i, id := range ids {
 			_, reads[i] = r.Check(ctx, id)
-			if reads[i] != nil && !errors.Is(reads[i], shard.ErrNotFound) && !errors.As(reads[i], new(*shard.DamageError)) {
+			if reads[i] != nil && !errors.Is(reads[i], format.ErrNotFound) && !errors.As(reads[i], new(*format.DamageError)) {
 				return reads[i]
 			}
 		}
@@ -163,11 +163,11 @@ func (l *look) check(ctx context.Context, ids []sharedbase.ObjID) ([]error, erro
 
 // judge makes a finding of a suspect, damaged at first or not, from how it
 // stands and how it reads now.
-func (l *look) judge(id sharedbase.ObjID, is sharedbase.ObjectStatus, first *shard.DamageError, now error) error {
+func (l *look) judge(id sharedbase.ObjID, is sharedbase.ObjectStatus, first *format.DamageError, now error) error {
 	switch {
-	case is.Erasing, errors.Is(now, shard.ErrNotFound) && !is.Present:
+	case is.Erasing, errors.Is(now, format.ErrNotFound) && !is.Present:
 		return nil
-	case errors.Is(now, shard.ErrNotFound):
+	case errors.Is(now, format.ErrNotFound):
 		return l.find(NotInImage, id, "object %x is in the index, and gone from the image since the scrub began", id)
 	case now != nil:
 		return l.find(ObjectDamaged, id, "%v", now)
@@ -184,8 +184,8 @@ func (l *look) settleRest(ctx context.Context, s *suspects) error {
 	if len(s.rest) == 0 {
 		return nil
 	}
-	return l.again(ctx, func(ctx context.Context, r *shard.Reader) error {
-		_, err := r.Inspect(ctx, nil, func(d shard.Damage) error {
+	return l.again(ctx, func(ctx context.Context, r format.Reader) error {
+		_, err := r.Inspect(ctx, nil, func(d format.Damage) error {
 			if d.ID == (sharedbase.ObjID{}) && s.rest[d.Offset] != nil {
 				return l.find(ImageDamaged, d.ID, "%v", d.DamageError)
 			}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
 // Package storage opens the configured pools. It is the one place that knows
-// which type of pool is which package.
+// which type of pool is which package and has which format of images.
 package storage
 
 import (
@@ -13,6 +13,7 @@ import (
 	"winery/pool"
 	"winery/pool/directory"
 	"winery/rbd"
+	"winery/shard"
 )
 
 // Set holds open pools by their names.
@@ -39,13 +40,13 @@ func open(c config.Pool, createImages bool) (pool.Pool, error) {
 	switch c.Type {
 	case config.RBD:
 		return rbd.New(rbd.Settings{
-			PoolName: c.Name, DataPool: c.DataPool, FeaturesUnsupported: c.FeaturesUnsupported, CreateImages: createImages,
+			PoolName: c.Name, Format: shard.Format{}, DataPool: c.DataPool, FeaturesUnsupported: c.FeaturesUnsupported, CreateImages: createImages,
 			ShardMaxSize: c.ShardMaxSize, MapMode: c.Map, MapOptions: c.MapOptions, UseSudo: c.UseSudo,
 			Conf: c.CephConf, User: c.CephUser,
 		})
 	case config.Directory:
 		return directory.New(directory.Settings{
-			BaseDirectory: c.BaseDirectory, PoolName: c.Name, UsePermissions: c.UsePermissions,
+			BaseDirectory: c.BaseDirectory, PoolName: c.Name, Format: shard.Format{}, UsePermissions: c.UsePermissions,
 			NoDirectIO: func(err error) {
 				slog.Warn("file system without O_DIRECT: images are verified through the page cache", "pool", c.Name, "directory", c.BaseDirectory, "err", err)
 			},

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"winery/format"
 	"winery/pool"
 )
 
@@ -29,6 +30,7 @@ type Settings struct {
 	BaseDirectory  string // the pool's folder is in it; Init makes that
 	PoolName       string
 	UsePermissions bool // file modes tell the state of an image
+	Format         format.Format
 	// NoDirectIO is called once, with the system's error, if images have to be
 	// verified through the page cache, since the file system has no O_DIRECT. It
 	// may be nil.
@@ -41,6 +43,7 @@ type Pool struct {
 	dir   string
 	modes bool
 
+	format     format.Format
 	noDirectIO func(error)
 }
 
@@ -51,7 +54,7 @@ func New(s Settings) (*Pool, error) {
 	if err := pool.CheckName(s.PoolName); err != nil {
 		return nil, fmt.Errorf("pool_name: %w", err)
 	}
-	p := &Pool{name: s.PoolName, dir: filepath.Join(s.BaseDirectory, s.PoolName), modes: s.UsePermissions}
+	p := &Pool{name: s.PoolName, dir: filepath.Join(s.BaseDirectory, s.PoolName), modes: s.UsePermissions, format: s.Format}
 	var once sync.Once
 	p.noDirectIO = func(err error) {
 		if s.NoDirectIO != nil {
@@ -63,6 +66,9 @@ func New(s Settings) (*Pool, error) {
 
 // Name implements [pool.Pool].
 func (p *Pool) Name() string { return p.name }
+
+// Format implements [pool.Pool].
+func (p *Pool) Format() format.Format { return p.format }
 
 // Close implements [pool.Pool]; there is nothing to free.
 func (p *Pool) Close() error { return nil }

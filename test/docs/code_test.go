@@ -148,11 +148,12 @@ func TestArrows(t *testing.T) {
 		return regexp.MustCompile(`(?m)^ {8}\S`).Split(text, 2)[0]
 	}
 	for name, packages := range map[string][]string{
-		"pgx":    {"github.com/jackc/pgx"},
-		"ceph":   {"github.com/ceph/go-ceph"},
-		"leaves": {"winery/internal", "winery/sharedbase", "winery/shard", "winery/rbd"},
-		"roles":  {"winery/internal/writer", "winery/internal/packer", "winery/internal/mapper", "winery/internal/cleaner"},
-		"tests":  {"winery/test"},
+		"pgx":     {"github.com/jackc/pgx"},
+		"ceph":    {"github.com/ceph/go-ceph"},
+		"formats": {"winery/shard$"},
+		"leaves":  {"winery/internal", "winery/sharedbase", "winery/shard", "winery/rbd"},
+		"roles":   {"winery/internal/writer", "winery/internal/packer", "winery/internal/mapper", "winery/internal/cleaner"},
+		"tests":   {"winery/test"},
 	} {
 		for _, path := range packages {
 			if !regexp.MustCompile(`(?m)- pkg: ` + regexp.QuoteMeta(path) + `$`).MatchString(rule(name)) {

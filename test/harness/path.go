@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"winery/format"
 	"winery/internal/httpapi/rpc/client"
 	"winery/shard"
 	"winery/sharedbase"
@@ -129,7 +130,7 @@ func (f *Fleet) erased(ctx context.Context, name string, id [32]byte) (bool, err
 		return false, err
 	}
 	_, err = reader.Get(id)
-	if errors.Is(err, shard.ErrNotFound) {
+	if errors.Is(err, format.ErrNotFound) {
 		return true, nil
 	}
 	return false, err

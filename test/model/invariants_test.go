@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"pgregory.net/rapid"
 
+	"winery/format"
 	"winery/internal/reader"
 	"winery/pool"
 	"winery/shard"
@@ -136,7 +137,7 @@ func (w *world) imageAgrees(s sharedbase.Shard, here func(sharedbase.ObjID) bool
 			switch {
 			case here(o.ID) && (err != nil || !bytes.Equal(got, o.Content)):
 				w.Fatalf("object %d: %d bytes in image %s (%s): %v", i, len(got), s.Name, s.State, err)
-			case !here(o.ID) && !marked[at] && !w.twice[at] && !errors.Is(err, shard.ErrNotFound):
+			case !here(o.ID) && !marked[at] && !w.twice[at] && !errors.Is(err, format.ErrNotFound):
 				w.Fatalf("object %d is in image %s (%s), and nothing will erase it there: %v", i, s.Name, s.State, err)
 			}
 		}

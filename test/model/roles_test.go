@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
+	"winery/format"
 	"winery/internal/cleaner"
 	"winery/internal/importer"
 	"winery/internal/mapper"
@@ -110,7 +111,7 @@ func (w *world) Migrate(t *rapid.T) {
 	f, nth := draw(t)
 	w.inProcess(f, nth, func(ctx context.Context, p *process) error {
 		_, err := (&migrator.Migrator{Base: p.base, From: p.stores[s.Pool], To: p.stores[to]}).Migrate(ctx, s.Name)
-		if half := new(shard.DamageError); errors.As(err, &half) && w.erasing(s.Name) {
+		if half := new(format.DamageError); errors.As(err, &half) && w.erasing(s.Name) {
 			return nil // a cleaner died over an object: not before another has erased it
 		}
 		return err

@@ -232,7 +232,7 @@ func Put(t testing.TB, into pool.Pool, name string, objects []sharedbase.Object)
 	t.Helper()
 	draft, err := into.Create(t.Context(), name, 0, pooltest.Anything{})
 	Must(t, err)
-	w, err := shard.NewWriter(draft, draft.Size())
+	w, err := into.Format().NewWriter(draft, draft.Size())
 	Must(t, err)
 	defer w.Close()
 	for _, o := range objects {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-package shard
+package format
 
 import (
 	"errors"
@@ -8,12 +8,14 @@ import (
 )
 
 var (
-	// ErrNotFound says that the image does not hold the object, or not any more.
+	// ErrNotFound says that the image does not hold the object, or does not hold it any more.
 	ErrNotFound = errors.New("object not in this shard image")
 	// ErrTooLarge says that the objects, or the index over them, do not fit the device.
 	ErrTooLarge = errors.New("shard image does not fit its device")
 	// ErrDuplicate says that an object was added twice.
 	ErrDuplicate = errors.New("object added twice to a shard image")
+	// ErrLayout says that two images do not have the same objects at the same places.
+	ErrLayout = errors.New("the images are not laid out alike")
 )
 
 // DamageError says that an image is not what its writer made of it.
@@ -25,4 +27,10 @@ type DamageError struct {
 
 func (e *DamageError) Error() string {
 	return fmt.Sprintf("shard image %s is damaged at byte %d: %s", e.Image, e.Offset, e.What)
+}
+
+// Damage is one damage of an image.
+type Damage struct {
+	ID ObjID // the object that cannot be read; zero where the damage is not one object's
+	*DamageError
 }

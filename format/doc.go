@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package format says what Winery needs of a format of shard images: how objects
+// and their index become the bytes of an image, and how they are read, verified,
+// erased and restored there. A format knows an image only as an io.ReaderAt or a
+// [Device]; where the bytes lie is the matter of a pool. Which format the images of
+// a pool have is a property of the pool (pool.Pool.Format).
+//
+// Package shard is the one format, SWHShard. Package format/formattest holds the
+// tests that it passes, and that any further format must pass.
+//
+// # Conventions
+//
+// A method that takes a context returns its error soon after it ended, and leaves
+// what the method's comment allows. Where an image is not what its writer made of
+// it, methods return a [*DamageError], never wrong objects without an error unless
+// their comment says so; errors of the device are wrapped. Methods that change an
+// image may be called again after any error, and complete what was begun. They are
+// for one caller at a time; readers may continue meanwhile.
+package format

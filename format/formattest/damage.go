@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package formattest
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"slices"
+	"testing"
+
+	"winery/format"
+)
+
+// flips yields copies of an image, each with one byte changed.
+func flips(image Device, step int) func(yield func(at int, d Device) bool) {
+	return func(yield func(at int, d Device) bool) {
+		for at := 0; at < len(image); at += step {
+			d := bytes.Clone(image)
+			d[at] ^= 0x40
+			if !yield(at, d) {
+				return
+			}
+		}
+	}
+}
+
+// damageIsFound: whichever byte changes, Verify fails or every object is as it was,
+// and Inspect agrees with Verify.
+func damageIsFound(t *testing.T, f format.Format) {
+	objects := contents(40)
+	found := 0
+	for at, d := range flips(newImage(t, f, objects), 11) {
+		r, err := f.Open(d, int64(len(d)), "test")
+		if err != nil {
+			if damage := new(format.DamageError); !errors.As(err, &damage) || damage.Image != "test" {
+				t.Fatalf("byte %d: %v", at, err)
+			}
+			continue
+		}
+		_, err = r.Verify(t.Context(), nil)
+		damages := 0
+		if _, err := r.Inspect(t.Context(), nil, func(format.Damage) error { damages++; return nil }); err != nil {
+			t.Fatalf("byte %d: Inspect: %v", at, err)
+		}
+		if errors.As(err, new(*format.DamageError)) != (damages > 0) {
+			t.Fatalf("byte %d: Verify says %v, Inspect has %d damages", at, err, damages)
+		}
+		if damages > 0 {
+			found++
+			continue
+		}
+		for i, o := range objects {
+			if _, got, err := r.GetUpTo(idOf(o), math.MaxInt64); err != nil || !bytes.Equal(got, o) {
+				t.Fatalf("byte %d: Verify passed, and object %d has %d bytes instead of %d, %v", at, i, len(got), len(o), err)
+			}
+		}
+	}
+	if found < 100 {
+		t.Errorf("only %d damages were found", found)
+	}
+}
+
+// restore restores what Inspect says is damaged: from another copy, and from the
+// content.
+func restore(t *testing.T, f format.Format) {
+	objects := contents(40)
+	image := newImage(t, f, objects)
+	intact := open(t, f, image)
+	restored := 0
+	for at, d := range flips(image, 101) {
+		r, err := f.Open(d, int64(len(d)), "test")
+		if err != nil { // what Open reads
+			must(t, intact.RestoreHeadTo(d))
+			Holds(t, f, d, objects, 0)
+			continue
+		}
+		var damaged []format.ObjID
+		_, err = r.Inspect(t.Context(), nil, func(x format.Damage) error {
+			if x.ID != (format.ObjID{}) {
+				damaged = append(damaged, x.ID)
+			}
+			return nil
+		})
+		must(t, err)
+		if len(damaged) == 0 {
+			continue
+		}
+		restored++
+		byContent := Device(bytes.Clone(d))
+		n, err := intact.RestoreTo(t.Context(), d, int64(len(d)), "test", damaged)
+		if n != len(damaged) || err != nil {
+			t.Fatalf("byte %d: restored %d of %d objects, %v", at, n, len(damaged), err)
+		}
+		Holds(t, f, d, objects, 0)
+		before := bytes.Clone(byContent)
+		for _, o := range objects {
+			if !slices.Contains(damaged, idOf(o)) {
+				continue
+			}
+			err := f.RestoreContent(t.Context(), byContent, int64(len(d)), "test", o)
+			if errors.Is(err, format.ErrLayout) && bytes.Equal(byContent, before) {
+				continue // the index leads into another object
+			}
+			must(t, err)
+			Holds(t, f, byContent, objects, 0)
+		}
+	}
+	if restored < 10 {
+		t.Errorf("only %d images were restored", restored)
+	}
+}
+
+func restoreRefuses(t *testing.T, f format.Format) {
+	objects := contents(40)
+	image := newImage(t, f, objects)
+	other := newImage(t, f, objects[1:])
+	before := bytes.Clone(image)
+	size := int64(len(image))
+	if n, err := open(t, f, other).RestoreTo(t.Context(), image, size, "test", idsOf(objects[5:6])); n != 0 || !errors.Is(err, format.ErrLayout) {
+		t.Errorf("another image: restored %d, %v", n, err)
+	}
+	if err := f.RestoreContent(t.Context(), image, size, "test", []byte("absent")); !errors.Is(err, format.ErrNotFound) {
+		t.Errorf("an absent object: %v", err)
+	}
+	erased := bytes.Clone(image)
+	eraseIn(t, f, erased, objects[5:6])
+	if n, err := open(t, f, erased).RestoreTo(t.Context(), image, size, "test", idsOf(objects[5:6])); n != 0 || err != nil {
+		t.Errorf("from a copy that does not have the object: restored %d, %v", n, err)
+	}
+	if !bytes.Equal(image, before) {
+		t.Error("the image was changed")
+	}
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package formattest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"winery/format"
+)
+
+func eraseIn(t *testing.T, f format.Format, d Device, objects [][]byte) {
+	t.Helper()
+	n, err := f.Erase(t.Context(), d, int64(len(d)), "test", 4, idsOf(objects))
+	if n != len(objects) || err != nil {
+		t.Fatalf("erased %d of %d, %v", n, len(objects), err)
+	}
+}
+
+// gone fails the test if one of the objects can be found in the image, or its id or
+// its bytes are in it.
+func gone(t *testing.T, f format.Format, d Device, objects [][]byte) {
+	t.Helper()
+	r := open(t, f, d)
+	for i, o := range objects {
+		if _, err := r.Check(t.Context(), idOf(o)); !errors.Is(err, format.ErrNotFound) {
+			t.Fatalf("erased object %d: %v", i, err)
+		}
+		id := idOf(o)
+		if len(o) > 15 && bytes.Contains(d, o) || bytes.Contains(d, id[:]) {
+			t.Fatalf("erased object %d is still in the image", i)
+		}
+	}
+}
+
+func erase(t *testing.T, f format.Format) {
+	objects := contents(200)
+	for name, victims := range map[string][]int{
+		"one": {7}, "first": {0}, "last": {199}, "in a row": {50, 51, 52}, "mixed": {199, 3, 4, 77, 0, 140},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newImage(t, f, objects)
+			info, fingerprint := open(t, f, d).Info(), open(t, f, d).Fingerprint()
+			var out, left [][]byte
+			for i, o := range objects {
+				if slices.Contains(victims, i) {
+					out = append(out, o)
+				} else {
+					left = append(left, o)
+				}
+			}
+			// Ids that are absent or named twice do no harm.
+			ids := append(idsOf(out), idOf([]byte("absent")), idOf(out[0]), format.ObjID{})
+			for _, want := range []int{len(out), 0} {
+				n, err := f.Erase(t.Context(), d, int64(len(d)), "test", 1, ids)
+				if n != want || err != nil {
+					t.Fatalf("erased %d instead of %d, %v", n, want, err)
+				}
+				gone(t, f, d, out)
+				Holds(t, f, d, left, int64(len(out)))
+			}
+			if r := open(t, f, d); r.Info().Objects != info.Objects || r.Fingerprint() != fingerprint {
+				t.Errorf("%+v became %+v", info, r.Info())
+			}
+		})
+	}
+}
+
+func eraseAll(t *testing.T, f format.Format) {
+	objects := append(contents(30), make([]byte, 5<<20))
+	d := newImage(t, f, objects)
+	eraseIn(t, f, d, objects)
+	gone(t, f, d, objects[:30])
+	Holds(t, f, d, nil, int64(len(objects)))
+}
+
+// failing is a device that loses power after some writes and flushes: of the writes
+// since the last flush it keeps any.
+type failing struct {
+	Device          // as a reader sees it
+	kept   Device   // as of the last flush
+	since  []change // written after it
+	left   int      // writes and flushes until the power fails
+}
+
+type change struct {
+	at int64
+	p  []byte
+}
+
+var errPower = errors.New("no power")
+
+func (f *failing) WriteAt(p []byte, at int64) (int, error) {
+	if f.left--; f.left < 0 {
+		return 0, errPower
+	}
+	f.since = append(f.since, change{at, bytes.Clone(p)})
+	return f.Device.WriteAt(p, at)
+}
+
+func (f *failing) Flush() error {
+	if f.left--; f.left < 0 {
+		return errPower
+	}
+	f.kept, f.since = bytes.Clone(f.Device), nil
+	return nil
+}
+
+// afterwards returns what the device holds once the power is back.
+func (f *failing) afterwards(random *rand.Rand) Device {
+	d := bytes.Clone(f.kept)
+	for _, c := range f.since {
+		for n := range slices.Chunk(c.p, 512) {
+			if random.IntN(2) == 0 {
+				copy(d[c.at:], n)
+			}
+			c.at += int64(len(n))
+		}
+	}
+	return d
+}
+
+func eraseSurvivesPowerCuts(t *testing.T, f format.Format) {
+	random := rand.New(rand.NewPCG(1, 2))
+	objects := contents(40)
+	out, left := objects[10:16], slices.Concat(objects[:10], objects[16:])
+	image := newImage(t, f, objects)
+	for writes := 0; ; writes++ {
+		device := &failing{Device: bytes.Clone(image), kept: image, left: writes}
+		_, err := f.Erase(t.Context(), device, int64(len(image)), "test", 1, idsOf(out))
+		if err == nil {
+			if writes < len(out) {
+				t.Errorf("only %d writes", writes)
+			}
+			return
+		}
+		if !errors.Is(err, errPower) {
+			t.Fatal(err)
+		}
+		for range 10 {
+			d := device.afterwards(random)
+			r := open(t, f, d)
+			for i, o := range left {
+				if _, err := r.Check(t.Context(), idOf(o)); err != nil {
+					t.Fatalf("power cut at write %d: object %d: %v", writes, i, err)
+				}
+			}
+			_, err := f.Erase(t.Context(), d, int64(len(d)), "test", 1, idsOf(out))
+			must(t, err)
+			gone(t, f, d, out)
+			Holds(t, f, d, left, int64(len(out)))
+		}
+	}
+}
+
+// unflushable is a device that cannot flush.
+type unflushable struct{ Device }
+
+func (unflushable) Flush() error { return errPower }
+
+func eraseFlushes(t *testing.T, f format.Format) {
+	objects := contents(5)
+	d := newImage(t, f, objects)
+	if _, err := f.Erase(t.Context(), unflushable{d}, int64(len(d)), "test", 1, idsOf(objects[:1])); !errors.Is(err, errPower) {
+		t.Fatalf("got %v", err)
+	}
+	if _, err := open(t, f, d).Check(t.Context(), idOf(objects[0])); errors.Is(err, format.ErrNotFound) {
+		t.Error("the entry went before the content was on the device")
+	}
+}
+
+// forgetful is a device that reports writes as done and does nothing.
+type forgetful struct{ Device }
+
+func (forgetful) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+
+func eraseReadsBack(t *testing.T, f format.Format) {
+	objects := contents(10)
+	d := newImage(t, f, objects)
+	_, err := f.Erase(t.Context(), forgetful{d}, int64(len(d)), "test", 1, idsOf(objects[3:4]))
+	if !errors.As(err, new(*format.DamageError)) {
+		t.Errorf("got %v", err)
+	}
+	Holds(t, f, d, objects, 0)
+}
+
+func endedContext(t *testing.T, f format.Format) {
+	objects := contents(100)
+	d := newImage(t, f, objects)
+	r := open(t, f, d)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, verifyErr := r.Verify(ctx, nil)
+	_, inspectErr := r.Inspect(ctx, nil, func(format.Damage) error { return nil })
+	_, checkErr := r.Check(ctx, idOf(objects[5]))
+	_, pickErr := r.Pick(ctx, 3)
+	_, inventoryErr := r.Inventory(ctx)
+	_, eraseErr := f.Erase(ctx, d, int64(len(d)), "test", 1, idsOf(objects))
+	_, restoreErr := r.RestoreTo(ctx, d, int64(len(d)), "test", idsOf(objects))
+	contentErr := f.RestoreContent(ctx, d, int64(len(d)), "test", objects[5])
+	var keysErr error
+	for _, keysErr = range r.Keys(ctx) {
+		if keysErr == nil {
+			break
+		}
+	}
+	for what, err := range map[string]error{
+		"Verify": verifyErr, "Inspect": inspectErr, "Check": checkErr, "Pick": pickErr, "Inventory": inventoryErr,
+		"Erase": eraseErr, "RestoreTo": restoreErr, "RestoreContent": contentErr, "Keys": keysErr,
+	} {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	Holds(t, f, d, objects, 0)
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package formattest holds the tests that every format of images must pass, for
+// use in the formats' own tests. All images are in memory.
+package formattest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"testing"
+
+	"winery/format"
+)
+
+// Run tests a format.
+func Run(t *testing.T, f format.Format) {
+	tests := []struct {
+		name string
+		test func(t *testing.T, f format.Format)
+	}{
+		{"RoundTrip", roundTrip},
+		{"SizesFirst", sizesFirst},
+		{"LargerDevice", largerDevice},
+		{"SizeBound", sizeBound},
+		{"Duplicate", duplicate},
+		{"TooLarge", tooLarge},
+		{"BrokenDevice", brokenDevice},
+		{"AfterTheEnd", afterTheEnd},
+		{"Unfinished", unfinished},
+		{"Erase", erase},
+		{"EraseAll", eraseAll},
+		{"EraseSurvivesPowerCuts", eraseSurvivesPowerCuts},
+		{"EraseFlushes", eraseFlushes},
+		{"EraseReadsBack", eraseReadsBack},
+		{"EndedContext", endedContext},
+		{"Inventory", inventory},
+		{"Fingerprint", fingerprint},
+		{"DamageIsFound", damageIsFound},
+		{"Restore", restore},
+		{"RestoreRefuses", restoreRefuses},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) { tt.test(t, f) })
+	}
+}
+
+// Device is an image in memory of a fixed size.
+type Device []byte
+
+// ReadAt implements [io.ReaderAt].
+func (d Device) ReadAt(p []byte, at int64) (int, error) { return bytes.NewReader(d).ReadAt(p, at) }
+
+// WriteAt implements [io.WriterAt].
+func (d Device) WriteAt(p []byte, at int64) (int, error) {
+	if at < 0 || at+int64(len(p)) > int64(len(d)) {
+		return 0, fmt.Errorf("a write of %d bytes at %d, past the end at %d", len(p), at, len(d))
+	}
+	return copy(d[at:], p), nil
+}
+
+// Flush implements [format.Device].
+func (d Device) Flush() error { return nil }
+
+// contents are n different objects, the first empty, the others of 16 to 1015 bytes.
+func contents(n int) [][]byte {
+	objects := make([][]byte, n)
+	for i := 1; i < n; i++ {
+		seed := sha256.Sum256(fmt.Append(nil, i))
+		objects[i] = bytes.Repeat(seed[:], 32)[:16+i*7919%1000]
+	}
+	return objects
+}
+
+func idOf(content []byte) format.ObjID { return sha256.Sum256(content) }
+
+func idsOf(objects [][]byte) []format.ObjID {
+	ids := make([]format.ObjID, len(objects))
+	for i, o := range objects {
+		ids[i] = idOf(o)
+	}
+	return ids
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func add(w format.Writer, o []byte) error {
+	return w.Add(idOf(o), int64(len(o)), bytes.NewReader(o))
+}
+
+// newImage returns an image of the objects, exactly as long as it is.
+func newImage(t testing.TB, f format.Format, objects [][]byte) Device {
+	t.Helper()
+	size := int64(0)
+	for _, o := range objects {
+		size += int64(len(o))
+	}
+	d := make(Device, f.SizeBound(int64(len(objects)), size))
+	w, err := f.NewWriter(d, int64(len(d)))
+	must(t, err)
+	defer w.Close()
+	for _, o := range objects {
+		must(t, add(w, o))
+	}
+	info, err := w.Finish()
+	must(t, err)
+	if info.Objects != int64(len(objects)) || info.ContentSize != size {
+		t.Fatalf("%d objects of %d bytes were written, the image has %+v", len(objects), size, info)
+	}
+	return d[:info.Size]
+}
+
+func open(t testing.TB, f format.Format, d Device) format.Reader {
+	t.Helper()
+	r, err := f.Open(d, int64(len(d)), "test")
+	must(t, err)
+	return r
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package formattest
+
+import (
+	"bytes"
+	"errors"
+	"sync"
+	"testing"
+
+	"winery/format"
+)
+
+func newWriter(t *testing.T, f format.Format, limit int64) format.Writer {
+	t.Helper()
+	w, err := f.NewWriter(make(Device, limit), limit)
+	must(t, err)
+	t.Cleanup(func() { _ = w.Close() })
+	return w
+}
+
+// sizeBound: the worst case are tiny objects, since the index is most of the image.
+func sizeBound(t *testing.T, f format.Format) {
+	for _, n := range []int{0, 1, 2, 40, 1000, 30_000} {
+		objects := make([][]byte, n)
+		for i := range objects {
+			objects[i] = []byte{byte(i), byte(i >> 8)}
+		}
+		_ = newImage(t, f, objects) // on a device of that size
+	}
+}
+
+func duplicate(t *testing.T, f format.Format) {
+	w := newWriter(t, f, 1<<20)
+	err := errors.Join(add(w, []byte("twice")), add(w, []byte("twice")))
+	if err == nil {
+		_, err = w.Finish()
+	}
+	if !errors.Is(err, format.ErrDuplicate) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func tooLarge(t *testing.T, f format.Format) {
+	objects := contents(20)
+	size := len(newImage(t, f, objects))
+	for limit := 0; limit < size-100; limit += 97 { // images of the same objects may differ a little in size
+		w, err := f.NewWriter(make(Device, limit), int64(limit))
+		for i := 0; err == nil && i < len(objects); i++ {
+			err = add(w, objects[i])
+		}
+		if err == nil {
+			_, err = w.Finish()
+		}
+		if w != nil {
+			_ = w.Close()
+		}
+		if !errors.Is(err, format.ErrTooLarge) {
+			t.Fatalf("%d bytes in %d: %v", size, limit, err)
+		}
+	}
+}
+
+// broken is a device whose writes fail once so many bytes were written.
+type broken struct {
+	mu   sync.Mutex
+	left int
+}
+
+var errBroken = errors.New("broken device")
+
+func (b *broken) WriteAt(p []byte, _ int64) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.left -= len(p); b.left < 0 {
+		return 0, errBroken
+	}
+	return len(p), nil
+}
+
+func brokenDevice(t *testing.T, f format.Format) {
+	for _, left := range []int{0, 1000, 5 << 20} {
+		w, err := f.NewWriter(&broken{left: left}, 1<<30)
+		if err == nil {
+			for i := byte(0); err == nil && i < 20; i++ {
+				err = add(w, append(bytes.Repeat([]byte("random enough"), 80_000), i))
+			}
+			if err == nil {
+				_, err = w.Finish()
+			}
+			if again := add(w, []byte("later")); !errors.Is(again, errBroken) {
+				t.Errorf("after %d bytes, later: %v", left, again)
+			}
+			must(t, w.Close())
+		}
+		if !errors.Is(err, errBroken) {
+			t.Errorf("after %d bytes: %v", left, err)
+		}
+	}
+}
+
+func afterTheEnd(t *testing.T, f format.Format) {
+	w := newWriter(t, f, 1<<20)
+	_, err := w.Finish()
+	must(t, err)
+	if err := add(w, []byte("late")); err == nil {
+		t.Error("added after Finish")
+	}
+	if _, err := w.Finish(); err == nil {
+		t.Error("finished twice")
+	}
+	must(t, w.Close())
+	must(t, w.Close())
+}
+
+// unfinished: an image that is being written in the place of another one does not
+// open before Finish.
+func unfinished(t *testing.T, f format.Format) {
+	wants := func(d Device, want bool) {
+		t.Helper()
+		got, err := f.Unfinished(d, int64(len(d)), "test")
+		if got != want || err != nil {
+			t.Errorf("unfinished is %v, %v; want %v", got, err, want)
+		}
+		if _, err := f.Open(d, int64(len(d)), "test"); errors.As(err, new(*format.DamageError)) != want {
+			t.Errorf("opening it: %v", err)
+		}
+	}
+	objects := contents(100)
+	d := append(newImage(t, f, objects), make([]byte, 10_000)...)
+	wants(d, false)
+	w, err := f.NewWriter(d, int64(len(d)))
+	must(t, err)
+	wants(d, true)
+	for _, o := range objects {
+		must(t, add(w, o))
+	}
+	must(t, w.Close())
+	wants(d, true)
+	wants(nil, true)
+	wants(make(Device, 10_000), true)
+	flipped := newImage(t, f, objects)
+	flipped[0] ^= 1
+	if got, err := f.Unfinished(flipped, int64(len(flipped)), "test"); got || err != nil {
+		t.Errorf("a damaged image is unfinished: %v, %v", got, err)
+	}
+}
