@@ -72,7 +72,7 @@ func (m *Migrator) verify(ctx context.Context, name string, original format.Read
 	if err != nil {
 		return err
 	}
-	if original != nil && r.Info() != original.Info() {
+	if original != nil && r.Fingerprint() != original.Fingerprint() {
 		return errDiffers
 	}
 	found, err := r.Verify(ctx, m.report(Verifying, r.Info().ObjectsSize))

@@ -3,7 +3,10 @@
 package migrator_test
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -103,4 +106,24 @@ func TestOtherObjectsStay(t *testing.T) {
 	s.wantPool(t, s.From)
 	roletest.Must(t, s.Pool.Pool.Remove(t.Context(), image, pooltest.Anything{}))
 	s.migrate(t)
+}
+
+// TestSameLayout: an image of other objects that has the same header is not taken
+// for a copy.
+func TestSameLayout(t *testing.T) {
+	s := newStage(t, directory(t, "old"), directory(t, "new"))
+	all := s.old(t)
+	others := slices.Clone(all)
+	content := bytes.Clone(all[7].Content)
+	for changed := false; !changed; changed = s.openOld(t).Info() == s.Image(t, image).Info() {
+		content[0]++
+		others[7] = sharedbase.Object{ID: sha256.Sum256(content), Content: content}
+		roletest.Put(t, s.Pool, image, others)
+	}
+	m := s.migrator()
+	m.NoTransfer = true
+	if _, err := m.Migrate(t.Context(), image); err == nil {
+		t.Fatal("an image of other objects was accepted")
+	}
+	s.wantPool(t, s.From)
 }
