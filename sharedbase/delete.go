@@ -83,12 +83,14 @@ func deleteContent(ctx context.Context, tx pgx.Tx, shard string, id ObjID) error
 
 // ShardsToErase returns the shards of a pool, "" for all pools, whose images may have
 // objects that are marked deleted, or that were added again to another shard since
-// (winery_erasure). Quarantined shards are left out.
+// (winery_erasure), and not to the same shard after that. Quarantined shards are
+// left out.
 func (b *SharedBase) ShardsToErase(ctx context.Context, pool string) (shards []Shard, err error) {
 	rows, err := b.conns.lists.Query(ctx, "SELECT "+shardColumns+` FROM shards s WHERE $1 IN ('', pool_name)
 		AND s.state IN ('packed', 'cleaning', 'readonly')
 		AND (EXISTS (SELECT FROM signature2shard WHERE shard = s.id AND state = 'deleted')
-			OR EXISTS (SELECT FROM winery_erasure WHERE shard = s.id))
+			OR EXISTS (SELECT FROM winery_erasure e WHERE shard = s.id AND NOT EXISTS (SELECT FROM signature2shard o
+				WHERE o.signature = e.signature AND o.shard = e.shard AND o.state = 'present')))
 		AND NOT EXISTS (SELECT FROM winery_quarantine WHERE shard = s.id) ORDER BY id`, pool)
 	if err == nil {
 		shards, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Shard, error) { return scanShard(row) })

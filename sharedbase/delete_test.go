@@ -257,6 +257,53 @@ func TestShardsToErase(t *testing.T) {
 	}
 }
 
+// An object that is deleted, added to another shard, deleted there and added to
+// its first shard again stays in the image of the first: the note of its first
+// deletion counts no longer.
+func TestAddedBackToItsShard(t *testing.T) {
+	b, _ := newBase(t)
+	ctx := t.Context()
+	o := object("back and forth")
+	first := must(b.CreateShard(ctx, sharedbase.StateWriting, "pool"))(t)
+	second := must(b.CreateShard(ctx, sharedbase.StateWriting, "pool"))(t)
+	for _, c := range []*sharedbase.Claim{first, second} {
+		must(b.Add(ctx, c, []sharedbase.Object{o}))(t)
+		if err := b.Delete(ctx, o.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(b.Add(ctx, first, []sharedbase.Object{o}))(t)
+	for _, c := range []*sharedbase.Claim{first, second} {
+		if err := c.SetState(ctx, sharedbase.StateFull); err != nil {
+			t.Fatal(err)
+		}
+		packing := claim(t, b, must(b.ShardByID(ctx, c.ID()))(t), sharedbase.StatePacking)
+		if err := packing.SetState(ctx, sharedbase.StatePacked); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if toErase(t, b, first.ID()) || !toErase(t, b, second.ID()) {
+		t.Error("want something to erase in the second shard alone")
+	}
+	if left := deletedIn(t, b, first.ID()); len(left) != 0 {
+		t.Errorf("to be erased from the first shard: %x", left)
+	}
+	for c, want := range map[*sharedbase.Claim]sharedbase.ObjectStatus{
+		first:  {Present: true},
+		second: {Erasing: true, Elsewhere: true},
+	} {
+		if got := must(b.ObjectStatuses(ctx, c.ID(), ids(o)))(t)[0]; got != want {
+			t.Errorf("shard %s: %+v, want %+v", c.Name(), got, want)
+		}
+	}
+	if err := b.Delete(ctx, o.ID); err != nil {
+		t.Fatal(err)
+	}
+	if left := deletedIn(t, b, first.ID()); !slices.Equal(left, ids(o)) {
+		t.Errorf("deleted once more, to be erased: %x", left)
+	}
+}
+
 // Objects that are deleted while their shard is being packed stay marked: the
 // snapshot that is packed has them.
 func TestDeleteWhilePacking(t *testing.T) {

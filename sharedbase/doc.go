@@ -132,6 +132,7 @@
 // from the table; the row is the cleaner's record of what is to be erased in the
 // shard's image. If the object is added again, the row goes to another shard,
 // and a trigger notes the first one in winery_erasure: DeletedObjects gives both.
+// A note does not count while the row is in the same shard again.
 //
 // Mark and note stay until a cleaner has looked for the object in the shard's image,
 // and so until the shard is packed. Before that the pool may have an image all the

@@ -35,7 +35,8 @@ func (b *SharedBase) objectStatuses(ctx context.Context, shardID int64, ids []Ob
 	err := b.withShortTimeout(ctx, what, func(ctx context.Context) error {
 		rows, err := b.conns.lookups.Query(ctx, `SELECT at,
 				coalesce(o.state = 'present' AND o.shard = $2, false),
-				coalesce(o.state = 'deleted' AND o.shard = $2, false) OR `+noted+`,
+				coalesce(o.state = 'deleted' AND o.shard = $2, false)
+					OR `+noted+` AND NOT coalesce(o.state = 'present' AND o.shard = $2, false),
 				coalesce(o.state = 'inflight' OR o.state = 'present' AND o.shard <> $2, false)
 			FROM unnest($1::bytea[]) WITH ORDINALITY wanted (id, at) LEFT JOIN LATERAL (
 				SELECT state, shard FROM signature2shard WHERE signature = wanted.id LIMIT 1) o ON true`, keysOf(ids), shardID)

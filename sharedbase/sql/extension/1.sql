@@ -39,7 +39,8 @@ CREATE TABLE winery_quarantine (
 );
 
 -- Deleted objects that the image of a shard may still have, and whose index row
--- went to another shard when they were added again.
+-- went to another shard when they were added again. A note of an object that is
+-- present in the same shard after all does not count.
 CREATE TABLE winery_erasure (
     shard bigint,
     signature bytea,
