@@ -12,7 +12,7 @@ import (
 // reader has the mapping open.
 func Remap(ctx context.Context, p Pool, name string) error {
 	if err := p.Unmap(ctx, name); err != nil {
-		return fmt.Errorf("the mapping must be renewed, and cannot be removed: %w", err)
+		return fmt.Errorf("the mapping must be renewed, but cannot be removed: %w", err)
 	}
 	return p.Map(ctx, name)
 }

@@ -20,7 +20,7 @@ const grace = 10 * time.Second
 // rbd runs the rbd command. One that hangs is ended when the time is up; one
 // that hangs inside the kernel, where no signal reaches it, is left behind.
 func (k *kernel) rbd(ctx context.Context, args ...string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, k.limit, fmt.Errorf("no end after %v; are all monitors and OSDs up?", k.limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, k.limit, fmt.Errorf("not finished after %v; are all monitors and OSDs up?", k.limit))
 	defer cancel()
 	argv := append(slices.Clone(k.command), args...)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // no shell; names are checked
@@ -42,7 +42,7 @@ func (k *kernel) rbd(ctx context.Context, args ...string) error {
 	case err := <-ended:
 		return err
 	case <-time.After(k.limit + 2*grace):
-		return &commandError{strings.Join(argv, " "), "it hangs in the kernel and cannot be ended", context.Cause(ctx)}
+		return &commandError{strings.Join(argv, " "), "the command hangs in the kernel and cannot be killed", context.Cause(ctx)}
 	}
 }
 

@@ -62,7 +62,7 @@ func (p *Pool) openAlone(ctx context.Context, ceph *link, name string, room int6
 	if !p.settings.CreateImages {
 		h, err := p.openLocked(ctx, ceph, name, true)
 		if errno(err) == unix.ENOENT {
-			err = fmt.Errorf("create_images is false and nobody made the image; run winery-rbd-mapper with --manage-rw-images: %w", err)
+			err = fmt.Errorf("create_images is false and the image does not exist; run winery-rbd-mapper with --manage-rw-images: %w", err)
 		}
 		return h, true, err
 	}
@@ -191,13 +191,13 @@ func (d *draft) Commit(ctx context.Context) error {
 	return d.Close()
 }
 
-// flush fails if ctx has ended, the draft is over, or was taken over.
+// flush fails if ctx has ended, the draft was committed or aborted already, or was taken over.
 func (d *draft) flush(ctx context.Context, op string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if d.over {
-		return d.pool.fail(op, d.name, errors.New("the draft is over"))
+		return d.pool.fail(op, d.name, errors.New("the draft was committed or aborted already"))
 	}
 	if err := d.Flush(); err != nil {
 		return err

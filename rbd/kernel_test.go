@@ -147,7 +147,7 @@ func TestKernelFailures(t *testing.T) {
 	}{
 		{"no image", "echo no such image >&2; exit 2", func(p *rbd.Pool) error { return p.Map(t.Context(), "new") }, pool.ErrNotFound, "no such image"},
 		{"busy", "echo it is read >&2; exit 16", func(p *rbd.Pool) error { return p.Unmap(t.Context(), "readable") }, pool.ErrInUse, "it is read"},
-		{"hang", "exec sleep 60", func(p *rbd.Pool) error { return p.Map(t.Context(), "new") }, nil, "no end after 500ms"},
+		{"hang", "exec sleep 60", func(p *rbd.Pool) error { return p.Map(t.Context(), "new") }, nil, "not finished after 500ms"},
 		{"sudo", "echo a password is required >&2; exit 1", func(p *rbd.Pool) error { return p.Map(t.Context(), "new") }, nil, "password is required"},
 		{"no driver", "exit 2", func(p *rbd.Pool) error {
 			p.UseKernelAt(t.TempDir(), time.Minute)

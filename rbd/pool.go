@@ -75,7 +75,7 @@ func New(s Settings) (*Pool, error) {
 		p.kernel = newKernel(s, from)
 		p.kernel.ids = p.imageIDs
 	default:
-		return nil, fmt.Errorf("rbd: pool %s: map is %q, may be %q or %q", s.PoolName, s.MapMode, MapKernel, MapLibrbd)
+		return nil, fmt.Errorf("rbd: pool %s: map is %q, must be %q or %q", s.PoolName, s.MapMode, MapKernel, MapLibrbd)
 	}
 	return p, nil
 }
@@ -86,9 +86,9 @@ func features(unsupported []string) (uint64, error) {
 	for _, name := range unsupported {
 		switch bit := rbd.FeatureSetFromNames([]string{name}); rbd.FeatureSet(bit) {
 		case 0:
-			return 0, fmt.Errorf("%q is not an image feature; those to name are %v", name, f.Names())
+			return 0, fmt.Errorf("%q is not an image feature; valid names are %v", name, f.Names())
 		case rbd.FeatureSet(rbd.FeatureExclusiveLock):
-			return 0, fmt.Errorf("%q cannot be left out: it keeps two writers apart", name)
+			return 0, fmt.Errorf("%q is required: it prevents two writers of one image", name)
 		case rbd.FeatureSet(rbd.FeatureObjectMap):
 			f &^= rbd.FeatureSet(rbd.FeatureFastDiff) // which needs it
 			fallthrough

@@ -18,7 +18,7 @@ import (
 const blocklistTTL = 7 * 24 * time.Hour
 
 // errByHand: librbd would wait for such a lock without end.
-var errByHand = fmt.Errorf("the image was locked by hand, see `rbd lock ls`: %w", unix.EBUSY)
+var errByHand = fmt.Errorf("the image has a manual lock (see `rbd lock ls`): %w", unix.EBUSY)
 
 // evictLockHolder clears the way to an image's exclusive lock. With force it
 // shuts out the process that has it; without, only a client that is dead. librbd
@@ -50,7 +50,7 @@ func (l *link) evictLockHolder(ctx context.Context, image *rbd.Image, force bool
 		case answers && of == aKernel:
 			return nil // it gives the lock when librbd asks for it
 		case answers:
-			return fmt.Errorf("%s at %s has it: %w", holder.client, holder.addr, unix.EBUSY)
+			return fmt.Errorf("client %s at %s holds the exclusive lock: %w", holder.client, holder.addr, unix.EBUSY)
 		}
 		if err := sleep(ctx, watchPoll); err != nil {
 			return err
@@ -62,7 +62,7 @@ func (l *link) evictLockHolder(ctx context.Context, image *rbd.Image, force bool
 func (l *link) stillHas(image *rbd.Image) error {
 	_, holder, err := l.imageHolder(image)
 	if err == nil && holder.client != l.client() {
-		err = fmt.Errorf("the exclusive lock was taken away: %w", unix.ESHUTDOWN)
+		err = fmt.Errorf("another client has taken the exclusive lock: %w", unix.ESHUTDOWN)
 	}
 	return err
 }
@@ -131,7 +131,7 @@ func (l *link) fence(object, lock string, holder locker) error {
 		return nil
 	}
 	if err := l.blocklist(holder.addr); err != nil {
-		return fmt.Errorf("shutting out %s at %s: %w", holder.client, holder.addr, err)
+		return fmt.Errorf("adding client %s at %s to the blocklist: %w", holder.client, holder.addr, err)
 	}
 	_, err := l.io.BreakLock(object, lock, holder.client, holder.cookie)
 	return err
@@ -144,8 +144,8 @@ func (l *link) blocklist(addr string) error {
 	_, status, err := l.conn.MonCommand(fmt.Appendf(nil,
 		`{"prefix": "osd blocklist", "blocklistop": "add", "addr": %q, "expire": %d.0}`, addr, int(blocklistTTL.Seconds())))
 	if code := errno(err); code == unix.EACCES || code == unix.EPERM {
-		return fmt.Errorf("the monitors refuse it (%w); give the user the cap that allows it: "+
-			"ceph auth caps client.NAME mon 'profile rbd' osd 'profile rbd' (and what else it has)", err)
+		return fmt.Errorf("the monitors refuse to change the blocklist (%w); give the user this cap: "+
+			"ceph auth caps client.NAME mon 'profile rbd' osd 'profile rbd' (and the user's other caps)", err)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, status)

@@ -59,7 +59,7 @@ func clientName(id int64) string { return fmt.Sprintf("client.%d", id) }
 func describe(w rbd.ImageWatcher) string {
 	what := "a process"
 	if w.Cookie >= kernelCookies {
-		what = "a kernel that has it mapped"
+		what = "a kernel that has mapped the image"
 	}
 	return fmt.Sprintf("%s at %s (%s)", what, w.Addr, clientName(w.Id))
 }

@@ -24,7 +24,7 @@ func (Format) RestoreContent(ctx context.Context, img format.Device, size int64,
 	buf := make([]byte, blockSize)
 	_, position, err := r.locate(id, buf)
 	if err != nil {
-		return fmt.Errorf("the index entry of object %x tells no place to write to: %w", id, err)
+		return fmt.Errorf("the index entry of object %x has no usable position: %w", id, err)
 	}
 	if err := r.isolated(ctx, position, position+lengthSize+int64(len(content))); err != nil {
 		return err

@@ -137,7 +137,7 @@ func (e *eraser) checkNeighbours(ctx context.Context, victims []victim) error {
 		p := int64(other.position())
 		i, same := slices.BinarySearchFunc(victims, p, func(v victim, p int64) int { return cmp.Compare(v.position, p) })
 		if same && victims[i].slot != slot || i > 0 && victims[i-1].end() > p {
-			return e.damaged(p, "another object starts in one to be erased")
+			return e.damaged(p, "another object starts within an object to be erased")
 		}
 		if i > 0 {
 			after[i-1] = min(after[i-1], p)

@@ -12,7 +12,7 @@ import (
 // but the number of objects, which Verify counts. It returns the header's bytes.
 func (r *Reader) readHeader(device int64) (b []byte, err error) {
 	if device < headerSize {
-		return nil, r.damaged(device, "it ends in its header")
+		return nil, r.damaged(device, "the image ends within its header")
 	}
 	b = make([]byte, headerSize)
 	if err := r.read(b, 0); err != nil {
@@ -52,7 +52,7 @@ func (r *Reader) readHeader(device int64) (b []byte, err error) {
 func (r *Reader) readHash(device int64) (dump []byte, err error) {
 	at, left := r.info.HashPosition, device-r.info.HashPosition
 	if left < int64(dumpPrefix) {
-		return nil, r.damaged(device, "it ends in its hash function")
+		return nil, r.damaged(device, "the image ends within its hash function")
 	}
 	prefix := make([]byte, dumpPrefix)
 	if err := r.read(prefix, at); err != nil {
@@ -65,7 +65,7 @@ func (r *Reader) readHash(device int64) (dump []byte, err error) {
 	case int64(h.slots) != r.info.IndexSlots:
 		return nil, r.damaged(at, "a hash function of %d slots for an index of %d", h.slots, r.info.IndexSlots)
 	case size > left:
-		return nil, r.damaged(device, "it ends in its hash function")
+		return nil, r.damaged(device, "the image ends within its hash function")
 	}
 	dump = make([]byte, size)
 	if err := r.read(dump, at); err != nil {

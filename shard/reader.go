@@ -211,7 +211,7 @@ func (r *Reader) checkEntry(slot int64, e *entry) (used bool, err error) {
 		return false, r.damaged(at, "index slot %d holds a key that belongs into slot %d", slot, own)
 	}
 	if p := e.position(); p < headerSize || p > uint64(r.info.IndexPosition-lengthSize) {
-		return false, r.damaged(at+keySize, "an object at %d, outside of the objects", p)
+		return false, r.damaged(at+keySize, "an object at %d, outside of the area of objects", p)
 	}
 	return true, nil
 }
@@ -221,11 +221,11 @@ func (r *Reader) checkEntry(slot int64, e *entry) (used bool, err error) {
 func (r *Reader) checkLength(head []byte, position, end int64) (int64, error) {
 	room := end - position - lengthSize
 	if room < 0 {
-		return 0, r.damaged(position, "another object starts in this one's length, at %d", end)
+		return 0, r.damaged(position, "another object starts within the length of this object, at %d", end)
 	}
 	size := binary.BigEndian.Uint64(head)
 	if size > uint64(room) {
-		return 0, r.damaged(position, "an object of %d bytes where %d are left", size, room)
+		return 0, r.damaged(position, "an object of %d bytes, but only %d bytes are left", size, room)
 	}
 	return int64(size), nil
 }

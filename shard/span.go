@@ -95,7 +95,7 @@ func (s *span) zeros(ctx context.Context, n int64) error {
 			return err
 		}
 		if !bytes.Equal(p, zeroBytes[:len(p)]) {
-			return s.damaged(at, "bytes other than zero where no object is, in the next %d", len(p))
+			return s.damaged(at, "bytes other than zero in a gap of %d bytes between objects", len(p))
 		}
 		n -= int64(len(p))
 	}

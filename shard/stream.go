@@ -32,7 +32,7 @@ type stream struct {
 func newStream(dst io.WriterAt, at int64) (*stream, error) {
 	room, err := reallocate[byte](nil, (blocksAhead+1)*blockSize)
 	if err != nil {
-		return nil, fmt.Errorf("for blocks to write: %w", err)
+		return nil, fmt.Errorf("allocating write buffers: %w", err)
 	}
 	s := &stream{dst: dst, end: at, room: room, free: make(chan []byte, blocksAhead+1)}
 	for i := range blocksAhead + 1 {

@@ -32,7 +32,7 @@ func (t *table) append(e entry) error {
 func (t *table) reserve(n int) error {
 	room, err := reallocate(t.entries[:cap(t.entries)], n)
 	if err != nil {
-		return fmt.Errorf("for %d index entries: %w", n, err)
+		return fmt.Errorf("allocating %d index entries: %w", n, err)
 	}
 	t.entries = room[:len(t.entries)]
 	return nil
@@ -97,7 +97,7 @@ func (t *table) place(h *hash) error {
 			id := e.key()
 			other := &t.entries[h.slot(&id)]
 			if *other != unused && other[keySize]&placed != 0 {
-				return fmt.Errorf("libcmph gave a slot to %x and to another key", id)
+				return fmt.Errorf("libcmph gave the slot of key %x to another key too", id)
 			}
 			e[keySize] |= placed
 			*e, *other = *other, *e

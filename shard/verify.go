@@ -67,7 +67,7 @@ func (v *verification) run(ctx context.Context) (format.Counts, error) {
 	// Several erased objects in a row are one gap, of a length's bytes each at least.
 	found, deleted := v.found, v.info.Objects-v.found.objects
 	if v.unexplained == nil && (found.gaps > deleted || found.gapBytes < deleted*lengthSize) {
-		err = v.between(v.damaged(atObjects, "%d objects instead of %d, but %d gaps of %d bytes",
+		err = v.between(v.damaged(atObjects, "%d objects instead of %d, and %d gaps of %d bytes",
 			found.objects, v.info.Objects, found.gaps, found.gapBytes))
 	}
 	if v.damages == 0 && v.unexplained != nil {

@@ -112,7 +112,7 @@ func (c *Claim) moveRest(ctx context.Context, tx pgx.Tx) (to string, moved int64
 	}
 	indexed, err := tx.Exec(ctx, "UPDATE signature2shard SET shard = $1 FROM "+quoteTable(to)+" t WHERE signature = t.key AND shard = $2", id, c.id)
 	if err == nil && indexed.RowsAffected() != copied.RowsAffected() {
-		err = fmt.Errorf("%d objects were copied to shard %s, and %d index rows moved", copied.RowsAffected(), to, indexed.RowsAffected())
+		err = fmt.Errorf("%d objects were copied to shard %s, but %d index rows were moved", copied.RowsAffected(), to, indexed.RowsAffected())
 	}
 	return to, copied.RowsAffected(), err
 }

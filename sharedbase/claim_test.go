@@ -200,7 +200,7 @@ func TestStateErrorNamesAll(t *testing.T) {
 	mine := must(b.ShardByID(ctx, c.ID()))(t).Locker
 	exec(t, conn, "UPDATE shards SET state = 'packing', locker = '00000000-0000-0000-0000-000000000001'")
 	err := c.SetState(ctx, sharedbase.StateFull)
-	for _, part := range []string{c.Name(), "is packing by 00000000-0000-0000-0000-000000000001", "to be writing by " + mine.String()} {
+	for _, part := range []string{c.Name(), "has state packing by 00000000-0000-0000-0000-000000000001", "expected writing by " + mine.String()} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v does not say %q", err, part)
 		}

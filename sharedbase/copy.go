@@ -109,7 +109,7 @@ func (p *copyParser) header(data []byte) (used int, err error) {
 // close says whether the end was reached.
 func (p *copyParser) close() error {
 	if !p.ended {
-		return fmt.Errorf("%w: it ends early", errCopyFormat)
+		return fmt.Errorf("%w: the data ends early", errCopyFormat)
 	}
 	return nil
 }

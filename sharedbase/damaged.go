@@ -28,7 +28,7 @@ func (c *Claim) DamagedRows(ctx context.Context) (rows []DamagedRow, err error) 
 	if err == nil {
 		rows, err = pgx.CollectRows(found, pgx.RowToStructByPos[DamagedRow])
 	}
-	return rows, c.base.explain(ctx, "looking for damaged rows in the table of shard "+c.name, err)
+	return rows, c.base.explain(ctx, "listing the damaged rows in the table of shard "+c.name, err)
 }
 
 // WriteDamaged writes the content of a damaged row, in pieces.
@@ -52,7 +52,7 @@ func (c *Claim) WriteDamaged(ctx context.Context, row DamagedRow, w io.Writer) e
 }
 
 // errRowsChanged: what would be removed is not what was exported.
-var errRowsChanged = errors.New("its damaged rows changed since they were exported: nothing was removed; export them again")
+var errRowsChanged = errors.New("the shard's damaged rows changed after the export: nothing was removed; export them again")
 
 // RemoveDamaged removes damaged rows from a claimed shard's table and from the
 // index, and ends the shard's quarantine, in one transaction: all or, where the

@@ -59,7 +59,7 @@ func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
 // synchronous standby, or was cut off while it did. It is for who is about to do
 // something outside of the database that rests on it.
 func (b *SharedBase) WaitDurable(ctx context.Context) error {
-	return b.withShortTimeout(ctx, "waiting until what was seen is durable", func(ctx context.Context) error {
+	return b.withShortTimeout(ctx, "waiting until the index is durable", func(ctx context.Context) error {
 		_, err := b.conns.deletes.Exec(ctx, "SELECT pg_logical_emit_message(true, 'winery', '')")
 		return err
 	})

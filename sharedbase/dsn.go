@@ -23,16 +23,16 @@ var libpqIgnored = []string{
 
 // libpqRefused are parameters of a DSN whose effect would be missed, each with the cure.
 var libpqRefused = map[string]string{
-	"hostaddr":            "put the address into host",
+	"hostaddr":            "put the address in host",
 	"oauth_client_id":     "use another method of authentication",
 	"oauth_client_secret": "use another method of authentication",
 	"oauth_issuer":        "use another method of authentication",
 	"oauth_scope":         "use another method of authentication",
-	"requirepeer":         "remove it, and let only the server's user write to the socket's folder",
+	"requirepeer":         "remove the parameter, and let only the server's user write to the socket's folder",
 	"scram_client_key":    "use a password, in the DSN or in passfile",
 	"scram_server_key":    "use a password, in the DSN or in passfile",
-	"sslcrl":              "remove it, and end trust in a certificate by another sslrootcert",
-	"sslcrldir":           "remove it, and end trust in a certificate by another sslrootcert",
+	"sslcrl":              "remove the parameter, and replace sslrootcert to stop trusting a certificate",
+	"sslcrldir":           "remove the parameter, and replace sslrootcert to stop trusting a certificate",
 }
 
 // parseDSN reads a DSN as psycopg does: parameters of libpq that pgx does not know are translated, left out, or
@@ -127,7 +127,7 @@ func dsnError(dsn string, err error) error {
 	}
 	if strings.Contains(dsn, "@") || strings.Contains(dsn, "pass") {
 		return errors.New("the database's DSN cannot be parsed: it must be a postgresql:// URL or key=value pairs " +
-			"(special characters escaped), and its certificates must be valid and its service exist")
+			"with special characters escaped; its certificates must be valid, and its service must exist")
 	}
 	return fmt.Errorf("the database's DSN: %w", err)
 }

@@ -24,9 +24,9 @@ func TestParametersOfLibpq(t *testing.T) {
 		"sslkeylogfile=/nosuch": "", "sslmode=prefer": "", "sslnegotiation=postgres": "", "sslpassword=x": "", "sslsni=1": "",
 		"target_session_attrs=read-write": "", "tcp_user_timeout=1000": "", "hostaddr=": "",
 
-		"gssencmode=require": "sslmode=require", "hostaddr=127.0.0.1": "into host", "oauth_client_id=x": "authentication",
+		"gssencmode=require": "sslmode=require", "hostaddr=127.0.0.1": "in host", "oauth_client_id=x": "authentication",
 		"oauth_client_secret=x": "authentication", "oauth_issuer=x": "authentication", "oauth_scope=x": "authentication",
-		"replication=database": "remove it", "requirepeer=postgres": "remove it", "scram_client_key=x": "passfile",
+		"replication=database": "remove the parameter", "requirepeer=postgres": "remove it", "scram_client_key=x": "passfile",
 		"scram_server_key=x": "passfile", "ssl_min_protocol_version=3": "TLSv1.2", "sslcrl=/nosuch": "sslrootcert",
 		"sslcrldir=/nosuch": "sslrootcert",
 		"sslrootcert=/nosuch/root.crt sslmode=verify-full password=x": "/nosuch/root.crt",

@@ -75,9 +75,9 @@ type StateError struct {
 
 func (e *StateError) Error() string {
 	if e.Found == stateNone {
-		return fmt.Sprintf("shard %s does not exist, expected it to be %s%s", e.Shard, e.Expected, by(e.Locker))
+		return fmt.Sprintf("shard %s does not exist, expected state %s%s", e.Shard, e.Expected, by(e.Locker))
 	}
-	return fmt.Sprintf("shard %s is %s%s, expected it to be %s%s",
+	return fmt.Sprintf("shard %s has state %s%s, expected %s%s",
 		e.Shard, e.Found, by(e.FoundLocker), e.Expected, by(e.Locker))
 }
 

@@ -60,7 +60,7 @@ func (b *SharedBase) ImageRecord(ctx context.Context, shardID int64) (i ImageRec
 }
 
 // ErrOtherImage: an image is not the one that was packed.
-var ErrOtherImage = errors.New("it is not the image that was packed")
+var ErrOtherImage = errors.New("the image is not the one that was packed")
 
 // CheckImage compares what an image is found to be with the record of the shard's:
 // ErrOtherImage where they differ, nil where there is no record.
@@ -69,6 +69,6 @@ func (b *SharedBase) CheckImage(ctx context.Context, shardID, objects int64, fin
 	if err != nil || !found || record.Objects == objects && record.Fingerprint == fingerprint {
 		return err
 	}
-	return fmt.Errorf("%w: it has %d objects and fingerprint %x, recorded are %d and %x",
+	return fmt.Errorf("%w: the image has %d objects and fingerprint %x, the database recorded %d and %x",
 		ErrOtherImage, objects, fingerprint, record.Objects, record.Fingerprint)
 }

@@ -37,7 +37,7 @@ type Imported struct {
 // may fail with ErrUnavailable.
 func (b *SharedBase) ImportShard(ctx context.Context, name, pool string, record ImageRecord, keys iter.Seq2[ObjID, error]) (done Imported, err error) {
 	if name == "" || len(name) > nameSize {
-		return done, fmt.Errorf("%q cannot be a shard: its name must have 1 to %d characters", name, nameSize)
+		return done, fmt.Errorf("%q cannot be a shard's name: a name has 1 to %d characters", name, nameSize)
 	}
 	source := newKeySource(keys)
 	defer source.stop()

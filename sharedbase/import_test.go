@@ -124,7 +124,7 @@ func TestImportAbandonedByPython(t *testing.T) {
 	if _, err := tx.Exec(ctx, "INSERT INTO signature2shard (signature, state, shard) SELECT $1, 'present', id FROM shards", o.ID[:]); err != nil {
 		t.Fatal(err)
 	}
-	refused("at work")
+	refused("open transactions")
 	if err := tx.Commit(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -28,11 +28,11 @@ type ClaimFilter struct {
 // creates a shard before its table).
 func (b *SharedBase) LockOneShard(ctx context.Context, from, to ShardState, f ClaimFilter) (*Claim, error) {
 	if !from.canBecome(to) || !to.Locked() {
-		return nil, fmt.Errorf("a shard that is %s cannot be locked as %s", from, to)
+		return nil, fmt.Errorf("a shard in state %s cannot be locked as %s", from, to)
 	}
 	c := &Claim{heldLease: b.newLease(), state: to, repair: f.IncludeQuarantined}
 	asked := time.Now()
-	err := b.inTx(ctx, fmt.Sprintf("locking a shard that is %s as %s", from, to), func(ctx context.Context, tx pgx.Tx) error {
+	err := b.inTx(ctx, fmt.Sprintf("locking a shard in state %s as %s", from, to), func(ctx context.Context, tx pgx.Tx) error {
 		// NO KEY UPDATE: an insert of an object of the shard holds a key share
 		// of its row until it commits, and would hide the shard from FOR UPDATE.
 		// A subquery in place of WITH might run more than once, and lock more.
@@ -97,7 +97,7 @@ func (b *SharedBase) LockWritingShard(ctx context.Context, pool string, others .
 // StateWriting so far.
 func (b *SharedBase) CreateShard(ctx context.Context, state ShardState, pool string) (*Claim, error) {
 	if !stateNone.canBecome(state) {
-		return nil, fmt.Errorf("a new shard cannot be %s, only %v", state, transitions[stateNone])
+		return nil, fmt.Errorf("a new shard cannot have the state %s, only one of %v", state, transitions[stateNone])
 	}
 	if pool == "" {
 		return nil, errors.New("a new shard needs a pool")
@@ -144,7 +144,7 @@ func newName() string {
 func (b *SharedBase) ReleaseShard(ctx context.Context, s Shard) error {
 	to, ok := s.State.Origin()
 	if !ok {
-		return fmt.Errorf("shard %s cannot be released: it is %s", s.Name, s.State)
+		return fmt.Errorf("shard %s cannot be released: its state is %s", s.Name, s.State)
 	}
 	return b.move(ctx, s.Name, s.Locker, s.State, to, nil)
 }

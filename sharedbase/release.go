@@ -27,7 +27,7 @@ func (e *HeldError) Error() string {
 func (b *SharedBase) ReleaseUnleased(ctx context.Context, s Shard) error {
 	to, ok := s.State.Origin()
 	if !ok {
-		return fmt.Errorf("shard %s cannot be released: it is %s", s.Name, s.State)
+		return fmt.Errorf("shard %s cannot be released: its state is %s", s.Name, s.State)
 	}
 	return b.inTx(ctx, "releasing shard "+s.Name, func(ctx context.Context, tx pgx.Tx) error {
 		// The shard's row before its lease, as in every transition.

@@ -27,7 +27,7 @@ const initLock = 0x57494e45 // WINE
 // *VersionError where another version of it is, and *ModuleError where the
 // database is another program's.
 func (b *SharedBase) Init(ctx context.Context) (created bool, err error) {
-	err = b.inTx(ctx, "making the database's schema", func(ctx context.Context, tx pgx.Tx) error {
+	err = b.inTx(ctx, "creating the database's schema", func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", initLock); err != nil {
 			return err
 		}
@@ -82,7 +82,7 @@ func findVersion(ctx context.Context, db querier) (version int, err error) {
 // there is none, *ModuleError where the database is another program's, and
 // *VersionError where the table of versions is empty.
 func (b *SharedBase) Version(ctx context.Context) (version int, err error) {
-	err = b.withShortTimeout(ctx, "asking for the schema's version", func(ctx context.Context) error {
+	err = b.withShortTimeout(ctx, "reading the schema's version", func(ctx context.Context) error {
 		version, err = findVersion(ctx, b.conns.rest)
 		return err
 	})

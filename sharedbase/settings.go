@@ -16,7 +16,7 @@ var consequences = map[string]string{
 	"fsync":              "a crash of the host loses acknowledged objects and may destroy the database: turn it on",
 	"full_page_writes":   "a crash of the host may destroy pages of the database: turn it on",
 	"synchronous_commit": "a crash loses acknowledged objects: turn it on",
-	"default_transaction_isolation": "adds at the same time fail: behind a connection pooler it must be read committed, " +
+	"default_transaction_isolation": "concurrent adds fail: behind a connection pooler it must be read committed, " +
 		"by ALTER ROLE or ALTER DATABASE",
 }
 

@@ -93,7 +93,7 @@ func (b *SharedBase) upgrade(ctx context.Context, step UpgradeStep) error {
 		return err
 	})
 	if isLockTimeout(err) {
-		err = fmt.Errorf("%w: stop every role, Python's too; at work in the database: %s", err, b.others(ctx))
+		err = fmt.Errorf("%w: stop every role of Go Winery and of Python Winery; open transactions: %s", err, b.others(ctx))
 	}
 	return b.explain(ctx, fmt.Sprintf("upgrading the schema to version %d", step.Version), err)
 }
@@ -117,17 +117,17 @@ func (b *SharedBase) poolOfAll(ctx context.Context, given string) (quoted string
 	case err != nil:
 		return "", err
 	case stored == "" && given == "":
-		return "", errors.New("version 4 of the schema stores the pool of each shard: name the pool that they are in (--pool-name)")
+		return "", errors.New("version 4 of the schema records the pool of each shard: name the pool of the existing shards with --pool-name")
 	case stored != "" && given != "" && stored != given:
-		return "", fmt.Errorf("the database says that its shards are in pool %q, not in %q: leave out --pool-name", stored, given)
+		return "", fmt.Errorf("the database records its shards in pool %q, not in %q: omit --pool-name", stored, given)
 	}
 	return quoted, nil
 }
 
 // others names the applications that have a transaction open in the database.
 func (b *SharedBase) others(ctx context.Context) (names string) {
-	err := b.withShortTimeout(ctx, "asking who else is there", func(ctx context.Context) error {
-		return b.conns.rest.QueryRow(ctx, `SELECT coalesce(string_agg(DISTINCT coalesce(nullif(application_name, ''), 'a session of ' || usename), ', '), 'nobody')
+	err := b.withShortTimeout(ctx, "listing the open transactions", func(ctx context.Context) error {
+		return b.conns.rest.QueryRow(ctx, `SELECT coalesce(string_agg(DISTINCT coalesce(nullif(application_name, ''), 'a session of ' || usename), ', '), 'none')
 			FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()`).Scan(&names)
 	})
 	if err != nil {

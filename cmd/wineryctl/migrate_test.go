@@ -115,7 +115,7 @@ func TestMigrateRefuses(t *testing.T) {
 	} {
 		s.fails(t, 78, says, append([]string{"shards", "migrate"}, args...)...)
 	}
-	s.fails(t, 1, "does not know it", "shards", "migrate", "files", "other", "-i", "absent")
+	s.fails(t, 1, "has no shard of this name", "shards", "migrate", "files", "other", "-i", "absent")
 	s.fails(t, 1, names[1]+" is damaged at byte", "shards", "migrate", "files", "other")
 	for i, want := range []string{"other", "files"} {
 		if got := s.sql(t, "SELECT pool_name FROM shards WHERE name = '"+names[i]+"'"); got != want {

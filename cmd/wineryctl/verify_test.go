@@ -155,7 +155,7 @@ func TestRestore(t *testing.T) {
 	roletest.Must(t, os.Chmod(image, 0o600))
 	roletest.Must(t, os.WriteFile(image, damaged, 0o600))
 	roletest.Must(t, os.Chmod(image, 0o400))
-	s.fails(t, 1, "tells no place to write to", "objects", "restore", copied)
+	s.fails(t, 1, "has no usable position", "objects", "restore", copied)
 	if now, err := os.ReadFile(image); err != nil || !bytes.Equal(now, damaged) {
 		t.Errorf("an entry that is damaged: the image was changed, %v", err)
 	}

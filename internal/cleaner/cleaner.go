@@ -60,7 +60,7 @@ func (c *Cleaner) report(task Task, name string) {
 }
 
 // errMismatch: index, table and image of a shard do not fit together.
-var errMismatch = errors.New("the shard does not fit together")
+var errMismatch = errors.New("the shard is not consistent")
 
 // suspect quarantines a shard of which err tells that it is damaged or does not fit
 // together, and returns all errors. Others may pass, and are returned alone.

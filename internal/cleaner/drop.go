@@ -71,7 +71,7 @@ func (c *Cleaner) check(ctx context.Context, claim *sharedbase.Claim) error {
 	for _, f := range report.Findings {
 		switch {
 		case f.Kind.AllowsDrop():
-			c.Log.Warn("the image has what the index does not have", "shard", claim.Name(), "finding", f.Text)
+			c.Log.Warn("the image has objects that the index does not have", "shard", claim.Name(), "finding", f.Text)
 		case f.Kind == scrub.ImageMissing: // its directory may not be mounted, say
 			return fmt.Errorf("%s: %w", f.Text, pool.ErrNotFound)
 		case f.Kind == scrub.ReadsDiffer: // this host, or its way to the store, may be at fault
@@ -102,8 +102,8 @@ func (c *Cleaner) count(ctx context.Context, claim *sharedbase.Claim) error {
 		return err
 	}
 	if index > table || found && table > record.Objects {
-		return fmt.Errorf("%w: the index has %d objects, the table %d, the image was packed with %d; "+
-			"each should have at least as many as the one before", errMismatch, index, table, record.Objects)
+		return fmt.Errorf("%w: the index has %d objects, the table has %d, the image was packed with %d;  "+
+			"expected index <= table <= image", errMismatch, index, table, record.Objects)
 	}
 	return nil
 }

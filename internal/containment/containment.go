@@ -38,7 +38,7 @@ const (
 )
 
 // ErrNotContained is what every refusal to replace an image matches.
-var ErrNotContained = errors.New("what the image holds may be nowhere else")
+var ErrNotContained = errors.New("the image may hold the only copy of an object")
 
 // Replacement is what would replace the image of a shard.
 type Replacement struct {
@@ -69,8 +69,8 @@ func (e *LossError) Error() string {
 	if e.More {
 		count = "at least " + count
 	}
-	return fmt.Sprintf("the pool has an image of shard %s with %s objects that would be lost with it, first %x: "+
-		"what replaces the image does not have them, and the index does not say that they were deleted. Nothing was replaced. "+
+	return fmt.Sprintf("the pool has an image of shard %s with %s objects that its replacement would lose, first %x: "+
+		"the new image does not have them, and the index does not record their deletion. Nothing was replaced. "+
 		"If the database is older than the image, restored from a backup for example, run `wineryctl index reconcile`",
 		e.Shard, count, e.First)
 }
@@ -121,7 +121,7 @@ func (r Replacement) unreadable(err error) error {
 	if r.Repair {
 		return nil
 	}
-	return fmt.Errorf("the pool has something under the name of shard %s that may be an image, and cannot be read. "+
+	return fmt.Errorf("the pool has an entry named shard %s that may be an image, and cannot be read. "+
 		"Nothing was replaced; if it is not needed, remove it: %w: %w", r.Shard, ErrNotContained, err)
 }
 

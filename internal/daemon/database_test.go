@@ -198,7 +198,7 @@ func TestRoleBehindPooler(t *testing.T) {
 	_, dsn := initialised(t)
 	p := start(t, "database", pgtest.Bouncer(t, dsn))
 	p.expect("open")
-	p.stderr.wait(t, "no notifications through a connection pooler")
+	p.stderr.wait(t, "a connection pooler delivers no notifications")
 	p.signal(syscall.SIGTERM)
 	p.end(0)
 }

@@ -196,6 +196,6 @@ func (n *Notifier) stopping() {
 
 func (n *Notifier) send(state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		n.log.Debug("cannot tell the service manager", "state", state, "err", err)
+		n.log.Debug("cannot notify the service manager", "state", state, "err", err)
 	}
 }

@@ -41,6 +41,6 @@ func (e *Env) reclaim(ctx context.Context, base *sharedbase.SharedBase) {
 			"from", r.Lease.Holder(), "version", r.Lease.Version, "expired", r.Lease.Expires)
 	}
 	if err != nil && ctx.Err() == nil {
-		e.Log.Debug("cannot look for expired leases", "err", err) // the work itself complains
+		e.Log.Debug("cannot check for expired leases", "err", err) // the work itself complains
 	}
 }

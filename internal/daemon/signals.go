@@ -40,7 +40,7 @@ func signals(parent context.Context, log *slog.Logger) (ctx, finishing context.C
 				case s == syscall.SIGHUP:
 					log.Warn("SIGHUP ignored: restart the role to apply a changed configuration")
 				case ctx.Err() != nil:
-					log.Error("exiting at once; a shard stays locked until its lease ends", "signal", s.String())
+					log.Error("exiting at once; a shard stays locked until its lease expires", "signal", s.String())
 					exitBy(s)
 				case s == syscall.SIGINT && finishing.Err() == nil:
 					log.Info("finishing the current step; send SIGINT again to abort it", "signal", s.String())

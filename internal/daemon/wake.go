@@ -46,7 +46,7 @@ func Wake(ctx context.Context, base *sharedbase.SharedBase, log *slog.Logger, st
 			case ctx.Err() != nil:
 				return
 			case errors.Is(err, sharedbase.ErrPooled):
-				log.Info("no notifications through a connection pooler: polling", "err", err)
+				log.Info("a connection pooler delivers no notifications: polling the database instead", "err", err)
 				return
 			case time.Since(began) > steady:
 				wait.Reset()

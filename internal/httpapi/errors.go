@@ -76,7 +76,7 @@ var problems = []struct {
 	{context.DeadlineExceeded, Problem{wire.TypeUnavailable, http.StatusServiceUnavailable, http.StatusServiceUnavailable,
 		"the object storage did not answer in time"}},
 	{context.Canceled, Problem{wire.TypeUnavailable, http.StatusServiceUnavailable, http.StatusServiceUnavailable,
-		"the request was given up"}},
+		"the request was cancelled"}},
 }
 
 var internalError = Problem{wire.TypeUnavailable, http.StatusInternalServerError, http.StatusInternalServerError, "internal error"}

@@ -38,7 +38,7 @@ func TestProblems(t *testing.T) {
 		"unavailable": {with(httpapi.ErrUnavailable), "ObjStorageAPIError", 503, 503, "the object storage is unavailable; try again; request id ID"},
 		"database":    {httpapi.Unavailable("the database is unavailable", secret), "ObjStorageAPIError", 503, 503, "the database is unavailable; try again; request id ID"},
 		"timeout":     {with(context.DeadlineExceeded), "ObjStorageAPIError", 503, 503, "the object storage did not answer in time; try again; request id ID"},
-		"cancelled":   {with(context.Canceled), "ObjStorageAPIError", 503, 503, "the request was given up; try again; request id ID"},
+		"cancelled":   {with(context.Canceled), "ObjStorageAPIError", 503, 503, "the request was cancelled; try again; request id ID"},
 		"internal":    {secret, "ObjStorageAPIError", 500, 500, "internal error; request id ID"},
 		"request":     {fmt.Errorf("wrapped: %w", httpapi.Refuse(413, "too large")), "Error", 413, 413, "too large"},
 		"of a type":   {&httpapi.RequestError{Status: 400, Type: "ObjCorruptedError", Text: "other"}, "ObjCorruptedError", 400, 400, "other"},

@@ -99,7 +99,7 @@ func (j Job) write(ctx context.Context, draft pool.Draft, size int64) (info form
 		return info, err
 	}
 	if info.Objects != count {
-		return info, fmt.Errorf("the image has %d objects, the table's snapshot %d", info.Objects, count)
+		return info, fmt.Errorf("the image has %d objects, the table's snapshot has %d", info.Objects, count)
 	}
 	return info, nil
 }
@@ -123,7 +123,7 @@ func (j Job) verify(ctx context.Context, draft pool.Draft, want format.Info) (im
 		return image, err
 	}
 	if got.Objects != want.Objects || got.Deleted != 0 {
-		return image, fmt.Errorf("%d objects were written to image %s, %d are in it", want.Objects, name, got.Objects)
+		return image, fmt.Errorf("%d objects were written to image %s, which has %d", want.Objects, name, got.Objects)
 	}
 	return sharedbase.ImageRecord{Objects: got.Objects, Bytes: got.Bytes, Fingerprint: r.Fingerprint()}, nil
 }

@@ -49,7 +49,7 @@ func Find(ctx context.Context, base *sharedbase.SharedBase, pools []pool.Pool) (
 	}
 	for i, image := range images {
 		if copies := in[image.Name]; len(copies) > 1 {
-			images[i].Err = fmt.Errorf("the pools %s have an image of this name each: choose one with --pool-name", strings.Join(copies, ", "))
+			images[i].Err = fmt.Errorf("each of the pools %s has an image of this name: choose one with --pool-name", strings.Join(copies, ", "))
 		}
 	}
 	slices.SortFunc(images, func(a, b Image) int {

@@ -51,14 +51,14 @@ func (r *round) check(ctx context.Context, img image) error {
 		r.Metrics.Quarantined("mapper", img.Pool)
 		return errors.Join(storeErr, r.Base.Quarantine(ctx, img.ID, storeErr.Error()))
 	case storeErr != nil:
-		return fmt.Errorf("%w; whether the store has the image could not be told: %w", err, storeErr)
+		return fmt.Errorf("%w; cannot determine whether the store has the image: %w", err, storeErr)
 	}
 	r.Log.Warn("mapping is wrong, store is right: mapping the image again", "shard", img.Name, "pool", img.Pool, "err", err)
 	if err := pool.Remap(ctx, p, img.Name); err != nil {
 		return err
 	}
 	if _, err := r.look(ctx, p.OpenMapped, img, ids); err != nil {
-		return fmt.Errorf("the store has the image, mapped again on this host it is wrong (check the host's memory and kernel log): %w", err)
+		return fmt.Errorf("the image in the store is right, its new mapping on this host is wrong (check the host's memory and kernel log): %w", err)
 	}
 	return nil
 }
@@ -143,6 +143,6 @@ func (r *round) limited(ctx context.Context, do func(context.Context) error) (ha
 	case err := <-done:
 		return nil, err
 	case <-time.After(r.ImageTimeout / 4):
-		return done, fmt.Errorf("no answer; does its device or its pool hang? (%w)", context.Cause(ctx))
+		return done, fmt.Errorf("the image does not answer; does its device or its pool hang? (%w)", context.Cause(ctx))
 	}
 }

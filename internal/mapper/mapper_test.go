@@ -294,7 +294,7 @@ func TestHangingImage(t *testing.T) {
 	})
 	for range 2 {
 		_, err := m.Step(t.Context())
-		if err == nil || !strings.Contains(err.Error(), names[0]) || !strings.Contains(err.Error(), "no answer") {
+		if err == nil || !strings.Contains(err.Error(), names[0]) || !strings.Contains(err.Error(), "does not answer") {
 			t.Fatal(err)
 		}
 		wantMapped(t, s, names[0])

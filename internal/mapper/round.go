@@ -188,7 +188,7 @@ func (r *round) may(ctx context.Context, img image) bool {
 	_, hangs := r.hanging[img.Name]
 	switch {
 	case hangs:
-		r.errs = append(r.errs, fmt.Errorf("mapping image %s of pool %s: still no answer to an earlier try", img.Name, img.Pool))
+		r.errs = append(r.errs, fmt.Errorf("mapping image %s of pool %s: the image does not answer an earlier attempt", img.Name, img.Pool))
 	case r.failed[img.Pool] < maxFailures && r.hangingIn(img.Pool) >= maxHanging:
 		r.errs = append(r.errs, fmt.Errorf("pool %s: %d calls do not return; no other image is mapped until they do", img.Pool, r.hangingIn(img.Pool)))
 		r.failed[img.Pool] = maxFailures

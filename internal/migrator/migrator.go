@@ -54,7 +54,7 @@ func (m *Migrator) Migrate(ctx context.Context, name string) (moved Moved, err e
 	err = m.look(ctx, name)
 	if errors.Is(err, sharedbase.ErrNotFound) {
 		if !m.NoRecord {
-			return moved, fmt.Errorf("%w: the database does not know it; import it first", ErrSkipped)
+			return moved, fmt.Errorf("%w: the database has no shard of this name; import the image first", ErrSkipped)
 		}
 		return moved, m.provide(ctx, name, func(format.Reader) pool.ReplaceProof { return unknown{m, name} }, &moved)
 	}
@@ -86,7 +86,7 @@ func (m *Migrator) look(ctx context.Context, name string) error {
 	case err != nil:
 		return err
 	case s.Pool == m.To.Name():
-		return fmt.Errorf("%w: the database has it in pool %s already", ErrSkipped, s.Pool)
+		return fmt.Errorf("%w: the database records the shard in pool %s already", ErrSkipped, s.Pool)
 	case s.Pool != m.From.Name():
 		return fmt.Errorf("%w: the database has it in pool %s", ErrSkipped, s.Pool)
 	case !m.NoRecord && s.State != sharedbase.StateReadOnly, !s.State.ImageAvailable():

@@ -267,7 +267,7 @@ func TestSkipped(t *testing.T) {
 		wantError(t, err, is, says...)
 	}
 	roletest.Put(t, s.From, image, objects())
-	try(migrator.ErrSkipped, "does not know it")
+	try(migrator.ErrSkipped, "has no shard of this name")
 	s.record(t)
 	editor, err := s.From.Edit(t.Context(), image, pooltest.Anything{})
 	roletest.Must(t, err)

@@ -46,7 +46,7 @@ func (p unknown) Verify(ctx context.Context) error {
 	case errors.Is(err, sharedbase.ErrNotFound):
 		return nil
 	case err == nil:
-		err = fmt.Errorf("shard %s is in the database by now: run the command again", p.image)
+		err = fmt.Errorf("shard %s was added to the database meanwhile: run the command again", p.image)
 	}
 	return err
 }
@@ -55,7 +55,7 @@ func (p unknown) Verify(ctx context.Context) error {
 func (p unknown) MayReplace(_ context.Context, existing io.ReaderAt, size int64) error {
 	unfinished, err := p.m.To.Format().Unfinished(existing, size, p.image)
 	if err == nil && !unfinished {
-		err = fmt.Errorf("%w: the database knows neither", pool.ErrExists)
+		err = fmt.Errorf("%w: the database has no shard of this name, so neither image can be checked", pool.ErrExists)
 	}
 	return err
 }

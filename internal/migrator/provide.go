@@ -12,7 +12,7 @@ import (
 )
 
 // errDiffers: the image in To is whole, and another than the source.
-var errDiffers = errors.New("another image of that name, or one in which other objects were erased")
+var errDiffers = errors.New("the pool has a different image of this name, or one in which other objects were erased")
 
 // provide makes sure that To has a copy of the image in From that verifies. What To
 // has instead is replaced if the proof for a copy of the original allows it.
@@ -34,7 +34,7 @@ func (m *Migrator) provide(ctx context.Context, name string, proofOf func(origin
 	case err == nil:
 		return nil
 	case errors.Is(err, pool.ErrNotFound) && m.NoTransfer:
-		return fmt.Errorf("%w: it is not in pool %s", ErrSkipped, m.To.Name())
+		return fmt.Errorf("%w: the image is not in pool %s", ErrSkipped, m.To.Name())
 	case m.NoTransfer, !replaceable(err):
 		return err
 	}
@@ -100,7 +100,7 @@ func (m *Migrator) verify(ctx context.Context, name string, original format.Read
 func (m *Migrator) compareIndex(ctx context.Context, name string, objects int64) error {
 	present, err := m.Base.CountObjects(ctx, name)
 	if err == nil && present > objects {
-		err = fmt.Errorf("%w: it has %d objects, the index %d", errDiffers, objects, present)
+		err = fmt.Errorf("%w: the image has %d objects, the index has %d", errDiffers, objects, present)
 	}
 	return err
 }

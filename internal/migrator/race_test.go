@@ -99,7 +99,7 @@ func TestOtherObjectsStay(t *testing.T) {
 	others := roletest.Objects(77, 20, 3000)[1:]
 	roletest.Put(t, s.Pool.Pool, image, others)
 	_, err := s.migrator().Migrate(t.Context(), image)
-	if err == nil || !strings.Contains(err.Error(), "19 objects that would be lost") {
+	if err == nil || !strings.Contains(err.Error(), "19 objects that its replacement would lose") {
 		t.Errorf("error %v", err)
 	}
 	s.WantObjects(t, image, others)

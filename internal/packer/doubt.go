@@ -37,7 +37,7 @@ func (p *Packer) doubt(ctx context.Context, claim *sharedbase.Claim, why error) 
 	case err != nil:
 		return errors.Join(why, err)
 	case damaged != nil:
-		why = withExport(fmt.Errorf("the table is damaged, and nothing of it was packed: %w", damaged), claim)
+		why = withExport(fmt.Errorf("the table is damaged; nothing was packed: %w", damaged), claim)
 	case p.tried[claim.Name()].failed+1 < mostDamaged:
 		return why
 	}
@@ -51,7 +51,7 @@ func (p *Packer) quarantine(ctx context.Context, claim *sharedbase.Claim, why er
 
 // withExport adds the cure of a table with rows that are no objects.
 func withExport(why error, claim *sharedbase.Claim) error {
-	return fmt.Errorf("%w; move such rows to files with `wineryctl shards export-damaged %s DIR`", why, claim.Name())
+	return fmt.Errorf("%w; move the damaged rows to files with `wineryctl shards export-damaged %s DIR`", why, claim.Name())
 }
 
 // damagedRows reads the table again, and says of its objects which first does
@@ -73,7 +73,7 @@ func (p *Packer) damagedRows(ctx context.Context, claim *sharedbase.Claim) (dama
 		return nil
 	})
 	if err == nil && n > 0 {
-		damaged = fmt.Errorf("%d objects of it have another SHA-256 than they are stored under, %x first", n, first)
+		damaged = fmt.Errorf("%d objects have a checksum mismatch, the first is %x", n, first)
 	}
 	return damaged, err
 }

@@ -284,7 +284,7 @@ func TestBadShardLast(t *testing.T) {
 	}
 	s.WantState(t, good, sharedbase.StatePacked)
 	s.WantState(t, bad, sharedbase.StateFull)
-	s.WantQuarantined(t, fmt.Sprintf("1 objects of it have another SHA-256 than they are stored under, %x first", sha256.Sum256([]byte("id"))), bad)
+	s.WantQuarantined(t, fmt.Sprintf("1 objects have a checksum mismatch, the first is %x", sha256.Sum256([]byte("id"))), bad)
 }
 
 func TestProgress(t *testing.T) {

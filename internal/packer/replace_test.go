@@ -55,7 +55,7 @@ func TestDatabaseOlderThanImage(t *testing.T) {
 		objects := roletest.Objects(1, 299, 5000)
 		name := s.Full(t, objects[:100])
 		roletest.Put(t, s.Pool.Pool, name, objects)
-		wantRefused(t, s, name, "199 objects that would be lost")
+		wantRefused(t, s, name, "199 objects that its replacement would lose")
 		s.WantQuarantined(t, "`wineryctl index reconcile`", name)
 		s.WantObjects(t, name, objects)
 	})
@@ -104,7 +104,7 @@ func TestTableDamagedImageWhole(t *testing.T) {
 		name := s.Full(t, objects)
 		roletest.Put(t, s.Pool.Pool, name, objects)
 		pgtest.Exec(t, s.DSN, fmt.Sprintf("UPDATE shard_%s SET content = 'damaged' WHERE key = $1", name), objects[7].ID[:])
-		wantRefused(t, s, name, fmt.Sprintf("1 objects that would be lost with it, first %x", objects[7].ID))
+		wantRefused(t, s, name, fmt.Sprintf("1 objects that its replacement would lose, first %x", objects[7].ID))
 		s.WantObjects(t, name, objects)
 	})
 }

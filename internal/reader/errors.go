@@ -14,7 +14,7 @@ var ErrNotFound = errors.New("object not found")
 
 // errAbsent: the place that the index named does not have the object. The
 // object may have been deleted or moved since; see Reader.get.
-var errAbsent = errors.New("the index has the object, its shard has not")
+var errAbsent = errors.New("the index has the object, but its shard does not")
 
 // CorruptError says that an object which the index promises cannot be given,
 // because its bytes are damaged or gone.

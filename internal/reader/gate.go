@@ -96,7 +96,7 @@ func (g *gate) take(ctx context.Context, slots chan struct{}, hung <-chan struct
 	case <-hung:
 		return g.hangError()
 	case <-timer.C:
-		return fmt.Errorf("%w: %d calls into it or its pool are in flight", ErrImageUnavailable, cap(slots))
+		return fmt.Errorf("%w: %d calls to the image or its pool are in flight", ErrImageUnavailable, cap(slots))
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -127,7 +127,7 @@ func (g *gate) whenHung() <-chan struct{} {
 }
 
 func (g *gate) hangError() error {
-	return fmt.Errorf("%w: no call into it has returned for %v", ErrImageUnavailable, g.hangAfter)
+	return fmt.Errorf("%w: no call to the image has returned for %v", ErrImageUnavailable, g.hangAfter)
 }
 
 // arm lets look run in d, unless it will run anyway. The caller holds mu.

@@ -146,7 +146,7 @@ func TestCloseBesideHangingCalls(t *testing.T) {
 		t.Error(err)
 	}
 	r.Close()
-	if len(f.logs.lines("left behind")) != 1 {
+	if len(f.logs.lines("calls to images do not return")) != 1 {
 		t.Error("the log does not say that calls were left behind")
 	}
 	release()

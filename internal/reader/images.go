@@ -297,6 +297,6 @@ func (c *images) close() {
 	select {
 	case <-done:
 	case <-time.After(c.hangAfter):
-		c.log.Warn("calls into images do not return; they are left behind")
+		c.log.Warn("calls to images do not return; closing without them")
 	}
 }

@@ -230,7 +230,7 @@ func (r *Reader) fromTable(ctx context.Context, w want, at sharedbase.Location) 
 }
 
 // errDigest: the bytes are not the object's.
-var errDigest = errors.New("its SHA-256 is another")
+var errDigest = errors.New("checksum mismatch")
 
 // verify is the one place that stands between storage and callers. It passes a
 // content that was not read.

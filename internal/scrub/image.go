@@ -26,7 +26,7 @@ func (l *look) image(ctx context.Context) error {
 	err := l.reading(ctx, open, l.opened)
 	damage := new(format.DamageError)
 	if l.Mapped && errors.As(err, &damage) && l.again(ctx, well) == nil {
-		return l.find(ReadsDiffer, sharedbase.ObjID{}, "%v; read again from the store it is well", damage)
+		return l.find(ReadsDiffer, sharedbase.ObjID{}, "%v; a second read from the store found no damage", damage)
 	}
 	switch {
 	case errors.Is(err, pool.ErrNotMapped): // says nothing of the store
@@ -86,7 +86,7 @@ func (l *look) again(ctx context.Context, fn func(context.Context, format.Reader
 func (l *look) opened(ctx context.Context, r format.Reader) error {
 	err := l.record(ctx, r)
 	if l.Mapped && errors.Is(err, sharedbase.ErrOtherImage) && l.again(ctx, l.record) == nil {
-		return l.find(ReadsDiffer, sharedbase.ObjID{}, "%v; read again from the store it is well", err)
+		return l.find(ReadsDiffer, sharedbase.ObjID{}, "%v; a second read from the store found no damage", err)
 	}
 	if errors.Is(err, sharedbase.ErrOtherImage) {
 		err = l.find(RecordDiffers, sharedbase.ObjID{}, "%v", err)

@@ -23,9 +23,9 @@ func (s *Scrubber) rebuild(ctx context.Context, sh sharedbase.Shard, _ []Finding
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("making the image anew from the table: %w", err)
+		return nil, fmt.Errorf("rebuilding the image from the table: %w", err)
 	}
-	return []string{"made the image anew from the table"}, nil
+	return []string{"rebuilt the image from the table"}, nil
 }
 
 // remake does the work of rebuild under the claims to the table and to the image. The
@@ -40,7 +40,7 @@ func (s *Scrubber) remake(ctx context.Context, claim *sharedbase.Claim, image *s
 		return err
 	}
 	if len(l.findings) > 0 {
-		return fmt.Errorf("the table is not whole, nothing was changed: %s", l.findings[0].Text)
+		return fmt.Errorf("the table is damaged; nothing was changed: %s", l.findings[0].Text)
 	}
 	made, err := imagebuild.Job{Base: s.Base, Claim: claim, Pool: s.Pools[claim.Pool()], Repairs: image}.Make(ctx)
 	if err != nil {

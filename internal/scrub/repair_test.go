@@ -88,7 +88,7 @@ func TestRepairFromTable(t *testing.T) {
 		} {
 			damage()
 			quarantine(t, s, name)
-			repairs(t, s, name, "made the image anew from the table; unquarantined")
+			repairs(t, s, name, "rebuilt the image from the table; unquarantined")
 			s.WantState(t, name, sharedbase.StatePacked)
 			s.WantObjects(t, name, there)
 			wantQuarantined(t, s, name, false)
@@ -152,7 +152,7 @@ func TestRepairNotFromDamagedTable(t *testing.T) {
 	s.FlipBit(t, name, position+9)
 	psql(t, s, fmt.Sprintf("UPDATE shard_%s SET content = '' WHERE key = '\\x%x'", name, objects[50].ID))
 	quarantine(t, s, name)
-	leaves(t, s, name, "the table is not whole",
+	leaves(t, s, name, "the table is damaged",
 		finding{scrub.ObjectDamaged, objects[100].ID}, finding{scrub.RowDamaged, objects[50].ID})
 	s.WantState(t, name, sharedbase.StatePacked)
 	s.WantObjects(t, name, slices.Concat(objects[:100], objects[101:]))
@@ -313,7 +313,7 @@ func TestUnrepairable(t *testing.T) {
 	_, err = e.WriteAt([]byte("S"), 3)
 	roletest.Must(t, errors.Join(err, e.Close()))
 	psql(t, s, "UPDATE winery_image SET fingerprint = sha256('another')")
-	leaves(t, s, name, "not the image that was packed", head)
+	leaves(t, s, name, "not the one that was packed", head)
 	psql(t, s, "DELETE FROM winery_image")
 	leaves(t, s, name, "no record of the image", head)
 
@@ -379,5 +379,5 @@ func TestRepairInUse(t *testing.T) {
 			return nil
 		})
 	roletest.Must(t, err)
-	repairs(t, s, held, "made the image anew")
+	repairs(t, s, held, "rebuilt the image from the table")
 }

@@ -73,7 +73,7 @@ func (r *restoration) from(ctx context.Context, name string) (err error) {
 		if r.head {
 			switch {
 			case !r.recorded:
-				return errors.New("there is no record of the image to compare header and hash function with")
+				return errors.New("the database has no record of the image: its header and hash function cannot be compared")
 			case from.Fingerprint() != r.record.Fingerprint || from.Info().Objects != r.record.Objects:
 				return sharedbase.ErrOtherImage
 			}

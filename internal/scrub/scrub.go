@@ -92,7 +92,7 @@ func (s *Scrubber) Scrub(ctx context.Context, name string) (report Report, err e
 			return report, errors.Join(err, moved)
 		}
 	}
-	return report, fmt.Errorf("shard %s moved on each of the %d times that it was read", name, attempts)
+	return report, fmt.Errorf("shard %s changed its state or pool during each of %d attempts to read it", name, attempts)
 }
 
 // stage is what there is of a shard.
@@ -129,7 +129,7 @@ func (l *look) find(kind Kind, id sharedbase.ObjID, text string, args ...any) er
 		return errMost
 	}
 	if len(l.findings) == most-1 {
-		text, args = "%s; more may not fit, this is where the scrub stopped", []any{fmt.Sprintf(text, args...)}
+		text, args = "%s; the scrub stopped here, there may be more findings", []any{fmt.Sprintf(text, args...)}
 	}
 	l.findings = append(l.findings, Finding{l.shard.Name, l.shard.Pool, kind, Object(id), fmt.Sprintf(text, args...)})
 	return nil

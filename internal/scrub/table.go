@@ -67,9 +67,9 @@ func (l *look) rows(ctx context.Context, ids []sharedbase.ObjID, total int64) er
 		case !is.Present:
 			return nil
 		case !row.Found:
-			return l.find(NotInTable, id, "object %x is in the index, not in the shard's table", id)
+			return l.find(NotInTable, id, "object %x is in the index, but not in the shard's table", id)
 		default:
-			return l.find(RowDamaged, id, "object %x has %d bytes of SHA-256 %x in the shard's table", id, row.Size, row.Sum)
+			return l.find(RowDamaged, id, "object %x in the shard's table has a checksum mismatch: %d bytes with SHA-256 %x", id, row.Size, row.Sum)
 		}
 	})
 	if err != nil {

@@ -87,7 +87,7 @@ func Identify(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) (i 
 		return i, err
 	}
 	if err := json.Unmarshal(text, &i.Marker); err != nil {
-		return i, refused(p, "its marker cannot be read: %v; compare it with a backup, or replace it by \"wineryctl pool adopt %s\"", err, p.Name())
+		return i, refused(p, "the pool's marker cannot be read: %v; compare the marker with a backup, or replace it by \"wineryctl pool adopt %s\"", err, p.Name())
 	}
 	i.marked(p, recorded)
 	return i, nil
@@ -117,12 +117,12 @@ func (i *Identity) marked(p pool.Pool, recorded bool) {
 	switch {
 	case !owner.Same(i.Database):
 		i.State = OtherDatabase
-		i.Why = refused(p, "it belongs to database %s, this one is %s; after a restore run \"wineryctl pool adopt %s\"", describe(owner), describe(i.Database), p.Name())
+		i.Why = refused(p, "the pool belongs to database %s, this database is %s; after a restore run \"wineryctl pool adopt %s\"", describe(owner), describe(i.Database), p.Name())
 	case !recorded:
 		i.State = NotRecorded
 	case i.Marker.UUID != i.Record.UUID:
 		i.State = OtherPool
-		i.Why = refused(p, "its marker has UUID %s, the database recorded %s; is another file system mounted? (after a restore run \"wineryctl pool adopt %s\")",
+		i.Why = refused(p, "the pool's marker has UUID %s, the database recorded %s; is another file system mounted? (after a restore run \"wineryctl pool adopt %s\")",
 			i.Marker.UUID, i.Record.UUID, p.Name())
 	default:
 		i.State = Ours
@@ -179,7 +179,7 @@ func create(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) error
 
 // lacking refuses a pool that lacks images.
 func lacking(p pool.Pool, images int, first string) error {
-	return refused(p, "it lacks %d images that the database has in it, %s first; is the file system mounted?", images, first)
+	return refused(p, "the pool lacks %d images that the database records in it, the first is %s; is the file system mounted?", images, first)
 }
 
 // adopt marks and records a pool that has no marker, or no record, if it holds
@@ -193,11 +193,11 @@ func adopt(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool, i Iden
 	case len(d.Missing) > 0:
 		return lacking(p, len(d.Missing), d.Missing[0])
 	case len(d.Unknown) > 0:
-		return refused(p, "it has %d images that the database does not know, %s first; if the pool is this database's, run \"wineryctl pool init %s\"",
+		return refused(p, "the pool has %d images that are not in the database, the first is %s; if the pool belongs to this database, run \"wineryctl pool init %s\"",
 			len(d.Unknown), d.Unknown[0], p.Name())
 	case len(d.Unpacked) > 0 && d.Unpacked[0].State != sharedbase.StateFull:
 		s := d.Unpacked[0]
-		return refused(p, "it has the complete image of shard %s, which is %s in the database; was an older backup restored? (run \"wineryctl pool init %s\" and \"wineryctl index reconcile\")",
+		return refused(p, "the pool has the complete image of shard %s, whose state in the database is %s; was an older backup restored? (run \"wineryctl pool init %s\" and \"wineryctl index reconcile\")",
 			s.Name, s.State, p.Name())
 	}
 	return i.mark(ctx, base, p)

@@ -213,7 +213,7 @@ func TestCopiedDatabase(t *testing.T) {
 		refuse := func(p pool.Pool) {
 			t.Helper()
 			for what, use := range uses(p, name) {
-				wantRefused(t, what, use(t.Context()), "it belongs to database", "wineryctl pool adopt "+s.Config.Name)
+				wantRefused(t, what, use(t.Context()), "the pool belongs to database", "wineryctl pool adopt "+s.Config.Name)
 			}
 			if _, _, err := storage.Init(t.Context(), copied, s.Pool); err != nil {
 				wantRefused(t, "List", err, "wineryctl pool adopt")
@@ -307,7 +307,7 @@ func TestOtherPool(t *testing.T) {
 	wantRefused(t, "List", err, "is another file system mounted?", other.UUID.String())
 	roletest.Must(t, s.Pool.SetMarker(t.Context(), []byte("nonsense"), true))
 	_, err = p.List(t.Context())
-	wantRefused(t, "List", err, "its marker cannot be read")
+	wantRefused(t, "List", err, "the pool's marker cannot be read")
 	roletest.Must(t, storage.Adopt(t.Context(), s.Base, s.Pool))
 	_, err = p.List(t.Context())
 	roletest.Must(t, err)

@@ -40,7 +40,7 @@ func sockets(ctx context.Context, listen string) ([]net.Listener, error) {
 	l, err := lc.Listen(ctx, network, address)
 	if network == "unix" && errors.Is(err, syscall.EADDRINUSE) && abandoned(ctx, address) {
 		if err := os.Remove(address); err != nil {
-			return nil, fmt.Errorf("socket of a writer that is gone: %w", err)
+			return nil, fmt.Errorf("removing the socket of a stopped writer: %w", err)
 		}
 		l, err = lc.Listen(ctx, network, address)
 	}

@@ -21,7 +21,7 @@ import (
 type draft struct {
 	pool     *Pool
 	name     string
-	file     *os.File // locked while open; nil once the draft is over
+	file     *os.File // locked while open; nil once the draft was committed or aborted already
 	proof    pool.ReplaceProof
 	leftover fs.FileInfo // what lay under name at Create, and may be replaced; or nil
 }
@@ -195,7 +195,7 @@ func (d *draft) publish() error {
 	return errors.Join(discard(f), d.pool.syncDir())
 }
 
-// alive fails if ctx has ended or the draft is over.
+// alive fails if ctx has ended or the draft was committed or aborted already.
 func (d *draft) alive(ctx context.Context, op string) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -55,7 +55,7 @@ func (p *Pool) Map(ctx context.Context, name string) error {
 	if err == nil && !p.mapped(p.path(name), info) {
 		err = os.Chmod(p.path(name), info.Mode().Perm()&^modeWrite|modeMapped)
 		if errors.Is(err, unix.EROFS) || errors.Is(err, unix.EPERM) {
-			err = fmt.Errorf("its mode is %v, which this process cannot change; run `chmod 0400` where that is possible: %w", info.Mode(), err)
+			err = fmt.Errorf("the file's mode is %v, and this process cannot change it; run `chmod 0400` where that is possible: %w", info.Mode(), err)
 		}
 	}
 	return p.fail("map", name, err)

@@ -101,7 +101,7 @@ func TestKernelMapping(t *testing.T) {
 		mapWritable := "rbd device map -o ms_mode=prefer-crc " + ceph.Pool + "/reserved"
 		wantInUse := func(err error) {
 			t.Helper()
-			if !errors.Is(err, pool.ErrInUse) || !strings.Contains(err.Error(), "a kernel that has it mapped at ") {
+			if !errors.Is(err, pool.ErrInUse) || !strings.Contains(err.Error(), "a kernel that has mapped the image at ") {
 				t.Errorf("got %v, want ErrInUse and the kernel's address", err)
 			}
 		}

@@ -65,7 +65,7 @@ func (h *handler) receive(r *http.Request, limit int64) (req *wire.Request, char
 	}
 	charge.Release()
 	if !errors.Is(err, wire.ErrNoSHA256) {
-		err = httpapi.Refuse(http.StatusBadRequest, "the body cannot be understood: %v", err)
+		err = httpapi.Refuse(http.StatusBadRequest, "the body cannot be decoded: %v", err)
 	}
 	return nil, nil, err
 }

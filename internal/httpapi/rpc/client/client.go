@@ -99,7 +99,7 @@ func call[T any](ctx context.Context, c *Client, path string, request wire.Reque
 		if err == nil {
 			v, err := wire.Decode(wire.MsgPack, answer, read)
 			if err != nil {
-				err = backoff.Permanent(fmt.Errorf("%s: the server's answer cannot be understood: %w", path, err))
+				err = backoff.Permanent(fmt.Errorf("%s: the server's answer cannot be decoded: %w", path, err))
 			}
 			return v, err
 		}

@@ -60,7 +60,7 @@ func (b *base85) UnmarshalText(text []byte) error {
 			value = value*85 + uint64(digit)
 		}
 		if value > math.MaxUint32 || len(group) == 1 {
-			return fmt.Errorf("the base 85 digits %q at %d stand for no bytes", group, at)
+			return fmt.Errorf("the base 85 digits %q at %d encode no bytes", group, at)
 		}
 		out = append(out, binary.BigEndian.AppendUint32(nil, uint32(value))[:len(group)-1]...)
 	}
