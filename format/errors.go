@@ -15,7 +15,7 @@ var (
 	// ErrDuplicate says that an object was added twice.
 	ErrDuplicate = errors.New("object added twice to a shard image")
 	// ErrLayout says that two images do not have the same objects at the same places.
-	ErrLayout = errors.New("the images are not laid out alike")
+	ErrLayout = errors.New("the images have different layouts")
 )
 
 // DamageError says that an image is not what its writer made of it.

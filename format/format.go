@@ -11,15 +11,15 @@ import (
 // ObjID is the SHA-256 of an object's content. The zero ObjID cannot be stored.
 type ObjID = [32]byte
 
-// Format is a format of images. An image lies at the start of a device, or is a
-// file, of size bytes; the name is for error messages.
+// Format is a format of images. An image is a file, or starts at offset 0 of a
+// device, of size bytes; the name is for error messages.
 type Format interface {
 	// Open reads and checks what leads to the objects of an image.
 	Open(src io.ReaderAt, size int64, name string) (Reader, error)
 
-	// Unfinished tells whether an image was never finished: its Writer never
-	// began, or was interrupted, so that nobody has ever relied on it. An image that
-	// is damaged is not unfinished.
+	// Unfinished says whether an image was never finished: its Writer never
+	// began, or was interrupted, so the image was never used. A damaged image is
+	// not unfinished.
 	Unfinished(src io.ReaderAt, size int64, name string) (bool, error)
 
 	// SizeBound is more than the Size of an image of so many objects whose
@@ -27,7 +27,8 @@ type Format interface {
 	SizeBound(objects, bytes int64) int64
 
 	// NewWriter starts an image on a device of limit bytes. From then on until
-	// Finish the image is unfinished, whatever lay there. ErrTooLarge.
+	// Finish the image is unfinished, whatever the device had before.
+	// ErrTooLarge.
 	NewWriter(dst io.WriterAt, limit int64) (Writer, error)
 
 	// Erase makes objects unreadable, overwrites their bytes, and returns how
@@ -134,8 +135,8 @@ type Reader interface {
 	// what is intact.
 	Inspect(ctx context.Context, progress func(bytes int64), found func(Damage) error) (Counts, error)
 
-	// EntryRange returns where the index entry of an object lies, if the image
-	// has the object: damage of an entry may hide which object it is of.
+	// EntryRange returns the byte range of an object's index entry, if the image
+	// has the object: the object of a damaged entry may be unknown.
 	EntryRange(id ObjID) (begin, end int64)
 
 	// RestoreTo writes objects that are damaged in another copy of this image:

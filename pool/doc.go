@@ -8,22 +8,22 @@
 // in Ceph, package pool/directory keeps them as files. Package pool/pooltest
 // holds the tests that both must pass, and any further kind too.
 //
-// # Who protects an image
+// # Protection of images
 //
 // The database does. Every method that destroys takes a [Proof] of the claim in
 // the database that allows it, and verifies the proof itself, under its own lock
-// and before it touches a byte: nobody can forget to ask, or ask too early.
-// Without a proof it returns [ErrNoProof]. A pool guards against what a database
-// cannot see, a process that lost its claim and still writes: two drafts of one
-// name never mix in one image, and who lost is told with [ErrFenced] or
-// [ErrExists].
+// and before it changes a byte: no caller can forget the check, or check too
+// early. Without a proof it returns [ErrNoProof]. A pool protects against a
+// danger that a database cannot see, a process that lost its claim and still
+// writes: two drafts of one name never mix in one image, and the process that
+// lost gets [ErrFenced] or [ErrExists].
 //
 // Between two steps of [Pool.Create] a process may stall for any time: when it
-// continues, it finds that it was shut out, or that its claim is another's. The
-// one harm that it can do is to cost its successor the draft, if it stalls
-// between verifying its proof and shutting out the holder of the image's lock;
-// the successor then gets ErrFenced, and the shard is packed again. Edit shuts
-// nobody out: ErrInUse.
+// continues, it finds that it was fenced off, or that its claim is lost. It can
+// do only one harm: if it stalls after it verified its proof and before it fences
+// the holder of the image's lock, its successor loses the draft and gets
+// ErrFenced, and the shard is packed again. Edit fences no live process:
+// ErrInUse.
 //
 // A pool does not know whether the packing of a finished image was recorded in
 // the database: a packer may have died between [Draft.Commit] and that record, or
@@ -32,11 +32,11 @@
 //
 // # Conventions
 //
-// All methods of a Pool may be called concurrently, also for the same name. A
-// context that has ended before a call makes the call return its error and do
-// nothing, save for [Draft.Abort], which always tidies up. Calls that reach
-// Ceph or a disk cannot be interrupted half-way; those that can take minutes
-// look at the context between their steps.
+// All methods of a Pool may be called concurrently, also for the same name. If
+// the context has ended before a call, the call returns the context's error and
+// does nothing, except for [Draft.Abort], which always cleans up. Calls to Ceph
+// or a disk cannot be interrupted; those that can take minutes check the context
+// between their steps.
 //
 // Errors name the pool and the image, and match the Err variables of this
 // package with [errors.Is] where one applies.

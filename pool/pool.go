@@ -26,9 +26,9 @@ var (
 	ErrFull = errors.New("pool is full")
 	// ErrInUse: another process, alive, writes or uses the image.
 	ErrInUse = errors.New("image is in use")
-	// ErrFenced: the store shut this process out, because another took its
-	// work over. The process should exit; it must not go on with a new
-	// connection as if nothing had happened.
+	// ErrFenced: the store refuses this process, because another process took its
+	// work over. The process should exit; it must not continue with a new
+	// connection.
 	ErrFenced = errors.New("fenced off by the store")
 	// ErrNoPool: the pool itself does not exist: no folder, no Ceph pool of
 	// its name.
@@ -46,7 +46,7 @@ type Image interface {
 	// Size in bytes: of the device where the pool has devices, which is more
 	// than what was written to it, else of the file.
 	Size() int64
-	// Close frees the handle. No ReadAt may be under way or follow.
+	// Close frees the handle. No ReadAt may be in flight or follow.
 	Close() error
 }
 
@@ -60,15 +60,16 @@ type Draft interface {
 	// the disk is the limit.
 	Size() int64
 	// Open makes durable what was written and opens it as [Pool.Open] does: to
-	// verify an image before anybody else sees it. No WriteAt may be under way
+	// verify an image before other processes see it. No WriteAt may be in flight
 	// or follow. The handle is closed before Commit or Abort.
 	Open(ctx context.Context) (Image, error)
 	// Commit verifies the proof that Create was given, makes the image durable
 	// and then visible, read-only, whole: when it returns nil the image survives
 	// a power cut. No WriteAt may be in flight. After an error the image may or
-	// may not be there; Abort, then Create again. ErrExists where another draft of
-	// that name came first, ErrFenced where another took the image over, ErrInUse,
-	// which says who and where, if somebody else could still write to the image.
+	// may not exist; Abort, then Create again. ErrExists if another draft of that
+	// name was committed first, ErrFenced if another process took the image over,
+	// ErrInUse, which names the process and its address, if another client could
+	// still write to the image.
 	Commit(ctx context.Context) error
 	// Abort gives the draft up and leaves nothing that hinders the next
 	// Create: no bytes that were written take up space. It does so even if ctx
@@ -99,21 +100,22 @@ type Pool interface {
 	// Format is the format of all of its images. The pool itself looks into none.
 	Format() format.Format
 
-	// Create starts an image, empty, in place of what an interrupted packing or
-	// Reserve left under that name. Where a pool's images have a size it is
-	// the pool's usual one, or room bytes if that is more. ErrFull, which names
-	// the bytes needed and free, if the pool has no room for that many now:
-	// whoever asks for 0 learns of a full pool by the writing.
+	// Create starts an empty image, which replaces what an interrupted packing or
+	// Reserve left under that name. Where a pool's images have a size, it is the
+	// pool's usual size, or room bytes if that is more. ErrFull, which names the
+	// bytes needed and free, if the pool has no room for that many now; with room
+	// 0 only a write detects a full pool.
 	//
-	// Whoever else has the image open for writing is an earlier holder of the
-	// claim: where the pool cannot keep both drafts apart, that process is shut
-	// out of the store and gets ErrFenced, dead or alive. ErrInUse, which says who
-	// and where, only if it cannot be shut out, or is this same pool.
+	// Another process that has the image open for writing is an earlier holder of
+	// the claim: where the pool cannot keep both drafts apart, that process, dead
+	// or alive, is fenced off and gets ErrFenced. ErrInUse, which names the
+	// process and its address, only if it cannot be fenced, or uses this same
+	// pool.
 	//
-	// The proof is verified, and where there is an image it is asked whether that
-	// may be replaced, when the image is this process's alone and not a byte of
-	// it has been touched. It may be verified before that, to spare a successor.
-	// Its error ends Create, which returns it and leaves the image as it was.
+	// When this process has the image alone and has not changed a byte, Create
+	// verifies the proof, and asks it whether an existing image may be replaced.
+	// It may also verify the proof earlier, to spare a successor. An error of the
+	// proof ends Create, which returns the error and leaves the image unchanged.
 	Create(ctx context.Context, name string, room int64, proof ReplaceProof) (Draft, error)
 
 	// Open opens an image from the store itself, past the caches of this
@@ -158,7 +160,7 @@ type Pool interface {
 
 	// Remove verifies the proof and destroys an image. ErrNotFound; ErrInUse
 	// where the pool can see that it is open for writing. The pool does not see
-	// all readers: the caller knows that nobody needs the image.
+	// all readers: the caller must know that no reader needs the image.
 	Remove(ctx context.Context, name string, proof Proof) error
 
 	// Init makes a pool that does not exist, where Winery may: the folder of a
@@ -191,9 +193,9 @@ func CheckRoom(needed, free int64) error {
 	return nil
 }
 
-// validName leaves out the dot, so that no image can be called "..", nor like
-// the files that a directory pool keeps beside the images, and a leading dash,
-// so that no image can be taken for an option of a command.
+// validName excludes the dot, so that no image can be called "..", nor like the
+// other files of a directory pool, and a leading dash, so that a command does not
+// take the name of an image for an option.
 var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
 
 // CheckName returns an error that matches ErrName unless name is 1 to 64 ASCII

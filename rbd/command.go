@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// grace is what a command that was told to end has for it.
+// grace is the time that a command has to end after a signal.
 const grace = 10 * time.Second
 
 // rbd runs the rbd command. One that hangs is ended when the time is up; one

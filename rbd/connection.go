@@ -55,8 +55,8 @@ type dialling struct {
 	err  error
 }
 
-// get returns the link, connecting if need be. It waits no longer than ctx;
-// the dialling itself then goes on for whoever comes next.
+// get returns the link, and connects if necessary. It waits no longer than ctx;
+// the dialling then continues for later callers.
 func (c *connection) get(ctx context.Context) (*link, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -124,7 +124,7 @@ func (l location) connect(conn *rados.Conn, pool string) (*rados.IOContext, erro
 		return nil, err
 	}
 	// Otherwise a full pool, or one at its quota, makes writes and even the
-	// opening of images wait until somebody makes space.
+	// opening of images wait until there is space.
 	if err := io.SetPoolFullTry(); err != nil {
 		io.Destroy()
 		return nil, err

@@ -179,7 +179,8 @@ func (d *draft) Commit(ctx context.Context) error {
 	if err := d.flush(ctx, "commit"); err != nil {
 		return err
 	}
-	// Who could write to the image still can when its lock is given back.
+	// A client that could write to the image still can after its lock is
+	// released.
 	err := d.alone(ctx, watchLimit)
 	if err == nil {
 		err = verify(ctx, d.proof)
@@ -202,7 +203,7 @@ func (d *draft) flush(ctx context.Context, op string) error {
 	if err := d.Flush(); err != nil {
 		return err
 	}
-	// Whose last write came before the takeover has not heard of it.
+	// A holder whose last write came before the takeover has not noticed it.
 	return d.pool.fail(op, d.name, d.ceph.stillHas(d.image))
 }
 

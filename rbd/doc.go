@@ -33,7 +33,7 @@
 // byte. Not shut out are
 //   - a kernel that has the image mapped, which is known by the cookie of its
 //     lock: its client is the host's, with all that is mapped there;
-//   - who locked the image by hand, with `rbd lock add`: pool.ErrInUse;
+//   - a manual lock, by `rbd lock add`: pool.ErrInUse;
 //   - this Pool itself: pool.ErrInUse.
 //
 // Edit answers pool.ErrInUse while the holder lives, which it finds out by a
@@ -56,10 +56,10 @@
 // in which it removes anything); the holder of that is shut out in the same
 // way. Else a process that stalled there could remove its successor's image.
 //
-// Create wipes an image that exists already. It discards all of it, which
-// removes every object that holds its bytes. The image is not removed and made
-// anew, because its id must stay for hosts that have it mapped (Reserve), and
-// because between the two steps nobody would hold a lock.
+// Create wipes an image that exists already. It discards the whole image, which
+// removes every RADOS object that holds its bytes. It does not remove and create
+// the image, because the id must stay for hosts that have mapped it (Reserve),
+// and because no lock would exist between the two steps.
 //
 // A full pool, or one at its quota, answers writes with pool.ErrFull instead of
 // the wait that is Ceph's default. Create asks `ceph df` first whether the data
@@ -69,12 +69,12 @@
 // # Readers
 //
 // With MapMode "kernel" an image is mapped by `rbd device map`, read-only, and
-// read through /dev/rbd/P/NAME, as the Python Winery does. What is mapped is
-// what udev's links and /sys/bus/rbd/devices say; nothing is remembered. A device
-// whose image id is not the one that Ceph has under the image's name shows an
-// image that was removed and made again: it does not count as mapped, and Map
-// replaces it. Two processes that map one image at the same moment may leave two
-// devices; Unmap removes both.
+// read through /dev/rbd/P/NAME, as the Python Winery does. udev's links and
+// /sys/bus/rbd/devices say which images are mapped; nothing is cached. If the
+// image id of a device differs from the id that Ceph has under the image's name,
+// the image was removed and created again: the device does not count as a
+// mapping, and Map replaces it. Two processes that map one image at the same
+// moment may leave two devices; Unmap removes both.
 //
 // With MapMode "librbd" there is nothing to map: an image counts as mapped if it
 // exists, Map checks that it opens, Unmap does nothing, and readers open the
@@ -85,12 +85,13 @@
 //
 // # Connection
 //
-// A Pool has one connection, made when it is first needed and made anew only
-// if it could not be made: once up, librados keeps it up, and one that was shut
-// out stays so. A second Pool in the process would be another client of Ceph,
-// and not shut out; nobody may make one after pool.ErrFenced. Ceph is found
-// as Ceph's own tools find it: CEPH_CONF, else /etc/ceph/ceph.conf, and
-// CEPH_ARGS; Settings.Conf and Settings.User win over both.
+// A Pool has one connection, made at the first use. Only a failed attempt to
+// connect is repeated: librados keeps an established connection up, and a client
+// that was blocklisted stays so. A second Pool in the process would be another
+// client of Ceph, and not blocklisted; never create one after pool.ErrFenced.
+// Ceph is found in the same way as by Ceph's tools: CEPH_CONF, else
+// /etc/ceph/ceph.conf, and CEPH_ARGS; Settings.Conf and Settings.User win over
+// both.
 //
 // Calls into librbd cannot be interrupted. Waiting for a connection ends with
 // its context, or after 30 s; monitors that do not answer a command give an

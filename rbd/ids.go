@@ -21,8 +21,8 @@ const (
 	directoryPage = 10_000
 )
 
-// imageIDs returns, by name, the ids of the images whose names begin with
-// prefix. An image that is removed and made again has another id. Its errors are
+// imageIDs returns, by name, the ids of the images whose names begin with prefix.
+// An image that is removed and created again has another id. Its errors are
 // Ceph's.
 func (p *Pool) imageIDs(ctx context.Context, prefix string) (map[string]string, error) {
 	ceph, err := p.ceph.get(ctx)

@@ -106,8 +106,8 @@ func (p *Pool) openLocked(ctx context.Context, ceph *link, name string, force bo
 	return p.handle(ceph, name, image)
 }
 
-// openWritable opens an image for writing, and gives it the feature exclusive-lock
-// if whoever made it did not.
+// openWritable opens an image for writing, and enables the feature exclusive-lock
+// if the image does not have it.
 func (p *Pool) openWritable(ceph *link, name string) (*rbd.Image, error) {
 	image, err := rbd.OpenImage(ceph.io, name, rbd.NoSnapshot)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"winery/pool"
 )
 
-// location is where Ceph is, and who we are there. Empty conf means Ceph's
-// default places.
+// location says where Ceph is, and as which user to connect. An empty conf means
+// Ceph's default places.
 type location struct {
 	conf    string
 	cluster string

@@ -46,8 +46,8 @@ type Pool struct {
 
 var _ pool.Pool = (*Pool)(nil)
 
-// New checks the settings and returns the pool. It does not connect, so that a
-// Ceph that is away is an error of the calls that need it.
+// New checks the settings and returns the pool. It does not connect, so that an
+// outage of Ceph is an error only of the calls that need it.
 func New(s Settings) (*Pool, error) {
 	if s.DataPool == "" {
 		s.DataPool = s.PoolName + "-data"
@@ -106,7 +106,7 @@ func (p *Pool) Name() string { return p.settings.PoolName }
 func (p *Pool) Format() format.Format { return p.settings.Format }
 
 // Close implements [pool.Pool]. With images still open it fails and closes
-// nothing, since librbd would go on using the connection. It waits for a
+// nothing, because librbd would continue to use the connection. It waits for a
 // connection that is being made.
 func (p *Pool) Close() error {
 	if err := p.ceph.close(); err != nil {
@@ -153,7 +153,7 @@ func (p *Pool) List(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// Remove implements [pool.Pool]. ErrInUse if anybody has the image open for
+// Remove implements [pool.Pool]. ErrInUse if a client has the image open for
 // writing, or mapped writable; read-only mappings cannot be seen.
 func (p *Pool) Remove(ctx context.Context, name string, proof pool.Proof) error {
 	ceph, err := p.begin(ctx, name)

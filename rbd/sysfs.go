@@ -25,9 +25,9 @@ func (d *device) isCurrent(ids map[string]string) bool {
 	return d.imageID == "" || d.imageID == ids[d.image]
 }
 
-// deviceOf returns the device by which readers find an image, or nil. It looks
-// at that one alone: a host that maps thousands of images one by one cannot
-// list all devices for each.
+// deviceOf returns the device by which readers find an image, or nil. It reads
+// only that device: a host that maps thousands of images one by one cannot list
+// all devices for each.
 func (k *kernel) deviceOf(name string) (*device, error) {
 	target, err := os.Readlink(k.link(name))
 	if err == nil {

@@ -70,7 +70,7 @@ func (l *link) stillHas(image *rbd.Image) error {
 // imageLock is librbd's name of the exclusive lock, on the image's header.
 const imageLock = "rbd_lock"
 
-// imageHolder returns who has an image's exclusive lock, as holder does.
+// imageHolder returns the holder of an image's exclusive lock, as holder does.
 func (l *link) imageHolder(image *rbd.Image) (header string, holder locker, err error) {
 	id, err := image.GetId()
 	if err != nil {
@@ -107,11 +107,11 @@ func ownerOf(cookie string) owner {
 	}
 }
 
-// locker is who has a lock. Its client is one link's.
+// locker is the holder of a lock. Its client is that of one link.
 type locker struct{ client, cookie, addr string }
 
-// holder returns who has an exclusive lock on an object, the zero locker if
-// nobody has.
+// holder returns the holder of an exclusive lock on an object, or the zero locker
+// if it is not locked.
 func (l *link) holder(object, lock string) (locker, error) {
 	held, err := l.io.ListLockers(object, lock)
 	if errno(err) == unix.ENOENT || err == nil && len(held.Clients) == 0 {
@@ -137,8 +137,8 @@ func (l *link) fence(object, lock string, holder locker) error {
 	return err
 }
 
-// blocklist shuts a client out of the whole Ceph. From then on each OSD learns
-// of it by the first request of ours, before it answers that.
+// blocklist blocks a client in the whole Ceph cluster. From then on each OSD
+// learns of the entry with our next request, before it answers that request.
 func (l *link) blocklist(addr string) error {
 	// The monitors want a number with a point, which package json does not write.
 	_, status, err := l.conn.MonCommand(fmt.Appendf(nil,
@@ -153,10 +153,10 @@ func (l *link) blocklist(addr string) error {
 	return l.conn.WaitForLatestOSDMap()
 }
 
-// guard is a lock of our own on a name, held while an image is made, or the
-// remains of one removed: until there is a header, there is no lock of RBD's.
-// A process that stalls meanwhile must not remove its successor's image when
-// it goes on.
+// guard is a separate lock on a name, held while an image is created, or the
+// remains of one are removed: RBD has no lock until the image has a header. A
+// process that stalls meanwhile must not remove its successor's image when it
+// continues.
 type guard struct {
 	link   *link
 	object string
@@ -164,7 +164,7 @@ type guard struct {
 
 const guardLock = "winery"
 
-// guard takes the lock, shutting out whoever has it.
+// guard takes the lock, and blocklists its previous holder.
 func (l *link) guard(name string) (*guard, error) {
 	g := &guard{l, "winery_guard." + name}
 	holder, err := l.holder(g.object, guardLock)
@@ -184,7 +184,7 @@ func (l *link) guard(name string) (*guard, error) {
 	return g, nil
 }
 
-// release takes the object away, and the lock with it.
+// release removes the object, and the lock with it.
 func (g *guard) release() error {
 	return g.link.io.Delete(g.object)
 }

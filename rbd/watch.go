@@ -55,7 +55,7 @@ func (h *handle) alone(ctx context.Context, patience time.Duration) error {
 
 func clientName(id int64) string { return fmt.Sprintf("client.%d", id) }
 
-// describe says of a watcher who it is.
+// describe names a watcher: process or kernel, address, client.
 func describe(w rbd.ImageWatcher) string {
 	what := "a process"
 	if w.Cookie >= kernelCookies {

@@ -47,8 +47,8 @@ func (Format) RestoreContent(ctx context.Context, img format.Device, size int64,
 	}
 }
 
-// isolated requires that no object but the one at begin lies in [begin, end), as
-// far as whole entries tell.
+// isolated requires that [begin, end) has no object except the one at begin, as
+// far as undamaged entries show.
 func (r *Reader) isolated(ctx context.Context, begin, end int64) error {
 	before := int64(-1)
 	err := r.scanAll(ctx, func(_ int64, e *entry, damage error) error {

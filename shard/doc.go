@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package shard writes, reads, verifies and erases in SWHShard images, version
-// 1: objects keyed by their SHA-256, behind a perfect hash function. It knows
-// an image only as an io.ReaderAt or io.WriterAt; what lies beneath, a file
-// or a block device that may be larger than the image, is the pools' matter.
-// This package alone uses libcmph.
+// Package shard writes, reads, verifies and erases in SWHShard images, version 1:
+// objects keyed by their SHA-256, behind a perfect hash function. An image is an
+// io.ReaderAt or io.WriterAt here; the pools manage the file, or the block
+// device, which may be larger than the image. This package alone uses libcmph.
 //
 // # Bytes
 //
@@ -25,32 +24,31 @@
 // object leaves its slot so; its length and its content are zeros, and the
 // header still counts it.
 //
-// libcmph never returns from an empty set of keys, so that swh.shard cannot write
-// an image of no objects, though it reads one; and for one pair of keys in
-// 10,000 it finds no function. The Writer then builds the function over a key
-// or more that no object has, whose slots stay empty.
+// libcmph never returns for an empty set of keys, so swh.shard cannot write an
+// image without objects, although it reads one; and for one pair of keys in
+// 10,000 it finds no function. In these cases the Writer adds one or more keys
+// that no object has; their slots stay empty.
 //
 // # Writing
 //
-// The [Writer] first overwrites the header with zeros. Objects, index and hash
-// function then go out as one run of bytes, cut at multiples of 4 MiB, up to 8
-// blocks at once and in no particular order. When all of these writes have returned, the
-// header is written. A process that dies leaves an image that does not
-// open, and the same Writer's calls on the same device begin anew. The Writer flushes
-// nothing: until the device is flushed, a loss of power may leave
-// a header and not what it speaks of. Flush, then [Reader.Verify] through
-// another handle, then rely on it.
+// The [Writer] first overwrites the header with zeros. Then it writes objects,
+// index and hash function as one sequence of bytes, cut at multiples of 4 MiB, up
+// to 8 blocks at once and in no particular order. When all of these writes have
+// returned, it writes the header. A process that dies leaves an image that does
+// not open, and a new Writer on the same device starts again. The Writer does not
+// flush: until the device is flushed, a power cut may leave a header without the
+// data that it describes. Flush, then [Reader.Verify] through another handle,
+// then rely on the image.
 //
 // # Reading
 //
-// [Open] reads the header and the hash function, and refuses every header whose
-// parts do not join end to end, and every function that has a bucket without
-// a code of its own. [Reader.Get] reads an entry and then an object, mostly
-// in one read each. It trusts nothing that it reads: an entry whose own key belongs
-// into another slot, a position or a length that leads out of the objects is a
-// [winery/format.DamageError]. It does not hash what it returns; a caller that needs to know
-// compares the SHA-256. Damage that turns a key into an absent one is not
-// seen by Get, which returns [winery/format.ErrNotFound]; [Reader.Verify] finds it.
+// [Open] reads the header and the hash function, and refuses every header whose parts are
+// not contiguous, and every function that has a bucket without its own code. [Reader.Get]
+// reads an entry and then an object, mostly in one read each. It validates what it reads: an
+// entry whose key belongs in another slot, or a position or length outside the area of
+// objects, is a [winery/format.DamageError]. It does not hash the content; the caller must
+// compare the SHA-256. Damage that changes a key into an absent one is not detected by Get,
+// which returns [winery/format.ErrNotFound]; [Reader.Verify] detects it.
 //
 // # Erasing
 //
@@ -67,11 +65,11 @@
 //	cut in step 3   entry kept or marked; length 0, content zeros
 //	cut in step 4   entry marked, and partly or wholly the empty one
 //
-// The same call made again completes it from each of these. A marked entry is
-// not damage: its object is not found, whatever the other bytes are. Only the
-// mark makes that so, since an entry may straddle two pages of which a power
-// cut keeps one; a single byte it cannot cut. Before the first
-// write Erase makes sure that it has the right bytes: they have the SHA-256 of the id,
-// or else, as after a call cut short, no other entry leads into them and only zeros lie
-// around them.
+// Repeating the call completes the erasure from each of these states. A marked
+// entry is not damage: its object is not found, even if the other bytes are
+// inconsistent. The mark is needed because an entry may straddle two pages of
+// which a power cut keeps one; a single byte cannot be cut. Before the first
+// write Erase checks that it has the right bytes: either they have the SHA-256 of
+// the id, or, after an interrupted call, no other entry points into them and only
+// zeros are around them.
 package shard

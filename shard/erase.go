@@ -28,10 +28,11 @@ func (Format) Erase(ctx context.Context, img format.Device, size int64, name str
 	if err := e.find(ctx, ids); err != nil || len(e.victims) == 0 {
 		return 0, err
 	}
-	// Each step is on the device before the next begins: what still has its
-	// entry can be found again, and what still has its length be zeroed again. An
-	// entry can straddle two pages, of which a power cut may keep one: marked
-	// by a single byte before, it is known for what it is whatever else it holds.
+	// Each step is flushed before the next begins: an object that still has its
+	// entry can be found again, and one that still has its length can be zeroed
+	// again. An entry can straddle two pages, of which a power cut may keep one:
+	// the mark, a single byte that is written before, identifies an erased entry
+	// whatever its other bytes are.
 	for _, step := range []func(context.Context, victim) error{e.zeroContent, e.zeroLength, e.markEntry, e.removeEntry} {
 		if err := each(ctx, e.inFlight, e.victims, step); err != nil {
 			return 0, err
@@ -128,8 +129,9 @@ func (e *eraser) lookUp(ctx context.Context, id format.ObjID) error {
 }
 
 // checkNeighbours makes sure that the victims overlap no other object, and that
-// nothing but zeros lies between them and the nearest ones: what a wrong length
-// leaves out would stay in the image for good, though its object is said to be gone.
+// only zeros are between them and the nearest objects: bytes that a wrong length
+// omits would otherwise stay in the image for ever, although the object counts as
+// erased.
 func (e *eraser) checkNeighbours(ctx context.Context, victims []victim) error {
 	before := make([]int64, len(victims)) // position of the object before each
 	after := slices.Repeat([]int64{e.info.IndexPosition}, len(victims))

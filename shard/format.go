@@ -92,7 +92,7 @@ func (l Layout) encode() []byte {
 	return b
 }
 
-// entry is an entry of the index as it lies in the image: key, position.
+// entry is an entry of the index as stored in the image: key, position.
 type entry [entrySize]byte
 
 // unused is the entry of a slot that no object has, or has any more.

@@ -14,11 +14,11 @@ import (
 // hash is a CHD_PH perfect hash function as libcmph dumps it. parseHash has
 // followed every path that slot can take, so slot never fails.
 //
-// Each key belongs to a bucket, and each bucket has a displacement that sends
-// its keys to slots of their own. The displacements are written one after the
-// other in as few bits as each needs (codes). Where the code of bucket i ends is a
-// sum kept in two parts: its low remBits bits in rems, and the rest in select,
-// a bit vector in which the i-th one stands behind as many zeros as the rest is.
+// Each key belongs to a bucket, and each bucket has a displacement that sends its
+// keys to slots of their own. The displacements are written one after the other
+// in as few bits as each needs (codes). Where the code of bucket i ends is a sum
+// kept in two parts: its low remBits bits in rems, and the rest in select, a bit
+// vector in which the i-th one follows as many zeros as the value of the rest.
 type hash struct {
 	seed     uint32
 	slots    uint32

@@ -67,7 +67,7 @@ func (r *Reader) sameEntries(ctx context.Context, other *Reader, ids []format.Ob
 	return other.scanAll(ctx, func(slot int64, e *entry, damage error) error {
 		mine := own.slots.entries[slot]
 		if damage == nil && mine != unused && mine != *e {
-			return fmt.Errorf("%w: objects %x at %d and %x at %d", format.ErrLayout, mine.key(), mine.position(), e.key(), e.position())
+			return fmt.Errorf("%w: object %x at %d, object %x at %d", format.ErrLayout, mine.key(), mine.position(), e.key(), e.position())
 		}
 		return nil
 	})

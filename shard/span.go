@@ -10,7 +10,7 @@ import (
 	"winery/format"
 )
 
-// zeroBytes is what lies where something was erased.
+// zeroBytes is the content of erased ranges.
 var zeroBytes [64 << 10]byte
 
 // span reads a run of an image's bytes in order, through a large buffer.
@@ -26,7 +26,7 @@ type span struct {
 // at returns the position of the next byte to take.
 func (s *span) at() int64 { return s.next - int64(len(s.ahead)) }
 
-// seek goes on elsewhere.
+// seek continues at another offset.
 func (s *span) seek(position int64) { s.ahead, s.next = nil, position }
 
 // take returns the next bytes: n at most, one at least. It must not go past end.

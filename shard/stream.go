@@ -21,7 +21,7 @@ type stream struct {
 	end   int64       // where the next byte goes
 	block []byte      // what is being filled, nil between two blocks
 	at    int64       // its place on the device
-	free  chan []byte // blocks that nobody uses
+	free  chan []byte // unused blocks
 	room  []byte      // all blocks
 
 	writes sync.WaitGroup
@@ -41,7 +41,7 @@ func newStream(dst io.WriterAt, at int64) (*stream, error) {
 	return s, nil
 }
 
-// release waits for writes under way and frees the blocks.
+// release waits for writes in flight and frees the blocks.
 func (s *stream) release() {
 	s.writes.Wait()
 	s.room, _ = reallocate(s.room, 0)

@@ -45,7 +45,7 @@ func (t *table) free() {
 // index builds a hash function over the keys, puts each entry in its key's
 // slot, and returns the function's dump.
 func (t *table) index() ([]byte, error) {
-	// libcmph would look at two equal keys a thousand times before it gave up.
+	// libcmph would make a thousand attempts with two equal keys before it fails.
 	t.sortByKey()
 	for i := 1; i < len(t.entries); i++ {
 		if id := t.entries[i].key(); id == t.entries[i-1].key() {

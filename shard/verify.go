@@ -31,7 +31,7 @@ type verification struct {
 	*Reader
 	progress func(bytes int64)
 	bad      func(format.Damage) error // its error ends the reading
-	patient  bool                      // look for whom to blame, and go on
+	patient  bool                      // attribute damage to an object, and continue
 
 	mu          sync.Mutex // for all below, and the calls of progress and bad
 	found       findings
@@ -39,7 +39,7 @@ type verification struct {
 	unexplained *format.DamageError // the first between objects that are well by themselves
 }
 
-// findings counts what lies between the header and the index.
+// findings counts the contents between the header and the index.
 type findings struct {
 	objects, bytes int64
 	gaps, gapBytes int64

@@ -24,9 +24,9 @@ type Writer struct {
 
 var errClosed = errors.New("the shard image's writer is finished or closed")
 
-// NewWriter starts an image on a device of limit bytes. It overwrites the
-// header of an image that lies there, so that no half of the new one can
-// be taken for it. Close must be called in any case.
+// NewWriter starts an image on a device of limit bytes. It overwrites the header
+// of an existing image, so that an unfinished new image cannot be opened as the
+// old one. Close must be called in any case.
 func NewWriter(dst io.WriterAt, limit int64) (*Writer, error) {
 	if limit < headerSize {
 		return nil, fmt.Errorf("%w: a device of %d bytes has no room for a header", format.ErrTooLarge, limit)
@@ -41,10 +41,10 @@ func NewWriter(dst io.WriterAt, limit int64) (*Writer, error) {
 	return &Writer{dst: dst, limit: limit, out: out, index: newTable()}, nil
 }
 
-// Add writes an object, whose content must be size bytes long. Whether the
-// content's SHA-256 is id is not asked here: Verify does, once all is written.
-// The zero id is refused. format.ErrTooLarge where the object does not fit. Writes go on
-// after Add returns, so that it may return an error of an earlier object.
+// Add writes an object, whose content must be size bytes long. Add does not check
+// that the content's SHA-256 is id: Verify does, once the image is written. The
+// zero id is refused. format.ErrTooLarge if the object does not fit. Writes
+// continue after Add returns, so it may return an error of an earlier object.
 // After an error every later call returns that same error.
 func (w *Writer) Add(id format.ObjID, size int64, content io.Reader) error {
 	if err := w.out.failed(); err != nil {
@@ -63,7 +63,7 @@ func (w *Writer) add(id format.ObjID, size int64, content io.Reader) error {
 	case size < 0:
 		return fmt.Errorf("object %x has a size of %d bytes", id, size)
 	case len(w.index.entries) == maxObjects:
-		return fmt.Errorf("%w: it has %d objects already", format.ErrTooLarge, maxObjects)
+		return fmt.Errorf("%w: the image has %d objects already", format.ErrTooLarge, maxObjects)
 	case w.out.end > w.limit-lengthSize || size > w.limit-lengthSize-w.out.end:
 		return fmt.Errorf("%w: object %x of %d bytes at %d, of %d", format.ErrTooLarge, id, size, w.out.end, w.limit)
 	}
@@ -104,7 +104,7 @@ func (w *Writer) finish() (Layout, error) {
 	info := newLayout(objects, end-headerSize, int64(len(w.index.entries)))
 	info.Size = info.HashPosition + int64(len(dump))
 	if info.Size > w.limit {
-		return Layout{}, fmt.Errorf("%w: with its index it is %d bytes long, the device %d", format.ErrTooLarge, info.Size, w.limit)
+		return Layout{}, fmt.Errorf("%w: the image with its index has %d bytes, the device has %d", format.ErrTooLarge, info.Size, w.limit)
 	}
 	for i := range w.index.entries {
 		w.out.write(w.index.entries[i][:])
@@ -119,7 +119,7 @@ func (w *Writer) finish() (Layout, error) {
 	return info, nil
 }
 
-// Close waits for writes under way and frees the Writer's memory. It may be
+// Close waits for writes in flight and frees the Writer's memory. It may be
 // called again, and after Finish.
 func (w *Writer) Close() error {
 	_ = w.out.fail(errClosed)

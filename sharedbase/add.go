@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Object is an object to be added. Whoever made it vouches that ID is the
-// SHA-256 of Content.
+// Object is an object to be added. The caller guarantees that ID is the SHA-256
+// of Content.
 type Object struct {
 	ID      ObjID
 	Content []byte
@@ -55,7 +55,7 @@ func (b *SharedBase) TryAdd(ctx context.Context, c *Claim, objects []Object) (Ad
 }
 
 // defaultLockWait is how long Add waits for a lock: longer than a commit takes,
-// shorter than those who wait for the rest of a group would notice.
+// but short enough not to delay the rest of a group noticeably.
 const defaultLockWait = time.Second
 
 func (b *SharedBase) add(ctx context.Context, c *Claim, objects []Object, wait time.Duration) (Added, error) {
@@ -117,8 +117,8 @@ func addStatement(shard string) string {
 		SELECT EXISTS (SELECT FROM claim), ARRAY (SELECT signature FROM taken)`
 }
 
-// byID returns the positions of the objects in the order of their ids, in
-// which everybody inserts, lest two wait for each other; of equal ids only the
+// byID returns the positions of the objects in the order of their ids, in which
+// all processes insert, so that no two wait for each other; of equal ids only the
 // first.
 func byID(objects []Object) []int {
 	order := make([]int, len(objects))

@@ -13,9 +13,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// The extension schema is what Go Winery keeps beside the schema that it shares
-// with Python Winery: tables whose names begin with winery_. Each file N.sql
-// brings it from version N-1 to N; a file that was released is never changed.
+// The extension schema is what Go Winery adds to the schema that it shares with
+// Python Winery: tables whose names begin with winery_. Each file N.sql brings it
+// from version N-1 to N; a file that was released is never changed.
 //
 //go:embed sql/extension/*.sql
 var extension embed.FS

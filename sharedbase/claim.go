@@ -12,17 +12,17 @@ import (
 )
 
 const (
-	// releasing is how long a release is tried, when its context has ended too.
-	// What is not given back by then waits for the lease to run out.
+	// releasing is how long a release is retried, even after its context has
+	// ended. A shard that is not released by then waits until its lease expires.
 	releasing = 10 * time.Second
 	// dropping is how long it is tried to drop a table that readers keep busy.
 	dropping = 2 * time.Minute
 )
 
-// Claim is the right of its holder to a shard in a locked state. The locker
-// that the database records is the claim's own, so that a claim that was taken
-// away and given to another cannot be used any more, whoever tries.
-// Its methods may be called from any number of goroutines.
+// Claim is the right of its holder to a shard in a locked state. The database
+// records a locker that belongs to this claim alone, so a claim that was lost
+// cannot be used any more, not even by the same process. Its methods may be
+// called from any number of goroutines.
 type Claim struct {
 	*heldLease
 	id     int64
@@ -59,10 +59,10 @@ func (c *Claim) becomes(state ShardState) {
 	c.base.keeper.forget(c.heldLease)
 }
 
-// Verify asks the database whether the claim holds at this moment: *StateError
-// where it does not, ErrLeaseLost where nobody else has the shard but the lease ran
-// out, *QuarantinedError unless it was claimed for repair. What is done next is only
-// safe if a successor would undo or refuse it.
+// Verify checks in the database that the claim holds at this moment: *StateError
+// if it does not, ErrLeaseLost if the lease expired but no other process has the
+// shard, *QuarantinedError unless the shard was claimed for repair. The next
+// operation is safe only if a successor would undo or refuse it.
 func (c *Claim) Verify(ctx context.Context) error {
 	state := c.State()
 	return c.base.withShortTimeout(ctx, "proving the claim to shard "+c.name, func(ctx context.Context) error {
@@ -84,10 +84,10 @@ func (c *Claim) Verify(ctx context.Context) error {
 	})
 }
 
-// SetState moves the shard on, which uses up the claim. A transition that
-// does not exist is refused; *StateError says that the shard is not ours any
-// more. After ErrUnavailable the shard has moved or not: trying again gives
-// nil, or *StateError with Found == to.
+// SetState changes the shard's state, which uses up the claim. A transition that
+// does not exist is refused; *StateError means that the claim is lost. After
+// ErrUnavailable the state may have changed or not: a retry returns nil, or
+// *StateError with Found == to.
 func (c *Claim) SetState(ctx context.Context, to ShardState) error {
 	return c.advance(ctx, to, func(context.Context, pgx.Tx) error { return nil })
 }
@@ -99,7 +99,7 @@ func (c *Claim) advance(ctx context.Context, to ShardState, rest func(context.Co
 	return c.advanceLocked(ctx, to, rest)
 }
 
-// advanceLocked is advance for who has mu.
+// advanceLocked is advance for callers that hold mu.
 func (c *Claim) advanceLocked(ctx context.Context, to ShardState, rest func(context.Context, pgx.Tx) error) error {
 	what := fmt.Sprintf("moving shard %s from %s to %s", c.name, c.state, to)
 	err := c.base.inTx(ctx, what, func(ctx context.Context, tx pgx.Tx) error {
@@ -114,10 +114,10 @@ func (c *Claim) advanceLocked(ctx context.Context, to ShardState, rest func(cont
 	return err
 }
 
-// Release gives the shard back: to the state that it was locked in. It does
-// nothing where the claim is used up. When ctx has ended it goes on all the
-// same, for up to ten seconds while the database is unavailable.
-// *StateError says that the shard was not ours any more, and is not back there.
+// Release returns the shard to the state from which it was claimed. It does
+// nothing if the claim is used up. It continues after ctx has ended, and retries
+// for up to ten seconds while the database is unavailable. *StateError means that
+// the claim was lost, and the shard was not released.
 func (c *Claim) Release(ctx context.Context) error {
 	return c.release(ctx, nil)
 }
@@ -135,7 +135,7 @@ func (c *Claim) release(ctx context.Context, total *Total) error {
 		err := c.base.move(ctx, c.name, c.locker, c.state, origin, total)
 		var wrong *StateError
 		if errors.As(err, &wrong) && wrong.Found == origin {
-			return nil // by an earlier attempt, whose success we did not hear of
+			return nil // by an earlier attempt, whose answer was lost
 		}
 		return err
 	})
@@ -145,13 +145,13 @@ func (c *Claim) release(ctx context.Context, total *Total) error {
 	return err
 }
 
-// DropTable moves the shard from cleaning to readonly and drops its table, in
-// one transaction: the table goes only if the claim holds and the shard is not
-// quarantined (*QuarantinedError). Dropping
-// waits for readers of the table, and readers that come later wait for it:
-// each attempt waits half a second only, and others follow for two minutes.
-// Where all fail the error is ErrUnavailable, and nothing has changed. An attempt
-// whose answer was lost may have succeeded; the next one then reports success.
+// DropTable moves the shard from cleaning to readonly and drops its table, in one
+// transaction: the table is dropped only if the claim holds and the shard is not
+// quarantined (*QuarantinedError). The drop waits for readers of the table, and
+// blocks later readers meanwhile: so each attempt waits only half a second, and
+// retries follow for two minutes. If all fail, the error is ErrUnavailable, and
+// nothing has changed. An attempt whose answer was lost may have succeeded; the
+// next one then reports success.
 func (c *Claim) DropTable(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

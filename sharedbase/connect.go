@@ -81,8 +81,8 @@ func (b *SharedBase) Close() {
 	b.conns.close()
 }
 
-// dialer notices a peer that has gone: keepalives where nothing is on its way,
-// TCP_USER_TIMEOUT where something is and nobody acknowledges it.
+// dialer detects a dead peer: keepalives on an idle connection, TCP_USER_TIMEOUT
+// while sent data is not acknowledged.
 func dialer(timeout time.Duration) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	d := net.Dialer{
 		Timeout:         timeout,
@@ -114,8 +114,8 @@ func (b *SharedBase) withTimeout(ctx context.Context, limit time.Duration, what 
 
 // beginTx begins a transaction that is READ COMMITTED whatever the database's
 // default is, that waits for each lock for a limited time, and that the server
-// ends if this process, or the network, stalls between two statements: nobody
-// shall wait for locks of the dead. jit as in sessionSettings.
+// ends if this process, or the network, stalls between two statements: so no
+// process waits for locks of a dead one. jit as in sessionSettings.
 const beginTx = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL jit = off; " +
 	"SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '15s'"
 

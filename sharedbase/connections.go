@@ -15,11 +15,12 @@ const DefaultConnections = 24
 // MinConnections is the least that WithConnections takes: one for each kind of work, the keeper of leases, and Listen.
 const MinConnections = 7
 
-// connections are those of a SharedBase, by kinds of work, each kind with a bound of its own. What waits in one kind,
-// such as deletes of objects whose rows somebody else has locked, leaves the others their connections.
-// Who has a connection of one kind takes no second one of the same kind before it is done, only of other kinds.
+// connections are those of a SharedBase, by kind of work, each kind with its own bound. Work of one kind that waits,
+// such as deletes of objects whose rows another transaction has locked, does not use the connections of other kinds.
+// A goroutine that has a connection of one kind takes no second one of that kind before it has released the first,
+// only of other kinds.
 type connections struct {
-	lookups *pgxpool.Pool // short reads, of which somebody waits for the answer
+	lookups *pgxpool.Pool // short reads, for which a client waits
 	adds    *pgxpool.Pool
 	deletes *pgxpool.Pool // of objects, and the end of deleted ones
 	lists   *pgxpool.Pool // reads of as much as there is: tables, indexes, lists; imports

@@ -12,16 +12,16 @@ import (
 
 // Delete makes an object absent. ErrNotFound says that it is already.
 //
-// The index keeps a row for it, marked deleted, until the cleaner has erased
-// the object from the shard's image (DeletedObjects, CleanDeletedObjects); its
-// row in the shard's table goes at once, wherever the table still exists. The
-// shard's row is locked FOR SHARE meanwhile: packing begins before, and then
-// the image may have the object, or after, and then it has not. While packing
-// is under way there is no lock: it could only hide the shard from Python's
-// packer, which gives up if it finds the row locked when it has finished.
+// The index keeps a row for it, marked deleted, until the cleaner has erased the
+// object from the shard's image (DeletedObjects, CleanDeletedObjects); its row in
+// the shard's table is removed at once, if the table still exists. The shard's
+// row is locked FOR SHARE meanwhile: if packing began before, the image may have
+// the object; if it begins after, it has not. During packing there is no lock: it
+// would only disturb Python's packer, which fails if it finds the row locked when
+// it has finished.
 //
-// ErrNotFound, too, is an answer that a synchronous standby must bear out: it may
-// be the second try of a deletion whose commit was cut off.
+// ErrNotFound, too, must be durable on a synchronous standby: this may be the
+// retry of a deletion whose commit was interrupted.
 func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
 	what := fmt.Sprintf("deleting object %x", id)
 	err := b.inTxOn(ctx, b.conns.deletes, what, func(ctx context.Context, tx pgx.Tx) error {
@@ -54,10 +54,10 @@ func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
 	return err
 }
 
-// WaitDurable returns once all that was committed before is as durable as the server
-// makes its commits: what a query saw may be a commit that still waits for a
-// synchronous standby, or was cut off while it did. It is for who is about to do
-// something outside of the database that rests on it.
+// WaitDurable returns once all earlier commits are durable, including on a
+// synchronous standby: a query may see a commit that still waits for the standby,
+// or whose wait was cancelled. Call it before an operation outside of the
+// database that relies on such a query.
 func (b *SharedBase) WaitDurable(ctx context.Context) error {
 	return b.withShortTimeout(ctx, "waiting until the index is durable", func(ctx context.Context) error {
 		_, err := b.conns.deletes.Exec(ctx, "SELECT pg_logical_emit_message(true, 'winery', '')")
@@ -81,10 +81,10 @@ func deleteContent(ctx context.Context, tx pgx.Tx, shard string, id ObjID) error
 	return savepoint.Commit(ctx)
 }
 
-// ShardsToErase returns the shards of a pool, "" for all pools, whose images may have
-// objects that are marked deleted, or that were added again to another shard since
-// (winery_erasure), and not to the same shard after that. Quarantined shards are
-// left out.
+// ShardsToErase returns the shards of a pool, "" for all pools, whose images may
+// have objects that are marked deleted, or that were added again to another shard
+// since (winery_erasure), and not to the same shard after that. Quarantined
+// shards are excluded.
 func (b *SharedBase) ShardsToErase(ctx context.Context, pool string) (shards []Shard, err error) {
 	rows, err := b.conns.lists.Query(ctx, "SELECT "+shardColumns+` FROM shards s WHERE $1 IN ('', pool_name)
 		AND s.state IN ('packed', 'cleaning', 'readonly')

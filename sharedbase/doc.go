@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package sharedbase is the heart of Winery: which shards there are and who may
-// do what with each, which shard has which object, and the tables in which
-// objects wait to be packed. All of it is in one PostgreSQL database that any
-// number of processes share, Python's Winery (swh.objstorage 7.2.0 to 7.4.1)
-// among them: the schema, version 5, and the meaning of each row are the same.
+// Package sharedbase is the core of Winery: the shards and the claims to them,
+// the index of objects, and the tables in which objects wait to be packed. All of
+// this is in one PostgreSQL database, which any number of processes share,
+// including those of Python Winery (swh.objstorage 7.2.0 to 7.4.1): the schema,
+// version 5, and the meaning of each row are the same.
 //
 // # A shard's life
 //
@@ -16,11 +16,11 @@
 //	standby            yes           a writer: writing
 //	writing    *       yes           its writer: full, when it is full; standby, when idle or stopping
 //	full               yes           a packer: packing
-//	packing    *       yes    partly its packer: packed; full, when it gives up
+//	packing    *       yes    partly its packer: packed; full, when it fails
 //	packed             yes    yes    a cleaner, once enough hosts mapped the image: cleaning
-//	cleaning   *       yes    yes    its cleaner: readonly, dropping the table; packed, when it gives up
-//	readonly                  yes    nobody
-//	importing  *              yes    its importer: readonly (Python's; ours takes one transaction)
+//	cleaning   *       yes    yes    its cleaner: readonly, dropping the table; packed, when it fails
+//	readonly                  yes    final state
+//	importing  *              yes    its importer: readonly (Python's; in Go, one transaction)
 //
 // One more transition leads from writing or packing to readonly, by Claim.AdoptImage
 // alone: the image turned out to be complete and newer than the database.
@@ -30,49 +30,51 @@
 //
 // # Claims
 //
-// Whoever locks a shard has a Claim to it, with a locker uuid of its own, which
-// the shard's row records. Every later step of the claim is a statement that
-// repeats name, locker and state in its WHERE; where no row matches, nothing
-// happens and the error is *StateError. So a claim is worth nothing from the
-// moment that anybody (ReclaimExpired, ReleaseShard, Python) took the shard away,
-// even if the same process locks the same shard again.
+// A process that locks a shard gets a Claim to it, with its own locker uuid,
+// which the shard's row records. Every later step of the claim is a statement
+// that repeats name, locker and state in its WHERE; if no row matches, nothing
+// changes and the error is *StateError. So a claim is invalid from the moment
+// that the shard is released (by ReclaimExpired, ReleaseShard or Python), even if
+// the same process locks the same shard again.
 //
-// A claim comes with a lease, a row of winery_lease that says who holds it and
-// until when by the server's clock. One goroutine of each SharedBase renews all
-// of its leases every quarter of their time, and locker_ts with them. A lease
-// that ran out is never renewed; ReclaimExpired moves its shard back to where it
-// was locked from. A holder that cannot renew gives up before that, by a
-// monotonic clock of its own: Claim.Context. Locks without a lease are of Python's
-// processes; nobody reclaims them. docs/adr/0005 says what stops a holder that
-// goes on all the same.
+// A claim has a lease, a row of winery_lease that names its holder and its expiry
+// by the server's clock. One goroutine of each SharedBase renews all of its
+// leases every quarter of their duration, and locker_ts with them. An expired
+// lease is never renewed; ReclaimExpired returns its shard to the state from
+// which it was claimed. A holder that cannot renew stops earlier, by its own
+// monotonic clock: Claim.Context. Locks without a lease belong to Python's
+// processes, and are never reclaimed. docs/adr/0005 says what stops a holder that
+// continues nevertheless.
 //
 //   - Locking is one statement: it takes a row FOR NO KEY UPDATE SKIP LOCKED and
 //     updates it. Claimers do not wait for one another, and the foreign keys of
 //     objects that are being added hide no shard.
-//   - Adding is one statement that takes the shard's row FOR SHARE: the shard
-//     stays what it is until the objects are committed, and whoever moves it on
+//   - Adding is one statement that locks the shard's row FOR SHARE: the shard
+//     keeps its state until the objects are committed, and a change of its state
 //     waits. Index rows are inserted in the order of their keys; the contents of
-//     exactly those that were new, deleted or left in flight go into the table.
+//     exactly those that were new, deleted or left in flight are inserted into
+//     the table.
 //   - Deleting takes the shard's row FOR SHARE, unless it is being packed, then
 //     the index row, then the table's. Packing starts before or after, never in
 //     between.
 //   - Dropping a table is one transaction with the step from cleaning to
 //     readonly, and gives up early rather than make readers wait.
 //
-// Everybody takes locks in the order shard, index (by key), table, so that none
-// waits for another in a circle. No lock waits for a process that has died:
-// transactions of several statements have an idle timeout on the server.
+// All transactions take locks in the order shard, index (by key), table, so that
+// there is no deadlock. No lock is held by a dead process for long: transactions
+// of several statements have an idle timeout on the server.
 //
 // # Claims to images
 //
-// The image of a shard that is packed is changed under an ImageClaim alone: to
-// erase deleted objects, to repair it, to move it to another pool. One process has
-// it, by a row of winery_image_lease, which is a lease like others but not a lock of
-// the shard: a cleaner may drop the table meanwhile. Each statement that rests on it
-// first takes the shard's row lock and then proves the claim, so that it holds until
-// the commit. Nobody needs to reclaim it: once expired, it is the next one's.
+// The image of a packed shard is changed only under an ImageClaim: to erase
+// deleted objects, to repair it, to move it to another pool. One process has the
+// claim, by a row of winery_image_lease, which is a lease like others but not a
+// lock of the shard: a cleaner may drop the table meanwhile. Each statement that
+// relies on the claim first locks the shard's row and then proves the claim, so
+// that the claim holds until the commit. It needs no reclaim: once it has
+// expired, another process can claim the image.
 //
-// # After a crash
+// # Crash recovery
 //
 // What a transaction did not commit has not happened. So a process that is
 // killed leaves the shard locked and complete, and it is enough that its lease
@@ -80,7 +82,7 @@
 //
 //	killed while            left behind                     once reclaimed
 //	creating a shard        nothing, or an empty shard      standby
-//	writing                 what was acknowledged, or more  standby: the next writer goes on
+//	writing                 what was acknowledged, or more  standby: the next writer continues
 //	marking it full         writing or full                 standby or full
 //	importing an image      nothing                         imported again
 //	packing                 packing; an image, unfinished   full: packed again, from the table
@@ -92,7 +94,8 @@
 //	moving it to a pool     the old pool's name or the new  moved again, or done
 //
 // An operation that failed with ErrUnavailable may have been committed. Adding
-// again is safe; so is deleting (ErrNotFound then tells of the earlier success).
+// again is safe; so is deleting (ErrNotFound then means that the first attempt
+// succeeded).
 //
 // # Durability
 //
@@ -102,11 +105,11 @@
 // an error of it, ErrUnavailable. UnsafeSettings names the settings of a server
 // that acknowledges what it may lose.
 //
-// With a synchronous standby that holds for objects that were there before, too:
-// Add's lock on the shard's row is a write, so that its commit waits for all
-// that was committed before it; and so does Delete where there is nothing to
-// delete any more. An answer from Locate has no such meaning: who acts upon it
-// outside of the database calls WaitDurable first.
+// With a synchronous standby this is also true of objects that existed before:
+// Add's lock on the shard's row is a write, so its commit waits for all earlier
+// commits; Delete waits in the same way if there is nothing left to delete. An
+// answer from Locate has no such meaning: before you act on it outside of the
+// database, call WaitDurable.
 //
 // Renewals of leases alone do not wait for the standby: nothing rests on them. A
 // failover that undoes one makes a lease end early, which its holder survives as
@@ -115,16 +118,16 @@
 //
 // # Connections
 //
-// A SharedBase has connections of their own for lookups, adds, deletes, lists, the
-// renewals of leases, and all the rest, each with a bound: what one kind of work
-// waits for, such as rows that somebody has locked, keeps no other waiting. With
-// the one of Listen they are no more than WithConnections allows.
+// A SharedBase has separate connections for lookups, adds, deletes, lists, the
+// renewals of leases, and all the rest, each with a bound: work of one kind that
+// waits, for example for locked rows, does not delay the other kinds. Together
+// with the connection of Listen they are no more than WithConnections allows.
 //
 // Sessions are READ COMMITTED and have jit off, whatever the database's settings
-// are. A connection pooler in between is noticed: then statements are not
-// prepared, nothing is set for a session, and Listen returns ErrPooled. What has
-// to be set is set in transactions, except for single statements, whose isolation
-// is the database's default.
+// are. A connection pooler is detected: then statements are not prepared,
+// sessions have no settings, and Listen returns ErrPooled. Settings are then made
+// in transactions, except for single statements, whose isolation is the
+// database's default.
 //
 // # Deleted objects
 //
@@ -134,12 +137,12 @@
 // and a trigger notes the first one in winery_erasure: DeletedObjects gives both.
 // A note does not count while the row is in the same shard again.
 //
-// Mark and note stay until a cleaner has looked for the object in the shard's image,
-// and so until the shard is packed. Before that the pool may have an image all the
-// same: that of a packer that died after it had finished the image, Go's or Python's,
-// or one that is newer than this database, which was restored from a backup. Whoever
-// would replace that image must be able to tell an object that was deleted from one
-// that would be lost.
+// Mark and note stay until a cleaner has searched for the object in the shard's
+// image, and so until the shard is packed. The pool may have an image before
+// that: from a packer of Go or Python that died after it had finished the image,
+// or one that is newer than this database, which was restored from a backup. A
+// process that replaces such an image must be able to distinguish an object that
+// was deleted from one that would be lost.
 //
 // # Quarantined shards
 //
@@ -186,8 +189,8 @@
 //	initialize_database_for_module            SharedBase.Init
 //	prepare-upgrade, swh_db_upgrade           SharedBase.Upgrade, SharedBase.PlanUpgrade
 //
-// Where ours does more: two hosts that record a mapping at once both succeed;
-// a deleted object loses its table row in every state, and keeps its mark in the
-// index for as long as an image may have it; a stream's count is of its own
-// snapshot; each transition wakes listeners (Listen).
+// Go Winery does more than Python's code: two hosts that record a mapping at once
+// both succeed; a deleted object loses its table row in every state, and keeps
+// its mark in the index for as long as an image may have the object; a stream
+// counts in its own snapshot; each transition notifies listeners (Listen).
 package sharedbase

@@ -21,7 +21,8 @@ var libpqIgnored = []string{
 	"ssl_min_protocol_version", "sslcompression", "sslkeylogfile", "tcp_user_timeout",
 }
 
-// libpqRefused are parameters of a DSN whose effect would be missed, each with the cure.
+// libpqRefused are parameters of a DSN that cannot be ignored and are not
+// supported, each with the cure.
 var libpqRefused = map[string]string{
 	"hostaddr":            "put the address in host",
 	"oauth_client_id":     "use another method of authentication",
@@ -55,15 +56,17 @@ func parseDSN(dsn string) (*pgxpool.Config, error) {
 	for _, key := range libpqIgnored {
 		delete(params, key)
 	}
-	params["client_encoding"] = "UTF8" // pgx reads texts so, whatever the DSN or the database prefer
-	// pgxpool has taken pool_max_conns away, and has a default in its place.
+	params["client_encoding"] = "UTF8" // the encoding that pgx expects, whatever the DSN or the database prefer
+	// pgxpool has removed pool_max_conns from the parameters, and applies a
+	// default.
 	if plain, err := pgconn.ParseConfig(dsn); err != nil || plain.RuntimeParams["pool_max_conns"] == "" {
 		cfg.MaxConns = 0
 	}
 	return cfg, nil
 }
 
-// refuse returns an error for parameters whose effect would be missed. An empty one is the same as none.
+// refuse returns an error for parameters that cannot be ignored and are not supported. An empty value is
+// the same as no parameter.
 func refuse(params map[string]string) error {
 	for key, cure := range libpqRefused {
 		if params[key] != "" {

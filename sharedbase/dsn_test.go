@@ -26,7 +26,7 @@ func TestParametersOfLibpq(t *testing.T) {
 
 		"gssencmode=require": "sslmode=require", "hostaddr=127.0.0.1": "in host", "oauth_client_id=x": "authentication",
 		"oauth_client_secret=x": "authentication", "oauth_issuer=x": "authentication", "oauth_scope=x": "authentication",
-		"replication=database": "remove the parameter", "requirepeer=postgres": "remove it", "scram_client_key=x": "passfile",
+		"replication=database": "remove the parameter", "requirepeer=postgres": "remove the parameter", "scram_client_key=x": "passfile",
 		"scram_server_key=x": "passfile", "ssl_min_protocol_version=3": "TLSv1.2", "sslcrl=/nosuch": "sslrootcert",
 		"sslcrldir=/nosuch": "sslrootcert",
 		"sslrootcert=/nosuch/root.crt sslmode=verify-full password=x": "/nosuch/root.crt",

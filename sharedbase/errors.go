@@ -65,12 +65,12 @@ func (e *ModuleError) Error() string {
 		e.Found, module)
 }
 
-// StateError says that a shard is not, or no longer, what the caller took it
-// for: it is in another state or somebody else's. Nothing was changed.
+// StateError means that a shard is not, or no longer, in the expected state, or
+// that another process has it. Nothing was changed.
 type StateError struct {
 	Shard               string
 	Found, Expected     ShardState // Found is empty where the shard does not exist
-	FoundLocker, Locker uuid.UUID  // who holds it; who was expected to (zero: nobody)
+	FoundLocker, Locker uuid.UUID  // its holder, and the expected holder (zero: none)
 }
 
 func (e *StateError) Error() string {
@@ -143,8 +143,8 @@ func isNoTable(err error) bool {
 	return errors.As(err, &pg) && pg.Code == undefinedTable
 }
 
-// noAnswer says that an error that the server did not send tells of a
-// connection that failed, or of an answer that did not come in time.
+// noAnswer says whether an error that the server did not send means a failed
+// connection, or an answer that did not come in time.
 func noAnswer(err error) bool {
 	var connect *pgconn.ConnectError
 	var network net.Error

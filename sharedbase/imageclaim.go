@@ -26,9 +26,9 @@ type ImageClaim struct {
 	repair     bool
 }
 
-// ClaimImage claims the image of a shard, in whatever pool it is. It returns
-// ErrNotFound where there is no such shard, *StateError where the shard has no
-// image yet, *QuarantinedError, and ErrImageClaimed.
+// ClaimImage claims the image of a shard, in its current pool. It returns
+// ErrNotFound if there is no such shard, *StateError if the shard has no image
+// yet, *QuarantinedError, and ErrImageClaimed.
 func (b *SharedBase) ClaimImage(ctx context.Context, name string) (*ImageClaim, error) {
 	return b.claimImage(ctx, name, false)
 }
@@ -78,7 +78,8 @@ func (b *SharedBase) claimImage(ctx context.Context, name string, repair bool) (
 	return nil, err
 }
 
-// imageClaimed tells who has the claim to a shard's image.
+// imageClaimed returns an error that names the holder of the claim to a shard's
+// image.
 func imageClaimed(ctx context.Context, tx pgx.Tx, s Shard) error {
 	var l Lease
 	err := tx.QueryRow(ctx, "SELECT role, host, pid, expires FROM winery_image_lease WHERE shard = $1", s.ID).
@@ -123,8 +124,9 @@ func (c *ImageClaim) prove(ctx context.Context, db querier) error {
 	return quarantined(ctx, db, c.id, c.name)
 }
 
-// inTx runs op in a transaction in which the claim is proved and holds until the
-// commit: whoever would take it, or quarantine the shard, waits for the shard's row.
+// inTx runs op in a transaction that proves the claim, which holds until the
+// commit: a process that would take the claim, or quarantine the shard, waits for
+// the lock of the shard's row.
 func (c *ImageClaim) inTx(ctx context.Context, what string, op func(ctx context.Context, tx pgx.Tx, s Shard) error) error {
 	return c.base.inTx(ctx, what, func(ctx context.Context, tx pgx.Tx) error {
 		s, err := lockShard(ctx, tx, c.name)
@@ -154,7 +156,7 @@ func (c *ImageClaim) MoveShard(ctx context.Context, to string) error {
 	})
 	if errors.Is(err, ErrLeaseLost) {
 		if s, found := c.base.ShardByName(ctx, c.name); found == nil && s.Pool == to {
-			return c.base.WaitDurable(ctx) // moved by an earlier attempt, whose answer was lost or was that it is not replicated
+			return c.base.WaitDurable(ctx) // moved by an earlier attempt, whose answer was lost or said that the commit is not replicated
 		}
 	}
 	return err
@@ -182,9 +184,9 @@ func (c *ImageClaim) RecordErased(ctx context.Context, ids []ObjID) (erased int6
 	return erased, err
 }
 
-// Release gives the claim up. When ctx has ended it goes on all the same, for up
-// to ten seconds while the database is unavailable. It does nothing where the claim
-// was released, or is another's.
+// Release releases the claim. It continues after ctx has ended, and retries for
+// up to ten seconds while the database is unavailable. It does nothing if the
+// claim was released, or another process has it.
 func (c *ImageClaim) Release(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

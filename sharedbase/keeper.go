@@ -31,8 +31,8 @@ func (b *SharedBase) newLease() *heldLease {
 	return l
 }
 
-// Lost tells whether the lease was not renewed in time, or the claim taken away:
-// the claim must not be worked with any more, only released.
+// Lost says whether the lease was not renewed in time, or another process took
+// the shard: the claim must not be used any more, only released.
 func (l *heldLease) Lost() bool { return l.lost.Err() != nil }
 
 // Context returns a context for work under the claim: it ends, with ErrLeaseLost
@@ -134,8 +134,8 @@ func (k *keeper) close() {
 	k.ended.Wait()
 }
 
-// renewals renews every quarter of a lease, until ctx ends. A try may take
-// until the next: there are two more before anybody has to give up.
+// renewals renews every quarter of a lease, until ctx ends. An attempt may last
+// until the next one: two more follow before the holder must stop.
 func (b *SharedBase) renewals(ctx context.Context) {
 	tick := time.NewTicker(b.lease / 4)
 	defer tick.Stop()
@@ -184,15 +184,16 @@ func (b *SharedBase) renew(ctx context.Context) {
 			l.lose()
 		}
 	}
-	// For Python's list of stale shards. Who holds the row, an Add, comes first.
+	// For Python's list of stale shards. Rows that are locked, by an Add, are
+	// skipped.
 	_, _ = b.conns.keeper.Exec(ctx, committedLocally+`, free AS (SELECT id FROM shards WHERE locker = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED)
 		UPDATE shards s SET locker_ts = now() FROM free, local WHERE s.id = free.id`, renewed)
 }
 
-// committedLocally begins a statement whose commit waits for no standby, or an outage of the standby would end
-// all long work. A renewal that a failover undoes is a lease that ends early: its shard is reclaimed, and the
-// holder is refused like any holder whose lease ran out, by its locker and by the fences. Nothing is ever allowed
-// because a lease holds, only tried.
+// committedLocally begins a statement whose commit does not wait for a standby: otherwise an outage of the
+// standby would abort all long work. If a failover undoes a renewal, the lease ends early: the shard is
+// reclaimed, and its holder is refused like any holder whose lease expired, by its locker and by the fences. A
+// lease alone never permits an operation.
 const committedLocally = "WITH local AS MATERIALIZED (SELECT set_config('synchronous_commit', 'local', true))"
 
 func (k *keeper) list() (leases []*heldLease) {

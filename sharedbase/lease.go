@@ -12,11 +12,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ErrLeaseLost: a claim was not renewed in time, or was taken away. Its holder
-// must stop what it does with the shard; the database refuses it from now on.
+// ErrLeaseLost: a claim was not renewed in time, or another process took the
+// shard. The holder must stop its work on the shard; the database refuses it from
+// now on.
 var ErrLeaseLost = errors.New("the lease on the shard is lost")
 
-// Lease says who holds a claim, and how long unless it is renewed.
+// Lease names the holder of a claim, and when it expires unless it is renewed.
 type Lease struct {
 	ShardID    int64
 	Locker     uuid.UUID // the claim's
@@ -31,7 +32,7 @@ type Lease struct {
 func (l Lease) Holder() string { return fmt.Sprintf("%s on %s (pid %d)", l.Role, l.Host, l.PID) }
 
 // Leases returns the leases of claims that are locked now, by locker. A locked
-// shard whose locker is not among them is held by a process of Python's.
+// shard whose locker is not among them is held by a process of Python Winery.
 func (b *SharedBase) Leases(ctx context.Context) (map[uuid.UUID]Lease, error) {
 	leases := map[uuid.UUID]Lease{}
 	err := b.withShortTimeout(ctx, "listing leases", func(ctx context.Context) error {
@@ -74,9 +75,10 @@ type Reclaimed struct {
 	Lease Lease      // that ran out
 }
 
-// ReclaimExpired moves every shard whose lease has run out back to where it was
-// locked from, and wakes listeners. Of several that try at once each shard is
-// moved by one. What fails does not stop the rest.
+// ReclaimExpired returns every shard whose lease has expired to the state from
+// which it was claimed, and notifies listeners. If several processes call it at
+// once, one of them reclaims each shard. A failure does not stop the remaining
+// shards.
 func (b *SharedBase) ReclaimExpired(ctx context.Context) (back []Reclaimed, err error) {
 	leases, err := b.Leases(ctx)
 	if err != nil {

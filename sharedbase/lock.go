@@ -116,9 +116,8 @@ func (b *SharedBase) CreateShard(ctx context.Context, state ShardState, pool str
 	return c.orUndo(ctx, asked, err)
 }
 
-// orUndo returns the claim, whose lease is kept from now on, or the error that its transaction ended with: if
-// that was a commit whose answer is missing, the shard may be locked, and must
-// not stay so for nobody.
+// orUndo returns the claim, whose lease is renewed from now on, or the error of its transaction: if the
+// answer to the commit is missing, the shard may be locked, and is released again.
 func (c *Claim) orUndo(ctx context.Context, asked time.Time, err error) (*Claim, error) {
 	if err == nil {
 		c.base.keep(c.heldLease, asked)
@@ -137,10 +136,10 @@ func newName() string {
 	return "i" + hex.EncodeToString(id[:])[1:]
 }
 
-// ReleaseShard takes a shard from whoever holds it, back to the state that it
-// was locked in: an operator's means against a process that died. s is the
-// shard as it was seen; where it has moved since, the error is *StateError.
-// The old holder, should it be alive, can do nothing with its claim any more.
+// ReleaseShard returns a shard to the state from which it was claimed, whatever
+// process holds it: operators use it after a process has died. s is the shard as
+// it was listed; if it has changed since, the error is *StateError. If the old
+// holder is alive, it can do nothing with its claim any more.
 func (b *SharedBase) ReleaseShard(ctx context.Context, s Shard) error {
 	to, ok := s.State.Origin()
 	if !ok {

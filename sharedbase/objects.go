@@ -40,8 +40,8 @@ func (b *SharedBase) Locate(ctx context.Context, ids []ObjID) ([]Location, error
 	return found, err
 }
 
-// One lookup a key, by a plan that is right whatever the table's size: a plan
-// for = ANY is made for the size of the moment, and kept while the table grows.
+// One lookup per key, with a plan that is right for any size of the table: a plan
+// for = ANY depends on the current size, and is kept while the table grows.
 const locateStatement = `SELECT at, s.* FROM unnest($1::bytea[]) WITH ORDINALITY wanted (id, at) CROSS JOIN LATERAL (
 	SELECT s.id, s.name::text, s.pool_name, s.state::text FROM signature2shard o JOIN shards s ON s.id = o.shard
 	WHERE o.signature = wanted.id AND o.state = 'present' LIMIT 1) s`

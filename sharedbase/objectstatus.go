@@ -87,7 +87,7 @@ type RowSum struct {
 
 // SoundRows yields the rows in the table of a claimed shard whose content has the
 // SHA-256 that it is stored under, in no particular order. The server hashes all
-// contents meanwhile: it takes as long as reading the table does. After an error it
+// contents meanwhile, which takes as long as reading the table. After an error it
 // yields nothing more.
 func (b *SharedBase) SoundRows(ctx context.Context, c *Claim) iter.Seq2[RowSum, error] {
 	return func(yield func(RowSum, error) bool) {

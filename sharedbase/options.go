@@ -28,7 +28,8 @@ func WithConnections(n int) Option {
 	return func(b *SharedBase) { b.limit = n }
 }
 
-// WithHolder says for whom claims are made: a role, and its program's version.
+// WithHolder names the holder of all claims: a role, and the version of its
+// program.
 func WithHolder(role, version string) Option {
 	return func(b *SharedBase) { b.holder.Role, b.holder.Version = role, version }
 }

@@ -25,7 +25,7 @@ func (d DatabaseID) Same(other DatabaseID) bool {
 }
 
 // ID returns this database's id. Its user needs the right to execute
-// pg_control_system(), which PostgreSQL grants to everybody.
+// pg_control_system(), which PostgreSQL grants to every user.
 func (b *SharedBase) ID(ctx context.Context) (id DatabaseID, err error) {
 	err = b.withShortTimeout(ctx, "reading the database's identity", func(ctx context.Context) error {
 		return b.conns.rest.QueryRow(ctx, `SELECT system_identifier::text, oid, datname FROM pg_control_system(), pg_database

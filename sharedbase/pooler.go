@@ -42,13 +42,13 @@ func (p *pooler) ask(ctx context.Context, cfg *pgx.ConnConfig) (found bool, err 
 	return p.found.Load(), nil
 }
 
-// sessionSettings are those of each connection, whatever the database's are. A serialization failure is no answer
-// to an Add, and compiling a query over 100,000 shards takes longer than the query.
+// sessionSettings are those of each connection, whatever the database's are. An Add must not fail with a
+// serialization failure, and compiling a query over 100,000 shards takes longer than the query.
 var sessionSettings = map[string]string{"default_transaction_isolation": "read committed", "jit": "off"}
 
 // prepare completes the configuration of a connection before it is made. Through a pooler statements are not
-// prepared, and sessions have no settings: it would refuse those that it does not know. Transactions of several
-// statements have theirs from beginTx all the same.
+// prepared, and sessions have no settings, because it would refuse unknown ones. Transactions of several
+// statements still get their settings from beginTx.
 func (p *pooler) prepare(ctx context.Context, cfg *pgx.ConnConfig) error {
 	found, err := p.ask(ctx, cfg)
 	if err != nil {

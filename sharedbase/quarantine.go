@@ -38,7 +38,7 @@ func quarantined(ctx context.Context, db querier, shardID int64, name string) er
 	return q
 }
 
-// Quarantined is a shard in which something does not fit.
+// Quarantined is a shard whose index, table and image are not consistent.
 type Quarantined struct {
 	Shard      Shard
 	Reason     string
@@ -61,8 +61,8 @@ func (b *SharedBase) Quarantine(ctx context.Context, shardID int64, reason strin
 	})
 }
 
-// Unquarantine lets a shard go on, and wakes listeners. ErrNotFound where none of that
-// name is quarantined.
+// Unquarantine releases a shard from quarantine, and notifies listeners.
+// ErrNotFound if no shard of that name is quarantined.
 func (b *SharedBase) Unquarantine(ctx context.Context, name string) error {
 	return b.withShortTimeout(ctx, "unquarantining shard "+name, func(ctx context.Context) error {
 		return b.conns.rest.QueryRow(ctx, `DELETE FROM winery_quarantine p USING shards s WHERE s.id = p.shard AND s.name = $1

@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// HeldError is returned for a shard whose holder has a lease that has not run
-// out: the holder is alive, or was so a moment ago.
+// HeldError is returned for a shard whose holder has a lease that has not
+// expired: the holder is alive, or was alive a moment ago.
 type HeldError struct {
 	Shard string
 	Lease Lease
@@ -22,8 +22,8 @@ func (e *HeldError) Error() string {
 	return fmt.Sprintf("shard %s is held by %s, whose lease lasts until %s", e.Shard, e.Lease.Holder(), e.Lease.Expires.Format(time.RFC3339))
 }
 
-// ReleaseUnleased is ReleaseShard for a shard whose holder has no lease, or one
-// that has run out. Otherwise it fails with *HeldError, and changes nothing.
+// ReleaseUnleased is ReleaseShard for a shard whose holder has no lease, or an
+// expired one. Otherwise it fails with *HeldError, and changes nothing.
 func (b *SharedBase) ReleaseUnleased(ctx context.Context, s Shard) error {
 	to, ok := s.State.Origin()
 	if !ok {

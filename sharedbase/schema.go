@@ -22,10 +22,10 @@ var schema string
 // initialisations or upgrades at once one after the other.
 const initLock = 0x57494e45 // WINE
 
-// Init makes the schema in an empty database, in one transaction. It returns
-// false where the schema is there already, having attached this Winery to it,
-// *VersionError where another version of it is, and *ModuleError where the
-// database is another program's.
+// Init creates the schema in an empty database, in one transaction. It returns
+// false if the schema exists, after it has attached Go Winery to it;
+// *VersionError if the schema has another version; and *ModuleError if the
+// database belongs to another program.
 func (b *SharedBase) Init(ctx context.Context) (created bool, err error) {
 	err = b.inTx(ctx, "creating the database's schema", func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", initLock); err != nil {

@@ -18,7 +18,7 @@ type Shard struct {
 	Name     string
 	State    ShardState
 	Pool     string
-	Locker   uuid.UUID // zero: nobody
+	Locker   uuid.UUID // zero: none
 	LockedAt time.Time // zero: not locked; the database's clock
 	MappedOn []string  // the hosts that mapped the image
 }
@@ -94,10 +94,11 @@ func (b *SharedBase) CountObjects(ctx context.Context, name string) (n int64, er
 	return n, b.explain(ctx, "counting the objects of shard "+name, err)
 }
 
-// RecordShardMapped records that host has mapped the shard's image, and
-// returns all hosts that have. Recording twice is recording once, and hosts
-// that record at the same moment wait for one another. Listeners are woken.
-// A shard whose image is not available gives *StateError, none ErrNotFound.
+// RecordShardMapped records that host has mapped the shard's image, and returns
+// all hosts that have. A second record of the same host has no effect, and hosts
+// that record at the same moment wait for one another. It notifies listeners. It
+// returns *StateError if the shard has no complete image, and ErrNotFound if
+// there is no such shard.
 func (b *SharedBase) RecordShardMapped(ctx context.Context, host, name string) (hosts []string, err error) {
 	err = b.withShortTimeout(ctx, "recording that "+host+" mapped shard "+name, func(ctx context.Context) error {
 		return b.conns.rest.QueryRow(ctx, `UPDATE shards s

@@ -10,8 +10,8 @@ type kind int
 const (
 	// permanent: the statement, or the data, is wrong. Another try fails in the same way.
 	permanent kind = iota
-	// passing: the server, or another transaction, is in a condition that ends, by itself or by an operator who
-	// need not touch this process: ErrUnavailable.
+	// passing: the server, or another transaction, is in a temporary condition, which ends by itself or by an
+	// operator, without a restart of this process: ErrUnavailable.
 	passing
 	// diskFull: ErrFull.
 	diskFull
@@ -34,7 +34,7 @@ var kinds = map[string]kind{
 	"25P03":          passing, // idle in transaction for too long
 	"25P04":          passing, // transaction for too long
 	"26000":          passing, // no such prepared statement, and
-	"42P05":          passing, // a duplicate: somebody else used this session
+	"42P05":          passing, // a duplicate: another client used this session
 	"3D000":          passing, // no such database: being restored, say
 	notAllowed:       passing, // insufficient privilege: until it is granted
 	"53100":          diskFull,

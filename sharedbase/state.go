@@ -4,13 +4,13 @@ package sharedbase
 
 import "slices"
 
-// ShardState is where a shard stands in its life, as the database spells it.
+// ShardState is the state of a shard, as the database spells it.
 type ShardState string
 
-// The states, in the order of a shard's life. Each says who moves a shard out
-// of it, and to where; transitions is the same as code.
+// The states, in the order of a shard's life. Each comment names the role that
+// moves a shard to the next state; transitions has the same as code.
 const (
-	// StateStandby: a table that nobody writes. A writer locks it: writing.
+	// StateStandby: a table without a writer. A writer locks it: writing.
 	StateStandby ShardState = "standby"
 	// StateWriting: locked by one writer, which releases it when idle or
 	// stopping (standby) or has filled it (full).
@@ -26,7 +26,7 @@ const (
 	// StateCleaning: locked by a cleaner, which drops the table (readonly) or
 	// gives up (packed).
 	StateCleaning ShardState = "cleaning"
-	// StateReadOnly: only the image is left. Nobody moves it on.
+	// StateReadOnly: only the image is left. This is the final state.
 	StateReadOnly ShardState = "readonly"
 	// StateImporting: locked while the objects of an image that exists already
 	// are put into the index. The importer ends it: readonly.
@@ -64,8 +64,8 @@ func (s ShardState) Origin() (ShardState, bool) {
 	return origin, ok
 }
 
-// Locked says that in this state one process holds the shard, whose locker is
-// recorded in its row.
+// Locked says whether in this state one process holds the shard, with its locker
+// in the shard's row.
 func (s ShardState) Locked() bool {
 	return s == StateWriting || s == StatePacking || s == StateCleaning || s == StateImporting
 }

@@ -13,10 +13,10 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// A commit that waits for a synchronous standby and is cancelled, by an operator or by a timeout, is in force on
-// the primary, and the server reports success with no more than a warning. Nobody may take that for an
-// acknowledgement. So every connection turns this warning into the error of the statement that committed, before
-// pgx sees it: no call can forget to ask.
+// A commit whose wait for a synchronous standby is cancelled, by an operator or by a timeout, takes effect on
+// the primary, and the server reports success with only a warning. This is not an acknowledgement. So every
+// connection turns this warning into the error of the statement that committed, before pgx sees it: no caller
+// can forget the check.
 
 // errUnreplicated: the change is committed on the primary, and the synchronous standby may not have it.
 var errUnreplicated = errors.New("committed on the primary, but the synchronous standby may not have it")

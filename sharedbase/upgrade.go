@@ -22,8 +22,8 @@ type UpgradeStep struct {
 	SQL     string // run in one transaction
 }
 
-// PlanUpgrade tells which steps bring the database to SchemaVersion, in order;
-// none where it is there already. It changes nothing.
+// PlanUpgrade returns the steps that upgrade the database to SchemaVersion, in
+// order; none if it has that version. It changes nothing.
 //
 // poolName is the pool that every shard is in, which a database does not know
 // before version 4: an older one needs it, unless Python's prepare-upgrade has
@@ -58,12 +58,12 @@ func (b *SharedBase) PlanUpgrade(ctx context.Context, poolName string) (steps []
 	return steps, nil
 }
 
-// Upgrade plans as PlanUpgrade does, and then does one step after the other,
-// each in a transaction of its own. It calls done after each. One that was
+// Upgrade plans as PlanUpgrade does, and then executes one step after the other,
+// each in its own transaction, and calls done after each. An upgrade that was
 // stopped between two steps leaves the version that it reached, from which the
-// next goes on; of several at once each step is done by one. It waits a few
-// seconds for the transactions of others: ErrUnavailable then names them. At
-// last it attaches this Winery, as Attach does.
+// next upgrade continues; if several run at once, one of them executes each step.
+// It waits a few seconds for other transactions: ErrUnavailable then names them.
+// At last it attaches Go Winery, as Attach does.
 func (b *SharedBase) Upgrade(ctx context.Context, poolName string, done func(UpgradeStep)) error {
 	steps, err := b.PlanUpgrade(ctx, poolName)
 	for _, step := range steps {
@@ -78,7 +78,7 @@ func (b *SharedBase) Upgrade(ctx context.Context, poolName string, done func(Upg
 	return b.Attach(ctx)
 }
 
-// upgrade does a step, unless somebody else has done it by now.
+// upgrade executes a step, unless another process has done it meanwhile.
 func (b *SharedBase) upgrade(ctx context.Context, step UpgradeStep) error {
 	// Not within the time for what is brief: making an index takes its time.
 	err := pgx.BeginTxFunc(ctx, b.conns.rest, pgx.TxOptions{BeginQuery: beginTx}, func(tx pgx.Tx) error {

@@ -46,8 +46,8 @@ const (
 // String is a line for people.
 func (p Progress) String() string { return string(p.Task) + " " + p.Shard }
 
-// Cleaner drops tables and erases objects. Any number of cleaners may work on
-// one database; shards of pools that are not configured are somebody else's.
+// Cleaner drops tables and erases objects. Any number of cleaners may work on one
+// database. A cleaner ignores shards of pools that are not configured.
 type Cleaner struct{ Options }
 
 // New makes a Cleaner. It does not connect to anything.
@@ -59,11 +59,12 @@ func (c *Cleaner) report(task Task, name string) {
 	}
 }
 
-// errMismatch: index, table and image of a shard do not fit together.
+// errMismatch means that index, table and image of a shard are not consistent.
 var errMismatch = errors.New("the shard is not consistent")
 
-// suspect quarantines a shard of which err tells that it is damaged or does not fit
-// together, and returns all errors. Others may pass, and are returned alone.
+// suspect quarantines the shard if err means that the shard is damaged or not
+// consistent, and returns err joined with the error of the quarantine. It returns
+// any other err, which may be temporary, unchanged.
 func (c *Cleaner) suspect(ctx context.Context, shardID int64, poolName string, err error) error {
 	if !errors.Is(err, errMismatch) && !errors.Is(err, sharedbase.ErrOtherImage) && !errors.As(err, new(*format.DamageError)) {
 		return err

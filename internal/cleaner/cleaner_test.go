@@ -208,7 +208,7 @@ func TestRefusesLostRows(t *testing.T) {
 	}
 	s.WantState(t, name, sharedbase.StatePacked)
 	wantTable(t, s, name, 38)
-	s.WantQuarantined(t, "the index has 39 objects, the table 38", name)
+	s.WantQuarantined(t, "the index has 39 objects, the table has 38", name)
 }
 
 // TestTwoCleaners clean and erase side by side.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package cleaner takes away what is not needed any more: the tables of shards
+// Package cleaner removes data that is no longer needed: the tables of shards
 // that are packed and mapped, and deleted objects in images.
 //
 // # Dropping a table
@@ -27,39 +27,40 @@
 //
 // # Erasing deleted objects
 //
-// Deleting marks an object's index row and removes its content row, if there is
-// a table. If the object is added again, to another shard, a note takes the
-// mark's place (winery_erasure). Until the shard is PACKED both stay (package
-// sharedbase says why). Then [Cleaner.EraseDeleted] claims the image, makes sure that
-// it is the one that was packed, opens it for editing, and takes batches of about a
-// thousand objects. For each, once the marks are as durable as the database makes
-// anything and the claim was verified again, the objects' bytes and lengths are
-// zeroed and their index entries made void, each step flushed, with several writes in
-// flight; then the image is opened again, none of the objects must be found, and only
-// then do their index rows go. They are the only record that there is something to
-// erase. So a cleaner that is stopped or killed has done what it has done.
+// Deleting marks an object's index row and removes its content row, if there is a
+// table. If the object is added again, to another shard, a note replaces the mark
+// (winery_erasure). Marks and notes stay until the shard is PACKED (package
+// sharedbase says why). Then [Cleaner.EraseDeleted] claims the image, checks that
+// the image is the one that was packed, opens it for editing, and erases batches
+// of about a thousand objects. For each batch it waits until the marks are
+// durable and verifies the claim again. Then it zeroes the bytes and lengths of
+// the objects and tombstones their index entries; each step is flushed, with
+// several writes in flight. Then it opens the image again, checks that none of
+// the objects is found, and only then removes their index rows, which are the
+// only record that something must be erased. So the next cleaner resumes where a
+// stopped or killed cleaner ended.
 //
 // Some images are erased in at the same time: one that is slow stops no other. An image
 // that another process has claimed, or edits, is left to that process.
 //
 // # Erasing and dropping at once
 //
-// winery-cleaner drops and erases in two loops side by side: dropping tables can take
-// days after a site was moved from Python. One may erase in an image while another
-// drops the table of its shard. Neither needs what the other takes away: erasing
-// touches the image and index rows that are marked deleted; dropping touches the table,
-// and what is not consistent in the image counts only if the index still has it
-// present when it is looked at again.
+// winery-cleaner drops and erases in two concurrent loops, because dropping
+// tables can take days after a site was moved from Python. One process may erase
+// in an image while another drops the table of its shard. Neither needs what the
+// other removes: erasing touches the image and index rows that are marked
+// deleted; dropping touches the table, and an inconsistency in the image counts
+// only if the index still has the object present when it is read again.
 //
-// # Killed here, recovered how
+// # Crash recovery
 //
-//	at this point                     left behind                       the next cleaner
+//	killed at                         left behind                       the next cleaner
 //	claimed, table not dropped        CLEANING, table and image         once reclaimed: checks and drops
 //	drop committed                    READONLY                          nothing to do
 //	zeroing an object                 marked deleted, bytes in part     erases again: the entry leads there
-//	zeroed, entry not void            marked deleted, bytes zero        erases again
-//	entry void, index row not gone    marked deleted, not in the image  finds nothing to erase, takes the row
-//	index row gone                    nothing                           nothing to do
+//	zeroed, entry not tombstoned      marked deleted, bytes zero        erases again
+//	tombstoned, index row present     marked deleted, not in the image  finds nothing to erase, removes the row
+//	index row removed                 nothing                           nothing to do
 //
 // The next cleaner waits until the lease of the first runs out, on the shard or on the
 // image. One bad image does not stop the others: each error names its shard and is

@@ -13,8 +13,8 @@ import (
 )
 
 // DropTables drops the table of every shard whose image enough hosts have mapped.
-// worked tells whether any was dropped. What fails does not stop the rest: the error
-// joins what failed, by shard.
+// worked says whether any table was dropped. A failure does not stop the
+// remaining shards: the error joins the failures of all shards.
 func (c *Cleaner) DropTables(ctx context.Context) (worked bool, err error) {
 	packed, err := c.Base.ListShards(ctx, sharedbase.ShardFilter{
 		States: []sharedbase.ShardState{sharedbase.StatePacked},
@@ -36,7 +36,7 @@ func (c *Cleaner) DropTables(ctx context.Context) (worked bool, err error) {
 	return worked, errors.Join(errs...)
 }
 
-// drop looks at the shard once more, and then drops the table.
+// drop checks the shard again, and then drops its table.
 func (c *Cleaner) drop(ctx context.Context, claim *sharedbase.Claim) error {
 	if err := c.check(ctx, claim); err != nil {
 		return fmt.Errorf("nothing was dropped: %w", c.suspect(ctx, claim.ID(), claim.Pool(), err))
@@ -102,7 +102,7 @@ func (c *Cleaner) count(ctx context.Context, claim *sharedbase.Claim) error {
 		return err
 	}
 	if index > table || found && table > record.Objects {
-		return fmt.Errorf("%w: the index has %d objects, the table has %d, the image was packed with %d;  "+
+		return fmt.Errorf("%w: the index has %d objects, the table has %d, the image was packed with %d; "+
 			"expected index <= table <= image", errMismatch, index, table, record.Objects)
 	}
 	return nil

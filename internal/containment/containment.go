@@ -3,15 +3,15 @@
 // Package containment decides whether an image may be replaced: only if every
 // object in it is contained in what remains.
 //
-// An image without a header was never finished, and nobody relies on it. In any
-// other, each object must be
+// An image without a header was never finished, and nothing depends on it. In any
+// other image, each object must be
 //
 //   - in what replaces the image, with its SHA-256; or
 //   - marked deleted in the image's shard, or noted to be erased from its image
 //     (package sharedbase keeps mark and note until the shard is packed); or
 //   - present in another shard.
 //
-// An image that has a header and cannot be read as a whole proves nothing, and is
+// An image that has a header but cannot be read completely proves nothing, and is
 // not replaced; except by a repair, whose reason is that damage.
 //
 // The image's index is held in memory, 40 bytes an object outside Go's heap, as

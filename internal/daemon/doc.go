@@ -24,9 +24,9 @@
 // if a call into a library or a device hangs; its shard stays locked until the
 // lease ends. A wait is ended at once by both.
 //
-// SIGHUP is logged and ignored: nothing of the configuration is read again. A
-// pipe on standard output or error whose reader is gone (SIGPIPE) ends no role;
-// what would be written to it is lost.
+// SIGHUP is logged and ignored: the configuration is not read again. A closed
+// pipe on standard output or error (SIGPIPE) does not end a role; its output is
+// lost.
 //
 // A command of wineryctl stops by the first SIGINT or SIGTERM, with status 1,
 // and exits at once by the second ([UntilSignal]).
@@ -38,29 +38,29 @@
 //
 // # Waiting
 //
-// Where there is nothing to do, or a service is away, a role waits 1 s, then
-// twice as long each time up to 60 s, a tenth more or less so that a fleet does
-// not move in step. Work resets the wait, and so does the first of several
-// failures. A notification from PostgreSQL that a shard came into a state from
-// which the role takes shards ends an idle wait, at most once a second; the
-// changes of that second make one step. It does not end the wait after an error:
-// a failing step that releases its shard causes such a notification itself, and
-// would follow its own echo at full speed.
+// Without work, or while a service is unavailable, a role waits 1 s, then twice
+// as long each time up to 60 s, with a jitter of a tenth so that the processes of
+// a fleet do not retry at the same moment. Work resets the wait, and so does the
+// first of several failures. A notification from PostgreSQL that a shard is in a
+// state from which the role takes shards ends an idle wait, at most once a
+// second; all changes within that second cause one step. A notification does not
+// end the wait after an error: a failing step that releases its shard causes such
+// a notification itself, and would otherwise retry without pause.
 //
 // # Service manager
 //
-// Where NOTIFY_SOCKET is set, systemd is told READY once the role can work,
-// STATUS in words, STOPPING, and WATCHDOG whenever the loop or the work in a
-// step got on, so that a role that hangs is restarted and one that works on
-// something long is not.
+// Where NOTIFY_SOCKET is set, the role sends systemd READY once it can work,
+// STATUS as text, STOPPING, and WATCHDOG whenever the loop or the current step
+// made progress, so that systemd restarts a role that hangs, but not a role in a
+// long step.
 //
 // # Stalls
 //
-// The same signs of progress are watched from inside, with a service manager or
-// without: a role that gets on with nothing is logged, measured, and after
-// winery.stall_limit its process ends, with status 1, even if a call into a
-// library or a device hangs. Its lease runs out then, and another goes on with
-// the shard. A role that waits for work, or after a failure, does not stall.
-// Work that cannot report (Silent) says how long it may take, in proportion to
-// how much there is to do; the limit begins after that time.
+// The process also monitors its progress itself, with a service manager or
+// without: a stalled role is logged and measured, and after winery.stall_limit
+// its process exits with status 1, even if a call into a library or a device
+// hangs. Its lease then expires, and another process continues with the shard. A
+// role that waits for work, or after a failure, is not stalled. Work that cannot
+// report progress (Silent) declares how long it may take, in proportion to its
+// size; the limit begins after that time.
 package daemon

@@ -36,7 +36,7 @@ type Notifier struct {
 	parts []*Notifier
 }
 
-// waits, in place of a time, says that there is nothing to get on with.
+// waits, in place of a time, means that the role waits for work.
 const waits = math.MaxInt64
 
 func newNotifier(log *slog.Logger) *Notifier {
@@ -79,9 +79,10 @@ func (n *Notifier) Ready() {
 	}
 }
 
-// Status describes in a line what the role does, for whoever looks at the
-// service. A datagram goes out at each call: a few a second are too many. Lines
-// of an error become one: to the service manager, a second line is another field.
+// Status describes the current activity of the role in one line, for `systemctl
+// status`. Each call sends a datagram, so do not call it several times a second.
+// Several lines of an error are joined: for the service manager, a second line is
+// another field.
 func (n *Notifier) Status(format string, args ...any) {
 	if n != nil {
 		status := oneLine(fmt.Sprintf(format, args...))
@@ -116,7 +117,7 @@ func (n *Notifier) Progress() {
 	n.ping(now)
 }
 
-// ping tells the watchdog that the process is well, unless it was told lately.
+// ping notifies the watchdog of progress, unless it was notified shortly before.
 func (n *Notifier) ping(now int64) {
 	if n.whole != nil {
 		n = n.whole
@@ -135,7 +136,7 @@ func (n *Notifier) begin() {
 	}
 }
 
-// waiting says that there is nothing to get on with until the next Progress.
+// waiting says that the role waits for work until the next Progress.
 func (n *Notifier) waiting() {
 	if n != nil {
 		n.begin()

@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// checkedWriter is standard output. It remembers the first write that failed,
-// so that no output is lost unnoticed, whoever printed it.
+// checkedWriter is standard output. It remembers the first write that failed, so
+// that no output is lost unnoticed.
 type checkedWriter struct {
 	w   *os.File
 	err error

@@ -17,10 +17,11 @@ import (
 // poolTimeout is how long a start waits for one store to answer.
 const poolTimeout = 15 * time.Second
 
-// OpenPools opens the configured pools as those of base (see [storage.Set.Owned]),
-// and waits until one of needed can be used, or of all where needed is empty; with
-// StopWhenIdle it gives up at once. A pool that was adopted earlier and whose store
-// does not answer counts as usable: it exists. The caller closes the set.
+// OpenPools opens the configured pools as pools of base (see
+// [storage.Set.Owned]), and waits until one of the pools needed can be used, or
+// any pool if needed is empty; with StopWhenIdle it does not wait. A pool that
+// was adopted earlier and whose store is unavailable counts as usable: it exists.
+// The caller closes the set.
 func (e *Env) OpenPools(ctx context.Context, base *sharedbase.SharedBase, createImages bool, needed ...string) (storage.Set, error) {
 	opened, err := storage.Open(e.Config.Pools, createImages)
 	if err != nil {

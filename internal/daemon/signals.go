@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// surviveClosedPipes has a write to a pipe without a reader fail, as for any
-// other file. By default Go ends a process whose standard output or error is
-// such a pipe.
+// surviveClosedPipes makes a write to a pipe without a reader fail like a write
+// to any other file. By default Go ends a process whose standard output or error
+// is such a pipe.
 func surviveClosedPipes() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 }
@@ -64,8 +64,8 @@ func signals(parent context.Context, log *slog.Logger) (ctx, finishing context.C
 const commandLimit = 30 * time.Second
 
 // UntilSignal returns the context of a command, which SIGINT and SIGTERM end.
-// Whatever hangs then, the process exits at once by a second signal, and
-// commandLimit after the first; messages about it go to log.
+// Even if a call hangs then, the process exits at once on a second signal, and
+// commandLimit after the first signal; messages about this go to log.
 func UntilSignal(log io.Writer) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	received := make(chan os.Signal, 2)
@@ -90,7 +90,7 @@ func UntilSignal(log io.Writer) (ctx context.Context, stop func()) {
 	return ctx, cancel
 }
 
-// exitBy ends the process with the status that tells of the signal.
+// exitBy ends the process with the exit status of the signal.
 func exitBy(s os.Signal) {
 	number, _ := s.(syscall.Signal)
 	os.Exit(statusSignal + int(number))

@@ -11,8 +11,8 @@ import (
 	"winery/internal/metrics"
 )
 
-// supervisor watches from outside whether a role gets on: a call that hangs in
-// a device or a library hears of no context.
+// supervisor monitors the progress of a role from another goroutine, because a
+// call that hangs in a device or a library ignores its context.
 type supervisor struct {
 	log     *slog.Logger
 	notify  *Notifier

@@ -67,7 +67,7 @@ type body struct {
 
 func (b *body) Read(p []byte) (int, error) {
 	start := time.Now()
-	// A recorder in a test has no deadlines, hence no look at the errors.
+	// The errors are ignored because a recorder in a test has no deadlines.
 	_ = b.control.SetReadDeadline(b.pace.deadline(start))
 	n, err := b.ReadCloser.Read(p)
 	b.pace.spent += time.Since(start)
@@ -76,14 +76,15 @@ func (b *body) Read(p []byte) (int, error) {
 		b.ended = true
 	}
 	if errors.Is(err, io.EOF) {
-		// net/http goes on reading, to hear that the client closes the connection.
+		// net/http continues to read, to notice that the client closes the
+		// connection.
 		_ = b.control.SetReadDeadline(time.Time{})
 	}
 	return n, err
 }
 
-// drain passes over a body that was refused, so that a client that is still sending it gets to see the answer and not
-// a broken connection. A client that waits to be asked for its body has not begun.
+// drain reads and discards a refused body, so that a client that is still sending it sees the answer and not a broken
+// connection. A client that waits for status 100 (Expect: 100-continue) has not begun to send.
 func (b *body) drain(r *http.Request) {
 	if b.ended || r.Header.Get("Expect") != "" {
 		return

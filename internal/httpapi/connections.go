@@ -9,9 +9,9 @@ import (
 	"sync"
 )
 
-// connections bounds the number of open connections: for one too many, the
-// connection is closed that has waited longest for its client to send a request.
-// So clients that open connections and do nothing with them keep nobody out.
+// connections bounds the number of open connections: beyond the bound, it closes
+// the connection that has waited longest for a request. So clients with idle
+// connections cannot block other clients.
 type connections struct {
 	limit int
 

@@ -36,8 +36,8 @@ func Refuse(status int, format string, args ...any) error {
 	return &RequestError{Status: status, Text: fmt.Sprintf(format, args...)}
 }
 
-// Unavailable returns an error that matches ErrUnavailable and err. Clients are
-// told what is unavailable, and the log has err.
+// Unavailable returns an error that matches ErrUnavailable and err. Clients learn
+// what is unavailable, and the log has err.
 func Unavailable(what string, err error) error { return &unavailableError{what, err} }
 
 type unavailableError struct {
@@ -48,7 +48,7 @@ type unavailableError struct {
 func (e *unavailableError) Error() string   { return e.what + ": " + e.err.Error() }
 func (e *unavailableError) Unwrap() []error { return []error{ErrUnavailable, e.err} }
 
-// Problem is what a client is told of an error.
+// Problem is the description of an error that a client gets.
 type Problem struct {
 	Type  string // the exception of the Python client, and the type in metrics
 	RPC   int    // status of the RPC, as Python's server has it
@@ -95,8 +95,9 @@ func Classify(err error) Problem {
 	return internalError
 }
 
-// Describe returns what the client is told of err in the answer w. Where the
-// server is at fault the text names the request, under which the log has err.
+// Describe returns the description of err that the client gets in the answer w.
+// If the server is at fault, the text has the request's id, under which the log
+// has err.
 func Describe(w http.ResponseWriter, err error) Problem {
 	p := Classify(err)
 	var unavailable *unavailableError

@@ -173,7 +173,7 @@ func (a *answer) Write(p []byte) (written int, err error) {
 func (a *answer) write(p []byte) (int, error) {
 	start := time.Now()
 	a.pace.bytes += int64(len(p))
-	// A recorder in a test has no deadlines, hence no look at the errors.
+	// The errors are ignored because a recorder in a test has no deadlines.
 	_ = a.control.SetWriteDeadline(a.pace.deadline(start))
 	n, err := a.ResponseWriter.Write(p)
 	a.pace.spent += time.Since(start)

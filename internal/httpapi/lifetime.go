@@ -18,11 +18,11 @@ var (
 
 type serverKey struct{}
 
-// lifetime returns the context of a request's work. net/http ends its own when
-// the client closes its sending side, which a client may do that waits for the
-// answer, and which looks on the network like a client that is gone. So this
-// one goes on after that: for l.HalfClosed, or to the end if the request
-// changes the store, whose outcome the client shall learn.
+// lifetime returns the context of a request's work. net/http ends its own context
+// when the client closes its sending side. A client that waits for the answer may
+// do that, and on the network it looks like a client that has disconnected. So
+// this context continues after that: for l.HalfClosed, or to the end of a request
+// that changes the store, so that the client learns the outcome.
 func (l *Limits) lifetime(r *http.Request, changes bool) (context.Context, context.CancelFunc) {
 	ctx, end := context.WithCancelCause(context.WithoutCancel(r.Context()))
 	ctx, cancel := context.WithTimeoutCause(ctx, l.Work, errTooLong)

@@ -4,7 +4,7 @@ package httpapi
 
 import "time"
 
-// What a server grants its clients unless it is told otherwise.
+// The default limits of a server.
 const (
 	// BodyMemory and AnswerMemory are the least budgets in bytes for what clients
 	// send and for what they are sent.
@@ -49,9 +49,8 @@ type Limits struct {
 // DefaultLimits returns limits with budgets of their own.
 func DefaultLimits() *Limits { return LimitsFor(0) }
 
-// LimitsFor returns limits whose budgets have room for two of the largest
-// objects, of so many bytes: while one is received, or answered, there is room
-// for others.
+// LimitsFor returns limits whose memory budgets have room for two objects of the
+// largest size: while one is received, or answered, there is room for others.
 func LimitsFor(maxObjectSize int64) *Limits {
 	bodies, answers := max(BodyMemory, 2*maxObjectSize), max(AnswerMemory, 2*maxObjectSize)
 	return &Limits{

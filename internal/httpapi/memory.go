@@ -12,8 +12,8 @@ import (
 // Memory is a budget of bytes that requests share. Its methods may be called
 // concurrently.
 //
-// Whoever asks for bytes that are free gets them at once, however many others
-// wait for more: a request for much memory never delays one for little.
+// A caller whose bytes are free gets them at once, even if others wait for more:
+// a request for much memory never delays a request for little.
 type Memory struct {
 	what  string // that the bytes are for
 	limit int64
@@ -38,7 +38,7 @@ func (m *Memory) Limit() int64 { return m.limit }
 // releases some that it holds, or returns false. It is set before the first use.
 func (m *Memory) ReclaimFrom(reclaim func() bool) { m.reclaim = reclaim }
 
-// Changed has those who wait try again.
+// Changed makes the waiting callers try again.
 func (m *Memory) Changed() { m.release(0) }
 
 func (m *Memory) release(bytes int64) {

@@ -15,17 +15,17 @@
 // commits one group after the other into the shard's table. It claims the oldest
 // standby shard of any configured pool, or else creates a shard in the active
 // pool. A shard that has reached its size is marked full, and the next is
-// claimed. A shard that nobody adds to for the idle timeout goes back to standby,
-// and so do all shards at shutdown.
+// claimed. A shard without an add for the idle timeout goes back to standby, and
+// so do all shards at shutdown.
 //
-// The lane knows the size of the shard's table from the last writer of the
-// shard, which recorded it when it released the shard. Where nothing is recorded
-// (the last writer died, or was Python's), the lane counts the table in the
-// background, and adds go on meanwhile. A shard that gets half of its size before
-// the count is done is marked full. The size never leaves out an object: it may
-// count objects twice that were added while the count began, objects that were
-// deleted since, and objects whose commit was not answered. So a shard may be
-// marked full a little early, never late.
+// The lane knows the size of the shard's table from the last writer of the shard,
+// which recorded it when it released the shard. Where nothing is recorded (the
+// last writer died, or was Python's), the lane counts the table in the
+// background, and adds continue meanwhile. A shard that gets half of its size
+// before the count is done is marked full. The size never omits an object: it may
+// count objects twice that were added while the count began, and includes objects
+// that were deleted since, and objects whose commit was not confirmed. So a shard
+// may be marked full a little early, never late.
 //
 // A shard becomes an image on a device of twice the shard's size. A group that
 // would not fit there with its index goes into the next shard, unless the shard
@@ -45,11 +45,11 @@
 //
 // # Errors
 //
-// Each transaction proves the lane's claim. If the shard was taken away, nothing
-// was written, and the group is added to another shard. The same happens if the
-// lease on the shard could not be renewed. After any other error the outcome is
-// unknown: the callers get the error, and may repeat, since adding again what is
-// stored already is harmless. The lane never uses that claim again except to
-// release it, and claims another shard, with pauses of at most [maxPause] between
-// attempts. Meanwhile adds wait, or other lanes take them.
+// Each transaction proves the lane's claim. If another process has taken the
+// shard, nothing was written, and the group is added to another shard. The same
+// happens if the lease on the shard could not be renewed. After any other error
+// the outcome is unknown: the callers get the error, and may repeat, since adding
+// again what is stored already is harmless. The lane never uses that claim again
+// except to release it, and claims another shard, with pauses of at most
+// [maxPause] between attempts. Meanwhile adds wait, or other lanes take them.
 package ingest

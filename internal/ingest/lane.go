@@ -143,7 +143,7 @@ func (l *lane) add(ctx context.Context, pieces []piece, add addFunc) error {
 	added, err := l.addOnce(ctx, objects, bytes, add)
 	if lost := new(sharedbase.StateError); errors.As(err, &lost) {
 		// Nothing was written: the proof of the claim failed. The next claim is
-		// a new one, which nobody has released yet.
+		// new, so it cannot have been released yet.
 		added, err = l.addOnce(ctx, objects, bytes, add)
 	}
 	if err != nil {

@@ -139,8 +139,8 @@ func (q *queue) answer(r *request, err error) {
 	close(r.done)
 }
 
-// withdraw removes a request whose caller gave up. It says false if a lane has
-// taken it already.
+// withdraw removes a request whose caller no longer waits. It returns false if a
+// lane has taken the request already.
 func (q *queue) withdraw(r *request) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

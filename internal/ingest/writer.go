@@ -28,7 +28,7 @@ type Options struct {
 	Base         *sharedbase.SharedBase // stays open until after Close
 	Pool         string                 // the pool of new shards
 	ShardMaxSize int64                  // of the pool: content bytes at which a shard is full
-	OtherPools   map[string]int64       // whose standby shards are filled, too, by name: ShardMaxSize of each
+	OtherPools   map[string]int64       // pools whose standby shards are filled, too: ShardMaxSize by name
 	IdleTimeout  time.Duration          // 300 s
 	Writers      int                    // lanes, each with a shard of its own; 1
 	Log          *slog.Logger
@@ -110,8 +110,9 @@ func (w *Writer) Busy() (d time.Duration) {
 // some or all may be stored; the call can be repeated. ErrBusy, ErrClosed,
 // [sharedbase.ErrUnavailable], [sharedbase.ErrFull].
 //
-// ctx ends the wait for a lane. Once one has taken the objects, Add returns
-// when their fate is known, whatever ctx says, and keeps nothing of them.
+// ctx ends the wait for a lane. Once a lane has taken the objects, Add returns
+// when their outcome is known, even if ctx has ended, and keeps no reference to
+// them.
 func (w *Writer) Add(ctx context.Context, objects []sharedbase.Object) (sharedbase.Added, error) {
 	var all sharedbase.Added
 	for len(objects) > 0 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
 // Package inventory compares the images that a pool holds with the shards that
-// the database says are in it. It looks at names, and opens the images of shards
-// that the database has not packed; it hashes nothing.
+// the database says are in it. It compares names, and opens the images of shards
+// that are not packed in the database; it hashes nothing.
 package inventory
 
 import (
@@ -28,9 +28,9 @@ type Difference struct {
 }
 
 // Compare lists the images of p and the shards of base once. Roles may work
-// meanwhile: what differs is looked at again, so that a shard that moves on is no
-// difference. An image that was left behind in p by a migration to another pool is
-// none either.
+// meanwhile: each difference is checked again, so that a shard that changes its
+// state is not reported. An image that a migration to another pool left in p is
+// not reported either.
 func Compare(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) (d Difference, err error) {
 	shards, err := base.ListShards(ctx, sharedbase.ShardFilter{})
 	if err != nil {

@@ -14,10 +14,9 @@
 // costs a query however many images there are. The first step of a process, one
 // every [Options.CompareInterval], and one after a step that could not map a
 // recorded image, compare all: the shards that have this host, with the images
-// that each pool lists as mapped. An image that is recorded and not mapped any
-// more, after a reboot or because somebody unmapped it, is mapped and checked
-// again. One that is recorded and listed was read when it was recorded, and is
-// not read again.
+// that each pool lists as mapped. An image that is recorded but no longer mapped,
+// after a reboot or an unmap, is mapped and checked again. An image that is
+// recorded and listed was read when it was recorded, and is not read again.
 //
 // # A wrong mapping, a damaged image
 //
@@ -36,14 +35,15 @@
 // # Calls that hang
 //
 // Each image, and each listing of a pool, has a time limit,
-// [Options.ImageTimeout]. A call into a kernel device or a library that does not
-// return even then is left behind with its thread, reported, and not repeated
-// while it hangs. With [maxHanging] such calls in a pool, of whatever steps, no
-// further image of the pool is begun until some return. Other pools go on.
+// [Options.ImageTimeout]. If a call into a kernel device or a library does not
+// return within the limit, the step continues without it, reports it, and does
+// not repeat the call while it hangs. With [maxHanging] such calls in a pool, of
+// any step, no further image of the pool is begun until some return. Other pools
+// continue.
 //
-// # Killed here, recovered how
+// # Crash recovery
 //
-//	at this point                  left behind                next step, any process
+//	killed at                      left behind                next step, any process
 //	before the map                 nothing                    maps
 //	mapped, not checked            a mapping                  adopts, checks, records
 //	checked, not recorded          a mapping                  adopts, checks, records
@@ -53,18 +53,19 @@
 // the mapper died between a new mapping and its check. The image has passed on
 // this host before, and nothing rests on the second check.
 //
-// An object that a cleaner is erasing, or died over, reads as damaged for any
-// time. The index has it marked by then, so that a damaged object counts only if
-// it is not; and an index entry that is made void may be read half, so that there
-// are three looks.
+// An object that a cleaner is erasing reads as damaged; if the cleaner died, this
+// lasts for any time. The index has the object marked by then, so a damaged
+// object counts only if it is not marked. An index entry that is being tombstoned
+// may be read half-written, so the check is repeated up to three times.
 //
 // # Images for packers that may not create them
 //
 // With [Options.ManageRWImages] the mapper also makes sure that an empty image
 // exists for each shard that waits to be packed (STANDBY, WRITING, FULL), or that
 // Python is packing (PACKING without a lease), whose packer may wait for the
-// image without end; and that the pool has it mapped writable on this host, if it
-// maps: when it first sees the shard, and whenever it compares all images. Once
-// a packer of this Winery has the shard (PACKING with a lease), that mapping goes: the
-// packer commits no image that a host could still write to (package rbd).
+// image without end; and, if the pool maps images, that the image is mapped
+// writable on this host: when it first sees the shard, and whenever it compares
+// all images. Once a packer of Go Winery has the shard (PACKING with a lease),
+// the mapper removes that mapping: the packer commits no image that a host could
+// still write to (package rbd).
 package mapper

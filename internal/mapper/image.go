@@ -16,8 +16,8 @@ import (
 const (
 	// sample is how many objects of an image must have their SHA-256.
 	sample = 16
-	// looks is how often an image is looked at before it counts as damaged: an
-	// entry that a cleaner is erasing can look so, once.
+	// looks is how often an image is read before it counts as damaged: an entry
+	// that a cleaner is erasing can look damaged in one read.
 	looks = 3
 )
 
@@ -35,10 +35,11 @@ func (r *round) admit(ctx context.Context, img image) error {
 	return err
 }
 
-// check tells whether the mapping of an image gives the whole image that was
-// packed. Where it does not, the store itself is asked. If the store has the
-// image, only this host is wrong: the image is mapped again. If the store has
-// not, the shard is quarantined, so that its table stays.
+// check checks that the mapping of an image returns the complete image that was
+// packed. If it does not, check reads the store itself. If the image in the store
+// is right, only the mapping is wrong, and the image is mapped again. If the
+// image in the store is wrong, too, the shard is quarantined, so that its table
+// stays.
 func (r *round) check(ctx context.Context, img image) error {
 	p := r.Pools[img.Pool]
 	ids, err := r.look(ctx, p.OpenMapped, img, nil)

@@ -22,7 +22,7 @@ const (
 	parallel    = 8  // images being mapped at a time
 	maxFailures = 16 // in a pool, in a step
 	// maxHanging is how many calls of a pool may hang before no further image of
-	// it is begun, in whatever step. parallel - 1 more may be in flight by then.
+	// the pool is begun, in any step. parallel - 1 more may be in flight by then.
 	maxHanging = 8
 )
 
@@ -36,7 +36,7 @@ var waiting = []sharedbase.ShardState{
 type Options struct {
 	Base  *sharedbase.SharedBase
 	Pools storage.Set
-	// OnlyPrefix leaves out the shards whose names do not begin with it.
+	// OnlyPrefix selects the shards whose names begin with it; "" selects all.
 	OnlyPrefix string
 	// ManageRWImages reserves images for packers that may not create them.
 	ManageRWImages bool

@@ -10,9 +10,9 @@
 // localhost.
 //
 // Metrics are datagrams in the form that DogStatsD and statsd_exporter read.
-// They never hold up or fail what they measure: what cannot be sent is
-// dropped. Counts and gauges are summed up for two seconds before they go;
-// timings, in milliseconds, go one by one, several in a datagram.
+// Metrics never delay or fail the measured work: a datagram that cannot be sent
+// is dropped. Counts and gauges are aggregated for two seconds before they are
+// sent; timings, in milliseconds, are sent one by one, several in a datagram.
 //
 // What is timed and fails is counted under the name with _error_count
 // appended, with a tag error_type.

@@ -147,14 +147,15 @@ func (c *Client) Reclaimed(was string) {
 	}
 }
 
-// Quarantined counts a shard that was quarantined because something in it does not fit.
+// Quarantined counts a shard that was quarantined because it is not consistent.
 func (c *Client) Quarantined(role, pool string) {
 	if c != nil {
 		_ = c.to.Incr(quarantined, []string{"role:" + role, "pool_name:" + pool}, 1)
 	}
 }
 
-// LeaseLost counts a shard whose work was given up because its lease was lost.
+// LeaseLost counts a step that was aborted because the lease on its shard was
+// lost.
 func (c *Client) LeaseLost(role string) {
 	if c != nil {
 		_ = c.to.Incr(leaseLost, []string{"role:" + role}, 1)
@@ -190,7 +191,7 @@ func (c *Client) Scrubbed(pool string, bytes int64) {
 	}
 }
 
-// ScrubFound counts something that does not fit, of a kind that has a name.
+// ScrubFound counts a finding of a scrub, by its kind.
 func (c *Client) ScrubFound(pool, kind string) {
 	if c != nil {
 		_ = c.to.Incr(scrubFindings, []string{"pool_name:" + pool, "kind:" + strings.ReplaceAll(kind, " ", "_")}, 1)

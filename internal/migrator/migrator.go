@@ -43,12 +43,12 @@ type Moved struct {
 	Objects  int64 // in the copy
 	Bytes    int64 // of the image in use
 	Copied   bool  // false: the copy was there
-	Recorded bool  // the database was told
+	Recorded bool  // the database has the new pool
 }
 
-// Migrate moves an image. Whatever fails, the database says of the shard what
-// it said before. ErrSkipped where it is in To already, or is not in From, or
-// not in a state to be moved; *format.DamageError where the image is not whole;
+// Migrate moves an image. After any failure the shard's row in the database is
+// unchanged. ErrSkipped if the shard is in To already, or is not in From, or not
+// in a state to be moved; *format.DamageError if the image is damaged;
 // sharedbase.ErrImageClaimed or pool.ErrInUse while another process changes it.
 func (m *Migrator) Migrate(ctx context.Context, name string) (moved Moved, err error) {
 	err = m.look(ctx, name)

@@ -246,7 +246,7 @@ func TestNoTransfer(t *testing.T) {
 	s.wantPool(t, s.From)
 	roletest.Must(t, s.From.Remove(t.Context(), image, pooltest.Anything{}))
 	_, err = m.Migrate(t.Context(), image)
-	if err == nil || !strings.Contains(err.Error(), "it has 5 objects, the index 302") {
+	if err == nil || !strings.Contains(err.Error(), "the image has 5 objects, the index has 302") {
 		t.Fatalf("an image with too few objects, the source being gone: %v", err)
 	}
 	s.wantPool(t, s.From)

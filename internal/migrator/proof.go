@@ -51,7 +51,8 @@ func (p unknown) Verify(ctx context.Context) error {
 	return err
 }
 
-// MayReplace implements [pool.ReplaceProof]: only what nobody finished.
+// MayReplace implements [pool.ReplaceProof]: only an unfinished image may be
+// replaced.
 func (p unknown) MayReplace(_ context.Context, existing io.ReaderAt, size int64) error {
 	unfinished, err := p.m.To.Format().Unfinished(existing, size, p.image)
 	if err == nil && !unfinished {

@@ -50,7 +50,8 @@ func (m *Migrator) provide(ctx context.Context, name string, proofOf func(origin
 	return err
 }
 
-// replaceable says that an error of verify tells of the image, not of the pool.
+// replaceable says whether an error of verify is about the image, not about the
+// pool.
 func replaceable(err error) bool {
 	return errors.Is(err, pool.ErrNotFound) || errors.Is(err, errDiffers) || errors.As(err, new(*format.DamageError))
 }

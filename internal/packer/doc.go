@@ -12,22 +12,22 @@
 // never touches the table; that it may go is the cleaner's to decide, from PACKED
 // on.
 //
-// # Killed here, recovered how
+// # Crash recovery
 //
 // A failure, or the context's end, gives the shard back (FULL) and drops the
 // draft. A process that is killed leaves it PACKING until its lease runs out and
 // any role reclaims it.
 //
-//	at this point                    left behind               the next packer
-//	claimed, draft not begun         PACKING                   packs
-//	writing the draft                half an image, no header  Create wipes it
-//	flushing, verifying, committing  half or whole image       Create wipes it
-//	committed, PACKED not            image nobody refers to    replaces it if nothing is lost
-//	PACKED committed                 PACKED                    nothing to do
+//	killed at                        left behind                  the next packer
+//	claimed, draft not begun         PACKING                      packs
+//	writing the draft                part of an image, no header  Create wipes it
+//	flushing, verifying, committing  part or all of an image      Create wipes it
+//	committed, PACKED not            image without a reference    replaces it if nothing is lost
+//	PACKED committed                 PACKED                       nothing to do
 //
-// No reader opens an image before its shard is PACKED, so what is left behind
-// is never read. Where the database goes away while it commits PACKED, the
-// claim is given back by comparing the state: a commit that took place stays.
+// No reader opens an image before its shard is PACKED, so a leftover image is
+// never read. If the database becomes unavailable while it commits PACKED, the
+// release of the claim compares the state: a commit that took place stays.
 //
 // # What is replaced
 //
@@ -47,12 +47,10 @@
 //
 // # An image that does not verify
 //
-// The table is read again. If an object of it does not have the SHA-256 that it
-// is stored under, or while it is packed a row is no object at all, the shard is
-// quarantined: a person must look (wineryctl shards quarantined). Else the image was at fault: the shard goes back to FULL with an error
-// that names image and offset, and the next try replaces the image; the third
-// such failure quarantines the shard, too. One that failed is tried again after those
-// that did not, so that one bad shard does not hold up a queue.
+// The table is read again. If an object in the table has a checksum mismatch, or a row is not an object at all, the shard is
+// quarantined: an operator must act (wineryctl shards quarantined). Otherwise the image was at fault: the shard goes back to FULL with
+// an error that names image and offset, and the next attempt replaces the image; the third such failure quarantines the shard, too. A
+// shard that failed is retried after the shards that did not, so that one bad shard does not block the queue.
 //
 // # A full pool, and other failures that cost much
 //
@@ -64,8 +62,8 @@
 //
 // # Losing the shard
 //
-// The work's context ends when the lease cannot be renewed. Whoever takes the
-// shard over fences this process off before it touches the image (package pool);
-// the claim is proved once more before the draft is committed, and by the
-// transaction that says PACKED and records the image.
+// The context of the work ends when the lease cannot be renewed. A process that
+// takes the shard over fences this process off before it touches the image
+// (package pool). The claim is verified again before the draft is committed, and
+// by the transaction that sets PACKED and records the image.
 package packer

@@ -47,12 +47,11 @@ func New(o Options) *Packer {
 	return &Packer{Options: o, tried: map[string]tries{}, now: time.Now}
 }
 
-// Step packs one full shard. worked is false where there is none; shards of
-// pools that are not configured are left alone, with a warning, and one whose packing failed
-// after more than a minute is left alone for a while. After an error, and also
-// when ctx ended, the shard is FULL again and its table is as it was. A ctx
-// that ends is heard at the next object or block; not while the hash function
-// is computed, which takes some seconds for a million objects.
+// Step packs one full shard. worked is false if there is none. Step ignores shards of pools
+// that are not configured, with a warning, and postpones a shard whose packing failed after
+// more than a minute. After an error, and also when ctx ended, the shard is FULL again and
+// its table is unchanged. Step notices the end of ctx at the next object or block; but not
+// while it computes the hash function, which takes some seconds for a million objects.
 func (p *Packer) Step(ctx context.Context) (worked bool, err error) {
 	full, err := p.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{sharedbase.StateFull}})
 	if err != nil {
@@ -87,8 +86,8 @@ func (p *Packer) Step(ctx context.Context) (worked bool, err error) {
 	return false, nil
 }
 
-// warnUnconfigured tells of full shards that nobody with this configuration will
-// ever pack, once for each change of their pools.
+// warnUnconfigured warns of full shards whose pools are not configured, so that
+// this packer never packs them, once for each change of those pools.
 func (p *Packer) warnUnconfigured(full []sharedbase.Shard) {
 	var pools []string
 	shards := 0

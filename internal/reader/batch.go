@@ -23,10 +23,10 @@ type Found struct {
 	Err     error  // as of Get: ErrNotFound, *CorruptError and others
 }
 
-// GetBatch reads the objects ids, and returns what it has in the same order. An
-// object that cannot be read fails none of the others; the call fails where
-// the database is unavailable or ctx ends. Before contents are read, admit, if
-// it is not nil, is asked for the sum of their sizes; its error is GetBatch's.
+// GetBatch reads the objects ids, and returns them in the same order. An object
+// that cannot be read does not fail the others; the call fails if the database is
+// unavailable or ctx ends. Before contents are read, GetBatch calls admit, if it
+// is not nil, with the sum of their sizes, and returns its error.
 func (r *Reader) GetBatch(ctx context.Context, ids []sharedbase.ObjID, admit Admit) ([]Found, error) {
 	at, err := r.index.do(ctx, struct{}{}, ids)
 	if err != nil {

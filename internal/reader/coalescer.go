@@ -8,22 +8,21 @@ import (
 	"sync"
 )
 
-// coalescer makes one call out of all the lookups that wait at the same
-// moment. A lookup that finds a free round starts at once, so nothing is
-// delayed for company; one that finds all rounds busy waits for the next, with
-// whoever else has come by then. The busier the database, the larger the
-// rounds: load makes a lookup cheaper.
+// coalescer combines all lookups that wait at the same moment into one call. A
+// lookup starts at once if a round is free; otherwise it waits for the next
+// round, together with all lookups that arrive until then. The busier the
+// database, the larger the rounds: a lookup becomes cheaper under load.
 //
 // Lookups are kept apart by group: one call is about one group only.
 type coalescer[G comparable, K, V any] struct {
-	// call answers keys with as many values in the same order. An error is
-	// given to all whose keys were in the call.
+	// call answers keys with as many values in the same order. All callers whose
+	// keys were in the call get its error.
 	call   func(ctx context.Context, group G, keys []K) ([]V, error)
-	rounds int // calls under way at once, a group
+	rounds int // calls in flight at once, per group
 	most   int // keys in a call, unless a single lookup has more
 
 	mu     sync.Mutex
-	groups map[G]*gathering[K, V] // those with lookups under way, no others
+	groups map[G]*gathering[K, V] // only groups with lookups in flight
 }
 
 // gathering is a group's lookups that wait, and the number of its goroutines.
@@ -40,8 +39,8 @@ type lookup[K, V any] struct {
 	done   chan struct{} // closed once values or err are there
 }
 
-// round is a call under way. A caller that gives up does not disturb the
-// others; when the last gives up, the call is cancelled.
+// round is a call in flight. A caller whose context ends does not disturb the
+// others; the call is cancelled when the contexts of all callers have ended.
 type round struct {
 	callers int // guarded by coalescer.mu
 	cancel  context.CancelFunc

@@ -2,12 +2,11 @@
 
 // Package reader reads objects from images and tables.
 //
-// The index in PostgreSQL is asked first, each time: its row is what makes an
-// object exist, and names the shard. The bytes come from the shard's image if
-// the shard's state says that there is one and this host has mapped it, else
-// from the shard's table. What is read is hashed before it is handed out
-// (SHA-256, about 1 ns a byte), whether it came from an image or a table: a
-// caller never gets wrong bytes.
+// Each read queries the index in PostgreSQL first: an object exists if and only
+// if it has an index row, which names the shard. The bytes come from the shard's
+// image if the shard has one in its state and this host has mapped it, else from
+// the shard's table. Content is hashed before it is returned (SHA-256, about 1 ns
+// a byte), both from an image and from a table: a caller never gets wrong bytes.
 //
 // A shard changes while it is read: its table is dropped, its image is mapped,
 // an object is erased, or deleted and added again in another shard. So an object
@@ -21,10 +20,11 @@
 //   - an object that neither image nor table has, or that is damaged:
 //     [*CorruptError].
 //
-// An image that fails is no reason to refuse an object whose table is still
-// there. An image that this host has not mapped is no reason to refuse an object
-// that the image of that name in another pool has: a shard that was moved to
-// another pool is read in its old one until the mapper of this host has come.
+// If the image fails and the table still exists, the object is read from the
+// table. If this host has not mapped the image, the object is read from the image
+// of that name in another pool, if there is one: a shard that was moved to
+// another pool is read in its old pool until the mapper of this host has mapped
+// the new image.
 //
 // # Images that hang
 //

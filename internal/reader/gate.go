@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// imageCalls and poolCalls are the most calls in flight into one image and
-	// into all images of one pool. A call into librbd, a block device or a file
-	// holds a thread until it returns, whatever becomes of its caller, and Go
-	// ends a process that needs 10,000 threads.
+	// imageCalls and poolCalls are the maximum numbers of calls in flight to one
+	// image and to all images of one pool. A call into librbd, a block device or
+	// a file occupies a thread until it returns, even if its caller no longer
+	// waits, and Go ends a process that needs 10,000 threads.
 	imageCalls, poolCalls = 32, 256
 	// defaultHangAfter is the default of Options.HangAfter.
 	defaultHangAfter = 10 * time.Second

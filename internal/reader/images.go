@@ -245,7 +245,7 @@ func (c *images) noteUnmapped(key imageKey) {
 	c.unmapped[key] = time.Now()
 }
 
-// drop makes those who come from now on open the image again.
+// drop makes later callers open the image again.
 func (c *images) drop(im *image) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

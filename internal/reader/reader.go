@@ -75,7 +75,7 @@ func NewReader(o Options) *Reader {
 }
 
 // Close closes the images. No method may be running. Close waits at most
-// HangAfter for calls into images whose callers have given up.
+// HangAfter for calls to images whose callers no longer wait.
 func (r *Reader) Close() { r.images.close() }
 
 // Contains says whether the object exists. It asks the index alone.
@@ -96,8 +96,8 @@ func (r *Reader) Size(ctx context.Context, id sharedbase.ObjID) (int64, error) {
 }
 
 // Get returns the object's content, whose SHA-256 is id. Before it reads more
-// than 32 KiB it asks admit, if that is not nil, with the size in bytes; an
-// error of admit is Get's. It returns ErrNotFound, *CorruptError, an error that
+// than 32 KiB it calls admit, if that is not nil, with the size in bytes, and
+// returns an error of admit. It returns ErrNotFound, *CorruptError, an error that
 // matches [pool.ErrNotMapped] where this host cannot reach the object, or one
 // that matches ErrImageUnavailable where the image of its shard does not answer.
 func (r *Reader) Get(ctx context.Context, id sharedbase.ObjID, admit Admit) ([]byte, error) {
@@ -232,8 +232,8 @@ func (r *Reader) fromTable(ctx context.Context, w want, at sharedbase.Location) 
 // errDigest: the bytes are not the object's.
 var errDigest = errors.New("checksum mismatch")
 
-// verify is the one place that stands between storage and callers. It passes a
-// content that was not read.
+// verify is the only place that hashes content between storage and callers. It
+// accepts a content that was not read.
 func verify(id sharedbase.ObjID, c sharedbase.Content) error {
 	if c.Bytes != nil && sha256.Sum256(c.Bytes) != id {
 		return errDigest

@@ -43,6 +43,6 @@ func (p part) atMost() int64 {
 	return [parts]int64{size: -1, small: smallContent, whole: math.MaxInt64}[p]
 }
 
-// Admit is asked with a number of bytes before they are read into memory. Its
-// error ends the call that wants them.
+// Admit is called with a number of bytes before they are read into memory. Its
+// error ends the read.
 type Admit = func(bytes int64) error

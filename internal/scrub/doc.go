@@ -10,8 +10,8 @@
 //   - each object that the index has present in the shard has a row in the
 //     shard's table, while there is one, and is in the image, once there is one,
 //     both with its SHA-256;
-//   - an image is the one that was recorded when it was packed, and none of its
-//     bytes belongs to nobody;
+//   - an image is the one that was recorded when it was packed, and each of its
+//     bytes is accounted for;
 //   - an object in the image is present in the shard, or in another one, or is
 //     marked or noted to be erased. Another one is a [NotErased]: its bytes were
 //     to go, or its index row was not.
@@ -21,12 +21,12 @@
 //
 // # While others work
 //
-// Writers, packers and cleaners go on meanwhile: nothing is locked. So what does
-// not fit at first sight is looked at again, in an order in which a change that
-// was under way must show: nobody puts an object into an image that is finished,
-// an object is erased from the image before its index row goes, and index row
-// and table row come and go in one transaction. A shard that moved on is read
-// again as a whole.
+// Writers, packers and cleaners continue meanwhile: nothing is locked. So each
+// suspected inconsistency is read again, in an order in which a change in flight
+// must show: no process adds an object to a finished image, an object is erased
+// from the image before its index row is removed, and index row and table row
+// appear and disappear in one transaction. A shard whose state changed is read
+// again completely.
 //
 // # Repair
 //
@@ -44,14 +44,14 @@
 //   - else from an image of the same name in another pool, of the same layout, in
 //     place. Header and hash function come from there if they are those that were
 //     recorded when the image was packed;
-//   - objects that should have been erased are erased, if that is asked for. It is
-//     never done by itself: a lost index row looks the same.
+//   - objects that should have been erased are erased, if the caller requests it.
+//     Repair never does this by default: a lost index row looks the same.
 //
-// After each repair the whole shard is scrubbed again, by new handles. Only what
-// that finds is repaired, and a quarantined shard is unquarantined only once nothing is
-// found any more. Killed anywhere, a repair leaves something for the next: a
-// half made image is a damaged one, whose table is still there; an object's bytes
-// are written before its index entry.
+// After each repair the whole shard is scrubbed again, by new handles. Only
+// findings of that scrub are repaired, and a quarantined shard is unquarantined
+// only once a scrub finds nothing. A repair can be killed at any point and
+// repeated: an unfinished image counts as damaged, and its table still exists; an
+// object's bytes are written before its index entry.
 //
 // # Patrol
 //

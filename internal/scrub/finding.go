@@ -25,9 +25,9 @@ const (
 	RowDamaged    Kind = "row damaged"    // an object in the table
 )
 
-// AllowsDrop tells whether the table of a shard may be dropped although its image has
-// such a finding. It is a list of what is allowed: dropping cannot be undone, so that
-// whatever else is found, or is ever added to the kinds, forbids it.
+// AllowsDrop says whether the table of a shard may be dropped although its image
+// has such a finding. It lists the allowed kinds: dropping cannot be undone, so
+// every other kind, also one that is added later, forbids it.
 func (k Kind) AllowsDrop() bool { return k == NotErased }
 
 // Repairable tells whether the image lacks something, which a repair can bring back.
@@ -40,7 +40,7 @@ func (k Kind) Repairable() bool {
 	return false
 }
 
-// Finding is something that does not fit.
+// Finding is an inconsistency or damage that a scrub found.
 type Finding struct {
 	Shard  string `json:"shard"`
 	Pool   string `json:"pool"`

@@ -38,8 +38,8 @@ func (l *look) image(ctx context.Context) error {
 	return err
 }
 
-// absent tells of an image that is missing. Where another pool has one, it can
-// become the shard's.
+// absent reports a missing image. If another pool has an image of the shard, the
+// finding names the command that assigns it to the shard.
 func (l *look) absent(ctx context.Context) error {
 	text := fmt.Sprintf("the shard is %s, and pool %s has no image of it", l.shard.State, l.shard.Pool)
 	for _, name := range l.others(l.shard) {
@@ -106,7 +106,7 @@ func (l *look) opened(ctx context.Context, r format.Reader) error {
 	}
 	err = l.settle(ctx, s)
 	if err == nil && l.incomplete && len(l.findings) == 0 {
-		err = errMost // what was suspected has changed meanwhile: nobody knows of the rest
+		err = errMost // the suspects changed meanwhile: the rest was not checked
 	}
 	return err
 }
@@ -159,7 +159,7 @@ func (l *look) strangers(ctx context.Context, ids []sharedbase.ObjID, s *suspect
 	})
 }
 
-// sample looks at some objects of the image, and at some of the index.
+// sample checks some objects of the image, and some of the index.
 func (l *look) sample(ctx context.Context, r format.Reader, s *suspects) error {
 	count, err := l.Base.CountObjects(ctx, l.shard.Name)
 	if err != nil {

@@ -20,16 +20,16 @@ import (
 type Patrol struct {
 	// Scrubber does it. Its Rate should be low, and Mapped on.
 	*Scrubber
-	// OnlyPrefix leaves out the shards whose names do not begin with it.
+	// OnlyPrefix selects the shards whose names begin with it; "" selects all.
 	OnlyPrefix string
 	// Pause between two rounds, by default a minute.
 	Pause time.Duration
 	Log   *slog.Logger
 }
 
-// Run goes on until ctx ends. Each round is in the order of the shards' names,
-// the first from a random one on, so that hosts and restarts do not all begin
-// with the same.
+// Run scrubs until ctx ends. Each round is in the order of the shards' names. The
+// first round begins at a random shard, so that hosts and restarts do not all
+// begin with the same one.
 func (p *Patrol) Run(ctx context.Context) {
 	for first := true; ctx.Err() == nil; first = false {
 		names, err := p.names(ctx)

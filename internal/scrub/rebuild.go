@@ -11,7 +11,8 @@ import (
 	"winery/sharedbase"
 )
 
-// rebuild makes the image anew from the shard's table, if all of that is right.
+// rebuild builds the image again from the shard's table, if the whole table is
+// right.
 func (s *Scrubber) rebuild(ctx context.Context, sh sharedbase.Shard, _ []Finding) ([]string, error) {
 	err := s.Base.WithImageForRepair(ctx, sh.Name, func(ctx context.Context, image *sharedbase.ImageClaim) error {
 		worked, err := s.Base.WithOneShard(ctx, sharedbase.StatePacked, sharedbase.StateCleaning,

@@ -19,8 +19,8 @@ func (s *Scrubber) others(sh sharedbase.Shard) []string {
 	return slices.DeleteFunc(names, func(name string) bool { return name == sh.Pool })
 }
 
-// restore writes damaged parts of a readonly shard's image anew, from images of
-// its name in other pools.
+// restore replaces damaged parts of a readonly shard's image, from images of the
+// same name in other pools.
 func (s *Scrubber) restore(ctx context.Context, sh sharedbase.Shard, findings []Finding) (done []string, why error) {
 	r := &restoration{Scrubber: s, shard: sh}
 	for _, f := range findings {

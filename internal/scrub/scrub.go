@@ -19,14 +19,14 @@ import (
 type Scrubber struct {
 	Base  *sharedbase.SharedBase
 	Pools storage.Set
-	// Sample is how many objects of a shard are looked at. 0: all.
+	// Sample is the number of objects of a shard that are checked. 0: all.
 	Sample int
 	// Rate limits the bytes that are read; see NewRate. May be nil.
 	Rate *rate.Limiter
 	// NoTable reads images alone.
 	NoTable bool
-	// Mapped reads images alone, through this host's mapping. What does not fit
-	// is looked at again in the store.
+	// Mapped reads only images, through this host's mapping. A suspected
+	// inconsistency is checked again in the store.
 	Mapped bool
 	// Progress is called with the bytes of a part that were read since its last
 	// call, one call at a time; total is about all that there are, -1 for a sample. May be nil.
@@ -46,7 +46,7 @@ const (
 
 // Report is what a scrub found.
 type Report struct {
-	Objects  int64 // that were looked at
+	Objects  int64 // that were checked
 	Bytes    int64 // that were read, tables' contents included
 	Findings []Finding
 	// Incomplete says that the scrub stopped, since there was more to find than it
@@ -64,9 +64,9 @@ const (
 
 var errMost = errors.New("there are more findings than a scrub lists")
 
-// Scrub compares index, table and image of a shard. Its error says that
-// something could not be read, or ctx ended: what was found until then is in
-// the report. A shard that moves on meanwhile is looked at again.
+// Scrub compares index, table and image of a shard. It returns an error if
+// something could not be read, or ctx ended: the report has the findings until
+// then. A shard whose state changes meanwhile is read again.
 func (s *Scrubber) Scrub(ctx context.Context, name string) (report Report, err error) {
 	for range attempts {
 		sh, err := s.Base.ShardByName(ctx, name)

@@ -12,9 +12,10 @@ import (
 	"winery/sharedbase"
 )
 
-// suspects are what did not fit at first sight. Objects are deleted and erased
-// while a scrub is under way, so each is looked at again: in the index first and
-// then in the image, since what the index has lost the image has lost before.
+// suspects are suspected inconsistencies. Objects may be deleted and erased
+// during a scrub, so each suspect is checked again: first in the index and then
+// in the image, because an object is erased in the image before its index row is
+// removed.
 type suspects struct {
 	reader  format.Reader
 	damaged map[sharedbase.ObjID]*format.DamageError // objects of the image
@@ -67,12 +68,12 @@ func (l *look) settle(ctx context.Context, s *suspects) error {
 			return nil
 		}
 		begin, end := s.reader.EntryRange(id)
-		for offset := range s.rest { // an entry that does not say whose it is
+		for offset := range s.rest { // a damaged entry, whose object is unknown
 			if begin <= offset && offset < end {
 				delete(s.rest, offset)
 			}
 		}
-		return l.find(NotInImage, id, "object %x is in the index, not in the image, where its entry would be at byte %d", id, begin)
+		return l.find(NotInImage, id, "object %x is in the index, but not in the image (its entry would be at byte %d)", id, begin)
 	})
 	if err != nil {
 		return err
@@ -102,7 +103,7 @@ func (l *look) settleMapping(ctx context.Context, s *suspects) error {
 			s.damaged[id] = damage
 			continue
 		}
-		if err := l.find(ReadsDiffer, id, "object %x is not in the image as this host has mapped it; the store has it", id); err != nil {
+		if err := l.find(ReadsDiffer, id, "object %x is missing in this host's mapping of the image; the store has it", id); err != nil {
 			return err
 		}
 	}
@@ -161,20 +162,20 @@ func (l *look) check(ctx context.Context, ids []sharedbase.ObjID) ([]error, erro
 	return reads, err
 }
 
-// judge makes a finding of a suspect, damaged at first or not, from how it
-// stands and how it reads now.
+// judge turns a suspect, first read as damaged or not, into a finding, from its
+// current status and a second read.
 func (l *look) judge(id sharedbase.ObjID, is sharedbase.ObjectStatus, first *format.DamageError, now error) error {
 	switch {
 	case is.Erasing, errors.Is(now, format.ErrNotFound) && !is.Present:
 		return nil
 	case errors.Is(now, format.ErrNotFound):
-		return l.find(NotInImage, id, "object %x is in the index, and gone from the image since the scrub began", id)
+		return l.find(NotInImage, id, "object %x is in the index, but disappeared from the image during the scrub", id)
 	case now != nil:
 		return l.find(ObjectDamaged, id, "%v", now)
 	case first != nil:
-		return l.find(ReadsDiffer, id, "%v; read again from the store it is well", first)
+		return l.find(ReadsDiffer, id, "%v; a second read from the store found no damage", first)
 	case is == sharedbase.ObjectStatus{}:
-		return l.find(NotErased, id, "object %x is in the image, not in the index: it was deleted and not erased, or its row was lost", id)
+		return l.find(NotErased, id, "object %x is in the image, but not in the index: it was deleted and not erased, or its row was lost", id)
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func (l *look) table(ctx context.Context) error {
 	return nil
 }
 
-// present lists the objects of the shard that are to be looked at.
+// present lists the objects of the shard that are to be checked.
 func (l *look) present(ctx context.Context) (ids []sharedbase.ObjID, err error) {
 	for id, err := range l.Base.PresentObjects(ctx, l.shard.ID, l.Sample) {
 		if err != nil {
@@ -61,7 +61,7 @@ func (l *look) rows(ctx context.Context, ids []sharedbase.ObjID, total int64) er
 	}
 	l.objects += int64(len(ids))
 	l.read(Table, bytes, total)
-	// Whoever deletes an object takes its index row first, in one transaction.
+	// A deletion removes the index row first, in one transaction.
 	err = l.standings(ctx, keys(suspects), func(id sharedbase.ObjID, is sharedbase.ObjectStatus) error {
 		switch row := suspects[id]; {
 		case !is.Present:

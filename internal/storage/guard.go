@@ -64,7 +64,7 @@ type guard struct {
 	marker []byte // with which the pool was found to be the database's; nil: it was not
 }
 
-// known returns nil if the pool was the database's when it was last looked at.
+// known returns nil if the pool belonged to the database at the last check.
 func (g *guard) known(ctx context.Context) error {
 	if g.remembered() != nil {
 		return nil

@@ -36,7 +36,7 @@ type IdentityState string
 
 // The states of a pool's identity.
 const (
-	// Ours: marker and record agree.
+	// Ours means that marker and record agree.
 	Ours IdentityState = "ok"
 	// New: there is no marker, and no record. A role adopts the pool.
 	New IdentityState = "new"
@@ -215,7 +215,7 @@ func (i Identity) mark(ctx context.Context, base *sharedbase.SharedBase, p pool.
 	}
 	if i.State != NotRecorded {
 		err := i.write(ctx, p, false)
-		if err != nil && !errors.Is(err, pool.ErrExists) { // another role was faster: see whose it is
+		if err != nil && !errors.Is(err, pool.ErrExists) { // another role was faster: read its marker
 			return err
 		}
 		now, err := Identify(ctx, base, p)
@@ -238,9 +238,9 @@ func (i Identity) write(ctx context.Context, p pool.Pool, replace bool) error {
 	return p.SetMarker(ctx, append(text, '\n'), replace)
 }
 
-// Adopt makes a pool the database's, whoever's it was: DESTRUCTIVE where the
-// other database is in use, since both would then write to the pool. The pool
-// keeps its UUID, if it has one.
+// Adopt assigns a pool to this database, even if another database owns it:
+// DESTRUCTIVE where the other database is in use, because both would then write
+// to the pool. The pool keeps its UUID, if it has one.
 func Adopt(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) error {
 	i, err := Identify(ctx, base, p)
 	if err != nil && !errors.As(err, new(*RefusedError)) {

@@ -20,7 +20,7 @@ import (
 type Set map[string]pool.Pool
 
 // Open opens every pool of a configuration. An rbd pool connects at its first
-// use, so Open does not fail because a Ceph is away.
+// use, so Open does not fail while Ceph is unavailable.
 //
 // createImages tells whether the caller may create images, packer.create_images
 // in the configuration; where not, a packer needs them to be reserved.

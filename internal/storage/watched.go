@@ -8,9 +8,9 @@ import (
 	"winery/pool"
 )
 
-// Watched returns the same pools, which call alive, from any goroutine, each
-// time that the store has done something of what it was asked: so that a long
-// piece of work can be told from one that hangs.
+// Watched returns the same pools, which call alive, from any goroutine, each time
+// that the store has completed an operation: so that a long step can be
+// distinguished from a stalled one.
 func (s Set) Watched(alive func()) Set {
 	set := Set{}
 	for name, p := range s {

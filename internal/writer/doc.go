@@ -8,9 +8,10 @@
 // The writer listens first: where the address is taken it fails at once, and
 // touches neither database nor shards. Then it opens the database and the pools;
 // until that is done each request is answered with 503. From then on it reads,
-// and is ready. It claims a shard in the background: reads need no claim, and go
-// on where no shard can be claimed, because the database is full or a standby.
-// Adds wait for the claim, as they do for a lane that is busy.
+// and is ready. It claims a shard in the background: reads need no claim, and
+// continue where no shard can be claimed because the database's disk is full or
+// the database is a standby. Adds wait for the claim, as they do for a lane that
+// is busy.
 //
 // # End
 //

@@ -9,7 +9,7 @@ import (
 	"winery/internal/httpapi"
 )
 
-// front answers requests with 503 until it is told what serves them.
+// front answers requests with 503 until it has a handler.
 type front struct {
 	handler atomic.Pointer[http.Handler]
 }

@@ -50,7 +50,8 @@ func sockets(ctx context.Context, listen string) ([]net.Listener, error) {
 	return []net.Listener{l}, nil
 }
 
-// abandoned tells whether nobody listens on a socket: its writer was killed.
+// abandoned says whether no process listens on a socket, because its writer was
+// killed.
 func abandoned(ctx context.Context, path string) bool {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", path)

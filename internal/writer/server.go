@@ -26,7 +26,7 @@ import (
 const (
 	answering  = 20 * time.Second // requests in flight
 	committing = 20 * time.Second // what was accepted
-	cutting    = 5 * time.Second  // requests that were told to give up
+	cutting    = 5 * time.Second  // for requests whose context was cancelled
 )
 
 // Options say what to serve. All but Metrics and Close must be set.

@@ -15,8 +15,8 @@ import (
 	"winery/sharedbase"
 )
 
-// store is what the HTTP APIs serve. writer is nil if it is read-only: then
-// nobody calls Add or Delete.
+// store is what the HTTP APIs serve. writer is nil if the store is read-only:
+// then Add and Delete are never called.
 type store struct {
 	base   *sharedbase.SharedBase
 	reader *reader.Reader
@@ -38,7 +38,8 @@ func (s *store) Get(ctx context.Context, id [32]byte, admit rpc.Admit) ([]byte, 
 	return content, translate(err)
 }
 
-// GetBatch fails where an object may be read later, as nobody shall take it for missing.
+// GetBatch fails if an object may be readable later, so that no client takes it
+// for missing.
 func (s *store) GetBatch(ctx context.Context, ids [][32]byte, admit rpc.Admit) ([]rpc.Found, error) {
 	objects, err := s.reader.GetBatch(ctx, ids, admit)
 	if err != nil {
@@ -54,7 +55,7 @@ func (s *store) GetBatch(ctx context.Context, ids [][32]byte, admit rpc.Admit) (
 	return found, nil
 }
 
-// Add needs no hint about presence: the index is asked in any case.
+// Add needs no hint about presence: it queries the index in any case.
 func (s *store) Add(ctx context.Context, objects []rpc.Object, _ bool) (int, int64, error) {
 	converted := make([]sharedbase.Object, len(objects))
 	for i, o := range objects {
@@ -77,8 +78,8 @@ func (s *store) List(ctx context.Context, after [32]byte, limit int) ([][32]byte
 	return ids, translate(err)
 }
 
-// passing has the errors of a request that may succeed when it is repeated, and
-// what clients are told is unavailable.
+// passing has the errors of a request that may succeed when it is repeated, with
+// the text that tells clients what is unavailable.
 var passing = []struct {
 	err  error
 	what string
@@ -95,7 +96,7 @@ var passing = []struct {
 
 const lostShard = "another process has taken the writer's shard"
 
-// translate gives errors the meaning that clients are told.
+// translate gives errors the meaning that clients see.
 func translate(err error) error {
 	switch {
 	case err == nil:

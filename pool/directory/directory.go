@@ -49,7 +49,7 @@ type Pool struct {
 
 var _ pool.Pool = (*Pool)(nil)
 
-// New returns the pool. It looks at nothing on disk.
+// New returns the pool. It does not access the disk.
 func New(s Settings) (*Pool, error) {
 	if err := pool.CheckName(s.PoolName); err != nil {
 		return nil, fmt.Errorf("pool_name: %w", err)

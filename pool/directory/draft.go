@@ -36,7 +36,7 @@ func (p *Pool) Create(ctx context.Context, name string, room int64, proof pool.R
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, p.fail("create", name, err)
 	}
-	// After the look, so that what lies there is no successor's image.
+	// After the file was noted, so that the noted file is no successor's image.
 	err = pool.Verify(ctx, proof)
 	if err == nil && leftover != nil {
 		err = p.mayReplace(ctx, name, proof)
@@ -87,7 +87,7 @@ func (p *Pool) hasRoom(bytes int64) error {
 func (p *Pool) newFile(name string) (*os.File, error) {
 	mode := modeWritable
 	if !p.modes {
-		mode = 0o666 // less the umask: nobody changes it later
+		mode = 0o666 // less the umask: it is not changed later
 	}
 	for {
 		f, err := os.OpenFile(p.path(name+"."+uuid.NewString()+".tmp"), os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
@@ -105,7 +105,7 @@ func (p *Pool) newFile(name string) (*os.File, error) {
 	}
 }
 
-// removeDead removes the drafts, of whatever image, whose process is gone.
+// removeDead removes the drafts, of all images, whose process has died.
 func (p *Pool) removeDead() error {
 	entries, err := os.ReadDir(p.dir)
 	if err != nil {
@@ -117,7 +117,7 @@ func (p *Pool) removeDead() error {
 		}
 		f, err := os.Open(p.path(e.Name()))
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-			continue // somebody else removed or committed it; or made it, and then it hinders nobody
+			continue // another process removed, committed or created it: in each case no obstacle
 		}
 		if err != nil {
 			return err
@@ -206,10 +206,10 @@ func (d *draft) alive(ctx context.Context, op string) error {
 	return nil
 }
 
-// removeLeftover removes what was there at Create, or was reserved since, and
-// only that. It has that file locked meanwhile, as every other draft that would
-// replace it, and every editor: so nobody can put another image under the name
-// between the last look at it and its removal.
+// removeLeftover removes only the file that existed at Create, or was reserved
+// since. It locks that file meanwhile, like every other draft that would replace
+// it, and every editor: so no process can put another image under the name
+// between the last check of the file and its removal.
 func (d *draft) removeLeftover() error {
 	path := d.pool.path(d.name)
 	f, err := os.Open(path) //nolint:gosec // below the pool's directory

@@ -24,11 +24,10 @@ type image struct {
 	direct bool // file is read past the page cache
 }
 
-// Open implements [pool.Pool]. What the kernel still has to write it writes out;
-// reads come from the disk, past the page cache (O_DIRECT). What the disk
-// itself caches is out of reach. Where the file system does not have that, the
-// file is dropped from the page cache instead, as far as the kernel obliges, and
-// Settings.NoDirectIO is told.
+// Open implements [pool.Pool]. Open flushes dirty pages; reads come from the
+// disk, past the page cache (O_DIRECT), but may come from a cache inside the
+// disk. On a file system without O_DIRECT, the file is dropped from the page
+// cache instead, which the kernel may ignore, and Settings.NoDirectIO is called.
 func (p *Pool) Open(ctx context.Context, name string) (pool.Image, error) {
 	if err := p.check(ctx, name); err != nil {
 		return nil, err
@@ -80,9 +79,9 @@ func (p *Pool) OpenMapped(ctx context.Context, name string) (pool.Image, error) 
 	return img, nil
 }
 
-// Edit implements [pool.Pool]. The file keeps its mode, so that readers on
-// this host are not turned away while objects are erased; only a process that
-// needs the mode to open the file changes it, for that moment.
+// Edit implements [pool.Pool]. The file keeps its mode, so that readers on this
+// host can read while objects are erased; only a process that could not open the
+// file otherwise changes the mode, for that moment.
 func (p *Pool) Edit(ctx context.Context, name string, proof pool.Proof) (pool.Editor, error) {
 	img, err := p.open(ctx, name, os.O_RDWR)
 	if p.modes && errors.Is(err, fs.ErrPermission) {

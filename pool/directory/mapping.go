@@ -12,13 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// modeWrite are the bits that let anybody write a file.
+// modeWrite are the bits of the mode that permit any user to write a file.
 const modeWrite fs.FileMode = 0o222
 
-// mapped tells whether readers may use an image's file. One whose mode lets
-// somebody write counts only where this process cannot write it all the same,
-// because of its mount or because it is another user's: such a file is finished,
-// and its mode cannot be changed here.
+// mapped says whether readers may use an image's file. A file whose mode permits
+// a user to write counts as mapped only if this process cannot write it, because
+// of its mount or its owner: such a file is finished, and this process cannot
+// change its mode.
 func (p *Pool) mapped(path string, info fs.FileInfo) bool {
 	switch mode := info.Mode(); {
 	case !p.modes:
@@ -44,9 +44,9 @@ func (p *Pool) stat(name string) (fs.FileInfo, error) {
 // errNoFile is returned for a directory, a device and the like.
 var errNoFile = fmt.Errorf("%w: not a regular file", fs.ErrNotExist)
 
-// Map implements [pool.Pool]. It takes away the right to write the file, and
-// gives its owner the right to read it. A Python packer may leave a finished
-// image writable.
+// Map implements [pool.Pool]. It removes the right to write the file, and gives
+// its owner the right to read it. A Python packer may leave a finished image
+// writable.
 func (p *Pool) Map(ctx context.Context, name string) error {
 	if err := p.check(ctx, name); err != nil {
 		return err

@@ -33,8 +33,8 @@ func (p *Pool) Init(ctx context.Context) error {
 	return syncFolder(filepath.Dir(p.dir))
 }
 
-// makeFolder makes a folder whose mode and owner depend neither on the umask nor
-// on who makes it.
+// makeFolder creates a folder whose mode and owner depend neither on the umask
+// nor on the user of this process.
 func makeFolder(path string) error {
 	if err := os.Mkdir(path, folderMode); err != nil {
 		return err

@@ -17,7 +17,7 @@ func conditionsOf(header http.Header) conditions {
 	return conditions{tagsOf(header.Values("If-Match")), tagsOf(header.Values("If-None-Match"))}
 }
 
-// matchFails tells whether If-Match forbids what is asked for.
+// matchFails says whether If-Match forbids the request.
 func (c conditions) matchFails(etag string, there bool) bool {
 	return c.ifMatch.given && (!there || !c.ifMatch.has(etag, false))
 }

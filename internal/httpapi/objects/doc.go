@@ -4,7 +4,7 @@
 // caches in front.
 //
 //	GET, HEAD /objects/{sha256}       the object; Range and conditions as in RFC 9110
-//	PUT       /objects/{sha256}       201 once it is stored, 204 if it was there already; conditions, too
+//	PUT       /objects/{sha256}       201 once it is stored, 204 if it existed; conditions, too
 //	GET       /objects?after=&limit=  the ids of objects, a line each, in order
 //
 // {sha256} and after are 64 hex digits. An error is answered by a line of
@@ -27,9 +27,9 @@
 // If-None-Match, strongly for If-Match and If-Range. An object has no date, so
 // that conditions on dates are ignored.
 //
-// To verify a part of an object, all of it must be read. So an object of which a
-// part was asked for stays in memory, shared by all who ask for parts of it,
-// until the memory is wanted for other answers. The index is asked each time.
+// To verify a part of an object, the whole object must be read. So an object of
+// which a part was requested stays in memory, shared by all requests for its
+// parts, until other answers need the memory. Each request queries the index.
 //
 // # Caches
 //

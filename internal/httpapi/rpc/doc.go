@@ -6,7 +6,7 @@
 // # Endpoints
 //
 //	GET  /                      a line of text that names the server
-//	POST /check_config          check_write            true; false if check_write is asked of a read-only server
+//	POST /check_config          check_write            true; false for check_write on a read-only server
 //	POST /content/contains      obj_id                 whether the object is there
 //	POST /content/add           content, obj_id        null
 //	POST /content/add/batch     contents               {"object:add": N, "object:add:bytes": N}: what was new
@@ -40,6 +40,6 @@
 // # Bounds
 //
 // A body is read within the endpoint's limit, into one buffer, of which contents are slices; see [httpapi.ReadBody].
-// The sizes of the objects of a batch are asked before any is read: all of them together are charged to the memory for
-// answers, and at most [Options.MaxBatchBytes].
+// The sizes of all objects of a batch are looked up before any object is read: their sum is charged to the memory for
+// answers, and is at most [Options.MaxBatchBytes].
 package rpc

@@ -11,7 +11,7 @@ import (
 	"winery/internal/httpapi/rpc/wire"
 )
 
-// notFoundError is ErrNotFound with the obj_id as it was asked for.
+// notFoundError is ErrNotFound with the obj_id of the request.
 type notFoundError struct{ id wire.ObjID }
 
 func (e notFoundError) Error() string { return "Object not found: " + e.id.String() }
@@ -34,7 +34,8 @@ func (e readOnlyError) Error() string {
 }
 func (e readOnlyError) Unwrap() error { return ErrReadOnly }
 
-// describe turns err into what a client is told: what every API tells, with the arguments that Python's exceptions have.
+// describe turns err into the description that a client gets: the same as in every API, with the arguments of Python's
+// exceptions.
 func describe(w http.ResponseWriter, err error) (status int, e *wire.Error) {
 	p := httpapi.Describe(w, err)
 	e = &wire.Error{Type: p.Type, Message: p.Text}

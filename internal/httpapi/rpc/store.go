@@ -12,9 +12,10 @@ import (
 // Object is an object's SHA-256 and content.
 type Object = wire.Object
 
-// Admit is asked, once or several times, before contents are read, with the
-// bytes of memory that they take together. Its error ends the call. nil admits
-// everything. Contents of up to [httpapi.Small] bytes may be read before.
+// Admit is called, once or several times, before contents are read, with the
+// bytes of memory that they need together. Its error ends the call. nil admits
+// everything. Contents of up to [httpapi.Small] bytes may be read before the
+// call.
 type Admit = func(bytes int64) error
 
 // Found is what a batch has for one object.
@@ -29,7 +30,8 @@ type Store interface {
 	Contains(ctx context.Context, key [32]byte) (bool, error)
 	// Get is the object's content, not nil, or ErrNotFound. The handler does not change it.
 	Get(ctx context.Context, key [32]byte, admit Admit) ([]byte, error)
-	// GetBatch has the objects in the order of keys. admit is asked for all of them together.
+	// GetBatch returns the objects in the order of keys. It calls admit with the sum of their
+	// sizes.
 	GetBatch(ctx context.Context, keys [][32]byte, admit Admit) ([]Found, error)
 	// Add stores the objects that are not there yet, returns once they are durable, and counts them and their bytes.
 	// checkPresence tells that the client expects many to be there. It must not keep the contents after it returned.

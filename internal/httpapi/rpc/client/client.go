@@ -88,7 +88,7 @@ func New(address string, options ...Option) (*Client, error) {
 	return c, nil
 }
 
-// Close closes idle connections. Calls under way go on.
+// Close closes idle connections. Calls in flight continue.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // call sends a request until it is answered, and reads the answer.

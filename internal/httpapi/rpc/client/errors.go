@@ -60,7 +60,8 @@ func remoteError(r *http.Response, body []byte) error {
 	return e
 }
 
-// unavailable marks a failure to reach the server, unless it was the caller who gave up.
+// unavailable marks a failure to reach the server, unless the caller's context
+// ended.
 func (c *Client) unavailable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 type Body struct {
 	pieces [][]byte
 	length int64
-	open   bool // the last piece is ours and may grow
+	open   bool // the last piece belongs to this body and may grow
 }
 
 // copyBelow is the size under which copying a content is cheaper than a piece of its own.

@@ -61,7 +61,7 @@ func (f Format) Encode(write func(Encoder)) *Body {
 	return body
 }
 
-// Decoder reads one message. A value of another type than was asked for is an error that tells where.
+// Decoder reads one message. A value of an unexpected type is an error that names the position.
 type Decoder interface {
 	Bool() (bool, error)
 	Int() (int64, error)
@@ -69,7 +69,7 @@ type Decoder interface {
 	Bytes() ([]byte, error)                     // nil for null
 	Array(item func() error) error              // calls item for each; it must read one value
 	Object(field func(name string) error) error // calls field for each; it must read one value
-	Skip() error                                // passes over one value, whatever it is
+	Skip() error                                // skips one value of any type
 	end() error                                 // an error unless all is read
 }
 

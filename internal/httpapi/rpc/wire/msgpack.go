@@ -13,7 +13,7 @@ import (
 	"github.com/vmihailenco/msgpack/v5/msgpcode"
 )
 
-// packer is the Encoder of msgpack. Writing to a Body cannot fail, so errors are not looked at.
+// packer is the Encoder of msgpack. Writing to a Body cannot fail, so errors are ignored.
 type packer struct {
 	body *Body
 	enc  *msgpack.Encoder
@@ -71,7 +71,7 @@ func (u *unpacker) damaged(err error) error {
 	return fmt.Errorf("not msgpack at byte %d: %w", u.at(), err)
 }
 
-// expect looks at the next value's code, and complains unless ok.
+// expect returns the code of the next value, or an error unless ok accepts it.
 func (u *unpacker) expect(what string, ok func(code byte) bool) error {
 	code, err := u.dec.PeekCode()
 	if err != nil {
