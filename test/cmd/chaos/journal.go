@@ -11,9 +11,8 @@ import (
 	"time"
 
 	"winery/internal/httpapi/rpc/client"
+	"winery/sharedbase"
 )
-
-type objID = [32]byte
 
 // op is what a client asked for.
 type op string
@@ -53,17 +52,17 @@ type Journal struct {
 	began time.Time
 
 	mu       sync.Mutex
-	objects  map[objID]*entry
+	objects  map[sharedbase.ObjID]*entry
 	findings []finding
-	seen     map[objID]bool // which of them have a finding
+	seen     map[sharedbase.ObjID]bool // which of them have a finding
 }
 
 func newJournal() *Journal {
-	return &Journal{began: time.Now(), objects: map[objID]*entry{}, seen: map[objID]bool{}}
+	return &Journal{began: time.Now(), objects: map[sharedbase.ObjID]*entry{}, seen: map[sharedbase.ObjID]bool{}}
 }
 
 // record notes how a request ended that was sent at began.
-func (j *Journal) record(id objID, size int, what op, through int, began time.Time, known bool) {
+func (j *Journal) record(id sharedbase.ObjID, size int, what op, through int, began time.Time, known bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	e := j.objects[id]
@@ -115,7 +114,7 @@ type finding struct {
 // check compares an answer to a get of an object with what must have been
 // answered, and keeps the first finding for each object. Errors that say
 // nothing about the object pass.
-func (j *Journal) check(id objID, content []byte, err error) {
+func (j *Journal) check(id sharedbase.ObjID, content []byte, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	e := j.objects[id]
@@ -131,7 +130,7 @@ func (j *Journal) check(id objID, content []byte, err error) {
 }
 
 // find adds a finding. The caller holds mu.
-func (j *Journal) find(what verdict, id objID, why string) {
+func (j *Journal) find(what verdict, id sharedbase.ObjID, why string) {
 	if j.seen[id] {
 		return
 	}
@@ -192,10 +191,10 @@ func (j *Journal) totals() (t totals) {
 }
 
 // ids are all objects of which something was asked.
-func (j *Journal) ids() []objID {
+func (j *Journal) ids() []sharedbase.ObjID {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	ids := make([]objID, 0, len(j.objects))
+	ids := make([]sharedbase.ObjID, 0, len(j.objects))
 	for id := range j.objects {
 		ids = append(ids, id)
 	}

@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"winery/internal/httpapi/rpc/client"
+	"winery/sharedbase"
 )
 
 // Each thing that must not be is found, and nothing else is.
 func TestJournalFinds(t *testing.T) {
 	content := []byte("content")
-	id := objID(sha256.Sum256(content))
+	id := sharedbase.ObjID(sha256.Sum256(content))
 	away := errors.New("no answer")
 	type request struct {
 		op    op
@@ -70,7 +71,7 @@ func TestJournalFinds(t *testing.T) {
 
 func TestJournalCounts(t *testing.T) {
 	j := newJournal()
-	one, two := objID{1}, objID{2}
+	one, two := sharedbase.ObjID{1}, sharedbase.ObjID{2}
 	for _, o := range []op{add, remove, add, remove, add} {
 		j.record(one, 10, o, 0, time.Now(), true)
 	}

@@ -191,7 +191,7 @@ func (r *run) judgeImage(ctx context.Context, s sharedbase.Shard) (err error) {
 	if err != nil {
 		return err
 	}
-	var ids []objID
+	var ids []sharedbase.ObjID
 	for id, err := range reader.Keys(ctx) {
 		if err != nil {
 			return err
@@ -212,7 +212,7 @@ func (r *run) judgeImage(ctx context.Context, s sharedbase.Shard) (err error) {
 
 // checkFinally is check when nothing is broken any more: no answer at all is a
 // finding, too.
-func (j *Journal) checkFinally(id objID, content []byte, err error) {
+func (j *Journal) checkFinally(id sharedbase.ObjID, content []byte, err error) {
 	j.check(id, content, err)
 	if err != nil && !errors.Is(err, client.ErrNotFound) && !errors.Is(err, client.ErrCorrupted) {
 		j.mu.Lock()

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"winery/internal/httpapi/rpc/client"
+	"winery/sharedbase"
 )
 
 const (
@@ -42,7 +43,7 @@ type load struct {
 
 // object is one that a client has made.
 type object struct {
-	id   objID
+	id   sharedbase.ObjID
 	n    uint64 // its content is drawn from it
 	size int
 }
