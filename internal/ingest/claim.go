@@ -9,7 +9,6 @@ import (
 	"maps"
 	"slices"
 
-	"winery/shard"
 	"winery/sharedbase"
 )
 
@@ -42,7 +41,7 @@ func (l *lane) maxSize() int64 {
 
 // fits tells whether a group has room in the shard's image.
 func (l *lane) fits(group sharedbase.Total) bool {
-	return shard.Format{}.SizeBound(l.total.Objects+group.Objects, l.total.Bytes+group.Bytes) <= 2*l.maxSize()
+	return l.Pools[l.claim.Pool()].Format().SizeBound(l.total.Objects+group.Objects, l.total.Bytes+group.Bytes) <= 2*l.maxSize()
 }
 
 // claimNext claims a shard in place of the one that is broken, lost or missing.

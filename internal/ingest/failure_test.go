@@ -181,7 +181,7 @@ func TestBusy(t *testing.T) {
 func TestCloseCutOff(t *testing.T) {
 	f := newFixture(t)
 	relay, dsn := relayed(t, f.dsn)
-	w := ingest.New(ingest.Options{Base: f.open(dsn), Pool: "shards", Log: quiet})
+	w := ingest.New(ingest.Options{Base: f.open(dsn), Pools: pools(t), Pool: "shards", Log: quiet})
 	w.Start()
 	eventually(t, "the writer to claim a shard", func() bool { return len(f.shards(sharedbase.StateWriting)) == 1 })
 	hold(t, relay)

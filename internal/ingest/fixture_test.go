@@ -17,6 +17,9 @@ import (
 
 	"winery/internal/ingest"
 	"winery/internal/reader"
+	"winery/pool"
+	"winery/pool/directory"
+	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/pgtest"
 )
@@ -42,6 +45,16 @@ func newFixture(t testing.TB) *fixture {
 	f.reader = reader.NewReader(reader.Options{Base: f.base, Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(f.reader.Close)
 	return f
+}
+
+// pools are those whose shards the tests fill. No image is made in them.
+func pools(t testing.TB) map[string]pool.Pool {
+	t.Helper()
+	p, err := directory.New(directory.Settings{BaseDirectory: t.TempDir(), PoolName: "shards", Format: shard.Format{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]pool.Pool{"shards": p, "old": p}
 }
 
 func (f *fixture) open(dsn string) *sharedbase.SharedBase {
@@ -72,7 +85,7 @@ func (f *fixture) writer(o ingest.Options) *ingest.Writer {
 	if o.Log == nil {
 		o.Log = quiet
 	}
-	o.Pool = "shards"
+	o.Pool, o.Pools = "shards", pools(f)
 	w := ingest.New(o)
 	f.Cleanup(func() {
 		if err := w.Close(context.Background()); err != nil {

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"winery/pool"
 	"winery/sharedbase"
 )
 
@@ -26,6 +27,7 @@ var (
 // Options say how to write. Zero values stand for the defaults.
 type Options struct {
 	Base         *sharedbase.SharedBase // stays open until after Close
+	Pools        map[string]pool.Pool   // by name: their formats tell what an image has room for
 	Pool         string                 // the pool of new shards
 	ShardMaxSize int64                  // of the pool: content bytes at which a shard is full
 	OtherPools   map[string]int64       // pools whose standby shards are filled, too: ShardMaxSize by name

@@ -113,7 +113,7 @@ func newWriter(o Options, log *slog.Logger) *ingest.Writer {
 	size := others[active]
 	delete(others, active)
 	return ingest.New(ingest.Options{
-		Base: o.Base, Pool: active, ShardMaxSize: size, OtherPools: others,
+		Base: o.Base, Pools: o.Pools, Pool: active, ShardMaxSize: size, OtherPools: others,
 		IdleTimeout: o.Config.RWIdleTimeout, Writers: o.Config.Winery.Writers, Log: log,
 	})
 }

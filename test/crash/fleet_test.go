@@ -114,7 +114,7 @@ func shards(t *testing.T, s *roletest.Stage) []sharedbase.Shard {
 func repeat(t *testing.T, s *roletest.Stage, wanted []sharedbase.Object) {
 	t.Helper()
 	if s.Imported == "" && missing(t, s, wanted) {
-		w := ingest.New(ingest.Options{Base: s.Base, Pool: s.Config.Name, Log: s.Log})
+		w := ingest.New(ingest.Options{Base: s.Base, Pools: s.Pools, Pool: s.Config.Name, Log: s.Log})
 		w.Start()
 		_, err := w.Add(t.Context(), wanted)
 		roletest.Must(t, errors.Join(err, w.Close(t.Context())))

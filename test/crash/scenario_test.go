@@ -86,7 +86,7 @@ const stored = "stored batch "
 // second back.
 func write(s *roletest.Stage) func(context.Context) (bool, error) {
 	return func(ctx context.Context) (bool, error) {
-		w := ingest.New(ingest.Options{Base: s.Base, Pool: s.Config.Name, ShardMaxSize: 60_000, Log: s.Log})
+		w := ingest.New(ingest.Options{Base: s.Base, Pools: s.Pools, Pool: s.Config.Name, ShardMaxSize: 60_000, Log: s.Log})
 		w.Start()
 		for i := range batches {
 			if _, err := w.Add(ctx, batch(i)); err != nil {

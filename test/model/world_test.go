@@ -87,7 +87,7 @@ func (w *world) startWriter() {
 		return
 	}
 	w.writerBase = w.connect("writer")
-	w.writer = ingest.New(ingest.Options{Base: w.writerBase, Pool: w.active, ShardMaxSize: fullAt, Log: quiet})
+	w.writer = ingest.New(ingest.Options{Base: w.writerBase, Pools: w.stores, Pool: w.active, ShardMaxSize: fullAt, Log: quiet})
 	w.writer.Start()
 }
 
