@@ -86,44 +86,6 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// failing is a device whose writes fail once n bytes were written.
-type failing struct {
-	mu   sync.Mutex
-	left int
-}
-
-var errBroken = errors.New("broken device")
-
-func (f *failing) WriteAt(p []byte, at int64) (int, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.left -= len(p); f.left < 0 {
-		return 0, errBroken
-	}
-	return len(p), nil
-}
-
-func TestDeviceFails(t *testing.T) {
-	for _, after := range []int{512, 1 << 20, 6 << 20, 20<<20 + 600} {
-		w := newWriter(t, &failing{left: after}, 1<<30)
-		object := make([]byte, 1<<20)
-		var err error
-		for i := byte(0); i < 20 && err == nil; i++ {
-			object[0] = i
-			err = add(w, object)
-		}
-		if err == nil {
-			_, err = w.Finish()
-		}
-		if !errors.Is(err, errBroken) {
-			t.Fatalf("after %d bytes: %v", after, err)
-		}
-		if err := add(w, object); !errors.Is(err, errBroken) {
-			t.Fatalf("after %d bytes, then: %v", after, err)
-		}
-	}
-}
-
 // order records where writes went.
 type order struct {
 	device

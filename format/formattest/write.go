@@ -3,8 +3,8 @@
 package formattest
 
 import (
-	"bytes"
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"testing"
 
@@ -78,12 +78,16 @@ func (b *broken) WriteAt(p []byte, _ int64) (int, error) {
 	return len(p), nil
 }
 
+// brokenDevice: the device fails at the start, among the objects, and after them.
 func brokenDevice(t *testing.T, f format.Format) {
-	for _, left := range []int{0, 1000, 5 << 20} {
+	object := make([]byte, 1<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(object) // which does not compress
+	for _, left := range []int{0, 1000, 5 << 20, 20<<20 + 900} {
 		w, err := f.NewWriter(&broken{left: left}, 1<<30)
 		if err == nil {
 			for i := byte(0); err == nil && i < 20; i++ {
-				err = add(w, append(bytes.Repeat([]byte("random enough"), 80_000), i))
+				object[0] = i
+				err = add(w, object)
 			}
 			if err == nil {
 				_, err = w.Finish()
