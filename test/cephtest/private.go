@@ -33,11 +33,26 @@ func Start(t testing.TB) *Private {
 	scripts := filepath.Join(filepath.Dir(file), "..", "..", "scripts")
 	p := &Private{t: t}
 	t.Cleanup(func() {
+		if t.Failed() {
+			p.tell(filepath.Join(dir, "c", "run", "osd.0.log"))
+		}
 		p.run(filepath.Join(scripts, "ceph-down"), filepath.Join(dir, "c"))
 		_ = os.RemoveAll(dir)
 	})
 	p.Conf = strings.TrimSpace(p.run(filepath.Join(scripts, "ceph-up"), filepath.Join(dir, "c"), "2"))
 	return p
+}
+
+// tell logs what Ceph says of itself, for a test that failed.
+func (p *Private) tell(osdLog string) {
+	p.t.Helper()
+	for _, cmd := range []*exec.Cmd{
+		exec.Command("timeout", "10", "ceph", "--conf", p.Conf, "status"), //nolint:gosec // of this test
+		exec.Command("tail", "-n", "40", osdLog),                          //nolint:gosec // this test's own file
+	} {
+		out, err := cmd.CombinedOutput()
+		p.t.Logf("%s: %v\n%s", cmd, err, out)
+	}
 }
 
 func (p *Private) run(name string, args ...string) string {
