@@ -24,7 +24,7 @@ func TestFindingCeph(t *testing.T) {
 	t.Parallel()
 	pools := cephtest.New(t)
 	conf := pools.Conf
-	// Another user, whom only the settings or CEPH_ARGS name.
+	// Another user, that only the settings or CEPH_ARGS name.
 	user, args := newUser(t, "profile rbd")
 	keyring := strings.TrimPrefix(args, "--keyring ")
 	absent := filepath.Join(t.TempDir(), "absent")

@@ -20,8 +20,8 @@ import (
 // the package is built upon, and fails where a newer Ceph has changed it. See
 // also TestQuota, of pools that are full.
 
-// A lock that was taken by hand, not automatically, is not given up by a holder
-// that lives: who asks for it, or writes, is refused at once.
+// A live holder does not release a lock that was acquired explicitly, not
+// automatically: a client that requests the lock, or writes, is refused at once.
 func TestFactLiveHolderRefuses(t *testing.T) {
 	t.Parallel()
 	c := newClients(t)
@@ -152,8 +152,8 @@ func TestFactErasing(t *testing.T) {
 	}
 }
 
-// clients are two clients of Ceph beside each other, with an image "one" of
-// 12 MiB.
+// clients are two clients of Ceph at the same time, with an image "one" of 12
+// MiB.
 type clients struct {
 	pools         cephtest.Pool
 	first, second *rados.IOContext

@@ -54,7 +54,7 @@ func fakeKernel(t *testing.T, rbdBody string, change func(*rbd.Settings)) (p *rb
 		must(t, os.MkdirAll(links, 0o755))
 		must(t, os.Symlink("../../rbd"+id, filepath.Join(links, d.image)))
 	}
-	// A device that is going away as it is looked at.
+	// A device that disappears while its attributes are read.
 	attributes("bus/rbd/devices/5", map[string]string{"pool": "shards"})
 
 	bin := t.TempDir()

@@ -35,8 +35,8 @@ func TestKilledWriter(t *testing.T) {
 	}
 }
 
-// TestStoppedWriter: a process that was stopped in the middle of its writing
-// can do nothing when it goes on.
+// TestStoppedWriter: a process that was stopped in the middle of its writing can
+// do nothing when it continues.
 func TestStoppedWriter(t *testing.T) {
 	t.Parallel()
 	pools := cephtest.New(t)
@@ -89,8 +89,8 @@ func TestLiveWriter(t *testing.T) {
 
 var errLost = errors.New("the row is another's")
 
-// TestStalled: whenever a process stalls in Create while its successor makes
-// the image, it does that image no harm when it goes on.
+// TestStalled: a process that stalls anywhere in Create while its successor
+// creates the image does that image no harm when it continues.
 func TestStalled(t *testing.T) {
 	t.Parallel()
 	pools := cephtest.New(t)
@@ -98,7 +98,7 @@ func TestStalled(t *testing.T) {
 		name   string
 		before func(t *testing.T, pools cephtest.Pool, name string) // what it finds
 		room   int64
-		at     int // the question after whose answer, yes, it stalls
+		at     int // number of the proof after which it stalls
 	}{
 		{name: "before-all", at: 1},
 		{name: "before-all-leftover", before: leftover, at: 1},
@@ -134,15 +134,15 @@ func TestStalled(t *testing.T) {
 					_ = stalled.Abort(t.Context())
 				}
 				want := pool.ErrFenced
-				if tt.at == 1 { // it had nothing yet that could be taken away
+				if tt.at == 1 { // it had no lock yet that it could lose
 					want = errLost
 				}
 				if !errors.Is(err, want) {
 					t.Errorf("it went on: got %v, want %v", err, want)
 				}
 				wantImage(t, open(t, settings(pools)), name, "successor")
-				// Who comes back at the worst moment costs its successor the
-				// draft, but no byte of it.
+				// A process that continues at the worst moment makes its
+				// successor lose the draft, but never changes a byte of it.
 				_, err = d.WriteAt([]byte("successor"), 0)
 				if successor == "writing" && tt.at == 1 {
 					wantFenced(t, "the successor", err)
@@ -197,7 +197,8 @@ func TestInterruptedCreation(t *testing.T) {
 	must(t, iter.Err())
 }
 
-// TestLockedByHand: who locked an image by `rbd lock add` wants it left alone.
+// TestLockedByHand: an image with a manual lock, by `rbd lock add`, is not
+// touched.
 func TestLockedByHand(t *testing.T) {
 	t.Parallel()
 	pools := cephtest.New(t)
@@ -234,8 +235,8 @@ func TestOwnerOf(t *testing.T) {
 	}
 }
 
-// TestCaps: a user who may not blocklist is told so, and the other writer is
-// left as it was.
+// TestCaps: a user without the right to blocklist gets an error that says so, and
+// the other writer is not disturbed.
 func TestCaps(t *testing.T) {
 	t.Parallel()
 	pools := cephtest.New(t)

@@ -18,8 +18,9 @@ import (
 	"winery/test/cephtest"
 )
 
-// TestNotAlone: whoever has an image open for writing, though without its lock,
-// could write to it after Commit. So nobody else may.
+// TestNotAlone: a client that has an image open for writing, even without its
+// lock, could write to it after Commit. So Commit requires that there is no
+// other.
 func TestNotAlone(t *testing.T) {
 	t.Parallel()
 	pools := cephtest.New(t)
@@ -83,8 +84,8 @@ func TestNotAlone(t *testing.T) {
 	})
 }
 
-// TestEditAfterDeath: who edits takes an image over from a dead or stopped
-// process, and shuts that out as long as Create does.
+// TestEditAfterDeath: an editor takes an image over from a dead or stopped
+// process, and blocklists that process for as long as Create does.
 func TestEditAfterDeath(t *testing.T) {
 	t.Parallel()
 	for _, end := range []string{"killed", "stopped"} {

@@ -187,7 +187,7 @@ func TestHugeLengthIsNotBelieved(t *testing.T) {
 	objects := contents(10)
 	image := newImage(t, objects)
 	info := open(t, image).Layout()
-	// Move index and hash function away, so that there is room for a lie.
+	// Move index and hash function, to make room for a false entry.
 	const room = 1 << 30
 	moved := moving{header: bytes.Clone(image[:info.IndexPosition]), tail: image[info.IndexPosition:], at: info.IndexPosition + room}
 	put(moved.header, 56, uint64(info.ObjectsSize+room))

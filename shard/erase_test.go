@@ -126,7 +126,7 @@ func TestEraseSparesOthers(t *testing.T) {
 			d := bytes.Clone(image)
 			put(d, victim+32, to)
 			if to > 512 && to < uint64(len(image)) && to != position(30) {
-				put(d, int64(to), 40) // what lies there happens to look like a length
+				put(d, int64(to), 40) // bytes that happen to look like a length
 			}
 			before := bytes.Clone(d)
 			n, err := swhshard.Erase(t.Context(), device(d), int64(len(d)), "test", 1, idsOf(objects[20:21]))

@@ -68,8 +68,8 @@ func TestEveryBit(t *testing.T) {
 	t.Logf("%d flips in the hash function went unseen", unseen)
 }
 
-// owners tells whose bytes are whose, in the index and among the objects, and
-// which are contents.
+// owners says which object each byte belongs to, in the index and among the
+// objects, and which bytes are contents.
 func owners(image device, objects [][]byte) (owner map[int64]int, content map[int64]bool) {
 	owner, content = map[int64]int{}, map[int64]bool{}
 	for i, o := range objects {
@@ -90,8 +90,8 @@ func positionOf(image device, o []byte) int64 {
 	return int64(binary.BigEndian.Uint64(image[entryOf(image, o)+32:]))
 }
 
-// eraseDamaged erases an object in a damaged image and looks after all the others,
-// and for its own bytes where they were before the damage.
+// eraseDamaged erases an object in a damaged image, then checks all the others,
+// and the place where the object's bytes were before the damage.
 func eraseDamaged(t *testing.T, image, d device, objects [][]byte, victim int) {
 	t.Helper()
 	sound := map[int]bool{}

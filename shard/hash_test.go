@@ -122,7 +122,8 @@ func TestDuplicateKeys(t *testing.T) {
 	}
 }
 
-// Whatever bit of a dump flips, it is refused or still evaluates within its slots.
+// A dump with any one bit flipped is refused, or still evaluates within its
+// slots.
 func TestDamagedHash(t *testing.T) {
 	ids := keys(3000, "key")
 	dump, err := newTestTable(t, ids).index()

@@ -13,7 +13,8 @@ import (
 	"winery/shard"
 )
 
-// inspect returns whom Inspect blames, the zero id for what is no object's.
+// inspect returns the objects that Inspect reports, the zero id for damage that
+// belongs to no object.
 func inspect(t *testing.T, d device) (blamed []format.ObjID, counts format.Counts) {
 	t.Helper()
 	counts, err := open(t, d).Inspect(t.Context(), nil, func(x format.Damage) error {

@@ -100,7 +100,7 @@ func (o *order) WriteAt(p []byte, at int64) (int, error) {
 	return o.device.WriteAt(p, at)
 }
 
-// An image that a writer died on must not open, whatever lay there before.
+// If a writer died, its image must not open, whatever the device had before.
 func TestHeaderComesLast(t *testing.T) {
 	objects := contents(6000)
 	dst := &order{device: append(newImage(t, objects), make(device, 10000)...)}

@@ -57,8 +57,7 @@ func TestAddOverLeftContent(t *testing.T) {
 	present(t, b, c.Name(), object("another"))
 }
 
-// The old holder of a shard that was released and locked anew writes nothing,
-// whatever it tries.
+// The old holder of a shard that was released and locked again can write nothing.
 func TestZombie(t *testing.T) {
 	b, conn := newBase(t)
 	ctx := t.Context()
@@ -83,7 +82,7 @@ func TestZombie(t *testing.T) {
 	must(b.Add(ctx, heir, objects("in time")))(t)
 }
 
-// While Add is under way the shard cannot change hands.
+// While an Add is in flight, no other process can take the shard.
 func TestAddHoldsTheShard(t *testing.T) {
 	b, conn := newBase(t)
 	b.SetLockWait(time.Minute)
@@ -129,8 +128,8 @@ func TestAddBackendKilled(t *testing.T) {
 	}
 }
 
-// An object that is present needs no lock of its row: who holds the row delays
-// no add, and the add writes nothing to it.
+// An object that is present needs no lock of its row: a transaction that holds
+// the row delays no add, and the add does not write to the row.
 func TestAddOfAPresentObjectLocksNoRow(t *testing.T) {
 	b, conn := newBase(t)
 	ctx := t.Context()

@@ -12,7 +12,7 @@ import (
 	"winery/test/pgtest"
 )
 
-// detached is a database as Python makes it: without what is ours.
+// detached is a database as Python creates it: without the tables winery_*.
 func detached(t testing.TB) string {
 	t.Helper()
 	dsn := pgtest.New(t)
@@ -57,7 +57,7 @@ func TestAttach(t *testing.T) {
 	}
 }
 
-// Whoever lacks the right is told what to do.
+// A user without the right gets an error that says what to do.
 func TestAttachRefused(t *testing.T) {
 	dsn := detached(t)
 	err := open(t, stranger(t, dsn, "SELECT ON ALL TABLES IN SCHEMA public")).Attach(t.Context())
@@ -66,7 +66,8 @@ func TestAttachRefused(t *testing.T) {
 	}
 }
 
-// Where the tables exist nobody needs the right to create any: a packer, say.
+// If the tables exist, no role needs the right to create tables: a packer, for
+// example.
 func TestAttachWithoutCreate(t *testing.T) {
 	dsn := pgtest.New(t)
 	owner := open(t, dsn)
@@ -81,7 +82,8 @@ func TestAttachWithoutCreate(t *testing.T) {
 	}
 }
 
-// Who only reads makes no tables, and waits for nobody: a database of Python's looks like one where ours are empty.
+// A command that only reads creates no tables, and does not wait: a database of Python Winery counts as one with
+// empty tables winery_*.
 func TestReadingMakesNothing(t *testing.T) {
 	dsn := detached(t)
 	writer := connect(t, dsn)
@@ -116,8 +118,8 @@ func TestReadingMakesNothing(t *testing.T) {
 	}
 }
 
-// Python's user may not write what is ours: the note of an erasure is made all
-// the same when it adds a deleted object again.
+// Python's user has no right to write the tables winery_*: the note of an erasure
+// is still made when Python adds a deleted object again.
 func TestErasureNotedForOthers(t *testing.T) {
 	dsn := pgtest.New(t)
 	b := open(t, dsn)
@@ -138,8 +140,8 @@ func TestErasureNotedForOthers(t *testing.T) {
 	}
 }
 
-// A table, a type or a function of the session's own does not catch the note, and nobody makes notes by a trigger of
-// his own.
+// A table, a type or a function of the session's own does not divert the note, and no user can create notes by
+// another trigger.
 func TestErasureNotCaught(t *testing.T) {
 	dsn := pgtest.New(t)
 	b := open(t, dsn)

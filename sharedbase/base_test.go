@@ -19,8 +19,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newBase returns an initialised database, and a plain connection to it that
-// plays everybody else.
+// newBase returns an initialised database, and a plain connection to it that acts
+// as other processes.
 func newBase(t testing.TB) (*sharedbase.SharedBase, *pgx.Conn) {
 	t.Helper()
 	dsn := pgtest.New(t)

@@ -35,7 +35,8 @@ func TestClaimersNeverMeet(t *testing.T) {
 		})
 	}
 	all.Wait()
-	// Who came while others' rows were locked may have gone away empty-handed.
+	// A caller may have found no shard while the rows of other callers were
+	// locked.
 	for c := must(b.LockOneShard(t.Context(), sharedbase.StateFull, sharedbase.StatePacking, sharedbase.ClaimFilter{}))(t); c != nil; {
 		got.Store(c.Name(), true)
 		c = must(b.LockOneShard(t.Context(), sharedbase.StateFull, sharedbase.StatePacking, sharedbase.ClaimFilter{}))(t)
@@ -58,7 +59,7 @@ func TestClaimPassesOverALockedRow(t *testing.T) {
 	}
 }
 
-// An object that somebody is just adding to a shard does not hide the shard.
+// An add in flight to a shard does not hide the shard.
 func TestClaimIsNotHiddenByInserts(t *testing.T) {
 	b, conn := newBase(t)
 	s := shardIn(t, b, sharedbase.StateFull)
@@ -91,7 +92,7 @@ func TestClaimFilter(t *testing.T) {
 	}
 }
 
-// Whatever becomes of the work, the shard is not left locked.
+// The shard does not stay locked, however the work ends.
 func TestWithOneShard(t *testing.T) {
 	b, _ := newBase(t)
 	s := shardIn(t, b, sharedbase.StateFull)
@@ -220,7 +221,8 @@ func TestDropTableWaitsForReaders(t *testing.T) {
 	exec(t, conn, "BEGIN")
 	exec(t, conn, "SELECT FROM shard_"+s.Name)
 	dropping := background(func() error { return c.DropTable(t.Context()) })
-	// It gives up after a while, lest it holds up other readers, and tries again.
+	// An attempt ends after a while, so that it does not block other readers, and
+	// is retried.
 	attempts := map[time.Time]bool{}
 	eventually(t, func() bool {
 		for _, begun := range waiting(t, conn) {
@@ -237,7 +239,8 @@ func TestDropTableWaitsForReaders(t *testing.T) {
 	}
 }
 
-// Whoever is not allowed to drop the table does not, nor does who is stopped.
+// A caller without the right, or whose context has ended, does not drop the
+// table.
 func TestDropTableIsOneStep(t *testing.T) {
 	b, conn := newBase(t)
 	s := shardIn(t, b, sharedbase.StatePacked, objects("content")...)

@@ -117,7 +117,8 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
-// A database or a role that goes away while a program runs, as in a restore, comes back without it.
+// A database or a user may disappear while a program runs, as in a restore: the program continues
+// once it exists again.
 func TestNoSuchDatabase(t *testing.T) {
 	dsn := keyValue(t, pgtest.New(t))
 	for wrong, says := range map[string]string{" dbname=nosuch": `"nosuch" does not exist`, " user=nosuch": `authentication failed for user "nosuch"`} {
@@ -157,7 +158,7 @@ func TestFailover(t *testing.T) {
 	must(b.LockWritingShard(ctx, "pool"))(t)
 }
 
-// A server that went away between two operations is an error at most once.
+// A restart of the server between two operations causes at most one error.
 func TestConnectionsKilled(t *testing.T) {
 	b, conn := newBase(t)
 	c := must(b.LockWritingShard(t.Context(), "pool"))(t)

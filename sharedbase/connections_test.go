@@ -13,8 +13,8 @@ import (
 	"winery/test/pgtest"
 )
 
-// Deletes that wait for a row that somebody holds, ever more of them, leave
-// lookups, adds and lists their connections, and the leases theirs.
+// Any number of deletes that wait for a locked row do not use the connections of
+// lookups, adds, lists and leases.
 func TestDeletesLeaveOthersTheirConnections(t *testing.T) {
 	dsn := pgtest.New(t)
 	b := must(sharedbase.New(dsn, "winery test", sharedbase.WithLease(8*time.Second)))(t)

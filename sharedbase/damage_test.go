@@ -15,8 +15,8 @@ import (
 	"winery/sharedbase"
 )
 
-// A row that is not an object ends the stream with an error that names shard
-// and key, whatever comes before or after it.
+// A row that is not an object ends the stream with an error that names shard and
+// key, whatever rows are before or after it.
 func TestStreamOfDamagedRows(t *testing.T) {
 	b, conn := newBase(t)
 	s := shardIn(t, b, sharedbase.StateFull, noise(10), noise(20), noise(5<<20))

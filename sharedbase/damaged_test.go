@@ -9,7 +9,7 @@ import (
 	"winery/sharedbase"
 )
 
-// Only the rows that were exported are removed, and only by who has the claim.
+// Only the exported rows are removed, and only by the holder of the claim.
 func TestRemoveDamagedComparesWhatWasExported(t *testing.T) {
 	b, conn := newBase(t)
 	ctx := t.Context()

@@ -134,8 +134,8 @@ func TestDeleteDoesNotHinderPythonsPacker(t *testing.T) {
 	}
 }
 
-// A table is not dropped under a deletion that is under way, and a deletion
-// that finds the table gone succeeds.
+// A table is not dropped during a deletion, and a deletion succeeds if the table
+// no longer exists.
 func TestDeleteAndDropTable(t *testing.T) {
 	b, conn := newBase(t)
 	ctx := t.Context()
@@ -176,7 +176,7 @@ func TestDeleteTwiceAtOnce(t *testing.T) {
 	}
 }
 
-// An add of an object whose deletion has not committed comes before it: the
+// An add of an object whose deletion has not committed counts as earlier: the
 // object is present, and the add does not wait. After the deletion it is absent,
 // until it is added again.
 func TestAddWhileDeleting(t *testing.T) {

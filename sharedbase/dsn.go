@@ -81,7 +81,7 @@ func refuse(params map[string]string) error {
 	case "", "0", "false", "no", "off":
 		return nil
 	}
-	return refused("replication", "remove it")
+	return refused("replication", "remove the parameter")
 }
 
 func refused(parameter, cure string) error {

@@ -20,7 +20,7 @@ import (
 //	FOR SHARE stops the state's UPDATE                   TestAddHoldsTheShard, TestZombie, TestDeleteBeforePacking
 //	an insert hides the shard from FOR UPDATE            TestClaimIsNotHiddenByInserts
 //	COPY cannot skip conflicts                           TestAddOverLeftContent, TestAddLeavesWhatAnotherShardHas
-//	DROP TABLE holds up readers                          TestDropTableWaitsForReaders
+//	DROP TABLE blocks readers                            TestDropTableWaitsForReaders
 //	a commit that is cancelled stays (standby_test.go)   TestAddAgainWaitsForTheStandby, TestAddOfNothingNewWritesALog
 //	a standby refuses with 25006 (standby_test.go)       TestFailover
 
@@ -68,8 +68,8 @@ func TestFactForShareStopsTheStatesUpdate(t *testing.T) {
 	}
 }
 
-// An insert that is not committed yet holds a key share of the shard's row: who
-// looks for a shard FOR UPDATE SKIP LOCKED does not see it.
+// An insert that is not committed yet holds a key share of the shard's row: a
+// search for a shard FOR UPDATE SKIP LOCKED does not see the shard.
 func TestFactInsertHidesTheShardFromForUpdate(t *testing.T) {
 	b, writer := newBase(t)
 	s := shardIn(t, b, sharedbase.StateFull)
@@ -84,7 +84,7 @@ func TestFactInsertHidesTheShardFromForUpdate(t *testing.T) {
 	}
 }
 
-// COPY of one row that is there already stores none; INSERT can leave it out.
+// A COPY with one row that exists already stores no row; INSERT can skip the row.
 func TestFactCopyCannotSkipConflicts(t *testing.T) {
 	b, conn := newBase(t)
 	s := shardIn(t, b, sharedbase.StateStandby, objects("there already")...)
@@ -109,8 +109,8 @@ func TestFactCopyCannotSkipConflicts(t *testing.T) {
 	}
 }
 
-// A DROP TABLE that waits for one reader makes all later ones wait behind it. A
-// lock_timeout lets them go on.
+// A DROP TABLE that waits for one reader blocks all later ones. A lock_timeout
+// lets them continue.
 func TestFactDropTableHoldsUpReaders(t *testing.T) {
 	b, reader := newBase(t)
 	s := shardIn(t, b, sharedbase.StateReadOnly)

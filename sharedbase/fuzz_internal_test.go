@@ -38,8 +38,8 @@ func FuzzCopyParser(f *testing.F) {
 	})
 }
 
-// Whatever rows are sent arrive as they were, however they are cut; the data
-// that lacks its end never passes for whole.
+// All rows arrive unchanged, however the data is split; data without its end is
+// never taken for complete.
 func FuzzCopyRows(f *testing.F) {
 	f.Add([]byte("\x01\x03abc\x00\x01\xff\x00"), uint8(3), []byte{5})
 	f.Add([]byte("\x02xy\xff\xff\x01a\x00\x00"), uint8(2), []byte{1, 0, 9})

@@ -96,7 +96,7 @@ func TestImageClaimNeedsAnImage(t *testing.T) {
 	}
 }
 
-// The lease is renewed; once it is lost, work under the claim is told.
+// The lease is renewed; once it is lost, the context of the claim ends.
 func TestImageLeaseIsRenewed(t *testing.T) {
 	b, conn := shortLease(t)
 	s := shardIn(t, b, sharedbase.StatePacked)

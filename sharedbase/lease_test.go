@@ -180,7 +180,7 @@ func TestExpiredIsNotRenewed(t *testing.T) {
 	}
 }
 
-// Whoever takes a shard away, its holder hears of it.
+// The holder of a shard notices that another process has taken it.
 func TestTakenAway(t *testing.T) {
 	b, conn := shortLease(t)
 	operator := claim(t, b, shardIn(t, b, sharedbase.StateFull), sharedbase.StatePacking)
@@ -208,7 +208,8 @@ func TestWithOneShardLosesItsLease(t *testing.T) {
 	}
 }
 
-// A claim that is used up leaves no lease behind, and its end disturbs nobody.
+// A claim that is used up leaves no lease behind, and its end disturbs no other
+// claim.
 func TestLeaseEndsWithTheClaim(t *testing.T) {
 	b, conn := newBase(t)
 	c := claim(t, b, shardIn(t, b, sharedbase.StateFull), sharedbase.StatePacking)
@@ -231,7 +232,7 @@ func TestLeaseEndsWithTheClaim(t *testing.T) {
 	}
 }
 
-// A shard whose holder writes a long time is not reclaimed under the write.
+// A shard is not reclaimed during a long write of its holder.
 func TestReclaimWaitsForAnAdd(t *testing.T) {
 	b, conn := newBase(t)
 	c := must(b.CreateShard(t.Context(), sharedbase.StateWriting, "pool"))(t)

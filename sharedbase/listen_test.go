@@ -40,7 +40,7 @@ func expect(t testing.TB, messages <-chan message, want message) {
 	}
 }
 
-// Each transition is told, in order, once it is committed.
+// Each transition sends a notification, in order, once it is committed.
 func TestListen(t *testing.T) {
 	b, _ := newBase(t)
 	ctx, cancel := context.WithCancel(t.Context())

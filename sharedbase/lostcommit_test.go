@@ -17,7 +17,7 @@ import (
 	"winery/sharedbase"
 )
 
-// proxy stands between a SharedBase and the server.
+// proxy is a proxy between a SharedBase and the server.
 type proxy struct {
 	listener net.Listener
 	server   string
@@ -83,8 +83,8 @@ func (p *proxy) serve(client net.Conn) {
 
 func (p *proxy) loseAnswerTo(text string) { p.lose.Store(&text) }
 
-// A commit whose answer is lost leaves no shard locked for nobody, and nothing
-// in doubt after another try.
+// A commit whose answer is lost leaves no shard locked without a holder, and a
+// retry has a certain result.
 func TestLostAnswers(t *testing.T) {
 	direct, conn := newBase(t)
 	ctx := t.Context()

@@ -10,8 +10,9 @@ import (
 	"winery/sharedbase"
 )
 
-// Whoever removes marks takes the index rows in the order of their keys, as an
-// Add does, however they lie in the table: else the two could wait for each other.
+// The removal of marks locks the index rows in the order of their keys, as an Add
+// does, whatever their order in the table: otherwise the two could wait for each
+// other.
 func TestMarksGoInOrder(t *testing.T) {
 	b, conn := newBase(t)
 	objects := []sharedbase.Object{object("one"), object("two")}

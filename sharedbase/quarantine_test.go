@@ -9,7 +9,8 @@ import (
 	"winery/sharedbase"
 )
 
-// Nobody claims a quarantined shard, or erases in it, until it is unquarantined.
+// No process can claim a quarantined shard, or erase in it, until it is
+// unquarantined.
 func TestQuarantined(t *testing.T) {
 	b, _ := newBase(t)
 	ctx := t.Context()

@@ -53,8 +53,8 @@ func TestInit(t *testing.T) {
 	}
 }
 
-// A database of another module of Software Heritage has a dbversion, too:
-// nobody is sent from init to upgrade and back.
+// A database of another module of Software Heritage has a dbversion, too: the
+// errors of init and upgrade must not recommend each other.
 func TestOtherModule(t *testing.T) {
 	for change, found := range map[string]string{
 		"UPDATE dbmodule SET dbmodule = 'storage'": `"storage"`,

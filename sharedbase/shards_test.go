@@ -120,8 +120,8 @@ func TestListObjects(t *testing.T) {
 	}
 }
 
-// Lookups stay quick when the table has grown since their plans were made, and
-// nobody has analysed it, as is always so for shards' tables.
+// Lookups stay quick when the table has grown since their plans were made,
+// without an ANALYZE, as is always the case for shards' tables.
 func TestLookupsUseTheIndex(t *testing.T) {
 	b, conn := newBase(t)
 	ctx := t.Context()
@@ -141,7 +141,7 @@ func TestLookupsUseTheIndex(t *testing.T) {
 		must(b.Locate(ctx, ids(some...)))(t)
 		contents(t, b, c.Name(), ids(some...))
 	}
-	b.Close() // whose backends then report what they did
+	b.Close() // its backends then report their statistics
 	eventually(t, func() bool {
 		return count(t, conn, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()") == 0
 	})

@@ -54,9 +54,9 @@ func (r *replicated) logged(t testing.TB) (lsn string) {
 	return lsn
 }
 
-// The retry hole: a commit that is cancelled while it waits for the standby is
-// in force on the primary, and who tries again, finds the row and has nothing to
-// write, is answered at once, though the standby has nothing.
+// The retry hole: a commit whose wait for the standby is cancelled takes effect
+// on the primary. A retry that finds the row and has nothing to write succeeds at
+// once, although the standby does not have the row.
 func TestFactCancelledCommitStays(t *testing.T) {
 	r := newReplicated(t)
 	insert := "INSERT INTO winery_quarantine VALUES (1, '', '', '') ON CONFLICT DO NOTHING"
@@ -65,7 +65,7 @@ func TestFactCancelledCommitStays(t *testing.T) {
 	inserting := background(func() error { _, err := writer.Exec(context.Background(), insert); return err })
 	r.waits(t, 1)
 	exec(t, r.conn, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
-	if err := <-inserting; err != nil { // there is a warning, which nobody reads
+	if err := <-inserting; err != nil { // only a warning, which this client ignores
 		t.Errorf("the cancelled commit: %v", err)
 	}
 	lsn := r.logged(t)
@@ -161,8 +161,8 @@ func TestDeleteAgainWaitsForTheStandby(t *testing.T) {
 	}
 }
 
-// A standby refuses whatever would write, a lock included, by a code of its own;
-// a connection that wants a primary finds out while it is made, and never again.
+// A standby refuses every write, also a lock, with its own code; a connection
+// that wants a primary checks this only when it is made.
 func TestFactStandbyRefuses(t *testing.T) {
 	r := newReplicated(t)
 	standby := connect(t, r.standby.DSN)

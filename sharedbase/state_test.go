@@ -43,8 +43,8 @@ func TestStateProperties(t *testing.T) {
 	}
 }
 
-// life is what a shard must do, whatever is asked of it: the documented
-// transitions, and only for whoever holds it.
+// life checks that a shard makes only the documented transitions, and only for
+// its holder, whatever calls are made.
 type life struct {
 	b      *sharedbase.SharedBase
 	name   string

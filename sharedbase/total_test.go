@@ -8,8 +8,8 @@ import (
 	"winery/sharedbase"
 )
 
-// The size of a table is known to the next writer if the last one recorded it
-// and nobody had the shard since; else it must be counted.
+// The next writer knows the size of a table if the last writer recorded it and no
+// other process had the shard since; otherwise it must count.
 func TestTotalOfAStandbyShard(t *testing.T) {
 	want := sharedbase.Total{Objects: 3, Bytes: 100}
 	python := `UPDATE shards SET state = 'writing', locker = gen_random_uuid(), locker_ts = now();

@@ -180,7 +180,7 @@ func TestUpgradeAtOnce(t *testing.T) {
 	}
 }
 
-// An upgrade that was stopped after a step goes on from there.
+// An upgrade that was stopped after a step continues from there.
 func TestUpgradeResumes(t *testing.T) {
 	b, dsn := oldBase(t, 1, "")
 	ctx, stop := context.WithCancel(t.Context())
@@ -199,7 +199,7 @@ func TestUpgradeResumes(t *testing.T) {
 	pgtest.SameSchema(t, dsn, fresh.Config().ConnString())
 }
 
-// A step whose last statement fails has done nothing.
+// A step whose last statement fails changes nothing.
 func TestUpgradeStepIsOneTransaction(t *testing.T) {
 	for failing := 2; failing <= 5; failing++ {
 		obstacle := fmt.Sprintf("ALTER TABLE dbversion ADD CHECK (version <> %d);", failing)
@@ -217,7 +217,7 @@ func TestUpgradeStepIsOneTransaction(t *testing.T) {
 	}
 }
 
-// Who keeps the upgrade waiting is named, and the upgrade gives up.
+// The upgrade fails after a while, and names the application that blocks it.
 func TestUpgradeBlocked(t *testing.T) {
 	t.Parallel()
 	b, dsn := oldBase(t, 3, "")

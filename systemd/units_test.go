@@ -84,8 +84,8 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// TestRestart has every end but a stop that was asked for, and a configuration
-// that cannot work, restart the role.
+// TestRestart: systemd restarts a role after every exit, except a requested stop
+// and a wrong configuration.
 func TestRestart(t *testing.T) {
 	for unit := range roles {
 		text, err := os.ReadFile(unit)

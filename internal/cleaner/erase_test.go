@@ -222,8 +222,8 @@ func deleteAll(t testing.TB, s *roletest.Stage, objects []sharedbase.Object, kep
 	}
 }
 
-// TestStoppedBetweenBatches: what was erased before a cleaner was told to stop is
-// gone for good, and the next cleaner continues from there.
+// TestStoppedBetweenBatches: batches that were erased before a cleaner was
+// stopped stay erased, and the next cleaner continues from there.
 func TestStoppedBetweenBatches(t *testing.T) {
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		objects := roletest.Objects(1, 2600, 200)
@@ -286,8 +286,8 @@ func TestSlowImage(t *testing.T) {
 	}
 }
 
-// TestQuarantinedBeforeErasing: in an image whose shard is quarantined after it was
-// claimed nothing is erased.
+// TestQuarantinedBeforeErasing: if a shard is quarantined after its image was
+// claimed, nothing is erased in the image.
 func TestQuarantinedBeforeErasing(t *testing.T) {
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		objects := roletest.Objects(1, 20, 3000)

@@ -128,7 +128,7 @@ func TestWake(t *testing.T) {
 }
 
 // Mappings that hosts record do not wake a role that waits for full shards, and a server that ends idle sessions wakes
-// nobody.
+// no role.
 func TestWakeOnlyByItsStates(t *testing.T) {
 	base, dsn := initialised(t)
 	pgtest.Exec(t, dsn, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET idle_session_timeout = ''200ms''', current_database()); END $$`)

@@ -60,7 +60,7 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 			daemon.Part{Notify: env.Notify.Part("first"), Step: func(context.Context) (bool, error) { <-second; return false, nil }},
 			daemon.Part{Notify: env.Notify.Part("second"), Step: func(context.Context) (bool, error) { close(second); return false, nil }})
 	},
-	// A step that works until it is told to end, or its context ends.
+	// A step that works until it receives a signal to end, or its context ends.
 	"work": func(ctx context.Context, env *daemon.Env) error {
 		options := daemon.LoopOptions{Log: env.Log, Finish: env.Finishing.Done()}
 		return daemon.Loop(ctx, options, func(ctx context.Context) (bool, error) {
@@ -82,7 +82,7 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 			}
 		})
 	},
-	// The same, whose shard cannot be given back.
+	// The same, with a shard that cannot be released.
 	"stuck": func(ctx context.Context, _ *daemon.Env) error {
 		fmt.Println("working")
 		<-ctx.Done()
@@ -326,7 +326,7 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// A role goes on when the reader of its log is gone.
+// A role continues when the reader of its log has exited.
 func TestClosedStderr(t *testing.T) {
 	reader, writer, err := os.Pipe()
 	if err != nil {

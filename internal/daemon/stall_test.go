@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// Many goroutines at the same place are told once, and the whole is bounded.
+// Many goroutines with the same stack are printed once, and the output is
+// bounded.
 func TestStacks(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)

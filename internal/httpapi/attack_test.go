@@ -51,9 +51,9 @@ func (s *largeObjects) GetBatch(_ context.Context, keys [][32]byte, admit rpc.Ad
 	return found, nil
 }
 
-// TestAttacks holds that clients that send slowly, announce what they do not
-// send, do not take their answers, send nonsense, or only connect, take no more
-// memory than the limits allow, and keep nobody from small requests.
+// TestAttacks: clients that send slowly, announce a body and do not send it, do
+// not read their answers, send nonsense, or only connect, cannot take more memory
+// than the limits allow, and do not block small requests of other clients.
 func TestAttacks(t *testing.T) {
 	const bodies, answers = 48 << 20, 48 << 20
 	limits := httpapi.DefaultLimits()

@@ -28,7 +28,7 @@ func TestMemory(t *testing.T) {
 	must(b.Reach(ctx, 2*mib))
 	must(m.NewCharge().Reach(ctx, httpapi.Small))
 
-	// Whoever wants much waits, and delays nobody who wants little.
+	// A request for much memory waits, and does not delay a request for little.
 	large, little := m.NewCharge(), m.NewCharge()
 	waited := make(chan error)
 	go func() { waited <- large.Reach(ctx, 100*mib) }() // all there is

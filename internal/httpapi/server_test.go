@@ -73,8 +73,8 @@ func quick() *httpapi.Limits {
 	return l
 }
 
-// TestUnsentBody holds that a connection whose client announces a body and does
-// not send it is closed, whether or not a handler reads the body.
+// TestUnsentBody: if a client announces a body and does not send it, its
+// connection is closed, whether or not a handler reads the body.
 func TestUnsentBody(t *testing.T) {
 	reads := api(func(_ http.ResponseWriter, r *http.Request) error {
 		_, charge, err := httpapi.ReadBody(r, httpapi.DefaultLimits(), 1<<40, 1)

@@ -100,7 +100,7 @@ func TestImport(t *testing.T) {
 	})
 }
 
-// A damaged image leaves nothing, whatever is damaged.
+// The import of a damaged image leaves nothing behind, for any damage.
 func TestDamaged(t *testing.T) {
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		const name = "damaged"
@@ -128,7 +128,8 @@ func TestDamaged(t *testing.T) {
 	})
 }
 
-// Of two pools' images of one name, nobody knows which is out of use.
+// If two pools have an image of one name, neither is imported: the importer
+// cannot know which one is out of use.
 func TestTwoCopies(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	config := roletest.Directory(t, "")

@@ -26,7 +26,7 @@ func insertion(objects ...sharedbase.Object) string {
 }
 
 // Clients that add an object whose row another transaction holds are refused
-// after a while, and delay nobody else.
+// after a while, and do not delay other clients.
 func TestContendedObjectDelaysNoOther(t *testing.T) {
 	f := newFixture(t)
 	w := f.start(ingest.Options{QueueWait: 4 * time.Second})

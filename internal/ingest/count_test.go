@@ -12,7 +12,7 @@ import (
 	"winery/sharedbase"
 )
 
-// died leaves a standby shard as a writer does that died: nobody knows its size.
+// died leaves a standby shard like a writer that died: its size is not recorded.
 func (f *fixture) died(objects ...sharedbase.Object) (name string) {
 	f.Helper()
 	claim, err := f.base.LockWritingShard(f.Context(), "shards")
@@ -41,8 +41,8 @@ func (f *fixture) slowCount() (base *sharedbase.SharedBase, counting, count chan
 	return base, counting, count
 }
 
-// Adds go on while the shard's table is counted, and what it had before counts
-// once that is known.
+// Adds continue while the shard's table is counted, and the earlier objects count
+// once their number is known.
 func TestAddsGoOnDuringTheCount(t *testing.T) {
 	f := newFixture(t)
 	before := objects(7, 1000, "before")
@@ -64,7 +64,7 @@ func TestAddsGoOnDuringTheCount(t *testing.T) {
 	f.stored(append(before, after...)...)
 }
 
-// A shard that nobody could count yet gets no more than half of its size.
+// A shard whose count is not complete gets at most half of its size.
 func TestShardOfUnknownSizeIsHandedOn(t *testing.T) {
 	f := newFixture(t)
 	name := f.died(objects(9, 1000, "before")...)

@@ -104,8 +104,8 @@ func (f *fixture) through(w *ingest.Writer, faults ...func()) {
 	}
 }
 
-// Only the writer's connections are terminated: those of the test itself look
-// at what came of it.
+// Only the writer's connections are terminated: the test's own connections check
+// the result.
 func TestBackendsKilled(t *testing.T) {
 	f := newFixture(t)
 	base, err := sharedbase.New(f.dsn, "victim")
@@ -200,7 +200,7 @@ func TestCloseCutOff(t *testing.T) {
 	if err := <-answers; err == nil {
 		t.Error("an add was acknowledged without the database")
 	}
-	// The shard is given back as soon as the database answers again.
+	// The shard is released as soon as the database answers again.
 	relay.Cut()
 	relay.Resume()
 	relay.Join()

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// fixture is a database that everybody else uses, too.
+// fixture is a database for a writer and for the test itself.
 type fixture struct {
 	testing.TB
 	dsn    string
@@ -135,7 +135,7 @@ func (f *fixture) shards(states ...sharedbase.ShardState) []sharedbase.Shard {
 	return shards
 }
 
-// sql runs a statement beside everybody, and returns what it answers.
+// sql runs a statement on a separate connection, and returns its result.
 func (f *fixture) sql(statement string) string {
 	f.Helper()
 	out, err := exec.CommandContext(f.Context(), "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", statement, f.dsn).CombinedOutput()

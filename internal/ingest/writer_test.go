@@ -15,8 +15,8 @@ import (
 	"winery/sharedbase"
 )
 
-// addAll has each of 64 goroutines add all objects in an order of its own,
-// through one of the writers, and returns how many were told to be new.
+// addAll has each of 64 goroutines add all objects in its own order, through one
+// of the writers, and returns how many were reported as new.
 func addAll(t *testing.T, all []sharedbase.Object, writers ...*ingest.Writer) (objects, bytes int64) {
 	var newObjects, newBytes atomic.Int64
 	var adders sync.WaitGroup

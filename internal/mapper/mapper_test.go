@@ -66,7 +66,7 @@ func wantMapped(t *testing.T, s *roletest.Stage, name string, hosts ...string) {
 	}
 }
 
-// points counts how often the pool is asked for each operation.
+// points counts the calls of each operation of the pool.
 func points(s *roletest.Stage) (count func() map[roletest.Point]int) {
 	var mu sync.Mutex
 	passed := map[roletest.Point]int{}
@@ -166,7 +166,7 @@ func TestOnlyItsShards(t *testing.T) {
 }
 
 // TestDamagedImages: images that lost bytes since their commit are not recorded,
-// and hold up no other.
+// and do not block other images.
 func TestDamagedImages(t *testing.T) {
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		names := packed(t, s, 4)
@@ -276,8 +276,8 @@ func TestListingFails(t *testing.T) {
 	}
 }
 
-// TestHangingImage has a device that does not answer: it is left behind, is not
-// tried again while it hangs, and holds up nobody.
+// TestHangingImage has a device that does not answer: the step continues without
+// it, does not retry it while it hangs, and maps other images.
 func TestHangingImage(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	names := packed(t, s, 3)

@@ -71,8 +71,8 @@ func TestFailureIsComparedAgain(t *testing.T) {
 	step(t, m, false)
 }
 
-// TestHangingPool: calls that do not return are bounded over all steps, and
-// hold up no other pool.
+// TestHangingPool: calls that do not return are bounded over all steps, and do
+// not block other pools.
 func TestHangingPool(t *testing.T) {
 	const most = 8 + 8 - 1
 	s := roletest.New(t, roletest.Directory(t, ""))

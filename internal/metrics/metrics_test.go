@@ -97,7 +97,8 @@ func TestWrongPort(t *testing.T) {
 	}
 }
 
-// TestAway holds that nobody hears of a server that is away, or unknown.
+// TestAway: a metrics server that is unavailable, or whose name is unknown,
+// causes no error.
 func TestAway(t *testing.T) {
 	away := listen(t)
 	if err := away.conn.Close(); err != nil {

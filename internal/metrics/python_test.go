@@ -206,7 +206,7 @@ func python(t *testing.T, dsn, dir string) winery {
 	}
 }
 
-// ours starts a server and a packer.
+// ours starts a server and a packer of Go Winery.
 func ours(t *testing.T, dsn, dir string) winery {
 	t.Helper()
 	must := func(err error) {

@@ -315,7 +315,7 @@ func TestLargerThanUsual(t *testing.T) {
 	s.WantObjects(t, image, objects())
 }
 
-// Who is told to stop does so, and the database knows nothing.
+// A migrator stops when its context ends, and the database is unchanged.
 func TestStopped(t *testing.T) {
 	s := newStage(t, directory(t, "old"), rbd(t))
 	s.old(t)

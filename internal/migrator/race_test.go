@@ -36,9 +36,9 @@ func TestClaimed(t *testing.T) {
 	s.wantPool(t, s.Pool)
 }
 
-// A migration that looked at the shard before another one moved it changes nothing:
-// neither does an object come back that was erased in the new image since, nor is the
-// image lost because the old one is damaged by now.
+// A migration that read the shard before another migration moved it changes
+// nothing: no object reappears that was erased in the new image since, and the
+// image is not lost if the old one is damaged by now.
 func TestOvertaken(t *testing.T) {
 	eachWay(t, func(t *testing.T, s *stage) {
 		all := s.old(t)
@@ -92,7 +92,7 @@ func TestQuarantined(t *testing.T) {
 	s.migrate(t)
 }
 
-// An image in the new pool that has objects of its own stays, whoever put it there.
+// An image in the new pool that has other objects stays, whatever created it.
 func TestOtherObjectsStay(t *testing.T) {
 	s := newStage(t, directory(t, "old"), directory(t, "new"))
 	s.old(t)

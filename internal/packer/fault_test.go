@@ -78,8 +78,8 @@ func TestQuota(t *testing.T) {
 	s.WantObjects(t, name, objects)
 }
 
-// TestCostlyFailure: a shard whose packing failed late is left alone for as long as
-// that took, and then twice as long; others are not.
+// TestCostlyFailure: a shard whose packing failed late is postponed for the
+// duration of the attempt, and then for twice as long; other shards are not.
 func TestCostlyFailure(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	name := s.Full(t, roletest.Objects(1, 20, 1000))

@@ -166,8 +166,8 @@ func TestAborted(t *testing.T) {
 	})
 }
 
-// TestAbortedOutOfSight: until the image is verified there is no file of its
-// name. Python's packers fail, each time anew, on one that is not writable.
+// TestAbortedOutOfSight: until the image is verified, there is no file of its
+// name. Python's packers fail, at each attempt, on a file that is not writable.
 func TestAbortedOutOfSight(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	s.Full(t, roletest.Objects(1, 100, 20_000))
@@ -241,7 +241,7 @@ func (d forgetfulDraft) WriteAt(b []byte, off int64) (int, error) {
 }
 
 // TestDamagedImage has the store lose a bit: the shard is not packed, and the
-// next try begins anew; but not for ever.
+// next attempt starts again; but the number of attempts is limited.
 func TestDamagedImage(t *testing.T) {
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		objects := roletest.Objects(1, 100, 20_000)
@@ -269,8 +269,8 @@ func TestDamagedImage(t *testing.T) {
 	})
 }
 
-// TestBadShardLast: a shard whose table is damaged does not hold up the rest, and
-// is not tried again.
+// TestBadShardLast: a shard whose table is damaged does not block the others, and
+// is not retried.
 func TestBadShardLast(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	bad := s.Full(t, []sharedbase.Object{{ID: sha256.Sum256([]byte("id")), Content: []byte("other content")}})

@@ -13,8 +13,8 @@ import (
 	"winery/test/roletest"
 )
 
-// TestUnconfiguredPool: full shards that nobody packs are told of once, by a packer
-// of whatever pool, and again after a change.
+// TestUnconfiguredPool: a packer of any pool warns once of full shards that no
+// packer packs, and again after a change.
 func TestUnconfiguredPool(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	var log bytes.Buffer

@@ -14,7 +14,7 @@ import (
 // server is a coalescer's other side: it doubles numbers, one call at a time
 // being let through by the test.
 type server struct {
-	calls chan []int // what each call was asked, sent when it begins
+	calls chan []int // the keys of each call, sent when it begins
 	pass  chan error // what it answers
 	ended chan error // its context's error, if that ended first
 }
@@ -89,7 +89,7 @@ func TestCoalescerGathersWhatWaits(t *testing.T) {
 	if first := <-s.calls; !slices.Equal(first, []int{1}) {
 		t.Fatalf("an idle coalescer asked %v, want the one key at once", first)
 	}
-	// The others arrive one after the other while the first is under way.
+	// The others arrive one after the other while the first is in flight.
 	for i := range 4 {
 		lookUp(10*i, 10*i+1, 10*i+2)
 		waitFor(t, "the lookup to queue", func() bool { return waiting(c) == i+1 })
@@ -214,7 +214,7 @@ func TestCoalescerOutlivesCallersThatGiveUp(t *testing.T) {
 		t.Fatalf("call ended (%v) although somebody waits for it", err)
 	default:
 	}
-	// The last gives up: nobody needs the answer.
+	// The last caller's context ends: no caller needs the answer.
 	giveUp3()
 	if err := <-answer3; !errors.Is(err, context.Canceled) {
 		t.Fatal(err)

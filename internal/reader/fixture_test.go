@@ -186,7 +186,7 @@ func (f *fixture) overwrite(name string, old, changed string) {
 	f.must(e.Close())
 }
 
-// watchedPool counts handles, and fails when it is told to.
+// watchedPool counts handles, and can be set to fail.
 type watchedPool struct {
 	pool.Pool
 	opened  atomic.Int64 // calls of OpenMapped
@@ -213,7 +213,7 @@ func (p *watchedPool) hangReads() (release func()) {
 	})
 }
 
-// failReads makes all reads fail until it is told otherwise.
+// failReads makes all reads fail until it is switched off.
 func (p *watchedPool) failReads(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -63,7 +63,7 @@ func TestFewImagesStayOpen(t *testing.T) {
 	}
 }
 
-// An image whose device fails is opened anew, by which the next read finds a
+// An image whose device fails is opened again, so that the next read uses a
 // device that was mapped again.
 func TestReadErrors(t *testing.T) {
 	f := newFixture(t)

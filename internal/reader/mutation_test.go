@@ -56,7 +56,7 @@ func (f *fixture) readDamaged(r *reader.Reader, name string, all []sharedbase.Ob
 	return lost
 }
 
-// Whatever becomes of an image's bytes, a reader never gives others than an object's.
+// Whatever the damage of an image, a reader never returns wrong bytes.
 func TestMutatedImages(t *testing.T) {
 	random := corrupt.Random(t)
 	f := newFixture(t)
@@ -132,8 +132,8 @@ var rowDamage = map[string]string{
 
 func sqlKey(o sharedbase.Object) string { return fmt.Sprintf(`'\x%x'`, o.ID) }
 
-// Whatever becomes of a table's rows, the objects of other rows are read as before,
-// and these come with an error.
+// Whatever the damage of a table's rows, the objects of other rows are read as
+// before, and a damaged row is an error.
 func TestMutatedRows(t *testing.T) {
 	f := newFixture(t)
 	r := f.reader(1)

@@ -21,8 +21,8 @@ import (
 	"winery/sharedbase"
 )
 
-// Readers go on while their shard moves through all its states, and never get
-// anything but the objects.
+// Readers continue while their shard passes through all states, and always get
+// the objects.
 func TestReadingWhileTheShardMovesOn(t *testing.T) {
 	f := newFixture(t)
 	r := f.reader(10)
@@ -172,7 +172,7 @@ func TestNotMapped(t *testing.T) {
 		}
 	}
 
-	// Mapped, it is read at once, whatever was true a moment ago.
+	// Once the image is mapped, it is read at once.
 	f.must(f.pool.Map(t.Context(), claim.Name()))
 	sameBatch(t, r, all)
 }
@@ -261,7 +261,7 @@ func TestCorrupted(t *testing.T) {
 	}
 }
 
-// As long as there is the table, a damaged image takes nothing away.
+// As long as the table exists, a damaged image loses no object.
 func TestDamagedImageBesideItsTable(t *testing.T) {
 	f := newFixture(t)
 	r := f.reader(10)

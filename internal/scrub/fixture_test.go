@@ -85,7 +85,7 @@ func another(t testing.TB, s *roletest.Stage, image string) pool.Pool {
 	return set["other"]
 }
 
-// psql runs a statement behind everybody's back.
+// psql changes the database outside of Winery.
 func psql(t testing.TB, s *roletest.Stage, statement string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", s.DSN, "-c", statement).CombinedOutput()

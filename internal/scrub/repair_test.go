@@ -57,7 +57,7 @@ func wantQuarantined(t testing.TB, s *roletest.Stage, name string, want bool) {
 	}
 }
 
-// A packed shard's image is made anew from its table, which readers use meanwhile.
+// A packed shard's image is rebuilt from its table, which readers use meanwhile.
 func TestRepairFromTable(t *testing.T) {
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		objects := roletest.Objects(1, 300, 20_000)
@@ -326,8 +326,8 @@ func TestUnrepairable(t *testing.T) {
 	}
 }
 
-// Objects that the index does not have are erased only if that is asked for, and
-// never one that it has.
+// Objects that the index does not have are erased only on request, and never an
+// object that the index has.
 func TestErase(t *testing.T) {
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		objects := roletest.Objects(1, 300, 5000)
@@ -352,8 +352,8 @@ func TestErase(t *testing.T) {
 	})
 }
 
-// An image that somebody else edits, or a shard that somebody holds, is left to
-// him.
+// Repair does not touch an image that another process edits, or a shard that
+// another process holds.
 func TestRepairInUse(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	objects := roletest.Objects(1, 100, 5000)

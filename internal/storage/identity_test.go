@@ -271,8 +271,9 @@ func TestUnmounted(t *testing.T) {
 	roletest.Must(t, uses(p, name)["Open"](t.Context()))
 }
 
-// TestMarkerLost: a pool whose marker somebody removed is initialised again, with
-// the UUID that the database recorded; one that was never made, too.
+// TestMarkerLost: a pool whose marker was removed is initialised again, with the
+// UUID that the database recorded; and so is a pool whose marker was never
+// created.
 func TestMarkerLost(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	packed(t, s)
@@ -313,8 +314,8 @@ func TestOtherPool(t *testing.T) {
 	roletest.Must(t, err)
 }
 
-// TestCommandAdoptsNothing: a command uses a pool that nobody has adopted, and
-// leaves it so.
+// TestCommandAdoptsNothing: a command uses a pool that is not adopted yet, and
+// does not adopt it.
 func TestCommandAdoptsNothing(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	_, err := s.Pools.Checked(s.Base)[s.Config.Name].List(t.Context())

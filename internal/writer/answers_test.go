@@ -42,8 +42,8 @@ func halfClosing(t *testing.T, address, request string) (status int, text string
 	return answer.StatusCode, string(all)
 }
 
-// TestHalfClosingClients holds that clients which close their sending side after
-// their request are told what became of it.
+// TestHalfClosingClients: clients that close their sending side after their
+// request get its result.
 func TestHalfClosingClients(t *testing.T) {
 	s := start(t, options(t))
 	defer s.end()
@@ -60,7 +60,7 @@ func TestHalfClosingClients(t *testing.T) {
 	}
 }
 
-// TestUnavailableDatabase holds that clients are not told where the database is and who uses it, and that the log has that.
+// TestUnavailableDatabase: an answer does not name the host and user of the database; the log does.
 func TestUnavailableDatabase(t *testing.T) {
 	o := configured(t, "postgresql://somebody:secret@127.0.0.1:1/somewhere", t.TempDir())
 	defer o.Base.Close()

@@ -234,7 +234,7 @@ func TestReadOnlyAndDelete(t *testing.T) {
 	s.end()
 }
 
-// A request that is under way when the server is told to end is answered.
+// A request that is in flight when the server shuts down is answered.
 func TestShutdownAnswers(t *testing.T) {
 	s := start(t, options(t))
 	conn, err := net.Dial("tcp", s.address)
@@ -254,7 +254,7 @@ func TestShutdownAnswers(t *testing.T) {
 		t.Fatalf("got %q, %v", answer[:n], err)
 	}
 	s.stop()
-	for { // until nobody else gets in
+	for { // until no further connection is possible
 		late, err := net.Dial("tcp", s.address)
 		if err != nil {
 			break

@@ -109,8 +109,8 @@ func TestReadsWithoutAClaim(t *testing.T) {
 	s.end()
 }
 
-// A writer that is told to stop while the database is unavailable does so
-// within the limits that the package documents, though an add is in flight.
+// A writer that is stopped while the database is unavailable ends within the
+// limits that the package documents, although an add is in flight.
 func TestStopsWithoutTheDatabase(t *testing.T) {
 	for what, breaks := range map[string]func(*relay.Relay){
 		"refused": (*relay.Relay).Cut,

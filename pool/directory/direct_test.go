@@ -104,7 +104,7 @@ func readFromDisks(t *testing.T) (n int64) {
 	return n
 }
 
-// TestNoDirectIO: a file system that has no O_DIRECT is told of, once.
+// TestNoDirectIO: a file system without O_DIRECT is reported once.
 func TestNoDirectIO(t *testing.T) {
 	base := mount(t, "ramfs", "")
 	if base == "" {

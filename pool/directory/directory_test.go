@@ -49,8 +49,8 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// TestUnprivileged runs the conformance tests once more as a user whom modes
-// stop, since they do not stop root.
+// TestUnprivileged runs the conformance tests again as an unprivileged user,
+// because root can ignore file modes.
 func TestUnprivileged(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return // the other tests were that run
@@ -92,8 +92,8 @@ func TestKilledWriter(t *testing.T) {
 	}
 }
 
-// TestStoppedWriter: one that goes on when its successor is done finds the name
-// taken.
+// TestStoppedWriter: a writer that continues after its successor has finished
+// finds the name taken.
 func TestStoppedWriter(t *testing.T) {
 	base := t.TempDir()
 	p := newPool(t, base, true)
@@ -105,7 +105,7 @@ func TestStoppedWriter(t *testing.T) {
 	pooltest.StillThere(t, p, "one")
 }
 
-// TestSweep: Create sweeps dead drafts of whatever image away, and those only.
+// TestSweep: Create removes dead drafts of all images, and nothing else.
 func TestSweep(t *testing.T) {
 	base := t.TempDir()
 	p := newPool(t, base, true)
@@ -131,8 +131,8 @@ func TestSweep(t *testing.T) {
 	must(t, first.Commit(t.Context()))
 }
 
-// TestLateCommit: a packer that was taken for dead, and whose image was
-// replaced, must not replace the new one.
+// TestLateCommit: a packer that lost its claim, and whose image was replaced,
+// must not replace the new one.
 func TestLateCommit(t *testing.T) {
 	p := newPool(t, t.TempDir(), true)
 	for _, name := range []string{"one", "two"} {
@@ -181,7 +181,7 @@ func TestModes(t *testing.T) {
 }
 
 // TestReservedMeanwhile: the mapper may reserve the image of a shard that is
-// being packed, for a packer that creates none. That is in nobody's way.
+// being packed, for a packer that creates none. That disturbs no process.
 func TestReservedMeanwhile(t *testing.T) {
 	p := newPool(t, t.TempDir(), true)
 	d, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
@@ -225,7 +225,7 @@ func mount(t *testing.T, fileSystem, options string) (base string) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), ownMount+"="+t.TempDir())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	if os.Getuid() != 0 { // who is not root may mount as root of a namespace
+	if os.Getuid() != 0 { // an unprivileged user can mount as root of a namespace
 		cmd.SysProcAttr = &syscall.SysProcAttr{
 			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
 			UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
@@ -264,8 +264,8 @@ func wantNoPool(t *testing.T, what string, err error) {
 	}
 }
 
-// TestInit: whoever makes the folder, it is the owner's of base_directory, and
-// others may list it.
+// TestInit: the new folder belongs to the owner of base_directory, whatever user
+// creates it, and others may list it.
 func TestInit(t *testing.T) {
 	base, want := t.TempDir(), os.Geteuid()
 	if want == 0 {

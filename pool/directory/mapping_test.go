@@ -54,8 +54,8 @@ func wantReadable(t *testing.T, p *directory.Pool, name string, want bool) {
 	}
 }
 
-// TestReadOnlyMount: as Python has it, a file that nobody can write because of
-// its mount is mapped, whatever its mode allows, if it can be read.
+// TestReadOnlyMount: as in Python, a readable file on a read-only mount counts as
+// mapped, whatever its mode is.
 func TestReadOnlyMount(t *testing.T) {
 	base := mount(t, "tmpfs", "size=1m")
 	if base == "" {
@@ -99,8 +99,8 @@ func TestModeOfAnotherUser(t *testing.T) {
 	}
 }
 
-// TestMapKeepsReaders: mapping takes away the right to write, not the right of
-// other users to read.
+// TestMapKeepsReaders: mapping removes the right to write, not the right of other
+// users to read.
 func TestMapKeepsReaders(t *testing.T) {
 	base := t.TempDir()
 	p := newPool(t, base, true)

@@ -21,7 +21,8 @@ func wantMarker(t *testing.T, p pool.Pool, want string) {
 	}
 }
 
-// marker: it is stored, kept, replaced only if that is asked for, and no image.
+// marker: the marker is stored, kept, replaced only on request, and is not an
+// image.
 func marker(t *testing.T, p pool.Pool) {
 	must(t, p.Init(t.Context())) // the pool exists: nothing happens
 	_, err := p.Marker(t.Context())

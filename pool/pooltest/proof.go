@@ -31,7 +31,7 @@ var errLost = fmt.Errorf("the claim is another's: %w", unix.ENOENT)
 // with nil.
 type proof struct {
 	nth, asked int
-	existing   []byte // of the image that MayReplace was asked about, as much as was expected
+	existing   []byte // first bytes of the image that MayReplace got
 }
 
 func (p *proof) answer() error {
@@ -92,7 +92,7 @@ func refusedCreate(t *testing.T, p pool.Pool) {
 	wantList(t, p, "one")
 }
 
-// refusedCommit: a draft whose proof does not hold any more is never committed.
+// refusedCommit: a draft is never committed after its proof has become invalid.
 func refusedCommit(t *testing.T, p pool.Pool) {
 	late := &proof{}
 	d, err := p.Create(t.Context(), "one", 0, late)

@@ -60,8 +60,7 @@ func Kill(t *testing.T, env ...string) {
 }
 
 // Stop starts this test's binary as Kill does, and stops it in the middle of a
-// draft. goOn has it go on to the end of it, and returns what it then says of
-// its error.
+// draft. goOn lets it finish the draft, and returns its report of the error.
 func Stop(t *testing.T, env ...string) (goOn func() string) {
 	t.Helper()
 	v := start(t, env)

@@ -30,8 +30,8 @@ type Pool struct {
 	DataPool string // for their data: Pool with "-data" appended, which is the default
 }
 
-// New makes a pair of empty pools. They go away with the test, with all that
-// is in them.
+// New makes a pair of empty pools. They are removed with all their contents when
+// the test ends.
 func New(t testing.TB) Pool {
 	t.Helper()
 	p := Pool{Conf: conf(t), Pool: "test-" + strings.ToLower(rand.Text())}

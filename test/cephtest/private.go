@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// Private is a Ceph of one test's own, with the pools "shards" and
-// "shards-data", whose OSD may be stopped and killed.
+// Private is a Ceph for one test alone, with the pools "shards" and
+// "shards-data". The test may stop and kill its OSD.
 type Private struct {
 	Conf string // path of the ceph.conf
 

@@ -20,7 +20,7 @@ func TestCutOff(t *testing.T) {
 	t.Parallel()
 	s := roletest.New(t, roletest.RBD(t))
 	for at, fenced := range map[roletest.Point]bool{
-		roletest.Verify: false, roletest.Commit: false, // it looks at its lease before it goes on
+		roletest.Verify: false, roletest.Commit: false, // it checks its lease before it continues
 		roletest.After(roletest.Create): true, roletest.Write: true, roletest.Read: true,
 	} {
 		t.Run(string(at), func(t *testing.T) {

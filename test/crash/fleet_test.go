@@ -67,7 +67,7 @@ func (c *trial) reclaim(t *testing.T) {
 // patience is for Ceph, which believes a dead client alive for half a minute.
 const patience = 90 * time.Second
 
-// crew are the roles that go on with other's work.
+// crew are the roles that continue the work of the killed process.
 var crew = []string{"packer", "mapper", "cleaner", "importer"}
 
 // goOn lets other processes work until there is nothing left to do: those of the
@@ -125,7 +125,7 @@ func repeat(t *testing.T, s *roletest.Stage, wanted []sharedbase.Object) {
 		}
 		c, err := s.Base.LockOneShard(t.Context(), sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.ClaimFilter{Name: n.Name})
 		roletest.Must(t, err)
-		if c != nil { // nil: one that stands still holds its row, for some more seconds
+		if c != nil { // nil: a stopped process still locks the row, for some more seconds
 			roletest.Must(t, c.SetState(t.Context(), sharedbase.StateFull))
 		}
 	}
@@ -138,7 +138,7 @@ func missing(t *testing.T, s *roletest.Stage, wanted []sharedbase.Object) bool {
 	return slices.ContainsFunc(where, func(l sharedbase.Location) bool { return l.ShardID == 0 })
 }
 
-// waits tells a shard that a writer gave back, with objects in it.
+// waits says whether a writer has released the shard, with objects in it.
 func waits(t *testing.T, s *roletest.Stage, n sharedbase.Shard) bool {
 	t.Helper()
 	if n.State != sharedbase.StateStandby {
@@ -149,7 +149,7 @@ func waits(t *testing.T, s *roletest.Stage, n sharedbase.Shard) bool {
 	return count > 0
 }
 
-// settled says that nobody has anything left to do.
+// settled says whether no role has work left.
 func settled(t *testing.T, c *trial) bool {
 	t.Helper()
 	marked, err := c.Base.ShardsToErase(t.Context(), "")
@@ -208,8 +208,8 @@ func wantWhole(t *testing.T, s *roletest.Stage, is story) {
 	}
 }
 
-// verify checks the image of a shard whose table is gone, and returns how many
-// objects it has.
+// verify checks the image of a shard whose table was dropped, and returns how
+// many objects it has.
 func verify(t *testing.T, s *roletest.Stage, n sharedbase.Shard) int64 {
 	t.Helper()
 	if _, _, err := s.Base.TableSize(t.Context(), n.Name); !errors.Is(err, sharedbase.ErrNoTable) {

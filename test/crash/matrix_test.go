@@ -10,9 +10,9 @@ import (
 	"winery/test/roletest"
 )
 
-// TestKilled kills the process of each role at each point. Whatever was
-// acknowledged can be read at once, others go on within two lease times, and in
-// the end everything is where it belongs.
+// TestKilled kills the process of each role at each point. Every acknowledged
+// object can be read at once, other processes continue within two lease times,
+// and in the end each object is in its place.
 func TestKilled(t *testing.T) {
 	eachTrial(t, unix.SIGKILL, func(t *testing.T, c *trial) {
 		c.goOn(t, crew, settled)

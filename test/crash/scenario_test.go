@@ -79,7 +79,7 @@ func clean(s *roletest.Stage) func(context.Context) (bool, error) {
 	return roletest.Clean(cleaner.New(cleaner.Options{Base: s.Base, Pools: s.Pools, MinMappedHosts: 1, Log: s.Log}))
 }
 
-// stored is what a writer tells of a batch that it was told is stored.
+// stored is what a writer process reports about an acknowledged batch.
 const stored = "stored batch "
 
 // write stores all objects in two shards, fills the first, and gives the
@@ -98,8 +98,8 @@ func write(s *roletest.Stage) func(context.Context) (bool, error) {
 	}
 }
 
-// acknowledged are the objects of the batches that a writer was told are
-// stored.
+// acknowledged are the objects of the batches that a writer process has reported
+// as stored.
 func acknowledged(p *roletest.Process) (kept []sharedbase.Object) {
 	for i := range batches {
 		if strings.Contains(p.Said(), stored+fmt.Sprint(i)) {

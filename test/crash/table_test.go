@@ -31,8 +31,8 @@ func (g *ground) set(line int, c *trial) {
 		c.role, c.at.name, c.left, strings.Join(c.by, ", "), c.moved.Seconds(), c.done.Seconds(), c.after)
 }
 
-// table tells where each process was halted, what was left, who went on, and how
-// long after it moved on and all was done.
+// table has for each process: where it was halted, what was left, which process
+// continued, and after what time the shard moved on and all work was done.
 func (g *ground) table() string {
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)

@@ -15,8 +15,8 @@ import (
 	"winery/test/roletest"
 )
 
-// TestStopped stops the process of each role at each point, until others have
-// done its work. Then it goes on, and does no harm.
+// TestStopped stops the process of each role at each point, until other processes
+// have done its work. Then it continues, and does no harm.
 func TestStopped(t *testing.T) {
 	eachTrial(t, unix.SIGSTOP, func(t *testing.T, c *trial) {
 		switch way := c.process.Way(); {

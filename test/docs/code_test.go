@@ -184,8 +184,9 @@ func TestUnits(t *testing.T) {
 	}
 }
 
-// notRun are the commands of README's blocks beside the quick start, which a
-// test runs (test/e2e). Each says why it is not run; the files that it names must exist.
+// notRun are the commands in README outside of the quick start (test/e2e runs the
+// quick start), each with the reason why no test runs it; the files that it names
+// must exist.
 var notRun = map[string]string{
 	"scripts/install-deps": "needs root and changes the machine",
 	"make":                 "builds and tests everything; .ci/run runs make test",

@@ -127,7 +127,7 @@ func TestCommandLines(t *testing.T) {
 	checked := 0
 	for _, path := range documents(t) {
 		if path == "CHANGELOG.md" {
-			continue // its older lines tell of commands as they were then
+			continue // its older lines have the commands of their time
 		}
 		for _, match := range code.FindAllStringSubmatch(read(t, path), -1) {
 			line := strings.TrimPrefix(match[1]+match[2], "bin/")

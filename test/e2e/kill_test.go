@@ -21,11 +21,11 @@ import (
 // lease is the shortest that can be configured.
 const lease = 4 * time.Second
 
-// A writer is killed while many clients add. Whatever was acknowledged before
-// is there afterwards.
+// A writer is killed while many clients add. Every object that was acknowledged
+// before can be read afterwards.
 func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
 	o := fleettest.Options(t)
-	o.ShardMaxSize, o.Lease = 1<<20, lease // several shards fill while it goes on
+	o.ShardMaxSize, o.Lease = 1<<20, lease // several shards become full meanwhile
 	f := fleettest.New(t, o)
 	ctx := fleettest.Within(t, 2*time.Minute)
 	const kills, workers, acksBeforeKill = 4, 8, 150
@@ -151,7 +151,7 @@ func killWhen(ctx context.Context, t *testing.T, f *harness.Fleet, role string, 
 				if err := p.Err(); err != nil {
 					t.Fatal(err)
 				}
-				return len(dead) // it was quicker than the look at the database
+				return len(dead) // it was faster than the query
 			default:
 			}
 			shards, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{state}})

@@ -15,9 +15,10 @@ import (
 	"winery/test/harness"
 )
 
-// The OSD stops in the middle of everything: what hangs in librbd is reported,
-// goes on when the OSD does, and ends the process if that takes too long, so
-// that another takes the shard. A pool at its quota is a failure, with backoff.
+// The OSD stops during all work: a call that hangs in librbd is reported,
+// continues when the OSD does, and ends the process if it hangs too long, so that
+// another process takes the shard. A pool at its quota is a failure, with
+// backoff.
 func TestCephAway(t *testing.T) {
 	t.Parallel()
 	ceph := cephtest.Start(t)
@@ -52,7 +53,7 @@ func TestCephAway(t *testing.T) {
 	packed(1)
 	says(ctx, t, packer, 0, "shard packed", "")
 
-	// For too long: the process ends, and the OSD has to be started anew.
+	// For too long: the process exits, and the OSD must be started again.
 	ceph.SignalOSD(syscall.SIGSTOP)
 	full()
 	stopped := time.Now()

@@ -19,9 +19,9 @@ import (
 	"winery/test/harness"
 )
 
-// TestReadsOfStoppedOSD has 300 clients ask for an object of an image whose OSD
-// is stopped, and give up after two seconds. They leave few threads behind, who
-// asks later is refused at once, and objects that are elsewhere are read as before.
+// TestReadsOfStoppedOSD has 300 clients request an object of an image whose OSD
+// is stopped, and cancel after two seconds. Few threads stay blocked, later
+// requests are refused at once, and objects in other places are read as before.
 func TestReadsOfStoppedOSD(t *testing.T) {
 	const clients, bound = 300, 32
 	t.Parallel()
@@ -59,7 +59,7 @@ func TestReadsOfStoppedOSD(t *testing.T) {
 	stop()
 	left := threads(t, writer) - before
 	t.Logf("%d clients gave up and left %d threads behind; the slowest of their neighbours' reads took %v", clients, left, slowest())
-	// Beside the bounded calls the runtime has threads of its own.
+	// In addition to the bounded calls the runtime has its own threads.
 	if most := bound + 16; left > most {
 		t.Errorf("%d threads more than before, want at most %d", left, most)
 	}

@@ -34,7 +34,7 @@ func newFleet(t *testing.T, dsn string) (*harness.Fleet, context.Context) {
 	return fleettest.New(t, o), fleettest.Within(t, 4*time.Minute)
 }
 
-// random makes content that nobody has, and that cannot be compressed.
+// random makes content that is new and cannot be compressed.
 func random(size int) []byte {
 	content := make([]byte, size)
 	_, _ = rand.Read(content) // never fails

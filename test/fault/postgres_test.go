@@ -74,8 +74,8 @@ func TestPostgresInTrouble(t *testing.T) {
 	}
 	l.end()
 
-	// With the database away, a writer ends soon and cleanly all the same. What
-	// it leaves locked is taken back when the lease has run out.
+	// A writer ends soon and cleanly even if the database is unavailable. A shard
+	// that it leaves locked is reclaimed when the lease has expired.
 	pg.Ctl("stop", "-m", "fast")
 	asked := time.Now()
 	if err := writer.Stop(); err != nil {
@@ -155,7 +155,7 @@ func TestPostgresDiskFull(t *testing.T) {
 	}
 	defer once.Close()
 	l.end()
-	l.there(f) // reading goes on
+	l.there(f) // reads continue
 
 	content := random(8 << 20)
 	if err := once.Add(ctx, sum(content), content); err == nil {

@@ -40,7 +40,7 @@ func New(t *testing.T, o harness.Options) *harness.Fleet {
 	return closing(t, f, o, err)
 }
 
-// Configured is New for a fleet whose database and pool are there already.
+// Configured is New for a fleet whose database and pool exist already.
 func Configured(t *testing.T, o harness.Options) *harness.Fleet {
 	t.Helper()
 	f, err := harness.Configure(o)

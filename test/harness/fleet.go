@@ -75,7 +75,7 @@ func New(ctx context.Context, o Options) (*Fleet, error) {
 	return f, nil
 }
 
-// Configure writes the configuration of a fleet whose database and pool are there
+// Configure writes the configuration of a fleet whose database and pool exist
 // already.
 func Configure(o Options) (*Fleet, error) {
 	f := &Fleet{options: o, File: filepath.Join(o.Dir, "winery.yml")}

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// pollEvery is how often a condition in another process is looked at.
+// pollEvery is the interval between two checks of a condition in another process.
 const pollEvery = 100 * time.Millisecond
 
 // Records gives the records with this message that a process has logged.
@@ -50,8 +50,7 @@ func (p *Process) waitForRecord(ctx context.Context, msg string) (record map[str
 	return record, err
 }
 
-// Until looks at a condition ten times a second until it holds, fails, or ctx
-// ends.
+// Until checks a condition ten times a second until it holds, fails, or ctx ends.
 func Until(ctx context.Context, holds func() (bool, error)) error {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()

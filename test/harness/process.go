@@ -25,10 +25,9 @@ type Process struct {
 	err  error
 }
 
-// StartProcess runs a program whose log is NAME.log in logDir, after what is in
-// it already. It has a process group of its own, so that a Ctrl-C meant for the
-// demo reaches the daemons only as the SIGTERM that the demo sends. It is the
-// caller's to end.
+// StartProcess runs a program that appends its log to NAME.log in logDir. The
+// process has its own process group, so that a Ctrl-C meant for the demo reaches
+// the daemons only as the SIGTERM that the demo sends. The caller must end it.
 func StartProcess(name, logDir, program string, args ...string) (*Process, error) {
 	p := &Process{Name: name, Log: filepath.Join(logDir, name+".log"), done: make(chan struct{})}
 	log, err := os.OpenFile(p.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)

@@ -15,8 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Services are a private PostgreSQL and, where it was asked for, a private
-// Ceph.
+// Services are a private PostgreSQL and, on request, a private Ceph.
 type Services struct {
 	DSN      string // of a database that exists and is empty
 	CephConf string // path of ceph.conf; empty without a Ceph

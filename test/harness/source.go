@@ -66,8 +66,8 @@ func (r Rate) String() string {
 	return fmt.Sprintf("%.0f objects/s, %.1f MB/s", float64(r.Objects)/s, float64(r.Bytes)/s/1e6)
 }
 
-// Store sends every content to the writer, in batches over several
-// connections. progress is told of each batch's bytes.
+// Store sends every content to the writer, in batches over several connections.
+// progress is called with the bytes of each batch.
 func (s *Source) Store(ctx context.Context, c *client.Client, progress func(bytes int)) (Rate, error) {
 	began := time.Now()
 	var added atomic.Int64

@@ -37,7 +37,7 @@ const (
 	importing = "ffffffffffffffffffffffffffffffff"
 )
 
-// locked locks shards as if somebody had done so a while ago.
+// locked locks shards as if a process had locked them a while ago.
 const locked = `
 	UPDATE shards SET state = v.state::shard_state, locker = v.locker::uuid, locker_ts = now() - v.age::interval
 	FROM (VALUES

@@ -15,11 +15,11 @@ import (
 	"winery/test/harness"
 )
 
-// command is one of Python's, with ours: on two copies of a site they print
-// and leave the same.
+// command is a command of Python Winery with its counterpart in Go Winery: on two
+// copies of a site they print the same and leave the same state.
 type command struct {
 	name    string // Python's
-	program string // ours
+	program string // of Go Winery
 	words   []string
 	prepare string // SQL
 	rw      bool   // images are writable at first, as packers have them
@@ -32,8 +32,8 @@ type round struct {
 	changes      bool // something must change; otherwise nothing may
 }
 
-// commands are Python's for which ours has one. Their known weaknesses, for
-// which see docs/interop.md, are kept out of the way.
+// commands are the commands of Python Winery with a counterpart in Go Winery. The
+// tests avoid their known weaknesses (docs/interop.md).
 func commands(s *site) []command {
 	readonly, packed := s.shards["readonly"], s.shards["packed"]
 	asJSON := []string{"--output", "json"}
@@ -63,7 +63,8 @@ func commands(s *site) []command {
 			{args("-n", cold), args("-n", cold), false},
 			{args("--no-progress"), nil, true},
 		}},
-		// Ours forgets which hosts have the image, for none has the copy yet.
+		// Go Winery clears the hosts that have mapped the image, because no host
+		// has mapped the copy yet.
 		{"migrate-pool", "wineryctl", args("shards", "migrate"), "UPDATE shards SET mapped_on_hosts_when_packed = '{}'", false, []round{
 			{args("--no-progress", "-i", readonly[0], "--no-db-update", harness.PoolName, cold), args("-i", readonly[0], "--no-db-update", harness.PoolName, cold), true},
 			{args("--no-progress", "-i", readonly[0], "--no-transfer-images", harness.PoolName, cold), args("-i", readonly[0], "--no-transfer", harness.PoolName, cold), true},
@@ -75,13 +76,14 @@ func commands(s *site) []command {
 			{args("--stop-instead-of-waiting", "-n", cold), args("--pool-name", cold), false},
 			{args("--stop-instead-of-waiting"), nil, true},
 		}},
-		// Python's reserves images for shards that are imported, which have theirs.
+		// Python's mapper reserves images for imported shards, which have images
+		// already.
 		{"rbd", harness.Mapper, args("--stop-instead-of-waiting"), "DELETE FROM shards WHERE state = 'importing'", true, []round{
 			{args("--stop-instead-of-waiting", "--only-prefix", packed[0][:10]), args("--only-prefix", packed[0][:10]), true},
 			{args("--stop-instead-of-waiting"), nil, true},
 			{args("--stop-instead-of-waiting", "--manage-rw-images"), args("--manage-rw-images"), true},
 		}},
-		// Ours erases what was deleted as well, at any time.
+		// Go Winery's cleaner also erases deleted objects, at any time.
 		{"rw-shard-cleaner", harness.Cleaner, args("--stop-instead-of-waiting"), fmt.Sprintf(`
 			UPDATE signature2shard SET state = 'present' WHERE state = 'deleted';
 			UPDATE shards SET mapped_on_hosts_when_packed = '{a,b}' WHERE name = '%s';

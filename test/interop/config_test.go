@@ -167,7 +167,7 @@ func effective(t *testing.T, c *config.Config) (values map[string]any) {
 	return values
 }
 
-// Whatever way of psycopg's a database is named in, both find it.
+// Both find a database by each form of name that psycopg accepts.
 func TestConnectionStrings(t *testing.T) {
 	o := fleettest.Options(t)
 	u, err := url.Parse(o.DSN)

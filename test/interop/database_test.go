@@ -39,7 +39,7 @@ func newTree(t *testing.T, number int) *harness.Source {
 	}, 200)
 }
 
-// treeOf makes files of random contents and the sizes that are asked for.
+// treeOf makes files of random contents and the given sizes.
 func treeOf(t *testing.T, number int, size func(i int) int, files int) *harness.Source {
 	t.Helper()
 	root := t.TempDir()
@@ -88,9 +88,9 @@ func states(ctx context.Context, t *testing.T, f *harness.Fleet) map[sharedbase.
 	return count
 }
 
-// One Winery makes a database and leaves shards in every state that has no
-// lock, with objects deleted in each. The other takes over and goes on with
-// all of it. Both must agree on every object.
+// One Winery creates a database and leaves shards in every state without a lock,
+// with objects deleted in each. The other takes over and continues with all of
+// them. Both must agree on every object.
 func TestDatabaseHandedOver(t *testing.T) {
 	t.Run("Python to Go", func(t *testing.T) {
 		o := fleettest.Options(t)
@@ -129,8 +129,9 @@ func handOver(t *testing.T, f *harness.Fleet, first, second winery, what string)
 	first.add(ctx, t, full)
 	first.add(ctx, t, standby)
 	deleteSome(first, cleaned, packed, full)
-	// Python's cleaner gives up when no image has what it is to erase. Ours
-	// clears away what was deleted in tables, whoever goes on.
+	// Python's cleaner fails if no image has the object to erase. So Go Winery's
+	// cleaner first removes the objects that were deleted in tables, whichever
+	// Winery continues.
 	fleettest.RunToEnd(ctx, t, f, harness.Cleaner)
 	before := states(ctx, t, f)
 	for _, state := range []sharedbase.ShardState{

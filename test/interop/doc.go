@@ -7,7 +7,7 @@
 //
 // Each pairing that is proven logs a line that begins with "interop: " and has
 // its counts; `make interop` prints these lines. docs/interop.md says what is
-// proven, and what is left out and why. Pairings that need nothing but a
-// package of ours are in the tests of that package: images in shard, the
-// schema and the locks in sharedbase, the encodings in internal/httpapi/rpc.
+// tested, and what is excluded and why. Pairings that need only one package of Go
+// Winery are in the tests of that package: images in shard, the schema and the
+// locks in sharedbase, the encodings in internal/httpapi/rpc.
 package interop

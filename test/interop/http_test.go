@@ -37,8 +37,8 @@ func sibling(t *testing.T, o harness.Options) harness.Options {
 	return o
 }
 
-// cutOff starts a writer, which refuses deletions, and takes its database away
-// until the end of the test.
+// cutOff starts a writer, which refuses deletions, and makes its database
+// unavailable until the end of the test.
 func cutOff(ctx context.Context, t *testing.T) string {
 	t.Helper()
 	o := fleettest.Options(t)

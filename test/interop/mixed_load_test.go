@@ -21,7 +21,7 @@ const (
 	deleteEach = 3    // objects, by each writer after each round
 )
 
-// round adds objects through every writer at once, with change under way in the
+// round adds objects through every writer at once, and calls change during the
 // second half. Then it deletes some.
 func (m *mixed) round(change func()) {
 	m.Helper()
@@ -91,11 +91,11 @@ func (m *mixed) make(n int) []rpc.Object {
 	return objects
 }
 
-// deleteSome deletes objects through every writer. Where no cleaner of ours is
-// at work, it takes only objects whose shards are read-only, and runs Python's
-// command: that one fails on shards without an image, and leaves objects in the
-// images of others. Objects of shards that are full or being packed are left
-// alone, since Python's packer fails where its table changes meanwhile.
+// deleteSome deletes objects through every writer. If no cleaner of Go Winery
+// runs, it takes only objects whose shards are read-only, and runs Python's
+// command, which fails on shards without an image, and leaves objects in the
+// images of other shards. It does not delete objects of shards that are full or
+// being packed, because Python's packer fails if its table changes meanwhile.
 func (m *mixed) deleteSome() {
 	m.Helper()
 	states := []sharedbase.ShardState{sharedbase.StateReadOnly}

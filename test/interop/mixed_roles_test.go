@@ -53,7 +53,7 @@ type worker struct {
 	stop   func() error   // by SIGTERM; waits; an error unless all was well until then
 }
 
-// startGo starts a role of ours.
+// startGo starts a role of Go Winery.
 func startGo(ctx context.Context, f *harness.Fleet, role string) (worker, error) {
 	start := func() (*harness.Process, error) { return f.Start(role) }
 	if role == harness.Writer {

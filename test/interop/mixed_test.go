@@ -33,7 +33,7 @@ func move(t *testing.T, from, to side) {
 		m.start(to, role)
 		m.round(func() {
 			if role == harness.Cleaner && from == sideGo {
-				m.erased() // Python's would not get on with objects deleted in tables
+				m.erased() // Python's cleaner fails on objects deleted in tables
 			}
 			m.stop(from, role)
 		})
@@ -122,7 +122,7 @@ func (m *mixed) writers() (all []writer) {
 	return all
 }
 
-// finish waits until all work is done, ends all roles, and looks at everything.
+// finish waits until all work is done, ends all roles, and checks the result.
 func (m *mixed) finish(from, to side) {
 	m.Helper()
 	m.must(m.WaitReadOnly(m.ctx))

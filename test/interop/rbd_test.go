@@ -21,17 +21,18 @@ import (
 	"winery/test/harness"
 )
 
-// onRBD is one database with two Wineries: ours has its images in Ceph, through
-// librbd, and Python's has them as files, for it reads RBD only through the
-// kernel. Images go from one to the other by `rbd import` and `rbd export`.
+// onRBD is one database with two Wineries: Go Winery has its images in Ceph,
+// through librbd, and Python Winery has them as files, because it reads RBD only
+// through the kernel. `rbd import` and `rbd export` copy images from one to the
+// other.
 type onRBD struct {
 	*harness.Fleet
 	ceph  cephtest.Pool
 	files string // Python's base_directory
 }
 
-// TestRBD has each Winery read, and ours erase in and move, images on RBD that the
-// other wrote.
+// TestRBD: each Winery reads images on RBD that the other wrote, and Go Winery
+// erases in them and moves them.
 func TestRBD(t *testing.T) {
 	ctx := fleettest.Within(t, 4*time.Minute)
 	o := fleettest.Options(t)

@@ -23,8 +23,8 @@ import (
 	"winery/test/pgtest"
 )
 
-// Databases that old releases made and filled become ours by wineryctl, and
-// are served by ours and by today's Python.
+// wineryctl upgrades databases that old releases created and filled; Go Winery
+// and the current Python Winery then serve them.
 func TestUpgrade(t *testing.T) {
 	for _, old := range []struct {
 		release   string
@@ -200,7 +200,7 @@ func TestOtherVersionsRefused(t *testing.T) {
 	refused(6, "use a newer Winery", append(commands, []string{"wineryctl", "db", "upgrade"})...)
 }
 
-// upgradeConfig writes a configuration for a database that is not ours yet.
+// upgradeConfig writes a configuration for a database that is not upgraded yet.
 func upgradeConfig(t *testing.T, o harness.Options) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "winery.yml")

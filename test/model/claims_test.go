@@ -15,7 +15,7 @@ import (
 
 // Reclaim takes the shards of the dead from them, once their leases ran out.
 func (w *world) Reclaim(*rapid.T) {
-	w.stopWriter() // the only one alive who holds a shard
+	w.stopWriter() // the only live process that holds a shard
 	locked := w.locked()
 	if back, err := w.base.ReclaimExpired(w.Context()); err != nil || len(back) > 0 {
 		w.Fatalf("reclaimed before its time: %v, %v", back, err)
@@ -34,8 +34,8 @@ func (w *world) Reclaim(*rapid.T) {
 	}
 }
 
-// Zombie has a holder of a shard go on after that was taken from it, and perhaps
-// given to another.
+// Zombie lets a holder of a shard continue after it has lost the shard, and
+// perhaps another process has it.
 func (w *world) Zombie(t *rapid.T) {
 	w.Reclaim(t)
 	from := rapid.SampledFrom([]sharedbase.ShardState{

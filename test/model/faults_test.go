@@ -21,7 +21,7 @@ type fault string
 const (
 	none  fault = "none"
 	fails fault = "fails" // an operation of a pool fails, once
-	stops fault = "stops" // it is told to stop, as by SIGTERM
+	stops fault = "stops" // it gets a request to stop, as by SIGTERM
 	dies  fault = "dies"  // nothing that it asks for happens any more
 )
 

@@ -20,8 +20,8 @@ import (
 	"winery/test/roletest"
 )
 
-// Check fails the test unless everything that can be read agrees with the
-// model: what readers are told, and the index, the tables and the images.
+// Check fails the test unless everything that can be read agrees with the model:
+// the answers to readers, and the index, the tables and the images.
 func (w *world) Check(*rapid.T) {
 	w.Helper()
 	quarantined, err := w.base.QuarantinedShards(w.Context())

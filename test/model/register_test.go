@@ -12,7 +12,7 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// call is what a client asked of an object, and answer what it was told.
+// call is a client's request about an object, and answer its result.
 type call struct {
 	object int
 	what   string // add, get, contains or delete

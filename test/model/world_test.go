@@ -27,7 +27,7 @@ const (
 type world struct {
 	testing.TB
 	dsn    string
-	base   *sharedbase.SharedBase // of those who do not die
+	base   *sharedbase.SharedBase // of processes that do not die
 	stores storage.Set
 	active string   // the pool that is written to
 	names  []string // of both pools
@@ -112,7 +112,7 @@ func (w *world) shards(states ...sharedbase.ShardState) []sharedbase.Shard {
 	return all
 }
 
-// locked are the shards that somebody holds.
+// locked are the shards that a process holds.
 func (w *world) locked() []sharedbase.Shard {
 	w.Helper()
 	return slices.DeleteFunc(w.shards(), func(s sharedbase.Shard) bool { return !s.State.Locked() })

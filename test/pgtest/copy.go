@@ -11,8 +11,8 @@ import (
 )
 
 // Copy makes a copy of a database, as an administrator does for a staging site:
-// CREATE DATABASE … TEMPLATE. Connections to the original are terminated. The copy
-// goes away with the test.
+// CREATE DATABASE … TEMPLATE. Connections to the original are terminated. The
+// copy is dropped when the test ends.
 func Copy(t testing.TB, dsn string) string {
 	t.Helper()
 	original, err := pgx.ParseConfig(dsn)

@@ -23,8 +23,8 @@ const Env = "WINERY_TEST_DSN"
 // limit bounds creating and dropping a database, and the like, on a busy machine.
 const limit = time.Minute
 
-// New creates an empty database and returns its DSN. The database goes away
-// with the test, even if connections to it are still open.
+// New creates an empty database and returns its DSN. The database is dropped when
+// the test ends, even if connections to it are still open.
 func New(t testing.TB) string {
 	t.Helper()
 	server := os.Getenv(Env)

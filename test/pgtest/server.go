@@ -173,8 +173,8 @@ func (s *Server) Or(other *Server) string {
 	return strings.Replace(s.DSN, "/postgres", ","+host+"/postgres?target_session_attrs=read-write", 1)
 }
 
-// TakeAll holds all connections that the server allows, and ends everybody
-// else's, until giveBack is called.
+// TakeAll holds all connections that the server allows, and ends those of all
+// other clients, until giveBack is called.
 func (s *Server) TakeAll() (giveBack func()) {
 	s.t.Helper()
 	var taken []*pgx.Conn

@@ -13,7 +13,7 @@ import (
 	"winery/test/pgtest"
 )
 
-// A private server lets in nobody who lacks its password.
+// A private server refuses clients without its password.
 func TestPassword(t *testing.T) {
 	s := pgtest.Start(t)
 	u, err := url.Parse(s.DSN)

@@ -56,16 +56,16 @@ const (
 	Mapped    = after + Map
 )
 
-// Hooked is a pool that calls At before and after it does what it is asked to.
-// An error of At is the operation's.
+// Hooked is a pool that calls At before and after each operation. The operation
+// returns an error of At.
 type Hooked struct {
 	pool.Pool
 	At func(point Point, image string) error
 
-	given sync.Map // handles that were given and not given back, and of which image
+	given sync.Map // open handles, with their images
 }
 
-// WantNoHandles fails the test if there are handles that nobody gave back.
+// WantNoHandles fails the test if a handle was not closed.
 func (h *Hooked) WantNoHandles(t testing.TB) {
 	t.Helper()
 	h.given.Range(func(handle, image any) bool {

@@ -90,8 +90,8 @@ func (p *Process) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Halted waits until the process has reached its halt and, with SIGSTOP,
-// stands still.
+// Halted waits until the process has reached its halt and, with SIGSTOP, is
+// stopped.
 func (p *Process) Halted(t testing.TB) {
 	t.Helper()
 	select {

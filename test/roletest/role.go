@@ -27,7 +27,7 @@ type Role func(*Stage) func(context.Context) (worked bool, err error)
 // Lease is that of the claims of processes that [Stage.Start] starts.
 const Lease = 6 * time.Second
 
-// order is what such a process is told, in the environment.
+// order is the order to such a process, in the environment.
 type order struct {
 	DSN    string
 	Config config.Pool
@@ -38,9 +38,9 @@ type order struct {
 
 const orderEnv = "WINERY_TESTROLE_ORDER"
 
-// Main is TestMain for the tests of roles: in a process of [Stage.Start] it takes
-// the step of the one that is asked for, and otherwise it runs the tests and
-// looks for goroutines that they left behind.
+// Main is TestMain for the tests of roles: in a process of [Stage.Start] it runs
+// a step of the ordered role, and otherwise it runs the tests and checks for
+// leaked goroutines.
 func Main(m *testing.M, roles map[string]Role) {
 	text := os.Getenv(orderEnv)
 	if text == "" {
@@ -58,8 +58,8 @@ func Main(m *testing.M, roles map[string]Role) {
 	}
 }
 
-// follow takes a role's step. It tells of each point that it passes, and halts
-// where it shall.
+// follow runs a role's step. It reports each point that it passes, and halts at
+// the ordered one.
 func (o order) follow(role Role) error {
 	w := &way{halt: o.Halt, passed: map[Point]int{}, goOn: make(chan os.Signal, 1)}
 	signal.Notify(w.goOn, syscall.SIGCONT)

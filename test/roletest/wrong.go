@@ -9,8 +9,8 @@ import (
 	"winery/pool"
 )
 
-// WrongMapping is a pool on a host whose mapping gives other bytes than the
-// store: it is old, or the host's memory is bad.
+// WrongMapping is a pool on a host whose mapping returns other bytes than the
+// store: the mapping is old, or the host's memory is bad.
 type WrongMapping struct {
 	pool.Pool
 	// Wrong changes bytes that were read from an image at an offset.

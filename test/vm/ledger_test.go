@@ -18,12 +18,12 @@ import (
 )
 
 // ledger is the list, kept outside of the machine, of what the writer in the
-// machine has acknowledged. An object whose last request was not answered may be
-// there or not; it is in neither map.
+// machine has acknowledged. An object whose last request was not answered may
+// exist or not; it is in neither map.
 type ledger struct {
 	mu      sync.Mutex
-	stored  map[[32]byte]bool // an add was acknowledged, and nothing was asked since
-	deleted map[[32]byte]bool // a deletion was acknowledged, and nothing was asked since
+	stored  map[[32]byte]bool // an add was acknowledged, with no request since
+	deleted map[[32]byte]bool // a deletion was acknowledged, with no request since
 	acks    int               // acknowledged requests
 	changed *sync.Cond        // acks grew
 }
@@ -111,8 +111,9 @@ func (l *ledger) waitFor(ctx context.Context, n int) error {
 	return ctx.Err()
 }
 
-// check reads every stored object, whose SHA-256 the client compares, and asks for
-// every deleted one. Its error joins what is not as it was acknowledged.
+// check reads every stored object, whose SHA-256 the client compares, and
+// requests every deleted one. Its error joins all differences from the
+// acknowledged state.
 func (l *ledger) check(ctx context.Context, c *client.Client) error {
 	var wrong []error
 	var mu sync.Mutex

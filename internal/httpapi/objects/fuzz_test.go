@@ -20,8 +20,8 @@ import (
 
 var methods = []string{"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"}
 
-// FuzzHandler asks for anything. Nothing is the server's fault; what is given
-// has its name for SHA-256, or is the part of it that was asked for; nothing is
+// FuzzHandler sends any request. The server never answers 5xx; a returned object
+// has its name as SHA-256, or is the requested part of such an object; nothing is
 // stored under a wrong name.
 func FuzzHandler(f *testing.F) {
 	there := address("there")

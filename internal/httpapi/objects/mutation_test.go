@@ -10,8 +10,8 @@ import (
 	"winery/test/corrupt"
 )
 
-// TestMutatedPut sends objects that were damaged on their way, or whose addresses
-// were: none is stored, and the server goes on.
+// TestMutatedPut sends objects with damaged bodies or damaged addresses: none is
+// stored, and the server continues to work.
 func TestMutatedPut(t *testing.T) {
 	random := corrupt.Random(t)
 	var store rpctest.Store

@@ -64,7 +64,7 @@ func TestRanges(t *testing.T) {
 	}
 }
 
-// counting is a store that counts what is read, and fails to read when it is told to.
+// counting is a store that counts reads, and can be set to fail them.
 type counting struct {
 	rpctest.Store
 	gets atomic.Int32

@@ -57,7 +57,7 @@ func TestRangesReadOnce(t *testing.T) {
 	if n := store.gets.Load(); n != 1 {
 		t.Errorf("the object was read %d times", n)
 	}
-	// What is deleted is gone, also for those who have it in parts.
+	// A deleted object is gone, also for clients that read it in parts.
 	if err := store.Delete(t.Context(), sha256.Sum256([]byte(content))); err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,7 @@ func TestMemoryForAnswers(t *testing.T) {
 	ask := func(format string) reply {
 		return do(t, server, "POST", "/content/get/batch", format, text(two.Encode(map[string]wire.Format{asJSON: wire.JSON, asMsgPack: wire.MsgPack}[format])))
 	}
-	for range 3 { // what is answered is given back
+	for range 3 { // memory is released after the answer
 		if got := ask(asMsgPack); got.status != http.StatusOK {
 			t.Fatalf("%d %.100s", got.status, got.text)
 		}
@@ -246,7 +246,7 @@ func TestAccessLog(t *testing.T) {
 	}
 }
 
-// TestClientGone holds that the store hears of a client that goes away, some time after that.
+// TestClientGone: the context of a request ends some time after its client has disconnected.
 func TestClientGone(t *testing.T) {
 	var store rpctest.Store
 	l := httpapi.DefaultLimits()

@@ -13,9 +13,9 @@ import (
 	"winery/test/corrupt"
 )
 
-// TestMutatedRequests sends what remains of valid requests after their bodies were damaged. Each is answered in a way that
-// a client understands, as the client's fault if at all; nothing is stored under another object's name; and
-// the server goes on as if nothing had been.
+// TestMutatedRequests sends what remains of valid requests after their bodies were damaged. Each gets an answer that a
+// client can decode, with a status below 500; nothing is stored under another object's name; and the server continues to
+// work.
 func TestMutatedRequests(t *testing.T) {
 	random := corrupt.Random(t)
 	var store rpctest.Store

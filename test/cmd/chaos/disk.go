@@ -23,7 +23,7 @@ func mountDisk(dir string) error {
 	return nil
 }
 
-// unmountDisk throws the file system away.
+// unmountDisk removes the file system.
 func unmountDisk(dir string) error {
 	if err := syscall.Unmount(dir, 0); err != nil {
 		return errors.Join(fmt.Errorf("unmount %s: %w", dir, err), syscall.Unmount(dir, syscall.MNT_DETACH))

@@ -29,9 +29,8 @@ const (
 	quarantined verdict = "shard quarantined"
 )
 
-// settle waits until there is nothing left to do for anybody: every shard that
-// was filled is read-only, every deletion is done, and no lock is a dead
-// process's.
+// settle waits until no role has work left: every shard that was filled is
+// read-only, every deletion is done, and no dead process holds a lock.
 func (r *run) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, settling+3*r.Lease)
 	defer cancel()
@@ -52,8 +51,9 @@ func (r *run) settle(ctx context.Context) error {
 	return nil
 }
 
-// unfinished is what waits for somebody: also a lock of a process that is gone,
-// until its lease has run out and another has taken the shard back.
+// unfinished is the remaining work of all roles, including a lock of a dead
+// process, until its lease has expired and another process has reclaimed the
+// shard.
 func (r *run) unfinished(ctx context.Context) (left []string, err error) {
 	leases, err := r.fleet.Base.Leases(ctx)
 	if err != nil {

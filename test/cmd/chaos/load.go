@@ -32,8 +32,8 @@ type load struct {
 	journal *Journal
 	writers []*client.Client
 	seed    uint64
-	// acked is told of each acknowledged add: by which writer, and when the
-	// request was sent.
+	// acked is called for each acknowledged add, with the writer and the time at
+	// which the request was sent.
 	acked func(writer int, sent time.Time)
 
 	mu     sync.Mutex
@@ -156,9 +156,10 @@ func (w *worker) add(objects []object) error {
 	}
 }
 
-// delete deletes an object, and does not give up before it is told that it is
-// gone. One that took several requests is not added again: an old request may
-// be carried out yet. Neither is one of which an add had no answer deleted.
+// delete deletes an object, and retries until the deletion is acknowledged. An
+// object whose deletion took several requests is not added again, because an old
+// request may still be executed. For the same reason an object with an unanswered
+// add is not deleted.
 func (w *worker) delete() error {
 	o := take(&w.here, w.rng)
 	for tries := 1; ; tries++ {

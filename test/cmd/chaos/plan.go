@@ -65,7 +65,7 @@ const (
 	roleEvery    = 6 * time.Second
 	serviceEvery = 24 * time.Second
 	// mostAtOnce is how many processes may be stopped or cut off at a time: the
-	// others go on.
+	// others continue.
 	mostAtOnce = 3
 )
 

@@ -14,9 +14,9 @@ import (
 	"winery/sharedbase"
 )
 
-// recovery measures how long it takes until others go on where a process was
-// hit: from the fault until the shard that it held is out of that claim, and
-// from a writer's death until it acknowledges an add again.
+// recovery measures how long other processes take to continue after a fault of a
+// process: from the fault until the shard that the process held is released from
+// that claim, and from a writer's death until it acknowledges an add again.
 type recovery struct {
 	base *sharedbase.SharedBase
 
@@ -60,7 +60,7 @@ func (r *recovery) holds(ctx context.Context, pid int) bool {
 func (r *recovery) struck(ctx context.Context, pid int, by kind, at time.Time) {
 	its, err := r.leases(ctx, pid)
 	if err != nil {
-		return // the database is away: what the process held cannot be known
+		return // the database is unavailable: the shard of the process is unknown
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

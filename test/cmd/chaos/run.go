@@ -22,7 +22,7 @@ const (
 	dataPool     = harness.PoolName + "-data"
 	shardMaxSize = 2 << 20
 	eachRole     = 2               // processes
-	settling     = 3 * time.Minute // and three leases: the most until all is done without anybody's help
+	settling     = 3 * time.Minute // and three leases: limit until all work is done without an operator
 )
 
 // Options of a run.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package relay stands between a process and its PostgreSQL: connections can
-// be cut, refused, and held up while they stay open. Tests and make chaos
-// break the network with it.
+// Package relay is a proxy between a process and its PostgreSQL: connections can
+// be cut, refused, and delayed while they stay open. Tests and make chaos use it
+// for network faults.
 package relay
 
 import (

@@ -10,8 +10,8 @@ import (
 // host is where QEMU's user network shows the host's loopback interface.
 const host = "10.0.2.2"
 
-// forward makes the host's 127.0.0.1:port ours: Ceph's maps name its daemons by
-// such addresses, so they have to hold in the machine too.
+// forward forwards 127.0.0.1:port of the machine to the host's: Ceph's maps name
+// its daemons by such addresses, so they must be valid in the machine too.
 func forward(port string) error {
 	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
 	if err != nil {

@@ -251,7 +251,7 @@ func TestRetries(t *testing.T) {
 		}
 	}
 
-	// A caller who gives up is heard at once.
+	// A cancelled call returns at once.
 	store.Fail(rpc.ErrUnavailable)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

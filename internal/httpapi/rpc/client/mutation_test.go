@@ -76,8 +76,8 @@ func TestMutatedAnswers(t *testing.T) {
 	}
 }
 
-// TestMutatedErrors: an error remains one, whatever becomes of its text, and is never taken for the absence of
-// an object that is there.
+// TestMutatedErrors: an error with a damaged text remains an error, and is never taken for the absence of an
+// existing object.
 func TestMutatedErrors(t *testing.T) {
 	random := corrupt.Random(t)
 	var store rpctest.Store
@@ -101,7 +101,7 @@ func TestMutatedErrors(t *testing.T) {
 	}
 }
 
-// TestWrongBytes has a server that answers other bytes than were asked for, in a message that is well-formed.
+// TestWrongBytes has a server that answers with wrong bytes, in a well-formed message.
 func TestWrongBytes(t *testing.T) {
 	var store rpctest.Store
 	store.Put(key("right"), []byte("wrong"))

@@ -178,7 +178,8 @@ func repeat[T any](v T, n uint8) []T {
 	return all
 }
 
-// FuzzBase85 compares the digits with those of another implementation, Adobe's alphabet translated into ours.
+// FuzzBase85 compares the digits with those of another implementation, with Adobe's alphabet translated into
+// Python's.
 func FuzzBase85(f *testing.F) {
 	for _, seed := range []string{"", "\x00", "\x00\x00\x00\x00", "\xff\xff\xff\xff\xff", "`uqI-{r", "00000", "|NsC1", "~~~~~", "0"} {
 		f.Add([]byte(seed))
