@@ -69,7 +69,7 @@ func without(objects [][]byte, numbers ...int) [][]byte {
 	return left
 }
 
-func TestPythonReadsOurs(t *testing.T) {
+func TestPythonReadsGo(t *testing.T) {
 	for _, c := range []struct {
 		objects int
 		spare   int64 // bytes of the device after the image
@@ -86,7 +86,7 @@ func TestPythonReadsOurs(t *testing.T) {
 			swhShard(t, "read", path, c.objects)
 		})
 	}
-	t.Log("interop: images: ours → Python Shard: 7 images of 0 to 100000 objects, up to 10 MiB each")
+	t.Log("interop: images: Go → Python Shard: 7 images of 0 to 100000 objects, up to 10 MiB each")
 }
 
 // swh.shard cannot write an image of no objects: libcmph never returns.
@@ -106,7 +106,7 @@ func TestPythonReadByUs(t *testing.T) {
 			}
 		})
 	}
-	t.Log("interop: images: Python ShardCreator → ours: 5 images of 1 to 100000 objects, up to 10 MiB each")
+	t.Log("interop: images: Python ShardCreator → Go: 5 images of 1 to 100000 objects, up to 10 MiB each")
 }
 
 func TestDeletedByPythonOrUs(t *testing.T) {

@@ -34,7 +34,7 @@ func TestDeletesLeaveOthersTheirConnections(t *testing.T) {
 		deleting.Go(func() {
 			for ctx.Err() == nil {
 				if err := b.Delete(ctx, object("held").ID); err == nil {
-					t.Error("deleted what somebody else holds")
+					t.Error("deleted an object whose row another transaction holds")
 				}
 			}
 		})

@@ -111,7 +111,7 @@ func TestFactCopyCannotSkipConflicts(t *testing.T) {
 
 // A DROP TABLE that waits for one reader blocks all later ones. A lock_timeout
 // lets them continue.
-func TestFactDropTableHoldsUpReaders(t *testing.T) {
+func TestFactDropTableBlocksReaders(t *testing.T) {
 	b, reader := newBase(t)
 	s := shardIn(t, b, sharedbase.StateReadOnly)
 	exec(t, reader, "CREATE TABLE shard_"+s.Name+" ()")

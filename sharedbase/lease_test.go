@@ -134,7 +134,7 @@ func TestRenewals(t *testing.T) {
 	}
 	eventually(t, func() bool { return count(t, conn, renewed, began) == 1 })
 	if !held(c)() {
-		t.Error("the holder was told that its lease is lost")
+		t.Error("the holder's context ended with a lost lease")
 	}
 	if err := c.Verify(t.Context()); err != nil {
 		t.Error(err)
@@ -156,7 +156,7 @@ func TestHolderGivesUp(t *testing.T) {
 	alive := must(b.Leases(t.Context()))(t)
 	for _, l := range alive {
 		if l.Expired {
-			t.Error("the holder was told only after its lease had run out")
+			t.Error("the holder's context ended only after its lease had expired")
 		}
 	}
 	if err := lock.Rollback(t.Context()); err != nil {
@@ -181,7 +181,7 @@ func TestExpiredIsNotRenewed(t *testing.T) {
 }
 
 // The holder of a shard notices that another process has taken it.
-func TestTakenAway(t *testing.T) {
+func TestClaimLost(t *testing.T) {
 	b, conn := shortLease(t)
 	operator := claim(t, b, shardIn(t, b, sharedbase.StateFull), sharedbase.StatePacking)
 	if err := b.ReleaseShard(t.Context(), must(b.ShardByName(t.Context(), operator.Name()))(t)); err != nil {

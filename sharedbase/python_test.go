@@ -98,11 +98,11 @@ print(db_utils.populate_database_for_package(module, dsn), db_utils.swh_db_upgra
 	if want := "('objstorage.backends.winery', 5, None) 5\n(False, 5, None) 5 5"; got1 != want {
 		t.Errorf("Python says %q of our database, want %q", got1, want)
 	}
-	t.Log("interop: schema: Python 7.4.1's and ours are the same, each accepts the other's: 2 databases")
+	t.Log("interop: schema: Python 7.4.1's and Go's are the same, each accepts the other's: 2 databases")
 }
 
 // Both languages add to, read from and delete in the shards of the other.
-func TestPythonBeside(t *testing.T) {
+func TestPythonConcurrently(t *testing.T) {
 	b, conn := newBase(t)
 	dsn := conn.Config().ConnString()
 	ctx := t.Context()

@@ -19,7 +19,7 @@ import (
 	"winery/pool"
 )
 
-var errAway = errors.New("the database is unavailable")
+var errUnavailable = errors.New("the database is unavailable")
 
 // seq is a step that does one thing after the other, and notes when it was
 // called. After the last it cancels.
@@ -40,7 +40,7 @@ func (s *seq) step(context.Context) (bool, error) {
 
 func idle() (bool, error) { return false, nil }
 func work() (bool, error) { return true, nil }
-func fail() (bool, error) { return false, errAway }
+func fail() (bool, error) { return false, errUnavailable }
 
 // The times are those of a bubble, where the clock advances by itself when all
 // wait: they are exact.
@@ -160,12 +160,12 @@ func TestLoopEnds(t *testing.T) {
 		"at the first error, with StopWhenIdle": {
 			daemon.LoopOptions{StopWhenIdle: true},
 			[]func() (bool, error){work, fail},
-			func(err error) bool { return errors.Is(err, errAway) },
+			func(err error) bool { return errors.Is(err, errUnavailable) },
 		},
 		"at an error that is marked permanent": {
 			daemon.LoopOptions{},
-			[]func() (bool, error){fail, func() (bool, error) { return false, backoff.Permanent(errAway) }},
-			func(err error) bool { return errors.As(err, &permanent) && errors.Is(err, errAway) },
+			[]func() (bool, error){fail, func() (bool, error) { return false, backoff.Permanent(errUnavailable) }},
+			func(err error) bool { return errors.As(err, &permanent) && errors.Is(err, errUnavailable) },
 		},
 		"once a store has fenced the process off": {
 			daemon.LoopOptions{},
@@ -230,9 +230,9 @@ func TestLoopAborted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	err := daemon.Loop(ctx, daemon.LoopOptions{Log: slog.New(slog.DiscardHandler)}, func(ctx context.Context) (bool, error) {
 		cancel()
-		return false, errors.Join(ctx.Err(), errAway)
+		return false, errors.Join(ctx.Err(), errUnavailable)
 	})
-	if !errors.Is(err, errAway) {
+	if !errors.Is(err, errUnavailable) {
 		t.Errorf("got %v", err)
 	}
 }

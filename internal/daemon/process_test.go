@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 // roles are what the processes under test do.
 var roles = map[string]func(context.Context, *daemon.Env) error{
 	"done":  func(context.Context, *daemon.Env) error { return nil },
-	"fail":  func(context.Context, *daemon.Env) error { return errAway },
+	"fail":  func(context.Context, *daemon.Env) error { return errUnavailable },
 	"usage": func(context.Context, *daemon.Env) error { return daemon.UsageError("--pool-name: no pool %q", "x") },
 	"panic": func(context.Context, *daemon.Env) error { panic("bug") },
 	"notify": func(_ context.Context, env *daemon.Env) error {
@@ -46,7 +46,7 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 		env.Notify.Ready()
 		env.Notify.Ready()
 		env.Notify.Status("packing: %d %%", 41)
-		return errors.Join(errAway, fmt.Errorf("%s", "\n\tREADY=1\n"))
+		return errors.Join(errUnavailable, fmt.Errorf("%s", "\n\tREADY=1\n"))
 	},
 	// Two parts, of which the first ends its step once the second has taken one.
 	"parts": func(ctx context.Context, env *daemon.Env) error {
@@ -86,7 +86,7 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 	"stuck": func(ctx context.Context, _ *daemon.Env) error {
 		fmt.Println("working")
 		<-ctx.Done()
-		return errAway
+		return errUnavailable
 	},
 	// A call that hears of no context.
 	"hung": func(context.Context, *daemon.Env) error {

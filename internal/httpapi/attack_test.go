@@ -90,10 +90,10 @@ func TestAttacks(t *testing.T) {
 		"unread range": func() net.Conn {
 			return dial(t, address, "GET "+large+" HTTP/1.1\r\nHost: x\r\nRange: bytes=0-4000000\r\n\r\n")
 		},
-		"nested msgpack":  func() net.Conn { return dial(t, address, head("POST", "/content/add/batch", len(nested))+nested) },
-		"nothing":         func() net.Conn { return dial(t, address, "") },
-		"half a header":   func() net.Conn { return dial(t, address, "POST /content/get HTTP/1.1\r\nHost: x\r\n") },
-		"body for nobody": func() net.Conn { return dial(t, address, head("GET", "/", 1<<30)) },
+		"nested msgpack": func() net.Conn { return dial(t, address, head("POST", "/content/add/batch", len(nested))+nested) },
+		"nothing":        func() net.Conn { return dial(t, address, "") },
+		"half a header":  func() net.Conn { return dial(t, address, "POST /content/get HTTP/1.1\r\nHost: x\r\n") },
+		"unread body":    func() net.Conn { return dial(t, address, head("GET", "/", 1<<30)) },
 	}
 	before := heap()
 	const clients = 30

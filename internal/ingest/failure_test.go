@@ -16,7 +16,7 @@ import (
 
 // A shard that was taken from its writer, and given to another, gets nothing
 // more from it; its callers notice nothing.
-func TestShardTakenAway(t *testing.T) {
+func TestShardLost(t *testing.T) {
 	f := newFixture(t)
 	w := f.start(ingest.Options{})
 	f.add(w, object("before"))

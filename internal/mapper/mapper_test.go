@@ -112,13 +112,13 @@ func TestNothingToDoIsCheap(t *testing.T) {
 	count := points(s)
 	step(t, onHost(s, "a"), false)
 	if got := count(); len(got) != 1 || got[roletest.Listing] != 1 {
-		t.Errorf("the pool was asked %v", got)
+		t.Errorf("the calls of the pool are %v", got)
 	}
 }
 
-// TestMapsAnew: an image that was unmapped, as by a reboot, is mapped and
+// TestMapsAgain: an image that was unmapped, as by a reboot, is mapped and
 // checked again although the host is recorded.
-func TestMapsAnew(t *testing.T) {
+func TestMapsAgain(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	names := packed(t, s, 2)
 	step(t, onHost(s, "a"), true)
@@ -126,12 +126,12 @@ func TestMapsAnew(t *testing.T) {
 	count := points(s)
 	step(t, onHost(s, "a"), true)
 	if got := count(); got[roletest.Map] != 1 || got[roletest.OpenMapped] != 1 {
-		t.Errorf("the pool was asked %v", got)
+		t.Errorf("the calls of the pool are %v", got)
 	}
 	mapped, err := s.Pool.Mapped(t.Context())
 	roletest.Must(t, err)
 	if !mapped[names[1]] {
-		t.Error("it was not mapped anew")
+		t.Error("the image was not mapped again")
 	}
 	wantMapped(t, s, names[1], "a")
 }

@@ -25,13 +25,13 @@ func TestIdleStepListsNothing(t *testing.T) {
 	count := points(s)
 	step(t, m, false)
 	if got := count(); len(got) != 0 {
-		t.Errorf("the pool was asked %v", got)
+		t.Errorf("the calls of the pool are %v", got)
 	}
 	more := packed(t, s, 1)
 	count = points(s)
 	step(t, m, true)
 	if got := count(); got[roletest.Map] != 1 || got[roletest.OpenMapped] != 1 || got[roletest.Listing] != 0 {
-		t.Errorf("for one new image the pool was asked %v", got)
+		t.Errorf("for one new image the calls of the pool are %v", got)
 	}
 	wantMapped(t, s, more[0], "a")
 

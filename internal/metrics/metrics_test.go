@@ -97,9 +97,9 @@ func TestWrongPort(t *testing.T) {
 	}
 }
 
-// TestAway: a metrics server that is unavailable, or whose name is unknown,
+// TestServerUnavailable: a metrics server that is unavailable, or whose name is unknown,
 // causes no error.
-func TestAway(t *testing.T) {
+func TestServerUnavailable(t *testing.T) {
 	away := listen(t)
 	if err := away.conn.Close(); err != nil {
 		t.Fatal(err)

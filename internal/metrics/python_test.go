@@ -50,15 +50,15 @@ func TestAsPython(t *testing.T) {
 		opened := strings.HasSuffix(name, "seconds|ms|shard_type:rw") || strings.HasSuffix(name, "cache_status:miss,shard_type:rw")
 		value, sent := fromOurs[name]
 		if sent == opened {
-			t.Errorf("Python sends %s, and ours: %v", name, sent)
+			t.Errorf("Python sends %s, and Go: %v", name, sent)
 		}
 		if sent && !strings.Contains(name, "|ms|") && !strings.Contains(name, "shard_type:rw") && value != fromPython[name] {
-			t.Errorf("%s: Python sends %v, ours %v", name, fromPython[name], value)
+			t.Errorf("%s: Python sends %v, Go %v", name, fromPython[name], value)
 		}
 	}
 	for _, name := range names(fromOurs) {
 		if _, ok := fromPython[name]; !ok {
-			t.Errorf("only ours sends %s", name)
+			t.Errorf("only Go sends %s", name)
 		}
 	}
 	if len(fromPython) < 25 {

@@ -291,7 +291,7 @@ func TestSkipped(t *testing.T) {
 }
 
 // Only for a shard of the old pool is something replaced in the new one.
-func TestStrangerStays(t *testing.T) {
+func TestOtherImageStays(t *testing.T) {
 	s := newStage(t, directory(t, "old"), directory(t, "new"))
 	all := objects()
 	roletest.Put(t, s.From, image, all)

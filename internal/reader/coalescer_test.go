@@ -211,7 +211,7 @@ func TestCoalescerOutlivesCallersThatGiveUp(t *testing.T) {
 	}
 	select {
 	case err := <-s.ended:
-		t.Fatalf("call ended (%v) although somebody waits for it", err)
+		t.Fatalf("call ended (%v) although a caller waits for it", err)
 	default:
 	}
 	// The last caller's context ends: no caller needs the answer.

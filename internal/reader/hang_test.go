@@ -117,9 +117,9 @@ func TestManyHangingImages(t *testing.T) {
 	})
 }
 
-// TestHangingImageBesideItsTable reads an object from its table, once the image
+// TestHangingImageWithTable reads an object from its table, once the image
 // is known to hang.
-func TestHangingImageBesideItsTable(t *testing.T) {
+func TestHangingImageWithTable(t *testing.T) {
 	f := newFixture(t)
 	o := f.options(10)
 	o.HangAfter = 100 * time.Millisecond
@@ -133,8 +133,8 @@ func TestHangingImageBesideItsTable(t *testing.T) {
 	release()
 }
 
-// TestCloseBesideHangingCalls: a process ends although calls hang.
-func TestCloseBesideHangingCalls(t *testing.T) {
+// TestCloseDuringHangingCalls: a process ends although calls hang.
+func TestCloseDuringHangingCalls(t *testing.T) {
 	f := newFixture(t)
 	o := f.options(10)
 	o.HangAfter = 100 * time.Millisecond

@@ -86,6 +86,6 @@ func TestReadErrors(t *testing.T) {
 	opened := f.pool.opened.Load()
 	sameBatch(t, r, []sharedbase.Object{o})
 	if f.pool.opened.Load() != opened+1 {
-		t.Error("the image was not opened anew")
+		t.Error("the image was not opened again")
 	}
 }

@@ -129,7 +129,7 @@ func TestGetBatchOverShards(t *testing.T) {
 		t.Errorf("a missing object: %q, %v", found[5].Content, found[5].Err)
 	}
 	if !bytes.Equal(found[6].Content, want[0].Content) {
-		t.Errorf("an object that was asked for twice is %q", found[6].Content)
+		t.Errorf("an object that was requested twice is %q", found[6].Content)
 	}
 	if found, err := r.GetBatch(t.Context(), nil, nil); len(found) != 0 || err != nil {
 		t.Errorf("nothing asked: %v, %v", found, err)
@@ -150,7 +150,7 @@ func TestNotMapped(t *testing.T) {
 		}
 	}
 	if n := f.pool.opened.Load(); n > 20 {
-		t.Errorf("the pool was asked %d times in 100 reads for an image that is not mapped", n)
+		t.Errorf("the pool was called %d times in 100 reads for an image that is not mapped", n)
 	}
 
 	f.clean(claim.Name())
@@ -255,14 +255,14 @@ func TestCorrupted(t *testing.T) {
 			found, err := r.GetBatch(t.Context(), []sharedbase.ObjID{o.ID, sound.ID}, admitAll)
 			f.must(err)
 			if !errors.As(found[0].Err, new(*reader.CorruptError)) || found[0].Content != nil || !bytes.Equal(found[1].Content, sound.Content) {
-				t.Errorf("GetBatch: %v, and beside it %q, %v", found[0].Err, found[1].Content, found[1].Err)
+				t.Errorf("GetBatch: %v, and then %q, %v", found[0].Err, found[1].Content, found[1].Err)
 			}
 		})
 	}
 }
 
 // As long as the table exists, a damaged image loses no object.
-func TestDamagedImageBesideItsTable(t *testing.T) {
+func TestDamagedImageWithTable(t *testing.T) {
 	f := newFixture(t)
 	r := f.reader(10)
 	o := object("kept twice")
@@ -284,7 +284,7 @@ func TestPoolThatIsNotConfigured(t *testing.T) {
 	}
 }
 
-func TestDatabaseAway(t *testing.T) {
+func TestDatabaseUnavailable(t *testing.T) {
 	base, err := sharedbase.New("postgresql://nobody@127.0.0.1:1/none", "reader test")
 	if err != nil {
 		t.Fatal(err)

@@ -49,7 +49,7 @@ func TestFindsFlippedBits(t *testing.T) {
 				r, err := scrubber(s).Scrub(t.Context(), name)
 				roletest.Must(t, err)
 				if what == "objects" {
-					r.Findings = r.Findings[:1] // the count of gaps does not fit either
+					r.Findings = r.Findings[:1] // the count of gaps is wrong, too
 				}
 				wantFindings(t, r, test.want)
 				s.FlipBit(t, name, test.at)
@@ -159,7 +159,7 @@ func TestSample(t *testing.T) {
 	roletest.Must(t, err)
 	wantFindings(t, r)
 	if r.Objects != 20 {
-		t.Errorf("looked at %d objects", r.Objects)
+		t.Errorf("checked %d objects", r.Objects)
 	}
 	for _, o := range objects {
 		_, position := at(t, s, name, o.ID)

@@ -48,8 +48,9 @@
 //
 // Images and drafts that are opened to be verified are flushed and then read from the disk
 // with O_DIRECT: the page cache may hold bytes that the disk does not have. On a file
-// system without O_DIRECT the page cache is asked to drop the file (FADV_DONTNEED), which
-// it may ignore, and the pool reports this once ([Settings].NoDirectIO).
+// system without O_DIRECT the kernel is advised to drop the file from the page cache
+// (FADV_DONTNEED), which it may ignore, and the pool reports this once
+// ([Settings].NoDirectIO).
 //
 // flock and link make this hold on local file systems and on NFS 4.
 package directory

@@ -82,7 +82,7 @@ func (p *Pool) exists() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("pool %s: %w: no folder %s", p.name, pool.ErrNoPool, p.dir)
 	}
-	return p.fail("look at", p.dir, err)
+	return p.fail("stat", p.dir, err)
 }
 
 // SetMarker implements [pool.Pool].

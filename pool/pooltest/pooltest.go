@@ -134,7 +134,7 @@ func sameBytes(t *testing.T, img pool.Image, want []byte) {
 		t.Fatalf("the image does not hold the %d bytes that it should", len(want))
 	}
 	if rest := bytes.TrimLeft(got[len(want):], "\x00"); len(rest) > 0 {
-		t.Fatalf("bytes that nobody wrote at %d of %d", len(got)-len(rest), len(got))
+		t.Fatalf("bytes that were not written, at %d of %d", len(got)-len(rest), len(got))
 	}
 }
 

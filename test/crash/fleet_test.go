@@ -217,7 +217,7 @@ func verify(t *testing.T, s *roletest.Stage, n sharedbase.Shard) int64 {
 	}
 	drafts, err := filepath.Glob(filepath.Join(s.Config.BaseDirectory, s.Config.Name, n.Name+".*"))
 	if err != nil || len(drafts) > 0 {
-		t.Errorf("beside the image there is %v, %v", drafts, err)
+		t.Errorf("in addition to the image there is %v, %v", drafts, err)
 	}
 	r := s.Image(t, n.Name)
 	found, err := r.Verify(t.Context(), nil)

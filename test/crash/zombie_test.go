@@ -72,7 +72,7 @@ func settledOrInUse(t *testing.T, c *trial) bool {
 	}
 	e, err := c.Pool.Edit(t.Context(), shards(t, c.Stage)[0].Name, pooltest.Anything{})
 	if errors.Is(err, pool.ErrInUse) {
-		c.note("nobody: it has the image")
+		c.note("none: it has the image")
 		return true
 	}
 	roletest.Must(t, err)

@@ -19,7 +19,7 @@ import (
 // continues when the OSD does, and ends the process if it hangs too long, so that
 // another process takes the shard. A pool at its quota is a failure, with
 // backoff.
-func TestCephAway(t *testing.T) {
+func TestCephUnavailable(t *testing.T) {
 	t.Parallel()
 	ceph := cephtest.Start(t)
 	o := fleettest.Options(t)

@@ -97,7 +97,7 @@ func (l *load) goesOn(n int) {
 		case id := <-l.acked:
 			l.took(id)
 		case <-l.ctx.Done():
-			l.t.Fatal("the work does not go on")
+			l.t.Fatal("the work does not continue")
 		}
 	}
 }
@@ -126,7 +126,7 @@ func (l *load) collected(n int64) {
 	l.t.Helper()
 	until := l.count.Load() + n
 	if err := harness.Until(l.ctx, func() (bool, error) { return l.count.Load() >= until, nil }); err != nil {
-		l.t.Errorf("the work does not go on: %v", err)
+		l.t.Errorf("the work does not continue: %v", err)
 	}
 }
 

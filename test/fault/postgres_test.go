@@ -161,7 +161,7 @@ func TestPostgresDiskFull(t *testing.T) {
 	if err := once.Add(ctx, sum(content), content); err == nil {
 		t.Error("more was added than there is room for")
 	} else {
-		t.Logf("a client is told: %v", err)
+		t.Logf("a client gets: %v", err)
 	}
 	if err := unix.Mount("tmpfs", small, "tmpfs", unix.MS_REMOUNT, "size=200m"); err != nil {
 		t.Fatal(err)

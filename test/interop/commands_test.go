@@ -130,7 +130,7 @@ func TestCommands(t *testing.T) {
 			}
 		})
 	}
-	paired(t, "commands: %d of Python's in %d calls, the same outcome as ours on %d copies of a database with %d objects",
+	paired(t, "commands: %d of Python's in %d calls, the same outcome as Go Winery's on %d copies of a database with %d objects",
 		len(all), calls, len(all), 3*treeSize)
 }
 
@@ -139,7 +139,7 @@ func same(t *testing.T, what string, ours, theirs []string) {
 	t.Helper()
 	for _, line := range ours {
 		if !slices.Contains(theirs, line) {
-			t.Errorf("%s: only ours: %s", what, line)
+			t.Errorf("%s: only Go Winery's: %s", what, line)
 		}
 	}
 	for _, line := range theirs {

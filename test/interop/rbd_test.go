@@ -67,11 +67,11 @@ func TestRBD(t *testing.T) {
 		objects -= theirs.compare(ctx, t, tree, gone)
 	}
 	if objects != 0 {
-		t.Errorf("ours has compared %d objects more than Python's", objects)
+		t.Errorf("Go has compared %d objects more than Python", objects)
 	}
 	inImages := theirs.number(ctx, t, "erased", list(gone))
-	paired(t, "RBD: %d images by Python, imported → our mapper, cleaner, reader; these and %d of ours, 1 of them moved and the others exported → Python's reader: "+
-		"%d objects, %d deleted by Python and erased by ours", len(imported), exported+1-len(imported), inImages, len(gone))
+	paired(t, "RBD: %d images by Python, imported → Go's mapper, cleaner, reader; these and %d of Go, 1 of them moved and the others exported → Python's reader: "+
+		"%d objects, %d deleted by Python and erased by Go", len(imported), exported+1-len(imported), inImages, len(gone))
 }
 
 // python gives Python's Winery on the same database.

@@ -69,7 +69,7 @@ type Hooked struct {
 func (h *Hooked) WantNoHandles(t testing.TB) {
 	t.Helper()
 	h.given.Range(func(handle, image any) bool {
-		t.Errorf("a handle of image %s was not given back: %T", image, handle)
+		t.Errorf("a handle of image %s was not closed: %T", image, handle)
 		return true
 	})
 }

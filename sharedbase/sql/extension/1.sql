@@ -29,7 +29,7 @@ CREATE TABLE winery_image (
     fingerprint bytea NOT NULL
 );
 
--- Shards in which something does not fit: nobody claims them.
+-- Shards that are not consistent: no role of Go Winery claims them.
 CREATE TABLE winery_quarantine (
     shard bigint PRIMARY KEY,
     reason text NOT NULL,

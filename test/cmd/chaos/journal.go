@@ -28,7 +28,7 @@ type event struct {
 	began   time.Duration // since the journal's beginning
 	ended   time.Duration
 	known   bool // it was acknowledged; else it may have happened, or may happen yet
-	through int  // number of the writer that was asked
+	through int  // number of the writer that got the request
 }
 
 // entry is all that happened to an object, in its order.
@@ -73,9 +73,9 @@ func (j *Journal) record(id sharedbase.ObjID, size int, what op, through int, be
 	e.events = append(e.events, event{what, began.Sub(j.began), time.Since(j.began), known, through})
 }
 
-// expected is what the last acknowledged request left, unless one of the other
-// kind may have come after it: a request whose answer was lost can wait in a
-// stopped process for as long as that is stopped.
+// expected is the state after the last acknowledged request, unless a request of
+// the other kind may have been executed after it: a request whose answer was lost
+// can wait in a stopped process until that process continues.
 func (e *entry) expected() expectation {
 	last := op("")
 	doubtful := map[op]bool{}
@@ -190,7 +190,7 @@ func (j *Journal) totals() (t totals) {
 	return t
 }
 
-// ids are all objects of which something was asked.
+// ids are all objects with at least one request.
 func (j *Journal) ids() []sharedbase.ObjID {
 	j.mu.Lock()
 	defer j.mu.Unlock()

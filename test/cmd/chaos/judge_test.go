@@ -70,7 +70,7 @@ func TestJudgeFinds(t *testing.T) {
 		{"a lease of a process that is gone", func() { sql("UPDATE winery_lease SET pid = 2147483647") }, []verdict{stuck}},
 		{"a lease of a process that lives", func() { sql(fmt.Sprintf("UPDATE winery_lease SET pid = %d", os.Getpid())); want[stuck]-- }, nil},
 		{"a lease that ran out", func() { sql("UPDATE winery_lease SET expires = now() - interval '1 hour'") }, []verdict{stuck}},
-		{"a deletion that nobody does", func() { must(f.Base.Delete(ctx, objects[1].ID)) }, []verdict{stuck, unerased}},
+		{"a deletion that is not done", func() { must(f.Base.Delete(ctx, objects[1].ID)) }, []verdict{stuck, unerased}},
 		{"a quarantined shard", func() { must(f.Base.Quarantine(ctx, open.ID(), "a test")) }, []verdict{quarantined}},
 	} {
 		c.do()

@@ -187,7 +187,7 @@ func (r *run) breakAndMend(ctx context.Context) error {
 		unload()
 		return errors.Join(err, <-load)
 	}
-	r.Say("no more faults, no more load: all should settle now, with nobody's help")
+	r.Say("no more faults, no more load: all should settle now without an operator")
 	mended := time.Now()
 	// What clients still try must succeed soon.
 	defer time.AfterFunc(settling, unload).Stop()

@@ -21,7 +21,7 @@ def storage(config):
     with contextlib.redirect_stdout(sys.stderr), click.Context(winery, obj={"config": config}):
         winery.callback()
     section = config["objstorage"]
-    # The commands do not look at it; the object storage takes it no more.
+    # The commands ignore it; the object storage no longer accepts it.
     section.pop("throttler", None)
     return get_objstorage(**section)
 

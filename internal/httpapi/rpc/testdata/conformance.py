@@ -3,7 +3,7 @@
 
 Usage: conformance.py msgpack|json URL READ_ONLY_URL BROKEN_URL. The three servers: one that allows everything, one that
 is read-only and does not allow deletions, and one whose storage is unavailable. The first holds a damaged object under the
-SHA-256 of b"damaged". Prints a line for each check that passed, and at the end how much was asked of the first server;
+SHA-256 of b"damaged". Prints a line for each check that passed, and at the end the number of requests to the first server;
 an exception ends it with status 1.
 """
 
@@ -151,7 +151,7 @@ def damaged_in_batch():
 
 
 def multiplexer():
-    """Reads from the second store while the first is away, as docs/from-python.md has it."""
+    """Reads from the second store while the first is unavailable, configured as in docs/from-python.md."""
     from swh.objstorage.multiplexer import DEFAULT_TRANSIENT_READ_EXCEPTIONS
 
     plain, content = object_of(b"plain")
