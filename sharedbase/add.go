@@ -96,7 +96,8 @@ const perMiB = time.Second
 // a join, which would put the contents into a hash, and that on the server's
 // disk.
 func addStatement(shard string) string {
-	return `WITH patience AS MATERIALIZED (SELECT set_config('lock_timeout', $5::bigint::text, true)),
+	return `/* winery: Add */
+		WITH patience AS MATERIALIZED (SELECT set_config('lock_timeout', $5::bigint::text, true)),
 		claim AS (
 			SELECT id FROM patience CROSS JOIN shards s
 			WHERE id = $1 AND locker = $2 AND state = 'writing' FOR SHARE OF s),

@@ -41,7 +41,6 @@ func (c *Claim) AdoptImage(ctx context.Context, record ImageRecord, keys iter.Se
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	source := newKeySource(keys)
-	defer source.stop()
 	err = pgx.BeginTxFunc(ctx, c.base.conns.lists, pgx.TxOptions{BeginQuery: beginTx}, func(tx pgx.Tx) error {
 		s, err := lockShard(ctx, tx, c.name)
 		if err != nil {
@@ -51,13 +50,17 @@ func (c *Claim) AdoptImage(ctx context.Context, record ImageRecord, keys iter.Se
 			return notHeld(ctx, tx, c.name, c.locker, c.state)
 		}
 		// Readers of the table wait from here on, and find the image afterwards.
-		if _, err := tx.Exec(ctx, "LOCK TABLE "+quoteTable(c.name)+" IN ACCESS EXCLUSIVE MODE"); err != nil {
+		if _, err := tx.Exec(ctx, `/* winery: LockAdoptedTable */
+			LOCK TABLE `+quoteTable(c.name)+" IN ACCESS EXCLUSIVE MODE"); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "CREATE TEMPORARY TABLE winery_adopt (key bytea PRIMARY KEY) ON COMMIT DROP"); err != nil {
+		if _, err := tx.Exec(ctx, `/* winery: CreateAdoptedKeys */
+			CREATE TEMPORARY TABLE winery_adopt (key bytea PRIMARY KEY) ON COMMIT DROP`); err != nil {
 			return err
 		}
-		if done.Objects, err = tx.CopyFrom(ctx, pgx.Identifier{"pg_temp", "winery_adopt"}, []string{"key"}, source); err != nil {
+		done.Objects, err = c.base.copyKeys(ctx, tx, `/* winery: CopyAdoptedKeys */
+			COPY pg_temp.winery_adopt (key) FROM STDIN (FORMAT binary)`, source)
+		if err != nil {
 			return err
 		}
 		if done.New, err = c.indexAdopted(ctx, tx); err != nil {
@@ -68,9 +71,9 @@ func (c *Claim) AdoptImage(ctx context.Context, record ImageRecord, keys iter.Se
 		}
 		return c.becomeAdopted(ctx, tx, record)
 	})
-	switch {
-	case source.err != nil:
-		return Adopted{}, source.err
+	switch failed := source.close(); {
+	case failed != nil:
+		return Adopted{}, failed
 	case err != nil:
 		return Adopted{}, c.base.explain(ctx, "adopting the image of shard "+c.name, err)
 	}
@@ -81,7 +84,8 @@ func (c *Claim) AdoptImage(ctx context.Context, record ImageRecord, keys iter.Se
 // indexAdopted gives the shard the keys that the index does not have as present, in
 // their order, as Add does.
 func (c *Claim) indexAdopted(ctx context.Context, tx pgx.Tx) (added int64, err error) {
-	done, err := tx.Exec(ctx, `INSERT INTO signature2shard AS o (signature, shard, state)
+	done, err := tx.Exec(ctx, `/* winery: IndexAdoptedKeys */
+		INSERT INTO signature2shard AS o (signature, shard, state)
 		SELECT key, $1, 'present' FROM pg_temp.winery_adopt ORDER BY key
 		ON CONFLICT (signature) DO UPDATE SET shard = excluded.shard, state = 'present'
 			WHERE o.state <> 'present'`, c.id)
@@ -90,27 +94,31 @@ func (c *Claim) indexAdopted(ctx context.Context, tx pgx.Tx) (added int64, err e
 
 // moveRest moves the objects that are in the table and not in the image.
 func (c *Claim) moveRest(ctx context.Context, tx pgx.Tx) (to string, moved int64, err error) {
-	const rest = ` t JOIN signature2shard o ON o.signature = t.key AND o.shard = $1 AND o.state = 'present'
+	// rest selects the objects to move, as a whole query: $1 is the number of the shard that has them.
+	rest := `SELECT t.key, t.content FROM ` + quoteTable(c.name) + ` t
+		JOIN signature2shard o ON o.signature = t.key AND o.shard = $1 AND o.state = 'present'
 		WHERE NOT EXISTS (SELECT FROM pg_temp.winery_adopt a WHERE a.key = t.key)`
 	var exists bool
-	if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+quoteTable(c.name)+rest+")", c.id).Scan(&exists); err != nil || !exists {
+	err = tx.QueryRow(ctx, "/* winery: FindRowsToMove */ SELECT EXISTS ("+rest+")", c.id).Scan(&exists)
+	if err != nil || !exists {
 		return "", 0, err
 	}
 	to = newName()
 	var id int64
-	err = tx.QueryRow(ctx, `INSERT INTO shards AS s (name, state, pool_name) VALUES ($1, 'standby', $2) RETURNING id, `+notify, to, c.pool).
-		Scan(&id, nil)
+	err = tx.QueryRow(ctx, `/* winery: CreateStandbyShard */
+		INSERT INTO shards AS s (name, state, pool_name) VALUES ($1, 'standby', $2) RETURNING id, `+notify, to, c.pool).Scan(&id, nil)
 	if err != nil {
 		return "", 0, err
 	}
 	if err := createTable(ctx, tx, to); err != nil {
 		return "", 0, err
 	}
-	copied, err := tx.Exec(ctx, "INSERT INTO "+quoteTable(to)+" SELECT t.key, t.content FROM "+quoteTable(c.name)+rest, c.id)
+	copied, err := tx.Exec(ctx, "/* winery: MoveRows */ INSERT INTO "+quoteTable(to)+" (key, content) "+rest, c.id)
 	if err != nil {
 		return "", 0, err
 	}
-	indexed, err := tx.Exec(ctx, "UPDATE signature2shard SET shard = $1 FROM "+quoteTable(to)+" t WHERE signature = t.key AND shard = $2", id, c.id)
+	indexed, err := tx.Exec(ctx, `/* winery: IndexMovedRows */
+		UPDATE signature2shard SET shard = $1 FROM `+quoteTable(to)+` t WHERE signature = t.key AND shard = $2`, id, c.id)
 	if err == nil && indexed.RowsAffected() != copied.RowsAffected() {
 		err = fmt.Errorf("%d objects were copied to shard %s, but %d index rows were moved", copied.RowsAffected(), to, indexed.RowsAffected())
 	}
@@ -118,7 +126,8 @@ func (c *Claim) moveRest(ctx context.Context, tx pgx.Tx) (to string, moved int64
 }
 
 func (c *Claim) becomeAdopted(ctx context.Context, tx pgx.Tx, record ImageRecord) error {
-	_, err := tx.Exec(ctx, `WITH ended AS (DELETE FROM winery_lease WHERE shard = $1),
+	_, err := tx.Exec(ctx, `/* winery: EndAdoption */
+		WITH ended AS (DELETE FROM winery_lease WHERE shard = $1),
 			counted AS (DELETE FROM winery_total WHERE shard = $1),
 			released AS (DELETE FROM winery_quarantine WHERE shard = $1),
 			moved AS (UPDATE shards s SET state = 'readonly', locker = NULL, locker_ts = NULL, mapped_on_hosts_when_packed = '{}'
@@ -130,6 +139,6 @@ func (c *Claim) becomeAdopted(ctx context.Context, tx pgx.Tx, record ImageRecord
 	if err := recordImage(ctx, tx, c.id, record); err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, "DROP TABLE "+quoteTable(c.name))
+	_, err = tx.Exec(ctx, "/* winery: DropAdoptedTable */ DROP TABLE "+quoteTable(c.name))
 	return err
 }

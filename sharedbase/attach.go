@@ -41,7 +41,7 @@ func (b *SharedBase) Attach(ctx context.Context) error {
 		return err
 	}
 	err = b.inTx(ctx, "creating the tables winery_*", func(ctx context.Context, tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", initLock); err != nil {
+		if err := lockSchema(ctx, tx); err != nil {
 			return err
 		}
 		return attach(ctx, tx)
@@ -84,13 +84,13 @@ func orNothing(err error) error {
 }
 
 // attach applies the missing versions of the extension schema. The caller holds
-// initLock.
+// lockSchema's lock.
 func attach(ctx context.Context, tx pgx.Tx) error {
 	found, err := findExtension(ctx, tx)
 	if err != nil || found >= extensionVersion {
 		return err
 	}
-	if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '500ms'"); err != nil {
+	if _, err := tx.Exec(ctx, "/* winery: LimitAttachWait */ SET LOCAL lock_timeout = '500ms'"); err != nil {
 		return err
 	}
 	for version := found + 1; version <= extensionVersion; version++ {
@@ -98,24 +98,25 @@ func attach(ctx context.Context, tx pgx.Tx) error {
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, string(sql)); err != nil {
+		if _, err := tx.Exec(ctx, fmt.Sprintf("/* winery: AttachVersion%d */ %s", version, sql)); err != nil {
 			return err
 		}
 	}
-	_, err = tx.Exec(ctx, "UPDATE winery_version SET version = $1", extensionVersion)
+	_, err = tx.Exec(ctx, "/* winery: SetExtensionVersion */ UPDATE winery_version SET version = $1", extensionVersion)
 	return err
 }
 
 // findExtension returns the version of the extension schema, 0 where there is none.
 func findExtension(ctx context.Context, db querier) (version int, err error) {
 	// Not to_regclass: it answers from a cache, which misses what was made while
-	// this session waited for initLock.
+	// this session waited in lockSchema.
 	var exists bool
-	err = db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'winery_version'
+	err = db.QueryRow(ctx, `/* winery: FindExtension */
+		SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'winery_version'
 		AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'shards'::regclass))`).Scan(&exists)
 	if err != nil || !exists {
 		return 0, err
 	}
-	err = db.QueryRow(ctx, "SELECT version FROM winery_version").Scan(&version)
+	err = db.QueryRow(ctx, "/* winery: ExtensionVersion */ SELECT version FROM winery_version").Scan(&version)
 	return version, err
 }

@@ -31,12 +31,10 @@ func newBase(t testing.TB) (*sharedbase.SharedBase, *pgx.Conn) {
 	return b, connect(t, dsn)
 }
 
-func open(t testing.TB, dsn string) *sharedbase.SharedBase {
+// open opens a database, and fails the test if a statement without a name is sent to it.
+func open(t testing.TB, dsn string, options ...sharedbase.Option) *sharedbase.SharedBase {
 	t.Helper()
-	b, err := sharedbase.New(dsn, "winery test")
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must(sharedbase.New(dsn, "winery test", append(options, wantNames(t))...))(t)
 	t.Cleanup(b.Close)
 	return b
 }

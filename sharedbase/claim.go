@@ -67,7 +67,8 @@ func (c *Claim) Verify(ctx context.Context) error {
 	state := c.State()
 	return c.base.withShortTimeout(ctx, "proving the claim to shard "+c.name, func(ctx context.Context) error {
 		var held, alive bool
-		err := c.base.conns.rest.QueryRow(ctx, `SELECT EXISTS (SELECT FROM shards WHERE id = $1 AND locker = $2 AND state = $3),
+		err := c.base.conns.rest.QueryRow(ctx, `/* winery: VerifyClaim */
+			SELECT EXISTS (SELECT FROM shards WHERE id = $1 AND locker = $2 AND state = $3),
 			EXISTS (SELECT FROM winery_lease WHERE shard = $1 AND locker = $2 AND expires > clock_timestamp())`,
 			c.id, c.locker, state).Scan(&held, &alive)
 		switch {
@@ -158,7 +159,8 @@ func (c *Claim) DropTable(ctx context.Context) error {
 	answered := true
 	return persist(ctx, dropping, func() error {
 		err := c.advanceLocked(ctx, StateReadOnly, func(ctx context.Context, tx pgx.Tx) error {
-			_, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '500ms'; DROP TABLE IF EXISTS "+quoteTable(c.name))
+			_, err := tx.Exec(ctx, `/* winery: DropTable */
+				SET LOCAL lock_timeout = '500ms'; DROP TABLE IF EXISTS `+quoteTable(c.name))
 			return err
 		})
 		var wrong *StateError

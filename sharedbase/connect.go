@@ -116,7 +116,7 @@ func (b *SharedBase) withTimeout(ctx context.Context, limit time.Duration, what 
 // default is, that waits for each lock for a limited time, and that the server
 // ends if this process, or the network, stalls between two statements: so no
 // process waits for locks of a dead one. jit as in sessionSettings.
-const beginTx = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL jit = off; " +
+const beginTx = "/* winery: Begin */ BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL jit = off; " +
 	"SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '15s'"
 
 // inTx is withShortTimeout in a transaction.

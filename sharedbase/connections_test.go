@@ -17,8 +17,7 @@ import (
 // lookups, adds, lists and leases.
 func TestDeletesLeaveOthersTheirConnections(t *testing.T) {
 	dsn := pgtest.New(t)
-	b := must(sharedbase.New(dsn, "winery test", sharedbase.WithLease(8*time.Second)))(t)
-	t.Cleanup(b.Close)
+	b := open(t, dsn, sharedbase.WithLease(8*time.Second))
 	must(b.Init(t.Context()))(t)
 	conn, watcher := connect(t, dsn), connect(t, dsn)
 	c := must(b.LockWritingShard(t.Context(), "pool"))(t)
@@ -70,9 +69,9 @@ func TestConnectionsAreBounded(t *testing.T) {
 		t.Error("too few are accepted")
 	}
 	for limit, b := range map[int]*sharedbase.SharedBase{
-		sharedbase.DefaultConnections: must(sharedbase.New(dsn, "bounded"))(t),
-		12:                            must(sharedbase.New(dsn, "bounded", sharedbase.WithConnections(12)))(t),
-		7:                             must(sharedbase.New(dsn+"?pool_max_conns=7", "bounded", sharedbase.WithConnections(30)))(t),
+		sharedbase.DefaultConnections: open(t, dsn),
+		12:                            open(t, dsn, sharedbase.WithConnections(12)),
+		7:                             open(t, dsn+"?pool_max_conns=7", sharedbase.WithConnections(30)),
 	} {
 		conn := connect(t, dsn)
 		c := must(b.LockWritingShard(t.Context(), "pool"))(t)
@@ -94,7 +93,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		const kinds = 5
 		eventually(t, func() bool { return len(waiting(t, conn)) >= max(kinds, limit/2) })
 		n := count(t, conn, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-			AND application_name = 'bounded' AND (wait_event_type = 'Lock' OR query LIKE 'LISTEN%')`)
+			AND pid <> pg_backend_pid() AND (wait_event_type = 'Lock' OR query LIKE '/* winery: Listen */%')`)
 		if n > limit {
 			t.Errorf("%d connections, want at most %d", n, limit)
 		}

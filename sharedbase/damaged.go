@@ -23,7 +23,8 @@ type DamagedRow struct {
 // DamagedRows returns the damaged rows of a claimed shard's table, by key. The
 // server hashes the whole table for it.
 func (c *Claim) DamagedRows(ctx context.Context) (rows []DamagedRow, err error) {
-	found, err := c.base.conns.lists.Query(ctx, "SELECT key, coalesce(octet_length(content), -1), sha256(content) FROM "+quoteTable(c.name)+
+	found, err := c.base.conns.lists.Query(ctx, `/* winery: DamagedRows */
+		SELECT key, coalesce(octet_length(content), -1), sha256(content) FROM `+quoteTable(c.name)+
 		" WHERE octet_length(key) <> 32 OR content IS NULL OR sha256(content) <> key ORDER BY key")
 	if err == nil {
 		rows, err = pgx.CollectRows(found, pgx.RowToStructByPos[DamagedRow])
@@ -35,7 +36,8 @@ func (c *Claim) DamagedRows(ctx context.Context) (rows []DamagedRow, err error) 
 func (c *Claim) WriteDamaged(ctx context.Context, row DamagedRow, w io.Writer) error {
 	for at := int64(0); at < row.Size; {
 		var slice []byte
-		err := c.base.conns.lists.QueryRow(ctx, "SELECT substring(content FROM $2 FOR $3) FROM "+quoteTable(c.name)+" WHERE key = $1",
+		err := c.base.conns.lists.QueryRow(ctx, `/* winery: ReadDamagedRow */
+			SELECT substring(content FROM $2 FOR $3) FROM `+quoteTable(c.name)+" WHERE key = $1",
 			row.Key, at+1, sliceSize).Scan(&slice)
 		if err != nil {
 			return c.base.explain(ctx, fmt.Sprintf("reading the damaged row %x of shard %s", row.Key, c.name), err)
@@ -63,7 +65,8 @@ func (c *Claim) RemoveDamaged(ctx context.Context, rows []DamagedRow) error {
 		keys[i], sums[i] = row.Key, row.Sum
 	}
 	return c.base.inTx(ctx, "removing damaged rows of shard "+c.name, func(ctx context.Context, tx pgx.Tx) error {
-		held, err := tx.Exec(ctx, "SELECT FROM shards WHERE id = $1 AND locker = $2 AND state = $3 FOR NO KEY UPDATE", c.id, c.locker, c.State())
+		held, err := tx.Exec(ctx, `/* winery: LockClaimedShard */
+			SELECT FROM shards WHERE id = $1 AND locker = $2 AND state = $3 FOR NO KEY UPDATE`, c.id, c.locker, c.State())
 		if err != nil {
 			return err
 		}
@@ -71,14 +74,17 @@ func (c *Claim) RemoveDamaged(ctx context.Context, rows []DamagedRow) error {
 			return notHeld(ctx, tx, c.name, c.locker, c.State())
 		}
 		// In the order of their keys, as an Add takes them.
-		_, err = tx.Exec(ctx, "SELECT FROM signature2shard WHERE signature = ANY ($1) AND shard = $2 ORDER BY signature FOR UPDATE", keys, c.id)
+		_, err = tx.Exec(ctx, `/* winery: LockDamagedObjects */
+			SELECT FROM signature2shard WHERE signature = ANY ($1) AND shard = $2 ORDER BY signature FOR UPDATE`, keys, c.id)
 		if err != nil {
 			return err
 		}
-		if _, err = tx.Exec(ctx, "DELETE FROM signature2shard WHERE signature = ANY ($1) AND shard = $2", keys, c.id); err != nil {
+		if _, err = tx.Exec(ctx, `/* winery: RemoveDamagedObjects */
+			DELETE FROM signature2shard WHERE signature = ANY ($1) AND shard = $2`, keys, c.id); err != nil {
 			return err
 		}
-		removed, err := tx.Exec(ctx, "DELETE FROM "+quoteTable(c.name)+` t USING unnest($1::bytea[], $2::bytea[]) AS row (key, sum)
+		removed, err := tx.Exec(ctx, `/* winery: RemoveDamagedRows */
+			DELETE FROM `+quoteTable(c.name)+` t USING unnest($1::bytea[], $2::bytea[]) AS row (key, sum)
 			WHERE t.key = row.key AND sha256(t.content) IS NOT DISTINCT FROM row.sum`, keys, sums)
 		if err != nil {
 			return err
@@ -86,7 +92,7 @@ func (c *Claim) RemoveDamaged(ctx context.Context, rows []DamagedRow) error {
 		if removed.RowsAffected() != int64(len(rows)) {
 			return errRowsChanged
 		}
-		_, err = tx.Exec(ctx, "DELETE FROM winery_quarantine WHERE shard = $1", c.id)
+		_, err = tx.Exec(ctx, "/* winery: EndQuarantine */ DELETE FROM winery_quarantine WHERE shard = $1", c.id)
 		return err
 	})
 }

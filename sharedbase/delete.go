@@ -27,7 +27,7 @@ func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
 	err := b.inTxOn(ctx, b.conns.deletes, what, func(ctx context.Context, tx pgx.Tx) error {
 		var shardID int64
 		var shard string
-		err := tx.QueryRow(ctx, `WITH of AS (
+		err := tx.QueryRow(ctx, `/* winery: FindObjectToDelete */ WITH of AS (
 				SELECT s.id, s.name FROM signature2shard o JOIN shards s ON s.id = o.shard
 				WHERE o.signature = $1 AND o.state = 'present'),
 			held AS (
@@ -36,7 +36,7 @@ func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
 		if err != nil {
 			return err
 		}
-		done, err := tx.Exec(ctx, `UPDATE signature2shard SET state = 'deleted'
+		done, err := tx.Exec(ctx, `/* winery: MarkDeleted */ UPDATE signature2shard SET state = 'deleted'
 			WHERE signature = $1 AND shard = $2 AND state = 'present'`, id[:], shardID)
 		if err != nil {
 			return err
@@ -60,7 +60,7 @@ func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
 // database that relies on such a query.
 func (b *SharedBase) WaitDurable(ctx context.Context) error {
 	return b.withShortTimeout(ctx, "waiting until the index is durable", func(ctx context.Context) error {
-		_, err := b.conns.deletes.Exec(ctx, "SELECT pg_logical_emit_message(true, 'winery', '')")
+		_, err := b.conns.deletes.Exec(ctx, "/* winery: WaitDurable */ SELECT pg_logical_emit_message(true, 'winery', '')")
 		return err
 	})
 }
@@ -71,7 +71,7 @@ func deleteContent(ctx context.Context, tx pgx.Tx, shard string, id ObjID) error
 	if err != nil {
 		return err
 	}
-	_, err = savepoint.Exec(ctx, "DELETE FROM "+quoteTable(shard)+" WHERE key = $1", id[:])
+	_, err = savepoint.Exec(ctx, "/* winery: DeleteContent */ DELETE FROM "+quoteTable(shard)+" WHERE key = $1", id[:])
 	if isNoTable(err) {
 		return savepoint.Rollback(ctx)
 	}
@@ -86,7 +86,8 @@ func deleteContent(ctx context.Context, tx pgx.Tx, shard string, id ObjID) error
 // since (winery_erasure), and not to the same shard after that. Quarantined
 // shards are excluded.
 func (b *SharedBase) ShardsToErase(ctx context.Context, pool string) (shards []Shard, err error) {
-	rows, err := b.conns.lists.Query(ctx, "SELECT "+shardColumns+` FROM shards s WHERE $1 IN ('', pool_name)
+	rows, err := b.conns.lists.Query(ctx, `/* winery: ShardsToErase */
+		SELECT `+shardColumns+` FROM shards s WHERE $1 IN ('', pool_name)
 		AND s.state IN ('packed', 'cleaning', 'readonly')
 		AND (EXISTS (SELECT FROM signature2shard WHERE shard = s.id AND state = 'deleted')
 			OR EXISTS (SELECT FROM winery_erasure e WHERE shard = s.id AND NOT EXISTS (SELECT FROM signature2shard o
@@ -102,7 +103,8 @@ func (b *SharedBase) ShardsToErase(ctx context.Context, pool string) (shards []S
 // limit that are marked deleted, and up to limit that were added again to another
 // shard.
 func (b *SharedBase) DeletedObjects(ctx context.Context, shardID int64, limit int) (ids []ObjID, err error) {
-	rows, err := b.conns.lists.Query(ctx, `(SELECT signature FROM signature2shard WHERE shard = $1 AND state = 'deleted' LIMIT $2)
+	rows, err := b.conns.lists.Query(ctx, `/* winery: DeletedObjects */
+		(SELECT signature FROM signature2shard WHERE shard = $1 AND state = 'deleted' LIMIT $2)
 		UNION (SELECT signature FROM winery_erasure e WHERE shard = $1 AND NOT EXISTS (SELECT FROM signature2shard o
 			WHERE o.signature = e.signature AND o.shard = e.shard AND o.state = 'present') LIMIT $2)`, shardID, limit)
 	if err == nil {

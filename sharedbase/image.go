@@ -29,7 +29,8 @@ func (c *Claim) Packed(ctx context.Context, image ImageRecord) error {
 // made again from the shard's table: no host has mapped it.
 func (c *ImageClaim) RecordImage(ctx context.Context, image ImageRecord) error {
 	return c.inTx(ctx, "recording the image of shard "+c.name, func(ctx context.Context, tx pgx.Tx, _ Shard) error {
-		if _, err := tx.Exec(ctx, "UPDATE shards SET mapped_on_hosts_when_packed = '{}' WHERE id = $1", c.id); err != nil {
+		if _, err := tx.Exec(ctx, `/* winery: ForgetMappedHosts */
+			UPDATE shards SET mapped_on_hosts_when_packed = '{}' WHERE id = $1`, c.id); err != nil {
 			return err
 		}
 		return recordImage(ctx, tx, c.id, image)
@@ -37,7 +38,8 @@ func (c *ImageClaim) RecordImage(ctx context.Context, image ImageRecord) error {
 }
 
 func recordImage(ctx context.Context, tx pgx.Tx, shardID int64, i ImageRecord) error {
-	_, err := tx.Exec(ctx, `INSERT INTO winery_image (shard, objects, bytes, fingerprint) VALUES ($1, $2, $3, $4)
+	_, err := tx.Exec(ctx, `/* winery: RecordImage */
+		INSERT INTO winery_image (shard, objects, bytes, fingerprint) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (shard) DO UPDATE SET objects = excluded.objects, bytes = excluded.bytes, fingerprint = excluded.fingerprint`,
 		shardID, i.Objects, i.Bytes, i.Fingerprint[:])
 	return err
@@ -48,7 +50,8 @@ func recordImage(ctx context.Context, tx pgx.Tx, shardID int64, i ImageRecord) e
 func (b *SharedBase) ImageRecord(ctx context.Context, shardID int64) (i ImageRecord, found bool, err error) {
 	err = b.withShortTimeout(ctx, fmt.Sprintf("reading the record of the image of shard number %d", shardID), func(ctx context.Context) error {
 		var fingerprint []byte
-		err := b.conns.lookups.QueryRow(ctx, "SELECT objects, bytes, fingerprint FROM winery_image WHERE shard = $1", shardID).
+		err := b.conns.lookups.QueryRow(ctx, `/* winery: ImageRecord */
+			SELECT objects, bytes, fingerprint FROM winery_image WHERE shard = $1`, shardID).
 			Scan(&i.Objects, &i.Bytes, &fingerprint)
 		copy(i.Fingerprint[:], fingerprint)
 		return err

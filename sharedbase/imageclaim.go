@@ -51,7 +51,8 @@ func (b *SharedBase) claimImage(ctx context.Context, name string, repair bool) (
 			return &StateError{Shard: name, Found: s.State, FoundLocker: s.Locker, Expected: StatePacked}
 		}
 		c.id, c.pool = s.ID, s.Pool
-		taken, err := tx.Exec(ctx, `INSERT INTO winery_image_lease AS l (locker, role, host, pid, version, expires, shard)
+		taken, err := tx.Exec(ctx, `/* winery: ClaimImage */
+			INSERT INTO winery_image_lease AS l (locker, role, host, pid, version, expires, shard)
 			SELECT @locker, @role, @host, @pid, @version, clock_timestamp() + @lease, @shard
 			WHERE @repair OR NOT EXISTS (SELECT FROM winery_quarantine WHERE shard = @shard)
 			ON CONFLICT (shard) DO UPDATE SET locker = excluded.locker, role = excluded.role, host = excluded.host,
@@ -82,7 +83,8 @@ func (b *SharedBase) claimImage(ctx context.Context, name string, repair bool) (
 // image.
 func imageClaimed(ctx context.Context, tx pgx.Tx, s Shard) error {
 	var l Lease
-	err := tx.QueryRow(ctx, "SELECT role, host, pid, expires FROM winery_image_lease WHERE shard = $1", s.ID).
+	err := tx.QueryRow(ctx, `/* winery: ImageClaimHolder */
+		SELECT role, host, pid, expires FROM winery_image_lease WHERE shard = $1`, s.ID).
 		Scan(&l.Role, &l.Host, &l.PID, &l.Expires)
 	if err != nil {
 		return err
@@ -110,7 +112,8 @@ func (c *ImageClaim) Verify(ctx context.Context) error {
 
 func (c *ImageClaim) prove(ctx context.Context, db querier) error {
 	var held bool
-	err := db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM winery_image_lease l JOIN shards s ON s.id = l.shard
+	err := db.QueryRow(ctx, `/* winery: VerifyImageClaim */
+		SELECT EXISTS (SELECT FROM winery_image_lease l JOIN shards s ON s.id = l.shard
 		WHERE l.shard = $1 AND l.locker = $2 AND l.expires > clock_timestamp()
 			AND s.pool_name = $3 AND s.state IN ('packed', 'cleaning', 'readonly'))`, c.id, c.locker, c.pool).Scan(&held)
 	switch {
@@ -147,7 +150,8 @@ func (c *ImageClaim) inTx(ctx context.Context, what string, op func(ctx context.
 func (c *ImageClaim) MoveShard(ctx context.Context, to string) error {
 	what := fmt.Sprintf("moving shard %s from pool %s to %s", c.name, c.pool, to)
 	err := c.inTx(ctx, what, func(ctx context.Context, tx pgx.Tx, s Shard) error {
-		moved, err := tx.Exec(ctx, `WITH moved AS (UPDATE shards s SET pool_name = $2, mapped_on_hosts_when_packed = '{}'
+		moved, err := tx.Exec(ctx, `/* winery: MoveShard */
+			WITH moved AS (UPDATE shards s SET pool_name = $2, mapped_on_hosts_when_packed = '{}'
 			WHERE id = $1 AND state = 'readonly' RETURNING `+notify+`) SELECT FROM moved`, c.id, to)
 		if err == nil && moved.RowsAffected() == 0 {
 			err = &StateError{Shard: c.name, Found: s.State, FoundLocker: s.Locker, Expected: StateReadOnly}
@@ -171,12 +175,13 @@ func (c *ImageClaim) RecordErased(ctx context.Context, ids []ObjID) (erased int6
 	err = c.inTx(ctx, what, func(ctx context.Context, tx pgx.Tx, _ Shard) error {
 		// In the order of their keys, as an Add takes them, and before the notes,
 		// which its trigger makes last: else the two may wait for each other.
-		_, err = tx.Exec(ctx, `SELECT FROM signature2shard WHERE signature = ANY ($1) AND shard = $2 AND state = 'deleted'
+		_, err = tx.Exec(ctx, `/* winery: LockErasedObjects */
+			SELECT FROM signature2shard WHERE signature = ANY ($1) AND shard = $2 AND state = 'deleted'
 			ORDER BY signature FOR UPDATE`, keysOf(ids), c.id)
 		if err != nil {
 			return err
 		}
-		return tx.QueryRow(ctx, `WITH marks AS (DELETE FROM signature2shard
+		return tx.QueryRow(ctx, `/* winery: RecordErased */ WITH marks AS (DELETE FROM signature2shard
 				WHERE signature = ANY ($1) AND shard = $2 AND state = 'deleted' RETURNING signature),
 			notes AS (DELETE FROM winery_erasure WHERE signature = ANY ($1) AND shard = $2 RETURNING signature)
 			SELECT count(*) FROM (TABLE marks UNION TABLE notes) gone`, keysOf(ids), c.id).Scan(&erased)
@@ -194,7 +199,8 @@ func (c *ImageClaim) Release(ctx context.Context) error {
 	defer cancel()
 	err := persist(ctx, releasing, func() error {
 		return c.base.withShortTimeout(ctx, "releasing the image of shard "+c.name, func(ctx context.Context) error {
-			_, err := c.base.conns.rest.Exec(ctx, "DELETE FROM winery_image_lease WHERE shard = $1 AND locker = $2", c.id, c.locker)
+			_, err := c.base.conns.rest.Exec(ctx, `/* winery: ReleaseImage */
+				DELETE FROM winery_image_lease WHERE shard = $1 AND locker = $2`, c.id, c.locker)
 			return err
 		})
 	})
@@ -229,7 +235,8 @@ func (c *ImageClaim) do(ctx context.Context, claimed error, work func(ctx contex
 func (b *SharedBase) ImageLeases(ctx context.Context) (map[int64]Lease, error) {
 	leases := map[int64]Lease{}
 	err := b.withShortTimeout(ctx, "listing the claims to images", func(ctx context.Context) error {
-		rows, err := b.conns.rest.Query(ctx, `SELECT shard, locker, role, host, pid, version, expires
+		rows, err := b.conns.rest.Query(ctx, `/* winery: ImageLeases */
+			SELECT shard, locker, role, host, pid, version, expires
 			FROM winery_image_lease WHERE expires > clock_timestamp()`)
 		if err != nil {
 			return err

@@ -3,10 +3,13 @@
 package sharedbase
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -40,20 +43,22 @@ func (b *SharedBase) ImportShard(ctx context.Context, name, pool string, record 
 		return done, fmt.Errorf("%q cannot be a shard's name: a name has 1 to %d characters", name, nameSize)
 	}
 	source := newKeySource(keys)
-	defer source.stop()
 	err = pgx.BeginTxFunc(ctx, b.conns.lists, pgx.TxOptions{BeginQuery: beginTx}, func(tx pgx.Tx) error {
 		id, err := importedShard(ctx, tx, name, pool)
 		if err != nil {
 			return err
 		}
-		if _, err = tx.Exec(ctx, "CREATE TEMPORARY TABLE winery_import (key bytea NOT NULL) ON COMMIT DROP"); err != nil {
+		if _, err = tx.Exec(ctx, `/* winery: CreateImportedKeys */
+			CREATE TEMPORARY TABLE winery_import (key bytea NOT NULL) ON COMMIT DROP`); err != nil {
 			return err
 		}
-		done.Objects, err = tx.CopyFrom(ctx, pgx.Identifier{"pg_temp", "winery_import"}, []string{"key"}, source)
+		done.Objects, err = b.copyKeys(ctx, tx, `/* winery: CopyImportedKeys */
+			COPY pg_temp.winery_import (key) FROM STDIN (FORMAT binary)`, source)
 		if err != nil {
 			return err
 		}
-		added, err := tx.Exec(ctx, `INSERT INTO signature2shard AS o (signature, shard, state)
+		added, err := tx.Exec(ctx, `/* winery: IndexImportedKeys */
+			INSERT INTO signature2shard AS o (signature, shard, state)
 			SELECT key, $1, 'present' FROM pg_temp.winery_import ORDER BY key
 			ON CONFLICT (signature) DO UPDATE SET shard = excluded.shard, state = 'present' WHERE o.state <> 'present'`, id)
 		if err != nil {
@@ -62,9 +67,9 @@ func (b *SharedBase) ImportShard(ctx context.Context, name, pool string, record 
 		done.New = added.RowsAffected()
 		return recordImage(ctx, tx, id, record)
 	})
-	switch {
-	case source.err != nil:
-		return Imported{}, source.err
+	switch failed := source.close(); {
+	case failed != nil:
+		return Imported{}, failed
 	case errors.Is(err, ErrExists):
 		return Imported{}, fmt.Errorf("shard %s: %w", name, err)
 	case err != nil:
@@ -76,7 +81,7 @@ func (b *SharedBase) ImportShard(ctx context.Context, name, pool string, record 
 // importedShard makes the row of a shard to import. The advisory lock is for
 // another import of the name not to wait for this one.
 func importedShard(ctx context.Context, tx pgx.Tx, name, pool string) (id int64, err error) {
-	err = tx.QueryRow(ctx, `INSERT INTO shards AS s (name, state, pool_name)
+	err = tx.QueryRow(ctx, `/* winery: ImportShard */ INSERT INTO shards AS s (name, state, pool_name)
 		SELECT $1::text, 'readonly', $2 WHERE pg_try_advisory_xact_lock(hashtextextended('winery import ' || $1::text, 0))
 		ON CONFLICT (name) DO NOTHING RETURNING id, `+notify, name, pool).Scan(&id, nil)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -91,35 +96,74 @@ func importedShard(ctx context.Context, tx pgx.Tx, name, pool string) (id int64,
 // abandonedImport completes the row that Python commits before it imports. It
 // is dead if it is old and no transaction that adds index rows holds it.
 func abandonedImport(ctx context.Context, tx pgx.Tx, name, pool string) (id int64, err error) {
-	err = tx.QueryRow(ctx, `UPDATE shards s SET state = 'readonly', pool_name = $2, locker = NULL, locker_ts = NULL
+	err = tx.QueryRow(ctx, `/* winery: CompleteImport */
+		UPDATE shards s SET state = 'readonly', pool_name = $2, locker = NULL, locker_ts = NULL
 		FROM (SELECT id FROM shards WHERE name = $1 AND state = 'importing' AND locker_ts < now() - interval '10 minutes'
 			FOR UPDATE SKIP LOCKED) dead
 		WHERE s.id = dead.id RETURNING s.id, `+notify, name, pool).Scan(&id, nil)
 	return id, err
 }
 
-// keySource gives keys to COPY.
+// copyKeys sends keys to the server by a statement COPY … FROM STDIN (FORMAT binary),
+// whose table has a column of bytea. It returns how many there were.
+func (b *SharedBase) copyKeys(ctx context.Context, tx pgx.Tx, sql string, keys *keySource) (copied int64, err error) {
+	err = b.observe.around(sql, func() error {
+		done, err := tx.Conn().PgConn().CopyFrom(ctx, keys, sql)
+		copied = done.RowsAffected()
+		return err
+	})
+	return copied, err
+}
+
+// keySource gives keys to COPY, in the binary format that [copyParser] describes.
+// Where the connection is lost, COPY ends while a goroutine still reads.
 type keySource struct {
-	next func() (ObjID, error, bool)
-	stop func()
-	key  ObjID
-	err  error // of the keys
+	mu     sync.Mutex
+	next   func() (ObjID, error, bool)
+	stop   func()
+	err    error // of the keys
+	closed bool
+	ended  bool         // all keys are in unread
+	unread bytes.Buffer // what Read will return next
 }
 
 func newKeySource(keys iter.Seq2[ObjID, error]) *keySource {
 	s := &keySource{}
 	s.next, s.stop = iter.Pull2(keys)
+	s.unread.WriteString(copySignature)
+	s.unread.Write(make([]byte, 8)) // no flags, no extension
 	return s
 }
 
-// Next implements [pgx.CopyFromSource].
-func (s *keySource) Next() (more bool) {
-	s.key, s.err, more = s.next()
-	return more && s.err == nil
+// Read implements [io.Reader].
+func (s *keySource) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0, io.ErrClosedPipe
+	}
+	for !s.ended && s.unread.Len() < len(p) {
+		key, err, more := s.next()
+		switch {
+		case err != nil:
+			s.err = err
+			return 0, err
+		case more:
+			s.unread.Write([]byte{0, 1, 0, 0, 0, byte(len(key))}) // one field, and its length
+			s.unread.Write(key[:])
+		default:
+			s.unread.Write([]byte{0xff, 0xff}) // -1: no more rows
+			s.ended = true
+		}
+	}
+	return s.unread.Read(p)
 }
 
-// Values implements [pgx.CopyFromSource].
-func (s *keySource) Values() ([]any, error) { return []any{s.key[:]}, nil }
-
-// Err implements [pgx.CopyFromSource].
-func (s *keySource) Err() error { return s.err }
+// close ends the keys, and returns the error that they ended with.
+func (s *keySource) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.stop()
+	return s.err
+}

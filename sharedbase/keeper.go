@@ -160,7 +160,12 @@ func (b *SharedBase) renew(ctx context.Context) {
 	for i, l := range leases {
 		lockers[i] = l.locker
 	}
-	rows, err := b.conns.keeper.Query(ctx, committedLocally+`, shard AS (UPDATE winery_lease l SET expires = clock_timestamp() + $2 FROM shards s, local
+	// The commits do not wait for a standby: otherwise an outage of the standby would abort all long work. If a
+	// failover undoes a renewal, the lease ends early: the shard is reclaimed, and its holder is refused like any
+	// holder whose lease expired, by its locker and by the fences. A lease alone never permits an operation.
+	rows, err := b.conns.keeper.Query(ctx, `/* winery: RenewLeases */
+		WITH local AS MATERIALIZED (SELECT set_config('synchronous_commit', 'local', true)),
+		shard AS (UPDATE winery_lease l SET expires = clock_timestamp() + $2 FROM shards s, local
 			WHERE s.id = l.shard AND s.locker = l.locker AND l.locker = ANY ($1) AND l.expires > clock_timestamp()
 			RETURNING l.locker),
 		image AS (UPDATE winery_image_lease SET expires = clock_timestamp() + $2 FROM local
@@ -186,15 +191,11 @@ func (b *SharedBase) renew(ctx context.Context) {
 	}
 	// For Python's list of stale shards. Rows that are locked, by an Add, are
 	// skipped.
-	_, _ = b.conns.keeper.Exec(ctx, committedLocally+`, free AS (SELECT id FROM shards WHERE locker = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED)
+	_, _ = b.conns.keeper.Exec(ctx, `/* winery: RenewLockTimes */
+		WITH local AS MATERIALIZED (SELECT set_config('synchronous_commit', 'local', true)),
+		free AS (SELECT id FROM shards WHERE locker = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED)
 		UPDATE shards s SET locker_ts = now() FROM free, local WHERE s.id = free.id`, renewed)
 }
-
-// committedLocally begins a statement whose commit does not wait for a standby: otherwise an outage of the
-// standby would abort all long work. If a failover undoes a renewal, the lease ends early: the shard is
-// reclaimed, and its holder is refused like any holder whose lease expired, by its locker and by the fences. A
-// lease alone never permits an operation.
-const committedLocally = "WITH local AS MATERIALIZED (SELECT set_config('synchronous_commit', 'local', true))"
 
 func (k *keeper) list() (leases []*heldLease) {
 	k.mu.Lock()

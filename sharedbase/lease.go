@@ -36,7 +36,8 @@ func (l Lease) Holder() string { return fmt.Sprintf("%s on %s (pid %d)", l.Role,
 func (b *SharedBase) Leases(ctx context.Context) (map[uuid.UUID]Lease, error) {
 	leases := map[uuid.UUID]Lease{}
 	err := b.withShortTimeout(ctx, "listing leases", func(ctx context.Context) error {
-		rows, err := b.conns.rest.Query(ctx, `SELECT l.shard, l.locker, l.role, l.host, l.pid, l.version, l.expires, l.expires < clock_timestamp()
+		rows, err := b.conns.rest.Query(ctx, `/* winery: Leases */
+			SELECT l.shard, l.locker, l.role, l.host, l.pid, l.version, l.expires, l.expires < clock_timestamp()
 			FROM winery_lease l JOIN shards s ON s.id = l.shard AND s.locker = l.locker`)
 		if err != nil {
 			return err
@@ -51,17 +52,8 @@ func (b *SharedBase) Leases(ctx context.Context) (map[uuid.UUID]Lease, error) {
 	return leases, orNothing(err)
 }
 
-// lockedWithLease is the end of a statement whose CTE "locked" has the id of a
-// shard that was just locked: it gives the claim its lease. The parameters that
-// it needs are those of leaseArgs, the last ones of the statement.
-const lockedWithLease = `, leased AS (
-	INSERT INTO winery_lease (locker, role, host, pid, version, expires, shard)
-	SELECT @locker, @role, @host, @pid, @version, clock_timestamp() + @lease, id FROM locked
-	ON CONFLICT (shard) DO UPDATE SET locker = excluded.locker, role = excluded.role, host = excluded.host,
-		pid = excluded.pid, version = excluded.version, expires = excluded.expires)
-	SELECT * FROM locked`
-
-// leaseArgs adds the parameters of lockedWithLease to others.
+// leaseArgs adds to args those of a statement that makes a lease: @locker, @role, @host, @pid, @version, and
+// @lease, which is its length.
 func (b *SharedBase) leaseArgs(locker uuid.UUID, args pgx.NamedArgs) pgx.NamedArgs {
 	args["locker"], args["lease"] = locker, b.lease
 	args["role"], args["host"], args["pid"], args["version"] = b.holder.Role, b.holder.Host, b.holder.PID, b.holder.Version
@@ -103,12 +95,14 @@ func (b *SharedBase) ReclaimExpired(ctx context.Context) (back []Reclaimed, err 
 func (b *SharedBase) reclaim(ctx context.Context, l Lease) (r *Reclaimed, err error) {
 	what := fmt.Sprintf("reclaiming shard number %d from %s", l.ShardID, l.Holder())
 	err = b.inTx(ctx, what, func(ctx context.Context, tx pgx.Tx) error {
-		s, err := scanShard(tx.QueryRow(ctx, "SELECT "+shardColumns+" FROM shards s WHERE id = $1 AND locker = $2 FOR NO KEY UPDATE",
+		s, err := scanShard(tx.QueryRow(ctx, `/* winery: LockLeasedShard */
+			SELECT `+shardColumns+" FROM shards s WHERE id = $1 AND locker = $2 FOR NO KEY UPDATE",
 			l.ShardID, l.Locker))
 		if err != nil {
 			return err
 		}
-		ended, err := tx.Exec(ctx, "DELETE FROM winery_lease WHERE shard = $1 AND locker = $2 AND expires < clock_timestamp()",
+		ended, err := tx.Exec(ctx, `/* winery: EndExpiredLease */
+			DELETE FROM winery_lease WHERE shard = $1 AND locker = $2 AND expires < clock_timestamp()`,
 			l.ShardID, l.Locker)
 		origin, ok := s.State.Origin()
 		if err != nil || ended.RowsAffected() == 0 || !ok {

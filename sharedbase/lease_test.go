@@ -116,8 +116,7 @@ func TestReclaimAtOnce(t *testing.T) {
 func shortLease(t testing.TB) (*sharedbase.SharedBase, *pgx.Conn) {
 	t.Helper()
 	dsn := pgtest.New(t)
-	b := must(sharedbase.New(dsn, "winery test", sharedbase.WithLease(time.Second)))(t)
-	t.Cleanup(b.Close)
+	b := open(t, dsn, sharedbase.WithLease(time.Second))
 	must(b.Init(t.Context()))(t)
 	return b, connect(t, dsn)
 }

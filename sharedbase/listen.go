@@ -14,7 +14,8 @@ import (
 // transition's own transaction: it arrives after the commit, or never.
 const channel = "winery_shards"
 
-// notify is the expression that sends it, for a RETURNING of shards named s.
+// notify is the expression that sends it: the last column of a RETURNING of the row "s" of shards. Nobody reads
+// its value.
 const notify = "pg_notify('" + channel + "', s.name::text || ' ' || s.state::text)"
 
 // Listen calls wake for every transition of a shard, and whenever a host
@@ -31,7 +32,8 @@ func (b *SharedBase) Listen(ctx context.Context, wake func(shard string, state S
 
 // stayIdle keeps the server from ending a session that does nothing but wait, by a setting that is new in
 // PostgreSQL 14.
-const stayIdle = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
+const stayIdle = `/* winery: DisableIdleTimeout */
+	SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'`
 
 func (b *SharedBase) listen(ctx context.Context, wake func(string, ShardState)) error {
 	cfg := b.connect.Copy()
@@ -50,7 +52,7 @@ func (b *SharedBase) listen(ctx context.Context, wake func(string, ShardState)) 
 		defer cancel()
 		_ = conn.Close(closing)
 	}()
-	for _, sql := range []string{stayIdle, "LISTEN " + channel} {
+	for _, sql := range []string{stayIdle, "/* winery: Listen */ LISTEN " + channel} {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			return err
 		}

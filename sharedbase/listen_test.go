@@ -73,7 +73,7 @@ func TestListen(t *testing.T) {
 func TestListenConnectionKilled(t *testing.T) {
 	b, conn := newBase(t)
 	_, ended := listen(t, t.Context(), b)
-	exec(t, conn, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'")
+	exec(t, conn, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '/* winery: Listen */%'")
 	if err := <-ended; !errors.Is(err, sharedbase.ErrUnavailable) {
 		t.Errorf("ended with %v, want ErrUnavailable", err)
 	}

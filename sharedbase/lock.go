@@ -36,14 +36,25 @@ func (b *SharedBase) LockOneShard(ctx context.Context, from, to ShardState, f Cl
 		// NO KEY UPDATE: an insert of an object of the shard holds a key share
 		// of its row until it commits, and would hide the shard from FOR UPDATE.
 		// A subquery in place of WITH might run more than once, and lock more.
+		// A total counts only for the version of the shard's row that it was recorded with.
 		var objects, bytes *int64
-		err := tx.QueryRow(ctx, `WITH free AS (SELECT id, xmin AS version FROM shards
+		err := tx.QueryRow(ctx, `/* winery: LockOneShard */
+			WITH free AS (SELECT id, xmin AS version FROM shards
 				WHERE state = @from AND (cardinality(@pools::text[]) = 0 OR pool_name = ANY (@pools)) AND @name IN ('', name::text)
 					AND cardinality(mapped_on_hosts_when_packed) >= @hosts
 					AND (@quarantined OR NOT EXISTS (SELECT FROM winery_quarantine WHERE shard = id))
 				ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED),
 			locked AS (UPDATE shards s SET state = @to, locker = @locker, locker_ts = now()
-				FROM free WHERE s.id = free.id RETURNING s.id, s.name::text, s.pool_name, `+knownTotal+`, `+notify+`)`+lockedWithLease,
+				FROM free WHERE s.id = free.id
+				RETURNING s.id, s.name::text, s.pool_name,
+					(SELECT objects FROM winery_total WHERE shard = s.id AND row_version = free.version),
+					(SELECT bytes FROM winery_total WHERE shard = s.id AND row_version = free.version), `+notify+`),
+			leased AS (
+				INSERT INTO winery_lease (locker, role, host, pid, version, expires, shard)
+				SELECT @locker, @role, @host, @pid, @version, clock_timestamp() + @lease, id FROM locked
+				ON CONFLICT (shard) DO UPDATE SET locker = excluded.locker, role = excluded.role, host = excluded.host,
+					pid = excluded.pid, version = excluded.version, expires = excluded.expires)
+			SELECT * FROM locked`,
 			b.leaseArgs(c.locker, pgx.NamedArgs{
 				"from": from, "to": to, "pools": append([]string{}, f.Pools...), "name": f.Name, "hosts": f.MinMappedHosts, "quarantined": f.IncludeQuarantined,
 			})).Scan(&c.id, &c.name, &c.pool, &objects, &bytes, nil)
@@ -105,8 +116,15 @@ func (b *SharedBase) CreateShard(ctx context.Context, state ShardState, pool str
 	c := &Claim{heldLease: b.newLease(), state: state, name: newName(), pool: pool, totalKnown: true}
 	asked := time.Now()
 	err := b.inTx(ctx, "creating shard "+c.name, func(ctx context.Context, tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, `WITH locked AS (INSERT INTO shards AS s (name, state, pool_name, locker, locker_ts)
-			VALUES (@name, @state, @pool, @locker, now()) RETURNING id, `+notify+`)`+lockedWithLease,
+		err := tx.QueryRow(ctx, `/* winery: CreateShard */
+			WITH locked AS (INSERT INTO shards AS s (name, state, pool_name, locker, locker_ts)
+				VALUES (@name, @state, @pool, @locker, now()) RETURNING id, `+notify+`),
+			leased AS (
+				INSERT INTO winery_lease (locker, role, host, pid, version, expires, shard)
+				SELECT @locker, @role, @host, @pid, @version, clock_timestamp() + @lease, id FROM locked
+				ON CONFLICT (shard) DO UPDATE SET locker = excluded.locker, role = excluded.role, host = excluded.host,
+					pid = excluded.pid, version = excluded.version, expires = excluded.expires)
+			SELECT * FROM locked`,
 			b.leaseArgs(c.locker, pgx.NamedArgs{"name": c.name, "state": state, "pool": pool})).Scan(&c.id, nil)
 		if err != nil {
 			return err
@@ -170,11 +188,16 @@ func moveIn(ctx context.Context, tx pgx.Tx, name string, locker uuid.UUID, from,
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return err
 	}
-	done, err := tx.Exec(ctx, `WITH moved AS (UPDATE shards s SET state = $4, locker = NULL, locker_ts = NULL
+	// The id of this transaction becomes the xmin of the shard's row, for which the total counts.
+	done, err := tx.Exec(ctx, `/* winery: SetState */
+		WITH moved AS (UPDATE shards s SET state = $4, locker = NULL, locker_ts = NULL
 			WHERE name = $1 AND locker IS NOT DISTINCT FROM $2 AND state = $3
 				AND ($7 OR NOT EXISTS (SELECT FROM winery_quarantine WHERE shard = s.id)) RETURNING s.id, `+notify+`),
 		ended AS (DELETE FROM winery_lease l USING moved WHERE l.shard = moved.id),
-		`+setTotal+`
+		noted AS (INSERT INTO winery_total (shard, objects, bytes, row_version)
+			SELECT id, $5, $6, pg_current_xact_id()::xid FROM moved WHERE $4 = 'standby' AND $5::bigint IS NOT NULL
+			ON CONFLICT (shard) DO UPDATE SET objects = excluded.objects, bytes = excluded.bytes, row_version = excluded.row_version),
+		forgotten AS (DELETE FROM winery_total t USING moved WHERE t.shard = moved.id AND $4 = 'full')
 		SELECT FROM moved`, name, orNull(locker), from, to, objects, bytes, !relies(from, to))
 	if err != nil || done.RowsAffected() == 1 {
 		return err
@@ -198,7 +221,8 @@ func relies(from, to ShardState) bool {
 // condition on another table in the WHERE of the locking statement itself would
 // not: it keeps the snapshot from before it waited.
 func lockShard(ctx context.Context, tx pgx.Tx, name string) (Shard, error) {
-	return scanShard(tx.QueryRow(ctx, "SELECT "+shardColumns+" FROM shards s WHERE name = $1 FOR NO KEY UPDATE", name))
+	return scanShard(tx.QueryRow(ctx, `/* winery: LockShard */
+		SELECT `+shardColumns+" FROM shards s WHERE name = $1 FOR NO KEY UPDATE", name))
 }
 
 // querier is the pool or a transaction.
@@ -209,7 +233,7 @@ type querier interface {
 // notHeld tells how the shard's row differs from what was expected of it.
 func notHeld(ctx context.Context, db querier, name string, locker uuid.UUID, expected ShardState) error {
 	wrong := &StateError{Shard: name, Locker: locker, Expected: expected}
-	s, err := scanShard(db.QueryRow(ctx, "SELECT "+shardColumns+" FROM shards s WHERE name = $1", name))
+	s, err := scanShard(db.QueryRow(ctx, "/* winery: FindHolder */ SELECT "+shardColumns+" FROM shards s WHERE name = $1", name))
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return err
 	}

@@ -42,14 +42,15 @@ func (b *SharedBase) Locate(ctx context.Context, ids []ObjID) ([]Location, error
 
 // One lookup per key, with a plan that is right for any size of the table: a plan
 // for = ANY depends on the current size, and is kept while the table grows.
-const locateStatement = `SELECT at, s.* FROM unnest($1::bytea[]) WITH ORDINALITY wanted (id, at) CROSS JOIN LATERAL (
+const locateStatement = `/* winery: Locate */
+	SELECT at, s.* FROM unnest($1::bytea[]) WITH ORDINALITY wanted (id, at) CROSS JOIN LATERAL (
 	SELECT s.id, s.name::text, s.pool_name, s.state::text FROM signature2shard o JOIN shards s ON s.id = o.shard
 	WHERE o.signature = wanted.id AND o.state = 'present' LIMIT 1) s`
 
 // ListObjects returns the ids of up to limit objects that are present, in
 // ascending order, beginning after the given one.
 func (b *SharedBase) ListObjects(ctx context.Context, after ObjID, limit int) ([]ObjID, error) {
-	rows, err := b.conns.lists.Query(ctx, `SELECT signature FROM signature2shard
+	rows, err := b.conns.lists.Query(ctx, `/* winery: ListObjects */ SELECT signature FROM signature2shard
 		WHERE state = 'present' AND signature > $1 ORDER BY signature LIMIT $2`, after[:], limit)
 	var ids []ObjID
 	if err == nil {

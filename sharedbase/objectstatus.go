@@ -21,25 +21,38 @@ type ObjectStatus struct {
 
 // ObjectStatuses looks up objects with regard to a shard, in the order of ids.
 func (b *SharedBase) ObjectStatuses(ctx context.Context, shardID int64, ids []ObjID) ([]ObjectStatus, error) {
-	found, err := b.objectStatuses(ctx, shardID, ids, "EXISTS (SELECT FROM winery_erasure WHERE shard = $2 AND signature = wanted.id)")
+	found, err := b.objectStatuses(ctx, objectStatuses, shardID, ids)
 	if errors.Is(err, ErrNotAttached) {
-		found, err = b.objectStatuses(ctx, shardID, ids, "false")
+		found, err = b.objectStatuses(ctx, indexedStatuses, shardID, ids)
 	}
 	return found, err
 }
 
-// objectStatuses is ObjectStatuses with the condition of SQL that an erasure is noted.
-func (b *SharedBase) objectStatuses(ctx context.Context, shardID int64, ids []ObjID, noted string) ([]ObjectStatus, error) {
+const (
+	objectStatuses = `/* winery: ObjectStatuses */
+		SELECT at,
+			coalesce(o.state = 'present' AND o.shard = $2, false),
+			coalesce(o.state = 'deleted' AND o.shard = $2, false)
+				OR EXISTS (SELECT FROM winery_erasure WHERE shard = $2 AND signature = wanted.id)
+					AND NOT coalesce(o.state = 'present' AND o.shard = $2, false),
+			coalesce(o.state = 'inflight' OR o.state = 'present' AND o.shard <> $2, false)
+		FROM unnest($1::bytea[]) WITH ORDINALITY wanted (id, at) LEFT JOIN LATERAL (
+			SELECT state, shard FROM signature2shard WHERE signature = wanted.id LIMIT 1) o ON true`
+	// indexedStatuses is objectStatuses where the database has no table winery_erasure.
+	indexedStatuses = `/* winery: IndexedStatuses */
+		SELECT at,
+			coalesce(o.state = 'present' AND o.shard = $2, false),
+			coalesce(o.state = 'deleted' AND o.shard = $2, false),
+			coalesce(o.state = 'inflight' OR o.state = 'present' AND o.shard <> $2, false)
+		FROM unnest($1::bytea[]) WITH ORDINALITY wanted (id, at) LEFT JOIN LATERAL (
+			SELECT state, shard FROM signature2shard WHERE signature = wanted.id LIMIT 1) o ON true`
+)
+
+func (b *SharedBase) objectStatuses(ctx context.Context, statement string, shardID int64, ids []ObjID) ([]ObjectStatus, error) {
 	found := make([]ObjectStatus, len(ids))
 	what := fmt.Sprintf("looking up %d objects of shard number %d", len(ids), shardID)
 	err := b.withShortTimeout(ctx, what, func(ctx context.Context) error {
-		rows, err := b.conns.lookups.Query(ctx, `SELECT at,
-				coalesce(o.state = 'present' AND o.shard = $2, false),
-				coalesce(o.state = 'deleted' AND o.shard = $2, false)
-					OR `+noted+` AND NOT coalesce(o.state = 'present' AND o.shard = $2, false),
-				coalesce(o.state = 'inflight' OR o.state = 'present' AND o.shard <> $2, false)
-			FROM unnest($1::bytea[]) WITH ORDINALITY wanted (id, at) LEFT JOIN LATERAL (
-				SELECT state, shard FROM signature2shard WHERE signature = wanted.id LIMIT 1) o ON true`, keysOf(ids), shardID)
+		rows, err := b.conns.lookups.Query(ctx, statement, keysOf(ids), shardID)
 		if err != nil {
 			return err
 		}
@@ -60,7 +73,8 @@ func (b *SharedBase) objectStatuses(ctx context.Context, shardID int64, ids []Ob
 // more.
 func (b *SharedBase) PresentObjects(ctx context.Context, shardID int64, limit int) iter.Seq2[ObjID, error] {
 	return func(yield func(ObjID, error) bool) {
-		rows, err := b.conns.lists.Query(ctx, `SELECT signature FROM signature2shard WHERE shard = $1 AND state = 'present'
+		rows, err := b.conns.lists.Query(ctx, `/* winery: PresentObjects */
+			SELECT signature FROM signature2shard WHERE shard = $1 AND state = 'present'
 			LIMIT nullif($2, 0)`, shardID, limit)
 		if err == nil {
 			defer rows.Close()
@@ -91,7 +105,8 @@ type RowSum struct {
 // yields nothing more.
 func (b *SharedBase) SoundRows(ctx context.Context, c *Claim) iter.Seq2[RowSum, error] {
 	return func(yield func(RowSum, error) bool) {
-		rows, err := b.conns.lists.Query(ctx, `SELECT key, octet_length(content) FROM `+quoteTable(c.name)+` WHERE sha256(content) = key`)
+		rows, err := b.conns.lists.Query(ctx, `/* winery: SoundRows */
+			SELECT key, octet_length(content) FROM `+quoteTable(c.name)+` WHERE sha256(content) = key`)
 		if err == nil {
 			defer rows.Close()
 			for rows.Next() {
@@ -115,7 +130,8 @@ func (b *SharedBase) SoundRows(ctx context.Context, c *Claim) iter.Seq2[RowSum, 
 // the order of ids. ErrNoTable as for Content.
 func (b *SharedBase) RowSums(ctx context.Context, shard string, ids []ObjID) ([]RowSum, error) {
 	sums := make([]RowSum, len(ids))
-	rows, err := b.conns.lists.Query(ctx, `SELECT at, sha256(t.content), coalesce(octet_length(t.content), 0)
+	rows, err := b.conns.lists.Query(ctx, `/* winery: RowSums */
+		SELECT at, sha256(t.content), coalesce(octet_length(t.content), 0)
 		FROM unnest($1::bytea[]) WITH ORDINALITY wanted (id, at) CROSS JOIN LATERAL (
 			SELECT content FROM `+quoteTable(shard)+` WHERE key = wanted.id LIMIT 1) t`, keysOf(ids))
 	if err == nil {

@@ -5,6 +5,7 @@ package sharedbase
 import (
 	"context"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -47,35 +48,32 @@ type Statement struct {
 	Err  error // of the answer
 }
 
-// observer implements [pgx.QueryTracer] and [pgx.CopyFromTracer].
+// Name returns the name that the statement has in the comment at its beginning,
+// "/* winery: Name */", which the server shows in pg_stat_activity and writes to its
+// log. Every statement of this package has one. It is "" for those that pgx makes:
+// "commit", "rollback", savepoints, and the beginning of a read-only transaction.
+func (s Statement) Name() string {
+	named, ok := strings.CutPrefix(s.SQL, "/* winery: ")
+	if !ok {
+		return ""
+	}
+	name, _, _ := strings.Cut(named, " */")
+	return name
+}
+
+// observer implements [pgx.QueryTracer].
 type observer func(Statement)
 
 type statementKey struct{}
 
-func (o observer) start(ctx context.Context, sql string) context.Context {
-	o(Statement{SQL: sql})
-	return context.WithValue(ctx, statementKey{}, sql)
-}
-
-func (o observer) end(ctx context.Context, err error) {
-	sql, _ := ctx.Value(statementKey{}).(string)
-	o(Statement{SQL: sql, Done: true, Err: err})
-}
-
 func (o observer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
-	return o.start(ctx, data.SQL)
+	o(Statement{SQL: data.SQL})
+	return context.WithValue(ctx, statementKey{}, data.SQL)
 }
 
 func (o observer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryEndData) {
-	o.end(ctx, data.Err)
-}
-
-func (o observer) TraceCopyFromStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceCopyFromStartData) context.Context {
-	return o.start(ctx, "COPY "+data.TableName.Sanitize())
-}
-
-func (o observer) TraceCopyFromEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceCopyFromEndData) {
-	o.end(ctx, data.Err)
+	sql, _ := ctx.Value(statementKey{}).(string)
+	o(Statement{SQL: sql, Done: true, Err: data.Err})
 }
 
 // around is for a statement that goes past what pgx traces.

@@ -13,7 +13,8 @@ import (
 // drops them.
 func (b *SharedBase) OrphanTables(ctx context.Context) (tables []string, err error) {
 	err = b.withShortTimeout(ctx, "listing the tables that belong to no shard", func(ctx context.Context) error {
-		rows, err := b.conns.lists.Query(ctx, `SELECT c.relname::text FROM pg_class c
+		rows, err := b.conns.lists.Query(ctx, `/* winery: OrphanTables */
+			SELECT c.relname::text FROM pg_class c
 			WHERE c.relkind = 'r' AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'shards'::regclass)
 				AND c.relname LIKE 'shard\_%' AND c.relname <> 'shard_template'
 				AND NOT EXISTS (SELECT FROM shards s WHERE 'shard_' || s.name::text = c.relname AND s.state <> 'readonly')

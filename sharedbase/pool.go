@@ -28,7 +28,8 @@ func (d DatabaseID) Same(other DatabaseID) bool {
 // pg_control_system(), which PostgreSQL grants to every user.
 func (b *SharedBase) ID(ctx context.Context) (id DatabaseID, err error) {
 	err = b.withShortTimeout(ctx, "reading the database's identity", func(ctx context.Context) error {
-		return b.conns.rest.QueryRow(ctx, `SELECT system_identifier::text, oid, datname FROM pg_control_system(), pg_database
+		return b.conns.rest.QueryRow(ctx, `/* winery: DatabaseID */
+			SELECT system_identifier::text, oid, datname FROM pg_control_system(), pg_database
 			WHERE datname = current_database()`).Scan(&id.System, &id.OID, &id.Name)
 	})
 	return id, err
@@ -45,7 +46,7 @@ type PoolRecord struct {
 // PoolRecords returns the pools that were adopted, by name.
 func (b *SharedBase) PoolRecords(ctx context.Context) (records map[string]PoolRecord, err error) {
 	err = b.withShortTimeout(ctx, "listing the recorded pools", func(ctx context.Context) error {
-		rows, err := b.conns.rest.Query(ctx, "SELECT name, uuid, adopted, role, host FROM winery_pool")
+		rows, err := b.conns.rest.Query(ctx, "/* winery: PoolRecords */ SELECT name, uuid, adopted, role, host FROM winery_pool")
 		if err != nil {
 			return err
 		}
@@ -64,7 +65,8 @@ func (b *SharedBase) PoolRecords(ctx context.Context) (records map[string]PoolRe
 // that is recorded already stays as it is.
 func (b *SharedBase) RecordPool(ctx context.Context, name string, id uuid.UUID, replace bool) error {
 	return b.withShortTimeout(ctx, "recording pool "+name, func(ctx context.Context) error {
-		_, err := b.conns.rest.Exec(ctx, `INSERT INTO winery_pool AS p (name, uuid, role, host) VALUES ($1, $2, $3, $4)
+		_, err := b.conns.rest.Exec(ctx, `/* winery: RecordPool */
+			INSERT INTO winery_pool AS p (name, uuid, role, host) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (name) DO UPDATE SET uuid = excluded.uuid, adopted = excluded.adopted, role = excluded.role, host = excluded.host
 			WHERE $5`, name, id, b.holder.Role, b.holder.Host, replace)
 		return err

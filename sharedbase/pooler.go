@@ -33,7 +33,7 @@ func (p *pooler) ask(ctx context.Context, cfg *pgx.ConnConfig) (found bool, err 
 		return false, err
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	results, err := conn.Exec(ctx, "SELECT pg_backend_pid()").ReadAll()
+	results, err := conn.Exec(ctx, "/* winery: DetectPooler */ SELECT pg_backend_pid()").ReadAll()
 	if err != nil {
 		return false, err
 	}

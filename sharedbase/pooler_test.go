@@ -20,8 +20,7 @@ import (
 func TestPooler(t *testing.T) {
 	dsn := pgtest.New(t)
 	behind := pgtest.Bouncer(t, dsn)
-	b := must(sharedbase.New(behind, "winery test"))(t)
-	t.Cleanup(b.Close)
+	b := open(t, behind)
 	must(b.Init(t.Context()))(t)
 	c := must(b.LockWritingShard(t.Context(), "pool"))(t)
 	const n = 200

@@ -27,7 +27,8 @@ func (e *QuarantinedError) Error() string {
 // quarantined returns *QuarantinedError where a shard is quarantined, else nil.
 func quarantined(ctx context.Context, db querier, shardID int64, name string) error {
 	q := &QuarantinedError{Shard: name}
-	err := db.QueryRow(ctx, "SELECT reason, role, host, at FROM winery_quarantine WHERE shard = $1", shardID).
+	err := db.QueryRow(ctx, `/* winery: FindQuarantine */
+		SELECT reason, role, host, at FROM winery_quarantine WHERE shard = $1`, shardID).
 		Scan(&q.Reason, &q.Role, &q.Host, &q.At)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -53,7 +54,8 @@ type Quarantined struct {
 // concerned. A later reason replaces an earlier one.
 func (b *SharedBase) Quarantine(ctx context.Context, shardID int64, reason string) error {
 	return b.withShortTimeout(ctx, fmt.Sprintf("quarantining shard number %d", shardID), func(ctx context.Context) error {
-		_, err := b.conns.rest.Exec(ctx, `WITH held AS (SELECT id FROM shards WHERE id = $1 FOR NO KEY UPDATE)
+		_, err := b.conns.rest.Exec(ctx, `/* winery: Quarantine */
+			WITH held AS (SELECT id FROM shards WHERE id = $1 FOR NO KEY UPDATE)
 			INSERT INTO winery_quarantine (shard, reason, role, host) SELECT id, $2, $3, $4 FROM held
 			ON CONFLICT (shard) DO UPDATE SET reason = excluded.reason, role = excluded.role, host = excluded.host, at = excluded.at`,
 			shardID, reason, b.holder.Role, b.holder.Host)
@@ -65,7 +67,8 @@ func (b *SharedBase) Quarantine(ctx context.Context, shardID int64, reason strin
 // ErrNotFound if no shard of that name is quarantined.
 func (b *SharedBase) Unquarantine(ctx context.Context, name string) error {
 	return b.withShortTimeout(ctx, "unquarantining shard "+name, func(ctx context.Context) error {
-		return b.conns.rest.QueryRow(ctx, `DELETE FROM winery_quarantine p USING shards s WHERE s.id = p.shard AND s.name = $1
+		return b.conns.rest.QueryRow(ctx, `/* winery: Unquarantine */
+			DELETE FROM winery_quarantine p USING shards s WHERE s.id = p.shard AND s.name = $1
 			RETURNING `+notify, name).Scan(nil)
 	})
 }
@@ -73,7 +76,7 @@ func (b *SharedBase) Unquarantine(ctx context.Context, name string) error {
 // QuarantinedShards lists the quarantined shards, oldest first.
 func (b *SharedBase) QuarantinedShards(ctx context.Context) (quarantined []Quarantined, err error) {
 	err = b.withShortTimeout(ctx, "listing quarantined shards", func(ctx context.Context) error {
-		rows, err := b.conns.rest.Query(ctx, "SELECT p.reason, p.role, p.host, p.at, "+shardColumns+
+		rows, err := b.conns.rest.Query(ctx, "/* winery: QuarantinedShards */ SELECT p.reason, p.role, p.host, p.at, "+shardColumns+
 			" FROM winery_quarantine p JOIN shards s ON s.id = p.shard ORDER BY p.at")
 		if err != nil {
 			return err

@@ -31,12 +31,12 @@ func (b *SharedBase) ReleaseUnleased(ctx context.Context, s Shard) error {
 	}
 	return b.inTx(ctx, "releasing shard "+s.Name, func(ctx context.Context, tx pgx.Tx) error {
 		// The shard's row before its lease, as in every transition.
-		if _, err := tx.Exec(ctx, "SELECT FROM shards WHERE id = $1 FOR NO KEY UPDATE", s.ID); err != nil {
+		if _, err := tx.Exec(ctx, "/* winery: LockHeldShard */ SELECT FROM shards WHERE id = $1 FOR NO KEY UPDATE", s.ID); err != nil {
 			return err
 		}
 		held := &HeldError{Shard: s.Name}
 		l := &held.Lease
-		err := tx.QueryRow(ctx, `SELECT role, host, pid, expires FROM winery_lease
+		err := tx.QueryRow(ctx, `/* winery: FindLiveLease */ SELECT role, host, pid, expires FROM winery_lease
 			WHERE shard = $1 AND locker = $2 AND expires >= clock_timestamp() FOR UPDATE`, s.ID, s.Locker).
 			Scan(&l.Role, &l.Host, &l.PID, &l.Expires)
 		if err == nil {

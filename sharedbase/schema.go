@@ -18,9 +18,13 @@ const SchemaVersion = 5
 //go:embed sql/schema.sql
 var schema string
 
-// initLock is the advisory lock (of the transaction) that makes two
-// initialisations or upgrades at once one after the other.
-const initLock = 0x57494e45 // WINE
+// lockSchema makes initialisations and upgrades that run at once wait for each
+// other, until the end of the transaction.
+func lockSchema(ctx context.Context, tx pgx.Tx) error {
+	const key = 0x57494e45 // WINE
+	_, err := tx.Exec(ctx, "/* winery: LockSchema */ SELECT pg_advisory_xact_lock($1)", key)
+	return err
+}
 
 // Init creates the schema in an empty database, in one transaction. It returns
 // false if the schema exists, after it has attached Go Winery to it;
@@ -28,7 +32,7 @@ const initLock = 0x57494e45 // WINE
 // database belongs to another program.
 func (b *SharedBase) Init(ctx context.Context) (created bool, err error) {
 	err = b.inTx(ctx, "creating the database's schema", func(ctx context.Context, tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", initLock); err != nil {
+		if err := lockSchema(ctx, tx); err != nil {
 			return err
 		}
 		found, err := findVersion(ctx, tx)
@@ -39,7 +43,7 @@ func (b *SharedBase) Init(ctx context.Context) (created bool, err error) {
 			return err
 		}
 		created = true
-		if _, err := tx.Exec(ctx, schema); err != nil {
+		if _, err := tx.Exec(ctx, "/* winery: Init */ "+schema); err != nil {
 			return err
 		}
 		return attach(ctx, tx)
@@ -53,28 +57,34 @@ func (b *SharedBase) Init(ctx context.Context) (created bool, err error) {
 // module is Winery's name in the table dbmodule, which swh.core keeps in the database of each of its modules.
 const module = "objstorage.backends.winery"
 
-const newestVersion = "SELECT coalesce(max(version), 0) FROM dbversion"
-
 // findVersion returns the version of the schema. The errors are those of Version.
 func findVersion(ctx context.Context, db querier) (version int, err error) {
 	var versioned, named bool
-	err = db.QueryRow(ctx, "SELECT to_regclass('dbversion') IS NOT NULL, to_regclass('dbmodule') IS NOT NULL").Scan(&versioned, &named)
+	err = db.QueryRow(ctx, `/* winery: FindVersionTables */
+		SELECT to_regclass('dbversion') IS NOT NULL, to_regclass('dbmodule') IS NOT NULL`).Scan(&versioned, &named)
 	if err != nil || !versioned {
 		return 0, cmp.Or(err, ErrNotInitialised)
 	}
 	var found string
 	if named {
-		if err := db.QueryRow(ctx, "SELECT coalesce(min(dbmodule), '') FROM dbmodule").Scan(&found); err != nil {
+		if err := db.QueryRow(ctx, `/* winery: FindModule */
+			SELECT coalesce(min(dbmodule), '') FROM dbmodule`).Scan(&found); err != nil {
 			return 0, err
 		}
 	}
 	if found != module {
 		return 0, &ModuleError{Found: found}
 	}
-	err = db.QueryRow(ctx, newestVersion).Scan(&version)
+	version, err = newestVersion(ctx, db)
 	if err == nil && version == 0 {
 		err = versionError(version)
 	}
+	return version, err
+}
+
+// newestVersion returns the newest version that the table of versions has, 0 where the table is empty.
+func newestVersion(ctx context.Context, db querier) (version int, err error) {
+	err = db.QueryRow(ctx, "/* winery: NewestVersion */ SELECT coalesce(max(version), 0) FROM dbversion").Scan(&version)
 	return version, err
 }
 

@@ -23,7 +23,8 @@ var consequences = map[string]string{
 // UnsafeSettings returns the settings by which an acknowledged object can be lost, or that make calls fail.
 func (b *SharedBase) UnsafeSettings(ctx context.Context) (unsafe []UnsafeSetting, err error) {
 	err = b.withShortTimeout(ctx, "reading the server's settings", func(ctx context.Context) error {
-		rows, err := b.conns.rest.Query(ctx, `SELECT name, setting FROM pg_settings
+		rows, err := b.conns.rest.Query(ctx, `/* winery: UnsafeSettings */
+			SELECT name, setting FROM pg_settings
 			WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off'
 				OR name = 'default_transaction_isolation' AND setting <> 'read committed' ORDER BY name`)
 		if err != nil {

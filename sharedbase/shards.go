@@ -23,7 +23,7 @@ type Shard struct {
 	MappedOn []string  // the hosts that mapped the image
 }
 
-// shardColumns are what scanShard reads, of a row of shards named s.
+// shardColumns is the list of columns that scanShard reads, of the row "s" of shards.
 const shardColumns = "s.id, s.name::text, s.state::text, s.pool_name, s.locker, s.locker_ts, s.mapped_on_hosts_when_packed"
 
 func scanShard(row pgx.Row) (Shard, error) { return scanShardAfter(row) }
@@ -45,7 +45,8 @@ func scanShardAfter(row pgx.Row, others ...any) (s Shard, err error) {
 // ShardByID returns ErrNotFound where there is no such shard.
 func (b *SharedBase) ShardByID(ctx context.Context, id int64) (s Shard, err error) {
 	err = b.withShortTimeout(ctx, fmt.Sprintf("looking up shard number %d", id), func(ctx context.Context) error {
-		s, err = scanShard(b.conns.lookups.QueryRow(ctx, "SELECT "+shardColumns+" FROM shards s WHERE id = $1", id))
+		s, err = scanShard(b.conns.lookups.QueryRow(ctx, `/* winery: ShardByID */
+			SELECT `+shardColumns+" FROM shards s WHERE id = $1", id))
 		return err
 	})
 	return s, err
@@ -54,7 +55,8 @@ func (b *SharedBase) ShardByID(ctx context.Context, id int64) (s Shard, err erro
 // ShardByName returns ErrNotFound where there is no such shard.
 func (b *SharedBase) ShardByName(ctx context.Context, name string) (s Shard, err error) {
 	err = b.withShortTimeout(ctx, "looking up shard "+name, func(ctx context.Context) error {
-		s, err = scanShard(b.conns.lookups.QueryRow(ctx, "SELECT "+shardColumns+" FROM shards s WHERE name = $1", name))
+		s, err = scanShard(b.conns.lookups.QueryRow(ctx, `/* winery: ShardByName */
+			SELECT `+shardColumns+" FROM shards s WHERE name = $1", name))
 		return err
 	})
 	return s, err
@@ -74,7 +76,7 @@ func (b *SharedBase) ListShards(ctx context.Context, f ShardFilter) (shards []Sh
 		states[i] = string(s)
 	}
 	err = b.withShortTimeout(ctx, "listing the shards", func(ctx context.Context) error {
-		rows, err := b.conns.lists.Query(ctx, "SELECT "+shardColumns+` FROM shards s
+		rows, err := b.conns.lists.Query(ctx, "/* winery: ListShards */ SELECT "+shardColumns+` FROM shards s
 			WHERE (cardinality($1::text[]) = 0 OR state::text = ANY ($1)) AND $2 IN ('', pool_name)
 				AND ($3 = interval '0' OR locker_ts < now() - $3) ORDER BY id`, states, f.Pool, f.LockedFor)
 		if err != nil {
@@ -89,7 +91,7 @@ func (b *SharedBase) ListShards(ctx context.Context, f ShardFilter) (shards []Sh
 // CountObjects counts the objects that the index has present in a shard. It
 // takes as long as reading a part of the index does.
 func (b *SharedBase) CountObjects(ctx context.Context, name string) (n int64, err error) {
-	err = b.conns.lists.QueryRow(ctx, `SELECT count(*) FROM signature2shard
+	err = b.conns.lists.QueryRow(ctx, `/* winery: CountObjects */ SELECT count(*) FROM signature2shard
 		WHERE state = 'present' AND shard = (SELECT id FROM shards WHERE name = $1)`, name).Scan(&n)
 	return n, b.explain(ctx, "counting the objects of shard "+name, err)
 }
@@ -101,7 +103,7 @@ func (b *SharedBase) CountObjects(ctx context.Context, name string) (n int64, er
 // there is no such shard.
 func (b *SharedBase) RecordShardMapped(ctx context.Context, host, name string) (hosts []string, err error) {
 	err = b.withShortTimeout(ctx, "recording that "+host+" mapped shard "+name, func(ctx context.Context) error {
-		return b.conns.rest.QueryRow(ctx, `UPDATE shards s
+		return b.conns.rest.QueryRow(ctx, `/* winery: RecordShardMapped */ UPDATE shards s
 			SET mapped_on_hosts_when_packed = array_append(mapped_on_hosts_when_packed, $1)
 			WHERE name = $2 AND state IN ('packed', 'cleaning', 'readonly') AND $1 <> ALL (mapped_on_hosts_when_packed)
 			RETURNING mapped_on_hosts_when_packed, `+notify, host, name).Scan(&hosts, nil)

@@ -184,8 +184,7 @@ func TestFactStandbyRefuses(t *testing.T) {
 // Renewals do not wait for the standby: long work outlasts an outage of it.
 func TestStandbyOutageKeepsLeases(t *testing.T) {
 	r := newReplicated(t)
-	b := must(sharedbase.New(r.primary.DSN, "winery test", sharedbase.WithLease(4*time.Second)))(t)
-	t.Cleanup(b.Close)
+	b := open(t, r.primary.DSN, sharedbase.WithLease(4*time.Second))
 	c := must(b.LockWritingShard(t.Context(), "pool"))(t)
 	r.standby.Signal(syscall.SIGSTOP)
 	adding := background(func() error { _, err := b.Add(t.Context(), c, objects("waits")); return err })

@@ -53,7 +53,7 @@ func (b *SharedBase) StreamTable(ctx context.Context, c *Claim,
 // holds checks the claim without a lock.
 func (c *Claim) holds(ctx context.Context, tx pgx.Tx) error {
 	var held bool
-	err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM shards WHERE id = $1 AND locker = $2 AND state = $3)",
+	err := tx.QueryRow(ctx, "/* winery: CheckClaim */ SELECT EXISTS (SELECT FROM shards WHERE id = $1 AND locker = $2 AND state = $3)",
 		c.id, c.locker, c.State()).Scan(&held)
 	if err == nil && !held {
 		err = notHeld(ctx, tx, c.name, c.locker, c.State())
@@ -85,7 +85,7 @@ func (b *SharedBase) streamSmall(ctx context.Context, tx pgx.Tx, shard string,
 		content.Reset(fields[2])
 		return fn(id, size, &content)
 	}}
-	sql := fmt.Sprintf(`COPY (SELECT key, octet_length(content),
+	sql := fmt.Sprintf(`/* winery: StreamTable */ COPY (SELECT key, octet_length(content),
 		CASE WHEN octet_length(content) <= %d THEN content END FROM %s) TO STDOUT (FORMAT binary)`,
 		sliceSize, quoteTable(shard))
 	err = b.observe.around(sql, func() error {
@@ -128,7 +128,8 @@ func (s *sliced) Read(p []byte) (int, error) {
 }
 
 func (s *sliced) fetch() error {
-	err := s.tx.QueryRow(s.ctx, "SELECT substring(content FROM $2 FOR $3) FROM "+quoteTable(s.shard)+" WHERE key = $1",
+	err := s.tx.QueryRow(s.ctx, `/* winery: ReadSlice */
+		SELECT substring(content FROM $2 FOR $3) FROM `+quoteTable(s.shard)+" WHERE key = $1",
 		s.of.id[:], s.read+1, sliceSize).Scan(&s.slice)
 	s.read += int64(len(s.slice))
 	return s.base.explain(s.ctx, fmt.Sprintf("reading object %x of shard %s", s.of.id, s.shard), err)

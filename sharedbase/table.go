@@ -16,7 +16,7 @@ func quoteTable(shard string) string { return pgx.Identifier{tablePrefix + shard
 
 // createTable does nothing where the table exists.
 func createTable(ctx context.Context, tx pgx.Tx, shard string) error {
-	_, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS "+quoteTable(shard)+
+	_, err := tx.Exec(ctx, "/* winery: CreateTable */ CREATE TABLE IF NOT EXISTS "+quoteTable(shard)+
 		" (LIKE shard_template INCLUDING ALL) WITH (autovacuum_enabled = false)")
 	return err
 }
@@ -56,7 +56,7 @@ func (b *SharedBase) Content(ctx context.Context, shard string, ids []ObjID, atM
 // contentStatement is made like locateStatement, for the same reason. Python's
 // tables may have NULL for a content, which is none.
 func contentStatement(shard string) string {
-	return `SELECT at, coalesce(t.size, -1), CASE WHEN t.size <= $2 THEN t.content END
+	return `/* winery: Content */ SELECT at, coalesce(t.size, -1), CASE WHEN t.size <= $2 THEN t.content END
 		FROM unnest($1::bytea[]) WITH ORDINALITY wanted (id, at) CROSS JOIN LATERAL (
 		SELECT content, octet_length(content)::bigint AS size FROM ` + quoteTable(shard) + ` WHERE key = wanted.id LIMIT 1) t`
 }
@@ -64,7 +64,8 @@ func contentStatement(shard string) string {
 // TableSize counts the objects in a shard's table and the bytes of their
 // contents, reading all of it (but not the contents).
 func (b *SharedBase) TableSize(ctx context.Context, shard string) (objects, bytes int64, err error) {
-	err = b.conns.lists.QueryRow(ctx, "SELECT count(*), coalesce(sum(octet_length(content)), 0) FROM "+quoteTable(shard)).
+	err = b.conns.lists.QueryRow(ctx, `/* winery: TableSize */
+		SELECT count(*), coalesce(sum(octet_length(content)), 0) FROM `+quoteTable(shard)).
 		Scan(&objects, &bytes)
 	return objects, bytes, b.explain(ctx, "measuring the table of shard "+shard, err)
 }

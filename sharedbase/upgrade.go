@@ -82,14 +82,14 @@ func (b *SharedBase) Upgrade(ctx context.Context, poolName string, done func(Upg
 func (b *SharedBase) upgrade(ctx context.Context, step UpgradeStep) error {
 	// Not within the time for what is brief: making an index takes its time.
 	err := pgx.BeginTxFunc(ctx, b.conns.rest, pgx.TxOptions{BeginQuery: beginTx}, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", initLock); err != nil {
+		if err := lockSchema(ctx, tx); err != nil {
 			return err
 		}
-		var found int
-		if err := tx.QueryRow(ctx, newestVersion).Scan(&found); err != nil || found >= step.Version {
+		found, err := newestVersion(ctx, tx)
+		if err != nil || found >= step.Version {
 			return err
 		}
-		_, err := tx.Exec(ctx, step.SQL)
+		_, err = tx.Exec(ctx, fmt.Sprintf("/* winery: UpgradeToVersion%d */ %s", step.Version, step.SQL))
 		return err
 	})
 	if isLockTimeout(err) {
@@ -107,11 +107,13 @@ func (b *SharedBase) poolOfAll(ctx context.Context, given string) (quoted string
 	var stored string
 	err = b.withShortTimeout(ctx, "planning the upgrade", func(ctx context.Context) error {
 		// to_jsonb, for the column may or may not be there.
-		err := b.conns.rest.QueryRow(ctx, "SELECT coalesce(min(to_jsonb(shards) ->> 'pool_name'), '') FROM shards").Scan(&stored)
+		err := b.conns.rest.QueryRow(ctx, `/* winery: FindPoolOfShards */
+			SELECT coalesce(min(to_jsonb(shards) ->> 'pool_name'), '') FROM shards`).Scan(&stored)
 		if err != nil {
 			return err
 		}
-		return b.conns.rest.QueryRow(ctx, "SELECT quote_literal($1::text)", cmp.Or(stored, given)).Scan(&quoted)
+		return b.conns.rest.QueryRow(ctx, `/* winery: QuoteLiteral */
+			SELECT quote_literal($1::text)`, cmp.Or(stored, given)).Scan(&quoted)
 	})
 	switch {
 	case err != nil:
@@ -127,7 +129,8 @@ func (b *SharedBase) poolOfAll(ctx context.Context, given string) (quoted string
 // others names the applications that have a transaction open in the database.
 func (b *SharedBase) others(ctx context.Context) (names string) {
 	err := b.withShortTimeout(ctx, "listing the open transactions", func(ctx context.Context) error {
-		return b.conns.rest.QueryRow(ctx, `SELECT coalesce(string_agg(DISTINCT coalesce(nullif(application_name, ''), 'a session of ' || usename), ', '), 'none')
+		return b.conns.rest.QueryRow(ctx, `/* winery: OpenTransactions */
+			SELECT coalesce(string_agg(DISTINCT coalesce(nullif(application_name, ''), 'a session of ' || usename), ', '), 'none')
 			FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()`).Scan(&names)
 	})
 	if err != nil {

@@ -45,7 +45,7 @@ func TestOvertaken(t *testing.T) {
 		victim := all[7]
 		var once sync.Once
 		base, err := sharedbase.New(s.DSN, "overtaken", sharedbase.WithObserver(func(st sharedbase.Statement) {
-			if st.Done && strings.Contains(st.SQL, "FROM shards s WHERE name = $1") {
+			if st.Done && st.Name() == "ShardByName" {
 				once.Do(func() {
 					s.migrate(t)
 					roletest.Must(t, s.Base.Delete(t.Context(), victim.ID))

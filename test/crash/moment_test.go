@@ -17,7 +17,7 @@ type moment struct {
 
 // alike are operations that follow one another: the first and one in the middle
 // will do, and the place after the last is the one before what comes next.
-var alike = []roletest.Point{roletest.Read, roletest.Write, roletest.Erase, "read content"}
+var alike = []roletest.Point{roletest.Read, roletest.Write, roletest.Erase, "Content"}
 
 // moments lists the places on a process's way. After one operation and before
 // the next is one place.

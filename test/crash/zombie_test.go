@@ -46,14 +46,14 @@ func TestStopped(t *testing.T) {
 // dropped says that a cleaner was about to drop a table: that another did meanwhile is
 // what it wanted.
 func dropped(way []roletest.Point) bool {
-	return slices.Contains(way, "move shard") || slices.Contains(way, roletest.Point("drop table"))
+	return slices.Contains(way, "SetState") || slices.Contains(way, "DropTable")
 }
 
 // streams says that a process is reading a shard's table.
 func streams(way []roletest.Point) (is bool) {
 	for _, p := range way {
 		switch p {
-		case roletest.After("check claim"):
+		case roletest.After("CheckClaim"):
 			is = true
 		case roletest.After("commit"):
 			is = false

@@ -92,7 +92,7 @@ type way struct {
 }
 
 func (w *way) statement(s sharedbase.Statement) {
-	switch op := nameOf(s.SQL); {
+	switch op := pointOf(s); {
 	case op == "":
 	case !s.Done:
 		w.pass(op)
