@@ -55,8 +55,7 @@ func (s *store) GetBatch(ctx context.Context, ids [][32]byte, admit rpc.Admit) (
 	return found, nil
 }
 
-// Add needs no hint about presence: it queries the index in any case.
-func (s *store) Add(ctx context.Context, objects []rpc.Object, _ bool) (int, int64, error) {
+func (s *store) Add(ctx context.Context, objects []rpc.Object) (int, int64, error) {
 	converted := make([]sharedbase.Object, len(objects))
 	for i, o := range objects {
 		converted[i] = sharedbase.Object(o)

@@ -25,7 +25,7 @@ type Store interface {
 	Get(ctx context.Context, id [32]byte, admit rpc.Admit) ([]byte, error)
 	// Add stores the objects that are not there yet, counts them and their
 	// bytes, and returns once they are durable.
-	Add(ctx context.Context, objects []rpc.Object, checkPresence bool) (added int, bytes int64, err error)
+	Add(ctx context.Context, objects []rpc.Object) (added int, bytes int64, err error)
 	// List has up to limit ids in ascending order, beginning after the given one.
 	List(ctx context.Context, after [32]byte, limit int) ([][32]byte, error)
 }

@@ -158,7 +158,7 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request, id [32]byte) error
 	if sum := sha256.Sum256(content); sum != id {
 		return httpapi.Refuse(http.StatusUnprocessableEntity, "the content has sha256 %x, the address says %x", sum, id)
 	}
-	added, _, err := h.store.Add(r.Context(), []rpc.Object{{ID: id, Content: content}}, true)
+	added, _, err := h.store.Add(r.Context(), []rpc.Object{{ID: id, Content: content}})
 	if err != nil {
 		return err
 	}

@@ -16,8 +16,8 @@
 //	POST /content/delete        obj_id                 true
 //	POST /content/download_url  obj_id                 null: there are no URLs to download from
 //
-// The adding endpoints also take check_presence (default true), which the [Store] may use. A request's Content-Type
-// says how it is encoded; the answer is msgpack where Accept prefers it, else JSON.
+// The adding endpoints also take check_presence, which changes nothing: an object that is there is never stored again.
+// A request's Content-Type says how it is encoded; the answer is msgpack where Accept prefers it, else JSON.
 //
 // # Errors
 //

@@ -112,7 +112,7 @@ func (h *handler) add(ctx context.Context, r *call) (wire.Answer, error) {
 	if err := h.admit(objects); err != nil {
 		return nil, err
 	}
-	_, _, err = h.store.Add(ctx, objects, r.CheckPresence)
+	_, _, err = h.store.Add(ctx, objects)
 	return wire.Null, err
 }
 
@@ -123,7 +123,7 @@ func (h *handler) addBatch(ctx context.Context, r *call) (wire.Answer, error) {
 	if err := h.admit(r.Contents); err != nil {
 		return nil, err
 	}
-	added, bytes, err := h.store.Add(ctx, r.Contents, r.CheckPresence)
+	added, bytes, err := h.store.Add(ctx, r.Contents)
 	return wire.Summary{Objects: added, Bytes: bytes}.Answer, err
 }
 

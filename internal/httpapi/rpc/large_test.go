@@ -24,7 +24,7 @@ type oneObject struct {
 
 func (s *oneObject) Get(context.Context, [32]byte, rpc.Admit) ([]byte, error) { return s.content, nil }
 
-func (s *oneObject) Add(_ context.Context, objects []rpc.Object, _ bool) (int, int64, error) {
+func (s *oneObject) Add(_ context.Context, objects []rpc.Object) (int, int64, error) {
 	return len(objects), int64(len(objects[0].Content)), nil
 }
 

@@ -34,8 +34,8 @@ type Store interface {
 	// sizes.
 	GetBatch(ctx context.Context, keys [][32]byte, admit Admit) ([]Found, error)
 	// Add stores the objects that are not there yet, returns once they are durable, and counts them and their bytes.
-	// checkPresence tells that the client expects many to be there. It must not keep the contents after it returned.
-	Add(ctx context.Context, objects []Object, checkPresence bool) (added int, bytes int64, err error)
+	// It must not keep the contents after it returned.
+	Add(ctx context.Context, objects []Object) (added int, bytes int64, err error)
 	// Delete makes the object unreadable for good; ErrNotFound if it is not there.
 	Delete(ctx context.Context, key [32]byte) error
 	// Check reads the object from where it is stored: ErrNotFound, or ErrCorrupted if its SHA-256 is not key.

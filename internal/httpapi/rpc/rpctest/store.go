@@ -115,7 +115,7 @@ func (s *Store) GetBatch(ctx context.Context, keys [][32]byte, admit rpc.Admit) 
 }
 
 // Add implements rpc.Store.
-func (s *Store) Add(ctx context.Context, objects []rpc.Object, _ bool) (added int, size int64, err error) {
+func (s *Store) Add(ctx context.Context, objects []rpc.Object) (added int, size int64, err error) {
 	if err := s.begin(ctx); err != nil {
 		return 0, 0, err
 	}

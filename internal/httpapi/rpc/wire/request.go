@@ -51,7 +51,7 @@ type Request struct {
 	Content       []byte
 	Contents      []Object
 	ObjIDs        [][32]byte
-	CheckPresence bool // true where not given
+	CheckPresence bool // true where not given; a server of Go Winery always checks
 	CheckWrite    bool
 }
 
