@@ -129,11 +129,20 @@
 // in transactions, except for single statements, whose isolation is the
 // database's default.
 //
+// Each statement begins with its name in a comment, /* winery: LockShard */, which
+// pg_stat_activity and the server's log show. A name belongs to one statement. pgx
+// sends a few statements that have none: commit, rollback, savepoints, and the
+// beginning of the transaction that streams a table.
+//
 // # Deleted objects
 //
-// An object has one row in the index. Deleting marks it and removes the content
-// from the table; the row is the cleaner's record of what is to be erased in the
-// shard's image. If the object is added again, the row goes to another shard,
+// An object has one row in the index, in the state present or deleted. Adding an
+// object that is deleted makes its row present again. A row may also be inflight: an
+// old release of Python Winery began to add the object and never finished. The object
+// is absent, and adding it again completes it.
+//
+// Deleting marks the row and removes the content from the table; the row is the
+// cleaner's record of what is to be erased in the shard's image. If the object is added again, the row goes to another shard,
 // and a trigger notes the first one in winery_erasure: DeletedObjects gives both.
 // A note does not count while the row is in the same shard again.
 //
@@ -158,7 +167,6 @@
 //
 //	ShardState, .locked, .image_available     ShardState, Locked, ImageAvailable
 //	ShardState.readonly                       ShardState.ReadOnly
-//	SignatureState                            SignatureState
 //	TemporaryShardLocker                      SharedBase.WithOneShard
 //	SharedBase(base_dsn, application_name)    New
 //	locked_shard, locked_shard_id             Claim.Name, Claim.ID

@@ -85,18 +85,3 @@ func (s ShardState) ReadOnly() bool {
 func (s ShardState) canBecome(to ShardState) bool {
 	return slices.Contains(transitions[s], to)
 }
-
-// SignatureState is what the index says of an object.
-type SignatureState string
-
-const (
-	// SignatureInflight: a writer of an ancient release began to add the object
-	// and never finished. Absent to readers; adding it again completes it.
-	SignatureInflight SignatureState = "inflight"
-	// SignaturePresent: the shard has the object.
-	SignaturePresent SignatureState = "present"
-	// SignatureDeleted: absent to readers, but the shard's image may still hold
-	// its bytes. The cleaner erases them and then removes the row; adding the
-	// object again makes it present, perhaps in another shard.
-	SignatureDeleted SignatureState = "deleted"
-)
