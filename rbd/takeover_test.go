@@ -20,9 +20,9 @@ import (
 	"winery/test/cephtest"
 )
 
-// atOnce is well below the half minute that Ceph itself waits for a dead
+// takeoverLimit is well below the half minute that Ceph itself waits for a dead
 // client.
-const atOnce = 20 * time.Second
+const takeoverLimit = 20 * time.Second
 
 func TestKilledWriter(t *testing.T) {
 	t.Parallel()
@@ -30,7 +30,7 @@ func TestKilledWriter(t *testing.T) {
 	pooltest.Kill(t, victimPool+"="+pools.Pool)
 	start := time.Now()
 	pooltest.AfterKill(t, open(t, settings(pools)), "one")
-	if took := time.Since(start); took > atOnce {
+	if took := time.Since(start); took > takeoverLimit {
 		t.Errorf("taking over from the dead took %v", took)
 	}
 }
@@ -44,7 +44,7 @@ func TestStoppedWriter(t *testing.T) {
 	goOn := pooltest.Stop(t, victimPool+"="+pools.Pool)
 	start := time.Now()
 	pooltest.AfterKill(t, p, "one")
-	if took := time.Since(start); took > atOnce {
+	if took := time.Since(start); took > takeoverLimit {
 		t.Errorf("taking over from the stopped took %v", took)
 	}
 	if said := goOn(); !strings.Contains(said, pool.ErrFenced.Error()) {

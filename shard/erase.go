@@ -65,10 +65,10 @@ type eraser struct {
 	doubtful bool       // one of them has not the SHA-256 of its id
 }
 
-// each calls fn for each of some items, so many at once. It stops at the first error.
-func each[T any](ctx context.Context, atOnce int, items []T, fn func(context.Context, T) error) error {
+// each calls fn for each of the items, with the given concurrency. It stops at the first error.
+func each[T any](ctx context.Context, concurrency int, items []T, fn func(context.Context, T) error) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
+	group.SetLimit(concurrency)
 	for _, item := range items {
 		group.Go(func() error {
 			if err := ctx.Err(); err != nil {

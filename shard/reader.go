@@ -168,15 +168,15 @@ func (r *Reader) scanAll(ctx context.Context, fn func(slot int64, e *entry, dama
 	return r.scanSlots(ctx, 0, r.info.IndexSlots, scanEntries, fn)
 }
 
-// scanSlots is scanAll for a range of slots. It reads atOnce entries first, and
+// scanSlots is scanAll for a range of slots. It reads batch entries first, and
 // then twice as many each time, up to scanEntries.
-func (r *Reader) scanSlots(ctx context.Context, slot, end, atOnce int64, fn func(slot int64, e *entry, damage error) error) error {
+func (r *Reader) scanSlots(ctx context.Context, slot, end, batch int64, fn func(slot int64, e *entry, damage error) error) error {
 	var buf []byte
-	for ; slot < end; atOnce = min(2*atOnce, scanEntries) {
+	for ; slot < end; batch = min(2*batch, scanEntries) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n := entrySize * min(atOnce, end-slot)
+		n := entrySize * min(batch, end-slot)
 		if n > int64(len(buf)) {
 			buf = make([]byte, n)
 		}

@@ -33,8 +33,8 @@ import (
 )
 
 const (
-	lookedUp = 1000   // objects looked up in one query
-	mostLost = 10_000 // after which no further one is looked for
+	batchSize = 1000   // objects looked up in one query
+	maxLost   = 10_000 // after which no further one is looked for
 )
 
 // ErrNotContained is what every refusal to replace an image matches.
@@ -128,7 +128,7 @@ func (r Replacement) unreadable(err error) error {
 // accountFor looks objects up that the replacement does not have.
 func (r Replacement) accountFor(ctx context.Context, objects iter.Seq[sharedbase.ObjID]) error {
 	loss := &LossError{Shard: r.Shard}
-	for some := range chunks(objects, lookedUp) {
+	for some := range chunks(objects, batchSize) {
 		lost, err := r.lost(ctx, some)
 		if err != nil {
 			return err
@@ -139,7 +139,7 @@ func (r Replacement) accountFor(ctx context.Context, objects iter.Seq[sharedbase
 		if loss.Objects == 0 && len(lost) > 0 {
 			loss.First = lost[0]
 		}
-		if loss.Objects += len(lost); loss.Objects > mostLost {
+		if loss.Objects += len(lost); loss.Objects > maxLost {
 			loss.More = true
 			break
 		}

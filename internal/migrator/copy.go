@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	blockSize = 4 << 20
-	atOnce    = 4 // blocks
+	blockSize   = 4 << 20
+	concurrency = 4 // of blocks
 )
 
 // copy makes an image of the first size bytes of the source, durable and
@@ -48,7 +48,7 @@ type copier struct {
 // is no image.
 func (c *copier) all(ctx context.Context) error {
 	group, rest := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
+	group.SetLimit(concurrency)
 	for at := int64(blockSize); at < c.size && rest.Err() == nil; at += blockSize {
 		group.Go(func() error { return c.block(rest, at) })
 	}

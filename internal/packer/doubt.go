@@ -14,10 +14,10 @@ import (
 	"winery/sharedbase"
 )
 
-// mostDamaged is how often an image may turn out damaged, in this process,
+// maxDamaged is how often an image may turn out damaged, in this process,
 // before its shard is quarantined: a store that does so three times is not to be
 // tried for ever.
-const mostDamaged = 3
+const maxDamaged = 3
 
 // doubt is called where an image cannot be written or does not verify, with why.
 // If the table is damaged, or the pool has an image that the table does not contain,
@@ -38,7 +38,7 @@ func (p *Packer) doubt(ctx context.Context, claim *sharedbase.Claim, why error) 
 		return errors.Join(why, err)
 	case damaged != nil:
 		why = withExport(fmt.Errorf("the table is damaged; nothing was packed: %w", damaged), claim)
-	case p.tried[claim.Name()].failed+1 < mostDamaged:
+	case p.tried[claim.Name()].failed+1 < maxDamaged:
 		return why
 	}
 	return p.quarantine(ctx, claim, why)

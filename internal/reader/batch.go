@@ -14,8 +14,8 @@ import (
 	"winery/sharedbase"
 )
 
-// atOnce is how many objects of a batch are read concurrently.
-const atOnce = 64
+// maxConcurrent is how many objects of a batch are read concurrently.
+const maxConcurrent = 64
 
 // Found is what a batch has for one object.
 type Found struct {
@@ -65,7 +65,7 @@ func each(ctx context.Context, at []sharedbase.Location, read func(ctx context.C
 	}
 	slices.SortFunc(order, func(a, b int) int { return strings.Compare(at[a].Shard, at[b].Shard) })
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
+	group.SetLimit(maxConcurrent)
 	for _, i := range order {
 		group.Go(func() error {
 			err := read(ctx, i)

@@ -17,9 +17,9 @@ import (
 type coalescer[G comparable, K, V any] struct {
 	// call answers keys with as many values in the same order. All callers whose
 	// keys were in the call get its error.
-	call   func(ctx context.Context, group G, keys []K) ([]V, error)
-	rounds int // calls in flight at once, per group
-	most   int // keys in a call, unless a single lookup has more
+	call    func(ctx context.Context, group G, keys []K) ([]V, error)
+	rounds  int // calls in flight at once, per group
+	maxKeys int // keys in a call, unless a single lookup has more
 
 	mu     sync.Mutex
 	groups map[G]*gathering[K, V] // only groups with lookups in flight
@@ -46,8 +46,8 @@ type round struct {
 	cancel  context.CancelFunc
 }
 
-func newCoalescer[G comparable, K, V any](rounds, most int, call func(context.Context, G, []K) ([]V, error)) *coalescer[G, K, V] {
-	return &coalescer[G, K, V]{call: call, rounds: rounds, most: most, groups: make(map[G]*gathering[K, V])}
+func newCoalescer[G comparable, K, V any](rounds, maxKeys int, call func(context.Context, G, []K) ([]V, error)) *coalescer[G, K, V] {
+	return &coalescer[G, K, V]{call: call, rounds: rounds, maxKeys: maxKeys, groups: make(map[G]*gathering[K, V])}
 }
 
 // do answers keys, in order. It keeps keys until the call is over, which may
@@ -94,7 +94,7 @@ func (c *coalescer[G, K, V]) serve(group G, g *gathering[K, V]) {
 	for {
 		ctx, cancel := context.WithCancel(context.Background())
 		c.mu.Lock()
-		lookups, n := g.take(c.most, cancel)
+		lookups, n := g.take(c.maxKeys, cancel)
 		if n == 0 {
 			if g.rounds--; g.rounds == 0 {
 				delete(c.groups, group)
@@ -122,10 +122,10 @@ func (c *coalescer[G, K, V]) serve(group G, g *gathering[K, V]) {
 
 // take moves waiting lookups into a round: as many as have at most most keys
 // together, but at least one. n is the number of their keys.
-func (g *gathering[K, V]) take(most int, cancel context.CancelFunc) (lookups []*lookup[K, V], n int) {
+func (g *gathering[K, V]) take(maxKeys int, cancel context.CancelFunc) (lookups []*lookup[K, V], n int) {
 	r := &round{cancel: cancel}
 	for _, l := range g.waiting {
-		if r.callers > 0 && n+len(l.keys) > most {
+		if r.callers > 0 && n+len(l.keys) > maxKeys {
 			break
 		}
 		l.round = r

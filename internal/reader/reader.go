@@ -26,9 +26,9 @@ const (
 	// would be delayed by a large object or a stalled connection; four were a
 	// third slower than two with 8 clients, since each carries fewer lookups.
 	rounds = 2
-	// mostIDs and mostContents bound a round, the latter because its contents
+	// maxIDs and maxContents bound a round, the latter because its contents
 	// are in memory together and the first waits for the last.
-	mostIDs, mostContents = 4096, 256
+	maxIDs, maxContents = 4096, 256
 )
 
 // Options of a Reader. Base, Pools and Log must be set.
@@ -62,12 +62,12 @@ func NewReader(o Options) *Reader {
 	r := &Reader{
 		Options: o,
 		images:  newImages(o),
-		index: newCoalescer(rounds, mostIDs, func(ctx context.Context, _ struct{}, ids []sharedbase.ObjID) ([]sharedbase.Location, error) {
+		index: newCoalescer(rounds, maxIDs, func(ctx context.Context, _ struct{}, ids []sharedbase.ObjID) ([]sharedbase.Location, error) {
 			return o.Base.Locate(ctx, ids)
 		}),
 	}
-	for p, most := range [parts]int{size: mostIDs, small: mostContents, whole: 1} {
-		r.tables[p] = newCoalescer(rounds, most, func(ctx context.Context, shard string, ids []sharedbase.ObjID) ([]sharedbase.Content, error) {
+	for p, limit := range [parts]int{size: maxIDs, small: maxContents, whole: 1} {
+		r.tables[p] = newCoalescer(rounds, limit, func(ctx context.Context, shard string, ids []sharedbase.ObjID) ([]sharedbase.Content, error) {
 			return o.Base.Content(ctx, shard, ids, part(p).atMost())
 		})
 	}

@@ -100,13 +100,13 @@ func (l *look) opened(ctx context.Context, r format.Reader) error {
 	}
 	s := newSuspects(r)
 	err = compare(ctx, r, s)
-	l.incomplete = errors.Is(err, errMost)
+	l.incomplete = errors.Is(err, errTooMany)
 	if err != nil && !l.incomplete {
 		return err
 	}
 	err = l.settle(ctx, s)
 	if err == nil && l.incomplete && len(l.findings) == 0 {
-		err = errMost // the suspects changed meanwhile: the rest was not checked
+		err = errTooMany // the suspects changed meanwhile: the rest was not checked
 	}
 	return err
 }
@@ -139,7 +139,7 @@ func (l *look) whole(ctx context.Context, r format.Reader, s *suspects) error {
 	}
 	var left []sharedbase.ObjID
 	for id := range inventory.Unmarked() {
-		if left = append(left, id); len(left) == atOnce {
+		if left = append(left, id); len(left) == batchSize {
 			if err := l.strangers(ctx, left, s); err != nil {
 				return err
 			}

@@ -37,7 +37,7 @@ func (s *Scrubber) remake(ctx context.Context, claim *sharedbase.Claim, image *s
 		return err
 	}
 	l := &look{Scrubber: s, shard: sh}
-	if err := l.table(ctx); err != nil && !errors.Is(err, errMost) {
+	if err := l.table(ctx); err != nil && !errors.Is(err, errTooMany) {
 		return err
 	}
 	if len(l.findings) > 0 {

@@ -86,7 +86,7 @@ func objectsOf(findings []Finding, kinds ...Kind) (ids []sharedbase.ObjID) {
 
 // standing leaves those of ids that stand so in a shard now.
 func (s *Scrubber) standing(ctx context.Context, sh sharedbase.Shard, ids []sharedbase.ObjID, want sharedbase.ObjectStatus) (left []sharedbase.ObjID, err error) {
-	for some := range slices.Chunk(ids, atOnce) {
+	for some := range slices.Chunk(ids, batchSize) {
 		found, err := s.Base.ObjectStatuses(ctx, sh.ID, some)
 		if err != nil {
 			return nil, err

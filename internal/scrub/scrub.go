@@ -56,13 +56,13 @@ type Report struct {
 
 const (
 	attempts = 3
-	// most findings that a scrub of one shard lists; then it stops.
-	most = 10_000
-	// atOnce is how many objects are looked up in the database together.
-	atOnce = 1000
+	// maxFindings is how many findings a scrub of one shard lists; then it stops.
+	maxFindings = 10_000
+	// batchSize is how many objects are looked up in the database together.
+	batchSize = 1000
 )
 
-var errMost = errors.New("there are more findings than a scrub lists")
+var errTooMany = errors.New("there are more findings than a scrub lists")
 
 // Scrub compares index, table and image of a shard. It returns an error if
 // something could not be read, or ctx ended: the report has the findings until
@@ -75,7 +75,7 @@ func (s *Scrubber) Scrub(ctx context.Context, name string) (report Report, err e
 		}
 		l := &look{Scrubber: s, shard: sh}
 		err = l.all(ctx)
-		if errors.Is(err, errMost) && len(l.findings) > 0 {
+		if errors.Is(err, errTooMany) && len(l.findings) > 0 {
 			l.incomplete, err = true, nil
 		}
 		report.Objects += l.objects
@@ -125,10 +125,10 @@ func (l *look) all(ctx context.Context) error {
 
 // find notes a finding. It fails where there are enough.
 func (l *look) find(kind Kind, id sharedbase.ObjID, text string, args ...any) error {
-	if len(l.findings) == most {
-		return errMost
+	if len(l.findings) == maxFindings {
+		return errTooMany
 	}
-	if len(l.findings) == most-1 {
+	if len(l.findings) == maxFindings-1 {
 		text, args = "%s; the scrub stopped here, there may be more findings", []any{fmt.Sprintf(text, args...)}
 	}
 	l.findings = append(l.findings, Finding{l.shard.Name, l.shard.Pool, kind, Object(id), fmt.Sprintf(text, args...)})

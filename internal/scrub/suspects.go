@@ -33,8 +33,8 @@ func newSuspects(r format.Reader) *suspects {
 
 // limit ends a scrub that finds nothing but damage.
 func (s *suspects) limit() error {
-	if len(s.damaged)+len(s.absent)+len(s.strange)+len(s.rest) > most {
-		return errMost
+	if len(s.damaged)+len(s.absent)+len(s.strange)+len(s.rest) > maxFindings {
+		return errTooMany
 	}
 	return nil
 }
@@ -119,7 +119,7 @@ func (l *look) settleDamaged(ctx context.Context, s *suspects) error {
 		doubtful[id] = true
 	}
 	for ids := keys(doubtful); len(ids) > 0; {
-		some := ids[:min(len(ids), atOnce)]
+		some := ids[:min(len(ids), batchSize)]
 		ids = ids[len(some):]
 		before, err := l.Base.ObjectStatuses(ctx, l.shard.ID, some)
 		if err != nil {

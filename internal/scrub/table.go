@@ -80,7 +80,7 @@ func (l *look) rows(ctx context.Context, ids []sharedbase.ObjID, total int64) er
 
 // standings looks objects up in the index, now.
 func (l *look) standings(ctx context.Context, ids []sharedbase.ObjID, fn func(sharedbase.ObjID, sharedbase.ObjectStatus) error) error {
-	for some := range slices.Chunk(ids, atOnce) {
+	for some := range slices.Chunk(ids, batchSize) {
 		found, err := l.Base.ObjectStatuses(ctx, l.shard.ID, some)
 		if err != nil {
 			return err

@@ -64,9 +64,9 @@ const deepest = 250 * time.Millisecond
 const (
 	roleEvery    = 6 * time.Second
 	serviceEvery = 24 * time.Second
-	// mostAtOnce is how many processes may be stopped or cut off at a time: the
+	// maxConcurrent is how many processes may be stopped or cut off at a time: the
 	// others continue.
-	mostAtOnce = 3
+	maxConcurrent = 3
 )
 
 // plan draws the faults of a run: the same for the same arguments. A process
@@ -84,7 +84,7 @@ func plan(seed uint64, duration, lease time.Duration, processes int, serviceKind
 				busy++
 			}
 		}
-		if k := roleFaults[rng.IntN(len(roleFaults))]; k != kill && busy < mostAtOnce {
+		if k := roleFaults[rng.IntN(len(roleFaults))]; k != kill && busy < maxConcurrent {
 			f.kind, f.length = k, between(lease*11/10, lease*3/2)
 		}
 		for tries := 0; free[f.process] > at && tries < processes; tries++ {
