@@ -38,7 +38,7 @@ func (s *Scrubber) RestoreObject(ctx context.Context, content []byte) (sh shared
 		return sh, false, fmt.Errorf("object %x is in pool %q, which is not configured", id, sh.Pool)
 	}
 	err = s.edit(ctx, sh, func(ctx context.Context, e pool.Editor) error {
-		present, err := s.standing(ctx, sh, []sharedbase.ObjID{id}, sharedbase.ObjectStatus{Present: true})
+		present, err := s.withStatus(ctx, sh, []sharedbase.ObjID{id}, sharedbase.ObjectStatus{Present: true})
 		if err != nil {
 			return err
 		}

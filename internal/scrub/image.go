@@ -14,36 +14,36 @@ import (
 
 // image compares the shard's image with its record and with the index, and
 // hashes its objects.
-func (l *look) image(ctx context.Context) error {
-	p := l.Pools[l.shard.Pool]
-	if p == nil {
-		return fmt.Errorf("shard %s: pool %s is not configured", l.shard.Name, l.shard.Pool)
+func (p *pass) image(ctx context.Context) error {
+	images := p.Pools[p.shard.Pool]
+	if images == nil {
+		return fmt.Errorf("shard %s: pool %s is not configured", p.shard.Name, p.shard.Pool)
 	}
-	open := p.Open
-	if l.Mapped {
-		open = p.OpenMapped
+	open := images.Open
+	if p.Mapped {
+		open = images.OpenMapped
 	}
-	err := l.reading(ctx, open, l.opened)
+	err := p.reading(ctx, open, p.opened)
 	damage := new(format.DamageError)
-	if l.Mapped && errors.As(err, &damage) && l.again(ctx, well) == nil {
-		return l.find(ReadsDiffer, sharedbase.ObjID{}, "%v; a second read from the store found no damage", damage)
+	if p.Mapped && errors.As(err, &damage) && p.again(ctx, well) == nil {
+		return p.find(ReadsDiffer, sharedbase.ObjID{}, "%v; a second read from the store found no damage", damage)
 	}
 	switch {
 	case errors.Is(err, pool.ErrNotMapped): // says nothing of the store
 	case errors.Is(err, pool.ErrNotFound):
-		return l.absent(ctx)
+		return p.absent(ctx)
 	case errors.As(err, &damage):
-		return l.find(HeadDamaged, sharedbase.ObjID{}, "%v", damage)
+		return p.find(HeadDamaged, sharedbase.ObjID{}, "%v", damage)
 	}
 	return err
 }
 
 // absent reports a missing image. If another pool has an image of the shard, the
 // finding names the command that assigns it to the shard.
-func (l *look) absent(ctx context.Context) error {
-	text := fmt.Sprintf("the shard is %s, and pool %s has no image of it", l.shard.State, l.shard.Pool)
-	for _, name := range l.others(l.shard) {
-		img, err := l.Pools[name].Open(ctx, l.shard.Name)
+func (p *pass) absent(ctx context.Context) error {
+	text := fmt.Sprintf("the shard is %s, and pool %s has no image of it", p.shard.State, p.shard.Pool)
+	for _, name := range p.others(p.shard) {
+		img, err := p.Pools[name].Open(ctx, p.shard.Name)
 		if errors.Is(err, pool.ErrNotFound) {
 			continue
 		}
@@ -53,23 +53,23 @@ func (l *look) absent(ctx context.Context) error {
 		if err := img.Close(); err != nil {
 			return err
 		}
-		if l.shard.State == sharedbase.StateReadOnly {
+		if p.shard.State == sharedbase.StateReadOnly {
 			text += fmt.Sprintf("; `wineryctl shards migrate %s %s --image %s --no-transfer` verifies the one in pool %s and makes it the shard's",
-				l.shard.Pool, name, l.shard.Name, name)
+				p.shard.Pool, name, p.shard.Name, name)
 		}
 	}
-	return l.find(ImageMissing, sharedbase.ObjID{}, "%s", text)
+	return p.find(ImageMissing, sharedbase.ObjID{}, "%s", text)
 }
 
 // reading opens the image and calls fn with it.
-func (l *look) reading(ctx context.Context, open func(context.Context, string) (pool.Image, error),
+func (p *pass) reading(ctx context.Context, open func(context.Context, string) (pool.Image, error),
 	fn func(context.Context, format.Reader) error) (err error) {
-	img, err := open(ctx, l.shard.Name)
+	img, err := open(ctx, p.shard.Name)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
-	r, err := l.Pools[l.shard.Pool].Format().Open(paced{ctx, img, l.Rate}, img.Size(), l.shard.Name)
+	r, err := p.Pools[p.shard.Pool].Format().Open(paced{ctx, img, p.Rate}, img.Size(), p.shard.Name)
 	if err != nil {
 		return err
 	}
@@ -79,48 +79,48 @@ func (l *look) reading(ctx context.Context, open func(context.Context, string) (
 func well(context.Context, format.Reader) error { return nil }
 
 // again opens the image as it is in the store now.
-func (l *look) again(ctx context.Context, fn func(context.Context, format.Reader) error) error {
-	return l.reading(ctx, l.Pools[l.shard.Pool].Open, fn)
+func (p *pass) again(ctx context.Context, fn func(context.Context, format.Reader) error) error {
+	return p.reading(ctx, p.Pools[p.shard.Pool].Open, fn)
 }
 
-func (l *look) opened(ctx context.Context, r format.Reader) error {
-	err := l.record(ctx, r)
-	if l.Mapped && errors.Is(err, sharedbase.ErrOtherImage) && l.again(ctx, l.record) == nil {
-		return l.find(ReadsDiffer, sharedbase.ObjID{}, "%v; a second read from the store found no damage", err)
+func (p *pass) opened(ctx context.Context, r format.Reader) error {
+	err := p.record(ctx, r)
+	if p.Mapped && errors.Is(err, sharedbase.ErrOtherImage) && p.again(ctx, p.record) == nil {
+		return p.find(ReadsDiffer, sharedbase.ObjID{}, "%v; a second read from the store found no damage", err)
 	}
 	if errors.Is(err, sharedbase.ErrOtherImage) {
-		err = l.find(RecordDiffers, sharedbase.ObjID{}, "%v", err)
+		err = p.find(RecordDiffers, sharedbase.ObjID{}, "%v", err)
 	}
 	if err != nil {
 		return err
 	}
-	compare := l.whole
-	if l.Sample > 0 {
-		compare = l.sample
+	compare := p.whole
+	if p.Sample > 0 {
+		compare = p.sample
 	}
-	s := newSuspects(r)
-	err = compare(ctx, r, s)
-	l.incomplete = errors.Is(err, errTooMany)
-	if err != nil && !l.incomplete {
+	c := newCandidates(r)
+	err = compare(ctx, r, c)
+	p.incomplete = errors.Is(err, errTooMany)
+	if err != nil && !p.incomplete {
 		return err
 	}
-	err = l.settle(ctx, s)
-	if err == nil && l.incomplete && len(l.findings) == 0 {
-		err = errTooMany // the suspects changed meanwhile: the rest was not checked
+	err = p.confirm(ctx, c)
+	if err == nil && p.incomplete && len(p.findings) == 0 {
+		err = errTooMany // the candidates changed meanwhile: the rest was not checked
 	}
 	return err
 }
 
 // record compares the image with what was recorded when it was packed.
-func (l *look) record(ctx context.Context, r format.Reader) error {
-	return l.Base.CheckImage(ctx, l.shard.ID, r.Info().Objects, r.Fingerprint())
+func (p *pass) record(ctx context.Context, r format.Reader) error {
+	return p.Base.CheckImage(ctx, p.shard.ID, r.Info().Objects, r.Fingerprint())
 }
 
 // whole reads all of the image, and then compares its index with the database's.
-func (l *look) whole(ctx context.Context, r format.Reader, s *suspects) error {
+func (p *pass) whole(ctx context.Context, r format.Reader, c *candidates) error {
 	total := r.Info().ObjectsSize
-	counts, err := r.Inspect(ctx, func(bytes int64) { l.read(Image, bytes, total) }, s.damage)
-	l.objects += counts.Objects + int64(len(s.damaged))
+	counts, err := r.Inspect(ctx, func(bytes int64) { p.read(Image, bytes, total) }, c.addDamage)
+	p.objects += counts.Objects + int64(len(c.damaged))
 	if err != nil {
 		return err
 	}
@@ -129,9 +129,9 @@ func (l *look) whole(ctx context.Context, r format.Reader, s *suspects) error {
 		return err
 	}
 	defer inventory.Close()
-	for id, err := range l.Base.PresentObjects(ctx, l.shard.ID, 0) {
+	for id, err := range p.Base.PresentObjects(ctx, p.shard.ID, 0) {
 		if err == nil && !inventory.Mark(id) {
-			err = s.missing(id)
+			err = c.addAbsent(id)
 		}
 		if err != nil {
 			return err
@@ -140,47 +140,47 @@ func (l *look) whole(ctx context.Context, r format.Reader, s *suspects) error {
 	var left []sharedbase.ObjID
 	for id := range inventory.Unmarked() {
 		if left = append(left, id); len(left) == batchSize {
-			if err := l.strangers(ctx, left, s); err != nil {
+			if err := p.findUnindexed(ctx, left, c); err != nil {
 				return err
 			}
 			left = left[:0]
 		}
 	}
-	return l.strangers(ctx, left, s)
+	return p.findUnindexed(ctx, left, c)
 }
 
-// strangers suspects those objects of the image that should not be in it.
-func (l *look) strangers(ctx context.Context, ids []sharedbase.ObjID, s *suspects) error {
-	return l.standings(ctx, ids, func(id sharedbase.ObjID, is sharedbase.ObjectStatus) error {
+// findUnindexed makes candidates of those objects of the image that should not be in it.
+func (p *pass) findUnindexed(ctx context.Context, ids []sharedbase.ObjID, c *candidates) error {
+	return p.eachStatus(ctx, ids, func(id sharedbase.ObjID, is sharedbase.ObjectStatus) error {
 		if is == (sharedbase.ObjectStatus{}) {
-			return s.stranger(id)
+			return c.addUnindexed(id)
 		}
 		return nil
 	})
 }
 
 // sample checks some objects of the image, and some of the index.
-func (l *look) sample(ctx context.Context, r format.Reader, s *suspects) error {
-	count, err := l.Base.CountObjects(ctx, l.shard.Name)
+func (p *pass) sample(ctx context.Context, r format.Reader, c *candidates) error {
+	count, err := p.Base.CountObjects(ctx, p.shard.Name)
 	if err != nil {
 		return err
 	}
 	if count > r.Info().Objects {
-		if err := l.find(NotInImage, sharedbase.ObjID{}, "the index has %d objects, the image was written with %d", count, r.Info().Objects); err != nil {
+		if err := p.find(NotInImage, sharedbase.ObjID{}, "the index has %d objects, the image was written with %d", count, r.Info().Objects); err != nil {
 			return err
 		}
 	}
-	picked, err := r.Pick(ctx, l.Sample)
+	picked, err := r.Pick(ctx, p.Sample)
 	if damage := new(format.DamageError); errors.As(err, &damage) {
-		err = s.damage(format.Damage{DamageError: damage})
+		err = c.addDamage(format.Damage{DamageError: damage})
 	}
 	if err != nil {
 		return err
 	}
-	if err := l.strangers(ctx, picked, s); err != nil {
+	if err := p.findUnindexed(ctx, picked, c); err != nil {
 		return err
 	}
-	present, err := l.present(ctx)
+	present, err := p.present(ctx)
 	if err != nil {
 		return err
 	}
@@ -189,15 +189,15 @@ func (l *look) sample(ctx context.Context, r format.Reader, s *suspects) error {
 		damage := new(format.DamageError)
 		switch {
 		case errors.Is(err, format.ErrNotFound):
-			err = s.missing(id)
+			err = c.addAbsent(id)
 		case errors.As(err, &damage):
-			err = s.damage(format.Damage{ID: id, DamageError: damage})
+			err = c.addDamage(format.Damage{ID: id, DamageError: damage})
 		}
 		if err != nil {
 			return err
 		}
-		l.objects++
-		l.read(Image, size, -1)
+		p.objects++
+		p.read(Image, size, -1)
 	}
 	return nil
 }

@@ -36,12 +36,12 @@ func (s *Scrubber) remake(ctx context.Context, claim *sharedbase.Claim, image *s
 	if err != nil {
 		return err
 	}
-	l := &look{Scrubber: s, shard: sh}
-	if err := l.table(ctx); err != nil && !errors.Is(err, errTooMany) {
+	p := &pass{Scrubber: s, shard: sh}
+	if err := p.table(ctx); err != nil && !errors.Is(err, errTooMany) {
 		return err
 	}
-	if len(l.findings) > 0 {
-		return fmt.Errorf("the table is damaged; nothing was changed: %s", l.findings[0].Text)
+	if len(p.findings) > 0 {
+		return fmt.Errorf("the table is damaged; nothing was changed: %s", p.findings[0].Text)
 	}
 	made, err := imagebuild.Job{Base: s.Base, Claim: claim, Pool: s.Pools[claim.Pool()], Repairs: image}.Make(ctx)
 	if err != nil {

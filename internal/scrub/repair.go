@@ -84,8 +84,8 @@ func objectsOf(findings []Finding, kinds ...Kind) (ids []sharedbase.ObjID) {
 	return ids
 }
 
-// standing leaves those of ids that stand so in a shard now.
-func (s *Scrubber) standing(ctx context.Context, sh sharedbase.Shard, ids []sharedbase.ObjID, want sharedbase.ObjectStatus) (left []sharedbase.ObjID, err error) {
+// withStatus leaves those of ids that stand so in a shard now.
+func (s *Scrubber) withStatus(ctx context.Context, sh sharedbase.Shard, ids []sharedbase.ObjID, want sharedbase.ObjectStatus) (left []sharedbase.ObjID, err error) {
 	for some := range slices.Chunk(ids, batchSize) {
 		found, err := s.Base.ObjectStatuses(ctx, sh.ID, some)
 		if err != nil {
@@ -123,7 +123,7 @@ func (s *Scrubber) erase(ctx context.Context, sh sharedbase.Shard, ids []sharedb
 		return nil, nil
 	}
 	err = s.edit(ctx, sh, func(ctx context.Context, e pool.Editor) error {
-		ids, err := s.standing(ctx, sh, ids, sharedbase.ObjectStatus{})
+		ids, err := s.withStatus(ctx, sh, ids, sharedbase.ObjectStatus{})
 		if err != nil {
 			return err
 		}

@@ -84,7 +84,7 @@ func (r *restoration) from(ctx context.Context, name string) (err error) {
 			r.done = append(r.done, "restored header and hash function from pool "+name)
 		}
 		// Of an object that was deleted since the scrub, the mark may be gone already.
-		ids, err := r.standing(ctx, r.shard, r.ids, sharedbase.ObjectStatus{Present: true})
+		ids, err := r.withStatus(ctx, r.shard, r.ids, sharedbase.ObjectStatus{Present: true})
 		if err != nil || len(ids) == 0 {
 			return err
 		}

@@ -73,20 +73,20 @@ func (s *Scrubber) Scrub(ctx context.Context, name string) (report Report, err e
 		if err != nil {
 			return report, err
 		}
-		l := &look{Scrubber: s, shard: sh}
-		err = l.all(ctx)
-		if errors.Is(err, errTooMany) && len(l.findings) > 0 {
-			l.incomplete, err = true, nil
+		p := &pass{Scrubber: s, shard: sh}
+		err = p.all(ctx)
+		if errors.Is(err, errTooMany) && len(p.findings) > 0 {
+			p.incomplete, err = true, nil
 		}
-		report.Objects += l.objects
-		report.Bytes += l.bytes
-		report.Findings, report.Incomplete = l.findings, l.incomplete
-		if len(l.findings) == 0 && err == nil || ctx.Err() != nil {
+		report.Objects += p.objects
+		report.Bytes += p.bytes
+		report.Findings, report.Incomplete = p.findings, p.incomplete
+		if len(p.findings) == 0 && err == nil || ctx.Err() != nil {
 			return report, err
 		}
 		now, moved := s.Base.ShardByName(ctx, name)
 		if moved != nil || now.Pool == sh.Pool && stageOf(now.State) == stageOf(sh.State) {
-			for _, f := range l.findings {
+			for _, f := range p.findings {
 				s.Metrics.ScrubFound(f.Pool, string(f.Kind))
 			}
 			return report, errors.Join(err, moved)
@@ -102,8 +102,8 @@ func stageOf(s sharedbase.ShardState) stage {
 	return stage{table: s != sharedbase.StateReadOnly && s != sharedbase.StateImporting, image: s.ImageAvailable()}
 }
 
-// look is one reading of a shard, as it was at its beginning.
-type look struct {
+// pass is one reading of a shard, as it was at its beginning.
+type pass struct {
 	*Scrubber
 	shard          sharedbase.Shard
 	objects, bytes int64
@@ -111,35 +111,35 @@ type look struct {
 	incomplete     bool
 }
 
-func (l *look) all(ctx context.Context) error {
-	is := stageOf(l.shard.State)
+func (p *pass) all(ctx context.Context) error {
+	is := stageOf(p.shard.State)
 	var errTable, errImage error
-	if is.table && !l.Mapped && !l.NoTable {
-		errTable = l.table(ctx)
+	if is.table && !p.Mapped && !p.NoTable {
+		errTable = p.table(ctx)
 	}
 	if is.image {
-		errImage = l.image(ctx)
+		errImage = p.image(ctx)
 	}
 	return errors.Join(errTable, errImage)
 }
 
 // find notes a finding. It fails where there are enough.
-func (l *look) find(kind Kind, id sharedbase.ObjID, text string, args ...any) error {
-	if len(l.findings) == maxFindings {
+func (p *pass) find(kind Kind, id sharedbase.ObjID, text string, args ...any) error {
+	if len(p.findings) == maxFindings {
 		return errTooMany
 	}
-	if len(l.findings) == maxFindings-1 {
+	if len(p.findings) == maxFindings-1 {
 		text, args = "%s; the scrub stopped here, there may be more findings", []any{fmt.Sprintf(text, args...)}
 	}
-	l.findings = append(l.findings, Finding{l.shard.Name, l.shard.Pool, kind, Object(id), fmt.Sprintf(text, args...)})
+	p.findings = append(p.findings, Finding{p.shard.Name, p.shard.Pool, kind, Object(id), fmt.Sprintf(text, args...)})
 	return nil
 }
 
 // read counts bytes.
-func (l *look) read(part Part, bytes, total int64) {
-	l.bytes += bytes
-	l.Metrics.Scrubbed(l.shard.Pool, bytes)
-	if l.Progress != nil {
-		l.Progress(part, bytes, total)
+func (p *pass) read(part Part, bytes, total int64) {
+	p.bytes += bytes
+	p.Metrics.Scrubbed(p.shard.Pool, bytes)
+	if p.Progress != nil {
+		p.Progress(part, bytes, total)
 	}
 }
