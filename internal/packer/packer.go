@@ -117,7 +117,7 @@ func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) error {
 		Added: func(size int64) { p.Metrics.ObjectPacked(to.Name(), size) },
 	}.Make(ctx)
 	if err != nil {
-		return p.doubt(ctx, claim, err)
+		return p.diagnose(ctx, claim, err)
 	}
 	if err := claim.Packed(ctx, made.Record); err != nil {
 		return err

@@ -84,7 +84,7 @@ func objectsOf(findings []Finding, kinds ...Kind) (ids []sharedbase.ObjID) {
 	return ids
 }
 
-// withStatus leaves those of ids that stand so in a shard now.
+// withStatus returns those of ids that have the status want in a shard now.
 func (s *Scrubber) withStatus(ctx context.Context, sh sharedbase.Shard, ids []sharedbase.ObjID, want sharedbase.ObjectStatus) (left []sharedbase.ObjID, err error) {
 	for some := range slices.Chunk(ids, batchSize) {
 		found, err := s.Base.ObjectStatuses(ctx, sh.ID, some)

@@ -78,7 +78,7 @@ func (p *pass) rows(ctx context.Context, ids []sharedbase.ObjID, total int64) er
 	return pace(ctx, p.Rate, bytes)
 }
 
-// eachStatus looks objects up in the index, now.
+// eachStatus looks objects up in the index, and calls fn for each.
 func (p *pass) eachStatus(ctx context.Context, ids []sharedbase.ObjID, fn func(sharedbase.ObjID, sharedbase.ObjectStatus) error) error {
 	for some := range slices.Chunk(ids, batchSize) {
 		found, err := p.Base.ObjectStatuses(ctx, p.shard.ID, some)

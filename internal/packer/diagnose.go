@@ -19,10 +19,10 @@ import (
 // tried for ever.
 const maxDamaged = 3
 
-// doubt is called where an image cannot be written or does not verify, with why.
-// If the table is damaged, or the pool has an image that the table does not contain,
-// no other try can help, and the shard is quarantined.
-func (p *Packer) doubt(ctx context.Context, claim *sharedbase.Claim, why error) error {
+// diagnose finds out why an image cannot be written or does not verify; why is the
+// error. Where the table is damaged, or the pool has an image that the table does not
+// contain, a retry cannot help, and the shard is quarantined.
+func (p *Packer) diagnose(ctx context.Context, claim *sharedbase.Claim, why error) error {
 	if errors.Is(why, sharedbase.ErrDamagedRow) {
 		return p.quarantine(ctx, claim, withExport(why, claim))
 	}
