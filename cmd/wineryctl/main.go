@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Command wineryctl is the operator's command of Winery.
+// Command wineryctl is the operator's command line of Winery.
 //
-// Results go to stdout, everything else to stderr. The exit status is 0 if all was done, 1 if something failed, among
-// it a write to stdout, and 78 for wrong usage or configuration. SIGINT and SIGTERM stop a command; a second one ends
-// it at once, with status 130 or 143. Flags may stand before or after arguments; what follows -- is an argument.
+// Results are printed to stdout, everything else to stderr. The exit status is 0 if all was done, 1 if something failed,
+// including a write to stdout, and 78 for wrong usage or configuration. SIGINT and SIGTERM stop a command; a second
+// signal ends the process at once, with status 130 or 143. Flags may stand before or after arguments; every word after
+// -- is an argument.
 package main
 
 import (
@@ -24,7 +25,7 @@ func run(args []string) int {
 	defer stop()
 	app := &cli.App{
 		Name:  "wineryctl",
-		Usage: "set up, look at and use a Winery",
+		Usage: "set up, inspect, repair and use a Winery",
 		Flags: append(daemon.Flags(), urlFlag),
 		Before: func(c *cli.Context) error {
 			c.Context = ctx
@@ -33,10 +34,10 @@ func run(args []string) int {
 		Commands: []*cli.Command{dbCommand, poolCommand, shardsCommand, objectsCommand, indexCommand, verifyCommand, putCommand, getCommand, deleteCommand},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return daemon.UsageError("there is no command %q; see --help", c.Args().First())
+				return daemon.UsageError("unknown command %q; see --help", c.Args().First())
 			}
 			return cli.ShowAppHelp(c)
 		},
 	}
-	return daemon.Execute(app, arrange(app, args))
+	return daemon.Execute(app, flagsFirst(app, args))
 }
