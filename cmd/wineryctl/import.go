@@ -14,29 +14,30 @@ import (
 )
 
 var importFlags = []cli.Flag{
-	&cli.StringSliceFlag{Name: "pool-name", Aliases: []string{"n"}, Usage: "only the images in the pool `NAME`; may be given more than once"},
-	&cli.BoolFlag{Name: "quick", Usage: "check a sample of each image's objects, instead of all"},
+	&cli.StringSliceFlag{Name: "pool-name", Aliases: []string{"n"}, Usage: "import only the images in pool `NAME`; repeat for several pools (default: all)"},
+	&cli.BoolFlag{Name: "quick", Usage: "verify a sample of the objects of each image, instead of all objects"},
 	noProgressFlag, outputFlag,
 }
 
 var importCommand = &cli.Command{
 	Name:  "import",
-	Usage: "make shards of images that the database does not know",
-	Description: "Each image is checked as a whole, and then appears in the database with all of its objects at once.\n" +
-		"An import that was interrupted left out the image under work; the same command goes on with it.",
+	Usage: "create the shards of images that the database does not know",
+	Description: "Each image is verified first; then its shard and all of its objects become visible in one transaction.\n" +
+		"An interrupted import leaves nothing of the image in progress. Run the same command again to continue.",
 	Flags:  importFlags,
 	Before: noArguments,
 	Action: importImages,
 }
 
 var indexCommand = &cli.Command{
-	Name:  "index",
-	Usage: "look after the index of objects",
+	Name:      "index",
+	Usage:     "rebuild the index of objects, or reconcile it with the pools",
+	ArgsUsage: "COMMAND",
 	Subcommands: []*cli.Command{{
 		Name:  "rebuild",
-		Usage: "after the loss of the database: fill a new one (see db init) from the images in the pools",
-		Description: "It is an import of all images. Objects that were not packed yet are lost with the database; objects that were\n" +
-			"deleted, and not yet erased in their image, are present again.",
+		Usage: "import all images into a new database (see db init), after the loss of the old database",
+		Description: "Objects that were not packed are lost with the old database. Objects that were deleted, but not yet erased from\n" +
+			"their image, are present again. Run an interrupted command again to continue.",
 		Flags:  importFlags,
 		Before: noArguments,
 		Action: importImages,
@@ -44,49 +45,45 @@ var indexCommand = &cli.Command{
 	Action: needSubcommand,
 }
 
-// imported is an image that was handled, as it is printed.
+// imported is the printed result for one image.
 type imported struct {
 	Pool    string `json:"pool"`
 	Image   string `json:"image"`
 	Objects int64  `json:"objects"`
-	New     int64  `json:"new"` // objects that no shard had
+	New     int64  `json:"new"` // objects that the index did not have
 	Error   string `json:"error,omitempty"`
 }
 
 func importImages(c *cli.Context) (err error) {
-	j, err := newJournal(c)
+	s, err := openSession(c, changing)
 	if err != nil {
 		return err
 	}
-	cfg, base, set, err := openStorage(c, changing)
+	defer func() { err = errors.Join(err, s.close()) }()
+	from, err := s.chosenPools(c)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, set.Close()) }()
-	defer base.Close()
-	from, err := chosenPools(c, cfg, set)
-	if err != nil {
-		return err
-	}
-	unpacked, err := importer.FindUnpacked(c.Context, base, from)
+	unpacked, err := importer.FindUnpacked(c.Context, s.base, from)
 	if err != nil {
 		return err
 	}
 	for _, u := range unpacked {
-		j.note(nil, "%s/%s: not imported: the shard is %s in the database, and its image is complete; see `wineryctl index reconcile --dry-run`",
+		s.journal.note(nil, "%s/%s: not imported: the shard is %s in the database, and its image is complete; see `wineryctl index reconcile --dry-run`",
 			u.Pool.Name(), u.Shard.Name, u.Shard.State)
 	}
-	images, err := importUnknown(c, j, base, from, false)
+	images, err := importUnknown(c, s, from, false)
 	if err != nil {
 		return err
 	}
-	return j.end(fmt.Sprintf("%d of %d images were not imported", images-j.did, images))
+	return s.journal.end(fmt.Sprintf("%d of %d images were not imported", images-s.journal.did, images))
 }
 
-// importUnknown imports the images that the database does not know, or with
-// dryRun prints them, and returns how many there are.
-func importUnknown(c *cli.Context, j *journal, base *sharedbase.SharedBase, from []pool.Pool, dryRun bool) (found int, err error) {
-	images, err := importer.Find(c.Context, base, from)
+// importUnknown imports the images that the database does not know, or with dryRun
+// only prints them. It returns their number.
+func importUnknown(c *cli.Context, s *session, from []pool.Pool, dryRun bool) (found int, err error) {
+	j := s.journal
+	images, err := importer.Find(c.Context, s.base, from)
 	if err != nil {
 		return 0, err
 	}
@@ -99,7 +96,7 @@ func importUnknown(c *cli.Context, j *journal, base *sharedbase.SharedBase, from
 			j.done(row, "%s: not in the database, would be imported", label)
 			continue
 		}
-		i := importer.Importer{Base: base, Quick: c.Bool("quick"), Progress: func(bytes, total int64) { j.step(label, bytes, total) }}
+		i := importer.Importer{Base: s.base, Quick: c.Bool("quick"), Progress: func(bytes, total int64) { j.step(label, bytes, total) }}
 		var got sharedbase.Imported
 		err := image.Err
 		if err == nil {

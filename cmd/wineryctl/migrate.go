@@ -15,27 +15,27 @@ import (
 
 var migrateCommand = &cli.Command{
 	Name:      "migrate",
-	Usage:     "move images of readonly shards from one pool to another",
+	Usage:     "migrate the images of readonly shards from pool FROM to pool TO",
 	ArgsUsage: "FROM TO",
-	Description: "Each copy is flushed and read back as a whole, and only then the database is told. The images in FROM stay; once\n" +
-		"all hosts read from TO they can be removed. A migration that was interrupted goes on if started again.",
+	Description: "Each copy is flushed and read back completely; only then does the database refer to TO. The images in FROM stay:\n" +
+		"remove them when all hosts read from TO. Run an interrupted migration again to continue.",
 	Flags: []cli.Flag{
-		&cli.StringSliceFlag{Name: "image", Aliases: []string{"i"}, Usage: "only the image `NAME`; may be given more than once (default: all images in FROM)"},
-		&cli.IntFlag{Name: "limit", Aliases: []string{"n"}, Usage: "stop after `N` images were copied"},
-		&cli.BoolFlag{Name: "no-db-update", Usage: "copy only: the database goes on to refer to FROM"},
-		&cli.BoolFlag{Name: "no-transfer", Usage: "copy nothing: tell the database of copies that are in TO"},
+		&cli.StringSliceFlag{Name: "image", Aliases: []string{"i"}, Usage: "migrate only the image `NAME`; repeat for several images (default: all images in FROM)"},
+		&cli.IntFlag{Name: "limit", Aliases: []string{"n"}, DefaultText: "no limit", Usage: "stop after `N` images have been copied"},
+		&cli.BoolFlag{Name: "no-db-update", Usage: "copy only; the database continues to refer to FROM"},
+		&cli.BoolFlag{Name: "no-transfer", Usage: "copy nothing; make the database refer to copies that TO has already"},
 		noProgressFlag, outputFlag,
 	},
 	Action: migrate,
 }
 
-// migrated is an image that was handled, as it is printed.
+// migrated is the printed result for one image.
 type migrated struct {
 	Image    string `json:"image"`
 	Objects  int64  `json:"objects"`
 	Bytes    int64  `json:"bytes"`
-	Copied   bool   `json:"copied"`   // false: the copy was there
-	Recorded bool   `json:"recorded"` // the database was told
+	Copied   bool   `json:"copied"`   // false: TO had the copy already
+	Recorded bool   `json:"recorded"` // the database refers to TO
 	Error    string `json:"error,omitempty"`
 }
 
@@ -48,23 +48,19 @@ func migrate(c *cli.Context) (err error) {
 		return daemon.UsageError("--limit: found %d, must be 1 or more", limit)
 	}
 	if c.Bool("no-transfer") && c.Bool("no-db-update") {
-		return daemon.UsageError("with --no-transfer and --no-db-update there is nothing to do")
+		return daemon.UsageError("--no-transfer and --no-db-update exclude each other: nothing would be done")
 	}
-	j, err := newJournal(c)
+	s, err := openSession(c, changing)
 	if err != nil {
 		return err
 	}
-	cfg, base, set, err := openStorage(c, changing)
-	if err != nil {
+	defer func() { err = errors.Join(err, s.close()) }()
+	j := s.journal
+	m := migrator.Migrator{Base: s.base, NoTransfer: c.Bool("no-transfer"), NoRecord: c.Bool("no-db-update")}
+	if m.From, err = s.chosenPool("FROM", c.Args().Get(0)); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, set.Close()) }()
-	defer base.Close()
-	m := migrator.Migrator{Base: base, NoTransfer: c.Bool("no-transfer"), NoRecord: c.Bool("no-db-update")}
-	if m.From, err = chosenPool(cfg, set, "FROM", c.Args().Get(0)); err != nil {
-		return err
-	}
-	if m.To, err = chosenPool(cfg, set, "TO", c.Args().Get(1)); err != nil {
+	if m.To, err = s.chosenPool("TO", c.Args().Get(1)); err != nil {
 		return err
 	}
 	named := c.StringSlice("image")
@@ -99,14 +95,14 @@ func migrate(c *cli.Context) (err error) {
 	return j.end(fmt.Sprintf("%d of %d images were not migrated", j.lost, len(images)))
 }
 
-// did is what was done with an image that is in its new pool, in words.
+// did describes the migration of one image.
 func did(moved migrator.Moved) string {
-	words := ", was there already"
+	words := ", copy existed already"
 	if moved.Copied {
 		words = ", copied"
 	}
 	if moved.Recorded {
-		words += ", recorded"
+		words += ", recorded in the database"
 	}
 	return words
 }

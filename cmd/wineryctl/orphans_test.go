@@ -11,8 +11,8 @@ import (
 	"winery/test/roletest"
 )
 
-// verify finds what no shard uses, and images that are newer than the database;
-// shards import says why it leaves the latter alone.
+// verify finds tables and images that no shard uses, and images that are newer than
+// the database; shards import says why it does not import the latter.
 func TestOrphans(t *testing.T) {
 	dir := roletest.Directory(t, "")
 	s := newSite(t, dir)
@@ -29,7 +29,7 @@ func TestOrphans(t *testing.T) {
 			t.Errorf("verify does not say %q: %s", want, stdout)
 		}
 	}
-	if status != 1 || !strings.Contains(stderr, "0 of 1 shards are not well, or could not be read; 3 tables and images") {
+	if status != 1 || !strings.Contains(stderr, "0 of 1 shards have findings, or could not be read; 3 tables and images") {
 		t.Errorf("status %d, %q", status, stderr)
 	}
 	s.must(t, "verify", "--shard", standby)

@@ -13,54 +13,50 @@ import (
 
 var reconcileCommand = &cli.Command{
 	Name:  "reconcile",
-	Usage: "adopt complete images that are newer than the database, after it was restored from a backup",
-	Description: "An image that the database does not know is imported. An image of a shard that is standby or full in the database\n" +
-		"becomes the shard's: its objects enter the index, objects that only the table has move to a new shard, and the table is\n" +
-		"dropped. Each image is read as a whole first. Half an image stays for the next packer to replace.\n" +
-		"Stop all roles first. An interrupted run continues when it is started again.",
+	Usage: "adopt complete images that are newer than the database, after a restore of the database from a backup",
+	Description: "An image that the database does not know is imported. An image of a shard that is standby or full in the database is\n" +
+		"adopted: its objects enter the index, objects that only the table has move to a new shard, and the table is dropped.\n" +
+		"Each image is verified first. An incomplete image stays: the next packer replaces it.\n" +
+		"Stop all roles first. Run an interrupted command again to continue.",
 	Flags: []cli.Flag{
-		&cli.StringSliceFlag{Name: "pool-name", Aliases: []string{"n"}, Usage: "only the images in the pool `NAME`; may be given more than once"},
-		&cli.BoolFlag{Name: "dry-run", Usage: "read the images, change nothing, and print what would be adopted"},
+		&cli.StringSliceFlag{Name: "pool-name", Aliases: []string{"n"}, Usage: "adopt only the images in pool `NAME`; repeat for several pools (default: all)"},
+		&cli.BoolFlag{Name: "dry-run", Usage: "verify the images, print what would be adopted, and change nothing"},
 		noProgressFlag, outputFlag,
 	},
 	Before: noArguments,
 	Action: reconcile,
 }
 
-// adopted is an image of a known shard, as it is printed.
+// adopted is the printed result for the image of a known shard.
 type adopted struct {
 	Pool    string `json:"pool"`
 	Image   string `json:"image"`
-	Was     string `json:"was"` // the shard's state
+	Was     string `json:"was"` // the state of the shard before
 	Objects int64  `json:"objects"`
 	New     int64  `json:"new"` // objects that the index did not have
 	Moved   int64  `json:"moved"`
-	MovedTo string `json:"moved_to,omitempty"` // the shard that got the objects which only the table had
+	MovedTo string `json:"moved_to,omitempty"` // the new shard of the objects that only the table had
 	Error   string `json:"error,omitempty"`
 }
 
 func reconcile(c *cli.Context) (err error) {
-	j, err := newJournal(c)
+	s, err := openSession(c, changing)
 	if err != nil {
 		return err
 	}
-	cfg, base, set, err := openStorage(c, changing)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, set.Close()) }()
-	defer base.Close()
-	from, err := chosenPools(c, cfg, set)
+	defer func() { err = errors.Join(err, s.close()) }()
+	j := s.journal
+	from, err := s.chosenPools(c)
 	if err != nil {
 		return err
 	}
 	dryRun := c.Bool("dry-run")
 	if !dryRun {
-		if _, err := base.ReclaimExpired(c.Context); err != nil {
+		if _, err := s.base.ReclaimExpired(c.Context); err != nil {
 			return err
 		}
 	}
-	unpacked, err := importer.FindUnpacked(c.Context, base, from)
+	unpacked, err := importer.FindUnpacked(c.Context, s.base, from)
 	if err != nil {
 		return err
 	}
@@ -70,13 +66,11 @@ func reconcile(c *cli.Context) (err error) {
 	}
 	for _, u := range unpacked {
 		label := u.Pool.Name() + "/" + u.Shard.Name
-		i := importer.Importer{Base: base, Progress: func(bytes, total int64) { j.step(label, bytes, total) }}
+		i := importer.Importer{Base: s.base, Progress: func(bytes, total int64) { j.step(label, bytes, total) }}
 		row := adopted{Pool: u.Pool.Name(), Image: u.Shard.Name, Was: string(u.Shard.State)}
 		got, err := i.Adopt(c.Context, u, dryRun)
 		row.Objects, row.New, row.Moved, row.MovedTo = got.Objects, got.New, got.Moved, got.MovedTo
 		switch {
-		case errors.Is(err, importer.ErrNotComplete):
-			j.note(nil, "%s: not complete, left for the next packer to replace", label)
 		case err != nil:
 			row.Error = err.Error()
 			j.failed(row, label, err)
@@ -90,7 +84,7 @@ func reconcile(c *cli.Context) (err error) {
 			return j.end("stopped at " + label)
 		}
 	}
-	if _, err := importUnknown(c, j, base, from, dryRun); err != nil {
+	if _, err := importUnknown(c, s, from, dryRun); err != nil {
 		return err
 	}
 	return j.end(fmt.Sprintf("%d images were not adopted", j.lost))

@@ -3,8 +3,11 @@
 package main_test
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,9 +18,10 @@ import (
 	"winery/test/roletest"
 )
 
-// A database that is restored from a backup does not know what was packed since. As
-// docs/operations.md says, the pool is adopted and the index reconciled: no object of
-// an image, of the backup, or stored after the restore is lost.
+// A database that was restored from a backup does not know the shards that were
+// packed after the backup. The pool is adopted and the index reconciled, by the steps
+// of docs/operations.md: no object of an image, of the backup, or stored after the
+// restore is lost.
 func TestReconcile(t *testing.T) {
 	for name, quarantined := range map[string]bool{"roles did not start": false, "a packer quarantined the shard": true} {
 		t.Run(name, func(t *testing.T) {
@@ -91,6 +95,21 @@ func TestReconcile(t *testing.T) {
 				t.Errorf("quarantined: %v", rows)
 			}
 		})
+	}
+}
+
+// An image with a damaged header is a failure, not an image that the next packer replaces.
+func TestReconcileDamagedHeader(t *testing.T) {
+	dir := roletest.Directory(t, "")
+	s := newSite(t, dir)
+	s.must(t, "db", "init")
+	shard := s.store(t, roletest.Objects(1, 10, 1000))
+	roletest.Must(t, os.WriteFile(filepath.Join(dir.BaseDirectory, dir.Name, shard), bytes.Repeat([]byte("damage"), 1000), 0o400))
+	for _, args := range [][]string{{"index", "reconcile", "--dry-run"}, {"index", "reconcile"}} {
+		s.fails(t, 1, dir.Name+"/"+shard+": ", args...)
+	}
+	if got, err := s.base.ShardByName(t.Context(), shard); err != nil || got.State != sharedbase.StateStandby {
+		t.Errorf("afterwards: %+v, %v", got, err)
 	}
 }
 

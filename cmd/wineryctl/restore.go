@@ -14,21 +14,22 @@ import (
 
 var restoreCommand = &cli.Command{
 	Name:      "restore",
-	Usage:     "restore damaged objects in their images from files with their contents",
+	Usage:     "restore damaged objects in images from files with the original contents",
 	ArgsUsage: "FILE…|DIR…",
-	Description: "Each file is the object that its SHA-256 names, from a backup or another archive. The object must be in the index; one\n" +
-		"that is whole in its image is left alone. What was written is read back. `wineryctl verify --repair --shard NAME`\n" +
-		"unquarantines the shard once nothing is found in it. The exit status is 1 if a file could not be used.",
+	Description: "Each file is the content of one object, for example from a backup; the SHA-256 of the file names the object. The\n" +
+		"object must be in the index. An object that is intact in its image stays unchanged. Restored bytes are read back.\n" +
+		"To end the quarantine of the shard afterwards, run `wineryctl verify --repair --shard NAME`. The exit status is 1\n" +
+		"if a file could not be used.",
 	Flags:  []cli.Flag{outputFlag},
 	Action: restoreObjects,
 }
 
-// restoredRow is a file that was handled, as it is printed.
+// restoredRow is the printed result for one file.
 type restoredRow struct {
 	File     string `json:"file"`
 	Object   string `json:"object"`
 	Shard    string `json:"shard"`
-	Restored bool   `json:"restored"` // false: it was whole
+	Restored bool   `json:"restored"` // false: the object was intact
 	Error    string `json:"error,omitempty"`
 }
 
@@ -36,23 +37,18 @@ func restoreObjects(c *cli.Context) (err error) {
 	if !c.Args().Present() {
 		return daemon.UsageError("restore takes at least one FILE or DIR")
 	}
-	j, err := newJournal(c)
+	s, err := openSession(c, changing)
 	if err != nil {
 		return err
 	}
-	_, base, set, err := openStorage(c, changing)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, set.Close()) }()
-	defer base.Close()
-	s := &scrub.Scrubber{Base: base, Pools: set}
+	defer func() { err = errors.Join(err, s.close()) }()
+	j, scrubber := s.journal, &scrub.Scrubber{Base: s.base, Pools: s.pools}
 	for file := range files(c.Args().Slice()) {
 		row := restoredRow{File: file.path}
 		object, err := file.read(maxFile)
 		if err == nil {
 			row.Object = fmt.Sprintf("%x", object.ID)
-			sh, restored, failure := s.RestoreObject(c.Context, object.Content)
+			sh, restored, failure := scrubber.RestoreObject(c.Context, object.Content)
 			row.Shard, row.Restored, err = sh.Name, restored, failure
 		}
 		switch {
@@ -65,7 +61,7 @@ func restoreObjects(c *cli.Context) (err error) {
 		case row.Restored:
 			j.done(row, "%s: object %s restored in shard %s", file.path, row.Object, row.Shard)
 		default:
-			j.done(row, "%s: object %s is whole in shard %s", file.path, row.Object, row.Shard)
+			j.done(row, "%s: object %s is intact in shard %s", file.path, row.Object, row.Shard)
 		}
 	}
 	return j.end(fmt.Sprintf("%d of %d files could not be used", j.lost, j.handled()))

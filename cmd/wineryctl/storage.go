@@ -15,7 +15,7 @@ import (
 	"winery/sharedbase"
 )
 
-// hopeless says that what failed for one image will fail for the next.
+// hopeless returns whether the cause of an error will make the next image fail, too.
 func hopeless(err error) bool {
 	for _, cause := range []error{
 		context.Canceled, sharedbase.ErrUnavailable, sharedbase.ErrFull, pool.ErrFull, pool.ErrFenced,
@@ -41,29 +41,53 @@ func openStorage(c *cli.Context, open opener) (*config.Config, *sharedbase.Share
 	return cfg, base, set.Checked(base), nil
 }
 
-// chosenPools are those that --pool-name names, else all, in the configuration's order.
-func chosenPools(c *cli.Context, cfg *config.Config, set storage.Set) ([]pool.Pool, error) {
+// session is the journal, the database and the pools of a command that prints a result for each image, shard or file.
+type session struct {
+	journal *journal
+	config  *config.Config
+	base    *sharedbase.SharedBase
+	pools   storage.Set
+}
+
+// openSession opens a session, which the caller closes.
+func openSession(c *cli.Context, open opener) (*session, error) {
+	j, err := newJournal(c)
+	if err != nil {
+		return nil, err
+	}
+	cfg, base, set, err := openStorage(c, open)
+	return &session{j, cfg, base, set}, err
+}
+
+func (s *session) close() error {
+	defer s.base.Close()
+	return s.pools.Close()
+}
+
+// chosenPools returns the pools that --pool-name names, or else all pools in the order of the configuration.
+func (s *session) chosenPools(c *cli.Context) ([]pool.Pool, error) {
 	names := c.StringSlice("pool-name")
 	if len(names) == 0 {
-		for _, p := range cfg.Pools {
+		for _, p := range s.config.Pools {
 			names = append(names, p.Name)
 		}
 	}
 	chosen := make([]pool.Pool, len(names))
 	for i, name := range names {
 		var err error
-		if chosen[i], err = chosenPool(cfg, set, "--pool-name", name); err != nil {
+		if chosen[i], err = s.chosenPool("--pool-name", name); err != nil {
 			return nil, err
 		}
 	}
 	return chosen, nil
 }
 
-func chosenPool(cfg *config.Config, set storage.Set, what, name string) (pool.Pool, error) {
-	if p := set[name]; p != nil {
+// chosenPool returns the pool of that name, which the argument or flag what gives.
+func (s *session) chosenPool(what, name string) (pool.Pool, error) {
+	if p := s.pools[name]; p != nil {
 		return p, nil
 	}
-	return nil, notConfigured(cfg, what, name)
+	return nil, notConfigured(s.config, what, name)
 }
 
 func notConfigured(cfg *config.Config, what, name string) error {

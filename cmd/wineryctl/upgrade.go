@@ -7,19 +7,17 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"winery/internal/config"
-	"winery/internal/daemon"
 	"winery/sharedbase"
 )
 
 var upgradeCommand = &cli.Command{
 	Name:  "upgrade",
-	Usage: fmt.Sprintf("bring an older database to schema version %d; stop every role before, Python's too", sharedbase.SchemaVersion),
-	Description: "Each version is a step, and each step a transaction: after a stop, the same command goes on.\n" +
-		"The database of swh.objstorage 6.2.0 and older does not say in which pool its shards are: --pool-name does.",
+	Usage: fmt.Sprintf("upgrade an older database to schema version %d; first stop all roles, also those of Python Winery", sharedbase.SchemaVersion),
+	Description: "Each version is one step, and each step is one transaction. Run an interrupted upgrade again to continue.\n" +
+		"A database of swh.objstorage 6.2.0 or older does not record the pool of its shards: give the pool with --pool-name.",
 	Flags: []cli.Flag{
-		&cli.StringFlag{Name: "pool-name", Usage: "the pool `NAME` that every shard is in, needed to come from version 3 or older"},
-		&cli.BoolFlag{Name: "dry-run", Usage: "change nothing; print the SQL, fit for psql"},
+		&cli.StringFlag{Name: "pool-name", Usage: "record pool `NAME` for every shard; required to upgrade from version 3 or older"},
+		&cli.BoolFlag{Name: "dry-run", Usage: "print the SQL for psql, and change nothing"},
 	},
 	Before: noArguments,
 	Action: dbUpgrade,
@@ -32,8 +30,8 @@ func dbUpgrade(c *cli.Context) error {
 	}
 	defer base.Close()
 	poolName := c.String("pool-name")
-	if err := isPool(cfg, poolName); err != nil {
-		return err
+	if _, ok := cfg.Pool(poolName); !ok && poolName != "" {
+		return notConfigured(cfg, "--pool-name", poolName) // its shards could not be read
 	}
 	if c.Bool("dry-run") {
 		return printUpgrade(c, base, poolName)
@@ -45,20 +43,6 @@ func dbUpgrade(c *cli.Context) error {
 	}
 	_, err = fmt.Fprintf(c.App.Writer, "database is up to date: schema version %d\n", sharedbase.SchemaVersion)
 	return err
-}
-
-// isPool complains of a pool that is not configured: nobody could read shards that were said to be in it.
-func isPool(cfg *config.Config, name string) error {
-	var names []string
-	for _, p := range cfg.Pools {
-		if names = append(names, p.Name); p.Name == name {
-			return nil
-		}
-	}
-	if name == "" {
-		return nil
-	}
-	return daemon.UsageError("--pool-name: found %q, but the configured pools are %q", name, names)
 }
 
 func printUpgrade(c *cli.Context, base *sharedbase.SharedBase, poolName string) error {

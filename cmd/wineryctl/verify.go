@@ -11,48 +11,43 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
-	"winery/internal/config"
 	"winery/internal/daemon"
 	"winery/internal/scrub"
-	"winery/internal/storage"
 	"winery/sharedbase"
 )
 
 var verifyCommand = &cli.Command{
 	Name:  "verify",
-	Usage: "compare index, tables and images, and hash every object",
-	Description: "Everything may go on meanwhile. The exit status is 1 if anything does not fit or could not be read.\n" +
-		"With --repair, what is damaged is restored from a shard's table, while there is one, or from an image of the same\n" +
-		"name in another pool, and shards that are well again are unquarantined. Nothing is ever guessed.",
+	Usage: "compare index, tables and images, and verify the SHA-256 of every object",
+	Description: "Roles may continue to run. The exit status is 1 if anything is inconsistent or could not be read.\n" +
+		"With --repair, damaged objects are restored from the table of the shard, if it still exists, or from an image of the\n" +
+		"same name in another pool. The quarantine of a shard ends when the shard is consistent. Only bytes whose SHA-256 is\n" +
+		"correct are used.",
 	Flags: []cli.Flag{
-		&cli.StringSliceFlag{Name: "shard", Usage: "only the shard `NAME`; may be given more than once (default: all)"},
-		&cli.StringFlag{Name: "pool", Usage: "only the shards of `POOL`"},
-		&cli.IntFlag{Name: "sample", Usage: "look at `N` objects a shard, instead of all"},
-		&cli.Float64Flag{Name: "rate", Usage: "read no more than `MB/s`"},
-		&cli.BoolFlag{Name: "repair", Usage: "repair what can be repaired"},
-		&cli.BoolFlag{Name: "erase", Usage: "with --repair: erase objects that are in an image and not in the index. If it is the index that\n\tlost them, they are lost"},
+		&cli.StringSliceFlag{Name: "shard", Usage: "verify only the shard `NAME`; repeat for several shards (default: all)"},
+		&cli.StringFlag{Name: "pool", Usage: "verify only the shards of `POOL` (default: all pools)"},
+		&cli.IntFlag{Name: "sample", DefaultText: "all objects", Usage: "verify only `N` objects per shard"},
+		&cli.Float64Flag{Name: "rate", DefaultText: "no limit", Usage: "read at most `MB` megabytes per second"},
+		&cli.BoolFlag{Name: "repair", Usage: "restore damaged objects that have an intact copy"},
+		&cli.BoolFlag{Name: "erase", Usage: "DESTRUCTIVE: with --repair, erase objects that are in an image but not in the index, even if the index lost them by mistake"},
 		noProgressFlag, outputFlag,
 	},
 	Before: noArguments,
 	Action: verify,
 }
 
-// verified is a shard that was looked at, as it is printed.
+// verified is the printed result for one shard.
 type verified struct {
 	Shard    string          `json:"shard"`
 	Objects  int64           `json:"objects"`
-	Bytes    int64           `json:"bytes"` // that were read
+	Bytes    int64           `json:"bytes"` // read from table and image
 	Findings []scrub.Finding `json:"findings"`
 	Repaired []string        `json:"repaired,omitempty"`
 	Error    string          `json:"error,omitempty"`
 }
 
 func verify(c *cli.Context) (err error) {
-	j, err := newJournal(c)
-	if err != nil {
-		return err
-	}
-	s, err := scrubber(c, j)
+	scrubber, err := newScrubber(c)
 	if err != nil {
 		return err
 	}
@@ -60,14 +55,15 @@ func verify(c *cli.Context) (err error) {
 	if c.Bool("repair") {
 		open = changing
 	}
-	cfg, base, set, err := openStorage(c, open)
+	s, err := openSession(c, open)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, set.Close()) }()
-	defer base.Close()
-	s.Base, s.Pools = base, set
-	names, err := chosenShards(c, cfg, base, set)
+	defer func() { err = errors.Join(err, s.close()) }()
+	j := s.journal
+	scrubber.Base, scrubber.Pools = s.base, s.pools
+	scrubber.Progress = func(part scrub.Part, bytes, total int64) { j.step("verifying "+string(part), bytes, total) }
+	names, err := s.chosenShards(c)
 	if err != nil {
 		return err
 	}
@@ -75,17 +71,17 @@ func verify(c *cli.Context) (err error) {
 	var objects, bytes int64
 	findings := 0
 	for _, name := range names {
-		row, err := verifyOne(c, s, name)
+		row, err := verifyOne(c, scrubber, name)
 		objects, bytes, findings = objects+row.Objects, bytes+row.Bytes, findings+len(row.Findings)
 		tell(j, row, err)
 		if hopeless(err) {
 			break
 		}
 	}
-	failure := fmt.Sprintf("%d of %d shards are not well, or could not be read", len(names)-j.did, len(names))
+	failure := fmt.Sprintf("%d of %d shards have findings, or could not be read", len(names)-j.did, len(names))
 	shards := j.handled()
 	if !c.IsSet("shard") && !c.IsSet("pool") {
-		strays, err := orphans(c.Context, base, set)
+		strays, err := orphans(c.Context, s.base, s.pools)
 		for _, f := range strays {
 			tell(j, verified{Shard: f.Shard, Findings: []scrub.Finding{f}}, nil)
 		}
@@ -93,7 +89,7 @@ func verify(c *cli.Context) (err error) {
 			return err
 		}
 		findings += len(strays)
-		failure += fmt.Sprintf("; %d tables and images belong to no shard, or are newer than it", len(strays))
+		failure += fmt.Sprintf("; %d tables and images belong to no shard, or are newer than the database", len(strays))
 	}
 	end := j.end(failure)
 	took := time.Since(began)
@@ -102,8 +98,8 @@ func verify(c *cli.Context) (err error) {
 	return errors.Join(end, err)
 }
 
-// scrubber is one as the flags ask for.
-func scrubber(c *cli.Context, j *journal) (*scrub.Scrubber, error) {
+// newScrubber returns a scrubber as the flags ask for, without database, pools and progress.
+func newScrubber(c *cli.Context) (*scrub.Scrubber, error) {
 	sample, mb := c.Int("sample"), c.Float64("rate")
 	switch {
 	case c.IsSet("sample") && sample < 1:
@@ -111,33 +107,31 @@ func scrubber(c *cli.Context, j *journal) (*scrub.Scrubber, error) {
 	case c.IsSet("rate") && mb*1e6 < 1:
 		return nil, daemon.UsageError("--rate: found %v, must be more than 0", mb)
 	case sample > 0 && c.Bool("repair"):
-		return nil, daemon.UsageError("--sample and --repair exclude each other: what is repaired is verified as a whole")
+		return nil, daemon.UsageError("--sample and --repair exclude each other: a repair verifies the whole shard")
 	case c.Bool("erase") && !c.Bool("repair"):
 		return nil, daemon.UsageError("--erase needs --repair")
 	}
-	s := &scrub.Scrubber{Sample: sample, Rate: scrub.NewRate(int64(mb * 1e6))}
-	s.Progress = func(part scrub.Part, bytes, total int64) { j.step("verifying "+string(part), bytes, total) }
-	return s, nil
+	return &scrub.Scrubber{Sample: sample, Rate: scrub.NewRate(int64(mb * 1e6))}, nil
 }
 
-// chosenShards are those that --shard names, or all, of --pool.
-func chosenShards(c *cli.Context, cfg *config.Config, base *sharedbase.SharedBase, set storage.Set) ([]string, error) {
+// chosenShards returns the shards that --shard names, or else all shards of --pool, or else all.
+func (s *session) chosenShards(c *cli.Context) ([]string, error) {
 	pool := c.String("pool")
 	if pool != "" {
-		if _, err := chosenPool(cfg, set, "--pool", pool); err != nil {
+		if _, err := s.chosenPool("--pool", pool); err != nil {
 			return nil, err
 		}
 	}
-	shards, err := base.ListShards(c.Context, sharedbase.ShardFilter{Pool: pool})
+	shards, err := s.base.ListShards(c.Context, sharedbase.ShardFilter{Pool: pool})
 	if err != nil {
 		return nil, err
 	}
 	all := map[string]bool{}
 	names := c.StringSlice("shard")
-	for _, s := range shards {
-		all[s.Name] = true
+	for _, shard := range shards {
+		all[shard.Name] = true
 		if !c.IsSet("shard") {
-			names = append(names, s.Name)
+			names = append(names, shard.Name)
 		}
 	}
 	for _, name := range names {
@@ -162,7 +156,7 @@ func verifyOne(c *cli.Context, s *scrub.Scrubber, name string) (row verified, er
 	return row, err
 }
 
-// tell tells of a shard.
+// tell prints the result for one shard.
 func tell(j *journal, row verified, err error) {
 	var lines []string
 	for _, done := range row.Repaired {
@@ -172,7 +166,7 @@ func tell(j *journal, row verified, err error) {
 		lines = append(lines, fmt.Sprintf("%s: %s: %s", row.Shard, f.Kind, f.Text))
 	}
 	if len(row.Findings) == 0 && err == nil {
-		lines = append(lines, fmt.Sprintf("%s: %d objects are well", row.Shard, row.Objects))
+		lines = append(lines, fmt.Sprintf("%s: %d objects are intact", row.Shard, row.Objects))
 		j.done(row, "%s", strings.Join(lines, "\n"))
 		return
 	}

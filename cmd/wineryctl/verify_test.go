@@ -37,7 +37,7 @@ func TestVerify(t *testing.T) {
 		s.fails(t, 78, says, append([]string{"verify"}, args...)...)
 	}
 	stdout, stderr, status := ctl(t, "--config", s.config, "verify")
-	if status != 0 || strings.Count(stdout, " objects are well\n") != 2 ||
+	if status != 0 || strings.Count(stdout, " objects are intact\n") != 2 ||
 		!strings.Contains(stderr, "verified 2 shards: 199 objects, ") || !strings.Contains(stderr, " 0 findings\n") {
 		t.Errorf("status %d, %q, %q", status, stdout, stderr)
 	}
@@ -64,7 +64,7 @@ func TestVerify(t *testing.T) {
 		roletest.Must(t, s.base.Quarantine(t.Context(), shard.ID, "seen by the test"))
 	}
 	stdout, stderr, status = ctl(t, "--config", s.config, "verify")
-	if status != 1 || strings.Count(stdout, ": object damaged: shard image ") != 2 || !strings.Contains(stderr, "2 of 2 shards are not well") ||
+	if status != 1 || strings.Count(stdout, ": object damaged: shard image ") != 2 || !strings.Contains(stderr, "2 of 2 shards have findings") ||
 		!strings.Contains(stderr, " 2 findings\n") {
 		t.Errorf("status %d, %q, %q", status, stdout, stderr)
 	}
@@ -75,12 +75,12 @@ func TestVerify(t *testing.T) {
 		t.Errorf("%q", table)
 	}
 	stdout, stderr, status = ctl(t, "--config", s.config, "verify", "--repair")
-	if status != 1 || !strings.Contains(stdout, names[0]+": restored 1 objects from pool other\n"+names[0]+": unquarantined\n"+names[0]+": 100 objects are well\n") ||
+	if status != 1 || !strings.Contains(stdout, names[0]+": restored 1 objects from pool other\n"+names[0]+": unquarantined\n"+names[0]+": 100 objects are intact\n") ||
 		!strings.Contains(stdout, names[1]+": object damaged: ") || !strings.Contains(stderr, names[1]+": no other pool has an image of shard "+names[1]) {
 		t.Errorf("status %d, %q, %q", status, stdout, stderr)
 	}
 	if now, err := os.ReadFile(image); err != nil || !slices.Equal(now, whole) {
-		t.Errorf("the image is not what it was: %v", err)
+		t.Errorf("the image differs from the original: %v", err)
 	}
 	stdout, _, status = ctl(t, "--config", s.config, "verify", "--output", "json", "--shard", names[1])
 	if status != 1 || !strings.Contains(stdout, `"kind": "object damaged"`) || !strings.Contains(stdout, `"object": "`) {
@@ -94,7 +94,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// What cannot be read is no finding, and no success.
+// A shard that cannot be read is neither a finding nor a success.
 func TestVerifyCannotRead(t *testing.T) {
 	s := newSite(t, roletest.Directory(t, ""))
 	s.must(t, "db", "init")
@@ -111,7 +111,7 @@ func TestVerifyCannotRead(t *testing.T) {
 	s.fails(t, 1, "pool away is not configured", "verify", "--repair")
 }
 
-// TestRestore gives back a damaged object from a file, and nothing else.
+// TestRestore restores a damaged object from a file, and changes nothing else.
 func TestRestore(t *testing.T) {
 	files := roletest.Directory(t, "")
 	objects := roletest.Objects(1, 50, 3000)
@@ -139,15 +139,15 @@ func TestRestore(t *testing.T) {
 		roletest.Must(t, os.Chmod(image, 0o400))
 		s.fails(t, 1, "1 of 1 shards", "verify")
 		s.fails(t, 1, "the index does not have it", "objects", "restore", other, copied, intact)
-		if got := s.must(t, "verify"); !strings.Contains(got, "50 objects are well") {
+		if got := s.must(t, "verify"); !strings.Contains(got, "50 objects are intact") {
 			t.Errorf("%s: %s", name, got)
 		}
 		if now, err := os.ReadFile(image); err != nil || !bytes.Equal(now, whole) {
-			t.Errorf("%s: the image differs from what it was, %v", name, err)
+			t.Errorf("%s: the image differs from the original, %v", name, err)
 		}
 	}
 	if rows := s.rows(t, "objects", "restore", copied); len(rows) != 1 || rows[0]["restored"] != false || rows[0]["shard"] != names[0] {
-		t.Errorf("a whole object: %v", rows)
+		t.Errorf("an intact object: %v", rows)
 	}
 	entry := bytes.LastIndex(whole, object.ID[:])
 	damaged := bytes.Clone(whole)

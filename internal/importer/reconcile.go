@@ -13,10 +13,6 @@ import (
 	"winery/sharedbase"
 )
 
-// ErrNotComplete says that an image has no header that can be read: the packing
-// that wrote it did not end. The next packing replaces it.
-var ErrNotComplete = errors.New("the image is not complete")
-
 // Unpacked is a shard that the database has as standby, writing or full, although
 // the pool has a complete image of its name.
 type Unpacked struct {
@@ -41,8 +37,8 @@ func FindUnpacked(ctx context.Context, base *sharedbase.SharedBase, pools []pool
 
 // Adopt reads all of the image of an unpacked shard and makes it the shard's, see
 // [sharedbase.Claim.AdoptImage]. With dryRun it reads and changes nothing, and
-// only Objects is set. ErrNotComplete; *format.DamageError where the image is
-// complete and damaged; *sharedbase.StateError where a process holds the shard.
+// only Objects is set. It returns a *format.DamageError where the image is damaged,
+// its header included, and a *sharedbase.StateError where a process holds the shard.
 func (i *Importer) Adopt(ctx context.Context, u Unpacked, dryRun bool) (done sharedbase.Adopted, err error) {
 	if dryRun {
 		err := i.whole(ctx, u, func(r format.Reader) error {
@@ -93,13 +89,10 @@ func (i *Importer) whole(ctx context.Context, u Unpacked, fn func(format.Reader)
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
 	r, err := u.Pool.Format().Open(img, img.Size(), u.Shard.Name)
-	if errors.As(err, new(*format.DamageError)) {
-		return fmt.Errorf("pool %s: %w: %w", u.Pool.Name(), ErrNotComplete, err)
+	if err == nil {
+		err = i.check(ctx, r)
 	}
 	if err != nil {
-		return err
-	}
-	if err := i.check(ctx, r); err != nil {
 		return fmt.Errorf("pool %s: %w", u.Pool.Name(), err)
 	}
 	return fn(r)
