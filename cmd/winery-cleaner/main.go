@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Command winery-cleaner drops the tables of shards that are packed and mapped,
-// and erases deleted objects from images.
+// Command winery-cleaner drops the tables of shards whose images are mapped, and
+// erases deleted objects from images.
 package main
 
 import (
@@ -17,13 +17,13 @@ import (
 
 var minMappedHosts = &cli.IntFlag{
 	Name:  "min-mapped-hosts",
-	Usage: "drop a table once `N` hosts have mapped its image",
+	Usage: "drop the table of a shard only when at least `N` hosts have mapped its image",
 	Value: 1,
 }
 
 func main() {
 	flags := []cli.Flag{daemon.StopFlag, minMappedHosts}
-	daemon.Run("winery-cleaner", "drop tables of packed shards and erase deleted objects", flags, run)
+	daemon.Run("winery-cleaner", "drop the tables of packed shards, and erase deleted objects from images", flags, run)
 }
 
 func run(ctx context.Context, env *daemon.Env) (err error) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Command winery-packer turns full shards into images.
+// Command winery-packer packs full shards into images.
 package main
 
 import (
@@ -18,11 +18,11 @@ import (
 var poolName = &cli.StringFlag{
 	Name:    "pool-name",
 	Aliases: []string{"n"},
-	Usage:   "pack for this `POOL`, or for all (default: shards_active_pool of the configuration)",
+	Usage:   "pack the shards of `POOL`, or of every pool with \"all\" (default: shards_active_pool of the configuration)",
 }
 
 func main() {
-	daemon.Run("winery-packer", "turn full shards into images", []cli.Flag{daemon.StopFlag, poolName}, run)
+	daemon.Run("winery-packer", "pack full shards into images", []cli.Flag{daemon.StopFlag, poolName}, run)
 }
 
 func run(ctx context.Context, env *daemon.Env) (err error) {
@@ -34,7 +34,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	if pool == "all" {
 		pool, needed = "", nil
 	} else if _, ok := env.Config.Pool(pool); !ok {
-		return daemon.UsageError("--%s: found %q, must be a pool of the configuration, or all", poolName.Name, pool)
+		return daemon.UsageError("--%s: found %q, must be a pool of the configuration, or \"all\"", poolName.Name, pool)
 	}
 	base, err := env.OpenDatabase(ctx)
 	if err != nil {

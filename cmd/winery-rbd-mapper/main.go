@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Command winery-rbd-mapper makes the finished images readable on its host.
+// Command winery-rbd-mapper maps the images of packed shards on its host, read-only.
 package main
 
 import (
@@ -18,27 +18,27 @@ import (
 var (
 	manageRWImages = &cli.BoolFlag{
 		Name:  "manage-rw-images",
-		Usage: "also make the images of shards to come, for packers with create_images: false",
+		Usage: "also create the images that packers will write; needed where packer.create_images is false",
 	}
 	scrubRate = &cli.Float64Flag{
 		Name:  "scrub-rate",
-		Usage: "read the mapped images over and over, at `MB/s`, and quarantine the shards of damaged ones (0: do not)",
+		Usage: "verify the mapped images repeatedly, reading `MB` megabytes per second, and quarantine shards with damaged images; 0 disables",
 	}
 	onlyPrefix = &cli.StringFlag{
 		Name:  "only-prefix",
-		Usage: "leave out shards whose names do not begin with `PREFIX`",
+		Usage: "map only images whose names begin with `PREFIX` (default: all images)",
 	}
 )
 
 func main() {
 	flags := []cli.Flag{daemon.StopFlag, manageRWImages, onlyPrefix, scrubRate}
-	daemon.Run("winery-rbd-mapper", "map finished images on this host, read-only", flags, run)
+	daemon.Run("winery-rbd-mapper", "map the images of packed shards on this host, read-only", flags, run)
 }
 
 func run(ctx context.Context, env *daemon.Env) (err error) {
-	bytes := env.CLI.Float64(scrubRate.Name) * 1e6
-	if bytes < 0 || bytes > 0 && bytes < 1 {
-		return daemon.UsageError("--%s: found %v, must be 0 or more", scrubRate.Name, env.CLI.Float64(scrubRate.Name))
+	rate := env.CLI.Float64(scrubRate.Name) * 1e6
+	if rate < 0 || rate > 0 && rate < 1 {
+		return daemon.UsageError("--%s: found %v, must be 0, or at least 0.000001 (1 byte per second)", scrubRate.Name, env.CLI.Float64(scrubRate.Name))
 	}
 	base, err := env.OpenDatabase(ctx)
 	if err != nil {
@@ -56,25 +56,25 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		ManageRWImages: env.CLI.Bool(manageRWImages.Name),
 		Progress:       func(p mapper.Progress) { env.Notify.Working(p) },
 	})
-	if bytes > 0 {
+	if rate > 0 {
 		defer patrol(ctx, &scrub.Patrol{
-			Scrubber:   &scrub.Scrubber{Base: base, Pools: set, Rate: scrub.NewRate(int64(bytes)), Mapped: true, Metrics: env.Metrics},
+			Scrubber:   &scrub.Scrubber{Base: base, Pools: set, Rate: scrub.NewRate(int64(rate)), Mapped: true, Metrics: env.Metrics},
 			OnlyPrefix: env.CLI.String(onlyPrefix.Name), Log: env.Log,
 		})()
 	}
-	states := []sharedbase.ShardState{sharedbase.StatePacked, sharedbase.StateReadOnly} // packed; imported or moved
+	states := []sharedbase.ShardState{sharedbase.StatePacked, sharedbase.StateReadOnly} // packed here; imported or migrated
 	if env.CLI.Bool(manageRWImages.Name) {
-		states = append(states, sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.StateFull) // an image will be needed
+		states = append(states, sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.StateFull) // the packer will need an image
 	}
 	return env.Loop(ctx, base, func(ctx context.Context) (bool, error) {
 		worked, err := m.Step(ctx)
-		env.Notify.Ready() // the readers on this host may start: what can be mapped is
+		env.Notify.Ready() // after the first step, all available images are mapped: the readers on this host may start
 		return worked, err
 	}, states...)
 }
 
-// patrol goes on in the background until ctx ends or the returned function is
-// called, which waits for the end.
+// patrol runs p in the background until ctx ends or stop is called. stop returns
+// when p has ended.
 func patrol(ctx context.Context, p *scrub.Patrol) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Command winery-writer serves the object storage over HTTP and writes what is
-// added into shards' tables.
+// Command winery-writer serves the object storage over HTTP, and writes new objects
+// into the tables of shards.
 package main
 
 import (
@@ -16,7 +16,7 @@ import (
 
 var listen = &cli.StringFlag{
 	Name:  "listen",
-	Usage: "serve on `ADDRESS`, HOST:PORT or unix:/PATH (default: winery.listen of the configuration)",
+	Usage: "listen on `ADDRESS`: HOST:PORT or unix:/PATH (default: winery.listen of the configuration)",
 }
 
 func main() {
@@ -31,13 +31,13 @@ func run(_ context.Context, env *daemon.Env) error {
 		}
 		cfg.Winery.Listen = address
 	}
-	// A server answers what it has begun, whichever signal ends it.
+	// After either signal, the server completes the requests in flight.
 	return writer.Run(env.Finishing, cfg.Winery.Listen, env.Log, func(ctx context.Context) (writer.Options, error) {
 		return open(ctx, env, &cfg)
 	})
 }
 
-// open opens what the writer serves.
+// open opens the database and the pools that the writer serves.
 func open(ctx context.Context, env *daemon.Env, cfg *config.Config) (writer.Options, error) {
 	base, err := env.OpenDatabase(ctx)
 	if err != nil {

@@ -20,11 +20,11 @@ import (
 
 var urlFlag = &cli.StringFlag{
 	Name:    "url",
-	Usage:   "the `ADDRESS` of a writer, http://HOST:PORT or unix:/PATH (default: winery.listen of the configuration)",
+	Usage:   "send requests to the writer at `ADDRESS`: http://HOST:PORT or unix:/PATH (default: winery.listen of the configuration)",
 	EnvVars: []string{"WINERY_URL"},
 }
 
-// configuration loads the file that --config names, and logs its warnings.
+// configuration loads the file that --config names, and logs the warnings about its keys.
 func configuration(c *cli.Context, log *slog.Logger) (*config.Config, error) {
 	cfg, err := config.Load(c.String("config"))
 	if err != nil {
@@ -64,18 +64,18 @@ func configured(c *cli.Context) (*config.Config, *sharedbase.SharedBase, error) 
 // opener loads the configuration and opens its database, which the caller closes.
 type opener func(*cli.Context) (*config.Config, *sharedbase.SharedBase, error)
 
-// reading is the opener of commands that only read. They work without the tables winery_*, too, and create nothing.
+// reading is the opener of commands that only read. They create nothing, and also work without the tables winery_*.
 func reading(c *cli.Context) (*config.Config, *sharedbase.SharedBase, error) {
 	return checked(c, (*sharedbase.SharedBase).CheckVersion)
 }
 
-// changing is the opener of commands that change shards. Only db init, db upgrade and the roles create the tables that
-// these need.
+// changing is the opener of commands that change shards, and need the tables winery_*. Only db init, db upgrade and the
+// roles create these tables.
 func changing(c *cli.Context) (*config.Config, *sharedbase.SharedBase, error) {
 	return checked(c, (*sharedbase.SharedBase).CheckAttached)
 }
 
-// checked is configured, and checks the database.
+// checked opens the database as configured does, and calls check with it.
 func checked(c *cli.Context, check func(*sharedbase.SharedBase, context.Context) error) (*config.Config, *sharedbase.SharedBase, error) {
 	cfg, base, err := configured(c)
 	if err != nil {
@@ -88,10 +88,10 @@ func checked(c *cli.Context, check func(*sharedbase.SharedBase, context.Context)
 	return cfg, base, nil
 }
 
-// maxFile is the largest file that is read where no configuration tells the server's limit.
+// maxFile is the size in bytes of the largest file that is read where the writer's limit is not configured.
 const maxFile = 1 << 30
 
-// connect makes a client of the writer, which the caller closes, and tells the size of the largest object.
+// connect returns a client of the writer, which the caller closes, and the size in bytes of the largest object.
 func connect(c *cli.Context) (winery *client.Client, maxObject int64, err error) {
 	log, err := daemon.Logger(c, c.App.ErrWriter)
 	if err != nil {
@@ -111,7 +111,7 @@ func connect(c *cli.Context) (winery *client.Client, maxObject int64, err error)
 		if !retried.Swap(true) {
 			level = slog.LevelWarn
 		}
-		log.Log(c.Context, level, "request failed, retrying each for up to 30s", "err", err, "retry_in", wait.Round(time.Millisecond))
+		log.Log(c.Context, level, "request failed, retrying each request for up to 30 s", "err", err, "retry_in", wait.Round(time.Millisecond))
 	}))
 	if err != nil {
 		return nil, 0, daemon.UsageError("--url: %w", err)
@@ -119,7 +119,7 @@ func connect(c *cli.Context) (winery *client.Client, maxObject int64, err error)
 	return winery, maxObject, nil
 }
 
-// reach is the address under which this host reaches what listens on listen.
+// reach returns the address at which this host reaches a writer that listens on listen.
 func reach(listen string) string {
 	network, address, err := config.ParseListen(listen)
 	if err != nil || network == "unix" {

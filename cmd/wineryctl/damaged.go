@@ -18,17 +18,17 @@ import (
 
 var exportDamagedCommand = &cli.Command{
 	Name:      "export-damaged",
-	Usage:     "DESTRUCTIVE: move the rows that are no objects from a full or standby shard's table to files in DIR",
+	Usage:     "DESTRUCTIVE: move damaged rows from the table of a full or standby shard to files in DIR",
 	ArgsUsage: "NAME DIR",
-	Description: "A row is no object if its key is not the SHA-256 of its content, or if its content is NULL; Python's writers store such rows.\n" +
-		"Each becomes a file in DIR, which must be new or empty: KEY.content, or KEY.null. Once all files are on the disk, the rows\n" +
-		"are removed from table and index, and the shard is not quarantined any more.",
+	Description: "A row is damaged if its key is not the SHA-256 of its content, or if its content is NULL. Python Winery can store such rows.\n" +
+		"Each row becomes a file in DIR, which must be new or empty: KEY.content or KEY.null. When all files are durable, the rows\n" +
+		"are removed from the table and the index, and the quarantine of the shard ends.",
 	Action: exportDamaged,
 }
 
 func exportDamaged(c *cli.Context) error {
 	if c.NArg() != 2 {
-		return daemon.UsageError("export-damaged takes one shard's NAME and a DIR")
+		return daemon.UsageError("export-damaged takes the NAME of a shard, and a DIR")
 	}
 	name, dir := c.Args().Get(0), c.Args().Get(1)
 	_, base, err := changing(c)
@@ -72,7 +72,7 @@ func exportDamaged(c *cli.Context) error {
 	return err
 }
 
-// exportRows returns nil once each row is a file that a power cut leaves whole.
+// exportRows writes each row to a file in dir. It returns nil when all files are durable.
 func exportRows(ctx context.Context, claim *sharedbase.Claim, rows []sharedbase.DamagedRow, dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return err

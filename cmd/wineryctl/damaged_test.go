@@ -17,8 +17,9 @@ import (
 	"winery/test/roletest"
 )
 
-// TestExportDamaged packs a shard whose table has rows of every kind that is no
-// object: it is quarantined with the command to run, and packed after that.
+// TestExportDamaged packs a shard whose table has damaged rows of every kind: the
+// shard is quarantined, the reason names the command to run, and afterwards the shard
+// is packed.
 func TestExportDamaged(t *testing.T) {
 	for name, damage := range map[string]string{
 		"foreign id": strings.Repeat("ab", 32),
@@ -85,7 +86,7 @@ func TestExportDamaged(t *testing.T) {
 	}
 }
 
-// TestSeal marks standby shards full, but for those that are empty or held.
+// TestSeal marks standby shards as full, except empty shards and shards with a holder.
 func TestSeal(t *testing.T) {
 	s := newSite(t, roletest.Directory(t, ""))
 	s.must(t, "db", "init")
@@ -103,7 +104,7 @@ func TestSeal(t *testing.T) {
 			roletest.Must(t, claim.Release(ctx))
 		}
 	}
-	s.fails(t, 78, "NAMEs of shards, or --pool", "shards", "seal")
+	s.fails(t, 78, "NAMEs of shards or --pool", "shards", "seal")
 	s.fails(t, 1, "cannot be sealed", "shards", "seal", names[3])
 	if got := s.must(t, "shards", "seal", names[0]); got != names[0]+": full\n" {
 		t.Errorf("one shard: %q", got)

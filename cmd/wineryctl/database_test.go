@@ -38,8 +38,8 @@ func TestDatabase(t *testing.T) {
 		t.Errorf("shards of an empty database: status %d, %q", status, stderr)
 	}
 	for _, want := range []string{
-		"database filled: schema version 5\npool test: initialised\n",
-		"database is filled already: schema version 5\npool test: initialised already\n",
+		"schema created: version 5\npool test: initialised\n",
+		"schema exists already: version 5\npool test: initialised already\n",
 	} {
 		if got := must(t, "db", "init", "--config", cfg); got != want {
 			t.Errorf("db init said %q, expected %q", got, want)
@@ -93,7 +93,7 @@ func TestDatabase(t *testing.T) {
 	}
 }
 
-// TestSecrets looks for the password in what is said of a database that is away, or is named wrongly.
+// TestSecrets looks for the password in messages about a database that is unavailable or has a wrong name.
 func TestSecrets(t *testing.T) {
 	for dsn, status := range map[string]int{
 		"postgresql://u:hunter2@127.0.0.1:1/x": 1,
@@ -106,8 +106,8 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// Commands that only read create nothing in a database of Python's, and wait for nobody who writes to it. Those that
-// change shards name the command that creates what they need.
+// Commands that only read create nothing in a database of Python Winery, and do not wait for writers. Commands that
+// change shards name the command that creates the missing tables.
 func TestReadingCreatesNothing(t *testing.T) {
 	dir := t.TempDir()
 	s := newSite(t, config.Pool{Type: config.Directory, Name: "shards", ShardMaxSize: 1000, BaseDirectory: dir})

@@ -12,17 +12,18 @@ import (
 )
 
 var dbCommand = &cli.Command{
-	Name:  "db",
-	Usage: "set up the database",
+	Name:      "db",
+	Usage:     "set up and upgrade the database",
+	ArgsUsage: "COMMAND",
 	Subcommands: []*cli.Command{
-		{Name: "init", Usage: "fill an empty database, which must exist, and initialise the configured pools", Before: noArguments, Action: dbInit},
-		{Name: "version", Usage: "print the version of the database's schema", Before: noArguments, Action: dbVersion},
+		{Name: "init", Usage: "create the schema in an existing, empty database, and initialise the configured pools", Before: noArguments, Action: dbInit},
+		{Name: "version", Usage: "print the schema version of the database", Before: noArguments, Action: dbVersion},
 		upgradeCommand,
 	},
 	Action: needSubcommand,
 }
 
-// needSubcommand is the action of a command that only groups others.
+// needSubcommand is the action of a command that only groups others. urfave/cli v2 would print the help, with status 0.
 func needSubcommand(c *cli.Context) error {
 	if c.Args().Present() {
 		return daemon.UsageError("%s has no command %q; see --help", c.Command.Name, c.Args().First())
@@ -30,7 +31,7 @@ func needSubcommand(c *cli.Context) error {
 	return daemon.UsageError("%s needs a command; see %s %s --help", c.Command.Name, c.App.Name, c.Command.Name)
 }
 
-// noArguments complains about arguments that a command does not take.
+// noArguments is the Before of commands that take no arguments. urfave/cli v2 ignores superfluous arguments.
 func noArguments(c *cli.Context) error {
 	if c.Args().Present() {
 		return daemon.UsageError("unexpected argument %q; see --help", c.Args().First())
@@ -48,11 +49,11 @@ func dbInit(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	what := "database is filled already"
+	what := "schema exists already"
 	if created {
-		what = "database filled"
+		what = "schema created"
 	}
-	if _, err = fmt.Fprintf(c.App.Writer, "%s: schema version %d\n", what, sharedbase.SchemaVersion); err != nil {
+	if _, err = fmt.Fprintf(c.App.Writer, "%s: version %d\n", what, sharedbase.SchemaVersion); err != nil {
 		return err
 	}
 	return initPools(c, base, cfg.Pools)

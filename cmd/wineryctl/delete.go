@@ -13,10 +13,11 @@ import (
 )
 
 var deleteCommand = &cli.Command{
-	Name:      "delete",
-	Usage:     "delete objects",
-	ArgsUsage: "SHA256…",
-	Action:    deleteObjects,
+	Name:        "delete",
+	Usage:       "DESTRUCTIVE: delete objects",
+	ArgsUsage:   "SHA256…",
+	Description: "Deleted objects cannot be read any more. winery-cleaner erases their bytes from the images later.",
+	Action:      deleteObjects,
 }
 
 func deleteObjects(c *cli.Context) error {
@@ -39,11 +40,11 @@ func deleteObjects(c *cli.Context) error {
 	for i, id := range ids {
 		err := winery.Delete(c.Context, id)
 		if errors.Is(err, client.ErrUnavailable) {
-			return fmt.Errorf("%x and what follows it (%d of %d objects) were not deleted: %w", id, len(ids)-i+failed, len(ids), err)
+			return fmt.Errorf("%d of %d objects were not deleted: object %x: %w", len(ids)-i+failed, len(ids), id, err)
 		}
 		if err != nil {
 			failed++
-			_, _ = fmt.Fprintf(c.App.ErrWriter, "%x: %v\n", id, err)
+			_, _ = fmt.Fprintf(c.App.ErrWriter, "object %x: %v\n", id, err)
 		}
 	}
 	if failed > 0 {

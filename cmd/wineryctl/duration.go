@@ -13,7 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// units of a duration, the largest first, as they must follow one another.
+// units of a duration, in the order in which they must be given.
 var units = []struct {
 	name string
 	time.Duration
@@ -34,7 +34,8 @@ var durationPattern = func() *regexp.Regexp {
 	return regexp.MustCompile(pattern + "$")
 }()
 
-// duration is a flag's value: "48h", "2d 12h", "90 minutes".
+// duration is the value of a flag: "48h", "2d 12h", "90 minutes". The value of a [cli.DurationFlag] has no days or weeks,
+// which Python Winery accepts.
 type duration time.Duration
 
 // Set implements [cli.Generic].
@@ -66,11 +67,11 @@ func (d *duration) String() string {
 	return strings.TrimSuffix(strings.TrimSuffix(time.Duration(*d).String(), "0s"), "0m")
 }
 
-// staleFlag is made for each command that has it, for it keeps the value.
+// staleFlag returns a new flag for each command, because a flag keeps its value.
 func staleFlag() cli.Flag {
 	after := duration(48 * time.Hour)
 	return &cli.GenericFlag{
 		Name: "duration", Aliases: []string{"d"}, Value: &after,
-		Usage: "how long a shard must have been locked to count as stale, `TIME` like 48h or \"2d 12h\"",
+		Usage: "treat a shard as stale once it has been locked for `TIME`, as in 48h or \"2d 12h\"",
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"winery/internal/httpapi/rpc/client"
 )
 
-// file is a file to store, or one that could not be found: then err tells why.
+// file is a file to store. err is not nil where the file cannot be read.
 type file struct {
 	path string
 	size int64
@@ -32,7 +32,7 @@ func files(names []string) iter.Seq[file] {
 	}
 }
 
-// walk yields what there is under one name, and tells whether more is wanted.
+// walk yields the files of one name, and returns whether yield wants more files.
 func walk(name string, yield func(file) bool) (more bool) {
 	info, err := os.Stat(name)
 	switch {
@@ -62,13 +62,13 @@ func walk(name string, yield func(file) bool) (more bool) {
 	return more
 }
 
-// read makes an object of the file, unless it is larger than limit.
+// read returns the content of the file as an object. A file of more than limit bytes is an error.
 func (f file) read(limit int64) (client.Object, error) {
 	if f.err != nil {
 		return client.Object{}, f.err
 	}
 	if f.size > limit {
-		return client.Object{}, fmt.Errorf("has %d bytes, and at most %d are accepted: raise winery.max_object_size", f.size, limit)
+		return client.Object{}, fmt.Errorf("%d bytes are more than the limit of %d bytes (winery.max_object_size in the configuration)", f.size, limit)
 	}
 	content, err := os.ReadFile(f.path)
 	return client.Object{ID: sha256.Sum256(content), Content: content}, err

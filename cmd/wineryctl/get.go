@@ -13,15 +13,15 @@ import (
 
 var getCommand = &cli.Command{
 	Name:      "get",
-	Usage:     "write an object to stdout",
+	Usage:     "write an object to standard output",
 	ArgsUsage: "SHA256",
-	Flags:     []cli.Flag{&cli.StringFlag{Name: "o", Usage: "write to `FILE` instead; an existing FILE is replaced as a whole, or stays as it is"}},
+	Flags:     []cli.Flag{&cli.StringFlag{Name: "o", Usage: "write to `FILE` instead; an existing FILE is replaced completely or stays unchanged"}},
 	Action:    get,
 }
 
 func get(c *cli.Context) error {
 	if c.NArg() != 1 {
-		return daemon.UsageError("get takes one SHA256, not %d", c.NArg())
+		return daemon.UsageError("get takes one SHA256, found %d arguments", c.NArg())
 	}
 	id, err := parseID(c.Args().First())
 	if err != nil {
@@ -34,7 +34,7 @@ func get(c *cli.Context) error {
 	defer winery.Close()
 	content, err := winery.Get(c.Context, id)
 	if err != nil {
-		return fmt.Errorf("%x: %w", id, err)
+		return fmt.Errorf("object %x: %w", id, err)
 	}
 	if file := c.String("o"); file != "" {
 		return replaceFile(file, content)

@@ -16,7 +16,7 @@ import (
 	"winery/test/roletest"
 )
 
-// pack makes images of shards of objects, as a fleet does, with a database of its own.
+// pack packs objects into images of a pool, as a fleet does, with a temporary database.
 func pack(t *testing.T, into config.Pool, shards ...[]sharedbase.Object) (names []string) {
 	t.Helper()
 	s := roletest.New(t, into)
@@ -29,7 +29,7 @@ func pack(t *testing.T, into config.Pool, shards ...[]sharedbase.Object) (names 
 	return names
 }
 
-// TestRebuild loses the database, and has every object that was packed again.
+// TestRebuild loses the database: afterwards every packed object is present again.
 func TestRebuild(t *testing.T) {
 	files, images := roletest.Directory(t, ""), roletest.RBD(t)
 	all := [][]sharedbase.Object{roletest.Objects(1, 300, 5000), roletest.Objects(2, 300, 5000)[1:], roletest.Objects(3, 1000, 500)[1:]}
@@ -71,7 +71,7 @@ func TestImportKilled(t *testing.T) {
 		INSERT INTO signature2shard SELECT '\x%x', 'present', id FROM s`, objects[250].ID))
 	s.killed(t, "shards", "import", "--no-progress")
 	unlock()
-	eventually(t, func() bool { // the server notices that its client is gone
+	eventually(t, func() bool { // the server notices that its client was killed
 		return s.sql(t, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'wineryctl'") == "0"
 	})
 	if left := s.sql(t, "SELECT (SELECT count(*) FROM shards) + (SELECT count(*) FROM signature2shard)"); left != "0" {
@@ -83,7 +83,7 @@ func TestImportKilled(t *testing.T) {
 	s.wantObjects(t, objects)
 }
 
-// TestImportRefuses has one image that is whole among others that are not to be imported.
+// TestImportRefuses imports one intact image, and refuses the others.
 func TestImportRefuses(t *testing.T) {
 	files := roletest.Directory(t, "")
 	other := files

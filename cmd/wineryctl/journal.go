@@ -18,11 +18,11 @@ import (
 )
 
 var (
-	outputFlag     = &cli.StringFlag{Name: "output", Value: "table", Usage: "`FORMAT`: table or json"}
-	noProgressFlag = &cli.BoolFlag{Name: "no-progress", Usage: "show no progress bar on a terminal"}
+	outputFlag     = &cli.StringFlag{Name: "output", Value: "table", Usage: "print results in `FORMAT`: table or json"}
+	noProgressFlag = &cli.BoolFlag{Name: "no-progress", Usage: "do not show a progress bar on a terminal"}
 )
 
-// asJSON tells whether --output asks for JSON.
+// asJSON returns whether --output asks for JSON.
 func asJSON(c *cli.Context) (bool, error) {
 	switch format := c.String(outputFlag.Name); format {
 	case "table", "json":
@@ -38,15 +38,16 @@ func printJSON(w io.Writer, v any) error {
 	return encoder.Encode(v)
 }
 
-// journal tells of things that are handled one after the other: a line each, or with --output json all at the end.
+// journal prints the results of a command that handles several things: one line each, or with --output json all of them
+// at the end.
 type journal struct {
 	out, errs io.Writer
 	json      bool
-	rows      []any // of what was done, noted or failed
+	rows      []any // of all results, for --output json
 	did, lost int
 
 	terminal bool
-	bar      *progressbar.ProgressBar // nil: none is shown
+	bar      *progressbar.ProgressBar // nil where no bar is shown
 	label    string                   // of bar
 }
 
@@ -60,13 +61,13 @@ func newJournal(c *cli.Context) (*journal, error) {
 
 func (j *journal) handled() int { return j.did + j.lost }
 
-// done tells that something was done.
+// done prints a success.
 func (j *journal) done(row any, format string, args ...any) {
 	j.did++
 	j.note(row, format, args...)
 }
 
-// note tells of something that was left alone. A nil row is left out of the JSON.
+// note prints a result that is neither a success nor a failure. A nil row does not appear in the JSON.
 func (j *journal) note(row any, format string, args ...any) {
 	j.clear()
 	if row != nil {
@@ -77,7 +78,7 @@ func (j *journal) note(row any, format string, args ...any) {
 	}
 }
 
-// failed tells that something was not done. A nil error was told already.
+// failed prints a failure. Nothing is printed where err is nil, because the caller has printed the reason.
 func (j *journal) failed(row any, name string, err error) {
 	j.clear()
 	j.lost++
@@ -87,7 +88,7 @@ func (j *journal) failed(row any, name string, err error) {
 	}
 }
 
-// end is for when all was tried. Its error is failure if something failed.
+// end completes the output. It returns an error with the text failure if anything failed.
 func (j *journal) end(failure string) error {
 	j.clear()
 	var err error
@@ -100,7 +101,7 @@ func (j *journal) end(failure string) error {
 	return err
 }
 
-// step moves the bar of that label on, on a terminal.
+// step advances the progress bar of label by bytes, on a terminal.
 func (j *journal) step(label string, bytes, total int64) {
 	if !j.terminal {
 		return
@@ -114,7 +115,7 @@ func (j *journal) step(label string, bytes, total int64) {
 	_ = j.bar.Add64(bytes)
 }
 
-// clear makes room for a line.
+// clear removes the progress bar, so that a line can be printed.
 func (j *journal) clear() {
 	if j.bar != nil {
 		_ = j.bar.Clear()

@@ -15,7 +15,7 @@ import (
 	"winery/test/roletest"
 )
 
-// TestMigrateAndBack takes an image that Python wrote into Ceph and out again, by wineryctl.
+// TestMigrateAndBack migrates an image of Python Winery to Ceph and back.
 func TestMigrateAndBack(t *testing.T) {
 	python := os.Getenv("WINERY_PYTHON")
 	if python == "" {
@@ -45,7 +45,7 @@ os.chmod(sys.argv[1], 0o400)`, filepath.Join(files.BaseDirectory, "files", image
 	s.must(t, "shards", "import")
 	s.wantObjects(t, objects)
 
-	// Killed when the copy is verified and the database is about to be told.
+	// Kill the command when the copy is verified and the database does not yet refer to it.
 	unlock := s.locking(t, "SELECT FROM shards FOR UPDATE")
 	s.killed(t, "shards", "migrate", "files", ceph.Name)
 	s.sql(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
@@ -63,7 +63,7 @@ os.chmod(sys.argv[1], 0o400)`, filepath.Join(files.BaseDirectory, "files", image
 	roletest.Must(t, s.pools["files"].Remove(t.Context(), image, pooltest.Anything{}))
 	s.wantObjects(t, objects)
 
-	// Deleted, and erased in Ceph, before it goes on.
+	// Before the migration continues, an object is deleted, and erased in Ceph.
 	roletest.Must(t, s.base.Delete(t.Context(), objects[9].ID))
 	if got := s.must(t, "objects", "clean-deleted"); got != "1 deleted objects erased\n" {
 		t.Errorf("%q", got)
@@ -80,7 +80,7 @@ os.chmod(sys.argv[1], 0o400)`, filepath.Join(files.BaseDirectory, "files", image
 	s.wantObjects(t, slices.Delete(slices.Clone(objects), 9, 10))
 }
 
-// listing is ids, sizes and contents for the script in Python.
+// listing returns ids, sizes and contents for the Python script.
 func listing(objects []sharedbase.Object) (list []byte) {
 	for _, o := range objects {
 		size := len(o.Content)
@@ -108,7 +108,7 @@ func TestMigrateRefuses(t *testing.T) {
 		"two different pools":        {"files", "files"},
 		"FROM: found":                {"nonsense", "files"},
 		"TO: found":                  {"files", "nonsense"},
-		"nothing to do":              {"files", "other", "--no-transfer", "--no-db-update"},
+		"nothing would be done":      {"files", "other", "--no-transfer", "--no-db-update"},
 		"--limit: found 0":           {"files", "other", "--limit", "0"},
 		"migrate takes two":          {"files"},
 		"output: found \"nonsense\"": {"files", "other", "--output", "nonsense"},

@@ -13,11 +13,12 @@ import (
 )
 
 var objectsCommand = &cli.Command{
-	Name:  "objects",
-	Usage: "look after objects",
+	Name:      "objects",
+	Usage:     "erase deleted objects, and restore damaged objects",
+	ArgsUsage: "COMMAND",
 	Subcommands: []*cli.Command{{
 		Name:   "clean-deleted",
-		Usage:  "erase the objects that were deleted from images and index, once, as winery-cleaner does all the time",
+		Usage:  "DESTRUCTIVE: erase deleted objects from images and index now, without waiting for winery-cleaner",
 		Before: noArguments,
 		Action: cleanDeleted,
 	}, restoreCommand},

@@ -106,7 +106,7 @@ func TestPutFailures(t *testing.T) {
 	hidden := write(t, dir, "hidden", "secret")
 	must(t, "--url", url, "put", small)
 
-	// The server's limit, where wineryctl does not know it.
+	// wineryctl does not know the limit of the writer.
 	missing := filepath.Join(dir, "missing")
 	stdout, stderr, status := ctl(t, "--url", url, "put", missing, large, small, os.DevNull)
 	if status != 1 || strings.TrimSpace(stdout) != line(small, "small") {
@@ -118,10 +118,10 @@ func TestPutFailures(t *testing.T) {
 		}
 	}
 
-	// The limit of the configuration, before anything is read.
+	// wineryctl has the limit from the configuration, and reads nothing.
 	cfg := configFile(t, "postgresql://nowhere/none", "winery: {max_object_size: 5}")
 	_, stderr, status = ctl(t, "--config", cfg, "--url", url, "put", small, hidden)
-	if status != 1 || !strings.Contains(stderr, hidden+": has 6 bytes") || store.Len() != 1 {
+	if status != 1 || !strings.Contains(stderr, hidden+": 6 bytes are more than the limit of 5 bytes") || store.Len() != 1 {
 		t.Errorf("status %d, %q, %d objects", status, stderr, store.Len())
 	}
 }
@@ -142,7 +142,7 @@ func TestServerErrors(t *testing.T) {
 	}
 }
 
-// A writer that does not run is named at once, in one line, and what to do.
+// If no writer runs, one line says so at once, with the address and the cure.
 func TestNoWriter(t *testing.T) {
 	socket := "unix:" + filepath.Join(t.TempDir(), "socket")
 	file := write(t, t.TempDir(), "x", "x")
@@ -166,7 +166,7 @@ func TestEmptyVariable(t *testing.T) {
 	}
 }
 
-// TestAddressOfConfiguration reaches the server where the configuration says that it listens.
+// TestAddressOfConfiguration reaches the writer at the address of the configuration.
 func TestAddressOfConfiguration(t *testing.T) {
 	var store rpctest.Store
 	socket := filepath.Join(t.TempDir(), "socket")

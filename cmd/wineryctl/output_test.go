@@ -19,7 +19,7 @@ import (
 	"winery/test/roletest"
 )
 
-// TestFullOutput has every command that prints print to a full disk.
+// TestFullOutput runs every printing command with stdout on a full disk.
 func TestFullOutput(t *testing.T) {
 	var store rpctest.Store
 	url := serve(t, &store, rpc.Options{})
@@ -53,7 +53,7 @@ func TestFullOutput(t *testing.T) {
 	}
 }
 
-// TestGetToFile replaces a file as a whole, or leaves it as it was.
+// TestGetToFile replaces a file completely, or leaves the file unchanged.
 func TestGetToFile(t *testing.T) {
 	var store rpctest.Store
 	url := serve(t, &store, rpc.Options{})

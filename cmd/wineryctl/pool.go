@@ -21,38 +21,39 @@ import (
 )
 
 var poolCommand = &cli.Command{
-	Name:  "pool",
-	Usage: "initialise pools, and see whose they are",
+	Name:      "pool",
+	Usage:     "initialise pools, and change the database that owns a pool",
+	ArgsUsage: "COMMAND",
 	Subcommands: []*cli.Command{
 		{
-			Name: "list", Usage: "list the configured pools, with the state of their markers",
+			Name: "list", Usage: "list the configured pools and the state of their markers",
 			Flags: []cli.Flag{outputFlag}, Before: noArguments, Action: poolList,
 		},
 		{
-			Name: "init", Usage: "make a pool's folder and marker", ArgsUsage: "NAME",
-			Description: "The marker names the pool and the database that owns it; no role works in a pool with another's. A pool that\n" +
-				"lacks images that the database has in it is refused: its file system may not be mounted.",
+			Name: "init", Usage: "create the folder and the marker of a pool", ArgsUsage: "NAME",
+			Description: "The marker identifies the pool and the database that owns the pool. Roles refuse a pool that another database owns.\n" +
+				"The command refuses a pool if images are missing that the database records there: the file system may not be mounted.",
 			Action: poolInit,
 		},
 		{
-			Name: "adopt", Usage: "DESTRUCTIVE if another database uses the pool: make it this database's", ArgsUsage: "NAME",
-			Description: "This is right after a restore: the database was dumped and restored, upgraded by pg_upgrade, or lost and made\n" +
-				"again, and the old one is never started again. It is wrong for a copy of the database, for tests say: both would pack\n" +
-				"into the pool and erase in it, and objects would be lost. Roles of the old database refuse the pool afterwards. Run\n" +
-				"\"wineryctl index reconcile\" next.",
-			Flags:  []cli.Flag{&cli.BoolFlag{Name: "yes", Usage: "do it; without it the command tells what it would do"}},
+			Name: "adopt", Usage: "DESTRUCTIVE if another database uses the pool: make this database the owner", ArgsUsage: "NAME",
+			Description: "Use this command after a restore: the database was dumped and restored, upgraded by pg_upgrade, or lost and created\n" +
+				"again, and the old database is never started again. Do not use this command for a copy of the database, for example\n" +
+				"a test copy: both databases would pack into the pool and erase from it, and objects would be lost. Afterwards, roles\n" +
+				"of the old database refuse the pool. Next, run `wineryctl index reconcile`.",
+			Flags:  []cli.Flag{&cli.BoolFlag{Name: "yes", Usage: "adopt the pool; without --yes, print why the pool is not owned and change nothing"}},
 			Action: poolAdopt,
 		},
 	},
 	Action: needSubcommand,
 }
 
-// poolRow is a pool as it is printed.
+// poolRow is the printed line of a pool.
 type poolRow struct {
 	Name    string                `json:"name"`
 	Type    config.PoolType       `json:"type"`
-	State   storage.IdentityState `json:"state"`   // "unavailable" where the store does not answer
-	UUID    *uuid.UUID            `json:"uuid"`    // of the marker; null: none
+	State   storage.IdentityState `json:"state"`   // "unavailable" if the store does not answer
+	UUID    *uuid.UUID            `json:"uuid"`    // of the marker; null without a marker
 	Adopted *time.Time            `json:"adopted"` // null: the database has no record
 	Error   string                `json:"error,omitempty"`
 }
@@ -95,7 +96,7 @@ func poolList(c *cli.Context) (err error) {
 	return printPools(c, rows)
 }
 
-// identify is [storage.Identify] for a store that may not answer.
+// identify calls [storage.Identify], and stops waiting after 15 s if the store does not answer.
 func identify(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) (i storage.Identity, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
@@ -138,10 +139,10 @@ func printPools(c *cli.Context, rows []poolRow) error {
 	return nil
 }
 
-// namedPool is the configured pool that the command's one argument names.
+// namedPool returns the configured pool that the only argument of the command names.
 func namedPool(c *cli.Context, cfg *config.Config) (config.Pool, error) {
 	if c.NArg() != 1 {
-		return config.Pool{}, daemon.UsageError("pool %s takes one pool's NAME", c.Command.Name)
+		return config.Pool{}, daemon.UsageError("pool %s takes the NAME of one pool", c.Command.Name)
 	}
 	p, ok := cfg.Pool(c.Args().First())
 	if !ok {
@@ -163,7 +164,7 @@ func poolInit(c *cli.Context) error {
 	return initPools(c, base, []config.Pool{p})
 }
 
-// initPools initialises pools. One that fails does not stop the others.
+// initPools initialises pools. It continues after a failure.
 func initPools(c *cli.Context, base *sharedbase.SharedBase, pools []config.Pool) (err error) {
 	set, err := storage.Open(pools, true)
 	if err != nil {
@@ -190,16 +191,16 @@ func initOne(c *cli.Context, base *sharedbase.SharedBase, p pool.Pool) error {
 	return err
 }
 
-// unknown says what a pool has beside what the database knows, and the cure.
+// unknown describes the images that the database does not know, with the cure.
 func unknown(d inventory.Difference) string {
 	n := len(d.Unknown) + len(d.Unpacked)
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; it has %d images that the database does not know or has not packed: see \"wineryctl index reconcile --dry-run\"", n)
+	return fmt.Sprintf("; %d images are unknown to the database, or of shards that are not packed in the database: see `wineryctl index reconcile --dry-run`", n)
 }
 
-// reason tells why a pool is not the database's yet.
+// reason returns why the database does not own the pool.
 func reason(i storage.Identity, err error) string {
 	if err := errors.Join(err, i.Why); err != nil {
 		return err.Error()
@@ -226,12 +227,12 @@ func poolAdopt(c *cli.Context) (err error) {
 	identity, err := storage.Identify(c.Context, base, p)
 	switch {
 	case err == nil && identity.State == storage.Ours:
-		_, err = fmt.Fprintf(c.App.Writer, "pool %s: is this database's already\n", p.Name())
+		_, err = fmt.Fprintf(c.App.Writer, "pool %s: owned by this database already\n", p.Name())
 		return err
 	case err != nil && !errors.As(err, new(*storage.RefusedError)):
 		return err
 	case !c.Bool("yes"):
-		return fmt.Errorf("pool %s: %s\nWith --yes it becomes this database's. Be sure that no other database uses it; see --help", p.Name(), reason(identity, err))
+		return fmt.Errorf("pool %s: %s\nWith --yes, this database becomes the owner of the pool. Make sure that no other database uses the pool; see --help", p.Name(), reason(identity, err))
 	}
 	if err := storage.Adopt(c.Context, base, p); err != nil {
 		return err
@@ -242,7 +243,7 @@ func poolAdopt(c *cli.Context) (err error) {
 	}
 	_, err = fmt.Fprintf(c.App.Writer, "pool %s: adopted%s\n", p.Name(), unknown(differs))
 	if err == nil && len(differs.Missing) > 0 {
-		err = fmt.Errorf("pool %s lacks %d images that the database has in it, %s first: see \"wineryctl verify --pool %[1]s\"",
+		err = fmt.Errorf("pool %s: %d images that the database records there are missing, the first is %s; run `wineryctl verify --pool %[1]s`",
 			p.Name(), len(differs.Missing), differs.Missing[0])
 	}
 	return err

@@ -12,13 +12,13 @@ import (
 	"winery/test/roletest"
 )
 
-// TestPool makes pools, and moves them from one database to another.
+// TestPool initialises pools, and adopts them for another database.
 func TestPool(t *testing.T) {
 	files, images := roletest.Directory(t, ""), roletest.RBD(t)
 	s := newSite(t, files, images)
 	roletest.Must(t, os.Remove(filepath.Join(files.BaseDirectory, files.Name)))
 	s.fails(t, 1, "db init", "pool", "list")
-	want := "database filled: schema version 5\npool files: initialised\npool " + images.Name + ": initialised\n"
+	want := "schema created: version 5\npool files: initialised\npool " + images.Name + ": initialised\n"
 	if got := s.must(t, "db", "init"); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -26,7 +26,7 @@ func TestPool(t *testing.T) {
 		t.Errorf("again: %q", got)
 	}
 	s.fails(t, 78, "must be a pool of the configuration: [files "+images.Name+"]", "pool", "init", "nonsense")
-	s.fails(t, 78, "takes one pool's NAME", "pool", "init")
+	s.fails(t, 78, "takes the NAME of one pool", "pool", "init")
 	states := func(s *site) (states [2]string) {
 		t.Helper()
 		for i, row := range s.rows(t, "pool", "list") {
@@ -47,11 +47,11 @@ func TestPool(t *testing.T) {
 	}
 	copied.fails(t, 1, `wineryctl pool adopt files`, "db", "init")
 	copied.fails(t, 1, `wineryctl pool adopt files`, "shards", "import")
-	copied.fails(t, 1, "With --yes it becomes this database's", "pool", "adopt", "files")
+	copied.fails(t, 1, "With --yes, this database becomes the owner", "pool", "adopt", "files")
 	if got := copied.must(t, "pool", "adopt", "files", "--yes"); got != "pool files: adopted\n" {
 		t.Errorf("%q", got)
 	}
-	if got := copied.must(t, "pool", "adopt", "files"); got != "pool files: is this database's already\n" {
+	if got := copied.must(t, "pool", "adopt", "files"); got != "pool files: owned by this database already\n" {
 		t.Errorf("%q", got)
 	}
 	if got := states(copied); got != [2]string{"ok", "another database's"} {

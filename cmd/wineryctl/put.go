@@ -17,15 +17,15 @@ import (
 
 var putCommand = &cli.Command{
 	Name:      "put",
-	Usage:     "store files, and print the SHA256 and path of each once it is durable",
+	Usage:     "store files, and print the SHA-256 and path of each file when it is durable",
 	ArgsUsage: "FILE…|DIR…",
-	Description: "Of a directory, every regular file in it and below it is stored; links are not followed.\n" +
-		"A file that cannot be stored is named, the others are stored nevertheless, and the exit status is 1.",
-	Flags:  []cli.Flag{&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print failures and the summary only"}},
+	Description: "All regular files in a directory and its subdirectories are stored; symbolic links in it are not followed.\n" +
+		"If a file cannot be stored, an error names the file, the other files are stored, and the exit status is 1.",
+	Flags:  []cli.Flag{&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only failures and the summary"}},
 	Action: put,
 }
 
-// A batch is sent once it has that many files or bytes; a file that is larger goes alone.
+// Limits of a batch. A larger file is a batch of its own.
 const (
 	batchFiles = 500
 	batchBytes = 8 << 20
@@ -70,7 +70,7 @@ func put(c *cli.Context) error {
 	return errors.Join(err, report.end(err == nil), c.Context.Err())
 }
 
-// batch is what goes in one request.
+// batch is the content of one request.
 type batch struct {
 	paths   []string
 	objects []client.Object
@@ -81,7 +81,7 @@ func (b *batch) add(path string, o client.Object) {
 	b.paths, b.objects, b.bytes = append(b.paths, path), append(b.objects, o), b.bytes+len(o.Content)
 }
 
-// name is the batch's in messages.
+// name describes the batch in messages.
 func (b *batch) name() string {
 	if len(b.paths) == 1 {
 		return b.paths[0]
@@ -89,7 +89,7 @@ func (b *batch) name() string {
 	return fmt.Sprintf("%s and %d more files", b.paths[0], len(b.paths)-1)
 }
 
-// send stores the batch. An error means that there is no sense in sending more.
+// send stores the batch. After an error, further batches would fail, too.
 func (b *batch) send(ctx context.Context, winery *client.Client, report *report) error {
 	added, bytes, err := winery.AddBatch(ctx, b.objects)
 	var refused *client.Error
@@ -103,7 +103,7 @@ func (b *batch) send(ctx context.Context, winery *client.Client, report *report)
 		report.failed(b.paths[0], err)
 		return nil
 	}
-	for i := range b.objects { // to see which one is too large
+	for i := range b.objects { // find the file that is too large
 		one := batch{}
 		one.add(b.paths[i], b.objects[i])
 		if err := one.send(ctx, winery, report); err != nil {

@@ -15,7 +15,7 @@ import (
 
 var quarantinedCommand = &cli.Command{
 	Name:   "quarantined",
-	Usage:  "list the shards in which something does not fit, and which nobody works on until they are unquarantined",
+	Usage:  "list the quarantined shards, whose index, table and image are not consistent",
 	Flags:  []cli.Flag{outputFlag},
 	Before: noArguments,
 	Action: shardsQuarantined,
@@ -23,19 +23,19 @@ var quarantinedCommand = &cli.Command{
 
 var unquarantineCommand = &cli.Command{
 	Name:        "unquarantine",
-	Usage:       "let a quarantined shard go on",
+	Usage:       "end the quarantine of a shard without repairing it",
 	ArgsUsage:   "NAME",
-	Description: "It changes nothing else: `wineryctl verify --repair --shard NAME` unquarantines it once it is well.",
+	Description: "Nothing else is changed. To repair a shard and end its quarantine, run `wineryctl verify --repair --shard NAME` instead.",
 	Action:      shardsUnquarantine,
 }
 
-// quarantinedRow is a quarantined shard as it is printed.
+// quarantinedRow is the printed line of a quarantined shard.
 type quarantinedRow struct {
 	Name   string                `json:"name"`
 	State  sharedbase.ShardState `json:"state"`
 	Pool   string                `json:"pool"`
 	At     time.Time             `json:"at"`
-	Role   string                `json:"role"` // that quarantined it
+	Role   string                `json:"role"` // the role that quarantined the shard
 	Host   string                `json:"host"`
 	Reason string                `json:"reason"`
 }
@@ -72,7 +72,7 @@ func shardsQuarantined(c *cli.Context) error {
 
 func shardsUnquarantine(c *cli.Context) error {
 	if c.NArg() != 1 {
-		return daemon.UsageError("unquarantine takes one shard's NAME")
+		return daemon.UsageError("unquarantine takes the NAME of one shard")
 	}
 	_, base, err := changing(c)
 	if err != nil {

@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 )
 
-// replaceFile makes content the content of the file at path, durably. A regular
-// file that is there keeps its old content if anything fails, and its mode. A
-// device or pipe is written to.
+// replaceFile durably replaces the content of the file at path. An existing regular
+// file keeps its mode, and after a failure its old content. A device or pipe is
+// written to.
 func replaceFile(path string, content []byte) (err error) {
-	mode := fs.FileMode(0) // as the umask says
+	mode := fs.FileMode(0) // 0: the umask decides
 	switch info, err := os.Stat(path); {
 	case err == nil && !info.Mode().IsRegular():
 		return writeTo(path, os.O_WRONLY, content, false)
@@ -48,7 +48,7 @@ func replaceFile(path string, content []byte) (err error) {
 }
 
 func writeTo(path string, flags int, content []byte, durable bool) error {
-	f, err := os.OpenFile(path, flags, 0o666) //nolint:gosec // the operator names the file, and the umask says its mode
+	f, err := os.OpenFile(path, flags, 0o666) //nolint:gosec // the operator names the file, and the umask decides its mode
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func writeTo(path string, flags int, content []byte, durable bool) error {
 }
 
 func syncDirectory(path string) error {
-	f, err := os.Open(path) //nolint:gosec // the operator names it
+	f, err := os.Open(path) //nolint:gosec // the operator names the directory
 	if err != nil {
 		return err
 	}

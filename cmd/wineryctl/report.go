@@ -17,11 +17,11 @@ import (
 	"golang.org/x/term"
 )
 
-// report tells of files as they are stored, and counts them.
+// report prints the files that were stored and those that failed, and counts them.
 type report struct {
 	out, errors io.Writer
 	quiet       bool
-	bar         *progressbar.ProgressBar // nil where stderr is no terminal
+	bar         *progressbar.ProgressBar // nil if stderr is not a terminal
 	began       time.Time
 
 	mu                 sync.Mutex
@@ -42,14 +42,14 @@ func newReport(c *cli.Context, names []string) *report {
 	return r
 }
 
-// clear makes room on the terminal for a line; the bar comes again with its next step.
+// clear removes the bar from the terminal, so that a line can be printed. The next step draws the bar again.
 func (r *report) clear() {
 	if r.bar != nil {
 		_ = r.bar.Clear()
 	}
 }
 
-// step moves the bar on.
+// step advances the bar.
 func (r *report) step(bytes int) {
 	if r.bar != nil {
 		_ = r.bar.Add(bytes)
@@ -75,7 +75,7 @@ func (r *report) stored(b *batch, added int, addedBytes int64) {
 func (r *report) failed(path string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var named *fs.PathError // says the path once more
+	var named *fs.PathError // repeats the path
 	if errors.As(err, &named) {
 		err = named.Err
 	}
@@ -84,8 +84,8 @@ func (r *report) failed(path string, err error) {
 	r.lost++
 }
 
-// end prints the summary, unless nothing was stored because all failed. It is an
-// error if a file was not stored.
+// end prints the summary, unless nothing was stored because of an error. It returns
+// an error if a file was not stored.
 func (r *report) end(complete bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

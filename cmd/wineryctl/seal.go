@@ -15,17 +15,17 @@ import (
 
 var sealCommand = &cli.Command{
 	Name:        "seal",
-	Usage:       "mark standby shards full, so that they are packed as they are",
+	Usage:       "mark standby shards as full, so that packers pack them before they are filled",
 	ArgsUsage:   "[NAME…]",
-	Description: "Of a pool that is to be retired, for instance: no writer has to fill its shards first. Shards without objects stay as they are.",
-	Flags:       []cli.Flag{&cli.StringFlag{Name: "pool", Usage: "all standby shards of `POOL`"}},
+	Description: "Use this command, for example, to retire a pool. A shard without objects stays standby.",
+	Flags:       []cli.Flag{&cli.StringFlag{Name: "pool", Usage: "seal all standby shards of `POOL`"}},
 	Action:      shardsSeal,
 }
 
 func shardsSeal(c *cli.Context) error {
 	names, pool := c.Args().Slice(), c.String("pool")
 	if (len(names) == 0) == (pool == "") {
-		return daemon.UsageError("seal takes the NAMEs of shards, or --pool POOL")
+		return daemon.UsageError("seal takes either the NAMEs of shards or --pool POOL")
 	}
 	_, base, err := changing(c)
 	if err != nil {
@@ -54,7 +54,7 @@ func shardsSeal(c *cli.Context) error {
 	return errors.Join(errs...)
 }
 
-// seal marks a shard full, unless it is empty, and tells what became of it.
+// seal marks a shard as full, unless it is empty. outcome describes the result.
 func seal(ctx context.Context, base *sharedbase.SharedBase, name string) (outcome string, err error) {
 	worked, err := base.WithOneShard(ctx, sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.ClaimFilter{Name: name},
 		func(ctx context.Context, claim *sharedbase.Claim) error {
@@ -70,7 +70,7 @@ func seal(ctx context.Context, base *sharedbase.SharedBase, name string) (outcom
 			return claim.SetState(ctx, sharedbase.StateFull)
 		})
 	if err == nil && !worked {
-		err = fmt.Errorf("shard %s cannot be sealed: it is not standby, held by a writer, or quarantined (see `wineryctl shards list`)", name)
+		err = fmt.Errorf("shard %s cannot be sealed: it is not standby, is held by a writer, or is quarantined (see `wineryctl shards list`)", name)
 	}
 	return outcome, err
 }

@@ -21,15 +21,16 @@ import (
 )
 
 var shardsCommand = &cli.Command{
-	Name:  "shards",
-	Usage: "look at shards, and look after them",
+	Name:      "shards",
+	Usage:     "list, release, repair, import and migrate shards",
+	ArgsUsage: "COMMAND",
 	Subcommands: []*cli.Command{{
 		Name:  "list",
 		Usage: "list the shards, oldest first",
 		Flags: []cli.Flag{
 			stateFlag,
-			&cli.BoolFlag{Name: "open", Usage: "only those that are not readonly"},
-			&cli.BoolFlag{Name: "long", Aliases: []string{"l"}, Usage: "with the size of each shard's table, which takes its time"},
+			&cli.BoolFlag{Name: "open", Usage: "list only shards that are not readonly"},
+			&cli.BoolFlag{Name: "long", Aliases: []string{"l"}, Usage: "also show the number of objects and the size of each table; this takes longer"},
 			outputFlag,
 		},
 		Before: noArguments,
@@ -38,14 +39,14 @@ var shardsCommand = &cli.Command{
 	Action: needSubcommand,
 }
 
-var stateFlag = &cli.StringSliceFlag{Name: "state", Aliases: []string{"s"}, Usage: "only those in `STATE`; may be given more than once"}
+var stateFlag = &cli.StringSliceFlag{Name: "state", Aliases: []string{"s"}, Usage: "list only shards in `STATE`: standby, writing, full, packing, packed, cleaning, readonly or importing; repeat for several states (default: all)"}
 
 var states = []sharedbase.ShardState{
 	sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.StateFull, sharedbase.StatePacking,
 	sharedbase.StatePacked, sharedbase.StateCleaning, sharedbase.StateReadOnly, sharedbase.StateImporting,
 }
 
-// chosenStates are those that --state names; none stands for all.
+// chosenStates returns the states that --state names. No state stands for all.
 func chosenStates(c *cli.Context) (chosen []sharedbase.ShardState, err error) {
 	for _, name := range c.StringSlice(stateFlag.Name) {
 		state := sharedbase.ShardState(name)
@@ -94,21 +95,21 @@ func shardsList(c *cli.Context) error {
 	return show(rows)
 }
 
-// shardRow is a shard as it is printed. Scripts read its JSON.
+// shardRow is the printed line of a shard. Scripts read its JSON.
 type shardRow struct {
 	Name   string                `json:"name"`
 	State  sharedbase.ShardState `json:"state"`
 	Pool   string                `json:"pool"`
-	Locker *uuid.UUID            `json:"locker"`          // null: not locked
-	Since  *time.Time            `json:"since"`           // when it was locked, or its lease renewed
-	Holder string                `json:"holder"`          // who has the lease; "" for none of ours
+	Locker *uuid.UUID            `json:"locker"`          // null if the shard is not locked
+	Since  *time.Time            `json:"since"`           // when the lock was taken, or its lease renewed
+	Holder string                `json:"holder"`          // the process that has the lease; "" without a lease
 	Until  *time.Time            `json:"until"`           // when the lease ends unless it is renewed
-	Image  *imageHolder          `json:"image"`           // who changes the image; null: nobody
-	Hosts  []string              `json:"hosts"`           // that mapped the image
-	Table  *tableSize            `json:"table,omitempty"` // with --long, where there is one
+	Image  *imageHolder          `json:"image"`           // the process that changes the image, or null
+	Hosts  []string              `json:"hosts"`           // the hosts that mapped the image
+	Table  *tableSize            `json:"table,omitempty"` // with --long, if the shard has a table
 }
 
-// imageHolder is who has the claim to an image: to erase in it, repair or move it.
+// imageHolder is the process with the claim to an image: it erases, repairs or migrates.
 type imageHolder struct {
 	Holder string    `json:"holder"`
 	Until  time.Time `json:"until"` // when the lease ends unless it is renewed
@@ -153,7 +154,7 @@ func rowOf(s sharedbase.Shard) shardRow {
 	return row
 }
 
-// measure fills in Table.
+// measure sets r.Table.
 func (r *shardRow) measure(c *cli.Context, base *sharedbase.SharedBase, maxSize int64) error {
 	objects, bytes, err := base.TableSize(c.Context, r.Name)
 	if errors.Is(err, sharedbase.ErrNoTable) {
@@ -174,7 +175,7 @@ func (t *tableSize) String() string {
 	return text
 }
 
-// printer returns what prints shards as the flags ask for.
+// printer returns the function that prints shards in the format of --output.
 func printer(c *cli.Context) (func([]shardRow) error, error) {
 	json, err := asJSON(c)
 	if json {
@@ -196,7 +197,7 @@ func printTable(w io.Writer, rows []shardRow, long bool) error {
 		locker, holder, since, image, hosts := "-", "-", "-", "-", "-"
 		if r.Locker != nil {
 			locker = r.Locker.String()
-			holder = cmp.Or(r.Holder, "no lease: not ours")
+			holder = cmp.Or(r.Holder, "no lease: not Go Winery")
 		}
 		if r.Since != nil {
 			since = r.Since.Local().Format(time.DateTime)

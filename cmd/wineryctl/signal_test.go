@@ -34,7 +34,7 @@ func TestSecondSignal(t *testing.T) {
 		var stderr buffer
 		cmd.Stderr = &stderr
 		roletest.Must(t, cmd.Start())
-		eventually(t, func() bool { // it has asked the database all that it wants, and waits for Ceph
+		eventually(t, func() bool { // the command is done with the database, and waits for Ceph
 			return s.sql(t, `SELECT coalesce(bool_and(state = 'idle' AND state_change < now() - interval '2 seconds'), false)
 				FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'wineryctl'`) == "t"
 		})
@@ -52,7 +52,7 @@ func TestSecondSignal(t *testing.T) {
 	}
 }
 
-// buffer may be read while it is written.
+// buffer is a buffer for concurrent reads and writes.
 type buffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

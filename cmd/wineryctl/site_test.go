@@ -22,7 +22,7 @@ import (
 	"winery/test/roletest"
 )
 
-// site is a database, pools, and the configuration of them for wineryctl.
+// site is a database and pools, with a configuration file for wineryctl.
 type site struct {
 	config, dsn string
 	base        *sharedbase.SharedBase
@@ -81,7 +81,7 @@ func (s *site) rows(t *testing.T, args ...string) (rows []map[string]any) {
 	return rows
 }
 
-// killed runs wineryctl until a session of its waits for a lock in the database, and kills it there.
+// killed runs wineryctl until one of its database sessions waits for a lock, and kills wineryctl then.
 func (s *site) killed(t *testing.T, args ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary, append([]string{"--config", s.config}, args...)...)
@@ -94,7 +94,7 @@ func (s *site) killed(t *testing.T, args ...string) {
 	roletest.Must(t, cmd.Process.Kill())
 	err := cmd.Wait()
 	if status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGKILL {
-		t.Fatalf("wineryctl ended by itself: %v\n%s", err, &out)
+		t.Fatalf("wineryctl ended before the kill: %v\n%s", err, &out)
 	}
 }
 
@@ -102,12 +102,12 @@ func eventually(t *testing.T, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !condition(); <-time.After(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("what was waited for did not happen")
+			t.Fatal("the condition did not become true within 30 s")
 		}
 	}
 }
 
-// psql is PostgreSQL's own client.
+// psql returns a psql command on the database of the site.
 func (s *site) psql(t *testing.T, args ...string) *exec.Cmd {
 	return exec.CommandContext(t.Context(), "psql", append([]string{"-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", s.dsn}, args...)...)
 }
@@ -121,7 +121,7 @@ func (s *site) sql(t *testing.T, statement string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// locking runs a statement, and keeps its locks until the function that it returns is called.
+// locking runs a statement, and keeps the locks of the statement until unlock is called.
 func (s *site) locking(t *testing.T, statement string) (unlock func()) {
 	t.Helper()
 	cmd := s.psql(t)
@@ -151,7 +151,7 @@ func (s *site) wantObjects(t *testing.T, objects []sharedbase.Object) {
 		got, err := r.Get(t.Context(), o.ID, nil)
 		roletest.Must(t, err)
 		if !bytes.Equal(got, o.Content) {
-			t.Fatalf("object %x: other bytes", o.ID)
+			t.Fatalf("object %x has wrong content", o.ID)
 		}
 	}
 }

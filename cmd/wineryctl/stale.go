@@ -17,7 +17,7 @@ import (
 
 var staleCommand = &cli.Command{
 	Name:   "stale",
-	Usage:  "list the shards that have been locked for long, which only happens to Python's: their holder may have died",
+	Usage:  "list shards that have been locked for longer than --duration; their holder, a process of Python Winery, may have died",
 	Flags:  []cli.Flag{staleFlag(), stateFlag, outputFlag},
 	Before: noArguments,
 	Action: shardsStale,
@@ -25,23 +25,23 @@ var staleCommand = &cli.Command{
 
 var releaseCommand = &cli.Command{
 	Name:  "release",
-	Usage: "release stale shards from their holders: writing → standby, packing → full, cleaning → packed",
-	Description: "A shard that changed state or holder since it was listed stays as it is. A holder whose lease has not ended\n" +
-		"is alive: its shard is released only with --force. It then fails and loses nothing that was acknowledged. A Python\n" +
-		"process has no lease, and notices nothing: be sure that it is dead.",
+	Usage: "release stale shards: writing → standby, packing → full, cleaning → packed",
+	Description: "A shard stays unchanged if its state or holder changes meanwhile. A holder with a valid lease is alive: its shard is\n" +
+		"released only with --force. The current step of the holder then fails; acknowledged objects are not lost. A process\n" +
+		"of Python Winery has no lease and does not notice the release: make sure first that the process is dead.",
 	Flags: []cli.Flag{
-		&cli.StringSliceFlag{Name: "shard", Usage: "only the shard `NAME`; may be given more than once"},
-		&cli.StringSliceFlag{Name: "locker", Usage: "only those locked by `UUID`; may be given more than once"},
+		&cli.StringSliceFlag{Name: "shard", Usage: "release only the shard `NAME`; repeat for several shards (default: all stale shards)"},
+		&cli.StringSliceFlag{Name: "locker", Usage: "release only shards locked by `UUID`; repeat for several lockers (default: all lockers)"},
 		staleFlag(),
-		&cli.BoolFlag{Name: "force", Usage: "DESTRUCTIVE: release even from a holder that is alive; it aborts its current step"},
-		&cli.BoolFlag{Name: "dry-run", Usage: "only print what would be released"},
+		&cli.BoolFlag{Name: "force", Usage: "DESTRUCTIVE: also release shards whose holder is alive; the current step of the holder is aborted"},
+		&cli.BoolFlag{Name: "dry-run", Usage: "print what would be released, and change nothing"},
 		outputFlag,
 	},
 	Before: noArguments,
 	Action: shardsRelease,
 }
 
-// staleShards lists the shards that have a holder for longer than --duration.
+// staleShards returns the shards that have been locked for longer than --duration.
 func staleShards(c *cli.Context, base *sharedbase.SharedBase, states []sharedbase.ShardState) ([]sharedbase.Shard, error) {
 	after := time.Duration(*c.Generic("duration").(*duration))
 	shards, err := base.ListShards(c.Context, sharedbase.ShardFilter{States: states, LockedFor: max(after, time.Microsecond)})
@@ -73,7 +73,7 @@ func shardsStale(c *cli.Context) error {
 	return show(rows)
 }
 
-// released is a shard that release handled, as it is printed.
+// released is the printed result for one shard.
 type released struct {
 	shardRow
 	To    sharedbase.ShardState `json:"to,omitempty"`
@@ -120,7 +120,7 @@ func shardsRelease(c *cli.Context) error {
 		row := released{shardRow: rowOf(s)}
 		var ok bool
 		if row.To, ok = s.State.Origin(); !ok {
-			j.note(row, "ignored %s: it is %s; wineryctl shards import completes it if its importer died", s.Name, s.State)
+			j.note(row, "ignored %s: the shard is %s; if its importer died, `wineryctl shards import` completes the shard", s.Name, s.State)
 			continue
 		}
 		if err := release(c, base, s, leases[s.Locker]); err != nil {
@@ -136,8 +136,8 @@ func shardsRelease(c *cli.Context) error {
 	return j.end(fmt.Sprintf("%d of %d shards could not be released", j.lost, j.handled()))
 }
 
-// release releases a shard whose holder has the given lease, or with --dry-run
-// tells whether it would.
+// release releases a shard whose holder has the given lease. With --dry-run it only
+// returns the error that a release would return.
 func release(c *cli.Context, base *sharedbase.SharedBase, s sharedbase.Shard, lease sharedbase.Lease) (err error) {
 	force, dry := c.Bool("force"), c.Bool("dry-run")
 	switch {

@@ -29,7 +29,7 @@ func TestOpenShards(t *testing.T) {
 	_, err = s.base.ClaimImage(ctx, "done")
 	roletest.Must(t, err)
 	if rows := s.rows(t, "shards", "list"); !strings.HasPrefix(fmt.Sprint(rows[1]["image"]), "map[holder:test on ") {
-		t.Errorf("who changes the image: %v", rows[1]["image"])
+		t.Errorf("holder of the image: %v", rows[1]["image"])
 	}
 	rows := s.rows(t, "shards", "list", "--open", "-l")
 	if len(rows) != 1 || rows[0]["name"] != writing.Name() {
@@ -123,7 +123,7 @@ func TestStaleAndRelease(t *testing.T) {
 		t.Errorf("released %q", got)
 	}
 	got := s.must(t, "shards", "release", "--duration", "1h30m")
-	if strings.Count(got, "released ") != 2 || !strings.Contains(got, "ignored import: it is importing") {
+	if strings.Count(got, "released ") != 2 || !strings.Contains(got, "ignored import: the shard is importing") {
 		t.Errorf("released %q", got)
 	}
 	for state, name := range names {

@@ -19,7 +19,7 @@ func TestUpgrade(t *testing.T) {
 	}{
 		{nil, 1, "db init"},
 		{[]string{"--dry-run"}, 1, "db init"},
-		{[]string{"--pool-name", "tset"}, 78, `["test"]`},
+		{[]string{"--pool-name", "tset"}, 78, `[test]`},
 		{[]string{"extra"}, 78, "extra"},
 	} {
 		_, stderr, status := ctl(t, append([]string{"--config", cfg, "db", "upgrade"}, test.args...)...)

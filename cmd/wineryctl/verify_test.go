@@ -87,7 +87,7 @@ func TestVerify(t *testing.T) {
 		t.Errorf("status %d, %q", status, stdout)
 	}
 	s.fails(t, 1, "not found", "shards", "unquarantine", names[0])
-	s.fails(t, 78, "one shard's NAME", "shards", "unquarantine")
+	s.fails(t, 78, "NAME of one shard", "shards", "unquarantine")
 	s.must(t, "shards", "unquarantine", names[1])
 	if rows := s.rows(t, "shards", "quarantined"); len(rows) != 0 {
 		t.Errorf("%v", rows)

@@ -17,7 +17,7 @@ import (
 // version is set by the linker: -ldflags "-X winery/internal/daemon.version=1.2.3".
 var version string
 
-// Version is this build's, from the linker or else what Go recorded.
+// Version returns the version that the linker set, or else the one that Go recorded.
 func Version() string {
 	if version != "" {
 		return version
@@ -28,9 +28,9 @@ func Version() string {
 	return "unknown"
 }
 
-// Run is the whole main of a role: it parses the command line with Flags and
+// Run is the main function of a role: it parses the command line with Flags and
 // flags, loads the configuration, calls run, and ends the process with the
-// status that the package comment documents. usage is a line for --help.
+// status that the package comment documents. --help prints usage.
 func Run(name, usage string, flags []cli.Flag, run func(context.Context, *Env) error) {
 	surviveClosedPipes()
 	app := &cli.App{Name: name, Usage: usage, Flags: append(Flags(), flags...), Action: role(run)}
@@ -47,7 +47,9 @@ func Execute(app *cli.App, args []string) (status int) {
 	app.Writer = out
 	app.ExitErrHandler = func(*cli.Context, error) {} // statuses are decided here
 	app.OnUsageError = onUsageError
-	forEachCommand(app.Commands, func(c *cli.Command) { c.OnUsageError = onUsageError })
+	forEachCommand(app.Commands, func(c *cli.Command) { // urfave/cli v2 passes neither on to commands
+		c.OnUsageError, c.HideHelpCommand = onUsageError, true
+	})
 	if app.ErrWriter == nil {
 		app.ErrWriter = os.Stderr
 	}
@@ -86,7 +88,7 @@ type usageError struct{ error }
 
 func (e *usageError) Unwrap() error { return e.error }
 
-// loggedError marks an error that is in the log and need not be printed.
+// loggedError marks an error that was logged, and must not be printed again.
 type loggedError struct{ error }
 
 func (e *loggedError) Unwrap() error { return e.error }
@@ -95,8 +97,9 @@ func onUsageError(_ *cli.Context, err error, _ bool) error {
 	return UsageError("%w; see --help", err)
 }
 
-// unsetEmptyVariables has a variable that is set to nothing count as unset, so
-// that the next one of a flag's is looked up.
+// unsetEmptyVariables unsets the empty environment variables of flags. urfave/cli
+// v2 takes an empty variable as a value, and would ignore the next variable of the
+// same flag.
 func unsetEmptyVariables(flags []cli.Flag) {
 	for _, f := range flags {
 		if f, ok := f.(cli.DocGenerationFlag); ok {

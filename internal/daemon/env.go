@@ -31,23 +31,23 @@ type Env struct {
 	StopWhenIdle bool
 }
 
-// Flags are the flags that every command has.
+// Flags returns the flags that every program has.
 func Flags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
 			Name:    "config",
-			Usage:   "the configuration `FILE`",
+			Usage:   "read the configuration from `FILE`",
 			EnvVars: []string{"WINERY_CONFIG", "SWH_CONFIG_FILENAME"},
 		},
-		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "the least `LEVEL` to log: debug, info, warn or error"},
-		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "the log's `FORMAT`: text or json"},
+		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "set the minimum log `LEVEL`: debug, info, warn or error"},
+		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "write the log in `FORMAT`: text or json"},
 	}
 }
 
-// StopFlag makes Env.Loop end once there is nothing to do.
+// StopFlag makes Env.Loop return when no work is left.
 var StopFlag = &cli.BoolFlag{
 	Name:  "stop-instead-of-waiting",
-	Usage: "do all there is to do, then exit; exit with status 1 at the first failure",
+	Usage: "do all available work, then exit; exit with status 1 at the first failure",
 }
 
 // Logger makes the logger that the flags of c ask for.
@@ -81,7 +81,7 @@ func Role(program string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(program, "winery-"), "rbd-")
 }
 
-// role makes a command line's action of run.
+// role returns the action of a role's command line: it prepares an Env and calls run.
 func role(run func(context.Context, *Env) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		if c.Args().Present() {

@@ -3,9 +3,13 @@
 package docs_test
 
 import (
+	"flag"
+	"maps"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,12 +20,16 @@ type command struct {
 	path     []string // the program, then the commands
 	commands map[string]*command
 	options  map[string]string // the printed default, "" for none
+	help     string            // all that --help prints, without the version
 }
+
+var update = flag.Bool("update", false, "write the help of the programs in bin/ to testdata/help")
 
 var (
 	commandLine = regexp.MustCompile(`^   ([a-z][a-z-]*)  +\S`)
 	optionLine  = regexp.MustCompile(`^   (-.*?)(?:  |$)`)
 	optionName  = regexp.MustCompile(`--?[a-zA-Z][a-z-]*`)
+	versionText = regexp.MustCompile(`\nVERSION:\n.*\n`)
 	defaultText = regexp.MustCompile(`\(default: ("[^"]*"|[^ )]+)\)`)
 )
 
@@ -57,6 +65,7 @@ func ask(t *testing.T, path []string) *command {
 		t.Fatalf("%q --help: %v: %s (run make build first)", path, err, help)
 	}
 	c := &command{path: path, commands: map[string]*command{}, options: map[string]string{}}
+	c.help = versionText.ReplaceAllLiteralString(help, "")
 	part := ""
 	for line := range strings.Lines(help) {
 		if !strings.HasPrefix(line, " ") {
@@ -76,6 +85,66 @@ func ask(t *testing.T, path []string) *command {
 		}
 	}
 	return c
+}
+
+// TestHelp compares what --help of each program and of all its commands prints
+// with a file of testdata/help for each program. With -update it writes the files.
+func TestHelp(t *testing.T) {
+	names := map[string]bool{}
+	for name, c := range programs(t) {
+		file := filepath.Join("testdata", "help", name+".txt")
+		names[file] = true
+		help := c.allHelp()
+		if *update {
+			if err := os.WriteFile(file, []byte(help), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		golden, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if help != string(golden) {
+			t.Errorf("the help of %s is not that of %s; see the difference after: make build && go test ./test/docs -run TestHelp -update", name, file)
+		}
+	}
+	files, err := filepath.Glob("testdata/help/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if !names[file] {
+			t.Errorf("%s is the help of no program", file)
+		}
+	}
+}
+
+// allHelp returns the help of c and its commands, each after its command line.
+func (c *command) allHelp() string {
+	help := "$ " + strings.Join(c.path, " ") + " --help\n" + c.help
+	for _, name := range slices.Sorted(maps.Keys(c.commands)) {
+		help += "\n" + c.commands[name].allHelp()
+	}
+	return help
+}
+
+// Help texts use the terms of CONTRIBUTING.md.
+func TestHelpIsPlain(t *testing.T) {
+	coined := regexp.MustCompile(`(?i)\b(ours|nobody|anew|look after|does not fit|whose they are|is well|are well|goes on|under way|in hand)\b`)
+	var check func(c *command)
+	check = func(c *command) {
+		for line := range strings.Lines(c.help) {
+			if word := coined.FindString(line); word != "" {
+				t.Errorf("%q --help says %q; see the glossary of CONTRIBUTING.md: %s", c.path, word, line)
+			}
+		}
+		for _, sub := range c.commands {
+			check(sub)
+		}
+	}
+	for _, c := range programs(t) {
+		check(c)
+	}
 }
 
 // TestDefaults gives each option the default that --help prints for it. Help
