@@ -65,7 +65,7 @@ func (c *Claim) becomes(state ShardState) {
 // operation is safe only if a successor would undo or refuse it.
 func (c *Claim) Verify(ctx context.Context) error {
 	state := c.State()
-	return c.base.withShortTimeout(ctx, "proving the claim to shard "+c.name, func(ctx context.Context) error {
+	return c.base.withShortTimeout(ctx, "verifying the claim to shard "+c.name, func(ctx context.Context) error {
 		var held, alive bool
 		err := c.base.conns.rest.QueryRow(ctx, `/* winery: VerifyClaim */
 			SELECT EXISTS (SELECT FROM shards WHERE id = $1 AND locker = $2 AND state = $3),

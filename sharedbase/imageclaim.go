@@ -105,12 +105,12 @@ func (c *ImageClaim) Pool() string { return c.pool }
 // or *QuarantinedError unless it is a claim for repair. What is done next is only
 // safe if a successor would undo or refuse it.
 func (c *ImageClaim) Verify(ctx context.Context) error {
-	return c.base.withShortTimeout(ctx, "proving the claim to the image of shard "+c.name, func(ctx context.Context) error {
-		return c.prove(ctx, c.base.conns.rest)
+	return c.base.withShortTimeout(ctx, "verifying the claim to the image of shard "+c.name, func(ctx context.Context) error {
+		return c.verify(ctx, c.base.conns.rest)
 	})
 }
 
-func (c *ImageClaim) prove(ctx context.Context, db querier) error {
+func (c *ImageClaim) verify(ctx context.Context, db querier) error {
 	var held bool
 	err := db.QueryRow(ctx, `/* winery: VerifyImageClaim */
 		SELECT EXISTS (SELECT FROM winery_image_lease l JOIN shards s ON s.id = l.shard
@@ -136,7 +136,7 @@ func (c *ImageClaim) inTx(ctx context.Context, what string, op func(ctx context.
 		if err != nil {
 			return err
 		}
-		if err := c.prove(ctx, tx); err != nil {
+		if err := c.verify(ctx, tx); err != nil {
 			return err
 		}
 		return op(ctx, tx, s)

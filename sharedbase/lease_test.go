@@ -60,7 +60,7 @@ func TestReclaim(t *testing.T) {
 			}
 			wrong := new(sharedbase.StateError)
 			if err := c.Verify(t.Context()); !errors.As(err, &wrong) {
-				t.Errorf("Prove: %v", err)
+				t.Errorf("Verify: %v", err)
 			}
 			if err := c.Release(t.Context()); err != nil {
 				t.Errorf("Release of a shard that is back already: %v", err)
@@ -171,7 +171,7 @@ func TestExpiredIsNotRenewed(t *testing.T) {
 	c := claim(t, b, shardIn(t, b, sharedbase.StateFull), sharedbase.StatePacking)
 	expire(t, conn)
 	if err := c.Verify(t.Context()); !errors.Is(err, sharedbase.ErrLeaseLost) {
-		t.Errorf("Prove: %v", err)
+		t.Errorf("Verify: %v", err)
 	}
 	eventually(t, lost(c))
 	if n := len(reclaimed(t, b)); n != 1 {

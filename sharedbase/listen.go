@@ -14,8 +14,8 @@ import (
 // transition's own transaction: it arrives after the commit, or never.
 const channel = "winery_shards"
 
-// notify is the expression that sends it: the last column of a RETURNING of the row "s" of shards. Nobody reads
-// its value.
+// notify is the expression that sends it: the last column of a RETURNING of the row "s" of shards. The value is
+// not used.
 const notify = "pg_notify('" + channel + "', s.name::text || ' ' || s.state::text)"
 
 // Listen calls wake for every transition of a shard, and whenever a host
