@@ -28,7 +28,7 @@ func (w *world) Add(t *rapid.T) {
 			w.add(objects[i : i+1])
 		}
 	}
-	w.settled()
+	w.waitUntilMarkedFull()
 }
 
 func (w *world) add(objects []sharedbase.Object) {
@@ -48,9 +48,9 @@ func (w *world) add(objects []sharedbase.Object) {
 	}
 }
 
-// settled waits until the writer, which answers first, has marked its shard full
-// if it is.
-func (w *world) settled() {
+// waitUntilMarkedFull waits until the writer has marked its shard full where it is:
+// the writer answers before that.
+func (w *world) waitUntilMarkedFull() {
 	for _, s := range w.shards(sharedbase.StateWriting) {
 		for {
 			_, size, err := w.base.TableSize(w.Context(), s.Name)

@@ -18,10 +18,10 @@ import (
 	"winery/test/roletest"
 )
 
-// Settle has every role work until there is no work. Then every image has what
-// is there, not a byte of what is not, and another step of any role changes
-// nothing.
-func (w *world) Settle(t *rapid.T) {
+// RunUntilIdle lets every role work until no work is left. Then every image has the
+// objects that are present, no byte of another one, and another step of any role
+// changes nothing.
+func (w *world) RunUntilIdle(t *rapid.T) {
 	w.Reclaim(t)
 	w.inProcess(none, 0, func(ctx context.Context, p *process) error {
 		roles := []step{p.packer(), p.mapper(), p.cleaner()}
