@@ -77,7 +77,7 @@ func migrate(c *cli.Context) (err error) {
 		row := migrated{name, moved.Objects, moved.Bytes, moved.Copied, moved.Recorded, ""}
 		switch {
 		case err == nil:
-			j.done(row, "%s: %d objects, %s%s", name, moved.Objects, humanize.Bytes(uint64(moved.Bytes)), did(moved))
+			j.done(row, "%s: %d objects, %s%s", name, moved.Objects, humanize.Bytes(uint64(moved.Bytes)), describe(moved))
 		case errors.Is(err, migrator.ErrSkipped) && len(named) == 0:
 			row.Error = err.Error()
 			j.note(row, "%s: %v", name, err)
@@ -95,8 +95,8 @@ func migrate(c *cli.Context) (err error) {
 	return j.end(fmt.Sprintf("%d of %d images were not migrated", j.lost, len(images)))
 }
 
-// did describes the migration of one image.
-func did(moved migrator.Moved) string {
+// describe says what the migration of one image did.
+func describe(moved migrator.Moved) string {
 	words := ", copy existed already"
 	if moved.Copied {
 		words = ", copied"

@@ -73,7 +73,7 @@ func verify(c *cli.Context) (err error) {
 	for _, name := range names {
 		row, err := verifyOne(c, scrubber, name)
 		objects, bytes, findings = objects+row.Objects, bytes+row.Bytes, findings+len(row.Findings)
-		tell(j, row, err)
+		printVerified(j, row, err)
 		if hopeless(err) {
 			break
 		}
@@ -83,7 +83,7 @@ func verify(c *cli.Context) (err error) {
 	if !c.IsSet("shard") && !c.IsSet("pool") {
 		strays, err := orphans(c.Context, s.base, s.pools)
 		for _, f := range strays {
-			tell(j, verified{Shard: f.Shard, Findings: []scrub.Finding{f}}, nil)
+			printVerified(j, verified{Shard: f.Shard, Findings: []scrub.Finding{f}}, nil)
 		}
 		if err != nil {
 			return err
@@ -156,8 +156,8 @@ func verifyOne(c *cli.Context, s *scrub.Scrubber, name string) (row verified, er
 	return row, err
 }
 
-// tell prints the result for one shard.
-func tell(j *journal, row verified, err error) {
+// printVerified prints the result for one shard.
+func printVerified(j *journal, row verified, err error) {
 	var lines []string
 	for _, done := range row.Repaired {
 		lines = append(lines, fmt.Sprintf("%s: %s", row.Shard, done))
