@@ -146,9 +146,16 @@ func TestBusy(t *testing.T) {
 		go func() { _, err := w.Add(t.Context(), []sharedbase.Object{o}); answer <- err }()
 		return answer
 	}
-	hold(t, relay)
-	first := add(all[0])
-	waitForHeld(t, relay) // a lane has taken it
+	first := make(chan error, 1)
+	holdInLane(t, relay, w, func() {
+		go func() {
+			err := ingest.ErrBusy
+			for errors.Is(err, ingest.ErrBusy) { // until a lane has taken it
+				_, err = w.Add(t.Context(), all[:1])
+			}
+			first <- err
+		}()
+	})
 	var others []chan error
 	for _, o := range all[1:] {
 		others = append(others, add(o))
@@ -184,13 +191,11 @@ func TestCloseCutOff(t *testing.T) {
 	w := ingest.New(ingest.Options{Base: f.open(dsn), Pools: pools(t), Pool: "shards", Log: quiet})
 	w.Start()
 	eventually(t, "the writer to claim a shard", func() bool { return len(f.shards(sharedbase.StateWriting)) == 1 })
-	hold(t, relay)
 	answers := make(chan error)
 	add := func(o sharedbase.Object) {
 		go func() { _, err := w.Add(context.Background(), []sharedbase.Object{o}); answers <- err }()
 	}
-	add(object("taken"))
-	waitForHeld(t, relay) // a lane has taken it
+	holdInLane(t, relay, w, func() { add(object("taken")) })
 	add(object("waiting"))
 	eventually(t, "the second to wait", func() bool { return w.Waiting() == 1 })
 	ctx, cancel := context.WithCancel(t.Context())

@@ -5,6 +5,7 @@ package ingest_test
 import (
 	"testing"
 
+	"winery/internal/ingest"
 	"winery/test/harness/relay"
 )
 
@@ -25,8 +26,12 @@ func hold(t *testing.T, r *relay.Relay) {
 	t.Cleanup(r.Resume)
 }
 
-// waitForHeld waits until something has come that the relay holds back.
-func waitForHeld(t *testing.T, r *relay.Relay) {
+// holdInLane holds the relay, calls add, and waits until a lane of w has taken
+// the request: while the relay is held, the lane does not get rid of it.
+func holdInLane(t *testing.T, r *relay.Relay, w *ingest.Writer, add func()) {
 	t.Helper()
-	eventually(t, "data to be held back", func() bool { return r.Held() > 0 })
+	eventually(t, "the lanes to be idle", func() bool { return w.Busy() == 0 })
+	hold(t, r)
+	add()
+	eventually(t, "a lane to take the request", func() bool { return w.Busy() > 0 })
 }

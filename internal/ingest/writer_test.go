@@ -95,9 +95,7 @@ func TestWaitingAddsAreOneTransaction(t *testing.T) {
 			}
 		})
 	}
-	hold(t, relay)
-	add(all[0])
-	waitForHeld(t, relay)
+	holdInLane(t, relay, w, func() { add(all[0]) })
 	for _, o := range all[1:] {
 		add(o)
 	}
