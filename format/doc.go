@@ -11,10 +11,10 @@
 //
 // # Conventions
 //
-// A method that takes a context returns its error soon after it ended, and leaves
-// what the method's comment allows. Where an image is not what its writer made of
-// it, methods return a [*DamageError], never wrong objects without an error unless
-// their comment says so; errors of the device are wrapped. Methods that change an
-// image may be called again after any error, and complete what was begun. They are
-// for one caller at a time; readers may continue meanwhile.
+// A method that takes a context returns the context's error soon after the
+// context ended, and leaves the state that the method's comment allows. For a
+// damaged image methods return a [*DamageError], and never wrong objects without
+// an error unless their comment says so; errors of the device are wrapped.
+// Methods that change an image may be called again after any error, and complete
+// the change. They are for one caller at a time; readers may continue meanwhile.
 package format

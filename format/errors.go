@@ -18,7 +18,7 @@ var (
 	ErrLayout = errors.New("the images have different layouts")
 )
 
-// DamageError says that an image is not what its writer made of it.
+// DamageError says that an image differs from what its writer wrote.
 type DamageError struct {
 	Image  string
 	Offset int64 // in bytes from the image's start, of what is wrong

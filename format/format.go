@@ -96,12 +96,13 @@ type Counts struct {
 type Reader interface {
 	Info() Info
 
-	// Fingerprint tells images of different objects apart. Erasing does not change it.
+	// Fingerprint differs between images of different objects. Erasing does not
+	// change it.
 	Fingerprint() [32]byte
 
 	// GetUpTo returns the size of an object's content, and the content itself
 	// unless it is larger than atMost: then content is nil and is not read. A
-	// negative atMost asks for the size only. The caller compares the content's
+	// negative atMost reads the size only. The caller compares the content's
 	// SHA-256 with id; no more than 64 MiB are allocated by an announced length
 	// that is not known to be true. ErrNotFound.
 	GetUpTo(id ObjID, atMost int64) (size int64, content []byte, err error)

@@ -168,9 +168,9 @@ type Pool interface {
 	// Nothing happens if the pool exists. No other method makes a pool.
 	Init(ctx context.Context) error
 
-	// Marker returns the marker that SetMarker stored: a short text that tells
-	// this pool from every other, an empty mount point included. It is no image,
-	// neither to List nor to Python Winery. ErrNoMarker, ErrNoPool.
+	// Marker returns the marker that SetMarker stored: a short text that
+	// distinguishes this pool from every other, and from an empty mount point. It
+	// is no image, neither to List nor to Python Winery. ErrNoMarker, ErrNoPool.
 	Marker(ctx context.Context) ([]byte, error)
 
 	// SetMarker stores the marker; it survives a power cut when SetMarker

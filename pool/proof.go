@@ -15,18 +15,19 @@ var ErrNoProof = errors.New("no proof of the right to change the image")
 // anything. It is not a yes that was given once: the pool asks it itself, when
 // the image is locked, and before the first byte is touched.
 type Proof interface {
-	// Verify asks the database, and returns nil only if the caller may change the
-	// image at this moment: its claim is valid, its lease has not run out, and
-	// the shard is not quarantined, unless the claim is one to repair it.
+	// Verify queries the database, and returns nil only if the caller may change
+	// the image at this moment: its claim is valid, its lease has not expired,
+	// and the shard is not quarantined, unless the claim is for a repair.
 	Verify(ctx context.Context) error
 }
 
 // ReplaceProof is a Proof that also decides whether an image may be replaced.
 type ReplaceProof interface {
 	Proof
-	// MayReplace returns nil only if nothing is lost with the image that exists,
-	// be it whole, half written or empty: all that it holds must be in what
-	// replaces it. existing has size bytes, and is valid during the call.
+	// MayReplace returns nil only if no object is lost with the existing image,
+	// whether it is complete, unfinished or empty: all its objects must be in the
+	// image that replaces it, or deleted. existing has size bytes, and is valid
+	// during the call.
 	MayReplace(ctx context.Context, existing io.ReaderAt, size int64) error
 }
 

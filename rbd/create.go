@@ -56,8 +56,8 @@ func (p *Pool) Create(ctx context.Context, name string, room int64, proof pool.R
 	return &draft{handle: h, proof: proof}, nil
 }
 
-// openAlone opens and locks an image to write, and makes it if need be and
-// allowed. leftover: it was there before.
+// openAlone opens and locks an image to write, and creates it if necessary and
+// allowed. leftover: the image existed before.
 func (p *Pool) openAlone(ctx context.Context, ceph *link, name string, room int64, proof pool.Proof) (h *handle, leftover bool, err error) {
 	if !p.settings.CreateImages {
 		h, err := p.openLocked(ctx, ceph, name, true)
@@ -145,7 +145,7 @@ func wholeMiB(size uint64) uint64 {
 
 // wipe removes every object that holds bytes of the image.
 func (h *handle) wipe(ctx context.Context) error {
-	const step = 1 << 30 // librbd refuses more than 2 GiB; small enough to hear of ctx
+	const step = 1 << 30 // librbd refuses more than 2 GiB; small enough to check ctx often
 	for off := int64(0); off < h.size; off += step {
 		if err := ctx.Err(); err != nil {
 			return err

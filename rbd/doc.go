@@ -6,11 +6,11 @@
 // # Images
 //
 // An image is named as its shard, in pool P, with its data in pool D (P-data
-// unless configured). Its size is twice the shard's greatest size, rounded up
-// to MiB; Create makes it larger for a shard that needs more. It has the
-// features layering, exclusive-lock, object-map, fast-diff and deep-flatten,
-// less those that the configuration calls unsupported; exclusive-lock cannot be
-// left out, since it is what keeps two writers apart.
+// unless configured). Its size is twice the shard's greatest size, rounded up to
+// MiB; Create makes it larger for a shard that needs more. It has the features
+// layering, exclusive-lock, object-map, fast-diff and deep-flatten, except those
+// that the configuration calls unsupported; exclusive-lock is required, because
+// it prevents two writers of one image.
 //
 // Images are written, erased and verified through librbd (docs/adr/0004), with
 // librbd's cache off: a write is on the OSDs when it returns, a read comes from
@@ -36,10 +36,10 @@
 //   - a manual lock, by `rbd lock add`: pool.ErrInUse;
 //   - this Pool itself: pool.ErrInUse.
 //
-// Edit answers pool.ErrInUse while the holder lives, which it finds out by a
-// message to the image's watchers. A dead or stopped holder loses its watch after half
-// a minute, for which Edit waits; then it is shut out as by Create, for a week.
-// librbd would take its lock, too, and shut it out for an hour.
+// Edit answers pool.ErrInUse while the holder lives, which it checks by a message
+// to the image's watchers. A dead or stopped holder loses its watch after half a
+// minute, for which Edit waits; then it is blocklisted as by Create, for a week.
+// librbd would take the lock, too, but blocklist the holder for an hour only.
 //
 // The exclusive lock stops others only as long as it is held. Any client that has
 // the image open for writing, or mapped writable, could write to it afterwards:
@@ -93,8 +93,8 @@
 // /etc/ceph/ceph.conf, and CEPH_ARGS; Settings.Conf and Settings.User win over
 // both.
 //
-// Calls into librbd cannot be interrupted. Waiting for a connection ends with
-// its context, or after 30 s; monitors that do not answer a command give an
-// error after 30 s; reading and writing wait for an OSD as long as it takes,
-// because a write that was given up may still land later.
+// Calls into librbd cannot be interrupted. Waiting for a connection ends with its
+// context, or after 30 s; monitors that do not answer a command give an error
+// after 30 s; reading and writing wait for an OSD as long as it takes, because a
+// write that was cancelled may still take effect later.
 package rbd

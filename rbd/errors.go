@@ -19,7 +19,7 @@ var sentinels = map[unix.Errno]error{
 	unix.EEXIST:    pool.ErrExists,
 	unix.EDQUOT:    pool.ErrFull,
 	unix.ENOSPC:    pool.ErrFull,
-	unix.EROFS:     pool.ErrInUse, // the exclusive lock is another's
+	unix.EROFS:     pool.ErrInUse, // another client has the exclusive lock
 	unix.EBUSY:     pool.ErrInUse, // watched, or a device that is open
 	unix.ESHUTDOWN: pool.ErrFenced,
 }

@@ -164,8 +164,8 @@ func (h *handle) WriteAt(b []byte, off int64) (int, error) {
 
 func (h *handle) Flush() error { return h.pool.fail("flush", h.name, h.image.Flush()) }
 
-// Close also gives the exclusive lock back. A second Close does nothing, also
-// where the first failed: librbd has freed the image all the same.
+// Close also releases the exclusive lock. A second Close does nothing, even if
+// the first failed: librbd has freed the image nevertheless.
 func (h *handle) Close() error {
 	if h.closed {
 		return nil

@@ -94,7 +94,7 @@ func (l location) connectError(err error) error {
 }
 
 // missingPool is pool.ErrNoPool for a pool of Ceph. It does not wrap err, which
-// would be taken for a missing image.
+// would count as a missing image.
 func missingPool(name string, err error) error {
 	return fmt.Errorf("%w: no pool %q in Ceph; make it with `ceph osd pool create %[2]s` and `ceph osd pool application enable %[2]s rbd` (%[3]s)", pool.ErrNoPool, name, err.Error())
 }

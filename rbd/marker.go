@@ -16,7 +16,7 @@ import (
 // images. No object of an image has such a name.
 const markerObject = "winery_marker"
 
-// maxMarker is the most bytes that are read of it.
+// maxMarker is the maximum number of bytes that are read of a marker.
 const maxMarker = 64 << 10
 
 // Init implements [pool.Pool]. It connects, which gives pool.ErrNoPool where

@@ -27,7 +27,7 @@ func (p *Pool) hasRoom(ceph *link, name string, bytes int64) error {
 }
 
 // free is how many bytes a pool can still take, by its quota and by the fullest
-// of its OSDs. It is not known while no OSD has told its size.
+// of its OSDs. It is unknown until an OSD has reported its size.
 func (l *link) free(name string) (bytes int64, known bool, err error) {
 	out, status, err := l.conn.MonCommand([]byte(`{"prefix": "df", "detail": "detail", "format": "json"}`))
 	if err != nil {

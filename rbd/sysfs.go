@@ -19,7 +19,7 @@ type device struct {
 	readOnly bool
 }
 
-// isCurrent tells whether the device shows the image that has its name now. The
+// isCurrent reports whether the device shows the image that has its name now. The
 // image of a device can be removed, and another one made under its name.
 func (d *device) isCurrent(ids map[string]string) bool {
 	return d.imageID == "" || d.imageID == ids[d.image]
@@ -97,7 +97,7 @@ func (k *kernel) device(id string) (*device, error) {
 	return &device{image: image, imageID: imageID, path: filepath.Join(k.dev, "rbd"+id), readOnly: ro == "1"}, nil
 }
 
-// gone: the device is not, or no longer, mapped.
+// gone means that the device is not, or no longer, mapped.
 func gone(err error) bool { return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENODEV) }
 
 // link is the name that udev gives an image's device.

@@ -24,7 +24,7 @@ var errByHand = fmt.Errorf("the image has a manual lock (see `rbd lock ls`): %w"
 // shuts out the process that has it; without, only a client that is dead. librbd
 // would do that, too, but would shut it out for an hour only.
 //
-// A client that died, or was stopped, is taken for alive as long as Ceph has its
+// A client that died, or was stopped, counts as alive as long as Ceph has its
 // watch, half a minute; evictLockHolder waits until then.
 func (l *link) evictLockHolder(ctx context.Context, image *rbd.Image, force bool) error {
 	for {
@@ -93,8 +93,8 @@ const (
 	byHand                // `rbd lock add`
 )
 
-// ownerOf tells it by the cookie, which is of the owner's watch. librbd's
-// watches are addresses in memory, and Linux counts from beyond those.
+// ownerOf derives the owner from the cookie, which is that of the owner's watch.
+// librbd's watches are addresses in memory, and Linux counts from beyond those.
 func ownerOf(cookie string) owner {
 	watch, auto := strings.CutPrefix(cookie, "auto ")
 	switch n, err := strconv.ParseUint(watch, 10, 64); {

@@ -18,7 +18,7 @@ import (
 // its header, and loses its watch half a minute after its death.
 const (
 	watchPoll   = time.Second
-	watchLimit  = 35 * time.Second // after which a client that is dead watches no more
+	watchLimit  = 35 * time.Second // after which Ceph has dropped the watch of a dead client
 	answerLimit = 5 * time.Second
 )
 
@@ -64,7 +64,7 @@ func describe(w rbd.ImageWatcher) string {
 	return fmt.Sprintf("%s at %s (%s)", what, w.Addr, clientName(w.Id))
 }
 
-// watches tells whether a client watches the image.
+// watches reports whether a client watches the image.
 func (l *link) watches(image *rbd.Image, client string) (bool, error) {
 	watchers, err := image.ListWatchers()
 	return slices.ContainsFunc(watchers, func(w rbd.ImageWatcher) bool { return clientName(w.Id) == client }), err
@@ -75,7 +75,7 @@ func (l *link) watches(image *rbd.Image, client string) (bool, error) {
 // that can read it, a length of 4, and a number that no operation has.
 var ping = []byte{1, 1, 4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}
 
-// answers tells whether a client that watches the object acknowledges a ping.
+// answers reports whether a client that watches the object acknowledges a ping.
 func (l *link) answers(object, client string) (bool, error) {
 	acks, silent, err := l.io.NotifyWithTimeout(object, ping, answerLimit)
 	if len(silent) > 0 {

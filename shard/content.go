@@ -78,5 +78,5 @@ func (r *Reader) isolated(ctx context.Context, begin, end int64) error {
 	if err == nil && before+lengthSize+length > begin {
 		return fmt.Errorf("%w: the object at %d reaches beyond %d", format.ErrLayout, before, begin)
 	}
-	return nil // a damaged neighbour tells nothing
+	return nil // a damaged neighbour proves nothing
 }

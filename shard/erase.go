@@ -92,7 +92,8 @@ func (e *eraser) find(ctx context.Context, ids []format.ObjID) error {
 	if !e.doubtful {
 		return nil
 	}
-	// Damaged, or half erased by an earlier call: the other objects must tell.
+	// Damaged, or partly erased by an earlier call: the other objects must prove
+	// which.
 	return e.checkNeighbours(ctx, slices.DeleteFunc(slices.Clone(e.victims), victim.onlyEntry))
 }
 

@@ -95,7 +95,7 @@ func (l Layout) encode() []byte {
 // entry is an entry of the index as stored in the image: key, position.
 type entry [entrySize]byte
 
-// unused is the entry of a slot that no object has, or has any more.
+// unused is the entry of a slot without an object, or whose object was erased.
 var unused = newEntry(format.ObjID{}, ^uint64(0))
 
 // erasedMark is the first byte of the position in an entry whose object is

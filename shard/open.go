@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// readHeader fills in info but for the image's size, which the hash tells. As
-// each part starts where the one before ends, no field can change unnoticed
-// but the number of objects, which Verify counts. It returns the header's bytes.
+// readHeader fills in info except the image's size, which the hash function
+// determines. As each part starts where the one before ends, no field can change
+// unnoticed but the number of objects, which Verify counts. It returns the
+// header's bytes.
 func (r *Reader) readHeader(device int64) (b []byte, err error) {
 	if device < headerSize {
 		return nil, r.damaged(device, "the image ends within its header")

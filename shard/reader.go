@@ -28,8 +28,8 @@ const (
 // Reader reads an image. It is safe for concurrent use if its source is, and
 // holds nothing but memory: 2 to 3 bits an object.
 //
-// Where the image is not what a writer made of it, methods return a
-// *format.DamageError; errors of the source are wrapped.
+// For a damaged image methods return a *format.DamageError; errors of the source
+// are wrapped.
 type Reader struct {
 	src  io.ReaderAt
 	name string
@@ -197,7 +197,7 @@ func (r *Reader) scanSlots(ctx context.Context, slot, end, batch int64, fn func(
 	return nil
 }
 
-// checkEntry tells whether the entry of a slot is used, if it can be true.
+// checkEntry reports whether the entry of a slot is used, if it can be true.
 func (r *Reader) checkEntry(slot int64, e *entry) (used bool, err error) {
 	if e.erased() {
 		return false, nil

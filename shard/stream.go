@@ -72,7 +72,7 @@ func (s *stream) space() []byte {
 	return s.block[s.end-s.at:]
 }
 
-// advance tells that n bytes of space are filled.
+// advance says that n bytes of space are filled.
 func (s *stream) advance(n int) {
 	s.end += int64(n)
 	if s.end-s.at == int64(len(s.block)) {

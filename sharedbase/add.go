@@ -24,13 +24,12 @@ type Added struct {
 	Bytes   int64  // the sum of their contents' sizes
 }
 
-// Add stores objects in the shard of a claim that is writing. When it returns
-// nil every object given is stored durably, in this shard or in the one that
-// had it already; on an error none was stored, except that after
-// ErrUnavailable all or none were: adding again is safe.
-// An object given twice counts once. The contents must be less than 1 GiB
-// together, and are in the server's memory several times. *StateError says that
-// the claim does not hold the shard any more.
+// Add stores objects in the shard of a claim that is writing. When it returns nil
+// every object given is stored durably, in this shard or in the one that had it
+// already; on an error none was stored, except that after ErrUnavailable all or
+// none were: adding again is safe. An object given twice counts once. The
+// contents must be less than 1 GiB together, and are in the server's memory
+// several times. *StateError means that the claim is lost.
 //
 // ErrContended says that nothing was stored because another transaction has
 // locked the row of one of the objects, or has added one of them and is not
@@ -42,7 +41,7 @@ type Added struct {
 // and nothing written for it. The statement locks the shard's row FOR SHARE. The
 // lock keeps the shard in its state until the commit; and as it is a write, the
 // commit of a call that added nothing waits for a synchronous standby like any
-// other: what the call acknowledges may be another's commit that the standby
+// other: the call may acknowledge an object of another commit that the standby
 // does not have yet.
 func (b *SharedBase) Add(ctx context.Context, c *Claim, objects []Object) (Added, error) {
 	return b.add(ctx, c, objects, b.lockWait)

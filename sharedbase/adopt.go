@@ -34,9 +34,9 @@ type Adopted struct {
 //   - the shard becomes readonly, with record as its image's, no host has mapped it,
 //     it is no longer quarantined, and its table is dropped.
 //
-// It takes as long as the keys and the table take, and uses up the claim.
-// *StateError where the claim does not hold any more; an error that keys yields is
-// returned. After an error nothing was changed.
+// It takes as long as reading the keys and the table, and uses up the claim.
+// *StateError if the claim is lost; an error that keys yields is returned. After
+// an error nothing was changed.
 func (c *Claim) AdoptImage(ctx context.Context, record ImageRecord, keys iter.Seq2[ObjID, error]) (done Adopted, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

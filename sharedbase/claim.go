@@ -53,7 +53,8 @@ func (c *Claim) State() ShardState {
 	return c.state
 }
 
-// becomes notes that the shard has moved on, by this claim. The caller has mu.
+// becomes notes that this claim has changed the shard's state. The caller holds
+// mu.
 func (c *Claim) becomes(state ShardState) {
 	c.state = state
 	c.base.keeper.forget(c.heldLease)

@@ -75,7 +75,7 @@ func New(dsn, applicationName string, options ...Option) (*SharedBase, error) {
 }
 
 // Close ends the connections, after the operations in flight. Claims that were
-// not released before are not renewed any more, and their leases run out.
+// not released before are no longer renewed, and their leases expire.
 func (b *SharedBase) Close() {
 	b.keeper.close()
 	b.conns.close()

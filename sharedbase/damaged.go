@@ -57,8 +57,8 @@ func (c *Claim) WriteDamaged(ctx context.Context, row DamagedRow, w io.Writer) e
 var errRowsChanged = errors.New("the shard's damaged rows changed after the export: nothing was removed; export them again")
 
 // RemoveDamaged removes damaged rows from a claimed shard's table and from the
-// index, and ends the shard's quarantine, in one transaction: all or, where the
-// claim does not hold any more or a row is not as it is given here, nothing.
+// index, and ends the shard's quarantine, in one transaction: it removes all, or,
+// if the claim is lost or a row differs from the given one, nothing.
 func (c *Claim) RemoveDamaged(ctx context.Context, rows []DamagedRow) error {
 	keys, sums := make([][]byte, len(rows)), make([][]byte, len(rows))
 	for i, row := range rows {

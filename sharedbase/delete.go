@@ -42,7 +42,7 @@ func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
 			return err
 		}
 		if done.RowsAffected() == 0 {
-			return fmt.Errorf("%x: %w", id, ErrNotFound) // another's deletion was faster
+			return fmt.Errorf("%x: %w", id, ErrNotFound) // another deletion was faster
 		}
 		return deleteContent(ctx, tx, shard, id)
 	})

@@ -20,7 +20,7 @@ func deletedIn(t testing.TB, b *sharedbase.SharedBase, shardID int64) []sharedba
 	return ids
 }
 
-// toErase tells whether a cleaner is to erase objects in a shard's image.
+// toErase reports whether a cleaner is to erase objects in a shard's image.
 func toErase(t testing.TB, b *sharedbase.SharedBase, shardID int64) bool {
 	t.Helper()
 	return slices.ContainsFunc(must(b.ShardsToErase(t.Context(), "pool"))(t), func(s sharedbase.Shard) bool { return s.ID == shardID })

@@ -25,8 +25,8 @@
 // One more transition leads from writing or packing to readonly, by Claim.AdoptImage
 // alone: the image turned out to be complete and newer than the database.
 //
-// A transition that is not in this table (transitions) is refused before the
-// database hears of it.
+// A transition that is not in this table (transitions) is refused without a
+// query.
 //
 // # Claims
 //
@@ -57,8 +57,8 @@
 //   - Deleting takes the shard's row FOR SHARE, unless it is being packed, then
 //     the index row, then the table's. Packing starts before or after, never in
 //     between.
-//   - Dropping a table is one transaction with the step from cleaning to
-//     readonly, and gives up early rather than make readers wait.
+//   - Dropping a table is one transaction with the change from cleaning to
+//     readonly, and fails early rather than block readers.
 //
 // All transactions take locks in the order shard, index (by key), table, so that
 // there is no deadlock. No lock is held by a dead process for long: transactions
@@ -76,9 +76,9 @@
 //
 // # Crash recovery
 //
-// What a transaction did not commit has not happened. So a process that is
-// killed leaves the shard locked and complete, and it is enough that its lease
-// runs out and any process reclaims it:
+// A transaction that did not commit has no effect. So a process that is killed
+// leaves the shard locked and complete, and recovery needs only that its lease
+// expires and any process reclaims it:
 //
 //	killed while            left behind                     once reclaimed
 //	creating a shard        nothing, or an empty shard      standby
@@ -100,10 +100,10 @@
 // # Durability
 //
 // An acknowledgement means committed, with the server's synchronous_commit. A
-// commit that was cancelled while it waited for a synchronous standby is in force
-// on the primary, and the server says so in a warning only: each connection makes
-// an error of it, ErrUnavailable. UnsafeSettings names the settings of a server
-// that acknowledges what it may lose.
+// commit whose wait for a synchronous standby was cancelled takes effect on the
+// primary, and the server only sends a warning: each connection turns it into an
+// error, ErrUnavailable. UnsafeSettings names the settings of a server that may
+// lose acknowledged commits.
 //
 // With a synchronous standby this is also true of objects that existed before:
 // Add's lock on the shard's row is a write, so its commit waits for all earlier
@@ -111,10 +111,10 @@
 // answer from Locate has no such meaning: before you act on it outside of the
 // database, call WaitDurable.
 //
-// Renewals of leases alone do not wait for the standby: nothing rests on them. A
-// failover that undoes one makes a lease end early, which its holder survives as
-// it survives any lease that ran out: its transitions compare the locker, and
-// its writes meet the fences.
+// Only renewals of leases do not wait for the standby: no safety property depends
+// on them. If a failover undoes a renewal, the lease ends early, which is as safe
+// as any expired lease: transitions compare the locker, and the fences stop the
+// holder's writes.
 //
 // # Connections
 //
@@ -155,13 +155,14 @@
 //
 // # Quarantined shards
 //
-// Where index, table and image of a shard are not consistent, the process that finds
-// it quarantines the shard (winery_quarantine): the shard is not claimed, and nothing
-// of it is destroyed, until it is unquarantined. Reading continues. Quarantine takes
-// the shard's row lock, and each transaction that destroys takes it too, in a
-// statement before the one that has the test in its WHERE: so either comes first, and
-// a claim from before the quarantine is worth nothing (*QuarantinedError). Only giving
-// a shard up, and claims made for a repair, are not refused.
+// Where index, table and image of a shard are not consistent, the process that
+// finds it quarantines the shard (winery_quarantine): the shard is not claimed,
+// and nothing of it is destroyed, until it is unquarantined. Reading continues.
+// Quarantine takes the shard's row lock, and each transaction that destroys takes
+// it too, in a statement before the one that has the test in its WHERE: so one of
+// them comes first, and a claim from before the quarantine becomes invalid
+// (*QuarantinedError). Only a release of the shard, and claims for a repair, are
+// not refused.
 //
 // # Python's names
 //

@@ -41,8 +41,8 @@ var (
 	ErrFull = errors.New("the database's disk is full")
 )
 
-// VersionError says that the database's schema is not the one that this
-// program speaks.
+// VersionError says that the database's schema has another version than this
+// program needs.
 type VersionError struct{ Found, Want int }
 
 func (e *VersionError) Error() string {

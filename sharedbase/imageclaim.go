@@ -143,10 +143,10 @@ func (c *ImageClaim) inTx(ctx context.Context, what string, op func(ctx context.
 	})
 }
 
-// MoveShard records that a readonly shard has its image in the pool to, which the
-// caller has made sure of, and not in the claim's pool any more; no host has mapped
-// it there yet. It uses up the claim; recording twice is recording once.
-// *StateError where the shard is not readonly.
+// MoveShard records that the image of a readonly shard is now in the pool to,
+// which the caller has verified, and no longer in the claim's pool; no host has
+// mapped it there yet. It uses up the claim; a second call has no effect.
+// *StateError if the shard is not readonly.
 func (c *ImageClaim) MoveShard(ctx context.Context, to string) error {
 	what := fmt.Sprintf("moving shard %s from pool %s to %s", c.name, c.pool, to)
 	err := c.inTx(ctx, what, func(ctx context.Context, tx pgx.Tx, s Shard) error {
@@ -166,10 +166,10 @@ func (c *ImageClaim) MoveShard(ctx context.Context, to string) error {
 	return err
 }
 
-// RecordErased records that objects are not in the image, or not any more: it
+// RecordErased records that objects are not, or no longer, in the image: it
 // removes the index rows of those that are marked deleted, and their notes in
-// winery_erasure, and returns how many objects it were. The row of an object that
-// is present again, or in another shard, stays.
+// winery_erasure, and returns the number of these objects. The row of an object
+// that is present again, or in another shard, stays.
 func (c *ImageClaim) RecordErased(ctx context.Context, ids []ObjID) (erased int64, err error) {
 	what := "removing deleted objects of shard " + c.name + " from the index"
 	err = c.inTx(ctx, what, func(ctx context.Context, tx pgx.Tx, _ Shard) error {

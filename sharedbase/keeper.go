@@ -22,7 +22,7 @@ type heldLease struct {
 	end  context.CancelCauseFunc
 
 	mu    sync.Mutex  // held while a transition uses the claim up
-	timer *time.Timer // of the time to give up; the keeper's
+	timer *time.Timer // fires when the holder must stop; owned by the keeper
 }
 
 func (b *SharedBase) newLease() *heldLease {
@@ -151,8 +151,8 @@ func (b *SharedBase) renewals(ctx context.Context) {
 	}
 }
 
-// renew renews all leases that have not run out, and tells the holders of the
-// others. Where the database does not answer, the claims' timers tell them.
+// renew renews all leases that have not expired, and notifies the holders of the
+// others. If the database does not answer, the claims' timers notify them.
 func (b *SharedBase) renew(ctx context.Context) {
 	asked := time.Now()
 	leases := b.keeper.list()

@@ -60,11 +60,11 @@ func (b *SharedBase) leaseArgs(locker uuid.UUID, args pgx.NamedArgs) pgx.NamedAr
 	return args
 }
 
-// Reclaimed is a shard that was taken back from a holder that is gone.
+// Reclaimed is a shard that was reclaimed from a dead holder.
 type Reclaimed struct {
 	Shard Shard      // as it is now
 	Was   ShardState // before
-	Lease Lease      // that ran out
+	Lease Lease      // the expired lease
 }
 
 // ReclaimExpired returns every shard whose lease has expired to the state from
@@ -116,7 +116,7 @@ func (b *SharedBase) reclaim(ctx context.Context, l Lease) (r *Reclaimed, err er
 		return nil
 	})
 	if errors.Is(err, ErrNotFound) {
-		err = nil // moved on since the leases were listed
+		err = nil // changed since the leases were listed
 	}
 	if err != nil {
 		r = nil

@@ -21,11 +21,10 @@ type ClaimFilter struct {
 	IncludeQuarantined bool // a quarantined shard, too: to repair it
 }
 
-// LockOneShard moves one shard in state from to the locked state to, and
-// returns the claim to it, or nil where there is no such shard that is free.
-// Any number of processes may do so at once: none waits for another, and no
-// two get the same shard. Locked for writing, a shard has its table (Python
-// creates a shard before its table).
+// LockOneShard moves one shard in state from to the locked state to, and returns
+// the claim to it, or nil if no such shard is free. Any number of processes may
+// call it at once: none waits for another, and no two get the same shard. Locked
+// for writing, a shard has its table (Python creates a shard before its table).
 func (b *SharedBase) LockOneShard(ctx context.Context, from, to ShardState, f ClaimFilter) (*Claim, error) {
 	if !from.canBecome(to) || !to.Locked() {
 		return nil, fmt.Errorf("a shard in state %s cannot be locked as %s", from, to)
@@ -80,10 +79,10 @@ func (b *SharedBase) LockOneShard(ctx context.Context, from, to ShardState, f Cl
 }
 
 // WithOneShard does work on one shard that it locks as LockOneShard does, and
-// returns false where there is none. Work moves the shard on by its claim.
-// Where work fails or panics, or has not moved the shard on, the shard goes
-// back to the state from. The context of work ends when the lease is lost,
-// which the error then says.
+// returns false where there is none. Work changes the shard's state by its claim.
+// If work fails or panics, or has not changed the state, the shard goes back to
+// the state from. The context of work ends when the lease is lost, and the error
+// then says so.
 func (b *SharedBase) WithOneShard(ctx context.Context, from, to ShardState, f ClaimFilter,
 	work func(ctx context.Context, c *Claim) error) (worked bool, err error) {
 	c, err := b.LockOneShard(ctx, from, to, f)
@@ -166,9 +165,9 @@ func (b *SharedBase) ReleaseShard(ctx context.Context, s Shard) error {
 	return b.move(ctx, s.Name, s.Locker, s.State, to, nil)
 }
 
-// move is every transition out of a locked state: state and locker must be what
-// the caller takes them for, else *StateError. total is the size of the table of
-// a shard that was written, where it is known.
+// move executes every transition out of a locked state: state and locker must be
+// as the caller expects, else *StateError. total is the size of the table of a
+// shard that was written, where it is known.
 func (b *SharedBase) move(ctx context.Context, name string, locker uuid.UUID, from, to ShardState, total *Total) error {
 	what := fmt.Sprintf("moving shard %s from %s to %s", name, from, to)
 	return b.inTx(ctx, what, func(ctx context.Context, tx pgx.Tx) error {
@@ -208,9 +207,9 @@ func moveIn(ctx context.Context, tx pgx.Tx, name string, locker uuid.UUID, from,
 	return notHeld(ctx, tx, name, locker, from)
 }
 
-// relies tells a transition that relies on the shard being sound: its image is used
-// from then on, or its table is gone. The others, which give a shard up or mark it
-// full, lose nothing.
+// relies reports whether a transition relies on a consistent shard: its image is
+// used from then on, or its table is dropped. The other transitions, which
+// release a shard or mark it full, lose nothing.
 func relies(from, to ShardState) bool {
 	return to == StateReadOnly || from == StatePacking && to == StatePacked
 }
@@ -230,7 +229,8 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// notHeld tells how the shard's row differs from what was expected of it.
+// notHeld returns the error that says how the shard's row differs from the
+// expected one.
 func notHeld(ctx context.Context, db querier, name string, locker uuid.UUID, expected ShardState) error {
 	wrong := &StateError{Shard: name, Locker: locker, Expected: expected}
 	s, err := scanShard(db.QueryRow(ctx, "/* winery: FindHolder */ SELECT "+shardColumns+" FROM shards s WHERE name = $1", name))

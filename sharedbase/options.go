@@ -76,7 +76,7 @@ func (o observer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.Trace
 	o(Statement{SQL: sql, Done: true, Err: data.Err})
 }
 
-// around is for a statement that goes past what pgx traces.
+// around is for a statement that pgx does not trace.
 func (o observer) around(sql string, send func() error) error {
 	if o == nil {
 		return send()

@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// DatabaseID tells a database from every other one, copies of it included. A
-// dump that is restored, CREATE DATABASE … TEMPLATE and pg_upgrade give another
+// DatabaseID distinguishes a database from every other one, including its copies.
+// A dump that is restored, CREATE DATABASE … TEMPLATE and pg_upgrade give another
 // id; a promoted standby and a restored base backup keep it.
 type DatabaseID struct {
 	System string `json:"system"` // identifier of the server's data directory, see pg_control_system()
@@ -19,7 +19,7 @@ type DatabaseID struct {
 	Name   string `json:"name"`   // for people: a database may be renamed
 }
 
-// Same tells whether both are ids of one database.
+// Same reports whether both are ids of one database.
 func (d DatabaseID) Same(other DatabaseID) bool {
 	return d.System == other.System && d.OID == other.OID
 }

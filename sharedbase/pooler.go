@@ -16,7 +16,7 @@ import (
 // notifications on.
 var ErrPooled = errors.New("a connection pooler is in front of the database")
 
-// pooler tells whether connections go through a connection pooler. One that pools by transaction hands each
+// pooler reports whether connections go through a connection pooler. One that pools by transaction hands each
 // transaction to any of its connections to the server, so that nothing of a session survives: no prepared
 // statement, no setting, no LISTEN.
 type pooler struct {

@@ -12,7 +12,7 @@ import (
 )
 
 // QuarantinedError says that a shard is quarantined, and why: nothing of it is
-// destroyed until a person has looked. Nothing was changed.
+// destroyed until an operator has released it. Nothing was changed.
 type QuarantinedError struct {
 	Shard, Reason string
 	Role, Host    string // of the process that quarantined it
@@ -47,11 +47,11 @@ type Quarantined struct {
 	At         time.Time
 }
 
-// Quarantine keeps every process of Go Winery from claiming a shard, and from
-// destroying anything of it, until it is unquarantined: something in it is not
-// consistent, and what there is must stay as it is. It takes the shard's row lock: a
-// table is dropped, or a mark removed, before it returns or not at all. Readers are not
-// concerned. A later reason replaces an earlier one.
+// Quarantine prevents every process of Go Winery from claiming a shard, and from
+// destroying anything of it, until it is unquarantined: the shard is not
+// consistent, and must stay unchanged. It locks the shard's row: a table is
+// dropped, or a mark removed, before Quarantine returns or not at all. Readers
+// are not affected. A later reason replaces an earlier one.
 func (b *SharedBase) Quarantine(ctx context.Context, shardID int64, reason string) error {
 	return b.withShortTimeout(ctx, fmt.Sprintf("quarantining shard number %d", shardID), func(ctx context.Context) error {
 		_, err := b.conns.rest.Exec(ctx, `/* winery: Quarantine */

@@ -40,7 +40,7 @@ func (r *replicated) waits(t testing.TB, n int) {
 	})
 }
 
-// has tells whether the standby has received all that was logged up to lsn.
+// has reports whether the standby has received all that was logged up to lsn.
 func (r *replicated) has(t testing.TB, lsn string) bool {
 	t.Helper()
 	return count(t, r.conn, "SELECT count(*) FROM pg_stat_replication WHERE flush_lsn >= $1::text::pg_lsn", lsn) == 1

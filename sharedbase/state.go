@@ -15,16 +15,16 @@ const (
 	// StateWriting: locked by one writer, which releases it when idle or
 	// stopping (standby) or has filled it (full).
 	StateWriting ShardState = "writing"
-	// StateFull: a table that takes no more. A packer locks it: packing.
+	// StateFull: a table that is full. A packer locks it: packing.
 	StateFull ShardState = "full"
 	// StatePacking: locked by a packer, which completes the image (packed) or
-	// gives up (full).
+	// fails (full).
 	StatePacking ShardState = "packing"
 	// StatePacked: the image is complete, the table still there. A cleaner
 	// locks it once enough hosts have mapped the image: cleaning.
 	StatePacked ShardState = "packed"
 	// StateCleaning: locked by a cleaner, which drops the table (readonly) or
-	// gives up (packed).
+	// fails (packed).
 	StateCleaning ShardState = "cleaning"
 	// StateReadOnly: only the image is left. This is the final state.
 	StateReadOnly ShardState = "readonly"
@@ -36,8 +36,8 @@ const (
 // stateNone is the state before a shard's row exists.
 const stateNone ShardState = ""
 
-// transitions is every transition there is, from state to state. Anything else is
-// refused before the database hears of it.
+// transitions has all transitions, from state to state. Any other is refused
+// without a query.
 var transitions = map[ShardState][]ShardState{
 	stateNone:      {StateWriting},
 	StateStandby:   {StateWriting},
@@ -49,16 +49,16 @@ var transitions = map[ShardState][]ShardState{
 	StateImporting: {StateReadOnly},
 }
 
-// origins tells where a shard goes back to when the holder of its lock gives
-// up. An import has no way back: its row is removed instead.
+// origins has the state to which a locked shard is released. An import has none:
+// its row is removed instead.
 var origins = map[ShardState]ShardState{
 	StateWriting:  StateStandby,
 	StatePacking:  StateFull,
 	StateCleaning: StatePacked,
 }
 
-// Origin is where a shard that is in this locked state goes when it is
-// released; false where it cannot be released.
+// Origin is the state to which a shard in this locked state is released; false if
+// it cannot be released.
 func (s ShardState) Origin() (ShardState, bool) {
 	origin, ok := origins[s]
 	return origin, ok
@@ -76,8 +76,8 @@ func (s ShardState) ImageAvailable() bool {
 	return s == StatePacked || s == StateCleaning || s == StateReadOnly
 }
 
-// ReadOnly says that in this state the shard's table is gone, or may go at any
-// moment: only the image is to be relied on.
+// ReadOnly says that in this state the shard's table is dropped, or may be
+// dropped at any moment: rely on the image only.
 func (s ShardState) ReadOnly() bool {
 	return s == StateCleaning || s == StateReadOnly
 }

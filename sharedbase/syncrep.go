@@ -25,7 +25,8 @@ var errUnreplicated = errors.New("committed on the primary, but the synchronous 
 // translated.
 const syncRepRoutine = "SyncRepWaitForLSN"
 
-// isUnreplicated tells the warning, once it is an error. A server that shuts down sends it with another code.
+// isUnreplicated recognises the warning, once it is an error. A server that shuts down sends it with another
+// code.
 func isUnreplicated(err *pgconn.PgError) bool { return err.Routine == syncRepRoutine }
 
 // newFrontend is [pgproto3.NewFrontend] for connections on which an unreplicated commit is an error.

@@ -12,8 +12,8 @@ type Total struct {
 }
 
 // Total returns the size that the table had when the shard was claimed for
-// writing. It is false where only TableSize can tell: the last writer died, or
-// was Python's.
+// writing. It is false if the size is unknown and TableSize must count: the last
+// writer died, or was Python's.
 func (c *Claim) Total() (total Total, known bool) { return c.total, c.totalKnown }
 
 // ReleaseWithTotal is Release of a shard that was written, and records the size

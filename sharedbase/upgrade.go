@@ -101,8 +101,8 @@ func (b *SharedBase) upgrade(ctx context.Context, step UpgradeStep) error {
 // poolVersion is the version from which on a shard knows its pool.
 const poolVersion = 4
 
-// poolOfAll gives the name of the pool that all shards are in as a literal of
-// SQL: the one that was given, or that prepare-upgrade has stored.
+// poolOfAll returns the name of the pool of all shards as an SQL literal: the
+// given name, or the one that prepare-upgrade has stored.
 func (b *SharedBase) poolOfAll(ctx context.Context, given string) (quoted string, err error) {
 	var stored string
 	err = b.withShortTimeout(ctx, "planning the upgrade", func(ctx context.Context) error {

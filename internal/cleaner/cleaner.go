@@ -28,7 +28,7 @@ type Options struct {
 	Log      *slog.Logger
 }
 
-// Progress tells what a step has come to.
+// Progress is the progress of a step.
 type Progress struct {
 	Task  Task
 	Shard string

@@ -7,23 +7,25 @@
 //
 // A table is the last other copy of its objects, so [Cleaner.DropTables] drops it
 // only if at least [Options.MinMappedHosts] hosts have recorded that they read
-// the shard's image, and after a last look of its own, under the claim (PACKED
-// to CLEANING), by a handle that goes past this host's caches:
+// the shard's image, and after its own last check, under the claim (PACKED to
+// CLEANING), through a handle that bypasses this host's caches:
 //
 //   - the image is the one that was recorded when it was packed, and each object
-//     that the index has present is in it, with its SHA-256: all of it is read
-//     (package scrub). The packer did so, too; but what follows cannot be undone;
+//     that the index has present is in it, with its SHA-256: the whole image is
+//     read (package scrub). The packer has read it, too; but the drop cannot be
+//     undone;
 //   - the image was packed with at least as many objects as the table has, and
 //     the table has at least as many as the index. More are those that were
 //     deleted since: from the index first, then from the table (a Python writer
 //     leaves the row there).
 //
-// Of what is found only an object that is still to be erased allows the drop: that
-// is a list of what is allowed, since dropping cannot be undone. Otherwise the shard
-// goes back to PACKED with an error, nothing was destroyed, and the shard is
-// quarantined, unless the image is missing or only read wrongly once: its file system
-// may not be mounted, or this host be at fault. The drop and the move to READONLY are
-// one transaction, which a quarantine stops up to its commit.
+// The only finding that allows the drop is an object that is still to be erased:
+// allowed findings are listed, because dropping cannot be undone. With any other
+// finding the shard goes back to PACKED with an error, nothing is destroyed, and
+// the shard is quarantined, unless the image is missing or only one of two reads
+// failed: its file system may not be mounted, or this host may be at fault. The
+// drop and the change to READONLY are one transaction, which a quarantine can
+// stop until its commit.
 //
 // # Erasing deleted objects
 //
@@ -62,7 +64,7 @@
 //	tombstoned, index row present     marked deleted, not in the image  finds nothing to erase, removes the row
 //	index row removed                 nothing                           nothing to do
 //
-// The next cleaner waits until the lease of the first runs out, on the shard or on the
-// image. One bad image does not stop the others: each error names its shard and is
-// joined to the step's.
+// The next cleaner waits until the lease of the first expires, on the shard or on
+// the image. One bad image does not stop the others: each error names its shard
+// and is joined to the step's.
 package cleaner

@@ -24,10 +24,10 @@ const (
 	inFlight = 16
 )
 
-// EraseDeleted makes the objects that are marked deleted vanish, and returns how
-// many are gone for good, also where it fails. Those of an image that another
-// process changes are left to that process; what fails does not stop the rest.
-// It stops soon after ctx ends: what it has begun it, or another, completes.
+// EraseDeleted erases the objects that are marked deleted, and returns how many
+// were erased, also if it fails. It skips an image that another process changes;
+// a failure does not stop the remaining images. It stops soon after ctx ends: a
+// later call, by any cleaner, completes an interrupted batch.
 func (c *Cleaner) EraseDeleted(ctx context.Context) (erased int64, err error) {
 	var mu sync.Mutex // for errs and erased
 	var errs []error
@@ -79,7 +79,7 @@ func (c *Cleaner) eraseIn(ctx context.Context, s sharedbase.Shard) (gone int64, 
 	return gone, err
 }
 
-// eraseImage erases batch after batch. After each, its objects are gone for good.
+// eraseImage erases batch after batch. The erasure of each batch is durable.
 func (c *Cleaner) eraseImage(ctx context.Context, claim *sharedbase.ImageClaim) (gone int64, err error) {
 	c.report(Erasing, claim.Name())
 	p := c.Pools[claim.Pool()]

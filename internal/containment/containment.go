@@ -48,8 +48,8 @@ type Replacement struct {
 	Format  format.Format // of the image
 	// Keys yields the objects that the replacement holds, in any order.
 	Keys iter.Seq2[sharedbase.ObjID, error]
-	// Repair says that the image is damaged: what cannot be read of it does not
-	// count.
+	// Repair means that the image is known to be damaged: parts that cannot be
+	// read do not count.
 	Repair bool
 	// Progress is called after each batch of objects that was looked up in the
 	// database. May be nil.

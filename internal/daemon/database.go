@@ -17,10 +17,10 @@ import (
 )
 
 // OpenDatabase opens the configured database and waits until it answers; with
-// StopWhenIdle it gives up at once. It fails with a cure where the database has
-// no schema or another one than this program's. Claims are made for this role,
-// with the configured lease. It warns of settings of the server that can lose
-// what is acknowledged. The caller closes it.
+// StopWhenIdle it does not wait. It fails with an error that names the cure if
+// the database has no schema, or one of another version. Claims are made for this
+// role, with the configured lease. It warns of settings of the server that can
+// lose acknowledged objects. The caller closes it.
 func (e *Env) OpenDatabase(ctx context.Context) (*sharedbase.SharedBase, error) {
 	db := e.Config.Database
 	base, err := sharedbase.New(db.DSN, cmp.Or(db.ApplicationName, e.CLI.App.Name),
@@ -81,8 +81,9 @@ func attach(ctx context.Context, base *sharedbase.SharedBase) error {
 	return err
 }
 
-// Loop is the package's Loop with this role's settings, woken by base for
-// shards that come into one of states: those from which the role takes them.
+// Loop is the package's Loop with this role's settings. Notifications from base
+// about shards in one of the states wake it: the states from which the role takes
+// shards.
 func (e *Env) Loop(ctx context.Context, base *sharedbase.SharedBase, step Step, states ...sharedbase.ShardState) error {
 	return e.Loops(ctx, base, Part{Notify: e.Notify, Step: step, States: states})
 }

@@ -98,8 +98,8 @@ func (o *LoopOptions) pause(ctx context.Context, wait time.Duration, err error) 
 	}
 }
 
-// gather waits until the last wait that was ended by Wake is wakeInterval ago.
-// What wakes until then is one with what woke before.
+// gather waits until wakeInterval has passed since Wake last ended a wait. All
+// notifications until then are combined.
 func (o *LoopOptions) gather(ctx context.Context) {
 	select {
 	case <-time.After(time.Until(o.woken.Add(wakeInterval))):
@@ -122,7 +122,7 @@ func closed(c <-chan struct{}) bool {
 	}
 }
 
-// final tells an error that another try of this process would not cure.
+// final reports whether err is one that a retry of this process cannot cure.
 func final(err error) bool {
 	return errors.Is(err, pool.ErrFenced) ||
 		errors.As(err, new(*backoff.PermanentError)) || errors.As(err, new(*PanicError))

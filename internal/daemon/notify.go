@@ -15,9 +15,9 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// Notifier tells the service manager how a role fares. Where there is none, and
+// Notifier reports the state of a role to the service manager. Without one, and
 // on a nil *Notifier, its methods do nothing. They are safe for concurrent use
-// and never fail a role: what cannot be sent is logged at debug.
+// and never fail a role: a report that cannot be sent is logged at debug.
 type Notifier struct {
 	log      *slog.Logger
 	ready    sync.Once

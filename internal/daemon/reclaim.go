@@ -9,10 +9,10 @@ import (
 	"winery/sharedbase"
 )
 
-// Reclaim takes shards back from holders that are gone, now and every quarter
-// of a lease, in the background until ctx ends or the returned function is
-// called, which waits for the end. Every role does it, so that one that is left
-// is enough; a role that waits for work is woken by it.
+// Reclaim releases the shards of dead holders, now and every quarter of a lease,
+// in the background until ctx ends or the returned function is called, which
+// waits for the end. Every role does this, so that one running process is enough;
+// a reclaim notifies roles that wait for work.
 func (e *Env) Reclaim(ctx context.Context, base *sharedbase.SharedBase) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// ReadBody reads r's body, of at most limit bytes. Each byte of it is charged
-// as cost bytes when it arrives: what is only announced takes no memory. The
-// caller releases the charge when the body is not used any more. Errors: a
-// *RequestError, or one that matches ErrUnavailable.
+// ReadBody reads r's body, of at most limit bytes. Each byte is charged as cost
+// bytes when it arrives: an announced length takes no memory. The caller releases
+// the charge when the body is no longer used. Errors: a *RequestError, or one
+// that matches ErrUnavailable.
 func ReadBody(r *http.Request, l *Limits, limit, cost int64) ([]byte, *Charge, error) {
 	announced := r.ContentLength
 	switch {

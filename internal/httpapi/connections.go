@@ -42,7 +42,7 @@ func (c *connections) note(conn net.Conn, state http.ConnState) {
 	}
 	if len(c.open) > c.limit && c.waiting.Len() > 0 {
 		longest := c.waiting.Front()
-		// Its goroutine hears of that, and reports StateClosed.
+		// Its goroutine notices this, and reports StateClosed.
 		_ = c.waiting.Remove(longest).(net.Conn).Close()
 		delete(c.open, longest.Value.(net.Conn))
 	}

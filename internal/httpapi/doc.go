@@ -28,11 +28,11 @@
 //	answer            30 s without a byte; 30 s, and 1 s for each 256 KiB, of waiting for the client to take all of it
 //	next request      2 minutes
 //
-// A client may close its sending side after its request (half-close) and is
-// answered. The server cannot tell that from a client that is gone, hence the
-// 10 s. A request that changes the store is finished in any case. When a
-// connection is opened beyond MaxConnections, the one is closed that has waited
-// longest for a request.
+// A client that closes its sending side after its request (half-close) still gets
+// the answer. The server cannot distinguish that from a client that has
+// disconnected, hence the 10 s. A request that changes the store is finished in
+// any case. When a connection is opened beyond MaxConnections, the one is closed
+// that has waited longest for a request.
 //
 // # Errors
 //

@@ -56,11 +56,12 @@ type Problem struct {
 	Text  string
 }
 
-// Passing tells whether the request may succeed when it is repeated.
+// Passing reports whether the request may succeed when it is repeated.
 func (p *Problem) Passing() bool { return p.RPC == http.StatusServiceUnavailable }
 
-// problems has the first entry that an error matches. What matches none is
-// internalError. 429 is in neither column: Python's client takes it for final.
+// problems maps errors to answers: the first entry that an error matches counts.
+// An error without an entry is internalError. 429 is in neither column: Python's
+// client does not retry it.
 var problems = []struct {
 	err error
 	Problem

@@ -21,7 +21,7 @@ import (
 type API interface {
 	// Endpoint is what metrics call the request; "" leaves it out of them.
 	Endpoint(r *http.Request) string
-	// Changes tells whether the request changes the store.
+	// Changes reports whether the request changes the store.
 	Changes(r *http.Request) bool
 	// Serve answers the request, or says in an error why it cannot. If it had
 	// begun to answer, the connection is cut.
@@ -89,7 +89,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serve calls the API and turns a panic of it into an error.
+// serve calls the API and turns a panic into an error.
 func (h *handler) serve(w http.ResponseWriter, r *http.Request) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Why the work on a request was given up.
+// Causes for which the work on a request was cancelled.
 var (
 	errStopping = errors.New("the server is shutting down")
 	errTooLong  = errors.New("the request took too long")

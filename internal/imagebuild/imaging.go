@@ -37,12 +37,12 @@ type Made struct {
 	WriteTime, VerifyTime time.Duration
 }
 
-// Make writes the image, flushes it, reads all of it back by a handle that goes
-// past this host's caches, and commits it: in the pool it is either whole or not
-// what readers find. Every object must have the SHA-256 that it is stored under,
+// Make writes the image, flushes it, reads the whole image back through a handle
+// that bypasses this host's caches, and commits it: readers never find an
+// incomplete image. Every object must have the SHA-256 that it is stored under,
 // else *format.DamageError, and there must be as many as in the table's snapshot.
-// What the pool has under the shard's name is replaced if nothing is lost with it:
-// else *containment.LossError.
+// An existing image of the shard's name is replaced if no object is lost: else
+// *containment.LossError.
 func (j Job) Make(ctx context.Context) (made Made, err error) {
 	start := time.Now()
 	j.silent(Counting, countingLimit)
@@ -104,8 +104,8 @@ func (j Job) write(ctx context.Context, draft pool.Draft, size int64) (info form
 	return info, nil
 }
 
-// verify reads the whole draft back from the store, and returns what is to be
-// recorded of it.
+// verify reads the whole draft back from the store, and returns the record of the
+// image.
 func (j Job) verify(ctx context.Context, draft pool.Draft, want format.Info) (image sharedbase.ImageRecord, err error) {
 	name := j.Claim.Name()
 	img, err := draft.Open(ctx)

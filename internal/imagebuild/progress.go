@@ -19,7 +19,7 @@ const (
 	Verifying Phase = "verifying"
 )
 
-// Progress tells how far a phase has come.
+// Progress is the progress of a phase.
 type Progress struct {
 	Shard string
 	Phase Phase

@@ -10,7 +10,7 @@
 // image, or an import that is killed, leaves nothing behind, and the same call
 // can simply be repeated.
 //
-// # What an image does not tell
+// # What an image does not record
 //
 // After a loss of the database the images have all objects that were packed. They
 // do not have

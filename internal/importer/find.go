@@ -17,7 +17,8 @@ import (
 type Image struct {
 	Pool pool.Pool
 	Name string
-	// Err tells why it cannot be imported, if that is plain to see.
+	// Err says why the image cannot be imported, if that is known without reading
+	// it.
 	Err error
 }
 

@@ -33,7 +33,7 @@ type aside struct {
 	contended map[sharedbase.ObjID]bool
 }
 
-// has tells whether an object of the request is thought contended.
+// has reports whether an object of the request is thought contended.
 func (a *aside) has(r *request) bool {
 	if len(a.contended) == 0 {
 		return false
@@ -44,7 +44,7 @@ func (a *aside) has(r *request) bool {
 	return slices.ContainsFunc(r.objects, func(o sharedbase.Object) bool { return a.contended[o.ID] })
 }
 
-// retry returns a channel that tells when the next try is due: never, where
+// retry returns a channel that signals when the next attempt is due: never, if
 // nothing is set aside.
 func (a *aside) retry() (due <-chan time.Time, stop func()) {
 	if len(a.requests) == 0 {

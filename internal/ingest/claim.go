@@ -39,7 +39,7 @@ func (l *lane) maxSize() int64 {
 	return l.ShardMaxSize
 }
 
-// fits tells whether a group has room in the shard's image.
+// fits reports whether a group has room in the shard's image.
 func (l *lane) fits(group sharedbase.Total) bool {
 	return l.Pools[l.claim.Pool()].Format().SizeBound(l.total.Objects+group.Objects, l.total.Bytes+group.Bytes) <= 2*l.maxSize()
 }

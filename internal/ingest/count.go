@@ -45,7 +45,7 @@ func (l *lane) counted() <-chan struct{} {
 	return l.count.done
 }
 
-// stopCount ends a count without its result, and tells whether there was one.
+// stopCount ends a count without its result, and reports whether there was one.
 func (l *lane) stopCount() (stopped bool) {
 	if l.count == nil {
 		return false
@@ -78,7 +78,7 @@ func (l *lane) grow(by sharedbase.Total) {
 	l.total.Bytes += by.Bytes
 }
 
-// full tells whether the shard has reached its size; or, while that is being
+// full reports whether the shard has reached its size; or, while that is being
 // counted, whether half of it was added, which leaves room in the image.
 func (l *lane) full() bool {
 	size := l.maxSize()

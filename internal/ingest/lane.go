@@ -39,7 +39,7 @@ func newPauses() *backoff.ExponentialBackOff {
 	return backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(maxPause/10),
 		backoff.WithMultiplier(2),
-		backoff.WithMaxInterval(maxPause*2/3), // half of it more or less by chance
+		backoff.WithMaxInterval(maxPause*2/3), // with a jitter of a half
 		backoff.WithMaxElapsedTime(0),
 	)
 }
@@ -114,8 +114,8 @@ func (l *lane) step(ctx context.Context, group []*request) error {
 	return nil
 }
 
-// commit adds a group. Requests that have an object that is thought contended
-// are set aside at once, lest the others wait for them.
+// commit adds a group. Requests that have a possibly contended object are set
+// aside at once, so that the others do not wait for them.
 func (l *lane) commit(ctx context.Context, group []*request) error {
 	var pieces, contended []piece
 	for _, r := range group {
@@ -205,7 +205,7 @@ func (l *lane) failing(err error, pause time.Duration) {
 	l.Log.Warn("cannot write objects, retrying", "err", err, "retry_in", pause)
 }
 
-// timed does a step that Busy is to know of.
+// timed executes a step whose duration Busy reports.
 func (l *lane) timed(step func() error) error {
 	now := time.Now()
 	l.began.Store(&now)

@@ -27,7 +27,7 @@ var (
 // Options say how to write. Zero values stand for the defaults.
 type Options struct {
 	Base         *sharedbase.SharedBase // stays open until after Close
-	Pools        map[string]pool.Pool   // by name: their formats tell what an image has room for
+	Pools        map[string]pool.Pool   // by name: their formats determine the room of an image
 	Pool         string                 // the pool of new shards
 	ShardMaxSize int64                  // of the pool: content bytes at which a shard is full
 	OtherPools   map[string]int64       // pools whose standby shards are filled, too: ShardMaxSize by name
@@ -58,7 +58,7 @@ type Writer struct {
 	lanes      sync.WaitGroup
 	all        []*lane               // from Start on
 	failure    atomic.Pointer[error] // why a lane cannot write; nil while all can
-	ctx        context.Context       // of the lanes' work; ends if Close runs out of time
+	ctx        context.Context       // of the lanes' work; ends if Close times out
 	cancel     context.CancelFunc
 }
 

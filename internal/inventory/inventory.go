@@ -97,7 +97,7 @@ func unpacked(s sharedbase.ShardState) bool {
 	return s == sharedbase.StateStandby || s == sharedbase.StateWriting || s == sharedbase.StateFull
 }
 
-// Complete tells whether a pool has a finished image: not one that is reserved, nor a
+// Complete reports whether a pool has a finished image: not one that is reserved, nor a
 // packer's draft.
 func Complete(ctx context.Context, p pool.Pool, name string) (complete bool, err error) {
 	img, err := p.Open(ctx, name)

@@ -2,13 +2,13 @@
 
 // Package mapper makes the finished images readable on this host.
 //
-// [Mapper.Step] maps each image that is available (PACKED, CLEANING, READONLY)
-// in the database and that this host has not recorded in the shard's row. One
-// that is mapped, by whomever, is adopted. Before the host is recorded the image
-// must read as a whole one through the mapping, the one that was packed: header
-// and hash function with the fingerprint that was recorded, and a sample of
-// objects with their SHA-256. The record matters: a cleaner counts it before it
-// drops the shard's table.
+// [Mapper.Step] maps each image that is available (PACKED, CLEANING, READONLY) in
+// the database and that this host has not recorded in the shard's row. An image
+// that is mapped already is adopted. Before the host is recorded, the image must
+// be readable through the mapping, and be the one that was packed: header and
+// hash function with the fingerprint that was recorded, and a sample of objects
+// with their SHA-256. The record matters: a cleaner counts it before it drops the
+// shard's table.
 //
 // A step asks the database only for the shards that lack this host, so that it
 // costs a query however many images there are. The first step of a process, one

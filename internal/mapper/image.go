@@ -68,7 +68,7 @@ func damaged(err error) bool {
 	return errors.As(err, new(*format.DamageError)) || errors.Is(err, sharedbase.ErrOtherImage)
 }
 
-// look opens an image and tells whether it is the whole image that was packed,
+// look opens an image and reports whether it is the whole image that was packed,
 // by its header, its hash function, and objects: ids, or some if there are
 // none. It returns the objects.
 func (r *round) look(ctx context.Context, open func(context.Context, string) (pool.Image, error), img image,
@@ -107,7 +107,7 @@ func (r *round) lookOnce(ctx context.Context, src pool.Image, img image, ids []s
 	return ids, nil
 }
 
-// object tells whether an object of an image is damaged. One that is damaged
+// object reports whether an object of an image is damaged. One that is damaged
 // counts if the index has it there: a cleaner that is erasing it, or died over
 // that, leaves it so for any time, but it was marked before.
 func (r *round) object(ctx context.Context, reader format.Reader, img image, id sharedbase.ObjID) error {

@@ -94,11 +94,11 @@ func New(o Options) *Mapper {
 	return &Mapper{Options: o, failures: map[string]int{}, hanging: map[string]hang{}}
 }
 
-// Step maps, checks and records every image that is available and is not
-// recorded for this host yet; every CompareInterval, and after a step that could
-// not do all, also those that are recorded and not mapped any more. worked tells
-// whether an image was recorded, or mapped again. The error joins those of all
-// images that failed, by name.
+// Step maps, checks and records every image that is available and is not recorded
+// for this host yet; every CompareInterval, and after a step with a failure, also
+// those that are recorded but no longer mapped. worked reports whether an image
+// was recorded, or mapped again. The error joins those of all images that failed,
+// by name.
 func (m *Mapper) Step(ctx context.Context) (worked bool, err error) {
 	host := m.Host
 	if host == "" {

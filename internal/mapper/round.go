@@ -181,7 +181,7 @@ func (r *round) settle(ctx context.Context, img image) {
 	r.report()
 }
 
-// may tells whether to begin with an image at all in this round.
+// may reports whether to begin with an image at all in this round.
 func (r *round) may(ctx context.Context, img image) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -215,7 +215,8 @@ func (r *round) hangingIn(pool string) (n int) {
 	return n
 }
 
-// report tells now and then how far the round has come. The caller holds mu.
+// report reports the progress of the round from time to time. The caller holds
+// mu.
 func (r *round) report() {
 	if r.Progress == nil || time.Since(r.reported) < time.Second && r.progress.Mapped < r.progress.Wanted {
 		return

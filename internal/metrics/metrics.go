@@ -40,8 +40,8 @@ func (c *Client) Request(endpoint string, took time.Duration, failure string) {
 	}
 }
 
-// Storage times the part of a request that the storage called name did. It is
-// the same metric as Request's, told apart by the tag name.
+// Storage times the part of a request that the storage called name did. It is the
+// same metric as Request's, distinguished by the tag name.
 func (c *Client) Storage(endpoint, name string, took time.Duration, failure string) {
 	if c != nil {
 		c.timed(requestSeconds, took, failure, "endpoint:"+endpoint, "name:"+name)
@@ -99,14 +99,14 @@ func (c *Client) TableRequested() {
 	}
 }
 
-// ImagesHanging tells how many images of a pool do not answer.
+// ImagesHanging sets how many images of a pool do not answer.
 func (c *Client) ImagesHanging(pool string, images int) {
 	if c != nil {
 		_ = c.to.Gauge(imagesHanging, float64(images), []string{"pool_name:" + pool}, 1)
 	}
 }
 
-// ReadRefused counts a read that was refused or given up because its image or
+// ReadRefused counts a read that was refused or cancelled because its image or
 // pool does not answer.
 func (c *Client) ReadRefused(pool string) {
 	if c != nil {
@@ -114,8 +114,8 @@ func (c *Client) ReadRefused(pool string) {
 	}
 }
 
-// PackingStarts tells the size in bytes at which a shard of the pool to be
-// packed for is full. As in Python it has no tag.
+// PackingStarts sets the size in bytes at which a shard of the target pool is
+// full. As in Python it has no tag.
 func (c *Client) PackingStarts(maxSize int64) {
 	if c != nil {
 		_ = c.to.Gauge(packerMaxSize, float64(maxSize), nil, 1)
@@ -139,8 +139,8 @@ func (c *Client) Packed(pool string, took time.Duration, failure string) {
 	}
 }
 
-// Reclaimed counts a shard that was taken back from a holder that is gone, by
-// the state in which it was.
+// Reclaimed counts a shard that was reclaimed from a dead holder, by the state in
+// which it was.
 func (c *Client) Reclaimed(was string) {
 	if c != nil {
 		_ = c.to.Incr(reclaimed, []string{"was:" + was}, 1)
@@ -169,15 +169,15 @@ func (c *Client) StepFailed(role string) {
 	}
 }
 
-// BackOff tells for how long a role waits after a step that failed, 0 once one
-// did not.
+// BackOff sets how long a role waits after a step that failed, 0 after one that
+// succeeded.
 func (c *Client) BackOff(role string, wait time.Duration) {
 	if c != nil {
 		_ = c.to.Gauge(backOff, wait.Seconds(), []string{"role:" + role}, 1)
 	}
 }
 
-// Stalled tells for how long a role has got on with nothing.
+// Stalled sets for how long a role has made no progress.
 func (c *Client) Stalled(role string, d time.Duration) {
 	if c != nil {
 		_ = c.to.Gauge(stalled, d.Seconds(), []string{"role:" + role}, 1)

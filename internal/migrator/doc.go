@@ -31,6 +31,6 @@
 //	verified, not recorded      a copy without a reference       verifies and records it
 //	recorded                    the image in its new pool        nothing to do
 //
-// The next migration waits until the lease of the first runs out. If the source was
-// edited between the two, the copy is replaced.
+// The next migration waits until the lease of the first expires. If the source
+// was edited between the two, the copy is replaced.
 package migrator

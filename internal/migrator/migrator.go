@@ -12,7 +12,7 @@ import (
 	"winery/sharedbase"
 )
 
-// ErrSkipped marks why an image is left alone, for now or for good.
+// ErrSkipped marks the reason why an image was not moved.
 var ErrSkipped = errors.New("skipped")
 
 // Migrator moves images. Base, From and To must be set, and From be another
@@ -22,7 +22,7 @@ type Migrator struct {
 	From, To pool.Pool
 	// NoTransfer copies nothing: the copy must be there.
 	NoTransfer bool
-	// NoRecord does not tell the database.
+	// NoRecord leaves the database unchanged.
 	NoRecord bool
 	// Progress is called with the bytes of the phase that were done since its
 	// last call, one call at a time; total is all that there are. May be nil.

@@ -3,20 +3,20 @@
 // Package packer turns full shards into images.
 //
 // [Packer.Step] packs one shard: it claims it (FULL to PACKING), streams its
-// table into a draft, flushes it, opens it again by a handle that goes past this
-// host's caches, and reads all of it: every object must have the SHA-256 that it
-// is stored under, every key must be found, and there must be as many as the
-// table's snapshot had. Only then is the draft committed and the shard PACKED.
-// So an image that can be seen in a directory is whole, and a packer that gives
-// up leaves none: Python's packers, which may be next, fail on it. The packer
-// never touches the table; that it may go is the cleaner's to decide, from PACKED
-// on.
+// table into a draft, flushes it, opens it again through a handle that bypasses
+// this host's caches, and reads the whole image: every object must have the
+// SHA-256 that it is stored under, every key must be found, and there must be as
+// many as the table's snapshot had. Only then is the draft committed and the
+// shard PACKED. So an image that is visible in a directory is complete, and a
+// packer that fails leaves none: a Python packer, which may be next, would fail
+// on it. The packer never changes the table; the cleaner drops it, once the shard
+// is PACKED.
 //
 // # Crash recovery
 //
-// A failure, or the context's end, gives the shard back (FULL) and drops the
-// draft. A process that is killed leaves it PACKING until its lease runs out and
-// any role reclaims it.
+// After a failure, or the end of the context, the packer releases the shard
+// (FULL) and removes the draft. A process that is killed leaves the shard PACKING
+// until the lease expires and any role reclaims it.
 //
 //	killed at                        left behind                  the next packer
 //	claimed, draft not begun         PACKING                      packs
@@ -38,12 +38,12 @@
 //
 // # Deleted while it is packed
 //
-// The image holds what one snapshot of the table held. An object deleted after
-// that snapshot is in the image, its content row is gone and its index row says
-// deleted; readers ask the index first, so they do not see it, and the cleaner
-// erases it from the image once the shard is PACKED. An object deleted before
-// the snapshot is not in the image. The count that the image must have is that
-// of the snapshot itself, so deletions never make packing fail.
+// The image has the objects of one snapshot of the table. An object deleted after
+// that snapshot is in the image, its content row is removed and its index row is
+// marked deleted; readers query the index first, so they do not see it, and the
+// cleaner erases it from the image once the shard is PACKED. An object deleted
+// before the snapshot is not in the image. The count that the image must have is
+// that of the snapshot itself, so deletions never make packing fail.
 //
 // # An image that does not verify
 //

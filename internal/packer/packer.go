@@ -39,7 +39,7 @@ type Packer struct {
 	tried map[string]tries // by shard
 	now   func() time.Time
 
-	unconfigured []string // the pools of which warnUnconfigured told last
+	unconfigured []string // the pools of the last warning of warnUnconfigured
 }
 
 // New makes a Packer. It does not connect to anything.

@@ -28,13 +28,14 @@
 //
 // # Images that hang
 //
-// A call into an image holds a thread until it returns, and a stopped OSD or NFS
-// server answers when it is back. So the calls in flight are bounded, 32 an image
-// and 256 a pool; a caller that gives up leaves at once, and its call keeps its
-// slot. An image with calls in flight of which none has returned for
-// [Options.HangAfter] hangs: until one returns, reads in it fail at once with
-// ErrImageUnavailable, or come from the table while there is one. The log says
-// so once for each image and outage; the metrics count images and reads.
+// A call to an image occupies a thread until it returns, and a stopped OSD or NFS
+// server answers only after it has been restarted. So the calls in flight are
+// bounded, 32 per image and 256 per pool; a caller whose context ends returns at
+// once, and its call keeps its slot. An image with calls in flight of which none
+// has returned for [Options.HangAfter] hangs: until one returns, reads in it fail
+// at once with ErrImageUnavailable, or come from the table while there is one.
+// The log says so once for each image and outage; the metrics count images and
+// reads.
 //
 // # Speed
 //

@@ -16,8 +16,8 @@ var ErrNotFound = errors.New("object not found")
 // object may have been deleted or moved since; see Reader.get.
 var errAbsent = errors.New("the index has the object, but its shard does not")
 
-// CorruptError says that an object which the index promises cannot be given,
-// because its bytes are damaged or gone.
+// CorruptError says that an object is in the index, but its bytes are damaged or
+// lost.
 type CorruptError struct {
 	ID    sharedbase.ObjID
 	Shard string // name of the shard that should have it

@@ -20,9 +20,9 @@ const (
 	defaultHangAfter = 10 * time.Second
 )
 
-// ErrImageUnavailable is returned, wrapped, when a read in an image is refused
-// or given up because calls into the image or its pool do not return. The same
-// read may succeed later.
+// ErrImageUnavailable is returned, wrapped, when a read in an image is refused or
+// cancelled because calls to the image or its pool do not return. The same read
+// may succeed later.
 var ErrImageUnavailable = errors.New("the image does not answer")
 
 // gate bounds the calls into one image, and notices when they stop returning.

@@ -27,8 +27,8 @@ const unmappedFor = time.Second
 // reader opens it again: the device may have been mapped again, or the image
 // repaired. A dropped image is closed when its last reader is done.
 //
-// What an image holds is read each time: an object erased in it is gone for
-// those that have it open, too.
+// The index of an image is read each time, so an object that is erased is not
+// found in open images either.
 //
 // Each call into an image passes its gate. A caller whose context ends leaves at
 // once; its call keeps its slot, and the image stays open, until the call returns.
@@ -150,7 +150,7 @@ func inImage[T any](ctx context.Context, c *images, p pool.Pool, name string, ne
 	return result, err
 }
 
-// refused counts a read that was refused or given up.
+// refused counts a read that was refused or cancelled.
 func (c *images) refused(im *image, err error) {
 	if errors.Is(err, ErrImageUnavailable) {
 		c.metrics.ReadRefused(im.key.pool)

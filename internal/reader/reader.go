@@ -185,8 +185,9 @@ func (r *Reader) read(ctx context.Context, w want, at sharedbase.Location, newer
 	return sharedbase.Content{}, err
 }
 
-// places tells where the objects of a shard are. An import by Python commits the
-// index rows while the shard is IMPORTING: it has its image then, and no table.
+// places returns where the objects of a shard are. An import by Python commits
+// the index rows while the shard is IMPORTING: it has its image then, and no
+// table.
 func places(s sharedbase.ShardState) (image, table bool) {
 	importing := s == sharedbase.StateImporting
 	return s.ImageAvailable() || importing, s != sharedbase.StateReadOnly && !importing
@@ -241,8 +242,8 @@ func verify(id sharedbase.ObjID, c sharedbase.Content) error {
 	return nil
 }
 
-// explain says what a reader can know of why an object, which the index has at
-// at, could not be read.
+// explain adds to err what a reader knows about why an object, which the index
+// has at at, could not be read.
 func explain(err error, id sharedbase.ObjID, at sharedbase.Location) error {
 	var damage *format.DamageError
 	switch {

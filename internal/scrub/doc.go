@@ -4,8 +4,8 @@
 //
 // # What must hold
 //
-// [Scrubber.Scrub] reads a shard and compares what the database and the pool
-// have of it:
+// [Scrubber.Scrub] reads a shard and compares its contents in the database and in
+// the pool:
 //
 //   - each object that the index has present in the shard has a row in the
 //     shard's table, while there is one, and is in the image, once there is one,

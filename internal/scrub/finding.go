@@ -30,7 +30,7 @@ const (
 // every other kind, also one that is added later, forbids it.
 func (k Kind) AllowsDrop() bool { return k == NotErased }
 
-// Repairable tells whether the image lacks something, which a repair can bring back.
+// Repairable reports whether the image lacks something, which a repair can bring back.
 func (k Kind) Repairable() bool {
 	switch k {
 	case ImageMissing, HeadDamaged, RecordDiffers, ImageDamaged, ObjectDamaged, NotInImage:

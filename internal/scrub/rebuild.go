@@ -29,8 +29,8 @@ func (s *Scrubber) rebuild(ctx context.Context, sh sharedbase.Shard, _ []Finding
 	return []string{"rebuilt the image from the table"}, nil
 }
 
-// remake does the work of rebuild under the claims to the table and to the image. The
-// image that there is goes only when nothing is lost with it.
+// remake does the work of rebuild under the claims to the table and to the image.
+// The existing image is replaced only if no object is lost.
 func (s *Scrubber) remake(ctx context.Context, claim *sharedbase.Claim, image *sharedbase.ImageClaim) error {
 	sh, err := s.Base.ShardByID(ctx, claim.ID())
 	if err != nil {

@@ -93,7 +93,8 @@ func Identify(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) (i 
 	return i, nil
 }
 
-// unmarked fills in State and Why of a pool without a marker; err tells what is missing.
+// unmarked fills in State and Why of a pool without a marker; err says what is
+// missing.
 func (i *Identity) unmarked(p pool.Pool, recorded bool, err error) {
 	i.State = New
 	switch {
@@ -133,10 +134,10 @@ func describe(d sharedbase.DatabaseID) string {
 	return fmt.Sprintf("%q (oid %d of server %s)", d.Name, d.OID, d.System)
 }
 
-// Init makes a pool if need be (see [pool.Pool.Init]), and marks and records it;
-// done is false where that was so already. It refuses where the pool lacks images
-// that the database has in it, and where the pool is another's. The difference is
-// that of a pool that was marked or recorded.
+// Init creates a pool if necessary (see [pool.Pool.Init]), and marks and records
+// it; done is false if it was marked and recorded already. It refuses a pool that
+// lacks images that the database has in it, and a pool of another database. It
+// returns the difference for a pool that it has marked or recorded.
 func Init(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) (done bool, d inventory.Difference, err error) {
 	i, err := Identify(ctx, base, p)
 	if err != nil || i.State == Ours {

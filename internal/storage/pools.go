@@ -22,7 +22,7 @@ type Set map[string]pool.Pool
 // Open opens every pool of a configuration. An rbd pool connects at its first
 // use, so Open does not fail while Ceph is unavailable.
 //
-// createImages tells whether the caller may create images, packer.create_images
+// createImages reports whether the caller may create images, packer.create_images
 // in the configuration; where not, a packer needs them to be reserved.
 func Open(configured []config.Pool, createImages bool) (Set, error) {
 	set := Set{}

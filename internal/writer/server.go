@@ -37,7 +37,7 @@ type Options struct {
 	Metrics *metrics.Client
 	Ready   func(address string) // called once requests are served
 	Alive   func()               // called every few seconds while they are, and adds are not stalled
-	Close   func() error         // called when nothing is served any more
+	Close   func() error         // called when the server has stopped
 }
 
 // Run listens on the address, as of winery.listen, which may have port 0. It calls

@@ -29,7 +29,7 @@ const (
 type Settings struct {
 	BaseDirectory  string // the pool's folder is in it; Init makes that
 	PoolName       string
-	UsePermissions bool // file modes tell the state of an image
+	UsePermissions bool // file modes are the state of an image
 	Format         format.Format
 	// NoDirectIO is called once, with the system's error, if images have to be
 	// verified through the page cache, since the file system has no O_DIRECT. It

@@ -134,7 +134,7 @@ func (p *Pool) removeDead() error {
 	return nil
 }
 
-// isDraft tells whether a file is called as [Pool.newFile] calls drafts.
+// isDraft reports whether a file is called as [Pool.newFile] calls drafts.
 func isDraft(file string) bool {
 	name, rest, _ := strings.Cut(file, ".")
 	id, draft := strings.CutSuffix(rest, ".tmp")
@@ -229,7 +229,7 @@ func (d *draft) removeLeftover() error {
 	}
 	now, err := os.Stat(path)
 	if err != nil || !os.SameFile(now, locked) {
-		return nil // link tells whether the name is free
+		return nil // link fails if the name is not free
 	}
 	reserved := now.Size() == 0
 	unchanged := d.leftover != nil && os.SameFile(now, d.leftover) && now.ModTime().Equal(d.leftover.ModTime())

@@ -41,7 +41,8 @@ func (p *Pool) stat(name string) (fs.FileInfo, error) {
 	return info, err
 }
 
-// errNoFile is returned for a directory, a device and the like.
+// errNoFile is returned for a directory, a device or any other file that is not
+// regular.
 var errNoFile = fmt.Errorf("%w: not a regular file", fs.ErrNotExist)
 
 // Map implements [pool.Pool]. It removes the right to write the file, and gives

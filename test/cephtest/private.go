@@ -93,7 +93,7 @@ func (p *Private) SignalOSD(sig syscall.Signal) {
 	}
 }
 
-// gone tells whether a process, and its last thread, has let go of its files.
+// gone reports whether a process, and its last thread, has let go of its files.
 func gone(pid int) bool {
 	proc := fmt.Sprintf("/proc/%d/", pid)
 	threads, _ := os.ReadDir(proc + "task")

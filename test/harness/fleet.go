@@ -168,7 +168,7 @@ func (f *Fleet) StartWriter(ctx context.Context) (*Process, error) {
 	return p, err
 }
 
-// serves tells whether a writer has opened its database and its pools.
+// serves reports whether a writer has opened its database and its pools.
 func (f *Fleet) serves(ctx context.Context, p *Process) (bool, error) {
 	select {
 	case <-p.Done():

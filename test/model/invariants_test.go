@@ -103,7 +103,7 @@ func (w *world) marked() map[placed]bool {
 	return marked
 }
 
-// erasing tells whether any is to be erased from a shard's image.
+// erasing reports whether any is to be erased from a shard's image.
 func (w *world) erasing(name string) bool {
 	for at := range w.marked() {
 		if at.shard == name {

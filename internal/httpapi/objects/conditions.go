@@ -22,7 +22,7 @@ func (c conditions) matchFails(etag string, there bool) bool {
 	return c.ifMatch.given && (!there || !c.ifMatch.has(etag, false))
 }
 
-// noneMatchFails tells whether If-None-Match forbids it.
+// noneMatchFails reports whether If-None-Match forbids it.
 func (c conditions) noneMatchFails(etag string, there bool) bool {
 	return c.ifNoneMatch.given && there && c.ifNoneMatch.has(etag, true)
 }

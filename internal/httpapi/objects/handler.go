@@ -17,7 +17,7 @@ import (
 // Store is what the handler serves. All methods are called concurrently, and
 // fail with the errors of package httpapi.
 type Store interface {
-	// Contains tells whether the object is there.
+	// Contains reports whether the object is there.
 	Contains(ctx context.Context, id [32]byte) (bool, error)
 	// Size is the size of the object's content, which is not read.
 	Size(ctx context.Context, id [32]byte) (int64, error)

@@ -75,7 +75,7 @@ func (h *handler) whole(w http.ResponseWriter, etag string, size int64) {
 
 func (h *handler) write(w http.ResponseWriter, r *http.Request, content []byte) {
 	h.Metrics.Out(h.Endpoint(r), len(content))
-	_, _ = w.Write(content) // httpapi's handler knows what became of it
+	_, _ = w.Write(content) // httpapi's handler records the outcome
 }
 
 // getParts answers a GET with a Range.

@@ -11,10 +11,10 @@ import (
 	"winery/internal/httpapi/rpc"
 )
 
-// verified keeps objects of which parts are read. To verify an object all of it
-// must be read, which a client that reads it in a thousand parts shall not pay
-// a thousand times: requests for the same object share it, and it stays in
-// memory until the memory for answers is wanted for something else.
+// verified keeps objects of which parts are read. To verify an object the whole
+// object must be read, but not a thousand times for a client that reads it in a
+// thousand parts: requests for the same object share it, and it stays in memory
+// until other answers need the memory.
 type verified struct {
 	memory *httpapi.Memory
 	read   func(ctx context.Context, id [32]byte, admit rpc.Admit) ([]byte, error)
@@ -110,7 +110,7 @@ func (v *verified) release(o *object) {
 	o.charge.Release()
 }
 
-// evict gives up the object that is unused for the longest time.
+// evict removes the object that is unused for the longest time.
 func (v *verified) evict() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()

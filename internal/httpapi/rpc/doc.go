@@ -32,7 +32,7 @@
 //	500 ObjStorageAPIError       anything else
 //
 // Messages of 503 and 500, and of damaged objects, have the request's id (X-Request-Id), under which the log has the
-// cause; see [httpapi.Describe]. 429 is never answered: Python's client takes it for final.
+// cause; see [httpapi.Describe]. 429 is never answered: Python's client does not retry it.
 //
 // A batch is not failed by one object: what is damaged is null like what is missing, and the log has it. What is
 // unavailable fails the batch, as null would say that it is missing.

@@ -97,5 +97,5 @@ func send(w http.ResponseWriter, f wire.Format, status int, answer wire.Answer) 
 	w.Header().Set("Content-Type", f.ContentType())
 	w.Header().Set("Content-Length", strconv.FormatInt(body.Len(), 10))
 	w.WriteHeader(status)
-	_, _ = body.WriteTo(w) // httpapi's handler knows what became of it
+	_, _ = body.WriteTo(w) // httpapi's handler records the outcome
 }

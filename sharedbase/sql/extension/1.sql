@@ -1,5 +1,5 @@
--- Tables that Go Winery keeps beside the schema that it shares with Python
--- Winery, which does not know them; docs/adr/0005 says what for.
+-- Tables that Go Winery adds to the schema that it shares with Python Winery,
+-- which ignores them; docs/adr/0005 explains them.
 
 -- The version of these tables: one row.
 CREATE TABLE winery_version (
@@ -8,8 +8,8 @@ CREATE TABLE winery_version (
 );
 INSERT INTO winery_version (version) VALUES (1);
 
--- Who holds a locked shard, and until when unless he renews it, by the server's
--- clock. A row counts only while shards.locker is its locker.
+-- The holder of a locked shard, and when the lease expires unless it is renewed,
+-- by the server's clock. A row counts only while shards.locker is its locker.
 CREATE TABLE winery_lease (
     shard bigint PRIMARY KEY,
     locker uuid NOT NULL,
@@ -20,8 +20,8 @@ CREATE TABLE winery_lease (
     expires timestamptz NOT NULL
 );
 
--- What was in a shard's image when it was packed and verified. The fingerprint
--- is the SHA-256 of its header and hash function.
+-- The contents of a shard's image when it was packed and verified. The
+-- fingerprint is the SHA-256 of its header and hash function.
 CREATE TABLE winery_image (
     shard bigint PRIMARY KEY,
     objects bigint NOT NULL,
@@ -47,10 +47,10 @@ CREATE TABLE winery_erasure (
     PRIMARY KEY (shard, signature)
 );
 
--- It notes them whoever adds, Python's writers and their database user too. The
--- function has its owner's rights and runs in anybody's session: it must not
--- find another table, function or operator than those meant, least of all a
--- temporary one, and nobody else may make triggers of it.
+-- It notes objects that any writer adds, including Python's with another database
+-- user. The function has its owner's rights and runs in sessions of other users:
+-- it must not resolve a name to another table, function or operator, in
+-- particular a temporary one, and no other user may create triggers with it.
 DO $make$ BEGIN
     EXECUTE format($sql$
         CREATE FUNCTION winery_note_erasure() RETURNS trigger

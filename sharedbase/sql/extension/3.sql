@@ -1,5 +1,5 @@
--- Who may change the image of a shard that is packed: erase deleted objects in
--- it, restore it or move it to another pool. A row counts until it expires.
+-- The process that may change the image of a packed shard: erase deleted objects
+-- in it, restore it or move it to another pool. A row counts until it expires.
 CREATE TABLE winery_image_lease (
     shard bigint PRIMARY KEY,
     locker uuid NOT NULL,

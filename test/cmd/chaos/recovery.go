@@ -50,7 +50,7 @@ func (r *recovery) leases(ctx context.Context, pid int) ([]sharedbase.Lease, err
 	return its, err
 }
 
-// holds tells whether a process has a claim, as far as can be known.
+// holds reports whether a process has a claim, as far as can be known.
 func (r *recovery) holds(ctx context.Context, pid int) bool {
 	its, err := r.leases(ctx, pid)
 	return err == nil && len(its) > 0

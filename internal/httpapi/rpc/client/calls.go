@@ -12,7 +12,7 @@ import (
 
 const pathDelete = "/content/delete"
 
-// Contains tells whether the object is there.
+// Contains reports whether the object is there.
 func (c *Client) Contains(ctx context.Context, id [32]byte) (bool, error) {
 	return call(ctx, c, "/content/contains", wire.Request{ObjID: wire.ID(id)}, wire.Decoder.Bool)
 }
@@ -88,7 +88,7 @@ func (c *Client) Delete(ctx context.Context, id [32]byte) error {
 	return err
 }
 
-// CheckConfig tells whether the server works, and if forWriting whether it can be written to.
+// CheckConfig reports whether the server works, and if forWriting whether it can be written to.
 func (c *Client) CheckConfig(ctx context.Context, forWriting bool) (bool, error) {
 	return call(ctx, c, "/check_config", wire.Request{CheckWrite: forWriting}, wire.Decoder.Bool)
 }

@@ -37,7 +37,7 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 
-// Is tells whether target is what e means.
+// Is reports whether target is what e means.
 func (e *Error) Is(target error) bool {
 	switch e.Status {
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -73,7 +73,7 @@ func (c *Client) unavailable(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// neverSent tells whether the server cannot have seen the request.
+// neverSent reports whether the server cannot have seen the request.
 func neverSent(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"

@@ -6,9 +6,9 @@
 // # Requests
 //
 // A request is one map of the endpoint's arguments, in msgpack (application/x-msgpack) or JSON
-// (application/json). [Request] holds the arguments of every endpoint; names that it does not know are skipped,
-// as a newer client may send more. An object id is a map from the names of hashes (sha1, sha1_git, sha256,
-// blake2s256) to their bytes; Winery goes by sha256 and gives the map back in errors as it came.
+// (application/json). [Request] holds the arguments of every endpoint; unknown names are skipped, because a
+// newer client may send more. An object id is a map from the names of hashes (sha1, sha1_git, sha256,
+// blake2s256) to their bytes; Winery uses sha256 only, and returns the map unchanged in errors.
 //
 // # Bytes
 //

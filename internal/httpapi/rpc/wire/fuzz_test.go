@@ -49,7 +49,7 @@ func fuzzRequest(f *testing.F, extension string) {
 	})
 }
 
-// utf8Names tells whether all names are UTF-8; others are mended on the way out.
+// utf8Names reports whether all names are UTF-8; others are mended on the way out.
 func utf8Names(id wire.ObjID) bool {
 	for _, hash := range id {
 		if !utf8.ValidString(hash.Name) {

@@ -60,7 +60,8 @@ func newUnpacker(body []byte) *unpacker {
 // at is the position of the next byte.
 func (u *unpacker) at() int { return len(u.body) - u.rest.Len() }
 
-// damaged tells where a library's error or a cut's happened.
+// damaged adds the position to an error of the library, or to one of a truncated
+// message.
 func (u *unpacker) damaged(err error) error {
 	if err == nil {
 		return nil

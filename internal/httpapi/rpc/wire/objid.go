@@ -24,8 +24,8 @@ type Hash struct {
 // ObjID is an object id as a client gave it, in its order.
 type ObjID []Hash
 
-// SHA256 is the key that the object is stored under: ErrNoSHA256, or an error that tells the length it has. Of two sums
-// under that name the last counts, as in Python's maps.
+// SHA256 is the key that the object is stored under: ErrNoSHA256, or an error that names its length. Of two sums under
+// that name the last counts, as in Python's maps.
 func (id ObjID) SHA256() (key [32]byte, err error) {
 	for _, h := range slices.Backward(id) {
 		if h.Name == sha256Name {

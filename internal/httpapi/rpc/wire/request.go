@@ -55,8 +55,8 @@ type Request struct {
 	CheckWrite    bool
 }
 
-// ReadRequest reads the arguments, the contents being slices of the body where the format allows. An error tells what
-// is wrong with the body; it is ErrNoSHA256 where an object of a batch has no SHA-256.
+// ReadRequest reads the arguments, the contents being slices of the body where the format allows. An error says what
+// is wrong with the body; it is ErrNoSHA256 if an object of a batch has no SHA-256.
 func ReadRequest(d Decoder) (Request, error) {
 	r := Request{CheckPresence: true}
 	err := d.Object(func(name string) error {
