@@ -18,20 +18,19 @@ const channel = "winery_shards"
 // not used.
 const notify = "pg_notify('" + channel + "', s.name::text || ' ' || s.state::text)"
 
-// Listen calls wake for every transition of a shard, and whenever a host
-// recorded a mapping, until ctx ends or the connection fails; it always
-// returns an error: ErrPooled where it could wait forever. It has a connection
-// of its own. Messages are a hint that may be missed (between two calls, from
-// Python's roles): poll as well. Right after it began to listen
-// Listen calls wake with an empty name, so that nothing that happened between
-// a caller's last look and the first message is overlooked.
+// Listen calls wake for every transition of a shard, and whenever a host recorded
+// a mapping, until ctx ends or the connection fails; it always returns an error:
+// ErrPooled behind a pooler, where no message would come. It has its own
+// connection. Messages may be missing (between two calls, or from Python's
+// roles): poll as well. When listening has begun, Listen calls wake with an empty
+// name, so that no change between the caller's last query and the first message
+// is missed.
 func (b *SharedBase) Listen(ctx context.Context, wake func(shard string, state ShardState)) error {
 	err := b.listen(ctx, wake)
 	return b.explain(ctx, "listening for changes of shards", err)
 }
 
-// stayIdle keeps the server from ending a session that does nothing but wait, by a setting that is new in
-// PostgreSQL 14.
+// stayIdle prevents the server from ending an idle session, by a setting that is new in PostgreSQL 14.
 const stayIdle = `/* winery: DisableIdleTimeout */
 	SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'`
 

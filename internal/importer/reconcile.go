@@ -35,10 +35,11 @@ func FindUnpacked(ctx context.Context, base *sharedbase.SharedBase, pools []pool
 	return found, nil
 }
 
-// Adopt reads all of the image of an unpacked shard and makes it the shard's, see
-// [sharedbase.Claim.AdoptImage]. With dryRun it reads and changes nothing, and
-// only Objects is set. It returns a *format.DamageError where the image is damaged,
-// its header included, and a *sharedbase.StateError where a process holds the shard.
+// Adopt reads the whole image of an unpacked shard and assigns it to the shard,
+// see [sharedbase.Claim.AdoptImage]. With dryRun it reads and changes nothing,
+// and only Objects is set. It returns a *format.DamageError where the image is
+// damaged, its header included, and a *sharedbase.StateError where a process
+// holds the shard.
 func (i *Importer) Adopt(ctx context.Context, u Unpacked, dryRun bool) (done sharedbase.Adopted, err error) {
 	if dryRun {
 		err := i.whole(ctx, u, func(r format.Reader) error {
@@ -81,7 +82,7 @@ func (i *Importer) claimUnpacked(ctx context.Context, s sharedbase.Shard) (*shar
 	return nil, &sharedbase.StateError{Shard: s.Name, Found: now.State, FoundLocker: now.Locker, Expected: from}
 }
 
-// whole opens a complete image, verifies all of it and calls fn with it.
+// whole opens a complete image, verifies the whole image and calls fn with it.
 func (i *Importer) whole(ctx context.Context, u Unpacked, fn func(format.Reader) error) (err error) {
 	img, err := u.Pool.Open(ctx, u.Shard.Name)
 	if err != nil {

@@ -83,7 +83,8 @@ func (r *restoration) from(ctx context.Context, name string) (err error) {
 			r.head = false
 			r.done = append(r.done, "restored header and hash function from pool "+name)
 		}
-		// Of an object that was deleted since the scrub, the mark may be gone already.
+		// The mark of an object that was deleted since the scrub may be removed
+		// already.
 		ids, err := r.withStatus(ctx, r.shard, r.ids, sharedbase.ObjectStatus{Present: true})
 		if err != nil || len(ids) == 0 {
 			return err

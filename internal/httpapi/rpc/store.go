@@ -26,7 +26,7 @@ type Found struct {
 
 // Store is what the handler serves. All methods are called concurrently. Keys are SHA-256 sums.
 type Store interface {
-	// Contains tells whether the object is there.
+	// Contains reports whether the object is there.
 	Contains(ctx context.Context, key [32]byte) (bool, error)
 	// Get is the object's content, not nil, or ErrNotFound. The handler does not change it.
 	Get(ctx context.Context, key [32]byte, admit Admit) ([]byte, error)
@@ -36,7 +36,7 @@ type Store interface {
 	// Add stores the objects that are not there yet, returns once they are durable, and counts them and their bytes.
 	// It must not keep the contents after it returned.
 	Add(ctx context.Context, objects []Object) (added int, bytes int64, err error)
-	// Delete makes the object unreadable for good; ErrNotFound if it is not there.
+	// Delete deletes the object; ErrNotFound if it does not exist.
 	Delete(ctx context.Context, key [32]byte) error
 	// Check reads the object from where it is stored: ErrNotFound, or ErrCorrupted if its SHA-256 is not key.
 	Check(ctx context.Context, key [32]byte, admit Admit) error
