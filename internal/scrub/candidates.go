@@ -31,7 +31,7 @@ func newCandidates(r format.Reader) *candidates {
 	}
 }
 
-// limit ends a scrub that finds nothing but damage.
+// limit ends a scrub that finds only damage.
 func (c *candidates) limit() error {
 	if len(c.damaged)+len(c.absent)+len(c.unindexed)+len(c.rest) > maxFindings {
 		return errTooMany
