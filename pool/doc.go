@@ -6,7 +6,8 @@
 // from its commit on it is read-only but for the erasing of deleted objects
 // through an [Editor]. Winery has two kinds of pool: package rbd keeps images
 // in Ceph, package pool/directory keeps them as files. Package pool/pooltest
-// holds the tests that both must pass, and any further kind too.
+// holds the tests that both must pass, and any further kind too. What the bytes mean
+// is the matter of the pool's format, see package format.
 //
 // # Protection of images
 //

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package migrator moves images from one pool to another, of any two kinds.
+// Package migrator moves images from one pool to another, of any two kinds whose
+// images have the same format.
 //
 // [Migrator.Migrate] does so with one image:
 //
