@@ -52,9 +52,7 @@ func TestAddsGoOnDuringTheCount(t *testing.T) {
 	<-counting
 	after := objects(4, 1000, "after")
 	f.add(w, after...)
-	if w.Busy() != 0 {
-		t.Error("the lane waits for the count")
-	}
+	eventually(t, "the lane to be idle while the count is not complete", func() bool { return w.Busy() == 0 })
 	if objects, _ := f.size(name); objects != 11 {
 		t.Errorf("the shard has %d objects", objects)
 	}
