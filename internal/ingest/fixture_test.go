@@ -66,7 +66,7 @@ func (f *fixture) open(dsn string) *sharedbase.SharedBase {
 }
 
 // start starts a writer, which the end of the test closes, and waits until it
-// has a shard.
+// has a shard, and nothing to do.
 func (f *fixture) start(o ingest.Options) *ingest.Writer {
 	f.Helper()
 	all, writing := len(f.shards()), len(f.shards(sharedbase.StateWriting))
@@ -75,6 +75,7 @@ func (f *fixture) start(o ingest.Options) *ingest.Writer {
 	eventually(f, "the writer to claim a shard", func() bool {
 		return len(f.shards()) > all || len(f.shards(sharedbase.StateWriting)) > writing
 	})
+	eventually(f, "the lanes to be idle", func() bool { return w.Busy() == 0 })
 	return w
 }
 
