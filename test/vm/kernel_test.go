@@ -296,7 +296,7 @@ func programs(t *testing.T, overlay, bin, poolName string) {
 	rules, err := os.ReadFile("../../systemd/winery.rules")
 	must(t, err)
 	// As an operator does: the pool's name instead of the example's.
-	named := strings.Replace(string(rules), `ATTRS{pool}=="shards"`, `ATTRS{poolName}=="`+poolName+`"`, 1)
+	named := strings.Replace(string(rules), `ATTRS{pool}=="shards"`, `ATTRS{pool}=="`+poolName+`"`, 1)
 	write(t, filepath.Join(overlay, "etc/udev/rules.d/60-winery.rules"), named)
 	place(t, "../../systemd/winery.sysusers", filepath.Join(overlay, "etc/sysusers.d/winery.conf"))
 }
