@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 
 	"winery/pool"
@@ -19,35 +20,35 @@ import (
 func Example() {
 	ctx := context.Background()
 	base, err := os.MkdirTemp("", "pool")
-	panicOn(err)
-	defer func() { panicOn(os.RemoveAll(base)) }()
+	exitOn(err)
+	defer func() { exitOn(os.RemoveAll(base)) }()
 	p, err := directory.New(directory.Settings{BaseDirectory: base, PoolName: "shards"})
-	panicOn(err)
-	panicOn(p.Init(ctx))
+	exitOn(err)
+	exitOn(p.Init(ctx))
 
 	var proof pool.ReplaceProof = pooltest.Anything{} // a packer's is its claim to the shard
 	draft, err := p.Create(ctx, "image", 1<<20, proof)
-	panicOn(err)
-	defer func() { panicOn(draft.Abort(ctx)) }() // does nothing after Commit
+	exitOn(err)
+	defer func() { exitOn(draft.Abort(ctx)) }() // does nothing after Commit
 	_, err = draft.WriteAt([]byte("content"), 0)
-	panicOn(err)
+	exitOn(err)
 	_, err = p.Open(ctx, "image")
 	fmt.Println("visible before the commit:", !errors.Is(err, pool.ErrNotFound))
-	panicOn(draft.Commit(ctx))
+	exitOn(draft.Commit(ctx))
 
 	image, err := p.Open(ctx, "image")
-	panicOn(err)
-	defer func() { panicOn(image.Close()) }()
+	exitOn(err)
+	defer func() { exitOn(image.Close()) }()
 	content, err := io.ReadAll(io.NewSectionReader(image, 0, image.Size()))
-	panicOn(err)
+	exitOn(err)
 	fmt.Printf("image of %d bytes: %s\n", image.Size(), content)
 	// Output:
 	// visible before the commit: false
 	// image of 7 bytes: content
 }
 
-func panicOn(err error) {
+func exitOn(err error) {
 	if err != nil {
-		panic(err)
+		log.Fatal(err)
 	}
 }

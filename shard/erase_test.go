@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"testing"
 
@@ -51,55 +50,6 @@ func TestEraseAll(t *testing.T) {
 			t.Fatalf("byte %d is %d", i, b)
 		}
 	}
-}
-
-// crashing is an image on a device that loses power after some writes: of those
-// since the last flush it keeps any.
-type crashing struct {
-	device           // as a reader sees it
-	kept    device   // as of the last flush
-	since   []change // written after it
-	left    int      // writes until the power fails
-	flushes int
-}
-
-type change struct {
-	at int64
-	p  []byte
-}
-
-var errPower = errors.New("no power")
-
-func (c *crashing) WriteAt(p []byte, at int64) (int, error) {
-	if c.left--; c.left < 0 {
-		return 0, errPower
-	}
-	c.since = append(c.since, change{at, bytes.Clone(p)})
-	return c.device.WriteAt(p, at)
-}
-
-func (c *crashing) Flush() error {
-	if c.left--; c.left < 0 {
-		return errPower
-	}
-	c.flushes++
-	c.kept, c.since = bytes.Clone(c.device), nil
-	return nil
-}
-
-// afterwards returns what the device holds once the power is back: of each write,
-// all, nothing, or some of its sectors.
-func (c *crashing) afterwards(random *rand.Rand) device {
-	for _, w := range c.since {
-		for len(w.p) > 0 {
-			n := min(512, len(w.p))
-			if random.IntN(2) == 0 {
-				copy(c.kept[w.at:], w.p[:n])
-			}
-			w.at, w.p = w.at+int64(n), w.p[n:]
-		}
-	}
-	return c.kept
 }
 
 // entryOf returns the place of an object's index entry.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"winery/format"
+	"winery/format/formattest"
 	"winery/test/corrupt"
 )
 
@@ -26,38 +27,38 @@ func TestEraseCutAtEveryByte(t *testing.T) {
 	image := newImage(t, objects)
 	cuts := 0
 	for at := 0; ; at++ {
-		c := &crashing{device: bytes.Clone(image), kept: bytes.Clone(image), left: at + 1}
+		c := &formattest.PowerLoss{Device: bytes.Clone(image), Kept: bytes.Clone(image), Left: at + 1}
 		_, err := swhshard.Erase(t.Context(), c, int64(len(image)), "test", 1, idsOf(victims))
 		if err == nil {
-			if c.flushes != 4 {
-				t.Errorf("%d flushes", c.flushes)
+			if c.Flushes != 4 {
+				t.Errorf("%d flushes", c.Flushes)
 			}
 			break
 		}
-		if len(c.since) == 0 { // it was a flush
+		if len(c.Since) == 0 { // it was a flush
 			continue
 		}
-		last := c.since[len(c.since)-1]
-		before := bytes.Clone(c.kept)
+		last := c.Since[len(c.Since)-1]
+		before := bytes.Clone(c.Kept)
 		for range 2 { // without the writes before the last one, then with them
-			for n := range len(last.p) {
-				for _, part := range []change{{last.at, last.p[:n]}, {last.at + int64(n), last.p[n:]}} {
+			for n := range len(last.P) {
+				for _, part := range []formattest.Write{{At: last.At, P: last.P[:n]}, {At: last.At + int64(n), P: last.P[n:]}} {
 					d := bytes.Clone(before)
-					copy(d[part.at:], part.p)
+					copy(d[part.At:], part.P)
 					wantHalfErased(t, d, victims, others)
-					again := &crashing{device: bytes.Clone(d), kept: d, left: random.IntN(30)}
+					again := &formattest.PowerLoss{Device: bytes.Clone(d), Kept: d, Left: random.IntN(30)}
 					_, _ = swhshard.Erase(t.Context(), again, int64(len(image)), "test", 1, idsOf(victims))
-					d = again.afterwards(random)
+					d = again.Afterwards(random)
 					erase(t, d, idsOf(victims)...)
 					gone(t, d, victims)
 					holds(t, d, others, int64(len(victims)))
 					if cuts++; t.Failed() {
-						t.Fatalf("write %d of %d bytes at %d was cut at %d; kept were %d bytes at %d", at, len(last.p), last.at, n, len(part.p), part.at)
+						t.Fatalf("write %d of %d bytes at %d was cut at %d; kept were %d bytes at %d", at, len(last.P), last.At, n, len(part.P), part.At)
 					}
 				}
 			}
-			for _, w := range c.since[:len(c.since)-1] {
-				copy(before[w.at:], w.p)
+			for _, w := range c.Since[:len(c.Since)-1] {
+				copy(before[w.At:], w.P)
 			}
 		}
 	}

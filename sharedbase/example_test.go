@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"log"
 	"log/slog"
 
 	"winery/sharedbase"
@@ -15,21 +16,21 @@ import (
 func Example() {
 	ctx := context.Background()
 	base, err := sharedbase.New("service=winery", "example")
-	panicOn(err)
+	exitOn(err)
 	defer base.Close()
 	_, err = base.Init(ctx) // of an empty database; another one stays as it is
-	panicOn(err)
+	exitOn(err)
 
 	claim, err := base.LockWritingShard(ctx, "shards")
-	panicOn(err)
-	defer func() { panicOn(claim.Release(ctx)) }()
+	exitOn(err)
+	defer func() { exitOn(claim.Release(ctx)) }()
 	content := []byte("int main(void) { return 0; }\n")
 	object := sharedbase.Object{ID: sha256.Sum256(content), Content: content}
 	added, err := base.Add(ctx, claim, []sharedbase.Object{object}) // nil: the object is durable
-	panicOn(err)
+	exitOn(err)
 
 	found, err := base.Locate(ctx, []sharedbase.ObjID{object.ID})
-	panicOn(err)
+	exitOn(err)
 	fmt.Printf("%d new object, in shard %s\n", added.Objects, found[0].Shard)
 }
 
@@ -38,7 +39,7 @@ func Example() {
 func ExampleSharedBase_WithOneShard() {
 	ctx := context.Background()
 	base, err := sharedbase.New("service=winery", "example packer")
-	panicOn(err)
+	exitOn(err)
 	defer base.Close()
 
 	var writeImage func(context.Context, *sharedbase.Claim) (sharedbase.ImageRecord, error)
@@ -50,7 +51,7 @@ func ExampleSharedBase_WithOneShard() {
 			}
 			return claim.Packed(ctx, record)
 		})
-	panicOn(err)
+	exitOn(err)
 	fmt.Println("there was a shard to pack:", worked)
 }
 
@@ -61,12 +62,12 @@ func ExampleWithObserver() {
 			slog.Debug("statement sent", "name", s.Name())
 		}
 	}))
-	panicOn(err)
+	exitOn(err)
 	defer base.Close()
 }
 
-func panicOn(err error) {
+func exitOn(err error) {
 	if err != nil {
-		panic(err)
+		log.Fatal(err)
 	}
 }

@@ -78,59 +78,13 @@ func eraseAll(t *testing.T, f format.Format) {
 	Holds(t, f, d, nil, int64(len(objects)))
 }
 
-// failing is a device that loses power after some writes and flushes: of the writes
-// since the last flush it keeps any.
-type failing struct {
-	Device          // as a reader sees it
-	kept   Device   // as of the last flush
-	since  []change // written after it
-	left   int      // writes and flushes until the power fails
-}
-
-type change struct {
-	at int64
-	p  []byte
-}
-
-var errPower = errors.New("no power")
-
-func (f *failing) WriteAt(p []byte, at int64) (int, error) {
-	if f.left--; f.left < 0 {
-		return 0, errPower
-	}
-	f.since = append(f.since, change{at, bytes.Clone(p)})
-	return f.Device.WriteAt(p, at)
-}
-
-func (f *failing) Flush() error {
-	if f.left--; f.left < 0 {
-		return errPower
-	}
-	f.kept, f.since = bytes.Clone(f.Device), nil
-	return nil
-}
-
-// afterwards returns what the device holds once the power is back.
-func (f *failing) afterwards(random *rand.Rand) Device {
-	d := bytes.Clone(f.kept)
-	for _, c := range f.since {
-		for n := range slices.Chunk(c.p, 512) {
-			if random.IntN(2) == 0 {
-				copy(d[c.at:], n)
-			}
-			c.at += int64(len(n))
-		}
-	}
-	return d
-}
-
 func eraseSurvivesPowerCuts(t *testing.T, f format.Format) {
 	random := rand.New(rand.NewPCG(1, 2))
 	objects := contents(40)
 	out, left := objects[10:16], slices.Concat(objects[:10], objects[16:])
 	image := newImage(t, f, objects)
 	for writes := 0; ; writes++ {
-		device := &failing{Device: bytes.Clone(image), kept: image, left: writes}
+		device := &PowerLoss{Device: bytes.Clone(image), Kept: image, Left: writes}
 		_, err := f.Erase(t.Context(), device, int64(len(image)), "test", 1, idsOf(out))
 		if err == nil {
 			if writes < len(out) {
@@ -142,7 +96,7 @@ func eraseSurvivesPowerCuts(t *testing.T, f format.Format) {
 			t.Fatal(err)
 		}
 		for range 10 {
-			d := device.afterwards(random)
+			d := device.Afterwards(random)
 			r := open(t, f, d)
 			for i, o := range left {
 				if _, err := r.Check(t.Context(), idOf(o)); err != nil {

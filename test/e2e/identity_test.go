@@ -31,7 +31,7 @@ func logged(ctx context.Context, t *testing.T, p *harness.Process, text string) 
 }
 
 // TestUnmountedDirectory: nothing is packed below the mount point, neither by a role
-// that starts nor by one that is at work, and all resumes by itself.
+// that starts nor by a running one. Packing resumes when the file system is back.
 func TestUnmountedDirectory(t *testing.T) {
 	ctx := fleettest.Within(t, 3*time.Minute)
 	src := goSource(t, "encoding")
