@@ -62,6 +62,14 @@ func (w *world) inProcess(f fault, nth int, work func(ctx context.Context, p *pr
 	if err != nil && !p.struck.Load() {
 		w.Fatal(err)
 	}
+	if f == dies && p.struck.Load() {
+		w.dead[name] = true
+	}
+	for _, lease := range w.imageLeases() {
+		if !w.dead[lease.Role] {
+			w.Fatalf("%s has ended and still holds the claim to the image of shard %d", lease.Role, lease.ShardID)
+		}
+	}
 	w.Logf("%s at %d: struck %v, %v", f, nth, p.struck.Load(), err)
 }
 

@@ -38,6 +38,7 @@ type world struct {
 
 	present map[sharedbase.ObjID]bool // the model
 	twice   map[placed]bool
+	dead    map[string]bool // processes that could not release their claims
 }
 
 // placed is an object in an image.
@@ -52,7 +53,7 @@ func newWorld(t testing.TB, dsn string, configured []config.Pool, stores storage
 	pgtest.Empty(t, dsn)
 	w := &world{
 		TB: t, dsn: dsn, stores: stores, active: configured[0].Name,
-		present: map[sharedbase.ObjID]bool{}, twice: map[placed]bool{},
+		present: map[sharedbase.ObjID]bool{}, twice: map[placed]bool{}, dead: map[string]bool{},
 	}
 	for _, c := range configured {
 		w.names = append(w.names, c.Name)
@@ -116,6 +117,14 @@ func (w *world) shards(states ...sharedbase.ShardState) []sharedbase.Shard {
 func (w *world) locked() []sharedbase.Shard {
 	w.Helper()
 	return slices.DeleteFunc(w.shards(), func(s sharedbase.Shard) bool { return !s.State.Locked() })
+}
+
+// imageLeases are the leases of claims to images, by the shard's number.
+func (w *world) imageLeases() map[int64]sharedbase.Lease {
+	w.Helper()
+	leases, err := w.base.ImageLeases(w.Context())
+	roletest.Must(w, err)
+	return leases
 }
 
 // where says where each object is, by its id; nowhere are those that are absent.
