@@ -10,6 +10,7 @@ import (
 
 	"winery/pool/pooltest"
 	"winery/test/cephtest"
+	"winery/test/expect"
 )
 
 const imageSize = 256 << 20
@@ -21,8 +22,8 @@ func BenchmarkWrite(b *testing.B) {
 			s := settings(cephtest.New(b))
 			s.ShardMaxSize = imageSize / 2
 			d, err := open(b, s).Create(b.Context(), "one", 0, pooltest.Anything{})
-			must(b, err)
-			defer func() { must(b, d.Abort(b.Context())) }()
+			expect.NoError(b, err)
+			defer func() { expect.NoError(b, d.Abort(b.Context())) }()
 			block := make([]byte, 4<<20)
 			for i := range block {
 				block[i] = byte(rand.Uint32())
@@ -43,15 +44,15 @@ func BenchmarkRead(b *testing.B) {
 	s.ShardMaxSize = imageSize / 2
 	p := open(b, s)
 	d, err := p.Create(b.Context(), "one", 0, pooltest.Anything{})
-	must(b, err)
+	expect.NoError(b, err)
 	for off := int64(0); off < imageSize; off += 4 << 20 {
 		_, err := d.WriteAt(make([]byte, 4<<20), off)
-		must(b, err)
+		expect.NoError(b, err)
 	}
-	must(b, d.Commit(b.Context()))
+	expect.NoError(b, d.Commit(b.Context()))
 	img, err := p.OpenMapped(b.Context(), "one")
-	must(b, err)
-	defer func() { must(b, img.Close()) }()
+	expect.NoError(b, err)
+	defer func() { expect.NoError(b, img.Close()) }()
 	for _, goroutines := range []int{1, 8} {
 		b.Run(fmt.Sprintf("goroutines=%d", goroutines), func(b *testing.B) {
 			each(b, goroutines, func(int64) error {
@@ -83,6 +84,6 @@ func each(b *testing.B, goroutines int, do func(i int64) error) {
 		}()
 	}
 	for range goroutines {
-		must(b, <-errs)
+		expect.NoError(b, <-errs)
 	}
 }

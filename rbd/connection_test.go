@@ -17,6 +17,7 @@ import (
 	"winery/pool/pooltest"
 	"winery/rbd"
 	"winery/test/cephtest"
+	"winery/test/expect"
 )
 
 // TestFindingCeph: each way that Ceph's own tools know leads there.
@@ -62,7 +63,7 @@ func newUser(t *testing.T, mon string) (name, args string) {
 	})
 	t.Cleanup(func() { cephtest.Command(t, c, map[string]any{"prefix": "auth rm", "entity": "client." + name}) })
 	keyring := filepath.Join(t.TempDir(), "keyring")
-	must(t, os.WriteFile(keyring, key, 0o600))
+	expect.NoError(t, os.WriteFile(keyring, key, 0o600))
 	return name, "--keyring " + keyring
 }
 
@@ -72,9 +73,9 @@ func TestNotFindingCeph(t *testing.T) {
 	pools := cephtest.New(t)
 	dir := t.TempDir()
 	empty := filepath.Join(dir, "empty.conf")
-	must(t, os.WriteFile(empty, []byte("[global]\n"), 0o600))
+	expect.NoError(t, os.WriteFile(empty, []byte("[global]\n"), 0o600))
 	wrong := filepath.Join(dir, "wrong.keyring")
-	must(t, os.WriteFile(wrong, []byte("[client.admin]\n\tkey = AQD6lyJlAAAAABAAtJmKtF5WSv1d0uB1zEBv+Q==\n"), 0o600))
+	expect.NoError(t, os.WriteFile(wrong, []byte("[client.admin]\n\tkey = AQD6lyJlAAAAABAAtJmKtF5WSv1d0uB1zEBv+Q==\n"), 0o600))
 	for _, tt := range []struct {
 		name   string
 		args   string // CEPH_ARGS
@@ -110,11 +111,11 @@ func TestNotFindingCeph(t *testing.T) {
 func createElsewhere(t *testing.T, s rbd.Settings, conf, args string) string {
 	t.Helper()
 	text, err := json.Marshal(s)
-	must(t, err)
+	expect.NoError(t, err)
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), creatorSettings+"="+string(text), "CEPH_CONF="+conf, "CEPH_ARGS="+args)
 	out, err := cmd.Output()
-	must(t, err)
+	expect.NoError(t, err)
 	return string(out)
 }
 
@@ -140,9 +141,9 @@ func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	s := settings(cephtest.New(t))
 	conf, err := os.ReadFile(s.Conf)
-	must(t, err)
+	expect.NoError(t, err)
 	s.Conf = filepath.Join(t.TempDir(), "ceph.conf")
-	must(t, os.WriteFile(s.Conf, []byte("[global]\nauth_supported = none\nmon_host = [v2:127.0.0.1:1,v1:127.0.0.1:2]\n"), 0o600))
+	expect.NoError(t, os.WriteFile(s.Conf, []byte("[global]\nauth_supported = none\nmon_host = [v2:127.0.0.1:1,v1:127.0.0.1:2]\n"), 0o600))
 	p := open(t, s)
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -158,7 +159,7 @@ func TestUnreachable(t *testing.T) {
 	if _, err := p.List(t.Context()); err == nil || !strings.Contains(err.Error(), "no monitor answered") {
 		t.Errorf("List: got %v, want that no monitor answered", err)
 	}
-	must(t, os.WriteFile(s.Conf, conf, 0o600))
+	expect.NoError(t, os.WriteFile(s.Conf, conf, 0o600))
 	_, err = p.List(t.Context())
-	must(t, err)
+	expect.NoError(t, err)
 }

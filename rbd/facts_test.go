@@ -14,6 +14,7 @@ import (
 
 	"winery/pool/pooltest"
 	"winery/test/cephtest"
+	"winery/test/expect"
 )
 
 // The tests of this file are of Ceph, not of the package: each is a fact that
@@ -26,7 +27,7 @@ func TestFactLiveHolderRefuses(t *testing.T) {
 	t.Parallel()
 	c := newClients(t)
 	first := c.image(t, c.first)
-	must(t, first.LockAcquire(ceph.LockModeExclusive))
+	expect.NoError(t, first.LockAcquire(ceph.LockModeExclusive))
 	second := c.image(t, c.second)
 	start := time.Now()
 	wantErrno(t, "second LockAcquire", second.LockAcquire(ceph.LockModeExclusive), unix.EROFS)
@@ -46,7 +47,7 @@ func TestFactAutomaticLockGoesBack(t *testing.T) {
 	for range 2 {
 		for _, image := range []*ceph.Image{first, second} {
 			_, err := image.WriteAt([]byte("text"), 0)
-			must(t, err)
+			expect.NoError(t, err)
 		}
 	}
 }
@@ -59,7 +60,7 @@ func TestFactStoppedHolderIsReplaced(t *testing.T) {
 	goOn := pooltest.Stop(t, victimPool+"="+c.pools.Pool)
 	image := c.image(t, c.first)
 	start := time.Now()
-	must(t, image.LockAcquire(ceph.LockModeExclusive))
+	expect.NoError(t, image.LockAcquire(ceph.LockModeExclusive))
 	if took := time.Since(start); took < 10*time.Second || took > time.Minute {
 		t.Errorf("it took %v, want about 30 s", took)
 	}
@@ -75,13 +76,13 @@ func TestFactBrokenLock(t *testing.T) {
 	t.Parallel()
 	c := newClients(t)
 	first := c.image(t, c.first)
-	must(t, first.LockAcquire(ceph.LockModeExclusive))
+	expect.NoError(t, first.LockAcquire(ceph.LockModeExclusive))
 	second := c.image(t, c.second)
 	owners, err := second.LockGetOwners()
-	must(t, err)
+	expect.NoError(t, err)
 	start := time.Now()
-	must(t, second.LockBreak(ceph.LockModeExclusive, owners[0].Owner))
-	must(t, second.LockAcquire(ceph.LockModeExclusive))
+	expect.NoError(t, second.LockBreak(ceph.LockModeExclusive, owners[0].Owner))
+	expect.NoError(t, second.LockAcquire(ceph.LockModeExclusive))
 	if took := time.Since(start); took > takeoverLimit {
 		t.Errorf("it took %v", took)
 	}
@@ -92,9 +93,9 @@ func TestFactBrokenLock(t *testing.T) {
 	_, err = ceph.OpenImageReadOnly(c.first, "one", ceph.NoSnapshot)
 	wantErrno(t, "open", err, unix.ESHUTDOWN)
 
-	must(t, second.LockRelease())
+	expect.NoError(t, second.LockRelease())
 	_, err = c.image(t, ioContext(t, c.pools.Pool)).WriteAt([]byte("text"), 0)
-	must(t, err)
+	expect.NoError(t, err)
 }
 
 // The monitors refuse a number of seconds without a point, such as librbd's
@@ -110,12 +111,12 @@ func TestFactBlocklistEntry(t *testing.T) {
 	}
 	wantErrno(t, "without a point", add("192.0.2.1:0/1", "600"), unix.EINVAL)
 	for addr, seconds := range map[string][]string{"192.0.2.1:0/2": {"600.0", "60.0"}, "192.0.2.1:0/3": {"600.0", "6000.0"}} {
-		must(t, add(addr, seconds[0]))
+		expect.NoError(t, add(addr, seconds[0]))
 		first := exiles(t)[addr]
 		if first.IsZero() {
 			t.Fatalf("%s is not shut out", addr)
 		}
-		must(t, add(addr, seconds[1]))
+		expect.NoError(t, add(addr, seconds[1]))
 		if second := exiles(t)[addr]; !second.Equal(first) {
 			t.Errorf("%s, added for %s: until %v, was %v", addr, seconds, second, first)
 		}
@@ -131,21 +132,21 @@ func TestFactErasing(t *testing.T) {
 	image := c.image(t, c.first)
 	content := bytes.Repeat([]byte("x"), 1<<20)
 	_, err := image.WriteAt(content, 0)
-	must(t, err)
+	expect.NoError(t, err)
 	left := func(from, n int) int {
 		b := make([]byte, n)
 		_, err := image.ReadAt(b, int64(from))
-		must(t, err)
+		expect.NoError(t, err)
 		return bytes.Count(b, []byte("x"))
 	}
 	for _, r := range []struct{ from, n int }{{1000, 1000}, {100_000, 60_000}, {300_000, 200_000}} {
 		_, err := image.Discard(uint64(r.from), uint64(r.n))
-		must(t, err)
+		expect.NoError(t, err)
 		if left(r.from, r.n) == 0 {
 			t.Errorf("discard of %d bytes at %d left nothing: the fact is no more", r.n, r.from)
 		}
 		_, err = image.WriteAt(make([]byte, r.n), int64(r.from))
-		must(t, err)
+		expect.NoError(t, err)
 		if n := left(r.from, r.n); n > 0 {
 			t.Errorf("zeros over %d bytes at %d left %d", r.n, r.from, n)
 		}
@@ -165,9 +166,9 @@ func newClients(t *testing.T) clients {
 	c := clients{pools, ioContext(t, pools.Pool), ioContext(t, pools.Pool)}
 	o := ceph.NewRbdImageOptions()
 	defer o.Destroy()
-	must(t, o.SetUint64(ceph.ImageOptionFeatures, ceph.RbdFeaturesDefault))
-	must(t, o.SetString(ceph.ImageOptionDataPool, pools.DataPool))
-	must(t, ceph.CreateImage(c.first, "one", 12<<20, o))
+	expect.NoError(t, o.SetUint64(ceph.ImageOptionFeatures, ceph.RbdFeaturesDefault))
+	expect.NoError(t, o.SetString(ceph.ImageOptionDataPool, pools.DataPool))
+	expect.NoError(t, ceph.CreateImage(c.first, "one", 12<<20, o))
 	return c
 }
 
@@ -175,7 +176,7 @@ func newClients(t *testing.T) clients {
 func (c clients) image(t *testing.T, io *rados.IOContext) *ceph.Image {
 	t.Helper()
 	image, err := ceph.OpenImage(io, "one", ceph.NoSnapshot)
-	must(t, err)
+	expect.NoError(t, err)
 	t.Cleanup(func() { image.Close() })
 	return image
 }

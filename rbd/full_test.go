@@ -16,6 +16,7 @@ import (
 	"winery/pool"
 	"winery/pool/pooltest"
 	"winery/test/cephtest"
+	"winery/test/expect"
 )
 
 // TestQuota: at the quota of either pool nothing may hang, what is stored must
@@ -32,12 +33,12 @@ func TestQuota(t *testing.T) {
 				content[i] = 'x'
 			}
 			before, err := p.Create(t.Context(), "before", 0, pooltest.Anything{})
-			must(t, err)
+			expect.NoError(t, err)
 			_, err = before.WriteAt(content, 0)
-			must(t, err)
-			must(t, before.Commit(t.Context()))
+			expect.NoError(t, err)
+			expect.NoError(t, before.Commit(t.Context()))
 			draft, err := p.Create(t.Context(), "draft", 0, pooltest.Anything{})
-			must(t, err)
+			expect.NoError(t, err)
 
 			full := pools.DataPool
 			if which == "images" {
@@ -50,32 +51,32 @@ func TestQuota(t *testing.T) {
 			if _, err := draft.WriteAt(content, 0); which == "data" && !errors.Is(err, pool.ErrFull) {
 				t.Errorf("write: got %v, want ErrFull", err)
 			}
-			must(t, draft.Abort(t.Context()))
+			expect.NoError(t, draft.Abort(t.Context()))
 
 			after, err := p.Create(t.Context(), "after", 0, pooltest.Anything{})
 			if err == nil {
 				_, err = after.WriteAt(content, 0)
-				must(t, after.Abort(t.Context()))
+				expect.NoError(t, after.Abort(t.Context()))
 			}
 			if !errors.Is(err, pool.ErrFull) {
 				t.Errorf("a new image: got %v, want ErrFull", err)
 			}
 
 			img, err := p.Open(t.Context(), "before")
-			must(t, err)
+			expect.NoError(t, err)
 			_, err = img.ReadAt(make([]byte, len(content)), 0)
-			must(t, err)
-			must(t, img.Close())
+			expect.NoError(t, err)
+			expect.NoError(t, img.Close())
 			e, err := p.Edit(t.Context(), "before", pooltest.Anything{})
-			must(t, err)
+			expect.NoError(t, err)
 			_, err = e.WriteAt(make([]byte, 1<<20), 123)
-			must(t, err)
-			must(t, e.Flush())
-			must(t, e.Close())
+			expect.NoError(t, err)
+			expect.NoError(t, e.Flush())
+			expect.NoError(t, e.Close())
 			// librbd's removal goes through the trash, whose list is in the
 			// images' pool and cannot grow at its quota.
 			if which == "data" {
-				must(t, p.Remove(t.Context(), "before", pooltest.Anything{}))
+				expect.NoError(t, p.Remove(t.Context(), "before", pooltest.Anything{}))
 			}
 		})
 	}
@@ -107,7 +108,7 @@ func atQuota(t *testing.T, c *rados.Conn, name string) bool {
 		Flags string `json:"flags_names"`
 	}
 	var m struct{ Pools []poolInfo }
-	must(t, json.Unmarshal(cephtest.Command(t, c, map[string]any{"prefix": "osd dump", "format": "json"}), &m))
+	expect.NoError(t, json.Unmarshal(cephtest.Command(t, c, map[string]any{"prefix": "osd dump", "format": "json"}), &m))
 	return slices.ContainsFunc(m.Pools, func(p poolInfo) bool {
 		return p.Name == name && strings.Contains(p.Flags, "full_quota")
 	})

@@ -9,6 +9,7 @@ import (
 
 	"winery/pool/pooltest"
 	"winery/test/cephtest"
+	"winery/test/expect"
 )
 
 func TestImageIDs(t *testing.T) {
@@ -17,7 +18,7 @@ func TestImageIDs(t *testing.T) {
 	s.MapMode = ""
 	p := open(t, s)
 	ids, err := p.ImageIDs(t.Context(), "")
-	must(t, err)
+	expect.NoError(t, err)
 	if len(ids) != 0 {
 		t.Errorf("an empty pool has %v", ids)
 	}
@@ -27,23 +28,23 @@ func TestImageIDs(t *testing.T) {
 	t.Cleanup(func() { removeAll(t, librbd) })
 	names := []string{"one", "one-more", "two"}
 	for _, name := range names {
-		must(t, librbd.Reserve(t.Context(), name))
+		expect.NoError(t, librbd.Reserve(t.Context(), name))
 	}
 	ids, err = p.ImageIDs(t.Context(), "")
-	must(t, err)
+	expect.NoError(t, err)
 	if got := slices.Sorted(maps.Keys(ids)); !slices.Equal(got, names) || ids["one"] == "" || ids["one"] == ids["two"] {
 		t.Errorf("the ids are %v", ids)
 	}
 	one, err := p.ImageIDs(t.Context(), "one")
-	must(t, err)
+	expect.NoError(t, err)
 	if len(one) != 2 || one["one"] != ids["one"] {
 		t.Errorf("of those that begin with one the ids are %v", one)
 	}
 
-	must(t, librbd.Remove(t.Context(), "one", pooltest.Anything{}))
-	must(t, librbd.Reserve(t.Context(), "one"))
+	expect.NoError(t, librbd.Remove(t.Context(), "one", pooltest.Anything{}))
+	expect.NoError(t, librbd.Reserve(t.Context(), "one"))
 	again, err := p.ImageIDs(t.Context(), "one")
-	must(t, err)
+	expect.NoError(t, err)
 	if again["one"] == "" || again["one"] == ids["one"] {
 		t.Errorf("made again, the image has the id %q, before it had %q", again["one"], ids["one"])
 	}

@@ -14,6 +14,7 @@ import (
 
 	"winery/pool"
 	"winery/rbd"
+	"winery/test/expect"
 )
 
 // The kernel's part of these tests is played by files and a script; the real
@@ -26,9 +27,9 @@ func fakeKernel(t *testing.T, rbdBody string, change func(*rbd.Settings)) (p *rb
 	t.Helper()
 	root := t.TempDir()
 	attributes := func(dir string, values map[string]string) {
-		must(t, os.MkdirAll(filepath.Join(root, "sys", dir), 0o755))
+		expect.NoError(t, os.MkdirAll(filepath.Join(root, "sys", dir), 0o755))
 		for name, value := range values {
-			must(t, os.WriteFile(filepath.Join(root, "sys", dir, name), []byte(value+"\n"), 0o600))
+			expect.NoError(t, os.WriteFile(filepath.Join(root, "sys", dir, name), []byte(value+"\n"), 0o600))
 		}
 	}
 	ids := map[string]string{}
@@ -51,8 +52,8 @@ func fakeKernel(t *testing.T, rbdBody string, change func(*rbd.Settings)) (p *rb
 		}
 		attributes("block/rbd"+id, map[string]string{"ro": d.ro})
 		links := filepath.Join(root, "dev/rbd", d.pool)
-		must(t, os.MkdirAll(links, 0o755))
-		must(t, os.Symlink("../../rbd"+id, filepath.Join(links, d.image)))
+		expect.NoError(t, os.MkdirAll(links, 0o755))
+		expect.NoError(t, os.Symlink("../../rbd"+id, filepath.Join(links, d.image)))
 	}
 	// A device that disappears while its attributes are read.
 	attributes("bus/rbd/devices/5", map[string]string{"pool": "shards"})
@@ -60,7 +61,7 @@ func fakeKernel(t *testing.T, rbdBody string, change func(*rbd.Settings)) (p *rb
 	bin := t.TempDir()
 	log := filepath.Join(bin, "log")
 	script := "#!/bin/sh\necho \"$@\" >> " + log + "\n" + rbdBody + "\n"
-	must(t, os.WriteFile(filepath.Join(bin, "rbd"), []byte(script), 0o700))
+	expect.NoError(t, os.WriteFile(filepath.Join(bin, "rbd"), []byte(script), 0o700))
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 
 	s := rbd.Settings{PoolName: "shards", ShardMaxSize: 1, Conf: "/etc/ceph/some.conf", User: "mapper"}
@@ -84,7 +85,7 @@ const toCeph = "--name client.mapper --cluster ceph --conf /etc/ceph/some.conf "
 func TestKernelMapped(t *testing.T) {
 	p, _ := fakeKernel(t, "", asIs)
 	mapped, err := p.Mapped(t.Context())
-	must(t, err)
+	expect.NoError(t, err)
 	if got := slices.Sorted(maps.Keys(mapped)); !slices.Equal(got, []string{"readable", "readable-too"}) {
 		t.Errorf("mapped are %q", got)
 	}
@@ -125,7 +126,7 @@ func TestKernelCommands(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, commands := fakeKernel(t, "", tt.change)
-			must(t, tt.do(p))
+			expect.NoError(t, tt.do(p))
 			want := ""
 			for _, c := range tt.want {
 				want += toCeph + c + "\n"

@@ -17,6 +17,7 @@ import (
 	"winery/pool/pooltest"
 	"winery/rbd"
 	"winery/test/cephtest"
+	"winery/test/expect"
 )
 
 // victimPool asks the test binary to write a draft in this pool and wait.
@@ -79,23 +80,16 @@ func settings(p cephtest.Pool) rbd.Settings {
 func open(t testing.TB, s rbd.Settings) *rbd.Pool {
 	t.Helper()
 	p, err := rbd.New(s)
-	must(t, err)
-	t.Cleanup(func() { must(t, p.Close()) })
+	expect.NoError(t, err)
+	t.Cleanup(func() { expect.NoError(t, p.Close()) })
 	return p
 }
 
 func removeAll(t *testing.T, p *rbd.Pool) {
 	t.Helper()
 	names, err := p.List(context.Background())
-	must(t, err)
+	expect.NoError(t, err)
 	for _, name := range names {
-		must(t, p.Remove(context.Background(), name, pooltest.Anything{}))
-	}
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
+		expect.NoError(t, p.Remove(context.Background(), name, pooltest.Anything{}))
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"winery/pool/pooltest"
 	"winery/rbd"
 	"winery/test/cephtest"
+	"winery/test/expect"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -56,18 +57,18 @@ func TestNewImage(t *testing.T) {
 		s := settings(pools)
 		s.FeaturesUnsupported, s.ShardMaxSize = tt.unsupported, tt.maxSize
 		d, err := open(t, s).Create(t.Context(), tt.name, 0, pooltest.Anything{})
-		must(t, err)
-		must(t, d.Commit(t.Context()))
+		expect.NoError(t, err)
+		expect.NoError(t, d.Commit(t.Context()))
 
 		image, err := ceph.OpenImageReadOnly(main, tt.name, ceph.NoSnapshot)
-		must(t, err)
+		expect.NoError(t, err)
 		features, err := image.GetFeatures()
-		must(t, err)
+		expect.NoError(t, err)
 		size, err := image.GetSize()
-		must(t, err)
+		expect.NoError(t, err)
 		dataPool, err := image.GetDataPoolID()
-		must(t, err)
-		must(t, image.Close())
+		expect.NoError(t, err)
+		expect.NoError(t, image.Close())
 		if features != tt.features || size != tt.size || dataPool != data.GetPoolID() {
 			t.Errorf("%s: features %b, size %d, data pool %d; want %b, %d, %d", tt.name, features, size, dataPool, tt.features, tt.size, data.GetPoolID())
 		}
@@ -87,19 +88,19 @@ func TestRoom(t *testing.T) {
 		s.CreateImages = !tt.reserved
 		p := open(t, s)
 		d, err := p.Create(t.Context(), "one", tt.room, pooltest.Anything{})
-		must(t, err)
+		expect.NoError(t, err)
 		if d.Size() != tt.size {
 			t.Errorf("room for %d: %d bytes, want %d", tt.room, d.Size(), tt.size)
 		}
 		last := []byte("the last bytes")
 		_, err = d.WriteAt(last, tt.size-int64(len(last)))
-		must(t, err)
-		must(t, d.Commit(t.Context()))
+		expect.NoError(t, err)
+		expect.NoError(t, d.Commit(t.Context()))
 		img, err := p.Open(t.Context(), "one")
-		must(t, err)
+		expect.NoError(t, err)
 		got, err := io.ReadAll(io.NewSectionReader(img, 0, img.Size()))
-		must(t, err)
-		must(t, img.Close())
+		expect.NoError(t, err)
+		expect.NoError(t, img.Close())
 		if want := append(make([]byte, tt.size-int64(len(last))), last...); !bytes.Equal(got, want) {
 			t.Errorf("room for %d: the image holds more than the last draft", tt.room)
 		}
@@ -116,26 +117,26 @@ func TestNoCreateImages(t *testing.T) {
 	if !errors.Is(err, pool.ErrNotFound) || !strings.Contains(err.Error(), "--manage-rw-images") {
 		t.Errorf("got %v, want a word on --manage-rw-images", err)
 	}
-	must(t, p.Reserve(t.Context(), "one"))
+	expect.NoError(t, p.Reserve(t.Context(), "one"))
 	d, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
-	must(t, err)
-	must(t, d.Commit(t.Context()))
+	expect.NoError(t, err)
+	expect.NoError(t, d.Commit(t.Context()))
 }
 
 func TestOpenImagesAreCounted(t *testing.T) {
 	t.Parallel()
 	p := open(t, settings(cephtest.New(t)))
 	d, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
-	must(t, err)
+	expect.NoError(t, err)
 	if err := p.Remove(t.Context(), "one", pooltest.Anything{}); !errors.Is(err, pool.ErrInUse) {
 		t.Errorf("Remove of a draft: got %v, want ErrInUse", err)
 	}
 	if err := p.Close(); err == nil || !strings.Contains(err.Error(), "1 images are still open") {
 		t.Errorf("Close with a draft open: got %v", err)
 	}
-	must(t, d.Commit(t.Context()))
-	must(t, p.Close())
-	must(t, p.Close())
+	expect.NoError(t, d.Commit(t.Context()))
+	expect.NoError(t, p.Close())
+	expect.NoError(t, p.Close())
 	if _, err := p.List(t.Context()); err == nil {
 		t.Error("a closed pool lists its images")
 	}
@@ -147,25 +148,25 @@ func TestFailedClose(t *testing.T) {
 	t.Parallel()
 	p := open(t, settings(cephtest.New(t)))
 	d, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
-	must(t, err)
+	expect.NoError(t, err)
 	other, err := p.Create(t.Context(), "two", 0, pooltest.Anything{})
-	must(t, err)
-	must(t, rbd.CloseBeneath(d))
+	expect.NoError(t, err)
+	expect.NoError(t, rbd.CloseBeneath(d))
 	if err := d.Abort(t.Context()); err == nil {
 		t.Error("the draft's image was closed beneath it, and Abort had nothing to say")
 	}
-	must(t, d.Abort(t.Context()))
+	expect.NoError(t, d.Abort(t.Context()))
 	if err := p.Close(); err == nil || !strings.Contains(err.Error(), "1 images are still open") {
 		t.Errorf("Close with one draft open: got %v", err)
 	}
-	must(t, other.Abort(t.Context()))
+	expect.NoError(t, other.Abort(t.Context()))
 }
 
 // ioContext is a way into a pool that goes past the package under test.
 func ioContext(t *testing.T, name string) *rados.IOContext {
 	t.Helper()
 	ioctx, err := cephtest.Connect(t).OpenIOContext(name)
-	must(t, err)
+	expect.NoError(t, err)
 	t.Cleanup(ioctx.Destroy)
 	return ioctx
 }

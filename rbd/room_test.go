@@ -14,6 +14,7 @@ import (
 	"winery/pool"
 	"winery/pool/pooltest"
 	"winery/test/cephtest"
+	"winery/test/expect"
 )
 
 // TestQuotaIsAsked: where the quota leaves too little room nothing is begun. What
@@ -35,7 +36,7 @@ func TestQuotaIsAsked(t *testing.T) {
 				}
 			}
 		}
-		must(t, json.Unmarshal(cephtest.Command(t, c, map[string]any{"prefix": "df", "detail": "detail", "format": "json"}), &df))
+		expect.NoError(t, json.Unmarshal(cephtest.Command(t, c, map[string]any{"prefix": "df", "detail": "detail", "format": "json"}), &df))
 		for _, p := range df.Pools {
 			if p.Name == pools.DataPool && p.Stats.Quota > 0 {
 				n = p.Stats.Stored
@@ -57,8 +58,8 @@ func TestQuotaIsAsked(t *testing.T) {
 		t.Errorf("there are %q, %v", names, err)
 	}
 	d, err := p.Create(t.Context(), "one", 15<<20, pooltest.Anything{})
-	must(t, err)
-	must(t, d.Abort(t.Context()))
+	expect.NoError(t, err)
+	expect.NoError(t, d.Abort(t.Context()))
 }
 
 // TestAbortFreesSpace: no object of the image's data is left.
@@ -67,9 +68,9 @@ func TestAbortFreesSpace(t *testing.T) {
 	pools := cephtest.New(t)
 	s := settings(pools)
 	s.ShardMaxSize = 4 << 20 // an image of two whole objects
-	must(t, write(t, open(t, s), "one", "text").Abort(t.Context()))
+	expect.NoError(t, write(t, open(t, s), "one", "text").Abort(t.Context()))
 	iter, err := ioContext(t, pools.DataPool).Iter()
-	must(t, err)
+	expect.NoError(t, err)
 	defer iter.Close()
 	for iter.Next() {
 		if !strings.HasPrefix(iter.Value(), "rbd_data.") {
@@ -77,5 +78,5 @@ func TestAbortFreesSpace(t *testing.T) {
 		}
 		t.Errorf("object %s is left", iter.Value())
 	}
-	must(t, iter.Err())
+	expect.NoError(t, iter.Err())
 }

@@ -18,6 +18,7 @@ import (
 	"winery/pool/pooltest"
 	"winery/rbd"
 	"winery/test/cephtest"
+	"winery/test/expect"
 )
 
 // takeoverLimit is well below the half minute that Ceph itself waits for a dead
@@ -61,7 +62,7 @@ func TestLiveWriter(t *testing.T) {
 	old, next := open(t, settings(pools)), open(t, settings(pools))
 	d := write(t, old, "one", "old")
 	finished := write(t, old, "finished", "image")
-	must(t, finished.Commit(t.Context()))
+	expect.NoError(t, finished.Commit(t.Context()))
 	addr := lockedFrom(t, pools.Pool, "one")
 
 	successor := write(t, next, "one", "new")
@@ -83,7 +84,7 @@ func TestLiveWriter(t *testing.T) {
 		_, err = old.List(t.Context())
 		wantFenced(t, "List", err)
 	}
-	must(t, successor.Commit(t.Context()))
+	expect.NoError(t, successor.Commit(t.Context()))
 	wantImage(t, next, "one", "new")
 }
 
@@ -122,7 +123,7 @@ func TestStalled(t *testing.T) {
 					case asked == tt.at:
 						d = write(t, next, name, "successor")
 						if successor == "done" {
-							must(t, d.Commit(t.Context()))
+							expect.NoError(t, d.Commit(t.Context()))
 						}
 					case asked > tt.at:
 						return errLost
@@ -147,7 +148,7 @@ func TestStalled(t *testing.T) {
 				if successor == "writing" && tt.at == 1 {
 					wantFenced(t, "the successor", err)
 				} else if successor == "writing" {
-					must(t, err)
+					expect.NoError(t, err)
 				}
 				_ = d.Abort(t.Context())
 			})
@@ -158,7 +159,7 @@ func TestStalled(t *testing.T) {
 // leftover makes an image that was given up.
 func leftover(t *testing.T, pools cephtest.Pool, name string) {
 	t.Helper()
-	must(t, write(t, open(t, settings(pools)), name, "leftover").Abort(t.Context()))
+	expect.NoError(t, write(t, open(t, settings(pools)), name, "leftover").Abort(t.Context()))
 }
 
 // remains makes what an interrupted creation leaves: an image without its
@@ -168,11 +169,11 @@ func remains(t *testing.T, pools cephtest.Pool, name string) {
 	leftover(t, pools, name)
 	ioctx := ioContext(t, pools.Pool)
 	image, err := ceph.OpenImageReadOnly(ioctx, name, ceph.NoSnapshot)
-	must(t, err)
+	expect.NoError(t, err)
 	id, err := image.GetId()
-	must(t, err)
-	must(t, image.Close())
-	must(t, ioctx.Delete("rbd_header."+id))
+	expect.NoError(t, err)
+	expect.NoError(t, image.Close())
+	expect.NoError(t, ioctx.Delete("rbd_header."+id))
 }
 
 // TestInterruptedCreation: it neither opens nor lets another be made.
@@ -184,17 +185,17 @@ func TestInterruptedCreation(t *testing.T) {
 	if _, err := p.Open(t.Context(), "one"); !errors.Is(err, pool.ErrNotFound) {
 		t.Fatalf("Open of half an image: got %v, want ErrNotFound", err)
 	}
-	must(t, write(t, p, "one", "new").Commit(t.Context()))
+	expect.NoError(t, write(t, p, "one", "new").Commit(t.Context()))
 	wantImage(t, p, "one", "new")
 	iter, err := ioContext(t, pools.Pool).Iter()
-	must(t, err)
+	expect.NoError(t, err)
 	defer iter.Close()
 	for iter.Next() {
 		if strings.HasPrefix(iter.Value(), "winery") {
 			t.Errorf("object %s is left", iter.Value())
 		}
 	}
-	must(t, iter.Err())
+	expect.NoError(t, iter.Err())
 }
 
 // TestLockedByHand: an image with a manual lock, by `rbd lock add`, is not
@@ -203,10 +204,10 @@ func TestLockedByHand(t *testing.T) {
 	t.Parallel()
 	pools := cephtest.New(t)
 	p := open(t, settings(pools))
-	must(t, p.Reserve(t.Context(), "one"))
+	expect.NoError(t, p.Reserve(t.Context(), "one"))
 	image, err := ceph.OpenImage(ioContext(t, pools.Pool), "one", ceph.NoSnapshot)
-	must(t, err)
-	must(t, image.LockExclusive("hands off"))
+	expect.NoError(t, err)
+	expect.NoError(t, image.LockExclusive("hands off"))
 	defer hangsAfter(time.Minute)()
 	if _, err := p.Create(t.Context(), "one", 0, pooltest.Anything{}); !errors.Is(err, pool.ErrInUse) || !strings.Contains(err.Error(), "rbd lock ls") {
 		t.Errorf("Create: got %v, want ErrInUse and what to do", err)
@@ -214,9 +215,9 @@ func TestLockedByHand(t *testing.T) {
 	if _, err := p.Edit(t.Context(), "one", pooltest.Anything{}); !errors.Is(err, pool.ErrInUse) {
 		t.Errorf("Edit: got %v, want ErrInUse", err)
 	}
-	must(t, image.Unlock("hands off"))
-	must(t, image.Close())
-	must(t, write(t, p, "one", "text").Commit(t.Context()))
+	expect.NoError(t, image.Unlock("hands off"))
+	expect.NoError(t, image.Close())
+	expect.NoError(t, write(t, p, "one", "text").Commit(t.Context()))
 }
 
 // TestOwnerOf: a kernel's lock must not be taken for a process's.
@@ -252,7 +253,7 @@ func TestCaps(t *testing.T) {
 		}
 	}
 	_, err := d.WriteAt([]byte("first"), 0)
-	must(t, err)
+	expect.NoError(t, err)
 
 	s.User, args = newUser(t, "profile rbd")
 	if said := createElsewhere(t, s, "", args); said != "" {
@@ -267,10 +268,10 @@ func TestCaps(t *testing.T) {
 func write(t *testing.T, p *rbd.Pool, name, text string) pool.Draft {
 	t.Helper()
 	d, err := p.Create(t.Context(), name, 0, pooltest.Anything{})
-	must(t, err)
+	expect.NoError(t, err)
 	for _, off := range []int64{0, d.Size() - int64(len(text))} {
 		_, err = d.WriteAt([]byte(text), off)
-		must(t, err)
+		expect.NoError(t, err)
 	}
 	return d
 }
@@ -279,10 +280,10 @@ func write(t *testing.T, p *rbd.Pool, name, text string) pool.Draft {
 func wantImage(t *testing.T, p *rbd.Pool, name, text string) {
 	t.Helper()
 	img, err := p.Open(t.Context(), name)
-	must(t, err)
+	expect.NoError(t, err)
 	defer img.Close()
 	got, err := io.ReadAll(io.NewSectionReader(img, 0, img.Size()))
-	must(t, err)
+	expect.NoError(t, err)
 	if !bytes.HasPrefix(got, []byte(text)) || !bytes.HasSuffix(got, []byte(text)) || len(bytes.Trim(got[len(text):len(got)-len(text)], "\x00")) > 0 {
 		t.Errorf("%s does not hold %q, and that alone", name, text)
 	}
@@ -299,10 +300,10 @@ func wantFenced(t *testing.T, what string, err error) {
 func lockedFrom(t *testing.T, poolName, name string) string {
 	t.Helper()
 	image, err := ceph.OpenImageReadOnly(ioContext(t, poolName), name, ceph.NoSnapshot)
-	must(t, err)
+	expect.NoError(t, err)
 	defer image.Close()
 	_, lockers, err := image.ListLockers()
-	must(t, err)
+	expect.NoError(t, err)
 	if len(lockers) != 1 {
 		t.Fatalf("%s has lockers %v, want one", name, lockers)
 	}
@@ -314,11 +315,11 @@ func exiles(t *testing.T) map[string]time.Time {
 	t.Helper()
 	out := cephtest.Command(t, cephtest.Connect(t), map[string]any{"prefix": "osd blocklist ls", "format": "json"})
 	var list []struct{ Addr, Until string }
-	must(t, json.NewDecoder(bytes.NewReader(out)).Decode(&list)) // newer Cephs have a second list behind it
+	expect.NoError(t, json.NewDecoder(bytes.NewReader(out)).Decode(&list)) // newer Cephs have a second list behind it
 	until := map[string]time.Time{}
 	for _, e := range list {
 		at, err := time.Parse("2006-01-02T15:04:05.000000-0700", e.Until)
-		must(t, err)
+		expect.NoError(t, err)
 		until[e.Addr] = at
 	}
 	return until

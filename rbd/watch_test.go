@@ -16,6 +16,7 @@ import (
 	"winery/pool/pooltest"
 	"winery/rbd"
 	"winery/test/cephtest"
+	"winery/test/expect"
 )
 
 // TestNotAlone: a client that has an image open for writing, even without its
@@ -28,13 +29,13 @@ func TestNotAlone(t *testing.T) {
 	other := func(t *testing.T, name string) *ceph.Image {
 		t.Helper()
 		image, err := ceph.OpenImage(ioContext(t, pools.Pool), name, ceph.NoSnapshot)
-		must(t, err)
+		expect.NoError(t, err)
 		return image
 	}
 	wantInUse := func(t *testing.T, err error, image *ceph.Image) {
 		t.Helper()
 		watchers, listErr := image.ListWatchers()
-		must(t, listErr)
+		expect.NoError(t, listErr)
 		named := slices.ContainsFunc(watchers, func(w ceph.ImageWatcher) bool {
 			return strings.Contains(fmt.Sprint(err), "a process at "+w.Addr)
 		})
@@ -47,9 +48,9 @@ func TestNotAlone(t *testing.T) {
 		d := write(t, p, "committed", "text")
 		image := other(t, "committed")
 		wantInUse(t, d.Commit(t.Context()), image)
-		must(t, d.Abort(t.Context()))
-		must(t, image.Close())
-		must(t, write(t, p, "committed", "text").Commit(t.Context()))
+		expect.NoError(t, d.Abort(t.Context()))
+		expect.NoError(t, image.Close())
+		expect.NoError(t, write(t, p, "committed", "text").Commit(t.Context()))
 	})
 	t.Run("commit waits", func(t *testing.T) {
 		t.Parallel()
@@ -59,28 +60,28 @@ func TestNotAlone(t *testing.T) {
 		time.AfterFunc(2*time.Second, func() { closed <- image.Close() })
 		done := make(chan error)
 		go func() { done <- d.Commit(t.Context()) }()
-		must(t, <-closed)
-		must(t, <-done)
+		expect.NoError(t, <-closed)
+		expect.NoError(t, <-done)
 	})
 	t.Run("create", func(t *testing.T) {
 		t.Parallel()
-		must(t, p.Reserve(t.Context(), "created"))
+		expect.NoError(t, p.Reserve(t.Context(), "created"))
 		image := other(t, "created")
 		_, err := p.Create(t.Context(), "created", 0, pooltest.Anything{})
 		wantInUse(t, err, image)
-		must(t, image.Close())
-		must(t, write(t, p, "created", "text").Commit(t.Context()))
+		expect.NoError(t, image.Close())
+		expect.NoError(t, write(t, p, "created", "text").Commit(t.Context()))
 	})
 	t.Run("edit", func(t *testing.T) {
 		t.Parallel()
-		must(t, write(t, p, "edited", "text").Commit(t.Context()))
+		expect.NoError(t, write(t, p, "edited", "text").Commit(t.Context()))
 		image := other(t, "edited")
 		_, err := p.Edit(t.Context(), "edited", pooltest.Anything{})
 		wantInUse(t, err, image)
-		must(t, image.Close())
+		expect.NoError(t, image.Close())
 		e, err := p.Edit(t.Context(), "edited", pooltest.Anything{})
-		must(t, err)
-		must(t, e.Close())
+		expect.NoError(t, err)
+		expect.NoError(t, e.Close())
 	})
 }
 
@@ -102,8 +103,8 @@ func TestEditAfterDeath(t *testing.T) {
 			}
 			addr := lockedFrom(t, pools.Pool, "one")
 			e, err := p.Edit(t.Context(), "one", pooltest.Anything{})
-			must(t, err)
-			must(t, e.Close())
+			expect.NoError(t, err)
+			expect.NoError(t, e.Close())
 			if left := time.Until(exiles(t)[addr]); left < 6*24*time.Hour {
 				t.Errorf("%s is shut out for %v, want a week", addr, left)
 			}
@@ -137,15 +138,15 @@ func TestNoExclusiveLock(t *testing.T) {
 	} {
 		o := ceph.NewRbdImageOptions()
 		defer o.Destroy()
-		must(t, o.SetUint64(ceph.ImageOptionFeatures, ceph.FeatureLayering))
-		must(t, o.SetString(ceph.ImageOptionDataPool, pools.DataPool))
-		must(t, ceph.CreateImage(io, name, 12<<20, o))
-		must(t, do(p, name))
+		expect.NoError(t, o.SetUint64(ceph.ImageOptionFeatures, ceph.FeatureLayering))
+		expect.NoError(t, o.SetString(ceph.ImageOptionDataPool, pools.DataPool))
+		expect.NoError(t, ceph.CreateImage(io, name, 12<<20, o))
+		expect.NoError(t, do(p, name))
 		image, err := ceph.OpenImageReadOnly(io, name, ceph.NoSnapshot)
-		must(t, err)
+		expect.NoError(t, err)
 		features, err := image.GetFeatures()
-		must(t, err)
-		must(t, image.Close())
+		expect.NoError(t, err)
+		expect.NoError(t, image.Close())
 		if features&ceph.FeatureExclusiveLock == 0 {
 			t.Errorf("%s: the image has features %b", name, features)
 		}

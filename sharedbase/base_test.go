@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/pgtest"
 )
 
@@ -95,17 +96,7 @@ func waiting(t testing.TB, conn *pgx.Conn) []time.Time {
 // blocked waits until n transactions wait for a lock.
 func blocked(t testing.TB, conn *pgx.Conn, n int) {
 	t.Helper()
-	eventually(t, func() bool { return len(waiting(t, conn)) == n })
-}
-
-// eventually polls a condition, for up to half a minute.
-func eventually(t testing.TB, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !condition(); <-time.After(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("what was waited for did not happen")
-		}
-	}
+	expect.Eventually(t, "transactions to wait for a lock", func() bool { return len(waiting(t, conn)) == n })
 }
 
 func count(t testing.TB, conn *pgx.Conn, sql string, args ...any) (n int) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"winery/sharedbase"
+	"winery/test/expect"
 )
 
 // Any number of claimers at once share out what there is.
@@ -224,7 +225,7 @@ func TestDropTableWaitsForReaders(t *testing.T) {
 	// An attempt ends after a while, so that it does not block other readers, and
 	// is retried.
 	attempts := map[time.Time]bool{}
-	eventually(t, func() bool {
+	expect.Eventually(t, "a second attempt", func() bool {
 		for _, begun := range waiting(t, conn) {
 			attempts[begun] = true
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/pgtest"
 )
 
@@ -38,7 +39,7 @@ func TestDeletesLeaveOthersTheirConnections(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, func() bool { return len(waiting(t, watcher)) > 0 })
+	expect.Eventually(t, "a delete to wait", func() bool { return len(waiting(t, watcher)) > 0 })
 	const renewed = "SELECT count(*) FROM winery_lease WHERE expires > $1::timestamptz + interval '12 seconds'"
 	var began time.Time
 	if err := watcher.QueryRow(t.Context(), "SELECT now()").Scan(&began); err != nil {
@@ -91,7 +92,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 			asking.Go(func() { _, _ = b.RecordShardMapped(ctx, "host", s.Name) })
 		}
 		const kinds = 5
-		eventually(t, func() bool { return len(waiting(t, conn)) >= max(kinds, limit/2) })
+		expect.Eventually(t, "statements of every kind to wait", func() bool { return len(waiting(t, conn)) >= max(kinds, limit/2) })
 		n := count(t, conn, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
 			AND pid <> pg_backend_pid() AND (wait_event_type = 'Lock' OR query LIKE '/* winery: Listen */%')`)
 		if n > limit {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"winery/sharedbase"
+	"winery/test/expect"
 )
 
 // One process has the claim to an image at a time, until it releases it or its
@@ -102,7 +103,7 @@ func TestImageLeaseIsRenewed(t *testing.T) {
 	s := shardIn(t, b, sharedbase.StatePacked)
 	err := b.WithImage(t.Context(), s.Name, func(ctx context.Context, c *sharedbase.ImageClaim) error {
 		first := must(b.ImageLeases(ctx))(t)[s.ID].Expires
-		eventually(t, func() bool { return must(b.ImageLeases(ctx))(t)[s.ID].Expires.Sub(first) > 0 })
+		expect.Eventually(t, "the claim to be renewed", func() bool { return must(b.ImageLeases(ctx))(t)[s.ID].Expires.Sub(first) > 0 })
 		exec(t, conn, "DELETE FROM winery_image_lease")
 		<-ctx.Done()
 		return context.Cause(ctx)

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"winery/sharedbase"
+	"winery/test/expect"
 )
 
 // keys yields the ids of objects, and calls then before it ends.
@@ -88,7 +89,7 @@ func TestImportIsWhole(t *testing.T) {
 		if err == nil || seen != 0 {
 			t.Errorf("%s: error %v, %d shards seen meanwhile", what, err, seen)
 		}
-		eventually(t, func() bool { // the backend that was terminated holds its locks until it ends
+		expect.Eventually(t, "the backend to release its locks", func() bool { // the backend that was terminated holds its locks until it ends
 			return count(t, conn, `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
 				AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`) == 0
 		})

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/pgtest"
 )
 
@@ -131,7 +132,7 @@ func TestRenewals(t *testing.T) {
 	if err := conn.QueryRow(t.Context(), "SELECT now()").Scan(&began); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return count(t, conn, renewed, began) == 1 })
+	expect.Eventually(t, "the lease to be renewed", func() bool { return count(t, conn, renewed, began) == 1 })
 	if !held(c)() {
 		t.Error("the holder's context ended with a lost lease")
 	}
@@ -162,7 +163,7 @@ func TestHolderGivesUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Given up is given up: it is not renewed any more, and can be reclaimed.
-	eventually(t, func() bool { return len(reclaimed(t, b)) == 1 })
+	expect.Eventually(t, "the shard to be reclaimed", func() bool { return len(reclaimed(t, b)) == 1 })
 }
 
 // A lease that ran out is not renewed, even if the shard is still there.
@@ -173,7 +174,7 @@ func TestExpiredIsNotRenewed(t *testing.T) {
 	if err := c.Verify(t.Context()); !errors.Is(err, sharedbase.ErrLeaseLost) {
 		t.Errorf("Verify: %v", err)
 	}
-	eventually(t, lost(c))
+	expect.Eventually(t, "the lease to be lost", lost(c))
 	if n := len(reclaimed(t, b)); n != 1 {
 		t.Errorf("reclaimed %d shards", n)
 	}
@@ -186,10 +187,10 @@ func TestClaimLost(t *testing.T) {
 	if err := b.ReleaseShard(t.Context(), must(b.ShardByName(t.Context(), operator.Name()))(t)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, lost(operator))
+	expect.Eventually(t, "the operator to lose the lease", lost(operator))
 	python := claim(t, b, shardIn(t, b, sharedbase.StatePacked), sharedbase.StateCleaning)
 	exec(t, conn, "UPDATE shards SET state = 'packed', locker = NULL WHERE name = $1", python.Name())
-	eventually(t, lost(python))
+	expect.Eventually(t, "Python to lose the lease", lost(python))
 }
 
 // The error of work that was ended by the loss of its lease says so.

@@ -24,11 +24,11 @@ func listen(t testing.TB, ctx context.Context, b *sharedbase.SharedBase) (<-chan
 	ended := background(func() error {
 		return b.Listen(ctx, func(shard string, state sharedbase.ShardState) { messages <- message{shard, state} })
 	})
-	expect(t, messages, message{})
+	wantMessage(t, messages, message{})
 	return messages, ended
 }
 
-func expect(t testing.TB, messages <-chan message, want message) {
+func wantMessage(t testing.TB, messages <-chan message, want message) {
 	t.Helper()
 	select {
 	case got := <-messages:
@@ -47,23 +47,23 @@ func TestListen(t *testing.T) {
 	messages, ended := listen(t, ctx, b)
 	s := shardIn(t, b, sharedbase.StatePacked)
 	for _, state := range []sharedbase.ShardState{sharedbase.StateWriting, sharedbase.StateFull, sharedbase.StatePacking, sharedbase.StatePacked} {
-		expect(t, messages, message{s.Name, state})
+		wantMessage(t, messages, message{s.Name, state})
 	}
 	must(b.RecordShardMapped(ctx, "host", s.Name))(t)
-	expect(t, messages, message{s.Name, sharedbase.StatePacked})
+	wantMessage(t, messages, message{s.Name, sharedbase.StatePacked})
 	must(b.RecordShardMapped(ctx, "host", s.Name))(t) // nothing new to tell
 	c := claim(t, b, s, sharedbase.StateCleaning)
-	expect(t, messages, message{s.Name, sharedbase.StateCleaning})
+	wantMessage(t, messages, message{s.Name, sharedbase.StateCleaning})
 	if err := c.Release(ctx); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, messages, message{s.Name, sharedbase.StatePacked})
+	wantMessage(t, messages, message{s.Name, sharedbase.StatePacked})
 	c = claim(t, b, s, sharedbase.StateCleaning)
-	expect(t, messages, message{s.Name, sharedbase.StateCleaning})
+	wantMessage(t, messages, message{s.Name, sharedbase.StateCleaning})
 	if err := c.DropTable(ctx); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, messages, message{s.Name, sharedbase.StateReadOnly})
+	wantMessage(t, messages, message{s.Name, sharedbase.StateReadOnly})
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("ended with %v", err)

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"winery/sharedbase"
+	"winery/test/expect"
 )
 
 // proxy is a proxy between a SharedBase and the server.
@@ -120,7 +121,7 @@ func TestLostAnswers(t *testing.T) {
 	p.loseAnswerTo("content of the object")
 	_, err = b.Add(ctx, c, objects("content of the object"))
 	unavailable("adding", err)
-	eventually(t, func() bool { return count(t, conn, "SELECT count(*) FROM signature2shard") == 1 })
+	expect.Eventually(t, "the commit", func() bool { return count(t, conn, "SELECT count(*) FROM signature2shard") == 1 })
 	if added := must(b.Add(ctx, c, objects("content of the object")))(t); added.Objects != 0 {
 		t.Errorf("added again: %+v", added)
 	}

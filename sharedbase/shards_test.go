@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"winery/sharedbase"
+	"winery/test/expect"
 )
 
 func TestShardLookups(t *testing.T) {
@@ -142,7 +143,7 @@ func TestLookupsUseTheIndex(t *testing.T) {
 		contents(t, b, c.Name(), ids(some...))
 	}
 	b.Close() // its backends then report their statistics
-	eventually(t, func() bool {
+	expect.Eventually(t, "the backends to end", func() bool {
 		return count(t, conn, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()") == 0
 	})
 	if after := count(t, conn, scans, c.Name()); after > before {

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/pgtest"
 )
 
@@ -35,7 +36,7 @@ func newReplicated(t *testing.T) *replicated {
 // waits blocks until n commits wait for the standby.
 func (r *replicated) waits(t testing.TB, n int) {
 	t.Helper()
-	eventually(t, func() bool {
+	expect.Eventually(t, "commits to wait for the standby", func() bool {
 		return count(t, r.conn, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == n
 	})
 }
@@ -74,7 +75,7 @@ func TestFactCancelledCommitStays(t *testing.T) {
 		t.Error("the standby has what it could not receive")
 	}
 	r.standby.Signal(syscall.SIGCONT)
-	eventually(t, func() bool { return r.has(t, lsn) })
+	expect.Eventually(t, "the standby to have the log", func() bool { return r.has(t, lsn) })
 }
 
 // Add does not fall into that hole: added again, objects are acknowledged only
@@ -175,7 +176,7 @@ func TestFactStandbyRefuses(t *testing.T) {
 	exec(t, conn, "CREATE TABLE t ()")
 	exec(t, r.conn, "ALTER SYSTEM SET default_transaction_read_only = on")
 	exec(t, r.conn, "SELECT pg_reload_conf()")
-	eventually(t, func() bool {
+	expect.Eventually(t, "the database to be read-only", func() bool {
 		_, err := conn.Exec(t.Context(), "INSERT INTO t DEFAULT VALUES")
 		return code(err) == "25006"
 	})
@@ -193,7 +194,7 @@ func TestStandbyOutageKeepsLeases(t *testing.T) {
 	if err := r.conn.QueryRow(t.Context(), "SELECT now()").Scan(&began); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool {
+	expect.Eventually(t, "the lease to be renewed", func() bool {
 		return c.Lost() || count(t, r.conn, "SELECT count(*) FROM winery_lease WHERE expires > $1::timestamptz + interval '10 seconds'", began) == 1
 	})
 	if c.Lost() {

@@ -14,6 +14,7 @@ import (
 
 	"winery/internal/packer"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -32,11 +33,11 @@ func TestExportDamaged(t *testing.T) {
 			s.must(t, "db", "init")
 			ctx := t.Context()
 			claim, err := s.base.CreateShard(ctx, sharedbase.StateWriting, "files")
-			roletest.Must(t, err)
+			expect.NoError(t, err)
 			objects := roletest.Objects(1, 5, 1000)
 			_, err = s.base.Add(ctx, claim, objects)
-			roletest.Must(t, err)
-			roletest.Must(t, claim.SetState(ctx, sharedbase.StateFull))
+			expect.NoError(t, err)
+			expect.NoError(t, claim.SetState(ctx, sharedbase.StateFull))
 			content, file := "'damaged'", damage+".content"
 			if name == "null" {
 				content, file = "NULL", damage+".null"
@@ -53,7 +54,7 @@ func TestExportDamaged(t *testing.T) {
 				t.Fatalf("quarantined: %v", rows)
 			}
 			dir := filepath.Join(t.TempDir(), "damaged")
-			roletest.Must(t, os.Mkdir(dir, 0o700))
+			expect.NoError(t, os.Mkdir(dir, 0o700))
 			write(t, dir, "other", "")
 			s.fails(t, 1, "must be new or empty", "shards", "export-damaged", claim.Name(), dir)
 			dir = filepath.Join(t.TempDir(), "damaged")
@@ -62,10 +63,10 @@ func TestExportDamaged(t *testing.T) {
 			}
 			files := map[string]string{}
 			entries, err := os.ReadDir(dir)
-			roletest.Must(t, err)
+			expect.NoError(t, err)
 			for _, e := range entries {
 				text, err := os.ReadFile(filepath.Join(dir, e.Name()))
-				roletest.Must(t, err)
+				expect.NoError(t, err)
 				files[e.Name()] = string(text)
 			}
 			want := map[string]string{file: "damaged"}
@@ -94,14 +95,14 @@ func TestSeal(t *testing.T) {
 	var names []string
 	for i := range 4 {
 		claim, err := s.base.CreateShard(ctx, sharedbase.StateWriting, "files")
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		if i < 2 {
 			_, err = s.base.Add(ctx, claim, roletest.Objects(uint64(i), 5, 1000))
-			roletest.Must(t, err)
+			expect.NoError(t, err)
 		}
 		names = append(names, claim.Name())
 		if i < 3 {
-			roletest.Must(t, claim.Release(ctx))
+			expect.NoError(t, claim.Release(ctx))
 		}
 	}
 	s.fails(t, 78, "NAMEs of shards or --pool", "shards", "seal")

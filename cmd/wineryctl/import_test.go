@@ -13,6 +13,7 @@ import (
 	"winery/internal/config"
 	"winery/internal/packer"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -23,7 +24,7 @@ func pack(t *testing.T, into config.Pool, shards ...[]sharedbase.Object) (names 
 	for _, objects := range shards {
 		names = append(names, s.Full(t, objects))
 		_, err := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step(t.Context())
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		s.WantState(t, names[len(names)-1], sharedbase.StatePacked)
 	}
 	return names
@@ -71,7 +72,7 @@ func TestImportKilled(t *testing.T) {
 		INSERT INTO signature2shard SELECT '\x%x', 'present', id FROM s`, objects[250].ID))
 	s.killed(t, "shards", "import", "--no-progress")
 	unlock()
-	eventually(t, func() bool { // the server notices that its client was killed
+	expect.Eventually(t, "the server to notice that its client was killed", func() bool { // the server notices that its client was killed
 		return s.sql(t, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'wineryctl'") == "0"
 	})
 	if left := s.sql(t, "SELECT (SELECT count(*) FROM shards) + (SELECT count(*) FROM signature2shard)"); left != "0" {
@@ -93,12 +94,12 @@ func TestImportRefuses(t *testing.T) {
 	dir := filepath.Join(files.BaseDirectory, files.Name)
 	good, bad := filepath.Join(dir, names[0]), filepath.Join(dir, names[1])
 	content, err := os.ReadFile(bad)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	content[1000] ^= 1
-	roletest.Must(t, os.Chmod(bad, 0o600))
-	roletest.Must(t, os.WriteFile(bad, content, 0o600))
+	expect.NoError(t, os.Chmod(bad, 0o600))
+	expect.NoError(t, os.WriteFile(bad, content, 0o600))
 	twice, err := os.ReadFile(good)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	write(t, dir, "twice", string(twice))
 	write(t, filepath.Join(files.BaseDirectory, "other"), "twice", string(twice))
 	write(t, dir, "empty", "")

@@ -12,6 +12,7 @@ import (
 
 	"winery/pool/pooltest"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -60,11 +61,11 @@ os.chmod(sys.argv[1], 0o400)`, filepath.Join(files.BaseDirectory, "files", image
 	if got := pool(); got != ceph.Name {
 		t.Fatalf("the shard is in pool %s", got)
 	}
-	roletest.Must(t, s.pools["files"].Remove(t.Context(), image, pooltest.Anything{}))
+	expect.NoError(t, s.pools["files"].Remove(t.Context(), image, pooltest.Anything{}))
 	s.wantObjects(t, objects)
 
 	// Before the migration continues, an object is deleted, and erased in Ceph.
-	roletest.Must(t, s.base.Delete(t.Context(), objects[9].ID))
+	expect.NoError(t, s.base.Delete(t.Context(), objects[9].ID))
 	if got := s.must(t, "objects", "clean-deleted"); got != "1 deleted objects erased\n" {
 		t.Errorf("%q", got)
 	}
@@ -76,7 +77,7 @@ os.chmod(sys.argv[1], 0o400)`, filepath.Join(files.BaseDirectory, "files", image
 	if len(rows) != 1 || rows[0]["copied"] != false || rows[0]["recorded"] != true || rows[0]["objects"] != 399.0 || pool() != "back" {
 		t.Errorf("%v", rows)
 	}
-	roletest.Must(t, s.pools[ceph.Name].Remove(t.Context(), image, pooltest.Anything{}))
+	expect.NoError(t, s.pools[ceph.Name].Remove(t.Context(), image, pooltest.Anything{}))
 	s.wantObjects(t, slices.Delete(slices.Clone(objects), 9, 10))
 }
 
@@ -99,10 +100,10 @@ func TestMigrateRefuses(t *testing.T) {
 	s.must(t, "db", "init")
 	s.must(t, "shards", "import")
 	e, err := s.pools["files"].Edit(t.Context(), names[1], pooltest.Anything{})
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	_, err = e.WriteAt([]byte{1, 2, 3}, 3000)
-	roletest.Must(t, err)
-	roletest.Must(t, e.Close())
+	expect.NoError(t, err)
+	expect.NoError(t, e.Close())
 
 	for says, args := range map[string][]string{
 		"two different pools":        {"files", "files"},

@@ -16,6 +16,7 @@ import (
 
 	"winery/internal/httpapi/rpc"
 	"winery/internal/httpapi/rpc/rpctest"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -41,12 +42,12 @@ func TestFullOutput(t *testing.T) {
 		{"objects", "clean-deleted"},
 	} {
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		cmd := exec.CommandContext(t.Context(), binary, append([]string{"--config", s.config}, args...)...)
 		var stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = full, &stderr
 		_ = cmd.Run()
-		roletest.Must(t, full.Close())
+		expect.NoError(t, full.Close())
 		if status := cmd.ProcessState.ExitCode(); status != 1 || strings.Count(stderr.String(), "no space left on device") != 1 {
 			t.Errorf("%q: status %d, %q", args, status, &stderr)
 		}
@@ -65,20 +66,20 @@ func TestGetToFile(t *testing.T) {
 	if err := unix.Mount("none", dir, "tmpfs", 0, "size=1m"); err != nil {
 		t.Fatalf("a full disk needs root: %v", err)
 	}
-	t.Cleanup(func() { roletest.Must(t, unix.Unmount(dir, 0)) })
+	t.Cleanup(func() { expect.NoError(t, unix.Unmount(dir, 0)) })
 	file := write(t, dir, "file", "old")
-	roletest.Must(t, os.Chmod(file, 0o640))
+	expect.NoError(t, os.Chmod(file, 0o640))
 	link := filepath.Join(dir, "link")
-	roletest.Must(t, os.Symlink("file", link))
+	expect.NoError(t, os.Symlink("file", link))
 
 	is := func(path, content string, mode fs.FileMode) {
 		t.Helper()
 		got, err := os.ReadFile(path)
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		info, err := os.Lstat(path)
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		names, err := os.ReadDir(dir)
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		if string(got) != content || info.Mode() != mode || len(names) > 3 {
 			t.Errorf("%s is %q, %v, beside %v; want %q, %v", path, got, info.Mode(), names, content, mode)
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"winery/test/expect"
 	"winery/test/pgtest"
 	"winery/test/roletest"
 )
@@ -16,7 +17,7 @@ import (
 func TestPool(t *testing.T) {
 	files, images := roletest.Directory(t, ""), roletest.RBD(t)
 	s := newSite(t, files, images)
-	roletest.Must(t, os.Remove(filepath.Join(files.BaseDirectory, files.Name)))
+	expect.NoError(t, os.Remove(filepath.Join(files.BaseDirectory, files.Name)))
 	s.fails(t, 1, "db init", "pool", "list")
 	want := "schema created: version 5\npool files: initialised\npool " + images.Name + ": initialised\n"
 	if got := s.must(t, "db", "init"); got != want {

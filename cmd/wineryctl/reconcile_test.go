@@ -14,6 +14,7 @@ import (
 
 	"winery/internal/packer"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/pgtest"
 	"winery/test/roletest"
 )
@@ -33,16 +34,16 @@ func TestReconcile(t *testing.T) {
 			backedUp, packed, unknown, later := objects[:100], objects[100:200], objects[200:300], objects[300:]
 			first := before.store(t, backedUp)
 			again := packed[0] // deleted before the backup, and added again after it
-			roletest.Must(t, before.add(t, first, again))
-			roletest.Must(t, before.base.Delete(ctx, again.ID))
+			expect.NoError(t, before.add(t, first, again))
+			expect.NoError(t, before.base.Delete(ctx, again.ID))
 			backup := pgtest.Copy(t, before.dsn)
 			before = newSiteOn(t, before.dsn, dir) // its connections were terminated
 
 			claim, err := before.base.LockWritingShard(ctx, dir.Name)
-			roletest.Must(t, err)
+			expect.NoError(t, err)
 			_, err = before.base.Add(ctx, claim, packed)
-			roletest.Must(t, err)
-			roletest.Must(t, claim.SetState(ctx, sharedbase.StateFull))
+			expect.NoError(t, err)
+			expect.NoError(t, claim.SetState(ctx, sharedbase.StateFull))
 			second := before.store(t, unknown)
 			before.must(t, "shards", "seal", second)
 			pack := func(s *site) error {
@@ -53,19 +54,19 @@ func TestReconcile(t *testing.T) {
 				}
 				return err
 			}
-			roletest.Must(t, pack(before))
+			expect.NoError(t, pack(before))
 
 			after := newSiteOn(t, backup, dir)
 			after.fails(t, 1, "wineryctl pool", "index", "reconcile", "--dry-run")
 			after.must(t, "pool", "adopt", "--yes", dir.Name)
 			claim, err = after.base.LockWritingShard(ctx, dir.Name)
-			roletest.Must(t, err)
+			expect.NoError(t, err)
 			if claim.Name() != first {
 				t.Fatalf("locked %s, want %s", claim.Name(), first)
 			}
 			_, err = after.base.Add(ctx, claim, later)
-			roletest.Must(t, err)
-			roletest.Must(t, claim.Release(ctx))
+			expect.NoError(t, err)
+			expect.NoError(t, claim.Release(ctx))
 			if quarantined {
 				after.must(t, "shards", "seal", first)
 				if err := pack(after); err == nil || !strings.Contains(err.Error(), "wineryctl index reconcile") {
@@ -104,7 +105,7 @@ func TestReconcileDamagedHeader(t *testing.T) {
 	s := newSite(t, dir)
 	s.must(t, "db", "init")
 	shard := s.store(t, roletest.Objects(1, 10, 1000))
-	roletest.Must(t, os.WriteFile(filepath.Join(dir.BaseDirectory, dir.Name, shard), bytes.Repeat([]byte("damage"), 1000), 0o400))
+	expect.NoError(t, os.WriteFile(filepath.Join(dir.BaseDirectory, dir.Name, shard), bytes.Repeat([]byte("damage"), 1000), 0o400))
 	for _, args := range [][]string{{"index", "reconcile", "--dry-run"}, {"index", "reconcile"}} {
 		s.fails(t, 1, dir.Name+"/"+shard+": ", args...)
 	}
@@ -117,7 +118,7 @@ func TestReconcileDamagedHeader(t *testing.T) {
 func (s *site) add(t *testing.T, shard string, o sharedbase.Object) error {
 	t.Helper()
 	claim, err := s.base.LockOneShard(t.Context(), sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.ClaimFilter{Name: shard})
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	_, err = s.base.Add(t.Context(), claim, []sharedbase.Object{o})
 	return errors.Join(err, claim.Release(t.Context()))
 }
@@ -127,10 +128,10 @@ func (s *site) store(t *testing.T, objects []sharedbase.Object) (shard string) {
 	t.Helper()
 	for pool := range s.pools {
 		claim, err := s.base.CreateShard(t.Context(), sharedbase.StateWriting, pool)
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		_, err = s.base.Add(t.Context(), claim, objects)
-		roletest.Must(t, err)
-		roletest.Must(t, claim.Release(t.Context()))
+		expect.NoError(t, err)
+		expect.NoError(t, claim.Release(t.Context()))
 		return claim.Name()
 	}
 	return ""
@@ -144,7 +145,7 @@ func (s *site) wantIn(t *testing.T, shard string, state sharedbase.ShardState, o
 		ids[i] = o.ID
 	}
 	at, err := s.base.Locate(t.Context(), ids)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	for i, l := range at {
 		if l.Shard != shard || l.State != state {
 			t.Fatalf("object %x is in shard %q (%s), want %s (%s)", ids[i], l.Shard, l.State, shard, state)

@@ -13,6 +13,7 @@ import (
 
 	"winery/internal/config"
 	"winery/test/cephtest"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -33,16 +34,16 @@ func TestSecondSignal(t *testing.T) {
 		cmd := exec.CommandContext(t.Context(), binary, "--config", s.config, "pool", "init", "shards")
 		var stderr buffer
 		cmd.Stderr = &stderr
-		roletest.Must(t, cmd.Start())
-		eventually(t, func() bool { // the command is done with the database, and waits for Ceph
+		expect.NoError(t, cmd.Start())
+		expect.Eventually(t, "the command to wait for Ceph", func() bool { // the command is done with the database, and waits for Ceph
 			return s.sql(t, `SELECT coalesce(bool_and(state = 'idle' AND state_change < now() - interval '2 seconds'), false)
 				FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'wineryctl'`) == "t"
 		})
-		roletest.Must(t, cmd.Process.Signal(syscall.SIGTERM))
-		eventually(t, func() bool {
+		expect.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+		expect.Eventually(t, "the command to log the signal", func() bool {
 			return strings.Contains(stderr.String(), "terminated: stopping; send it again to exit at once")
 		})
-		roletest.Must(t, cmd.Process.Signal(second))
+		expect.NoError(t, cmd.Process.Signal(second))
 		began := time.Now()
 		_ = cmd.Wait()
 		if got := cmd.ProcessState.ExitCode(); got != status {

@@ -12,12 +12,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"winery/internal/config"
 	"winery/internal/reader"
 	"winery/internal/storage"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/pgtest"
 	"winery/test/roletest"
 )
@@ -50,10 +50,10 @@ func newSiteOn(t *testing.T, dsn string, configured ...config.Pool) *site {
 	text, err := json.Marshal(map[string]any{"objstorage": map[string]any{ // JSON is YAML
 		"cls": "winery", "database": map[string]any{"db": s.dsn}, "shards_pools": entries, "shards_active_pool": configured[0].Name,
 	}})
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	s.config = write(t, t.TempDir(), "winery.yml", string(text))
 	s.base, err = sharedbase.New(s.dsn, "test")
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	t.Cleanup(s.base.Close)
 	s.pools = roletest.OpenPools(t, true, configured...)
 	return s
@@ -77,7 +77,7 @@ func (s *site) fails(t *testing.T, status int, says string, args ...string) {
 // rows is must with --output json.
 func (s *site) rows(t *testing.T, args ...string) (rows []map[string]any) {
 	t.Helper()
-	roletest.Must(t, json.Unmarshal([]byte(s.must(t, append(args, "--output", "json")...)), &rows))
+	expect.NoError(t, json.Unmarshal([]byte(s.must(t, append(args, "--output", "json")...)), &rows))
 	return rows
 }
 
@@ -87,23 +87,14 @@ func (s *site) killed(t *testing.T, args ...string) {
 	cmd := exec.CommandContext(t.Context(), binary, append([]string{"--config", s.config}, args...)...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	roletest.Must(t, cmd.Start())
-	eventually(t, func() bool {
+	expect.NoError(t, cmd.Start())
+	expect.Eventually(t, "wineryctl to wait for a lock", func() bool {
 		return s.sql(t, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") == "1"
 	})
-	roletest.Must(t, cmd.Process.Kill())
+	expect.NoError(t, cmd.Process.Kill())
 	err := cmd.Wait()
 	if status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGKILL {
 		t.Fatalf("wineryctl ended before the kill: %v\n%s", err, &out)
-	}
-}
-
-func eventually(t *testing.T, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !condition(); <-time.After(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the condition did not become true within 30 s")
-		}
 	}
 }
 
@@ -126,19 +117,19 @@ func (s *site) locking(t *testing.T, statement string) (unlock func()) {
 	t.Helper()
 	cmd := s.psql(t)
 	in, err := cmd.StdinPipe()
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	out, err := cmd.StdoutPipe()
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	cmd.Stderr = os.Stderr
-	roletest.Must(t, cmd.Start())
+	expect.NoError(t, cmd.Start())
 	_, err = fmt.Fprintf(in, "BEGIN; %s;\n\\echo locked\n", statement)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if _, err := out.Read(make([]byte, 100)); err != nil {
 		t.Fatalf("psql: %v, %v", err, cmd.Wait())
 	}
 	return func() {
-		roletest.Must(t, in.Close())
-		roletest.Must(t, cmd.Wait())
+		expect.NoError(t, in.Close())
+		expect.NoError(t, cmd.Wait())
 	}
 }
 
@@ -149,7 +140,7 @@ func (s *site) wantObjects(t *testing.T, objects []sharedbase.Object) {
 	defer r.Close()
 	for _, o := range objects {
 		got, err := r.Get(t.Context(), o.ID, nil)
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		if !bytes.Equal(got, o.Content) {
 			t.Fatalf("object %x has wrong content", o.ID)
 		}

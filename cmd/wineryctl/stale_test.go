@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -18,16 +19,16 @@ func TestOpenShards(t *testing.T) {
 	s.must(t, "db", "init")
 	ctx := t.Context()
 	writing, err := s.base.CreateShard(ctx, sharedbase.StateWriting, "files")
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	_, err = s.base.Add(ctx, writing, roletest.Objects(1, 5, 1000))
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	_, err = s.base.ImportShard(ctx, "done", "files", sharedbase.ImageRecord{}, func(func(sharedbase.ObjID, error) bool) {})
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if rows := s.rows(t, "shards", "list"); len(rows) != 2 || rows[0]["table"] != nil || rows[1]["image"] != nil {
 		t.Errorf("%v", rows)
 	}
 	_, err = s.base.ClaimImage(ctx, "done")
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if rows := s.rows(t, "shards", "list"); !strings.HasPrefix(fmt.Sprint(rows[1]["image"]), "map[holder:test on ") {
 		t.Errorf("holder of the image: %v", rows[1]["image"])
 	}
@@ -36,7 +37,7 @@ func TestOpenShards(t *testing.T) {
 		t.Fatalf("%v", rows)
 	}
 	host, err := os.Hostname()
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if holder := fmt.Sprintf("test on %s (pid %d)", host, os.Getpid()); rows[0]["holder"] != holder || rows[0]["until"] == nil {
 		t.Errorf("held by %v, want %s", rows[0], holder)
 	}
@@ -69,15 +70,15 @@ func TestStaleAndRelease(t *testing.T) {
 		('nobodys', 'standby', 'files', NULL, now() - interval '3 days')`)
 
 	held, err := s.base.CreateShard(t.Context(), sharedbase.StateWriting, "files")
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	alive := func(says string, args ...string) {
 		t.Helper()
 		args = append([]string{"shards", "release", "-d", "0s", "--shard", held.Name()}, args...)
 		s.fails(t, 1, says, args...)
-		roletest.Must(t, held.Verify(t.Context()))
+		expect.NoError(t, held.Verify(t.Context()))
 	}
 	host, err := os.Hostname()
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	alive(fmt.Sprintf("%s is held by test on %s (pid %d), whose lease lasts until 2", held.Name(), host, os.Getpid()))
 	alive("stop that process, or use --force", "--dry-run")
 	s.must(t, "shards", "release", "-d", "0s", "--shard", held.Name(), "--force")

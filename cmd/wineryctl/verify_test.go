@@ -13,6 +13,7 @@ import (
 
 	"winery/pool/pooltest"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -51,17 +52,17 @@ func TestVerify(t *testing.T) {
 	// The other pool has a copy of the first.
 	image := filepath.Join(files.BaseDirectory, "files", names[0])
 	whole, err := os.ReadFile(image)
-	roletest.Must(t, err)
-	roletest.Must(t, os.WriteFile(filepath.Join(other.BaseDirectory, "other", names[0]), whole, 0o400))
+	expect.NoError(t, err)
+	expect.NoError(t, os.WriteFile(filepath.Join(other.BaseDirectory, "other", names[0]), whole, 0o400))
 	for _, name := range names {
 		e, err := s.pools["files"].Edit(t.Context(), name, pooltest.Anything{})
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		_, err = e.WriteAt([]byte{0xaa, 0xbb, 0xcc, 0xdd}, 3000)
-		roletest.Must(t, err)
-		roletest.Must(t, e.Close())
+		expect.NoError(t, err)
+		expect.NoError(t, e.Close())
 		shard, err := s.base.ShardByName(t.Context(), name)
-		roletest.Must(t, err)
-		roletest.Must(t, s.base.Quarantine(t.Context(), shard.ID, "seen by the test"))
+		expect.NoError(t, err)
+		expect.NoError(t, s.base.Quarantine(t.Context(), shard.ID, "seen by the test"))
 	}
 	stdout, stderr, status = ctl(t, "--config", s.config, "verify")
 	if status != 1 || strings.Count(stdout, ": object damaged: shard image ") != 2 || !strings.Contains(stderr, "2 of 2 shards have findings") ||
@@ -99,9 +100,9 @@ func TestVerifyCannotRead(t *testing.T) {
 	s := newSite(t, roletest.Directory(t, ""))
 	s.must(t, "db", "init")
 	claim, err := s.base.CreateShard(t.Context(), sharedbase.StateWriting, "files")
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	_, err = s.base.Add(t.Context(), claim, roletest.Objects(1, 10, 100))
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if rows := s.rows(t, "verify"); len(rows) != 1 || rows[0]["objects"] != 10.0 {
 		t.Errorf("%v", rows)
 	}
@@ -121,7 +122,7 @@ func TestRestore(t *testing.T) {
 	s.must(t, "shards", "import")
 	image := filepath.Join(files.BaseDirectory, "files", names[0])
 	whole, err := os.ReadFile(image)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	object := objects[20]
 	place := bytes.Index(whole, object.Content)
 	if place < 0 || len(object.Content) < 9 {
@@ -134,9 +135,9 @@ func TestRestore(t *testing.T) {
 	for name, at := range map[string]int{"content": place + 5, "length": place - 1, "length, far too long": place - 5} {
 		damaged := bytes.Clone(whole)
 		damaged[at] ^= 0x55
-		roletest.Must(t, os.Chmod(image, 0o600))
-		roletest.Must(t, os.WriteFile(image, damaged, 0o600))
-		roletest.Must(t, os.Chmod(image, 0o400))
+		expect.NoError(t, os.Chmod(image, 0o600))
+		expect.NoError(t, os.WriteFile(image, damaged, 0o600))
+		expect.NoError(t, os.Chmod(image, 0o400))
 		s.fails(t, 1, "1 of 1 shards", "verify")
 		s.fails(t, 1, "the index does not have it", "objects", "restore", other, copied, intact)
 		if got := s.must(t, "verify"); !strings.Contains(got, "50 objects are intact") {
@@ -152,9 +153,9 @@ func TestRestore(t *testing.T) {
 	entry := bytes.LastIndex(whole, object.ID[:])
 	damaged := bytes.Clone(whole)
 	damaged[entry] ^= 0x55
-	roletest.Must(t, os.Chmod(image, 0o600))
-	roletest.Must(t, os.WriteFile(image, damaged, 0o600))
-	roletest.Must(t, os.Chmod(image, 0o400))
+	expect.NoError(t, os.Chmod(image, 0o600))
+	expect.NoError(t, os.WriteFile(image, damaged, 0o600))
+	expect.NoError(t, os.Chmod(image, 0o400))
 	s.fails(t, 1, "has no usable position", "objects", "restore", copied)
 	if now, err := os.ReadFile(image); err != nil || !bytes.Equal(now, damaged) {
 		t.Errorf("an entry that is damaged: the image was changed, %v", err)

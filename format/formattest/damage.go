@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"winery/format"
+	"winery/test/expect"
 )
 
 // flips yields copies of an image, each with one byte changed.
@@ -70,7 +71,7 @@ func restore(t *testing.T, f format.Format) {
 	for at, d := range flips(image, 101) {
 		r, err := f.Open(d, int64(len(d)), "test")
 		if err != nil { // what Open reads
-			must(t, intact.RestoreHeadTo(d))
+			expect.NoError(t, intact.RestoreHeadTo(d))
 			Holds(t, f, d, objects, 0)
 			continue
 		}
@@ -98,7 +99,7 @@ func restore(t *testing.T, f format.Format) {
 		if refused && bytes.Equal(byContent, before) { // the index leads elsewhere
 			continue
 		}
-		must(t, err)
+		expect.NoError(t, err)
 		Holds(t, f, byContent, objects, 0)
 		fromContent++
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"winery/format"
+	"winery/test/expect"
 )
 
 func eraseIn(t *testing.T, f format.Format, d Device, objects [][]byte) {
@@ -104,7 +105,7 @@ func eraseSurvivesPowerCuts(t *testing.T, f format.Format) {
 				}
 			}
 			_, err := f.Erase(t.Context(), d, int64(len(d)), "test", 1, idsOf(out))
-			must(t, err)
+			expect.NoError(t, err)
 			gone(t, f, d, out)
 			Holds(t, f, d, left, int64(len(out)))
 		}

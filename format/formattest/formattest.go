@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"winery/format"
+	"winery/test/expect"
 )
 
 // Run tests a format.
@@ -82,13 +83,6 @@ func idsOf(objects [][]byte) []format.ObjID {
 	return ids
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func add(w format.Writer, o []byte) error {
 	return w.Add(idOf(o), int64(len(o)), bytes.NewReader(o))
 }
@@ -102,13 +96,13 @@ func newImage(t testing.TB, f format.Format, objects [][]byte) Device {
 	}
 	d := make(Device, f.SizeBound(int64(len(objects)), size))
 	w, err := f.NewWriter(d, int64(len(d)))
-	must(t, err)
+	expect.NoError(t, err)
 	defer w.Close()
 	for _, o := range objects {
-		must(t, add(w, o))
+		expect.NoError(t, add(w, o))
 	}
 	info, err := w.Finish()
-	must(t, err)
+	expect.NoError(t, err)
 	if info.Objects != int64(len(objects)) || info.ContentSize != size {
 		t.Fatalf("%d objects of %d bytes were written, the image has %+v", len(objects), size, info)
 	}
@@ -118,6 +112,6 @@ func newImage(t testing.TB, f format.Format, objects [][]byte) Device {
 func open(t testing.TB, f format.Format, d Device) format.Reader {
 	t.Helper()
 	r, err := f.Open(d, int64(len(d)), "test")
-	must(t, err)
+	expect.NoError(t, err)
 	return r
 }

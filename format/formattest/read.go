@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"winery/format"
+	"winery/test/expect"
 )
 
 // Holds fails the test unless an image is intact and has these objects and no other,
@@ -36,7 +37,7 @@ func Holds(t testing.TB, f format.Format, d Device, objects [][]byte, deleted in
 		t.Fatalf("progress reported %d bytes of %d", read, r.Info().ObjectsSize)
 	}
 	picked, err := r.Pick(t.Context(), 20)
-	must(t, err)
+	expect.NoError(t, err)
 	for _, id := range picked {
 		if _, err := r.Check(t.Context(), id); err != nil {
 			t.Fatal(err)
@@ -108,7 +109,7 @@ func inventory(t *testing.T, f format.Format) {
 	entry, _ := open(t, f, image).EntryRange(idOf(objects[8]))
 	image[entry+8] ^= 1
 	i, err := open(t, f, image).Inventory(t.Context())
-	must(t, err)
+	expect.NoError(t, err)
 	defer i.Close()
 	for n, o := range objects[:400] {
 		if got := i.Mark(idOf(o)); got != (n != 7 && n != 8) {

@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"winery/format"
+	"winery/test/expect"
 )
 
 func newWriter(t *testing.T, f format.Format, limit int64) format.Writer {
 	t.Helper()
 	w, err := f.NewWriter(make(Device, limit), limit)
-	must(t, err)
+	expect.NoError(t, err)
 	t.Cleanup(func() { _ = w.Close() })
 	return w
 }
@@ -95,7 +96,7 @@ func brokenDevice(t *testing.T, f format.Format) {
 			if again := add(w, []byte("later")); !errors.Is(again, errBroken) {
 				t.Errorf("after %d bytes, later: %v", left, again)
 			}
-			must(t, w.Close())
+			expect.NoError(t, w.Close())
 		}
 		if !errors.Is(err, errBroken) {
 			t.Errorf("after %d bytes: %v", left, err)
@@ -106,15 +107,15 @@ func brokenDevice(t *testing.T, f format.Format) {
 func afterTheEnd(t *testing.T, f format.Format) {
 	w := newWriter(t, f, 1<<20)
 	_, err := w.Finish()
-	must(t, err)
+	expect.NoError(t, err)
 	if err := add(w, []byte("late")); err == nil {
 		t.Error("added after Finish")
 	}
 	if _, err := w.Finish(); err == nil {
 		t.Error("finished twice")
 	}
-	must(t, w.Close())
-	must(t, w.Close())
+	expect.NoError(t, w.Close())
+	expect.NoError(t, w.Close())
 }
 
 // unfinished: an image that is being written in the place of another one does not
@@ -134,12 +135,12 @@ func unfinished(t *testing.T, f format.Format) {
 	d := append(newImage(t, f, objects), make([]byte, 10_000)...)
 	wants(d, false)
 	w, err := f.NewWriter(d, int64(len(d)))
-	must(t, err)
+	expect.NoError(t, err)
 	wants(d, true)
 	for _, o := range objects {
-		must(t, add(w, o))
+		expect.NoError(t, add(w, o))
 	}
-	must(t, w.Close())
+	expect.NoError(t, w.Close())
 	wants(d, true)
 	wants(nil, true)
 	wants(make(Device, 10_000), true)

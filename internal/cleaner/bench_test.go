@@ -10,6 +10,7 @@ import (
 	"winery/internal/cleaner"
 	"winery/internal/packer"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/pgtest"
 	"winery/test/roletest"
 )
@@ -40,7 +41,7 @@ func BenchmarkErase(b *testing.B) {
 				}
 				s.Full(b, objects)
 				_, err := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step(b.Context())
-				roletest.Must(b, err)
+				expect.NoError(b, err)
 				pgtest.Exec(b, s.DSN, `UPDATE signature2shard SET state = 'deleted'
 					WHERE signature IN (SELECT signature FROM signature2shard ORDER BY signature LIMIT $1)`, deleted)
 				b.StartTimer()

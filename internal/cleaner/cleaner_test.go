@@ -19,6 +19,7 @@ import (
 	"winery/pool"
 	"winery/pool/pooltest"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -34,7 +35,7 @@ func packed(t *testing.T, s *roletest.Stage, objects []sharedbase.Object) (name 
 	t.Helper()
 	name = s.Full(t, objects)
 	worked, err := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if !worked {
 		t.Fatal("nothing was packed")
 	}
@@ -46,14 +47,14 @@ func mapOn(t *testing.T, s *roletest.Stage, host string) {
 	t.Helper()
 	m := mapper.New(mapper.Options{Base: s.Base, Pools: s.Pools, Host: host, Log: s.Log})
 	_, err := m.Step(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 }
 
 // step fails the test unless a cleaner's step works, or finds nothing to do.
 func step(t *testing.T, c *cleaner.Cleaner, want bool) {
 	t.Helper()
 	worked, err := roletest.Clean(c)(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if worked != want {
 		t.Fatalf("worked: %v, want %v", worked, want)
 	}
@@ -67,7 +68,7 @@ func wantTable(t *testing.T, s *roletest.Stage, name string, n int64) {
 	if errors.Is(err, sharedbase.ErrNoTable) {
 		got, err = -1, nil
 	}
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if got != n {
 		t.Fatalf("the table of shard %s has %d objects, want %d (-1: no table)", name, got, n)
 	}
@@ -97,7 +98,7 @@ func wantGone(t *testing.T, s *roletest.Stage, name string, objects ...sharedbas
 func deletedIn(t *testing.T, s *roletest.Stage, name string) []sharedbase.ObjID {
 	t.Helper()
 	ids, err := s.Base.DeletedObjects(t.Context(), s.Shard(t, name).ID, 1_000_000)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	return ids
 }
 
@@ -114,11 +115,11 @@ func TestWholePath(t *testing.T) {
 		mapOn(t, s, "a")
 		step(t, clean, false)
 		mapOn(t, s, "b")
-		roletest.Must(t, s.Base.Delete(t.Context(), objects[0][0].ID))
-		roletest.Must(t, s.Base.Delete(t.Context(), objects[0][9].ID))
+		expect.NoError(t, s.Base.Delete(t.Context(), objects[0][0].ID))
+		expect.NoError(t, s.Base.Delete(t.Context(), objects[0][9].ID))
 		wantTable(t, s, names[0], 398)
 		step(t, clean, true)
-		roletest.Must(t, s.Base.Delete(t.Context(), objects[1][3].ID))
+		expect.NoError(t, s.Base.Delete(t.Context(), objects[1][3].ID))
 		step(t, clean, true)
 		clean.Progress = func(p cleaner.Progress) { t.Errorf("nothing is left to do, but %s", p) }
 		step(t, clean, false)
@@ -158,7 +159,7 @@ func TestRefusesToDrop(t *testing.T) {
 			copyImage(t, s, other, name)
 		},
 		"no image": func(t *testing.T, s *roletest.Stage, name, _ string) {
-			roletest.Must(t, s.Pool.Remove(t.Context(), name, pooltest.Anything{}))
+			expect.NoError(t, s.Pool.Remove(t.Context(), name, pooltest.Anything{}))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -186,13 +187,13 @@ func TestRefusesToDrop(t *testing.T) {
 func copyImage(t *testing.T, s *roletest.Stage, from, to string) {
 	t.Helper()
 	src, err := s.Pool.Open(t.Context(), from)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	dst, err := s.Pool.Create(t.Context(), to, 0, pooltest.Anything{})
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	_, err = io.Copy(io.NewOffsetWriter(dst, 0), io.NewSectionReader(src, 0, src.Size()))
-	roletest.Must(t, err)
-	roletest.Must(t, dst.Commit(t.Context()))
-	roletest.Must(t, src.Close())
+	expect.NoError(t, err)
+	expect.NoError(t, dst.Commit(t.Context()))
+	expect.NoError(t, src.Close())
 }
 
 // TestRefusesLostRows: an index row without content must not be covered up.
@@ -219,7 +220,7 @@ func TestTwoCleaners(t *testing.T) {
 	for i := range uint64(6) {
 		objects := roletest.Objects(i, 30, 3000)[1:]
 		names = append(names, packed(t, s, objects))
-		roletest.Must(t, s.Base.Delete(t.Context(), objects[0].ID))
+		expect.NoError(t, s.Base.Delete(t.Context(), objects[0].ID))
 		deleted = append(deleted, objects[0])
 	}
 	done := make(chan error)
@@ -236,7 +237,7 @@ func TestTwoCleaners(t *testing.T) {
 		}()
 	}
 	for range 2 {
-		roletest.Must(t, <-done)
+		expect.NoError(t, <-done)
 	}
 	step(t, wanting(s, 0), false)
 	for i, name := range names {

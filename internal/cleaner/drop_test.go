@@ -12,6 +12,7 @@ import (
 
 	"winery/pool"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/pgtest"
 	"winery/test/roletest"
 )
@@ -68,10 +69,10 @@ func TestTooManyFindings(t *testing.T) {
 	slices.SortFunc(objects, func(a, b sharedbase.Object) int { return slices.Compare(b.ID[:], a.ID[:]) })
 	last := objects[0]
 	rows, _, err := s.Base.TableSize(t.Context(), name)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	pgtest.Exec(t, s.DSN, "DELETE FROM signature2shard WHERE signature <> $1", last.ID[:])
 	content, err := s.Image(t, name).Get(last.ID)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	s.FlipBit(t, name, position(t, s, name, content))
 	worked, err := wanting(s, 0).DropTables(t.Context())
 	if worked || err == nil {
@@ -85,10 +86,10 @@ func TestTooManyFindings(t *testing.T) {
 func position(t *testing.T, s *roletest.Stage, name string, content []byte) int64 {
 	t.Helper()
 	img, err := s.Pool.Pool.Open(t.Context(), name)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	all := make([]byte, img.Size())
 	_, _ = img.ReadAt(all, 0)
-	roletest.Must(t, img.Close())
+	expect.NoError(t, img.Close())
 	at := strings.Index(string(all), string(content))
 	if at < 0 {
 		t.Fatal(fmt.Errorf("image %s does not have the bytes", name))

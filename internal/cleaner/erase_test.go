@@ -14,6 +14,7 @@ import (
 	"winery/internal/packer"
 	"winery/pool/pooltest"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -24,16 +25,16 @@ func TestDeletedBeforeImage(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	objects := roletest.Objects(1, 20, 1000)
 	claim, err := s.Base.CreateShard(t.Context(), sharedbase.StateWriting, s.Config.Name)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	_, err = s.Base.Add(t.Context(), claim, objects)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	for i, to := range []sharedbase.ShardState{sharedbase.StateStandby, sharedbase.StateFull} {
-		roletest.Must(t, s.Base.Delete(t.Context(), objects[0].ID))
+		expect.NoError(t, s.Base.Delete(t.Context(), objects[0].ID))
 		step(t, wanting(s, 0), false) // while writing
 		_, err = s.Base.Add(t.Context(), claim, objects[:1])
-		roletest.Must(t, err)
-		roletest.Must(t, claim.SetState(t.Context(), to))
-		roletest.Must(t, s.Base.Delete(t.Context(), objects[i+1].ID))
+		expect.NoError(t, err)
+		expect.NoError(t, claim.SetState(t.Context(), to))
+		expect.NoError(t, s.Base.Delete(t.Context(), objects[i+1].ID))
 		step(t, wanting(s, 0), false)
 		if marked := deletedIn(t, s, claim.Name()); len(marked) != i+1 {
 			t.Errorf("%d objects are marked, want %d", len(marked), i+1)
@@ -41,11 +42,11 @@ func TestDeletedBeforeImage(t *testing.T) {
 		wantTable(t, s, claim.Name(), int64(20-i-1))
 		if to == sharedbase.StateStandby {
 			claim, err = s.Base.LockWritingShard(t.Context(), s.Config.Name)
-			roletest.Must(t, err)
+			expect.NoError(t, err)
 		}
 	}
 	_, err = packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	step(t, wanting(s, 1), true)
 	wantGone(t, s, claim.Name(), objects[1:3]...)
 	s.WantObjects(t, claim.Name(), append(objects[:1:1], objects[3:]...))
@@ -73,11 +74,11 @@ func TestDeletedWhilePacking(t *testing.T) {
 			done <- err
 		}()
 		<-writing
-		roletest.Must(t, s.Base.Delete(t.Context(), victim.ID))
+		expect.NoError(t, s.Base.Delete(t.Context(), victim.ID))
 		step(t, wanting(s, 0), false)
 		s.WantState(t, name, sharedbase.StatePacking)
 		close(release)
-		roletest.Must(t, <-done)
+		expect.NoError(t, <-done)
 		s.Pool.At = nil
 		s.WantObjects(t, name, objects) // the victim too
 		step(t, wanting(s, 0), true)
@@ -94,7 +95,7 @@ func TestErasesWhilePacked(t *testing.T) {
 	objects := roletest.Objects(1, 50, 3000)
 	name := packed(t, s, objects)
 	for _, o := range objects[:40] {
-		roletest.Must(t, s.Base.Delete(t.Context(), o.ID))
+		expect.NoError(t, s.Base.Delete(t.Context(), o.ID))
 	}
 	step(t, wanting(s, 1), true)
 	s.WantState(t, name, sharedbase.StatePacked)
@@ -111,7 +112,7 @@ func TestAddedAgain(t *testing.T) {
 	objects := roletest.Objects(1, 20, 3000)
 	images := []string{packed(t, s, objects)}
 	for range 2 {
-		roletest.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
+		expect.NoError(t, s.Base.Delete(t.Context(), objects[5].ID))
 		images = append(images, packed(t, s, objects[5:6]))
 	}
 	step(t, wanting(s, 1), true)
@@ -120,7 +121,7 @@ func TestAddedAgain(t *testing.T) {
 		wantGone(t, s, name, objects[5])
 	}
 	where, err := s.Base.Locate(t.Context(), []sharedbase.ObjID{objects[5].ID})
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if where[0].Shard != images[2] {
 		t.Errorf("the object is in %q, want %q", where[0].Shard, images[2])
 	}
@@ -132,11 +133,11 @@ func TestImageInUse(t *testing.T) {
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		objects := roletest.Objects(1, 20, 3000)
 		name := packed(t, s, objects)
-		roletest.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
+		expect.NoError(t, s.Base.Delete(t.Context(), objects[5].ID))
 		e, err := s.Pool.Pool.Edit(t.Context(), name, pooltest.Anything{})
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		step(t, wanting(s, 1), false)
-		roletest.Must(t, e.Close())
+		expect.NoError(t, e.Close())
 		step(t, wanting(s, 1), true)
 		wantGone(t, s, name, objects[5])
 	})
@@ -151,7 +152,7 @@ func TestBadImageAlone(t *testing.T) {
 	for i := range uint64(3) {
 		objects := roletest.Objects(i, 20, 3000)[1:]
 		names = append(names, packed(t, s, objects))
-		roletest.Must(t, s.Base.Delete(t.Context(), objects[0].ID))
+		expect.NoError(t, s.Base.Delete(t.Context(), objects[0].ID))
 		deleted = append(deleted, objects[0])
 	}
 	s.FlipBit(t, names[1], 3)
@@ -163,7 +164,7 @@ func TestBadImageAlone(t *testing.T) {
 	wantGone(t, s, names[2], deleted[2])
 	s.FlipBit(t, names[1], 3)
 	step(t, wanting(s, 1), false) // quarantined until a person says so
-	roletest.Must(t, s.Base.Unquarantine(t.Context(), names[1]))
+	expect.NoError(t, s.Base.Unquarantine(t.Context(), names[1]))
 	step(t, wanting(s, 1), true)
 	wantGone(t, s, names[1], deleted[1])
 }
@@ -176,7 +177,7 @@ func TestStopped(t *testing.T) {
 			s := roletest.New(t, roletest.Directory(t, ""))
 			objects := roletest.Objects(1, 20, 3000)
 			name := packed(t, s, objects)
-			roletest.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
+			expect.NoError(t, s.Base.Delete(t.Context(), objects[5].ID))
 			ctx, stop := context.WithCancel(t.Context())
 			s.Pool.At = func(p roletest.Point, _ string) error {
 				if p == point {
@@ -201,14 +202,14 @@ func TestAnotherImage(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	objects := roletest.Objects(1, 20, 3000)
 	name, other := packed(t, s, objects), packed(t, s, roletest.Objects(2, 20, 3000)[1:])
-	roletest.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
+	expect.NoError(t, s.Base.Delete(t.Context(), objects[5].ID))
 	copyImage(t, s, other, name)
 	worked, err := roletest.Clean(wanting(s, 2))(t.Context())
 	if worked || err == nil || !strings.Contains(err.Error(), "fingerprint") {
 		t.Fatalf("%v, %v", worked, err)
 	}
 	s.WantQuarantined(t, "fingerprint", name)
-	roletest.Must(t, s.Base.Unquarantine(t.Context(), name))
+	expect.NoError(t, s.Base.Unquarantine(t.Context(), name))
 	if marked := deletedIn(t, s, name); len(marked) != 1 {
 		t.Errorf("%d objects are marked, want 1", len(marked))
 	}
@@ -218,7 +219,7 @@ func TestAnotherImage(t *testing.T) {
 func deleteAll(t testing.TB, s *roletest.Stage, objects []sharedbase.Object, kept int) {
 	t.Helper()
 	for _, o := range objects[kept:] {
-		roletest.Must(t, s.Base.Delete(t.Context(), o.ID))
+		expect.NoError(t, s.Base.Delete(t.Context(), o.ID))
 	}
 }
 
@@ -292,7 +293,7 @@ func TestQuarantinedBeforeErasing(t *testing.T) {
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		objects := roletest.Objects(1, 20, 3000)
 		name := packed(t, s, objects)
-		roletest.Must(t, s.Base.Delete(t.Context(), objects[5].ID))
+		expect.NoError(t, s.Base.Delete(t.Context(), objects[5].ID))
 		s.Pool.At = func(p roletest.Point, _ string) error {
 			switch p {
 			case roletest.Edit:

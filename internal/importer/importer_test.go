@@ -15,6 +15,7 @@ import (
 	"winery/internal/importer"
 	"winery/pool"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -24,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func find(t testing.TB, s *roletest.Stage, pools ...pool.Pool) (names []string, refused []error) {
 	t.Helper()
 	images, err := importer.Find(t.Context(), s.Base, pools)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	for _, image := range images {
 		names = append(names, image.Pool.Name()+"/"+image.Name)
 		refused = append(refused, image.Err)
@@ -39,7 +40,7 @@ func wantObjectsIn(t testing.TB, s *roletest.Stage, name string, objects []share
 		ids[i] = o.ID
 	}
 	at, err := s.Base.Locate(t.Context(), ids)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	for i := range at {
 		if at[i].Shard != name || at[i].State != sharedbase.StateReadOnly || at[i].Pool != s.Pool.Name() {
 			t.Fatalf("object %x is in %+v, want it in %s", ids[i], at[i], name)
@@ -55,7 +56,7 @@ func wantRecord(t testing.TB, s *roletest.Stage, name string, objects []sharedba
 		want.Bytes += int64(len(o.Content))
 	}
 	got, found, err := s.Base.ImageRecord(t.Context(), s.Shard(t, name).ID)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if !found || got != want {
 		t.Errorf("image %s: found %v, %+v, want %+v", name, found, got, want)
 	}
@@ -74,7 +75,7 @@ func TestImport(t *testing.T) {
 		var seen, whole int64
 		i := &importer.Importer{Base: s.Base, Progress: func(bytes, total int64) { seen += bytes; whole = total }}
 		got, err := i.Import(t.Context(), s.Pool, "first")
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		if got.Objects != 2000 || got.New != 1999 { // a writer has the empty object
 			t.Errorf("first: %+v", got)
 		}
@@ -83,7 +84,7 @@ func TestImport(t *testing.T) {
 		}
 		quick := &importer.Importer{Base: s.Base, Quick: true}
 		got, err = quick.Import(t.Context(), s.Pool, "second")
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		if got.Objects != 52 || got.New != 49 {
 			t.Errorf("second: %+v", got)
 		}
@@ -124,7 +125,7 @@ func TestDamaged(t *testing.T) {
 			t.Errorf("found %v", names)
 		}
 		_, err := i.Import(t.Context(), s.Pool, name)
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 	})
 }
 
@@ -170,7 +171,7 @@ os.chmod(sys.argv[1], 0o400)`
 		t.Fatalf("Python: %v\n%s", err, out)
 	}
 	got, err := (&importer.Importer{Base: s.Base}).Import(t.Context(), s.Pool, "python")
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if got.Objects != 499 || got.New != 499 {
 		t.Errorf("%+v", got)
 	}

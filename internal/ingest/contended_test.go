@@ -12,6 +12,7 @@ import (
 
 	"winery/internal/ingest"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/pgtest"
 )
 
@@ -79,7 +80,7 @@ func TestContendedObjectOfABatch(t *testing.T) {
 		added, err = w.Add(context.Background(), batch)
 		answer <- err
 	}()
-	eventually(t, "98 objects to be stored", func() bool { return f.sql("SELECT count(*) FROM signature2shard") == "98" })
+	expect.Eventually(t, "98 objects to be stored", func() bool { return f.sql("SELECT count(*) FROM signature2shard") == "98" })
 	select {
 	case err := <-answer:
 		t.Fatalf("answered with %v", err)
@@ -120,7 +121,7 @@ func TestCloseAnswersContended(t *testing.T) {
 		_, err := w.Add(context.Background(), []sharedbase.Object{contended})
 		answer <- err
 	}()
-	eventually(t, "the add to be taken", func() bool { return w.Waiting() == 0 && w.Busy() > 0 })
+	expect.Eventually(t, "the add to be taken", func() bool { return w.Waiting() == 0 && w.Busy() > 0 })
 	f.must(w.Close(t.Context()))
 	if err := <-answer; !errors.Is(err, sharedbase.ErrContended) {
 		t.Errorf("Add: %v", err)

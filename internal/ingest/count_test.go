@@ -10,6 +10,7 @@ import (
 
 	"winery/internal/ingest"
 	"winery/sharedbase"
+	"winery/test/expect"
 )
 
 // died leaves a standby shard like a writer that died: its size is not recorded.
@@ -52,13 +53,13 @@ func TestAddsGoOnDuringTheCount(t *testing.T) {
 	<-counting
 	after := objects(4, 1000, "after")
 	f.add(w, after...)
-	eventually(t, "the lane to be idle while the count is not complete", func() bool { return w.Busy() == 0 })
+	expect.Eventually(t, "the lane to be idle while the count is not complete", func() bool { return w.Busy() == 0 })
 	if objects, _ := f.size(name); objects != 11 {
 		t.Errorf("the shard has %d objects", objects)
 	}
 	close(count)
 	// Nothing more is added, and the shard is full.
-	eventually(t, "the shard to be full", func() bool { return len(f.shards(sharedbase.StateFull)) == 1 })
+	expect.Eventually(t, "the shard to be full", func() bool { return len(f.shards(sharedbase.StateFull)) == 1 })
 	f.stored(append(before, after...)...)
 }
 
@@ -92,7 +93,7 @@ func TestKnownSizeIsNotCounted(t *testing.T) {
 	close(count)
 	w := f.start(ingest.Options{Base: base, ShardMaxSize: 10_000})
 	f.add(w, objects(1, 1000, "after")...)
-	eventually(t, "the shard to be full", func() bool { return len(f.shards(sharedbase.StateFull)) == 1 })
+	expect.Eventually(t, "the shard to be full", func() bool { return len(f.shards(sharedbase.StateFull)) == 1 })
 	if len(counting) > 0 {
 		t.Error("the table was counted")
 	}
@@ -109,9 +110,9 @@ func TestCountAgain(t *testing.T) {
 	f.add(w, objects(3, 1000, "during")...)
 	f.sql("ALTER TABLE shard_" + name + " RENAME TO hidden")
 	close(count)
-	eventually(t, "another try", func() bool { return len(counting) > 0 })
+	expect.Eventually(t, "another try", func() bool { return len(counting) > 0 })
 	f.sql("ALTER TABLE hidden RENAME TO shard_" + name)
-	eventually(t, "the count", func() bool { return log.have("counted the shard's objects") })
+	expect.Eventually(t, "the count", func() bool { return log.have("counted the shard's objects") })
 	if !log.have("objects=8 bytes=8000") {
 		t.Errorf("the log has %s", log.text)
 	}

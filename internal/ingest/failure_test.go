@@ -12,6 +12,7 @@ import (
 
 	"winery/internal/ingest"
 	"winery/sharedbase"
+	"winery/test/expect"
 )
 
 // A shard that was taken from its writer, and given to another, gets nothing
@@ -90,7 +91,7 @@ func (f *fixture) through(w *ingest.Writer, faults ...func()) {
 	more := func() {
 		f.Helper()
 		before := acknowledged()
-		eventually(f, "more objects to be added", func() bool { return f.Failed() || acknowledged() > before+100 })
+		expect.Eventually(f, "more objects to be added", func() bool { return f.Failed() || acknowledged() > before+100 })
 	}
 	more()
 	for _, fault := range faults {
@@ -130,7 +131,7 @@ func TestConnectionsCut(t *testing.T) {
 	}
 	away := func() {
 		relay.Cut()
-		eventually(t, "attempts to reconnect", func() bool { return relay.Refused() > 5 })
+		expect.Eventually(t, "attempts to reconnect", func() bool { return relay.Refused() > 5 })
 		relay.Join()
 	}
 	f.through(f.start(ingest.Options{Base: f.open(dsn)}), cut, away, cut)
@@ -174,7 +175,7 @@ func TestBusy(t *testing.T) {
 	relay.Resume()
 	f.must(<-first)
 	// What was refused was not added, and can be now.
-	eventually(t, "what was refused to be added", func() bool {
+	expect.Eventually(t, "what was refused to be added", func() bool {
 		added, err := w.Add(t.Context(), all[1:])
 		if err != nil && !errors.Is(err, ingest.ErrBusy) {
 			t.Fatal(err)
@@ -190,14 +191,14 @@ func TestCloseCutOff(t *testing.T) {
 	relay, dsn := relayed(t, f.dsn)
 	w := ingest.New(ingest.Options{Base: f.open(dsn), Pools: pools(t), Pool: "shards", Log: quiet})
 	w.Start()
-	eventually(t, "the writer to claim a shard", func() bool { return len(f.shards(sharedbase.StateWriting)) == 1 })
+	expect.Eventually(t, "the writer to claim a shard", func() bool { return len(f.shards(sharedbase.StateWriting)) == 1 })
 	answers := make(chan error)
 	add := func(o sharedbase.Object) {
 		go func() { _, err := w.Add(context.Background(), []sharedbase.Object{o}); answers <- err }()
 	}
 	holdInLane(t, relay, w, func() { add(object("taken")) })
 	add(object("waiting"))
-	eventually(t, "the second to wait", func() bool { return w.Waiting() == 1 })
+	expect.Eventually(t, "the second to wait", func() bool { return w.Waiting() == 1 })
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	closed := make(chan error)

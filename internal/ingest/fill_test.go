@@ -7,6 +7,7 @@ import (
 
 	"winery/internal/ingest"
 	"winery/sharedbase"
+	"winery/test/expect"
 )
 
 func (f *fixture) size(shard string) (objects, bytes int64) {
@@ -75,7 +76,7 @@ func TestAddLargerThanAShard(t *testing.T) {
 	f.add(w, small)
 	f.add(w, large)
 	// The one that had no room, and that of the large object.
-	eventually(t, "two shards to be full", func() bool { return len(f.shards(sharedbase.StateFull)) == 2 })
+	expect.Eventually(t, "two shards to be full", func() bool { return len(f.shards(sharedbase.StateFull)) == 2 })
 	for _, s := range f.shards(sharedbase.StateFull) {
 		if objects, _ := f.size(s.Name); objects != 1 {
 			t.Errorf("shard %s has %d objects", s.Name, objects)
@@ -93,7 +94,7 @@ func TestShardThatAnEarlierWriterFilled(t *testing.T) {
 	name := f.shards(sharedbase.StateStandby)[0].Name
 
 	w := f.start(ingest.Options{ShardMaxSize: 10_000})
-	eventually(t, "the shard to be full", func() bool {
+	expect.Eventually(t, "the shard to be full", func() bool {
 		full := f.shards(sharedbase.StateFull)
 		return len(full) == 1 && full[0].Name == name
 	})

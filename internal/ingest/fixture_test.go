@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -21,6 +20,7 @@ import (
 	"winery/pool/directory"
 	"winery/shard"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/pgtest"
 )
 
@@ -72,10 +72,10 @@ func (f *fixture) start(o ingest.Options) *ingest.Writer {
 	all, writing := len(f.shards()), len(f.shards(sharedbase.StateWriting))
 	w := f.writer(o)
 	w.Start()
-	eventually(f, "the writer to claim a shard", func() bool {
+	expect.Eventually(f, "the writer to claim a shard", func() bool {
 		return len(f.shards()) > all || len(f.shards(sharedbase.StateWriting)) > writing
 	})
-	eventually(f, "the lanes to be idle", func() bool { return w.Busy() == 0 })
+	expect.Eventually(f, "the lanes to be idle", func() bool { return w.Busy() == 0 })
 	return w
 }
 
@@ -157,16 +157,4 @@ func objects(n, size int, kind string) []sharedbase.Object {
 		all[i] = object(fmt.Sprintf("%-*s", size, fmt.Sprintf("%s %d", kind, i)))
 	}
 	return all
-}
-
-// eventually polls until cond holds.
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for !cond() {
-		if time.Now().After(deadline) {
-			t.Fatalf("still waiting: %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"winery/internal/ingest"
+	"winery/test/expect"
 	"winery/test/harness/relay"
 )
 
@@ -30,8 +31,8 @@ func hold(t *testing.T, r *relay.Relay) {
 // the request: while the relay is held, the lane does not get rid of it.
 func holdInLane(t *testing.T, r *relay.Relay, w *ingest.Writer, add func()) {
 	t.Helper()
-	eventually(t, "the lanes to be idle", func() bool { return w.Busy() == 0 })
+	expect.Eventually(t, "the lanes to be idle", func() bool { return w.Busy() == 0 })
 	hold(t, r)
 	add()
-	eventually(t, "a lane to take the request", func() bool { return w.Busy() > 0 })
+	expect.Eventually(t, "a lane to take the request", func() bool { return w.Busy() > 0 })
 }

@@ -13,6 +13,7 @@ import (
 
 	"winery/internal/ingest"
 	"winery/sharedbase"
+	"winery/test/expect"
 )
 
 // addAll has each of 64 goroutines add all objects in its own order, through one
@@ -99,7 +100,7 @@ func TestWaitingAddsAreOneTransaction(t *testing.T) {
 	for _, o := range all[1:] {
 		add(o)
 	}
-	eventually(t, "the others to queue", func() bool { return w.Waiting() == 99 })
+	expect.Eventually(t, "the others to queue", func() bool { return w.Waiting() == 99 })
 	relay.Resume()
 	adders.Wait()
 	// A row's xmin is the transaction that wrote it.
@@ -113,7 +114,7 @@ func TestIdleWriterReleases(t *testing.T) {
 	f := newFixture(t)
 	w := f.start(ingest.Options{IdleTimeout: 20 * time.Millisecond})
 	f.add(w, object("before"))
-	eventually(t, "the shard to be released", func() bool { return len(f.shards(sharedbase.StateStandby)) == 1 })
+	expect.Eventually(t, "the shard to be released", func() bool { return len(f.shards(sharedbase.StateStandby)) == 1 })
 	f.add(w, object("after"))
 	if shards := f.shards(); len(shards) != 1 {
 		t.Errorf("%d shards, want the first to be used again", len(shards))
@@ -172,7 +173,7 @@ func TestStartWithoutTheDatabase(t *testing.T) {
 	relay.Cut()
 	w := f.writer(ingest.Options{Base: f.open(dsn), QueueWait: time.Second})
 	w.Start()
-	eventually(t, "a try to connect", func() bool { return relay.Refused() > 0 })
+	expect.Eventually(t, "a try to connect", func() bool { return relay.Refused() > 0 })
 	for {
 		_, err := w.Add(t.Context(), objects(1, 10, "too early"))
 		if !errors.Is(err, ingest.ErrBusy) {
@@ -183,6 +184,6 @@ func TestStartWithoutTheDatabase(t *testing.T) {
 		}
 	}
 	relay.Join()
-	eventually(t, "a shard", func() bool { return len(f.shards(sharedbase.StateWriting)) == 1 })
+	expect.Eventually(t, "a shard", func() bool { return len(f.shards(sharedbase.StateWriting)) == 1 })
 	f.add(w, object("at last"))
 }

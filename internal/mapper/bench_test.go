@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -26,13 +27,13 @@ func BenchmarkStart(b *testing.B) {
 		for b.Loop() {
 			host++
 			_, err := onHost(s, fmt.Sprint("host", host)).Step(b.Context())
-			roletest.Must(b, err)
+			expect.NoError(b, err)
 		}
 	})
 	b.Run("reboot", func(b *testing.B) {
 		firstSteps(b, s, "host", func() {
 			for _, name := range names {
-				roletest.Must(b, s.Pool.Unmap(b.Context(), name))
+				expect.NoError(b, s.Pool.Unmap(b.Context(), name))
 			}
 		})
 	})
@@ -41,13 +42,13 @@ func BenchmarkStart(b *testing.B) {
 // firstSteps takes the first step of a new mapper again and again.
 func firstSteps(b *testing.B, s *roletest.Stage, host string, before func()) {
 	_, err := onHost(s, host).Step(b.Context())
-	roletest.Must(b, err)
+	expect.NoError(b, err)
 	for b.Loop() {
 		b.StopTimer()
 		before()
 		b.StartTimer()
 		_, err := onHost(s, host).Step(b.Context())
-		roletest.Must(b, err)
+		expect.NoError(b, err)
 	}
 }
 
@@ -56,15 +57,15 @@ func manyImages(b *testing.B, s *roletest.Stage, n int) (names []string) {
 	dir := filepath.Join(s.Config.BaseDirectory, s.Config.Name)
 	first := packed(b, s, 1)[0]
 	image, err := os.ReadFile(filepath.Join(dir, first))
-	roletest.Must(b, err)
+	expect.NoError(b, err)
 	for range n {
 		claim, err := s.Base.CreateShard(b.Context(), sharedbase.StateWriting, s.Config.Name)
-		roletest.Must(b, err)
-		roletest.Must(b, claim.SetState(b.Context(), sharedbase.StateFull))
+		expect.NoError(b, err)
+		expect.NoError(b, claim.SetState(b.Context(), sharedbase.StateFull))
 		claim, err = s.Base.LockOneShard(b.Context(), sharedbase.StateFull, sharedbase.StatePacking, sharedbase.ClaimFilter{Name: claim.Name()})
-		roletest.Must(b, err)
-		roletest.Must(b, os.WriteFile(filepath.Join(dir, claim.Name()), image, 0o400))
-		roletest.Must(b, claim.SetState(b.Context(), sharedbase.StatePacked))
+		expect.NoError(b, err)
+		expect.NoError(b, os.WriteFile(filepath.Join(dir, claim.Name()), image, 0o400))
+		expect.NoError(b, claim.SetState(b.Context(), sharedbase.StatePacked))
 		names = append(names, claim.Name())
 	}
 	return names

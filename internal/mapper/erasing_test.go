@@ -5,6 +5,7 @@ package mapper_test
 import (
 	"testing"
 
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -14,8 +15,8 @@ func TestHalfErased(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	name := packed(t, s, 1)[0]
 	for id, err := range s.Image(t, name).Keys(t.Context()) {
-		roletest.Must(t, err)
-		roletest.Must(t, s.Base.Delete(t.Context(), id))
+		expect.NoError(t, err)
+		expect.NoError(t, s.Base.Delete(t.Context(), id))
 	}
 	s.FlipBit(t, name, 520) // in one of them
 	step(t, onHost(s, "a"), true)

@@ -20,6 +20,7 @@ import (
 	"winery/pool"
 	"winery/pool/pooltest"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -38,7 +39,7 @@ func packed(t testing.TB, s *roletest.Stage, n int) (names []string) {
 	p := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log})
 	for range n {
 		worked, err := p.Step(t.Context())
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		if !worked {
 			t.Fatal("nothing was packed")
 		}
@@ -50,7 +51,7 @@ func packed(t testing.TB, s *roletest.Stage, n int) (names []string) {
 func step(t *testing.T, m *mapper.Mapper, want bool) {
 	t.Helper()
 	worked, err := m.Step(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if worked != want {
 		t.Fatalf("worked: %v, want %v", worked, want)
 	}
@@ -91,7 +92,7 @@ func TestMapsAndRecords(t *testing.T) {
 		})
 		step(t, m, true)
 		host, err := os.Hostname()
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		for _, name := range names {
 			wantMapped(t, s, name, host)
 		}
@@ -122,14 +123,14 @@ func TestMapsAgain(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	names := packed(t, s, 2)
 	step(t, onHost(s, "a"), true)
-	roletest.Must(t, s.Pool.Unmap(t.Context(), names[1]))
+	expect.NoError(t, s.Pool.Unmap(t.Context(), names[1]))
 	count := points(s)
 	step(t, onHost(s, "a"), true)
 	if got := count(); got[roletest.Map] != 1 || got[roletest.OpenMapped] != 1 {
 		t.Errorf("the calls of the pool are %v", got)
 	}
 	mapped, err := s.Pool.Mapped(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if !mapped[names[1]] {
 		t.Error("the image was not mapped again")
 	}
@@ -201,8 +202,8 @@ func TestAnotherImage(t *testing.T) {
 	s := roletest.New(t, c)
 	names := packed(t, s, 2)
 	dir := c.BaseDirectory + "/" + c.Name + "/"
-	roletest.Must(t, os.Remove(dir+names[0]))
-	roletest.Must(t, os.Link(dir+names[1], dir+names[0]))
+	expect.NoError(t, os.Remove(dir+names[0]))
+	expect.NoError(t, os.Link(dir+names[1], dir+names[0]))
 	if _, err := onHost(s, "a").Step(t.Context()); err == nil || !strings.Contains(err.Error(), "fingerprint") {
 		t.Fatal(err)
 	}
@@ -216,9 +217,9 @@ func TestTruncatedImage(t *testing.T) {
 	s := roletest.New(t, c)
 	name := packed(t, s, 1)[0]
 	file := c.BaseDirectory + "/" + c.Name + "/" + name
-	roletest.Must(t, os.Chmod(file, 0o600))
-	roletest.Must(t, os.Truncate(file, s.Image(t, name).Info().Size-1))
-	roletest.Must(t, os.Chmod(file, 0o400))
+	expect.NoError(t, os.Chmod(file, 0o600))
+	expect.NoError(t, os.Truncate(file, s.Image(t, name).Info().Size-1))
+	expect.NoError(t, os.Chmod(file, 0o400))
 	worked, err := onHost(s, "a").Step(t.Context())
 	if worked || !errors.As(err, new(*format.DamageError)) || !strings.Contains(err.Error(), name) {
 		t.Fatalf("%v, %v", worked, err)
@@ -229,7 +230,7 @@ func TestTruncatedImage(t *testing.T) {
 func TestMissingImage(t *testing.T) {
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		names := packed(t, s, 2)
-		roletest.Must(t, s.Pool.Remove(t.Context(), names[0], pooltest.Anything{}))
+		expect.NoError(t, s.Pool.Remove(t.Context(), names[0], pooltest.Anything{}))
 		_, err := onHost(s, "a").Step(t.Context())
 		if !errors.Is(err, pool.ErrNotFound) || !strings.Contains(err.Error(), names[0]) {
 			t.Fatal(err)
@@ -345,7 +346,7 @@ func TestReserves(t *testing.T) {
 	step(t, m, false)
 	p := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log})
 	_, err := p.Step(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	s.WantState(t, name, sharedbase.StatePacked)
 	step(t, m, true)
 	wantMapped(t, s, name, "a")

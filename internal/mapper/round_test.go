@@ -12,6 +12,7 @@ import (
 
 	"winery/internal/mapper"
 	"winery/pool"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -36,12 +37,12 @@ func TestIdleStepListsNothing(t *testing.T) {
 	wantMapped(t, s, more[0], "a")
 
 	// What was unmapped is found by the next comparison.
-	roletest.Must(t, s.Pool.Unmap(t.Context(), first[0]))
+	expect.NoError(t, s.Pool.Unmap(t.Context(), first[0]))
 	step(t, m, false)
 	m.CompareInterval = time.Nanosecond
 	step(t, m, true)
 	mapped, err := s.Pool.Mapped(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if !mapped[first[0]] {
 		t.Error("it was not mapped again")
 	}
@@ -53,7 +54,7 @@ func TestFailureIsComparedAgain(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	name := packed(t, s, 1)[0]
 	step(t, onHost(s, "a"), true)
-	roletest.Must(t, s.Pool.Unmap(t.Context(), name))
+	expect.NoError(t, s.Pool.Unmap(t.Context(), name))
 	var down atomic.Bool
 	down.Store(true)
 	s.Pool.At = func(p roletest.Point, _ string) error {
@@ -103,8 +104,8 @@ func TestHangingPool(t *testing.T) {
 		t.Error(err)
 	}
 	close(release)
-	until(t, "the calls to return", func() bool { return in.Load() == 0 })
-	until(t, "all images to be mapped", func() bool { _, err := m.Step(t.Context()); return err == nil })
+	expect.Eventually(t, "the calls to return", func() bool { return in.Load() == 0 })
+	expect.Eventually(t, "all images to be mapped", func() bool { _, err := m.Step(t.Context()); return err == nil })
 	for _, name := range names {
 		wantMapped(t, s, name, "a")
 	}
@@ -128,7 +129,7 @@ func TestHangingListing(t *testing.T) {
 	m := mapper.New(mapper.Options{
 		Base: s.Base, Pools: s.Pools, Host: "a", ImageTimeout: 100 * time.Millisecond, Log: s.Log,
 	})
-	until(t, "the image of the other pool to be mapped", func() bool {
+	expect.Eventually(t, "the image of the other pool to be mapped", func() bool {
 		if _, err := m.Step(t.Context()); err == nil {
 			t.Error("no error tells of the listing that hangs")
 		}
@@ -139,7 +140,7 @@ func TestHangingListing(t *testing.T) {
 		t.Errorf("%d listings hang", len(in))
 	}
 	close(release)
-	until(t, "the pool to be listed", func() bool { _, err := m.Step(t.Context()); return err == nil })
+	expect.Eventually(t, "the pool to be listed", func() bool { _, err := m.Step(t.Context()); return err == nil })
 }
 
 // deadStore is a pool in which reserving hangs.
@@ -178,15 +179,5 @@ func TestHangingReserve(t *testing.T) {
 		t.Errorf("%d calls hang, want 1", n)
 	}
 	close(dead.release)
-	until(t, "the images to be reserved", func() bool { _, err := m.Step(t.Context()); return err == nil })
-}
-
-// until polls until cond holds.
-func until(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !cond(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("still waiting for %s", what)
-		}
-	}
+	expect.Eventually(t, "the images to be reserved", func() bool { _, err := m.Step(t.Context()); return err == nil })
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"winery/pool"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -66,8 +67,8 @@ func TestLinkedImage(t *testing.T) {
 	names := packed(t, s, 6)
 	file := filepath.Join(s.Config.BaseDirectory, s.Config.Name, names[3])
 	elsewhere := filepath.Join(t.TempDir(), "image")
-	roletest.Must(t, os.Rename(file, elsewhere))
-	roletest.Must(t, os.Symlink(elsewhere, file))
+	expect.NoError(t, os.Rename(file, elsewhere))
+	expect.NoError(t, os.Symlink(elsewhere, file))
 	m := onHost(s, "a")
 	step(t, m, true)
 	step(t, m, false)
@@ -75,7 +76,7 @@ func TestLinkedImage(t *testing.T) {
 		wantMapped(t, s, name, "a")
 	}
 	listed, err := s.Pool.List(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if len(listed) != len(names) {
 		t.Errorf("the pool lists %q", listed)
 	}

@@ -19,6 +19,7 @@ import (
 	"winery/pool/pooltest"
 	"winery/shard"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -94,7 +95,7 @@ func (s *stage) migrator() *migrator.Migrator {
 func (s *stage) migrate(t testing.TB) migrator.Moved {
 	t.Helper()
 	moved, err := s.migrator().Migrate(t.Context(), image)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	return moved
 }
 
@@ -118,12 +119,12 @@ func (s *stage) old(t testing.TB) []sharedbase.Object {
 func (s *stage) record(t testing.TB) {
 	t.Helper()
 	img, err := s.From.Pool.Open(t.Context(), image)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	defer img.Close()
 	r, err := shard.Open(img, img.Size(), image)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	_, err = s.Base.ImportShard(t.Context(), image, s.From.Name(), sharedbase.ImageRecord{Objects: r.Info().Objects, Fingerprint: r.Fingerprint()}, r.Keys(t.Context()))
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 }
 
 // wantPool fails the test unless the database has the shard in a pool.
@@ -146,13 +147,13 @@ func (s *stage) wantNoCopy(t testing.TB) {
 func edit(t testing.TB, p pool.Pool, at int64) {
 	t.Helper()
 	e, err := p.Edit(t.Context(), image, pooltest.Anything{})
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	b := make([]byte, 1)
 	_, err = e.ReadAt(b, at)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	b[0] ^= 1
 	_, err = e.WriteAt(b, at)
-	roletest.Must(t, errors.Join(err, e.Flush(), e.Close()))
+	expect.NoError(t, errors.Join(err, e.Flush(), e.Close()))
 }
 
 func wantError(t testing.TB, err error, is error, says ...any) {

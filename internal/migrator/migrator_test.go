@@ -23,6 +23,7 @@ import (
 	"winery/pool/pooltest"
 	"winery/shard"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -30,13 +31,13 @@ func TestThereAndBack(t *testing.T) {
 	eachWay(t, func(t *testing.T, s *stage) {
 		all := s.old(t)
 		_, err := s.Base.RecordShardMapped(t.Context(), "host", image)
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		m := s.migrator()
 		phases := map[migrator.Phase]int64{}
 		totals := map[migrator.Phase]int64{}
 		m.Progress = func(p migrator.Phase, bytes, total int64) { phases[p] += bytes; totals[p] = total }
 		moved, err := m.Migrate(t.Context(), image)
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		if !moved.Copied || !moved.Recorded || moved.Objects != int64(len(all)) || moved.Bytes < 9<<20 {
 			t.Errorf("%+v", moved)
 		}
@@ -57,7 +58,7 @@ func TestThereAndBack(t *testing.T) {
 		// And back, where the source is still: it is checked, and used.
 		back := &migrator.Migrator{Base: s.Base, From: s.Pool, To: s.From}
 		moved, err = back.Migrate(t.Context(), image)
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		if moved.Copied || !moved.Recorded {
 			t.Errorf("back: %+v", moved)
 		}
@@ -71,7 +72,7 @@ func TestSparse(t *testing.T) {
 	s.old(t)
 	moved := s.migrate(t)
 	info, err := os.Stat(filepath.Join(s.Config.BaseDirectory, "new", image))
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if used := info.Sys().(*syscall.Stat_t).Blocks * 512; info.Size() != moved.Bytes || used > info.Size()-3<<20 {
 		t.Errorf("%d bytes on disk of %d, the image has %d", used, info.Size(), moved.Bytes)
 	}
@@ -82,7 +83,7 @@ func TestKilled(t *testing.T) {
 		return func(t *testing.T, s *stage) {
 			all := s.old(t)
 			from, err := json.Marshal(s.FromConfig)
-			roletest.Must(t, err)
+			expect.NoError(t, err)
 			t.Setenv(fromEnv, string(from))
 			for _, point := range points {
 				nth := 1
@@ -145,10 +146,10 @@ func TestCorrupt(t *testing.T) {
 func (s *stage) openOld(t testing.TB) *shard.Reader {
 	t.Helper()
 	img, err := s.From.Pool.Open(t.Context(), image)
-	roletest.Must(t, err)
-	t.Cleanup(func() { roletest.Must(t, img.Close()) })
+	expect.NoError(t, err)
+	t.Cleanup(func() { expect.NoError(t, img.Close()) })
 	r, err := shard.Open(img, img.Size(), image)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	return r
 }
 
@@ -206,12 +207,12 @@ func TestErasedSince(t *testing.T) {
 		m := s.migrator()
 		m.NoRecord = true
 		moved, err := m.Migrate(t.Context(), image)
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		if !moved.Copied || moved.Recorded {
 			t.Errorf("--no-db-update: %+v", moved)
 		}
 		s.wantPool(t, s.From)
-		roletest.Must(t, s.Base.Delete(t.Context(), all[7].ID))
+		expect.NoError(t, s.Base.Delete(t.Context(), all[7].ID))
 		clean := cleaner.New(cleaner.Options{Base: s.Base, Log: s.Log, Pools: storage.Set{s.From.Name(): s.From}})
 		if erased, err := clean.EraseDeleted(t.Context()); erased != 1 || err != nil {
 			t.Fatalf("erased %d, %v", erased, err)
@@ -244,7 +245,7 @@ func TestNoTransfer(t *testing.T) {
 		t.Fatal("another image was accepted")
 	}
 	s.wantPool(t, s.From)
-	roletest.Must(t, s.From.Remove(t.Context(), image, pooltest.Anything{}))
+	expect.NoError(t, s.From.Remove(t.Context(), image, pooltest.Anything{}))
 	_, err = m.Migrate(t.Context(), image)
 	if err == nil || !strings.Contains(err.Error(), "the image has 5 objects, the index has 302") {
 		t.Fatalf("an image with too few objects, the source being gone: %v", err)
@@ -252,7 +253,7 @@ func TestNoTransfer(t *testing.T) {
 	s.wantPool(t, s.From)
 	roletest.Put(t, s.Pool, image, all)
 	moved, err := m.Migrate(t.Context(), image)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if moved.Copied || !moved.Recorded {
 		t.Errorf("%+v", moved)
 	}
@@ -270,15 +271,15 @@ func TestSkipped(t *testing.T) {
 	try(migrator.ErrSkipped, "has no shard of this name")
 	s.record(t)
 	editor, err := s.From.Edit(t.Context(), image, pooltest.Anything{})
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	try(pool.ErrInUse)
-	roletest.Must(t, editor.Close())
+	expect.NoError(t, editor.Close())
 	s.wantNoCopy(t)
 	s.migrate(t)
 	try(migrator.ErrSkipped, "in pool new already")
 	claim, err := s.Base.ClaimImage(t.Context(), image)
-	roletest.Must(t, err)
-	roletest.Must(t, errors.Join(claim.MoveShard(t.Context(), "third"), claim.Release(t.Context())))
+	expect.NoError(t, err)
+	expect.NoError(t, errors.Join(claim.MoveShard(t.Context(), "third"), claim.Release(t.Context())))
 	try(migrator.ErrSkipped, "in pool third")
 
 	full := s.FullIn(t, "old", roletest.Objects(9, 3, 100))

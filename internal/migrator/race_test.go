@@ -17,6 +17,7 @@ import (
 	"winery/internal/storage"
 	"winery/pool/pooltest"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -48,7 +49,7 @@ func TestOvertaken(t *testing.T) {
 			if st.Done && st.Name() == "ShardByName" {
 				once.Do(func() {
 					s.migrate(t)
-					roletest.Must(t, s.Base.Delete(t.Context(), victim.ID))
+					expect.NoError(t, s.Base.Delete(t.Context(), victim.ID))
 					clean := cleaner.New(cleaner.Options{Base: s.Base, Log: s.Log, Pools: storage.Set{s.Pool.Name(): s.Pool}})
 					if erased, err := clean.EraseDeleted(t.Context()); erased != 1 || err != nil {
 						t.Errorf("erased %d, %v", erased, err)
@@ -57,7 +58,7 @@ func TestOvertaken(t *testing.T) {
 				})
 			}
 		}))
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		defer base.Close()
 		_, err = (&migrator.Migrator{Base: base, From: s.From, To: s.Pool}).Migrate(t.Context(), image)
 		wantError(t, err, migrator.ErrSkipped, "already")
@@ -88,7 +89,7 @@ func TestQuarantined(t *testing.T) {
 		s.wantPool(t, s.From)
 	}
 	s.Pool.At = nil
-	roletest.Must(t, s.Base.Unquarantine(t.Context(), image))
+	expect.NoError(t, s.Base.Unquarantine(t.Context(), image))
 	s.migrate(t)
 }
 
@@ -104,7 +105,7 @@ func TestOtherObjectsStay(t *testing.T) {
 	}
 	s.WantObjects(t, image, others)
 	s.wantPool(t, s.From)
-	roletest.Must(t, s.Pool.Pool.Remove(t.Context(), image, pooltest.Anything{}))
+	expect.NoError(t, s.Pool.Pool.Remove(t.Context(), image, pooltest.Anything{}))
 	s.migrate(t)
 }
 

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -41,7 +42,7 @@ func benchmarkPack(b *testing.B, s *roletest.Stage, text []byte) {
 		b.StopTimer()
 		fill(b, s, text, size, uint64(i))
 		debug.FreeOSMemory()
-		roletest.Must(b, os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)) // resets VmHWM
+		expect.NoError(b, os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)) // resets VmHWM
 		before := memory(b, "VmRSS")
 		b.StartTimer()
 		worked, err := step(s)(b.Context())
@@ -56,7 +57,7 @@ func benchmarkPack(b *testing.B, s *roletest.Stage, text []byte) {
 func fill(b *testing.B, s *roletest.Stage, text []byte, size int, seed uint64) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	claim, err := s.Base.CreateShard(b.Context(), sharedbase.StateWriting, s.Config.Name)
-	roletest.Must(b, err)
+	expect.NoError(b, err)
 	for size > 0 {
 		batch := make([]sharedbase.Object, 200)
 		for i := range batch {
@@ -66,14 +67,14 @@ func fill(b *testing.B, s *roletest.Stage, text []byte, size int, seed uint64) {
 			size -= n
 		}
 		_, err := s.Base.Add(b.Context(), claim, batch)
-		roletest.Must(b, err)
+		expect.NoError(b, err)
 	}
-	roletest.Must(b, claim.SetState(b.Context(), sharedbase.StateFull))
+	expect.NoError(b, claim.SetState(b.Context(), sharedbase.StateFull))
 }
 
 // sourceText is what Go's own source begins with.
 func sourceText(b *testing.B) (text []byte) {
-	roletest.Must(b, filepath.WalkDir(filepath.Join(runtime.GOROOT(), "src"), func(path string, e fs.DirEntry, err error) error {
+	expect.NoError(b, filepath.WalkDir(filepath.Join(runtime.GOROOT(), "src"), func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, ".go") {
 			return err
 		}
@@ -90,10 +91,10 @@ func sourceText(b *testing.B) (text []byte) {
 // memory reads a line of the process's status, in MiB.
 func memory(b *testing.B, name string) float64 {
 	status, err := os.ReadFile("/proc/self/status")
-	roletest.Must(b, err)
+	expect.NoError(b, err)
 	_, value, _ := strings.Cut(string(status), name+":")
 	var kib float64
 	_, err = fmt.Sscanf(value, "%f kB", &kib)
-	roletest.Must(b, err)
+	expect.NoError(b, err)
 	return kib / 1024
 }

@@ -15,6 +15,7 @@ import (
 	"winery/pool"
 	"winery/sharedbase"
 	"winery/test/cephtest"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -22,8 +23,8 @@ import (
 // was made larger.
 func TestDiskFull(t *testing.T) {
 	dir := t.TempDir()
-	roletest.Must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"))
-	t.Cleanup(func() { roletest.Must(t, unix.Unmount(dir, 0)) })
+	expect.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"))
+	t.Cleanup(func() { expect.NoError(t, unix.Unmount(dir, 0)) })
 	s := roletest.New(t, roletest.Directory(t, dir))
 	objects := roletest.Objects(1, 500, 20_000)
 	name := s.Full(t, objects)
@@ -39,7 +40,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	s.Pool.At = nil
 	s.WantState(t, name, sharedbase.StateFull)
-	roletest.Must(t, unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size=16m"))
+	expect.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size=16m"))
 	packs(t, s)
 	s.WantObjects(t, name, objects)
 }
@@ -125,7 +126,7 @@ func isFull(t *testing.T, name string, dump []byte) bool {
 			Flags string `json:"flags_names"`
 		}
 	}
-	roletest.Must(t, json.Unmarshal(dump, &all))
+	expect.NoError(t, json.Unmarshal(dump, &all))
 	for _, p := range all.Pools {
 		if p.Name == name {
 			return strings.Contains(p.Flags, "full_quota")

@@ -20,6 +20,7 @@ import (
 	"winery/internal/packer"
 	"winery/pool"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -34,7 +35,7 @@ func step(s *roletest.Stage) func(context.Context) (bool, error) {
 func packs(t *testing.T, s *roletest.Stage) {
 	t.Helper()
 	worked, err := step(s)(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if !worked {
 		t.Fatal("the packer found nothing to do")
 	}
@@ -183,7 +184,7 @@ func TestAbortedOutOfSight(t *testing.T) {
 			t.Fatalf("aborted at %s: %v", point, err)
 		}
 		images, err := s.Pool.List(t.Context())
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		if len(images) > 0 {
 			t.Errorf("aborted at %s, the packer left image %s", point, images)
 		}
@@ -214,7 +215,7 @@ func TestDeletedWhilePacking(t *testing.T) {
 			t.Errorf("the object deleted before the snapshot: %v", err)
 		}
 		where, err := s.Base.Locate(t.Context(), []sharedbase.ObjID{before, after})
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		if where[0].ShardID != 0 || where[1].ShardID != 0 {
 			t.Errorf("the index still has them: %v", where)
 		}
@@ -263,7 +264,7 @@ func TestDamagedImage(t *testing.T) {
 			t.Fatalf("a quarantined shard: %v, %v", worked, err)
 		}
 		s.Pool.Pool = sound
-		roletest.Must(t, s.Base.Unquarantine(t.Context(), name))
+		expect.NoError(t, s.Base.Unquarantine(t.Context(), name))
 		packs(t, s)
 		s.WantObjects(t, name, objects)
 	})
@@ -324,7 +325,7 @@ func TestNothingReserved(t *testing.T) {
 		t.Fatalf("%v, %v", worked, err)
 	}
 	s.WantState(t, name, sharedbase.StateFull)
-	roletest.Must(t, s.Pool.Reserve(t.Context(), name))
+	expect.NoError(t, s.Pool.Reserve(t.Context(), name))
 	packs(t, s)
 	s.WantObjects(t, name, objects)
 }

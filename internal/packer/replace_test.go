@@ -16,6 +16,7 @@ import (
 	"winery/pool/pooltest"
 	"winery/shard"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/pgtest"
 	"winery/test/roletest"
 )
@@ -42,9 +43,9 @@ func wantRefused(t *testing.T, s *roletest.Stage, name, says string) {
 func bytesOf(t *testing.T, s *roletest.Stage, name string) []byte {
 	t.Helper()
 	img, err := s.Pool.Pool.Open(t.Context(), name)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	content, err := io.ReadAll(io.NewSectionReader(img, 0, img.Size()))
-	roletest.Must(t, errors.Join(err, img.Close()))
+	expect.NoError(t, errors.Join(err, img.Close()))
 	return content
 }
 
@@ -70,8 +71,8 @@ func TestLeftoverOfDeadPacker(t *testing.T) {
 		deleted, again, elsewhere := objects[1], objects[2], roletest.Objects(2, 2, 100)[1]
 		name := s.Full(t, objects)
 		roletest.Put(t, s.Pool.Pool, name, append(objects[:300:300], elsewhere))
-		roletest.Must(t, s.Base.Delete(t.Context(), deleted.ID))
-		roletest.Must(t, s.Base.Delete(t.Context(), again.ID))
+		expect.NoError(t, s.Base.Delete(t.Context(), deleted.ID))
+		expect.NoError(t, s.Base.Delete(t.Context(), again.ID))
 		other := s.FullIn(t, "elsewhere", []sharedbase.Object{again, elsewhere})
 		clean := cleaner.New(cleaner.Options{Base: s.Base, Pools: s.Pools, Log: s.Log})
 		if n, err := clean.EraseDeleted(t.Context()); n != 0 || err != nil {
@@ -89,7 +90,7 @@ func TestLeftoverOfDeadPacker(t *testing.T) {
 			}
 		}
 		at, err := s.Base.Locate(t.Context(), []sharedbase.ObjID{again.ID, elsewhere.ID})
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		if at[0].Shard != other || at[1].Shard != other {
 			t.Errorf("they are in %+v", at)
 		}
@@ -133,9 +134,9 @@ func TestUnfinishedImage(t *testing.T) {
 		objects := roletest.Objects(1, 50, 5000)
 		name := s.Full(t, objects)
 		draft, err := s.Pool.Pool.Create(t.Context(), name, 0, pooltest.Anything{})
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		_, err = draft.WriteAt([]byte(strings.Repeat("x", 10_000)), 512)
-		roletest.Must(t, errors.Join(err, draft.Commit(t.Context())))
+		expect.NoError(t, errors.Join(err, draft.Commit(t.Context())))
 		packs(t, s)
 		s.WantObjects(t, name, objects)
 		if _, err := s.Image(t, name).Verify(t.Context(), nil); err != nil {

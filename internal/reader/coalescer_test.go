@@ -8,7 +8,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
+
+	"winery/test/expect"
 )
 
 // server is a coalescer's other side: it doubles numbers, one call at a time
@@ -38,18 +39,6 @@ func (s *server) call(ctx context.Context, _ string, keys []int) ([]int, error) 
 	}
 }
 
-// waitFor polls until cond holds.
-func waitFor(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for !cond() {
-		if time.Now().After(deadline) {
-			t.Fatalf("still waiting for %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
 func waiting(c *coalescer[string, int, int]) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -62,7 +51,7 @@ func waiting(c *coalescer[string, int, int]) int {
 
 func idle(t *testing.T, c *coalescer[string, int, int]) {
 	t.Helper()
-	waitFor(t, "the groups to go", func() bool {
+	expect.Eventually(t, "the groups to go", func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		return len(c.groups) == 0
@@ -92,7 +81,7 @@ func TestCoalescerGathersWhatWaits(t *testing.T) {
 	// The others arrive one after the other while the first is in flight.
 	for i := range 4 {
 		lookUp(10*i, 10*i+1, 10*i+2)
-		waitFor(t, "the lookup to queue", func() bool { return waiting(c) == i+1 })
+		expect.Eventually(t, "the lookup to queue", func() bool { return waiting(c) == i+1 })
 	}
 	s.pass <- nil
 	if second := <-s.calls; !slices.Equal(second, []int{0, 1, 2, 10, 11, 12}) {
@@ -137,7 +126,7 @@ func TestCoalescerBoundsRoundsByGroup(t *testing.T) {
 	lookUp("a")
 	<-s.calls
 	lookUp("a")
-	waitFor(t, "the third of a to queue", func() bool { return waiting(c) == 1 })
+	expect.Eventually(t, "the third of a to queue", func() bool { return waiting(c) == 1 })
 	lookUp("b")
 	<-s.calls
 	for range 3 {
@@ -159,7 +148,7 @@ func TestCoalescerGivesTheErrorToAll(t *testing.T) {
 	<-s.calls
 	go ask()
 	go ask()
-	waitFor(t, "two to queue", func() bool { return waiting(c) == 2 })
+	expect.Eventually(t, "two to queue", func() bool { return waiting(c) == 2 })
 	s.pass <- nil
 	if err := <-errs; err != nil {
 		t.Fatal(err)
@@ -186,11 +175,11 @@ func TestCoalescerOutlivesCallersThatGiveUp(t *testing.T) {
 	giveUp0, answer0 := ask()
 	<-s.calls
 	giveUp1, answer1 := ask()
-	waitFor(t, "one to queue", func() bool { return waiting(c) == 1 })
+	expect.Eventually(t, "one to queue", func() bool { return waiting(c) == 1 })
 	giveUp2, answer2 := ask()
-	waitFor(t, "two to queue", func() bool { return waiting(c) == 2 })
+	expect.Eventually(t, "two to queue", func() bool { return waiting(c) == 2 })
 	giveUp3, answer3 := ask()
-	waitFor(t, "three to queue", func() bool { return waiting(c) == 3 })
+	expect.Eventually(t, "three to queue", func() bool { return waiting(c) == 3 })
 
 	// One gives up while it waits: it is not asked for.
 	giveUp1()

@@ -13,7 +13,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -286,18 +285,6 @@ func (l *logs) lines(part string) (lines []string) {
 		}
 	}
 	return lines
-}
-
-// eventually polls until cond holds.
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for !cond() {
-		if time.Now().After(deadline) {
-			t.Fatalf("still waiting: %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
 }
 
 func (f *fixture) exec(statement string) {

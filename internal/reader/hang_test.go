@@ -14,6 +14,7 @@ import (
 
 	"winery/internal/reader"
 	"winery/sharedbase"
+	"winery/test/expect"
 )
 
 // TestHangingImage stops the answers of an image's device: callers leave when
@@ -48,7 +49,7 @@ func TestHangingImage(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "calls to hang", func() bool { return f.pool.in.Load() == bound })
+	expect.Eventually(t, "calls to hang", func() bool { return f.pool.in.Load() == bound })
 	sameBatch(t, r, []sharedbase.Object{neighbour})
 	giveUp()
 	waiting.Wait()
@@ -57,7 +58,7 @@ func TestHangingImage(t *testing.T) {
 	}
 	t.Logf("%d clients, %d calls left behind, %d clients refused", clients, f.pool.in.Load(), refused.Load())
 
-	eventually(t, "the log to say that the image hangs", func() bool { return len(f.logs.lines("image does not answer")) > 0 })
+	expect.Eventually(t, "the log to say that the image hangs", func() bool { return len(f.logs.lines("image does not answer")) > 0 })
 	began := time.Now()
 	for range 10 {
 		_, err := r.Get(t.Context(), objects[0].ID, nil)
@@ -74,7 +75,7 @@ func TestHangingImage(t *testing.T) {
 	sameBatch(t, r, []sharedbase.Object{neighbour})
 
 	release()
-	eventually(t, "the image to answer", func() bool { return len(f.logs.lines("image answers again")) > 0 })
+	expect.Eventually(t, "the image to answer", func() bool { return len(f.logs.lines("image answers again")) > 0 })
 	sameBatch(t, r, objects)
 	for _, message := range []string{"image does not answer", "image answers again"} {
 		lines := f.logs.lines(message)
@@ -111,7 +112,7 @@ func TestManyHangingImages(t *testing.T) {
 		t.Errorf("%d calls hang, want %d", in, bound)
 	}
 	release()
-	eventually(t, "all images to answer", func() bool {
+	expect.Eventually(t, "all images to answer", func() bool {
 		found, err := r.GetBatch(t.Context(), idsOf(objects), nil)
 		return err == nil && !slices.ContainsFunc(found, func(o reader.Found) bool { return o.Err != nil })
 	})
@@ -150,5 +151,5 @@ func TestCloseDuringHangingCalls(t *testing.T) {
 		t.Error("the log does not say that calls were left behind")
 	}
 	release()
-	eventually(t, "the call to return", func() bool { return f.pool.handles.Load() == 0 })
+	expect.Eventually(t, "the call to return", func() bool { return f.pool.handles.Load() == 0 })
 }

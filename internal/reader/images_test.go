@@ -13,6 +13,7 @@ import (
 
 	"winery/internal/reader"
 	"winery/sharedbase"
+	"winery/test/expect"
 )
 
 func TestImageIsOpenedOnce(t *testing.T) {
@@ -53,7 +54,7 @@ func TestFewImagesStayOpen(t *testing.T) {
 		})
 	}
 	running.Wait()
-	eventually(t, "the images over the limit to be closed", func() bool { return f.pool.handles.Load() == cached })
+	expect.Eventually(t, "the images over the limit to be closed", func() bool { return f.pool.handles.Load() == cached })
 	// Beyond the limit an image is open only while it is loaded, read or closed.
 	if most := f.pool.most.Load(); most > cached+3*readers {
 		t.Errorf("%d images were open at once", most)
@@ -80,7 +81,7 @@ func TestReadErrors(t *testing.T) {
 	if errors.Is(err, reader.ErrNotFound) || errors.As(err, new(*reader.CorruptError)) {
 		t.Errorf("a device that does not answer says nothing of the object: %v", err)
 	}
-	eventually(t, "the failed image to be closed", func() bool { return f.pool.handles.Load() == 0 })
+	expect.Eventually(t, "the failed image to be closed", func() bool { return f.pool.handles.Load() == 0 })
 
 	f.pool.failReads(nil)
 	opened := f.pool.opened.Load()

@@ -19,6 +19,7 @@ import (
 	"winery/pool/pooltest"
 	"winery/shard"
 	"winery/sharedbase"
+	"winery/test/expect"
 )
 
 // Readers continue while their shard passes through all states, and always get
@@ -54,7 +55,7 @@ func TestReadingWhileTheShardMovesOn(t *testing.T) {
 	}
 	enough := func() {
 		before := reads.Load()
-		eventually(t, "100 reads", func() bool { return t.Failed() || reads.Load() >= before+100 })
+		expect.Eventually(t, "100 reads", func() bool { return t.Failed() || reads.Load() >= before+100 })
 	}
 	enough()
 	f.pack(claim)

@@ -15,6 +15,7 @@ import (
 	"winery/pool"
 	"winery/pool/pooltest"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -42,7 +43,7 @@ func packed(t testing.TB, s *roletest.Stage, objects []sharedbase.Object) (name 
 	t.Helper()
 	name = s.Full(t, objects)
 	_, err := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	s.WantState(t, name, sharedbase.StatePacked)
 	return name
 }
@@ -59,7 +60,7 @@ func readonly(t testing.TB, s *roletest.Stage, objects []sharedbase.Object) (nam
 func clean(t testing.TB, s *roletest.Stage) {
 	t.Helper()
 	_, err := roletest.Clean(cleaner.New(cleaner.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}))(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 }
 
 // another adds a pool to a stage, and copies an image into it as it is.
@@ -71,16 +72,16 @@ func another(t testing.TB, s *roletest.Stage, image string) pool.Pool {
 	s.Pools["other"] = set["other"]
 	if image != "" {
 		from, err := s.Pool.Pool.Open(t.Context(), image)
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		defer from.Close()
 		all := make([]byte, s.Image(t, image).Info().Size)
 		_, err = from.ReadAt(all, 0)
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		draft, err := set["other"].Create(t.Context(), image, 0, pooltest.Anything{})
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		_, err = draft.WriteAt(all, 0)
-		roletest.Must(t, err)
-		roletest.Must(t, draft.Commit(t.Context()))
+		expect.NoError(t, err)
+		expect.NoError(t, draft.Commit(t.Context()))
 	}
 	return set["other"]
 }
@@ -99,12 +100,12 @@ func psql(t testing.TB, s *roletest.Stage, statement string) string {
 func at(t testing.TB, s *roletest.Stage, name string, id sharedbase.ObjID) (entry, position int64) {
 	t.Helper()
 	img, err := s.Pool.Pool.Open(t.Context(), name)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	defer img.Close()
 	entry, _ = s.Image(t, name).EntryRange(id)
 	b := make([]byte, 8)
 	_, err = img.ReadAt(b, entry+32)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	return entry, int64(binary.BigEndian.Uint64(b))
 }
 
@@ -135,6 +136,6 @@ func wantFindings(t testing.TB, r scrub.Report, want ...finding) {
 func finds(t testing.TB, s *roletest.Stage, name string, want ...finding) {
 	t.Helper()
 	r, err := scrubber(s).Scrub(t.Context(), name)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	wantFindings(t, r, want...)
 }

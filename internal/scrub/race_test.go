@@ -13,6 +13,7 @@ import (
 	"winery/internal/packer"
 	"winery/internal/scrub"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -77,7 +78,7 @@ func TestPatrol(t *testing.T) {
 	objects := roletest.Objects(1, 100, 5000)
 	good, bad := readonly(t, s, roletest.Objects(2, 100, 5000)[1:]), readonly(t, s, objects)
 	unmapped := readonly(t, s, roletest.Objects(3, 100, 5000)[1:])
-	roletest.Must(t, s.Pool.Unmap(t.Context(), unmapped))
+	expect.NoError(t, s.Pool.Unmap(t.Context(), unmapped))
 	p := &scrub.Patrol{Scrubber: scrubber(s), Pause: time.Millisecond, Log: slog.New(slog.DiscardHandler)}
 	p.Mapped = true
 	rounds := make(chan struct{}, 1000)

@@ -19,6 +19,7 @@ import (
 	"winery/pool"
 	"winery/pool/pooltest"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -26,7 +27,7 @@ import (
 func repairs(t testing.TB, s *roletest.Stage, name string, says string) {
 	t.Helper()
 	r, err := scrubber(s).Repair(t.Context(), name, false)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	wantFindings(t, r.Report)
 	if !strings.Contains(strings.Join(r.Done, "; "), says) {
 		t.Fatalf("done: %q, want %q", r.Done, says)
@@ -45,13 +46,13 @@ func leaves(t testing.TB, s *roletest.Stage, name string, says string, want ...f
 
 func quarantine(t testing.TB, s *roletest.Stage, name string) {
 	t.Helper()
-	roletest.Must(t, s.Base.Quarantine(t.Context(), s.Shard(t, name).ID, "a test"))
+	expect.NoError(t, s.Base.Quarantine(t.Context(), s.Shard(t, name).ID, "a test"))
 }
 
 func wantQuarantined(t testing.TB, s *roletest.Stage, name string, want bool) {
 	t.Helper()
 	quarantined, err := s.Base.QuarantinedShards(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if got := slices.ContainsFunc(quarantined, func(p sharedbase.Quarantined) bool { return p.Shard.Name == name }); got != want {
 		t.Fatalf("quarantined: %v, want %v", got, want)
 	}
@@ -63,8 +64,8 @@ func TestRepairFromTable(t *testing.T) {
 		objects := roletest.Objects(1, 300, 20_000)
 		name := packed(t, s, objects)
 		_, err := s.Base.RecordShardMapped(t.Context(), "host", name)
-		roletest.Must(t, err)
-		roletest.Must(t, s.Base.Delete(t.Context(), objects[7].ID))
+		expect.NoError(t, err)
+		expect.NoError(t, s.Base.Delete(t.Context(), objects[7].ID))
 		there := slices.Concat(objects[:7], objects[8:])
 		r := reader.NewReader(reader.Options{Base: s.Base, Pools: s.Pools, CacheSize: 10, Log: s.Log})
 		defer r.Close()
@@ -84,7 +85,7 @@ func TestRepairFromTable(t *testing.T) {
 		for _, damage := range []func(){
 			func() { s.FlipBit(t, name, position+9) },
 			func() { s.FlipBit(t, name, 3) },
-			func() { roletest.Must(t, s.Pool.Remove(t.Context(), name, pooltest.Anything{})) },
+			func() { expect.NoError(t, s.Pool.Remove(t.Context(), name, pooltest.Anything{})) },
 		} {
 			damage()
 			quarantine(t, s, name)
@@ -112,13 +113,13 @@ func TestRepairFromTableWithMore(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	objects := roletest.Objects(1, 300, 5000)
 	name := packed(t, s, objects)
-	roletest.Must(t, s.Pool.Remove(t.Context(), name, pooltest.Anything{}))
+	expect.NoError(t, s.Pool.Remove(t.Context(), name, pooltest.Anything{}))
 	psql(t, s, fmt.Sprintf("DELETE FROM signature2shard WHERE signature = '\\x%x'", objects[8].ID))
 	r, err := scrubber(s).Repair(t.Context(), name, false)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	wantFindings(t, r.Report, finding{scrub.NotErased, objects[8].ID})
 	r, err = scrubber(s).Repair(t.Context(), name, true)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	wantFindings(t, r.Report)
 	clean(t, s)
 	s.WantState(t, name, sharedbase.StateReadOnly)
@@ -136,7 +137,7 @@ func TestRepairKilled(t *testing.T) {
 		s.WantState(t, name, sharedbase.StateCleaning)
 		s.Expire(t)
 		_, err := s.Base.ReclaimExpired(t.Context())
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 	}
 	repairs(t, s, name, "") // the last one may have committed an image that is as recorded
 	s.WantObjects(t, name, objects)
@@ -169,7 +170,7 @@ func TestRepairFromAnotherPool(t *testing.T) {
 		_, position2 := at(t, s, name, objects[200].ID)
 		hash := s.Image(t, name).Layout().HashPosition
 		// Deleted and erased here, in the copy still.
-		roletest.Must(t, s.Base.Delete(t.Context(), objects[7].ID))
+		expect.NoError(t, s.Base.Delete(t.Context(), objects[7].ID))
 		clean(t, s)
 		there := slices.Concat(objects[:7], objects[8:])
 		for what, test := range map[string]struct {
@@ -217,7 +218,7 @@ func TestRestoreDeletedSince(t *testing.T) {
 		copied.At = func(point roletest.Point, _ string) error {
 			if point == roletest.Open { // what is to be restored is known, and not yet claimed
 				once.Do(func() {
-					roletest.Must(t, s.Base.Delete(t.Context(), objects[50].ID))
+					expect.NoError(t, s.Base.Delete(t.Context(), objects[50].ID))
 					clean(t, s)
 				})
 			}
@@ -232,7 +233,7 @@ func TestRestoreDeletedSince(t *testing.T) {
 			return nil
 		}
 		r, err := scrubber(s).Repair(t.Context(), name, false)
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		if len(r.Done) != 1 || !strings.Contains(r.Done[0], "restored 1 objects") {
 			t.Errorf("%q", r.Done)
 		}
@@ -259,14 +260,14 @@ func TestDeletedWhileRestored(t *testing.T) {
 		s.Pool.At = func(point roletest.Point, _ string) error {
 			if point == roletest.Erase { // the first write of the repair
 				once.Do(func() {
-					roletest.Must(t, s.Base.Delete(t.Context(), objects[50].ID))
+					expect.NoError(t, s.Base.Delete(t.Context(), objects[50].ID))
 					clean(t, s)
 				})
 			}
 			return nil
 		}
 		_, err := scrubber(s).Repair(t.Context(), name, false)
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		s.Pool.At = nil
 		if left := deleted(t, s, name); left != 1 {
 			t.Errorf("%d objects are marked, want 1", left)
@@ -283,7 +284,7 @@ func TestDeletedWhileRestored(t *testing.T) {
 func deleted(t testing.TB, s *roletest.Stage, name string) int {
 	t.Helper()
 	ids, err := s.Base.DeletedObjects(t.Context(), s.Shard(t, name).ID, 1000)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	return len(ids)
 }
 
@@ -303,23 +304,23 @@ func TestUnrepairable(t *testing.T) {
 	head := finding{scrub.HeadDamaged, none}
 	leaves(t, s, name, "not an SWHShard", func() finding { // the copy's head, too
 		e, err := other.Edit(t.Context(), name, pooltest.Anything{})
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		_, err = e.WriteAt([]byte("x"), 3)
-		roletest.Must(t, errors.Join(err, e.Close()))
+		expect.NoError(t, errors.Join(err, e.Close()))
 		return head
 	}())
 	e, err := other.Edit(t.Context(), name, pooltest.Anything{})
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	_, err = e.WriteAt([]byte("S"), 3)
-	roletest.Must(t, errors.Join(err, e.Close()))
+	expect.NoError(t, errors.Join(err, e.Close()))
 	psql(t, s, "UPDATE winery_image SET fingerprint = sha256('another')")
 	leaves(t, s, name, "not the one that was packed", head)
 	psql(t, s, "DELETE FROM winery_image")
 	leaves(t, s, name, "no record of the image", head)
 
-	roletest.Must(t, s.Pool.Remove(t.Context(), name, pooltest.Anything{}))
+	expect.NoError(t, s.Pool.Remove(t.Context(), name, pooltest.Anything{}))
 	r, err := scrubber(s).Repair(t.Context(), name, false)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	wantFindings(t, r.Report, finding{scrub.ImageMissing, none})
 	if want := "wineryctl shards migrate files other --image " + name + " --no-transfer"; !strings.Contains(r.Findings[0].Text, want) {
 		t.Errorf("%q", r.Findings[0].Text)
@@ -343,7 +344,7 @@ func TestErase(t *testing.T) {
 			return nil
 		}
 		r, err := scrubber(s).Repair(t.Context(), name, true)
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		wantFindings(t, r.Report)
 		if len(r.Done) != 1 || !strings.Contains(r.Done[0], "erased 1 objects") {
 			t.Errorf("%q", r.Done)
@@ -362,15 +363,15 @@ func TestRepairInUse(t *testing.T) {
 	_, position := at(t, s, name, objects[50].ID)
 	s.FlipBit(t, name, position+9)
 	e, err := s.Pool.Edit(t.Context(), name, pooltest.Anything{})
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if _, err := scrubber(s).Repair(t.Context(), name, false); !errors.Is(err, pool.ErrInUse) {
 		t.Errorf("%v", err)
 	}
-	roletest.Must(t, e.Close())
+	expect.NoError(t, e.Close())
 	repairs(t, s, name, "restored 1 objects")
 
 	held := packed(t, s, roletest.Objects(2, 100, 5000)[1:])
-	roletest.Must(t, s.Pool.Remove(t.Context(), held, pooltest.Anything{}))
+	expect.NoError(t, s.Pool.Remove(t.Context(), held, pooltest.Anything{}))
 	_, err = s.Base.WithOneShard(t.Context(), sharedbase.StatePacked, sharedbase.StateCleaning, sharedbase.ClaimFilter{Name: held},
 		func(ctx context.Context, _ *sharedbase.Claim) error {
 			if _, err := scrubber(s).Repair(ctx, held, false); err == nil || !strings.Contains(err.Error(), "cannot be claimed") {
@@ -378,6 +379,6 @@ func TestRepairInUse(t *testing.T) {
 			}
 			return nil
 		})
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	repairs(t, s, held, "rebuilt the image from the table")
 }

@@ -12,6 +12,7 @@ import (
 	"winery/internal/scrub"
 	"winery/pool/pooltest"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -47,7 +48,7 @@ func TestFindsFlippedBits(t *testing.T) {
 				}
 				s.FlipBit(t, name, test.at)
 				r, err := scrubber(s).Scrub(t.Context(), name)
-				roletest.Must(t, err)
+				expect.NoError(t, err)
 				if what == "objects" {
 					r.Findings = r.Findings[:1] // the count of gaps is wrong, too
 				}
@@ -131,7 +132,7 @@ func TestFindsDifferences(t *testing.T) {
 			finds(t, s, name)
 		})
 	}
-	roletest.Must(t, s.Pool.Remove(t.Context(), name, pooltest.Anything{}))
+	expect.NoError(t, s.Pool.Remove(t.Context(), name, pooltest.Anything{}))
 	finds(t, s, name, finding{scrub.ImageMissing, none})
 }
 
@@ -141,7 +142,7 @@ func TestTables(t *testing.T) {
 	objects := roletest.Objects(1, 250, 5000)
 	name := s.Full(t, objects)
 	r, err := scrubber(s).Scrub(t.Context(), name)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if r.Objects != 250 || r.Bytes < 250*100 {
 		t.Errorf("%+v", r)
 	}
@@ -156,7 +157,7 @@ func TestSample(t *testing.T) {
 	sampler := scrubber(s)
 	sampler.Sample = 10
 	r, err := sampler.Scrub(t.Context(), name)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	wantFindings(t, r)
 	if r.Objects != 20 {
 		t.Errorf("checked %d objects", r.Objects)
@@ -182,7 +183,7 @@ func TestRate(t *testing.T) {
 	slow.Rate = scrub.NewRate(4 << 20)
 	start := time.Now()
 	r, err := slow.Scrub(t.Context(), name)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	// The first 4 MiB are free.
 	if least := time.Duration(float64(r.Bytes-4<<20) / (4 << 20) * float64(time.Second)); time.Since(start) < least {
 		t.Errorf("%d bytes in %v", r.Bytes, time.Since(start))

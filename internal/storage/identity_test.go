@@ -21,6 +21,7 @@ import (
 	"winery/pool"
 	"winery/pool/pooltest"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/pgtest"
 	"winery/test/roletest"
 )
@@ -36,7 +37,7 @@ func owned(s *roletest.Stage, base *sharedbase.SharedBase) pool.Pool {
 func another(t *testing.T, dsn string) *sharedbase.SharedBase {
 	t.Helper()
 	base, err := sharedbase.New(dsn, "test")
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	t.Cleanup(base.Close)
 	return base
 }
@@ -47,7 +48,7 @@ func packed(t *testing.T, s *roletest.Stage) (name string) {
 	t.Helper()
 	name = s.Full(t, roletest.Objects(1, 10, 100))
 	_, err := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).Step(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	s.WantState(t, name, sharedbase.StatePacked)
 	return name
 }
@@ -55,7 +56,7 @@ func packed(t *testing.T, s *roletest.Stage) (name string) {
 func wantState(t *testing.T, s *roletest.Stage, base *sharedbase.SharedBase, want storage.IdentityState) storage.Identity {
 	t.Helper()
 	i, err := storage.Identify(t.Context(), base, s.Pool)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if i.State != want {
 		t.Fatalf("the pool is %q, want %q (%v)", i.State, want, i.Why)
 	}
@@ -78,8 +79,8 @@ func wantRefused(t *testing.T, what string, err error, says ...string) {
 func marked(t *testing.T, s *roletest.Stage) (m storage.Marker) {
 	t.Helper()
 	text, err := s.Pool.Marker(t.Context())
-	roletest.Must(t, err)
-	roletest.Must(t, json.Unmarshal(text, &m))
+	expect.NoError(t, err)
+	expect.NoError(t, json.Unmarshal(text, &m))
 	return m
 }
 
@@ -88,7 +89,7 @@ func marked(t *testing.T, s *roletest.Stage) (m storage.Marker) {
 func TestAdopted(t *testing.T) {
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		name := packed(t, s)
-		roletest.Must(t, s.Pool.Reserve(t.Context(), s.Full(t, roletest.Objects(2, 3, 100)))) // by a mapper, for a packer
+		expect.NoError(t, s.Pool.Reserve(t.Context(), s.Full(t, roletest.Objects(2, 3, 100)))) // by a mapper, for a packer
 		wantState(t, s, s.Base, storage.New)
 		var roles sync.WaitGroup
 		for range 8 {
@@ -115,12 +116,12 @@ func TestAdopted(t *testing.T) {
 func TestAdoptionInterrupted(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	_, err := owned(s, s.Base).List(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	before := marked(t, s)
 	pgtest.Exec(t, s.DSN, "DELETE FROM winery_pool")
 	wantState(t, s, s.Base, storage.NotRecorded)
 	_, err = owned(s, s.Base).List(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if i := wantState(t, s, s.Base, storage.Ours); i.Record.UUID != before.UUID {
 		t.Errorf("recorded %v, the marker has %v", i.Record.UUID, before.UUID)
 	}
@@ -137,7 +138,7 @@ func TestNotAdopted(t *testing.T) {
 	}{
 		"missing": {func(t *testing.T, s *roletest.Stage) string {
 			name := packed(t, s)
-			roletest.Must(t, s.Pool.Remove(t.Context(), name, pooltest.Anything{}))
+			expect.NoError(t, s.Pool.Remove(t.Context(), name, pooltest.Anything{}))
 			return name
 		}, "is the file system mounted?", false},
 		"unknown": {func(t *testing.T, s *roletest.Stage) string {
@@ -146,7 +147,7 @@ func TestNotAdopted(t *testing.T) {
 		}, "wineryctl pool init files", true},
 		"unpacked": {func(t *testing.T, s *roletest.Stage) string {
 			claim, err := s.Base.CreateShard(t.Context(), sharedbase.StateWriting, s.Config.Name)
-			roletest.Must(t, err)
+			expect.NoError(t, err)
 			roletest.Put(t, s.Pool, claim.Name(), objects)
 			return claim.Name()
 		}, "wineryctl index reconcile", true},
@@ -206,7 +207,7 @@ func TestCopiedDatabase(t *testing.T) {
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		name := packed(t, s)
 		_, err := owned(s, s.Base).List(t.Context())
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		copied := another(t, pgtest.Copy(t, s.DSN))
 		s.Base = another(t, s.DSN) // whose connections were terminated
 		original, staging := owned(s, s.Base), owned(s, copied)
@@ -221,14 +222,14 @@ func TestCopiedDatabase(t *testing.T) {
 		}
 		refuse(staging)
 		_, err = original.List(t.Context())
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		before := marked(t, s).UUID
-		roletest.Must(t, storage.Adopt(t.Context(), copied, s.Pool))
+		expect.NoError(t, storage.Adopt(t.Context(), copied, s.Pool))
 		if got := marked(t, s).UUID; got != before {
 			t.Errorf("the pool's UUID is %v, was %v", got, before)
 		}
 		_, err = staging.List(t.Context())
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		_, err = original.List(t.Context()) // which remembered the old marker
 		wantRefused(t, "List", err)
 		refuse(original)
@@ -247,12 +248,12 @@ func TestUnmounted(t *testing.T) {
 		}
 	}
 	draft, err := p.Create(t.Context(), "drafted", 0, pooltest.Anything{})
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	mounted := filepath.Join(s.Config.BaseDirectory, "files")
-	roletest.Must(t, os.Rename(mounted, mounted+".elsewhere"))
+	expect.NoError(t, os.Rename(mounted, mounted+".elsewhere"))
 	for _, below := range []bool{false, true} { // what the mount point has: nothing, or an empty folder
 		if below {
-			roletest.Must(t, os.Mkdir(mounted, 0o755))
+			expect.NoError(t, os.Mkdir(mounted, 0o755))
 		}
 		wantRefused(t, "Commit", draft.Commit(t.Context()), "is the file system mounted?")
 		for what, use := range uses(p, name) {
@@ -265,10 +266,10 @@ func TestUnmounted(t *testing.T) {
 	if left, err := os.ReadDir(mounted); err != nil || len(left) != 0 {
 		t.Errorf("the mount point has %v, %v", left, err)
 	}
-	roletest.Must(t, os.Remove(mounted))
-	roletest.Must(t, os.Rename(mounted+".elsewhere", mounted))
-	roletest.Must(t, draft.Commit(t.Context()))
-	roletest.Must(t, uses(p, name)["Open"](t.Context()))
+	expect.NoError(t, os.Remove(mounted))
+	expect.NoError(t, os.Rename(mounted+".elsewhere", mounted))
+	expect.NoError(t, draft.Commit(t.Context()))
+	expect.NoError(t, uses(p, name)["Open"](t.Context()))
 }
 
 // TestMarkerLost: a pool whose marker was removed is initialised again, with the
@@ -278,13 +279,13 @@ func TestMarkerLost(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	packed(t, s)
 	_, err := owned(s, s.Base).List(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	before := marked(t, s)
-	roletest.Must(t, os.RemoveAll(filepath.Join(s.Config.BaseDirectory, "files", ".winery")))
+	expect.NoError(t, os.RemoveAll(filepath.Join(s.Config.BaseDirectory, "files", ".winery")))
 	_, err = owned(s, s.Base).List(t.Context())
 	wantRefused(t, "List", err, `wineryctl pool init files`)
 	done, _, err := storage.Init(t.Context(), s.Base, s.Pool)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if !done || marked(t, s) != before {
 		t.Errorf("done: %v; the marker is %v, was %v", done, marked(t, s), before)
 	}
@@ -298,20 +299,20 @@ func TestOtherPool(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	p := owned(s, s.Base)
 	_, err := p.List(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	other := marked(t, s)
 	other.UUID = uuid.New()
 	text, err := json.Marshal(other)
-	roletest.Must(t, err)
-	roletest.Must(t, s.Pool.SetMarker(t.Context(), text, true))
+	expect.NoError(t, err)
+	expect.NoError(t, s.Pool.SetMarker(t.Context(), text, true))
 	_, err = p.List(t.Context())
 	wantRefused(t, "List", err, "is another file system mounted?", other.UUID.String())
-	roletest.Must(t, s.Pool.SetMarker(t.Context(), []byte("nonsense"), true))
+	expect.NoError(t, s.Pool.SetMarker(t.Context(), []byte("nonsense"), true))
 	_, err = p.List(t.Context())
 	wantRefused(t, "List", err, "the pool's marker cannot be read")
-	roletest.Must(t, storage.Adopt(t.Context(), s.Base, s.Pool))
+	expect.NoError(t, storage.Adopt(t.Context(), s.Base, s.Pool))
 	_, err = p.List(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 }
 
 // TestCommandAdoptsNothing: a command uses a pool that is not adopted yet, and
@@ -319,7 +320,7 @@ func TestOtherPool(t *testing.T) {
 func TestCommandAdoptsNothing(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	_, err := s.Pools.Checked(s.Base)[s.Config.Name].List(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	wantState(t, s, s.Base, storage.New)
 }
 
@@ -328,7 +329,7 @@ func TestPythonSeesNoMarker(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	name := packed(t, s)
 	_, err := owned(s, s.Base).List(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	list := `
 import sys
 from pathlib import Path
@@ -344,5 +345,5 @@ print(*pool.image_list())`
 		t.Errorf("Python lists %q, want %q", got, name)
 	}
 	_, err = owned(s, s.Base).List(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 }

@@ -14,6 +14,7 @@ import (
 	"winery/internal/httpapi/rpc/client"
 	"winery/internal/writer"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/harness/relay"
 	"winery/test/pgtest"
 )
@@ -56,19 +57,17 @@ func TestAnswersWhileItOpens(t *testing.T) {
 			return d.DialContext(ctx, "unix", address[len("unix:"):])
 		},
 	}}
-	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(10 * time.Millisecond) {
+	expect.Eventually(t, "an answer", func() bool {
 		answer, err := c.Get("http://winery/objects") //nolint:noctx // the client of a test
-		if err == nil {
-			_ = answer.Body.Close()
-			if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" {
-				t.Errorf("answered %s", answer.Status)
-			}
-			break
+		if err != nil {
+			return false
 		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
+		_ = answer.Body.Close()
+		if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" {
+			t.Errorf("answered %s", answer.Status)
 		}
-	}
+		return true
+	})
 	close(opening)
 	if err := <-ended; !errors.Is(err, fails) {
 		t.Errorf("Run: %v", err)

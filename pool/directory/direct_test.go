@@ -19,6 +19,7 @@ import (
 	"winery/pool/directory"
 	"winery/pool/pooltest"
 	"winery/test/corrupt"
+	"winery/test/expect"
 )
 
 // TestOpenReadsTheDisk: what Open gives to verify, of an image or of a draft,
@@ -33,20 +34,20 @@ func TestOpenReadsTheDisk(t *testing.T) {
 			content[i] = byte(random.Uint32())
 		}
 		d, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
-		must(t, err)
+		expect.NoError(t, err)
 		_, err = d.WriteAt(content, 0)
-		must(t, err)
+		expect.NoError(t, err)
 		draft, err := d.Open(t.Context())
-		must(t, err)
+		expect.NoError(t, err)
 		readsTheDisk(t, base, draft, content)
-		must(t, d.Commit(t.Context()))
+		expect.NoError(t, d.Commit(t.Context()))
 
 		got, err := os.ReadFile(filepath.Join(base, "shards", "one"))
 		if err != nil || !bytes.Equal(got, content) {
 			t.Fatalf("%d bytes, %v", len(got), err)
 		}
 		img, err := p.Open(t.Context(), "one")
-		must(t, err)
+		expect.NoError(t, err)
 		for range 100 { // whatever the alignment
 			from := random.IntN(size + 1)
 			part := make([]byte, random.IntN(size-from+1))
@@ -71,11 +72,11 @@ func readsTheDisk(t *testing.T, base string, img pool.Image, content []byte) {
 		t.Errorf("%d bytes of %d, %v", len(got), len(content), err)
 	}
 	var fs unix.Statfs_t
-	must(t, unix.Statfs(base, &fs))
+	expect.NoError(t, unix.Statfs(base, &fs))
 	if read := readFromDisks(t) - before; fs.Type != unix.TMPFS_MAGIC && read < int64(len(content)) {
 		t.Errorf("of %d bytes %d came from the disk", len(content), read)
 	}
-	must(t, img.Close())
+	expect.NoError(t, img.Close())
 }
 
 // openFlags are those of this process's files in base, by descriptor.
@@ -87,7 +88,7 @@ func openFlags(t *testing.T, base string) (all []int) {
 			continue
 		}
 		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-		must(t, err)
+		expect.NoError(t, err)
 		all = append(all, flags)
 	}
 	return all
@@ -97,10 +98,10 @@ func openFlags(t *testing.T, base string) (all []int) {
 func readFromDisks(t *testing.T) (n int64) {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/io")
-	must(t, err)
+	expect.NoError(t, err)
 	_, text, _ = bytes.Cut(text, []byte("\nread_bytes: "))
 	_, err = fmt.Sscan(string(text), &n)
-	must(t, err)
+	expect.NoError(t, err)
 	return n
 }
 
@@ -115,22 +116,22 @@ func TestNoDirectIO(t *testing.T) {
 		BaseDirectory: base, PoolName: "shards",
 		NoDirectIO: func(err error) { told = append(told, err) },
 	})
-	must(t, err)
-	must(t, p.Init(t.Context()))
+	expect.NoError(t, err)
+	expect.NoError(t, p.Init(t.Context()))
 	content := []byte("image")
 	for range 2 {
 		d, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
-		must(t, err)
+		expect.NoError(t, err)
 		_, err = d.WriteAt(content, 0)
-		must(t, err)
-		must(t, d.Commit(t.Context()))
+		expect.NoError(t, err)
+		expect.NoError(t, d.Commit(t.Context()))
 		img, err := p.Open(t.Context(), "one")
-		must(t, err)
+		expect.NoError(t, err)
 		got := make([]byte, len(content))
 		if _, err := img.ReadAt(got, 0); err != nil || !bytes.Equal(got, content) {
 			t.Errorf("read %q, %v", got, err)
 		}
-		must(t, img.Close())
+		expect.NoError(t, img.Close())
 	}
 	if len(told) != 1 || !errors.Is(told[0], unix.EINVAL) {
 		t.Errorf("told %v, want EINVAL once", told)
@@ -141,16 +142,16 @@ func TestNoDirectIO(t *testing.T) {
 func TestPatternsInPath(t *testing.T) {
 	for _, name := range []string{"a[", "a[b]", "a*", "a?", `a\`} {
 		base := filepath.Join(t.TempDir(), name)
-		must(t, os.Mkdir(base, 0o755))
+		expect.NoError(t, os.Mkdir(base, 0o755))
 		p := newPool(t, base, true)
 		left, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
-		must(t, err)
+		expect.NoError(t, err)
 		dead := files(t, base)[0]
-		must(t, left.Abort(t.Context()))
-		must(t, os.WriteFile(filepath.Join(base, "shards", dead), nil, 0o600))
+		expect.NoError(t, left.Abort(t.Context()))
+		expect.NoError(t, os.WriteFile(filepath.Join(base, "shards", dead), nil, 0o600))
 		d, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
-		must(t, err)
-		must(t, d.Commit(t.Context()))
+		expect.NoError(t, err)
+		expect.NoError(t, d.Commit(t.Context()))
 		if got := files(t, base); len(got) != 1 || got[0] != "one" {
 			t.Errorf("in %s are %q, want the image alone", name, got)
 		}

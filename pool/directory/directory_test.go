@@ -20,6 +20,7 @@ import (
 	"winery/pool"
 	"winery/pool/directory"
 	"winery/pool/pooltest"
+	"winery/test/expect"
 )
 
 // victimBase asks the test binary to write a draft in this directory and wait.
@@ -56,17 +57,17 @@ func TestUnprivileged(t *testing.T) {
 		return // the other tests were that run
 	}
 	dir, err := os.MkdirTemp("", "winery")
-	must(t, err)
+	expect.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	const nobody = 65534
-	must(t, os.Chown(dir, nobody, nobody))
+	expect.NoError(t, os.Chown(dir, nobody, nobody))
 	self, err := os.ReadFile(os.Args[0])
-	must(t, err)
+	expect.NoError(t, err)
 	binary := filepath.Join(dir, "test")
-	must(t, os.WriteFile(binary, self, 0o755))
+	expect.NoError(t, os.WriteFile(binary, self, 0o755))
 
 	others := filepath.Join(dir, "others")
-	must(t, os.MkdirAll(filepath.Join(others, "shards"), 0o755))
+	expect.NoError(t, os.MkdirAll(filepath.Join(others, "shards"), 0o755))
 	place(t, others, "by-rsync", 0o644)
 	place(t, others, "unmapped", 0)
 
@@ -116,19 +117,19 @@ func TestSweep(t *testing.T) {
 	}
 	others := []string{"notes.tmp", "one.notes.tmp", "-one" + strings.TrimPrefix(dead[0], "one")}
 	for _, name := range others {
-		must(t, os.WriteFile(filepath.Join(base, "shards", name), nil, 0o600))
+		expect.NoError(t, os.WriteFile(filepath.Join(base, "shards", name), nil, 0o600))
 	}
 	first, err := p.Create(t.Context(), "two", 0, pooltest.Anything{})
-	must(t, err)
+	expect.NoError(t, err)
 	second, err := newPool(t, base, true).Create(t.Context(), "two", 0, pooltest.Anything{})
-	must(t, err)
+	expect.NoError(t, err)
 	got := files(t, base)
 	drafts := slices.DeleteFunc(slices.Clone(got), func(name string) bool { return !strings.HasPrefix(name, "two.") })
 	if len(drafts) != 2 || len(got) != len(others)+2 || slices.Contains(got, dead[0]) {
 		t.Errorf("there are %q, want two drafts of two and %q", got, others)
 	}
-	must(t, second.Abort(t.Context()))
-	must(t, first.Commit(t.Context()))
+	expect.NoError(t, second.Abort(t.Context()))
+	expect.NoError(t, first.Commit(t.Context()))
 }
 
 // TestLateCommit: a packer that lost its claim, and whose image was replaced,
@@ -137,15 +138,15 @@ func TestLateCommit(t *testing.T) {
 	p := newPool(t, t.TempDir(), true)
 	for _, name := range []string{"one", "two"} {
 		if name == "two" {
-			must(t, p.Reserve(t.Context(), name)) // a leftover at the late packer's Create
+			expect.NoError(t, p.Reserve(t.Context(), name)) // a leftover at the late packer's Create
 		}
 		late, err := p.Create(t.Context(), name, 0, pooltest.Anything{})
-		must(t, err)
+		expect.NoError(t, err)
 		pooltest.AfterKill(t, p, name)
 		if err := late.Commit(t.Context()); !errors.Is(err, pool.ErrExists) {
 			t.Errorf("%s: late commit: got %v, want ErrExists", name, err)
 		}
-		must(t, late.Abort(t.Context()))
+		expect.NoError(t, late.Abort(t.Context()))
 	}
 }
 
@@ -154,9 +155,9 @@ func TestModes(t *testing.T) {
 	p := newPool(t, base, true)
 	step := func(what string, want fs.FileMode, do func() error) {
 		t.Helper()
-		must(t, do())
+		expect.NoError(t, do())
 		info, err := os.Stat(filepath.Join(base, "shards", "one"))
-		must(t, err)
+		expect.NoError(t, err)
 		if info.Mode() != want {
 			t.Errorf("after %s the mode is %v, want %v", what, info.Mode(), want)
 		}
@@ -185,13 +186,13 @@ func TestModes(t *testing.T) {
 func TestReservedMeanwhile(t *testing.T) {
 	p := newPool(t, t.TempDir(), true)
 	d, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
-	must(t, err)
-	must(t, p.Reserve(t.Context(), "one"))
+	expect.NoError(t, err)
+	expect.NoError(t, p.Reserve(t.Context(), "one"))
 	_, err = d.WriteAt([]byte("image"), 0)
-	must(t, err)
-	must(t, d.Commit(t.Context()))
+	expect.NoError(t, err)
+	expect.NoError(t, d.Commit(t.Context()))
 	img, err := p.Open(t.Context(), "one")
-	must(t, err)
+	expect.NoError(t, err)
 	defer img.Close()
 	if img.Size() != 5 {
 		t.Errorf("%d bytes, want 5", img.Size())
@@ -206,11 +207,11 @@ func TestFull(t *testing.T) {
 	}
 	p := newPool(t, base, true)
 	d, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
-	must(t, err)
+	expect.NoError(t, err)
 	if _, err := d.WriteAt(make([]byte, 2<<20), 0); !errors.Is(err, pool.ErrFull) {
 		t.Errorf("2 MiB on a disk of 1 MiB: got %v, want ErrFull", err)
 	}
-	must(t, d.Abort(t.Context()))
+	expect.NoError(t, d.Abort(t.Context()))
 	pooltest.AfterKill(t, p, "one")
 }
 
@@ -219,7 +220,7 @@ func TestFull(t *testing.T) {
 func mount(t *testing.T, fileSystem, options string) (base string) {
 	t.Helper()
 	if base := os.Getenv(ownMount); base != "" {
-		must(t, unix.Mount("none", base, fileSystem, 0, options))
+		expect.NoError(t, unix.Mount("none", base, fileSystem, 0, options))
 		return base
 	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
@@ -243,7 +244,7 @@ func mount(t *testing.T, fileSystem, options string) (base string) {
 func TestOpeningMakesNothing(t *testing.T) {
 	base := t.TempDir()
 	p, err := directory.New(directory.Settings{BaseDirectory: base, PoolName: "shards", UsePermissions: true})
-	must(t, err)
+	expect.NoError(t, err)
 	_, err = p.Create(t.Context(), "one", 0, pooltest.Anything{})
 	wantNoPool(t, "Create", err)
 	wantNoPool(t, "Reserve", p.Reserve(t.Context(), "one"))
@@ -270,15 +271,15 @@ func TestInit(t *testing.T) {
 	base, want := t.TempDir(), os.Geteuid()
 	if want == 0 {
 		want = 65534 // nobody
-		must(t, os.Chown(base, want, want))
+		expect.NoError(t, os.Chown(base, want, want))
 	}
 	defer syscall.Umask(syscall.Umask(0o077))
 	p := newPool(t, base, true)
-	must(t, p.SetMarker(t.Context(), []byte("x"), false))
-	must(t, filepath.WalkDir(filepath.Join(base, "shards"), func(path string, d fs.DirEntry, err error) error {
-		must(t, err)
+	expect.NoError(t, p.SetMarker(t.Context(), []byte("x"), false))
+	expect.NoError(t, filepath.WalkDir(filepath.Join(base, "shards"), func(path string, d fs.DirEntry, err error) error {
+		expect.NoError(t, err)
 		info, err := d.Info()
-		must(t, err)
+		expect.NoError(t, err)
 		owner := info.Sys().(*syscall.Stat_t)
 		if int(owner.Uid) != want || info.Mode().Perm()&0o044 != 0o044 {
 			t.Errorf("%s: mode %v, owner %d", path, info.Mode(), owner.Uid)
@@ -286,9 +287,9 @@ func TestInit(t *testing.T) {
 		return nil
 	}))
 	_, err := os.Stat(filepath.Join(base, "shards", ".winery", "marker"))
-	must(t, err)
+	expect.NoError(t, err)
 	missing, err := directory.New(directory.Settings{BaseDirectory: filepath.Join(base, "absent"), PoolName: "shards"})
-	must(t, err)
+	expect.NoError(t, err)
 	if err := missing.Init(t.Context()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without base_directory: %v", err)
 	}
@@ -297,26 +298,19 @@ func TestInit(t *testing.T) {
 func newPool(t *testing.T, base string, modes bool) *directory.Pool {
 	t.Helper()
 	p, err := directory.New(directory.Settings{BaseDirectory: base, PoolName: "shards", UsePermissions: modes})
-	must(t, err)
-	must(t, p.Init(t.Context()))
-	t.Cleanup(func() { must(t, p.Close()) })
+	expect.NoError(t, err)
+	expect.NoError(t, p.Init(t.Context()))
+	t.Cleanup(func() { expect.NoError(t, p.Close()) })
 	return p
 }
 
 func files(t *testing.T, base string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(base, "shards"))
-	must(t, err)
+	expect.NoError(t, err)
 	var names []string
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
 	return names
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

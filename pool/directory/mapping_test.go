@@ -17,14 +17,15 @@ import (
 	"winery/pool"
 	"winery/pool/directory"
 	"winery/pool/pooltest"
+	"winery/test/expect"
 )
 
 // place makes a file of a pool below base. Its content is its name.
 func place(t *testing.T, base, name string, mode fs.FileMode) (path string) {
 	t.Helper()
 	path = filepath.Join(base, "shards", name)
-	must(t, os.WriteFile(path, []byte(name), 0o600))
-	must(t, os.Chmod(path, mode))
+	expect.NoError(t, os.WriteFile(path, []byte(name), 0o600))
+	expect.NoError(t, os.Chmod(path, mode))
 	return path
 }
 
@@ -33,7 +34,7 @@ func place(t *testing.T, base, name string, mode fs.FileMode) (path string) {
 func wantReadable(t *testing.T, p *directory.Pool, name string, want bool) {
 	t.Helper()
 	mapped, err := p.Mapped(t.Context())
-	must(t, err)
+	expect.NoError(t, err)
 	if mapped[name] != want {
 		t.Errorf("image %s is listed as mapped: %v, want %v", name, mapped[name], want)
 	}
@@ -68,11 +69,11 @@ func TestReadOnlyMount(t *testing.T) {
 	}
 	place(t, base, "unmapped", 0)
 	wantReadable(t, p, "by-rsync", false) // until it is mapped
-	must(t, unix.Mount("none", base, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+	expect.NoError(t, unix.Mount("none", base, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
 
 	for name := range modes {
 		wantReadable(t, p, name, true)
-		must(t, p.Map(t.Context(), name))
+		expect.NoError(t, p.Map(t.Context(), name))
 	}
 	wantReadable(t, p, "unmapped", false)
 	if err := p.Map(t.Context(), "unmapped"); !errors.Is(err, unix.EROFS) || !strings.Contains(err.Error(), "chmod 0400") {
@@ -92,7 +93,7 @@ func TestModeOfAnotherUser(t *testing.T) {
 		return
 	}
 	p := newPool(t, base, true)
-	must(t, p.Map(t.Context(), "by-rsync"))
+	expect.NoError(t, p.Map(t.Context(), "by-rsync"))
 	wantReadable(t, p, "by-rsync", true)
 	if err := p.Map(t.Context(), "unmapped"); !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "chmod 0400") {
 		t.Errorf("mapping what cannot be mapped here: %v", err)
@@ -106,14 +107,14 @@ func TestMapKeepsReaders(t *testing.T) {
 	p := newPool(t, base, true)
 	for before, after := range map[fs.FileMode]fs.FileMode{0o600: 0o400, 0o640: 0o440, 0o644: 0o444, 0o444: 0o444, 0: 0o400} {
 		path := place(t, base, "image", before)
-		must(t, p.Map(t.Context(), "image"))
+		expect.NoError(t, p.Map(t.Context(), "image"))
 		info, err := os.Stat(path)
-		must(t, err)
+		expect.NoError(t, err)
 		if info.Mode() != after {
 			t.Errorf("mapped, a file of mode %v has mode %v, want %v", before, info.Mode(), after)
 		}
 		wantReadable(t, p, "image", true)
-		must(t, os.Remove(path))
+		expect.NoError(t, os.Remove(path))
 	}
 }
 
@@ -124,20 +125,20 @@ func TestSymbolicLinks(t *testing.T) {
 	p := newPool(t, base, true)
 	place(t, base, "plain", 0o400)
 	target := filepath.Join(elsewhere, "target")
-	must(t, os.WriteFile(target, []byte("linked"), 0o600))
-	link := func(to, name string) { must(t, os.Symlink(to, filepath.Join(base, "shards", name))) }
+	expect.NoError(t, os.WriteFile(target, []byte("linked"), 0o600))
+	link := func(to, name string) { expect.NoError(t, os.Symlink(to, filepath.Join(base, "shards", name))) }
 	link(target, "linked")
 	link(filepath.Join(elsewhere, "nothing"), "dangling")
 	link(elsewhere, "to-a-directory")
-	must(t, os.Mkdir(filepath.Join(base, "shards", "directory"), 0o700))
+	expect.NoError(t, os.Mkdir(filepath.Join(base, "shards", "directory"), 0o700))
 
 	list, err := p.List(t.Context())
-	must(t, err)
+	expect.NoError(t, err)
 	if !slices.Equal(list, []string{"linked", "plain"}) {
 		t.Errorf("the pool lists %q", list)
 	}
 	wantReadable(t, p, "linked", false)
-	must(t, p.Map(t.Context(), "linked"))
+	expect.NoError(t, p.Map(t.Context(), "linked"))
 	wantReadable(t, p, "linked", true)
 	for _, name := range []string{"dangling", "to-a-directory", "directory"} {
 		wantReadable(t, p, name, false)
@@ -149,17 +150,17 @@ func TestSymbolicLinks(t *testing.T) {
 			}
 		}
 	}
-	must(t, openAndClose(p.Open(t.Context(), "linked")))
+	expect.NoError(t, openAndClose(p.Open(t.Context(), "linked")))
 	e, err := p.Edit(t.Context(), "linked", pooltest.Anything{})
-	must(t, err)
+	expect.NoError(t, err)
 	_, err = e.WriteAt([]byte("LINKED"), 0)
-	must(t, errors.Join(err, e.Flush(), e.Close()))
+	expect.NoError(t, errors.Join(err, e.Flush(), e.Close()))
 	content, err := os.ReadFile(target)
-	must(t, err)
+	expect.NoError(t, err)
 	if string(content) != "LINKED" {
 		t.Errorf("the target has %q", content)
 	}
-	must(t, p.Remove(t.Context(), "linked", pooltest.Anything{}))
+	expect.NoError(t, p.Remove(t.Context(), "linked", pooltest.Anything{}))
 	if _, err := os.Stat(target); err != nil {
 		t.Errorf("the target went with the link: %v", err)
 	}

@@ -6,16 +6,17 @@ import (
 	"testing"
 
 	"winery/pool"
+	"winery/test/expect"
 )
 
 // edit erases ranges that start and end at no boundary of any store.
 func edit(t *testing.T, p pool.Pool) {
 	want := pattern(1, 2*mib)
 	finished(t, p, "one", want)
-	must(t, p.Map(t.Context(), "one"))
+	expect.NoError(t, p.Map(t.Context(), "one"))
 
 	e, err := p.Edit(t.Context(), "one", Anything{})
-	must(t, err)
+	expect.NoError(t, err)
 	for _, r := range []struct{ from, to int }{{100, 101}, {70_000, 270_001}, {mib - 1, mib + 65_537}} {
 		clear(want[r.from:r.to])
 		writeAt(t, e, want[r.from:r.to], int64(r.from))
@@ -28,13 +29,13 @@ func edit(t *testing.T, p pool.Pool) {
 	if n, err := e.WriteAt([]byte{1}, size); err == nil {
 		t.Errorf("writing past the end wrote %d bytes", n)
 	}
-	must(t, e.Flush())
+	expect.NoError(t, e.Flush())
 
 	// A fresh handle sees it while the editor is still open: the cleaner
 	// verifies before it lets go.
 	wantContent(t, p, "one", want)
-	must(t, e.Close())
-	must(t, e.Close())
+	expect.NoError(t, e.Close())
+	expect.NoError(t, e.Close())
 
 	wantContent(t, p, "one", want)
 	img := opened(t, p.OpenMapped)
@@ -47,15 +48,15 @@ func edit(t *testing.T, p pool.Pool) {
 func editAlone(t *testing.T, p pool.Pool) {
 	finished(t, p, "one", pattern(1, 1000))
 	e, err := p.Edit(t.Context(), "one", Anything{})
-	must(t, err)
+	expect.NoError(t, err)
 	if second, err := p.Edit(t.Context(), "one", Anything{}); err == nil {
 		second.Close()
 		t.Error("two editors of one image at once")
 	} else {
 		wantErr(t, "second Edit", err, pool.ErrInUse)
 	}
-	must(t, e.Close())
+	expect.NoError(t, e.Close())
 	e, err = p.Edit(t.Context(), "one", Anything{})
-	must(t, err)
-	must(t, e.Close())
+	expect.NoError(t, err)
+	expect.NoError(t, e.Close())
 }

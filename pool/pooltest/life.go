@@ -12,15 +12,16 @@ import (
 	"testing"
 
 	"winery/pool"
+	"winery/test/expect"
 )
 
 func abortedLeavesNothing(t *testing.T, p pool.Pool) {
 	d := create(t, p, "one")
 	writeAt(t, d, pattern(1, int(min(d.Size(), 12*mib))), 0)
-	must(t, d.Abort(t.Context()))
+	expect.NoError(t, d.Abort(t.Context()))
 	if img, err := p.Open(t.Context(), "one"); err == nil {
 		sameBytes(t, img, nil)
-		must(t, img.Close())
+		expect.NoError(t, img.Close())
 	} else {
 		wantErr(t, "Open", err, pool.ErrNotFound)
 	}
@@ -36,7 +37,7 @@ func roomIsAsked(t *testing.T, p pool.Pool) {
 	const room = 1 << 60
 	d, err := p.Create(t.Context(), "one", room, Anything{})
 	if err == nil {
-		must(t, d.Abort(t.Context()))
+		expect.NoError(t, d.Abort(t.Context()))
 	}
 	wantErr(t, "Create", err, pool.ErrFull)
 	if !strings.Contains(fmt.Sprint(err), fmt.Sprintf("%d bytes are needed, ", room)) {
@@ -48,8 +49,8 @@ func roomIsAsked(t *testing.T, p pool.Pool) {
 // createReplacesCommitted: a packer may die between commit and its record.
 func createReplacesCommitted(t *testing.T, p pool.Pool) {
 	finished(t, p, "one", pattern(1, 5*mib+77))
-	must(t, p.Map(t.Context(), "one"))
-	must(t, p.Unmap(t.Context(), "one"))
+	expect.NoError(t, p.Map(t.Context(), "one"))
+	expect.NoError(t, p.Unmap(t.Context(), "one"))
 	want := pattern(2, 1000)
 	finished(t, p, "one", want)
 	wantContent(t, p, "one", want)
@@ -65,15 +66,15 @@ func draftsDoNotMix(t *testing.T, p pool.Pool) {
 	if err != nil {
 		wantErr(t, "second Create", err, pool.ErrInUse)
 		writeAt(t, d1, first[mib:], mib)
-		must(t, d1.Commit(t.Context()))
+		expect.NoError(t, d1.Commit(t.Context()))
 		wantContent(t, p, "one", first)
 		return
 	}
 	writeAt(t, d2, second, 0)
 	writeAt(t, d1, first[mib:], mib)
-	must(t, d2.Commit(t.Context()))
+	expect.NoError(t, d2.Commit(t.Context()))
 	wantErr(t, "second Commit", d1.Commit(t.Context()), pool.ErrExists)
-	must(t, d1.Abort(t.Context()))
+	expect.NoError(t, d1.Abort(t.Context()))
 	wantContent(t, p, "one", second)
 }
 
@@ -81,16 +82,16 @@ func draftEndsOnce(t *testing.T, p pool.Pool) {
 	want := pattern(1, 1000)
 	d := create(t, p, "one")
 	writeAt(t, d, want, 0)
-	must(t, d.Commit(t.Context()))
+	expect.NoError(t, d.Commit(t.Context()))
 	if err := d.Commit(t.Context()); err == nil {
 		t.Error("a second Commit succeeded")
 	}
-	must(t, d.Abort(t.Context()))
+	expect.NoError(t, d.Abort(t.Context()))
 	wantContent(t, p, "one", want)
 
 	d = create(t, p, "two")
-	must(t, d.Abort(t.Context()))
-	must(t, d.Abort(t.Context()))
+	expect.NoError(t, d.Abort(t.Context()))
+	expect.NoError(t, d.Abort(t.Context()))
 	if err := d.Commit(t.Context()); err == nil {
 		t.Error("Commit after Abort succeeded")
 	}
@@ -102,10 +103,10 @@ func draftIsReadBack(t *testing.T, p pool.Pool) {
 	d := create(t, p, "one")
 	writeAt(t, d, want, 0)
 	img, err := d.Open(t.Context())
-	must(t, err)
+	expect.NoError(t, err)
 	sameBytes(t, img, want)
-	must(t, img.Close())
-	must(t, d.Commit(t.Context()))
+	expect.NoError(t, img.Close())
+	expect.NoError(t, d.Commit(t.Context()))
 	wantContent(t, p, "one", want)
 	if _, err := d.Open(t.Context()); err == nil {
 		t.Error("Open after Commit succeeded")
@@ -114,12 +115,12 @@ func draftIsReadBack(t *testing.T, p pool.Pool) {
 
 func reserveThenCreate(t *testing.T, p pool.Pool) {
 	for range 2 {
-		must(t, p.Reserve(t.Context(), "one"))
-		must(t, p.Unreserve(t.Context(), "one"))
+		expect.NoError(t, p.Reserve(t.Context(), "one"))
+		expect.NoError(t, p.Unreserve(t.Context(), "one"))
 	}
 	want := pattern(1, 1000)
 	finished(t, p, "one", want)
-	must(t, p.Reserve(t.Context(), "one"))
+	expect.NoError(t, p.Reserve(t.Context(), "one"))
 	wantContent(t, p, "one", want)
 }
 
@@ -128,16 +129,16 @@ func mapAndUnmap(t *testing.T, p pool.Pool) {
 	finished(t, p, "one", content)
 	finished(t, p, "two", content)
 	for range 2 {
-		must(t, p.Map(t.Context(), "one"))
+		expect.NoError(t, p.Map(t.Context(), "one"))
 		wantMapped(t, p, "one", true)
 		sameBytes(t, opened(t, p.OpenMapped), content)
 	}
 	for range 2 {
-		must(t, p.Unmap(t.Context(), "two"))
+		expect.NoError(t, p.Unmap(t.Context(), "two"))
 		// In a pool where what exists is mapped, it stays so, both ways.
 		img, err := p.OpenMapped(t.Context(), "two")
 		if err == nil {
-			must(t, img.Close())
+			expect.NoError(t, img.Close())
 		} else {
 			wantErr(t, "OpenMapped", err, pool.ErrNotMapped)
 		}
@@ -149,7 +150,7 @@ func mapAndUnmap(t *testing.T, p pool.Pool) {
 func wantMapped(t *testing.T, p pool.Pool, name string, want bool) {
 	t.Helper()
 	mapped, err := p.Mapped(t.Context())
-	must(t, err)
+	expect.NoError(t, err)
 	if mapped[name] != want {
 		t.Errorf("Mapped()[%q] = %v, want %v", name, mapped[name], want)
 	}
@@ -161,7 +162,7 @@ func listAndRemove(t *testing.T, p pool.Pool) {
 		finished(t, p, name, pattern(1, 10))
 	}
 	wantList(t, p, "a", "b", "c")
-	must(t, p.Remove(t.Context(), "b", Anything{}))
+	expect.NoError(t, p.Remove(t.Context(), "b", Anything{}))
 	wantList(t, p, "a", "c")
 	wantErr(t, "Remove again", p.Remove(t.Context(), "b", Anything{}), pool.ErrNotFound)
 }
@@ -169,7 +170,7 @@ func listAndRemove(t *testing.T, p pool.Pool) {
 func wantList(t *testing.T, p pool.Pool, want ...string) {
 	t.Helper()
 	got, err := p.List(t.Context())
-	must(t, err)
+	expect.NoError(t, err)
 	if !slices.Equal(got, want) {
 		t.Errorf("List() = %q, want %q", got, want)
 	}
@@ -254,7 +255,7 @@ func endedContext(t *testing.T, p pool.Pool) {
 	wantErr(t, "Commit", d.Commit(ctx), context.Canceled)
 	_, err = d.Open(ctx)
 	wantErr(t, "Open of a draft", err, context.Canceled)
-	must(t, d.Abort(ctx))
+	expect.NoError(t, d.Abort(ctx))
 
 	wantContent(t, p, "one", content)
 	finished(t, p, "two", content)
@@ -272,7 +273,7 @@ func manyAtOnce(t *testing.T, p pool.Pool) {
 	}
 	wg.Wait()
 	mapped, err := p.Mapped(t.Context())
-	must(t, err)
+	expect.NoError(t, err)
 	if len(mapped) != 6 {
 		t.Errorf("%d images are mapped, want 6", len(mapped))
 	}

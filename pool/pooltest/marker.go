@@ -10,12 +10,13 @@ import (
 	"testing"
 
 	"winery/pool"
+	"winery/test/expect"
 )
 
 func wantMarker(t *testing.T, p pool.Pool, want string) {
 	t.Helper()
 	got, err := p.Marker(t.Context())
-	must(t, err)
+	expect.NoError(t, err)
 	if string(got) != want {
 		t.Fatalf("the marker is %q, want %q", got, want)
 	}
@@ -24,19 +25,19 @@ func wantMarker(t *testing.T, p pool.Pool, want string) {
 // marker: the marker is stored, kept, replaced only on request, and is not an
 // image.
 func marker(t *testing.T, p pool.Pool) {
-	must(t, p.Init(t.Context())) // the pool exists: nothing happens
+	expect.NoError(t, p.Init(t.Context())) // the pool exists: nothing happens
 	_, err := p.Marker(t.Context())
 	wantErr(t, "Marker of a new pool", err, pool.ErrNoMarker)
 	finished(t, p, "one", pattern(1, 1000))
-	must(t, p.SetMarker(t.Context(), []byte("a longer first"), false))
+	expect.NoError(t, p.SetMarker(t.Context(), []byte("a longer first"), false))
 	wantErr(t, "a second SetMarker", p.SetMarker(t.Context(), []byte("second"), false), pool.ErrExists)
 	wantMarker(t, p, "a longer first")
-	must(t, p.SetMarker(t.Context(), []byte("third"), true))
+	expect.NoError(t, p.SetMarker(t.Context(), []byte("third"), true))
 	wantMarker(t, p, "third")
-	must(t, p.Init(t.Context()))
+	expect.NoError(t, p.Init(t.Context()))
 	wantMarker(t, p, "third")
 	wantList(t, p, "one")
-	must(t, p.Map(t.Context(), "one"))
+	expect.NoError(t, p.Map(t.Context(), "one"))
 	if mapped, err := p.Mapped(t.Context()); err != nil || len(mapped) != 1 {
 		t.Errorf("mapped are %v, %v", mapped, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"winery/pool"
+	"winery/test/expect"
 )
 
 // Run tests the pools that open returns: each existing, without images and
@@ -67,13 +68,6 @@ func pattern(seed uint64, n int) []byte {
 	return b
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func wantErr(t *testing.T, what string, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
@@ -84,7 +78,7 @@ func wantErr(t *testing.T, what string, err, want error) {
 func create(t *testing.T, p pool.Pool, name string) pool.Draft {
 	t.Helper()
 	d, err := p.Create(t.Context(), name, 0, Anything{})
-	must(t, err)
+	expect.NoError(t, err)
 	t.Cleanup(func() { _ = d.Abort(context.Background()) })
 	return d
 }
@@ -101,14 +95,14 @@ func finished(t *testing.T, p pool.Pool, name string, content []byte) {
 	t.Helper()
 	d := create(t, p, name)
 	writeAt(t, d, content, 0)
-	must(t, d.Commit(t.Context()))
+	expect.NoError(t, d.Commit(t.Context()))
 }
 
 // opened opens image "one" by one of the pool's two ways to open.
 func opened(t *testing.T, open func(context.Context, string) (pool.Image, error)) pool.Image {
 	t.Helper()
 	img, err := open(t.Context(), "one")
-	must(t, err)
+	expect.NoError(t, err)
 	t.Cleanup(func() { img.Close() })
 	return img
 }
@@ -118,7 +112,7 @@ func opened(t *testing.T, open func(context.Context, string) (pool.Image, error)
 func wantContent(t *testing.T, p pool.Pool, name string, want []byte) {
 	t.Helper()
 	img, err := p.Open(t.Context(), name)
-	must(t, err)
+	expect.NoError(t, err)
 	defer img.Close()
 	sameBytes(t, img, want)
 }
@@ -126,7 +120,7 @@ func wantContent(t *testing.T, p pool.Pool, name string, want []byte) {
 func sameBytes(t *testing.T, img pool.Image, want []byte) {
 	t.Helper()
 	got, err := io.ReadAll(io.NewSectionReader(img, 0, img.Size()))
-	must(t, err)
+	expect.NoError(t, err)
 	if int64(len(got)) != img.Size() {
 		t.Fatalf("read %d bytes of an image of %d", len(got), img.Size())
 	}
@@ -159,17 +153,17 @@ func writtenIsRead(t *testing.T, p pool.Pool) {
 	}
 	write(0, 2*mib)
 	wg.Wait()
-	must(t, d.Commit(t.Context()))
+	expect.NoError(t, d.Commit(t.Context()))
 
 	wantContent(t, p, "one", want)
-	must(t, p.Map(t.Context(), "one"))
+	expect.NoError(t, p.Map(t.Context(), "one"))
 	sameBytes(t, opened(t, p.OpenMapped), want)
 }
 
 func readingAtTheEnd(t *testing.T, p pool.Pool) {
 	content := pattern(1, 100_000)
 	finished(t, p, "one", content)
-	must(t, p.Map(t.Context(), "one"))
+	expect.NoError(t, p.Map(t.Context(), "one"))
 	for what, open := range map[string]func(context.Context, string) (pool.Image, error){
 		"Open": p.Open, "OpenMapped": p.OpenMapped,
 	} {

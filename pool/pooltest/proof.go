@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"winery/pool"
+	"winery/test/expect"
 )
 
 // Anything is a [pool.ReplaceProof] for tests, which allows everything.
@@ -64,9 +65,9 @@ func refusedCreate(t *testing.T, p pool.Pool) {
 	finished(t, p, "probe", pattern(1, 10))
 	all := &proof{}
 	d, err := p.Create(t.Context(), "probe", 0, all)
-	must(t, err)
-	must(t, d.Abort(t.Context()))
-	must(t, p.Remove(t.Context(), "probe", all))
+	expect.NoError(t, err)
+	expect.NoError(t, d.Abort(t.Context()))
+	expect.NoError(t, p.Remove(t.Context(), "probe", all))
 
 	want := pattern(1, 5*mib+77)
 	finished(t, p, "one", want)
@@ -74,7 +75,7 @@ func refusedCreate(t *testing.T, p pool.Pool) {
 	last := make([]byte, 4096)
 	_, err = img.ReadAt(last, img.Size()-4096)
 	if !errors.Is(err, io.EOF) {
-		must(t, err)
+		expect.NoError(t, err)
 	}
 	for nth := 1; nth < all.asked; nth++ { // Remove asked once
 		for _, room := range []int64{0, 13 * mib} { // which the image has, and has not
@@ -96,11 +97,11 @@ func refusedCreate(t *testing.T, p pool.Pool) {
 func refusedCommit(t *testing.T, p pool.Pool) {
 	late := &proof{}
 	d, err := p.Create(t.Context(), "one", 0, late)
-	must(t, err)
+	expect.NoError(t, err)
 	writeAt(t, d, pattern(1, 1000), 0)
 	late.nth = late.asked + 1
 	wantRefused(t, "Commit", d.Commit(t.Context()))
-	must(t, d.Abort(t.Context()))
+	expect.NoError(t, d.Abort(t.Context()))
 
 	want := pattern(2, 500)
 	finished(t, p, "one", want)
@@ -115,8 +116,8 @@ func refusedEdit(t *testing.T, p pool.Pool) {
 	wantRefused(t, "Remove", p.Remove(t.Context(), "one", &proof{nth: 1}))
 	wantContent(t, p, "one", want)
 	e, err := p.Edit(t.Context(), "one", &proof{}) // the refused one keeps no lock
-	must(t, err)
-	must(t, e.Close())
+	expect.NoError(t, err)
+	expect.NoError(t, e.Close())
 }
 
 // noProof: nothing is destroyed without a proof.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"winery/pool"
+	"winery/test/expect"
 )
 
 // victimSays is what a victim prints once its draft holds bytes.
@@ -55,7 +56,7 @@ func BeVictim(p pool.Pool, name string) error {
 func Kill(t *testing.T, env ...string) {
 	t.Helper()
 	v := start(t, env)
-	must(t, v.cmd.Process.Kill())
+	expect.NoError(t, v.cmd.Process.Kill())
 	_ = v.cmd.Wait() // says that it was killed
 }
 
@@ -64,16 +65,16 @@ func Kill(t *testing.T, env ...string) {
 func Stop(t *testing.T, env ...string) (goOn func() string) {
 	t.Helper()
 	v := start(t, env)
-	must(t, v.cmd.Process.Signal(unix.SIGSTOP))
+	expect.NoError(t, v.cmd.Process.Signal(unix.SIGSTOP))
 	var status unix.WaitStatus
 	for !status.Stopped() {
 		_, err := unix.Wait4(v.cmd.Process.Pid, &status, unix.WUNTRACED, nil)
-		must(t, err)
+		expect.NoError(t, err)
 	}
 	return func() string {
 		t.Helper()
-		must(t, v.cmd.Process.Signal(unix.SIGCONT))
-		must(t, v.stdin.Close())
+		expect.NoError(t, v.cmd.Process.Signal(unix.SIGCONT))
+		expect.NoError(t, v.stdin.Close())
 		_ = v.cmd.Wait() // says that it exited with an error
 		return v.stderr.String()
 	}
@@ -93,11 +94,11 @@ func start(t *testing.T, env []string) *victim {
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = &v.stderr
 	stdin, err := cmd.StdinPipe()
-	must(t, err)
+	expect.NoError(t, err)
 	v.stdin = stdin
 	stdout, err := cmd.StdoutPipe()
-	must(t, err)
-	must(t, cmd.Start())
+	expect.NoError(t, err)
+	expect.NoError(t, cmd.Start())
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() && lines.Text() != victimSays {
 	}

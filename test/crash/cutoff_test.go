@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"winery/pool"
+	"winery/test/expect"
 	"winery/test/harness/relay"
 	"winery/test/pgtest"
 	"winery/test/roletest"
@@ -28,7 +29,7 @@ func TestCutOff(t *testing.T) {
 			c := &trial{Stage: s.On(t, pgtest.New(t)), role: "packer"}
 			c.story = full(t, c.Stage)
 			r, dsn, err := relay.Database(c.DSN)
-			roletest.Must(t, err)
+			expect.NoError(t, err)
 			t.Cleanup(r.Close)
 			beyond := *c.Stage
 			beyond.DSN = dsn

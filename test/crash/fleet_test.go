@@ -14,6 +14,7 @@ import (
 	"winery/internal/ingest"
 	"winery/internal/reader"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -105,7 +106,7 @@ func (c *trial) goOn(t *testing.T, crew []string, enough func(*testing.T, *trial
 func shards(t *testing.T, s *roletest.Stage) []sharedbase.Shard {
 	t.Helper()
 	all, err := s.Base.ListShards(t.Context(), sharedbase.ShardFilter{})
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	return all
 }
 
@@ -117,16 +118,16 @@ func repeat(t *testing.T, s *roletest.Stage, wanted []sharedbase.Object) {
 		w := ingest.New(ingest.Options{Base: s.Base, Pools: s.Pools, Pool: s.Config.Name, Log: s.Log})
 		w.Start()
 		_, err := w.Add(t.Context(), wanted)
-		roletest.Must(t, errors.Join(err, w.Close(t.Context())))
+		expect.NoError(t, errors.Join(err, w.Close(t.Context())))
 	}
 	for _, n := range shards(t, s) {
 		if !waits(t, s, n) {
 			continue
 		}
 		c, err := s.Base.LockOneShard(t.Context(), sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.ClaimFilter{Name: n.Name})
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		if c != nil { // nil: a stopped process still locks the row, for some more seconds
-			roletest.Must(t, c.SetState(t.Context(), sharedbase.StateFull))
+			expect.NoError(t, c.SetState(t.Context(), sharedbase.StateFull))
 		}
 	}
 }
@@ -134,7 +135,7 @@ func repeat(t *testing.T, s *roletest.Stage, wanted []sharedbase.Object) {
 func missing(t *testing.T, s *roletest.Stage, wanted []sharedbase.Object) bool {
 	t.Helper()
 	where, err := s.Base.Locate(t.Context(), ids(wanted))
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	return slices.ContainsFunc(where, func(l sharedbase.Location) bool { return l.ShardID == 0 })
 }
 
@@ -145,7 +146,7 @@ func waits(t *testing.T, s *roletest.Stage, n sharedbase.Shard) bool {
 		return false
 	}
 	count, _, err := s.Base.TableSize(t.Context(), n.Name)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	return count > 0
 }
 
@@ -153,7 +154,7 @@ func waits(t *testing.T, s *roletest.Stage, n sharedbase.Shard) bool {
 func settled(t *testing.T, c *trial) bool {
 	t.Helper()
 	marked, err := c.Base.ShardsToErase(t.Context(), "")
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	return len(marked) == 0 && inImages(t, c) && !slices.ContainsFunc(shards(t, c.Stage), func(n sharedbase.Shard) bool {
 		return n.State == sharedbase.StatePacked || n.State == sharedbase.StateCleaning
 	})
@@ -186,14 +187,14 @@ func wantWhole(t *testing.T, s *roletest.Stage, is story) {
 	t.Helper()
 	wantReadable(t, s, is.wanted)
 	where, err := s.Base.Locate(t.Context(), ids(is.deleted))
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	for i, l := range where {
 		if l.ShardID != 0 {
 			t.Errorf("deleted object %x is in shard %s", is.deleted[i].ID, l.Shard)
 		}
 	}
 	leases, err := s.Base.Leases(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if len(leases) > 0 {
 		t.Errorf("leases are left: %v", leases)
 	}
@@ -221,9 +222,9 @@ func verify(t *testing.T, s *roletest.Stage, n sharedbase.Shard) int64 {
 	}
 	r := s.Image(t, n.Name)
 	found, err := r.Verify(t.Context(), nil)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	record, recorded, err := s.Base.ImageRecord(t.Context(), n.ID)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	switch {
 	case !recorded:
 		t.Errorf("shard %s has no record of its image", n.Name)

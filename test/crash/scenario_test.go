@@ -20,6 +20,7 @@ import (
 	"winery/internal/mapper"
 	"winery/internal/packer"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -134,7 +135,7 @@ func full(t *testing.T, s *roletest.Stage) story {
 func packed(t *testing.T, s *roletest.Stage) story {
 	name := s.Full(t, objects)
 	step(t, s, "packer")
-	roletest.Must(t, s.Pool.Unmap(t.Context(), name))
+	expect.NoError(t, s.Pool.Unmap(t.Context(), name))
 	return story{stored: objects, wanted: objects}
 }
 
@@ -148,7 +149,7 @@ func deleted(t *testing.T, s *roletest.Stage) story {
 	mapped(t, s)
 	step(t, s, "cleaner")
 	for _, o := range objects[10:12] {
-		roletest.Must(t, s.Base.Delete(t.Context(), o.ID))
+		expect.NoError(t, s.Base.Delete(t.Context(), o.ID))
 	}
 	kept := slices.Concat(objects[:10], objects[12:])
 	return story{stored: kept, deleted: objects[10:12], wanted: kept}

@@ -11,6 +11,7 @@ import (
 
 	"winery/pool"
 	"winery/shard"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -48,9 +49,9 @@ func (g *ground) table() string {
 func state(t *testing.T, s *roletest.Stage) string {
 	t.Helper()
 	leases, err := s.Base.Leases(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	images, err := s.Base.ImageLeases(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	words := []string{}
 	for _, n := range shards(t, s) {
 		text := string(n.State)
@@ -75,8 +76,8 @@ func image(t *testing.T, s *roletest.Stage, name string) string {
 	if errors.Is(err, pool.ErrNotFound) {
 		return "no image"
 	}
-	roletest.Must(t, err)
-	defer func() { roletest.Must(t, img.Close()) }()
+	expect.NoError(t, err)
+	defer func() { expect.NoError(t, img.Close()) }()
 	r, err := shard.Open(img, img.Size(), name)
 	if err == nil {
 		_, err = r.Verify(t.Context(), nil)

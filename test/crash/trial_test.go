@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"winery/test/expect"
 	"winery/test/pgtest"
 	"winery/test/roletest"
 )
@@ -70,7 +71,7 @@ func (g *ground) record(t *testing.T, sc scenario) []moment {
 	t.Helper()
 	c := &trial{role: sc.name}
 	g.start(t, c, sc)
-	roletest.Must(t, c.process.Wait(t))
+	expect.NoError(t, c.process.Wait(t))
 	return moments(c.process.Way())
 }
 
@@ -87,7 +88,7 @@ func (g *ground) begin(t *testing.T, c *trial, sc scenario) {
 	}
 	c.since = time.Now()
 	leases, err := c.Base.Leases(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	c.lease = len(leases) > 0
 	c.left = state(t, c.Stage)
 	c.reclaim(t)

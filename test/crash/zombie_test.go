@@ -12,6 +12,7 @@ import (
 	"winery/internal/config"
 	"winery/pool"
 	"winery/pool/pooltest"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -75,7 +76,7 @@ func settledOrInUse(t *testing.T, c *trial) bool {
 		c.note("none: it has the image")
 		return true
 	}
-	roletest.Must(t, err)
-	roletest.Must(t, e.Close())
+	expect.NoError(t, err)
+	expect.NoError(t, e.Close())
 	return false
 }

@@ -9,8 +9,8 @@ import (
 	"pgregory.net/rapid"
 
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/pgtest"
-	"winery/test/roletest"
 )
 
 // Reclaim takes the shards of the dead from them, once their leases ran out.
@@ -24,7 +24,7 @@ func (w *world) Reclaim(*rapid.T) {
 		pgtest.Exec(w, w.dsn, "UPDATE "+table+" SET expires = clock_timestamp() - interval '1 second'")
 	}
 	back, err := w.base.ReclaimExpired(w.Context())
-	roletest.Must(w, err)
+	expect.NoError(w, err)
 	slices.SortFunc(back, func(a, b sharedbase.Reclaimed) int { return cmp.Compare(a.Shard.ID, b.Shard.ID) })
 	if !slices.EqualFunc(locked, back, func(s sharedbase.Shard, r sharedbase.Reclaimed) bool {
 		origin, _ := s.State.Origin()
@@ -48,7 +48,7 @@ func (w *world) Zombie(t *rapid.T) {
 	shard := shards[rapid.IntRange(0, len(shards)-1).Draw(t, "shard")]
 	lock := func() *sharedbase.Claim {
 		claim, err := w.base.LockOneShard(t.Context(), from, held[from].locked, sharedbase.ClaimFilter{Name: shard.Name})
-		roletest.Must(w, err)
+		expect.NoError(w, err)
 		if claim == nil {
 			w.Fatalf("shard %s is %s, and cannot be locked", shard.Name, from)
 		}
@@ -72,7 +72,7 @@ func (w *world) Zombie(t *rapid.T) {
 		w.Fatalf("it changed something:\n%v\n%v", before, after)
 	}
 	if other != nil {
-		roletest.Must(w, other.Release(t.Context()))
+		expect.NoError(w, other.Release(t.Context()))
 	}
 }
 

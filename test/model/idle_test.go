@@ -15,7 +15,7 @@ import (
 	"winery/pool"
 	"winery/shard"
 	"winery/sharedbase"
-	"winery/test/roletest"
+	"winery/test/expect"
 )
 
 // RunUntilIdle lets every role work until no work is left. Then every image has the
@@ -56,9 +56,9 @@ func (w *world) RunUntilIdle(t *rapid.T) {
 		}
 		w.image(s, func(r *shard.Reader, _ pool.Image) {
 			_, err := r.Verify(w.Context(), nil) // that what was erased is zeros, too
-			roletest.Must(w, err)
+			expect.NoError(w, err)
 			for id, err := range r.Keys(w.Context()) {
-				roletest.Must(w, err)
+				expect.NoError(w, err)
 				if at[id].ShardID != s.ID && !w.twice[placed{s.Name, id}] {
 					w.Fatalf("image %s still has object %x", s.Name, id)
 				}
@@ -78,14 +78,14 @@ func (w *world) everything() string {
 			sum := sha256.New()
 			w.image(s, func(r *shard.Reader, img pool.Image) {
 				_, err := io.Copy(sum, io.NewSectionReader(img, 0, r.Info().Size))
-				roletest.Must(w, err)
+				expect.NoError(w, err)
 			})
 			fmt.Fprintf(&all, "%x\n", sum.Sum(nil))
 		}
 	}
 	for _, name := range w.names {
 		images, err := w.stores[name].List(w.Context())
-		roletest.Must(w, err)
+		expect.NoError(w, err)
 		fmt.Fprintln(&all, name, slices.Sorted(slices.Values(images)))
 	}
 	return all.String()

@@ -17,7 +17,7 @@ import (
 	"winery/pool"
 	"winery/shard"
 	"winery/sharedbase"
-	"winery/test/roletest"
+	"winery/test/expect"
 )
 
 // Check fails the test unless everything that can be read agrees with the model:
@@ -25,7 +25,7 @@ import (
 func (w *world) Check(*rapid.T) {
 	w.Helper()
 	quarantined, err := w.base.QuarantinedShards(w.Context())
-	roletest.Must(w, err)
+	expect.NoError(w, err)
 	if len(quarantined) > 0 {
 		w.Fatalf("nothing is damaged, and quarantined are %+v", quarantined)
 	}
@@ -35,7 +35,7 @@ func (w *world) Check(*rapid.T) {
 	for _, s := range w.shards() {
 		here := func(id sharedbase.ObjID) bool { return at[id].ShardID == s.ID }
 		n, err := w.base.CountObjects(w.Context(), s.Name)
-		roletest.Must(w, err)
+		expect.NoError(w, err)
 		total += n
 		if s.State != sharedbase.StateReadOnly {
 			w.tableAgrees(s, here)
@@ -53,7 +53,7 @@ func (w *world) readersAgree() {
 	w.Helper()
 	ctx := w.Context()
 	batch, err := w.reader.GetBatch(ctx, ids, nil)
-	roletest.Must(w, err)
+	expect.NoError(w, err)
 	var present []sharedbase.ObjID
 	var group errgroup.Group // all at once, so that lookups are coalesced
 	for i, o := range universe {
@@ -76,10 +76,10 @@ func (w *world) readersAgree() {
 			return nil
 		})
 	}
-	roletest.Must(w, group.Wait())
+	expect.NoError(w, group.Wait())
 	slices.SortFunc(present, compareIDs)
 	listed, err := w.base.ListObjects(ctx, sharedbase.ObjID{}, len(ids)+1)
-	roletest.Must(w, err)
+	expect.NoError(w, err)
 	if !slices.Equal(listed, present) {
 		w.Fatalf("listed: %x\npresent: %x", listed, present)
 	}
@@ -92,10 +92,10 @@ func (w *world) marked() map[placed]bool {
 	w.Helper()
 	marked := map[placed]bool{}
 	shards, err := w.base.ShardsToErase(w.Context(), "")
-	roletest.Must(w, err)
+	expect.NoError(w, err)
 	for _, s := range shards {
 		deleted, err := w.base.DeletedObjects(w.Context(), s.ID, len(universe))
-		roletest.Must(w, err)
+		expect.NoError(w, err)
 		for _, id := range deleted {
 			marked[placed{s.Name, id}] = true
 		}
@@ -117,7 +117,7 @@ func (w *world) erasing(name string) bool {
 func (w *world) tableAgrees(s sharedbase.Shard, here func(sharedbase.ObjID) bool) {
 	w.Helper()
 	rows, err := w.base.Content(w.Context(), s.Name, ids, math.MaxInt64)
-	roletest.Must(w, err)
+	expect.NoError(w, err)
 	for i, o := range universe {
 		if there := rows[i].Size >= 0; there != here(o.ID) || !bytes.Equal(rows[i].Bytes, o.Content) && there {
 			w.Fatalf("object %d: %d bytes in the table of shard %s (%s); the index has it there: %v", i, rows[i].Size, s.Name, s.State, here(o.ID))
@@ -148,9 +148,9 @@ func (w *world) imageAgrees(s sharedbase.Shard, here func(sharedbase.ObjID) bool
 func (w *world) image(s sharedbase.Shard, read func(*shard.Reader, pool.Image)) {
 	w.Helper()
 	img, err := w.stores[s.Pool].Open(w.Context(), s.Name)
-	roletest.Must(w, err)
-	defer func() { roletest.Must(w, img.Close()) }()
+	expect.NoError(w, err)
+	defer func() { expect.NoError(w, img.Close()) }()
 	r, err := shard.Open(img, img.Size(), s.Name)
-	roletest.Must(w, err)
+	expect.NoError(w, err)
 	read(r, img)
 }

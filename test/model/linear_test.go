@@ -19,9 +19,9 @@ import (
 	"winery/internal/httpapi/rpc"
 	"winery/internal/httpapi/rpc/client"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/fleettest"
 	"winery/test/harness"
-	"winery/test/roletest"
 )
 
 const (
@@ -50,15 +50,15 @@ func TestLinearizable(t *testing.T) {
 	ctx := fleettest.Within(t, 2*time.Minute)
 	for _, role := range []string{harness.Packer, harness.Mapper, harness.Cleaner} {
 		_, err := f.Start(role)
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 	}
 	h := &history{began: time.Now()}
 	readOnly := sharedbase.ShardFilter{States: []sharedbase.ShardState{sharedbase.StateReadOnly}}
 	for round := range kills + 1 {
 		writer, err := f.StartWriter(ctx)
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		_, err = f.Client.Contains(ctx, contested[0].ID) // retried until its pools are open
-		roletest.Must(t, err)
+		expect.NoError(t, err)
 		h.clients(ctx, t, f.URL, func() error {
 			err := harness.Until(ctx, func() (bool, error) {
 				shards, err := f.Base.ListShards(ctx, readOnly)
@@ -75,7 +75,7 @@ func TestLinearizable(t *testing.T) {
 	}
 	linearizable(t, h.calls)
 	quarantined, err := f.Base.QuarantinedShards(ctx)
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	if len(quarantined) > 0 {
 		t.Errorf("nothing is damaged, and quarantined are %+v", quarantined)
 	}
@@ -129,7 +129,7 @@ func (h *history) clients(ctx context.Context, t *testing.T, url string, end fun
 	err := end()
 	ended.Store(true)
 	all.Wait()
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 }
 
 // call makes a call at random and writes it down; false if it was not answered.

@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"winery/sharedbase"
-	"winery/test/roletest"
+	"winery/test/expect"
 )
 
 // Add stores some objects, some of them perhaps more than once: together, or one
@@ -42,7 +42,7 @@ func (w *world) add(objects []sharedbase.Object) {
 		}
 	}
 	got, err := w.writer.Add(w.Context(), objects)
-	roletest.Must(w, err)
+	expect.NoError(w, err)
 	if !slices.Equal(got.New, want.New) || got.Objects != want.Objects || got.Bytes != want.Bytes {
 		w.Fatalf("added %+v, want %+v", got, want)
 	}
@@ -54,9 +54,9 @@ func (w *world) waitUntilMarkedFull() {
 	for _, s := range w.shards(sharedbase.StateWriting) {
 		for {
 			_, size, err := w.base.TableSize(w.Context(), s.Name)
-			roletest.Must(w, err)
+			expect.NoError(w, err)
 			s, err := w.base.ShardByID(w.Context(), s.ID)
-			roletest.Must(w, err)
+			expect.NoError(w, err)
 			if size < fullAt || s.State != sharedbase.StateWriting {
 				break
 			}
@@ -69,7 +69,7 @@ func (w *world) Delete(t *rapid.T) {
 	o := one(t)
 	err := w.base.Delete(t.Context(), o.ID)
 	if w.present[o.ID] {
-		roletest.Must(w, err)
+		expect.NoError(w, err)
 	} else if !errors.Is(err, sharedbase.ErrNotFound) {
 		w.Fatalf("deleting what is absent: %v", err)
 	}
@@ -84,7 +84,7 @@ func (w *world) Read(t *rapid.T) {
 		wanted[i] = o.ID
 	}
 	got, err := w.reader.GetBatch(t.Context(), wanted, nil)
-	roletest.Must(w, err)
+	expect.NoError(w, err)
 	for i, o := range objects {
 		if found := got[i].Err == nil; found != w.present[o.ID] || found && string(got[i].Content) != string(o.Content) {
 			w.Fatalf("object %d of the batch: %d bytes, %v; it is present: %v", i, len(got[i].Content), got[i].Err, w.present[o.ID])
@@ -96,7 +96,7 @@ func (w *world) Read(t *rapid.T) {
 func (w *world) List(t *rapid.T) {
 	after, limit := one(t).ID, rapid.IntRange(0, len(universe)).Draw(t, "limit")
 	got, err := w.base.ListObjects(t.Context(), after, limit)
-	roletest.Must(w, err)
+	expect.NoError(w, err)
 	var want []sharedbase.ObjID
 	for id := range w.present {
 		if compareIDs(id, after) > 0 {
@@ -113,8 +113,8 @@ func (w *world) List(t *rapid.T) {
 func (w *world) Fill(t *rapid.T) {
 	w.stopWriter()
 	claim, err := w.base.LockWritingShard(t.Context(), w.active)
-	roletest.Must(w, err)
-	roletest.Must(w, claim.SetState(t.Context(), sharedbase.StateFull))
+	expect.NoError(w, err)
+	expect.NoError(w, claim.SetState(t.Context(), sharedbase.StateFull))
 }
 
 // RestartReader closes every image.

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"winery/internal/config"
+	"winery/test/expect"
 	"winery/test/pgtest"
 	"winery/test/roletest"
 )
@@ -46,9 +47,9 @@ func fewerLives(t *testing.T) {
 	checks := flag.Lookup("rapid.checks").Value
 	all := checks.String()
 	n, err := strconv.Atoi(all)
-	roletest.Must(t, err)
-	roletest.Must(t, checks.Set(strconv.Itoa(max(1, n/fewer))))
-	t.Cleanup(func() { roletest.Must(t, checks.Set(all)) })
+	expect.NoError(t, err)
+	expect.NoError(t, checks.Set(strconv.Itoa(max(1, n/fewer))))
+	t.Cleanup(func() { expect.NoError(t, checks.Set(all)) })
 }
 
 // live runs lives over two pools, of which new shards are in the first.

@@ -20,6 +20,7 @@ import (
 	"winery/pool/pooltest"
 	"winery/shard"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -121,9 +122,9 @@ func (w *world) Migrate(t *rapid.T) {
 		return err
 	})
 	now, err := w.base.ShardByID(t.Context(), s.ID)
-	roletest.Must(w, err)
+	expect.NoError(w, err)
 	if now.Pool == to { // the operator removes the old image
-		roletest.Must(w, w.stores[s.Pool].Remove(t.Context(), s.Name, pooltest.Anything{}))
+		expect.NoError(w, w.stores[s.Pool].Remove(t.Context(), s.Name, pooltest.Anything{}))
 	}
 }
 
@@ -153,19 +154,19 @@ func (w *world) Import(t *rapid.T) {
 // what is in it.
 func (w *world) foreignImage(pool, name string, objects []sharedbase.Object) (keys []sharedbase.ObjID) {
 	draft, err := w.stores[pool].Create(w.Context(), name, 0, pooltest.Anything{})
-	roletest.Must(w, err)
+	expect.NoError(w, err)
 	in, err := shard.NewWriter(draft, draft.Size())
-	roletest.Must(w, err)
-	defer func() { roletest.Must(w, in.Close()) }()
+	expect.NoError(w, err)
+	defer func() { expect.NoError(w, in.Close()) }()
 	seen := map[sharedbase.ObjID]bool{}
 	for _, o := range objects {
 		if !seen[o.ID] {
 			seen[o.ID], keys = true, append(keys, o.ID)
-			roletest.Must(w, in.Add(o.ID, int64(len(o.Content)), bytes.NewReader(o.Content)))
+			expect.NoError(w, in.Add(o.ID, int64(len(o.Content)), bytes.NewReader(o.Content)))
 		}
 	}
 	_, err = in.Finish()
-	roletest.Must(w, err)
-	roletest.Must(w, draft.Commit(w.Context()))
+	expect.NoError(w, err)
+	expect.NoError(w, draft.Commit(w.Context()))
 	return keys
 }

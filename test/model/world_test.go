@@ -13,8 +13,8 @@ import (
 	"winery/internal/reader"
 	"winery/internal/storage"
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/pgtest"
-	"winery/test/roletest"
 )
 
 const (
@@ -61,7 +61,7 @@ func newWorld(t testing.TB, dsn string, configured []config.Pool, stores storage
 	w.base = w.connect("life")
 	t.Cleanup(w.base.Close)
 	_, err := w.base.Init(t.Context())
-	roletest.Must(t, err)
+	expect.NoError(t, err)
 	w.openReader()
 	t.Cleanup(func() {
 		w.reader.Close()
@@ -73,7 +73,7 @@ func newWorld(t testing.TB, dsn string, configured []config.Pool, stores storage
 func (w *world) connect(name string, options ...sharedbase.Option) *sharedbase.SharedBase {
 	w.Helper()
 	base, err := sharedbase.New(w.dsn, name, options...)
-	roletest.Must(w, err)
+	expect.NoError(w, err)
 	return base
 }
 
@@ -98,7 +98,7 @@ func (w *world) stopWriter() {
 	if w.writer == nil {
 		return
 	}
-	roletest.Must(w, w.writer.Close(context.WithoutCancel(w.Context())))
+	expect.NoError(w, w.writer.Close(context.WithoutCancel(w.Context())))
 	w.writerBase.Close()
 	w.writer = nil
 }
@@ -109,7 +109,7 @@ var quiet = slog.New(slog.DiscardHandler)
 func (w *world) shards(states ...sharedbase.ShardState) []sharedbase.Shard {
 	w.Helper()
 	all, err := w.base.ListShards(w.Context(), sharedbase.ShardFilter{States: states})
-	roletest.Must(w, err)
+	expect.NoError(w, err)
 	return all
 }
 
@@ -123,7 +123,7 @@ func (w *world) locked() []sharedbase.Shard {
 func (w *world) imageLeases() map[int64]sharedbase.Lease {
 	w.Helper()
 	leases, err := w.base.ImageLeases(w.Context())
-	roletest.Must(w, err)
+	expect.NoError(w, err)
 	return leases
 }
 
@@ -131,7 +131,7 @@ func (w *world) imageLeases() map[int64]sharedbase.Lease {
 func (w *world) where() map[sharedbase.ObjID]sharedbase.Location {
 	w.Helper()
 	at, err := w.base.Locate(w.Context(), ids)
-	roletest.Must(w, err)
+	expect.NoError(w, err)
 	found := map[sharedbase.ObjID]sharedbase.Location{}
 	for i, l := range at {
 		if l.ShardID != 0 {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"winery/test/expect"
 )
 
 // Halt is where a process gets a signal: where it passes Point for the Nth
@@ -60,7 +62,7 @@ type Process struct {
 func (s *Stage) Start(t testing.TB, role string, halt Halt) *Process {
 	t.Helper()
 	text, err := json.Marshal(order{s.DSN, s.Config, role, s.Imported, halt})
-	Must(t, err)
+	expect.NoError(t, err)
 	p := &Process{
 		halt:   halt,
 		cmd:    exec.CommandContext(t.Context(), os.Args[0]), //nolint:gosec // ourselves
@@ -68,7 +70,7 @@ func (s *Stage) Start(t testing.TB, role string, halt Halt) *Process {
 	}
 	p.cmd.Env = append(os.Environ(), orderEnv+"="+string(text))
 	p.cmd.Stdout, p.cmd.Stderr = p, p
-	Must(t, p.cmd.Start())
+	expect.NoError(t, p.cmd.Start())
 	go func() {
 		p.err = p.cmd.Wait()
 		close(p.ended)
@@ -100,7 +102,7 @@ func (p *Process) Halted(t testing.TB) {
 		t.Fatalf("the process ended before its halt: %v\n%s", p.err, p.Said())
 	}
 	if p.halt.Signal == unix.SIGSTOP {
-		Must(t, unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WSTOPPED|unix.WEXITED|unix.WNOWAIT, nil))
+		expect.NoError(t, unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WSTOPPED|unix.WEXITED|unix.WNOWAIT, nil))
 	}
 }
 
@@ -116,7 +118,7 @@ func (p *Process) Killed(t testing.TB) {
 // Continue sends SIGCONT.
 func (p *Process) Continue(t testing.TB) {
 	t.Helper()
-	Must(t, p.cmd.Process.Signal(unix.SIGCONT))
+	expect.NoError(t, p.cmd.Process.Signal(unix.SIGCONT))
 }
 
 // patience is how long a process may take that does not halt.

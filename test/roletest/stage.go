@@ -20,6 +20,7 @@ import (
 	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/cephtest"
+	"winery/test/expect"
 	"winery/test/pgtest"
 )
 
@@ -101,10 +102,10 @@ func (s *Stage) On(t testing.TB, dsn string) *Stage {
 func (s *Stage) connect(t testing.TB) {
 	t.Helper()
 	base, err := sharedbase.New(s.DSN, "test")
-	Must(t, err)
+	expect.NoError(t, err)
 	t.Cleanup(base.Close)
 	created, err := base.Init(t.Context())
-	Must(t, err)
+	expect.NoError(t, err)
 	if !created {
 		t.Fatal("the database was not empty")
 	}
@@ -124,14 +125,14 @@ func (s *Stage) open(t testing.TB, createImages bool) {
 func OpenPools(t testing.TB, createImages bool, configured ...config.Pool) storage.Set {
 	t.Helper()
 	set, err := storage.Open(configured, createImages)
-	Must(t, err)
+	expect.NoError(t, err)
 	t.Cleanup(func() {
 		if err := set.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	for _, p := range set {
-		Must(t, p.Init(t.Context()))
+		expect.NoError(t, p.Init(t.Context()))
 	}
 	return set
 }
@@ -162,12 +163,12 @@ func (s *Stage) Full(t testing.TB, objects []sharedbase.Object) (name string) {
 func (s *Stage) FullIn(t testing.TB, poolName string, objects []sharedbase.Object) (name string) {
 	t.Helper()
 	claim, err := s.Base.CreateShard(t.Context(), sharedbase.StateWriting, poolName)
-	Must(t, err)
+	expect.NoError(t, err)
 	for batch := range slices.Chunk(objects, 100) {
 		_, err = s.Base.Add(t.Context(), claim, batch)
-		Must(t, err)
+		expect.NoError(t, err)
 	}
-	Must(t, claim.SetState(t.Context(), sharedbase.StateFull))
+	expect.NoError(t, claim.SetState(t.Context(), sharedbase.StateFull))
 	return claim.Name()
 }
 
@@ -175,7 +176,7 @@ func (s *Stage) FullIn(t testing.TB, poolName string, objects []sharedbase.Objec
 func (s *Stage) Shard(t testing.TB, name string) sharedbase.Shard {
 	t.Helper()
 	row, err := s.Base.ShardByName(t.Context(), name)
-	Must(t, err)
+	expect.NoError(t, err)
 	return row
 }
 
@@ -192,7 +193,7 @@ func (s *Stage) WantState(t testing.TB, name string, want sharedbase.ShardState)
 func (s *Stage) WantQuarantined(t testing.TB, says string, names ...string) {
 	t.Helper()
 	quarantined, err := s.Base.QuarantinedShards(t.Context())
-	Must(t, err)
+	expect.NoError(t, err)
 	var got []string
 	for _, p := range quarantined {
 		got = append(got, p.Shard.Name)
@@ -231,26 +232,26 @@ func Clean(c Cleaner) func(context.Context) (worked bool, err error) {
 func Put(t testing.TB, into pool.Pool, name string, objects []sharedbase.Object) {
 	t.Helper()
 	draft, err := into.Create(t.Context(), name, 0, pooltest.Anything{})
-	Must(t, err)
+	expect.NoError(t, err)
 	w, err := into.Format().NewWriter(draft, draft.Size())
-	Must(t, err)
+	expect.NoError(t, err)
 	defer w.Close()
 	for _, o := range objects {
-		Must(t, w.Add(o.ID, int64(len(o.Content)), bytes.NewReader(o.Content)))
+		expect.NoError(t, w.Add(o.ID, int64(len(o.Content)), bytes.NewReader(o.Content)))
 	}
 	_, err = w.Finish()
-	Must(t, err)
-	Must(t, draft.Commit(t.Context()))
+	expect.NoError(t, err)
+	expect.NoError(t, draft.Commit(t.Context()))
 }
 
 // Image opens a shard's image as it is in the store.
 func (s *Stage) Image(t testing.TB, name string) *shard.Reader {
 	t.Helper()
 	img, err := s.Pool.Pool.Open(t.Context(), name)
-	Must(t, err)
-	t.Cleanup(func() { Must(t, img.Close()) })
+	expect.NoError(t, err)
+	t.Cleanup(func() { expect.NoError(t, img.Close()) })
 	r, err := shard.Open(img, img.Size(), name)
-	Must(t, err)
+	expect.NoError(t, err)
 	return r
 }
 
@@ -260,18 +261,10 @@ func (s *Stage) WantObjects(t testing.TB, name string, objects []sharedbase.Obje
 	r := s.Image(t, name)
 	for _, o := range objects {
 		got, err := r.Get(o.ID)
-		Must(t, err)
+		expect.NoError(t, err)
 		if !bytes.Equal(got, o.Content) {
 			t.Fatalf("object %x: other bytes in the image", o.ID)
 		}
-	}
-}
-
-// Must fails the test at once if there is an error.
-func Must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -279,13 +272,13 @@ func Must(t testing.TB, err error) {
 func (s *Stage) FlipBit(t testing.TB, name string, at int64) {
 	t.Helper()
 	e, err := s.Pool.Pool.Edit(t.Context(), name, pooltest.Anything{})
-	Must(t, err)
+	expect.NoError(t, err)
 	b := make([]byte, 1)
 	_, err = e.ReadAt(b, at)
-	Must(t, err)
+	expect.NoError(t, err)
 	b[0] ^= 1
 	_, err = e.WriteAt(b, at)
-	Must(t, err)
-	Must(t, e.Flush())
-	Must(t, e.Close())
+	expect.NoError(t, err)
+	expect.NoError(t, e.Flush())
+	expect.NoError(t, e.Close())
 }

@@ -24,6 +24,7 @@ import (
 	"winery/pool/pooltest"
 	"winery/sharedbase"
 	"winery/test/cephtest"
+	"winery/test/expect"
 	"winery/test/harness"
 	"winery/test/pgtest"
 )
@@ -40,14 +41,14 @@ func TestKernelMapping(t *testing.T) {
 	overlay := t.TempDir()
 	ports := services(t, overlay, dsn)
 	src, err := harness.ReadSource(filepath.Join(runtime.GOROOT(), "src", "encoding"))
-	must(t, err)
+	expect.NoError(t, err)
 	bin, err := filepath.Abs("../../bin")
-	must(t, err)
+	expect.NoError(t, err)
 	f, err := harness.New(ctx, harness.Options{
 		Dir: t.TempDir(), Bin: bin, DSN: dsn, CephConf: ceph.Conf, CephPool: ceph.Pool, ShardMaxSize: src.Bytes / 4,
 	})
-	must(t, err)
-	t.Cleanup(func() { must(t, f.Close()) })
+	expect.NoError(t, err)
+	t.Cleanup(func() { expect.NoError(t, f.Close()) })
 
 	var shards []sharedbase.Shard // those that are packed
 	part(t, "the host packs shards into RBD", func(t *testing.T) {
@@ -72,7 +73,7 @@ func TestKernelMapping(t *testing.T) {
 		mapped = devices(t)
 		for _, s := range shards {
 			row, err := f.Base.ShardByName(ctx, s.Name)
-			must(t, err)
+			expect.NoError(t, err)
 			if !slices.Equal(row.MappedOn, []string{"vm"}) {
 				t.Errorf("shard %s is recorded as mapped on %v, want on vm", s.Name, row.MappedOn)
 			}
@@ -105,7 +106,7 @@ func TestKernelMapping(t *testing.T) {
 				t.Errorf("got %v, want ErrInUse and the kernel's address", err)
 			}
 		}
-		must(t, f.Pool.Reserve(ctx, "reserved"))
+		expect.NoError(t, f.Pool.Reserve(ctx, "reserved"))
 		m.run(t, mapWritable+"; "+write)
 		if clients := m.run(t, "sort -u /sys/bus/rbd/devices/*/client_id"); strings.Count(clients, "\n") != 1 {
 			t.Fatalf("the kernel is several clients of Ceph, so this test proves nothing: %s", clients)
@@ -117,18 +118,18 @@ func TestKernelMapping(t *testing.T) {
 
 		m.run(t, "rbd device unmap "+device)
 		draft, err := f.Pool.Create(ctx, "reserved", 0, pooltest.Anything{})
-		must(t, err)
+		expect.NoError(t, err)
 		m.run(t, "! "+mapWritable)
 		written := make([]byte, 4096)
 		img, err := draft.Open(ctx)
-		must(t, err)
+		expect.NoError(t, err)
 		_, err = img.ReadAt(written, 0)
-		must(t, errors.Join(err, img.Close(), draft.Commit(ctx)))
+		expect.NoError(t, errors.Join(err, img.Close(), draft.Commit(ctx)))
 		if !bytes.Equal(written, make([]byte, 4096)) {
 			t.Error("the draft has what the kernel wrote")
 		}
 		m.run(t, "dd if=/dev/rbd/"+ceph.Pool+"/"+shards[0].Name+" of=/dev/null bs=4096 count=1 iflag=direct")
-		must(t, f.Pool.Remove(ctx, "reserved", pooltest.Anything{}))
+		expect.NoError(t, f.Pool.Remove(ctx, "reserved", pooltest.Anything{}))
 	})
 	part(t, "another mapper adopts what is mapped and maps what is not", func(t *testing.T) {
 		m.run(t, "systemctl kill --signal KILL winery-rbd-mapper; rbd device unmap /dev/rbd/"+ceph.Pool+"/"+shards[0].Name)
@@ -157,13 +158,13 @@ func TestKernelMapping(t *testing.T) {
 	})
 	part(t, "the cleaner drops their tables", func(t *testing.T) {
 		m.run(t, "systemctl start winery-cleaner")
-		must(t, f.WaitReadOnly(ctx))
+		expect.NoError(t, f.WaitReadOnly(ctx))
 	})
 	part(t, "the writer reads every object through /dev/rbd", func(t *testing.T) {
 		m.run(t, "systemctl start winery-writer")
 		before := m.sectorsRead(t)
 		rate, err := src.Compare(ctx, m.client(t), nil, func(int) {})
-		must(t, err)
+		expect.NoError(t, err)
 		read := (m.sectorsRead(t) - before) * 512
 		t.Logf("%d objects, %s; %d bytes from %d devices", rate.Objects, rate, read, len(shards))
 		if read < src.Bytes/2 {
@@ -173,14 +174,14 @@ func TestKernelMapping(t *testing.T) {
 	part(t, "a deleted object is erased below its mapping, and no other", func(t *testing.T) {
 		gone := map[[32]byte]bool{inImage(ctx, t, f, src): true}
 		for id := range gone {
-			must(t, m.client(t).Delete(ctx, id))
+			expect.NoError(t, m.client(t).Delete(ctx, id))
 		}
-		must(t, harness.Until(ctx, func() (bool, error) {
+		expect.NoError(t, harness.Until(ctx, func() (bool, error) {
 			left, err := f.Base.ShardsToErase(ctx, ceph.Pool)
 			return len(left) == 0, err
 		}))
 		_, err := src.Compare(ctx, m.client(t), gone, func(int) {})
-		must(t, err)
+		expect.NoError(t, err)
 	})
 	part(t, "a crash restarts a role, and a wrong configuration does not", func(t *testing.T) {
 		property := func(name string) string {
@@ -203,10 +204,10 @@ func TestKernelMapping(t *testing.T) {
 	part(t, "a mapper that reserves images makes way for our packer", func(t *testing.T) {
 		m.run(t, "echo WINERY_MAPPER_FLAGS=--manage-rw-images > /etc/default/winery; systemctl restart winery-rbd-mapper")
 		more, err := harness.ReadSource(filepath.Join(runtime.GOROOT(), "src", "go"))
-		must(t, err)
+		expect.NoError(t, err)
 		fill(ctx, t, f, more)
 		full, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{sharedbase.StateFull}})
-		must(t, err)
+		expect.NoError(t, err)
 		if len(full) == 0 {
 			t.Fatal("no shard is full")
 		}
@@ -235,7 +236,7 @@ func inImage(ctx context.Context, t *testing.T, f *harness.Fleet, src *harness.S
 	t.Helper()
 	ids := slices.Collect(maps.Keys(src.Paths))
 	at, err := f.Base.Locate(ctx, ids)
-	must(t, err)
+	expect.NoError(t, err)
 	i := slices.IndexFunc(at, func(l sharedbase.Location) bool { return l.State == sharedbase.StateReadOnly })
 	if i < 0 {
 		t.Fatal("no object is in an image")
@@ -248,14 +249,14 @@ func inImage(ctx context.Context, t *testing.T, f *harness.Fleet, src *harness.S
 func makeAgain(ctx context.Context, t *testing.T, f *harness.Fleet, name string) {
 	t.Helper()
 	img, err := f.Pool.Open(ctx, name)
-	must(t, err)
+	expect.NoError(t, err)
 	content := make([]byte, img.Size())
 	_, err = img.ReadAt(content, 0)
-	must(t, errors.Join(err, img.Close(), f.Pool.Remove(ctx, name, pooltest.Anything{})))
+	expect.NoError(t, errors.Join(err, img.Close(), f.Pool.Remove(ctx, name, pooltest.Anything{})))
 	draft, err := f.Pool.Create(ctx, name, 0, pooltest.Anything{})
-	must(t, err)
+	expect.NoError(t, err)
 	_, err = draft.WriteAt(content, 0)
-	must(t, errors.Join(err, draft.Commit(ctx)))
+	expect.NoError(t, errors.Join(err, draft.Commit(ctx)))
 }
 
 // pack stores src through a writer on the host, and packs what is full.
@@ -264,37 +265,37 @@ func pack(ctx context.Context, t *testing.T, f *harness.Fleet, src *harness.Sour
 	fill(ctx, t, f, src)
 	packFull(t, f)
 	shards, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{sharedbase.StatePacked}})
-	must(t, err)
+	expect.NoError(t, err)
 	return shards
 }
 
 func fill(ctx context.Context, t *testing.T, f *harness.Fleet, src *harness.Source) {
 	t.Helper()
 	writer, err := f.StartWriter(ctx)
-	must(t, err)
+	expect.NoError(t, err)
 	_, err = src.Store(ctx, f.Client, func(int) {})
-	must(t, err)
-	must(t, writer.Stop())
+	expect.NoError(t, err)
+	expect.NoError(t, writer.Stop())
 }
 
 func packFull(t *testing.T, f *harness.Fleet) {
 	t.Helper()
 	packer, err := f.Start(harness.Packer, "--stop-instead-of-waiting")
-	must(t, err)
-	must(t, packer.Err())
+	expect.NoError(t, err)
+	expect.NoError(t, packer.Err())
 }
 
 // programs lays the fleet and its units into overlay.
 func programs(t *testing.T, overlay, bin, poolName string) {
 	t.Helper()
-	must(t, os.CopyFS(filepath.Join(overlay, "usr/bin"), os.DirFS(bin)))
+	expect.NoError(t, os.CopyFS(filepath.Join(overlay, "usr/bin"), os.DirFS(bin)))
 	units, err := filepath.Glob("../../systemd/*.service")
-	must(t, err)
+	expect.NoError(t, err)
 	for _, unit := range append(units, "../../systemd/winery.target") {
 		place(t, unit, filepath.Join(overlay, "etc/systemd/system", filepath.Base(unit)))
 	}
 	rules, err := os.ReadFile("../../systemd/winery.rules")
-	must(t, err)
+	expect.NoError(t, err)
 	// As an operator does: the pool's name instead of the example's.
 	named := strings.Replace(string(rules), `ATTRS{pool}=="shards"`, `ATTRS{pool}=="`+poolName+`"`, 1)
 	write(t, filepath.Join(overlay, "etc/udev/rules.d/60-winery.rules"), named)
@@ -304,7 +305,7 @@ func programs(t *testing.T, overlay, bin, poolName string) {
 func place(t *testing.T, from, to string) {
 	t.Helper()
 	text, err := os.ReadFile(from)
-	must(t, err)
+	expect.NoError(t, err)
 	write(t, to, string(text))
 }
 
@@ -325,7 +326,7 @@ winery: {listen: "10.0.2.15:5003"}
 func (m *machine) client(t *testing.T) *client.Client {
 	t.Helper()
 	c, err := client.New("http://" + m.writer)
-	must(t, err)
+	expect.NoError(t, err)
 	t.Cleanup(c.Close)
 	return c
 }
@@ -335,7 +336,7 @@ func (m *machine) sectorsRead(t *testing.T) int64 {
 	t.Helper()
 	sum := m.run(t, "cat /sys/block/rbd*/stat | awk '{ sum += $3 } END { print sum }'")
 	n, err := strconv.ParseInt(strings.TrimSpace(sum), 10, 64)
-	must(t, err)
+	expect.NoError(t, err)
 	return n
 }
 

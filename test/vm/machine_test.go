@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"winery/test/expect"
 )
 
 const (
@@ -108,10 +110,10 @@ func (m *machine) cutPower() {
 // forwarded asks QEMU which port of the host it was given.
 func forwarded(t *testing.T, monitor net.Conn) string {
 	t.Helper()
-	must(t, monitor.SetDeadline(time.Now().Add(bootTimeout)))
+	expect.NoError(t, monitor.SetDeadline(time.Now().Add(bootTimeout)))
 	_, err := monitor.Write([]byte(`{"execute": "qmp_capabilities"}
 		{"execute": "human-monitor-command", "arguments": {"command-line": "info usernet"}}`))
-	must(t, err)
+	expect.NoError(t, err)
 	port := regexp.MustCompile(`HOST_FORWARD\] +\d+ +127\.0\.0\.1 +(\d+)`)
 	for answers := bufio.NewScanner(monitor); answers.Scan(); {
 		if match := port.FindSubmatch(answers.Bytes()); match != nil {
@@ -132,11 +134,11 @@ func install(t *testing.T, overlay string, ports []string) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	unit, err := os.ReadFile("../../systemd/vm/vm-guest.service")
-	must(t, err)
+	expect.NoError(t, err)
 	write(t, filepath.Join(overlay, "etc/systemd/system/vm-guest.service"), string(unit))
 	wanted := filepath.Join(overlay, "etc/systemd/system/multi-user.target.wants")
-	must(t, os.MkdirAll(wanted, 0o755))
-	must(t, os.Symlink("../vm-guest.service", filepath.Join(wanted, "vm-guest.service")))
+	expect.NoError(t, os.MkdirAll(wanted, 0o755))
+	expect.NoError(t, os.Symlink("../vm-guest.service", filepath.Join(wanted, "vm-guest.service")))
 	write(t, filepath.Join(overlay, "etc/vm-guest"), "PORTS="+strings.Join(ports, " ")+"\n")
 }
 
@@ -189,11 +191,11 @@ func (m *machine) tail() string {
 func socketPair(t *testing.T) (net.Conn, *os.File) {
 	t.Helper()
 	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	must(t, err)
+	expect.NoError(t, err)
 	ours := os.NewFile(uintptr(pair[0]), "socket pair")
 	defer ours.Close()
 	conn, err := net.FileConn(ours) // duplicates it
-	must(t, err)
+	expect.NoError(t, err)
 	return conn, os.NewFile(uintptr(pair[1]), "socket pair")
 }
 
@@ -214,13 +216,6 @@ func output(t *testing.T, name string, args ...string) string {
 
 func write(t *testing.T, path, text string) {
 	t.Helper()
-	must(t, os.MkdirAll(filepath.Dir(path), 0o755))
-	must(t, os.WriteFile(path, []byte(text), 0o644))
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	expect.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	expect.NoError(t, os.WriteFile(path, []byte(text), 0o644))
 }

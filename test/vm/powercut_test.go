@@ -14,6 +14,7 @@ import (
 
 	"winery/internal/httpapi/rpc/client"
 	"winery/test/corrupt"
+	"winery/test/expect"
 )
 
 // cutsEnv names the environment variable for how often TestPowerCut cuts the
@@ -71,17 +72,17 @@ func TestPowerCut(t *testing.T) {
 	if text := os.Getenv(cutsEnv); text != "" {
 		var err error
 		cuts, err = strconv.Atoi(text)
-		must(t, err)
+		expect.NoError(t, err)
 	}
 	random := corrupt.Random(t)
 	disk := filepath.Join(t.TempDir(), "disk")
-	must(t, os.WriteFile(disk, nil, 0o600))
-	must(t, os.Truncate(disk, 4<<30))
+	expect.NoError(t, os.WriteFile(disk, nil, 0o600))
+	expect.NoError(t, os.Truncate(disk, 4<<30))
 	if out, err := exec.CommandContext(t.Context(), "/sbin/mke2fs", "-q", "-t", "ext4", disk).CombinedOutput(); err != nil {
 		t.Fatalf("mke2fs: %v: %s", err, out)
 	}
 	bin, err := filepath.Abs("../../bin")
-	must(t, err)
+	expect.NoError(t, err)
 	start := func(t *testing.T, first bool) (*machine, *client.Client) {
 		overlay := t.TempDir()
 		programs(t, overlay, bin, "shards")
@@ -104,7 +105,7 @@ func TestPowerCut(t *testing.T) {
 			defer close(loaded)
 			l.load(ctx, c, seed)
 		}(c, random.Uint64())
-		must(t, l.waitFor(ctx, 50+random.IntN(300)))
+		expect.NoError(t, l.waitFor(ctx, 50+random.IntN(300)))
 		m.run(t, cleanedShard) // every role does its work
 		m.cutPower()
 		stop()

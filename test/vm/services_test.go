@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"winery/test/cephtest"
+	"winery/test/expect"
 )
 
 // services lays the configuration of Ceph's client into overlay and returns the
@@ -32,7 +33,7 @@ func services(t *testing.T, overlay, dsn string) (ports []string) {
 		}
 	}
 	server, err := url.Parse(dsn)
-	must(t, err)
+	expect.NoError(t, err)
 	seen[server.Port()] = true
 	for port := range seen {
 		ports = append(ports, port)

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"winery/test/expect"
 	"winery/test/harness/relay"
 )
 
@@ -88,11 +89,7 @@ func TestRelay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for deadline := time.Now().Add(20 * time.Second); r.Held() < 2; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d pieces are held, want 2", r.Held())
-		}
-	}
+	expect.Eventually(t, "two pieces to be held", func() bool { return r.Held() >= 2 })
 	r.Resume()
 	for _, held := range []net.Conn{c, late} {
 		if _, err := io.ReadFull(held, answer); err != nil || string(answer) != "later" {
