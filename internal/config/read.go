@@ -4,7 +4,6 @@ package config
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +11,9 @@ import (
 
 // shardsSection is the old place of two settings.
 const shardsSection = "shards"
+
+// maxShardSize is the largest shard_max_size in bytes.
+const maxShardSize = 1 << 50
 
 // imageFeatures are the features that can be left off an RBD image.
 var imageFeatures = []string{"striping", "exclusive-lock", "object-map", "fast-diff", "deep-flatten", "journaling"}
@@ -71,7 +73,7 @@ type obsolete struct {
 func readShards(s *section) obsolete {
 	shards := s.section(shardsSection)
 	old := obsolete{
-		maxSize:     shards.whole("max_size", 0, 1, math.MaxInt64, " of bytes"),
+		maxSize:     shards.whole("max_size", 0, 1, maxShardSize, " of bytes"),
 		idleTimeout: shards.seconds("rw_idle_timeout", 300),
 	}
 	shards.done()
@@ -123,7 +125,7 @@ func readPool(s *section, oldMaxSize int64) (p Pool, ok bool) {
 		s.reject("pool_name", p.Name, `a name without "/" and "@"`)
 	}
 	if oldMaxSize > 0 || s.require("shard_max_size", "a whole number of bytes, at least 1") {
-		p.ShardMaxSize = s.whole("shard_max_size", oldMaxSize, 1, 1<<50, " of bytes")
+		p.ShardMaxSize = s.whole("shard_max_size", oldMaxSize, 1, maxShardSize, " of bytes")
 	}
 	if p.Type == RBD {
 		readRBD(&p, s)

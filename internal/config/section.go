@@ -108,11 +108,7 @@ func (s *section) whole(name string, without, low, high int64, unit string) int6
 	}
 	n, ok := wholeNumber(v)
 	if !ok || n < low || n > high {
-		may := fmt.Sprintf("a whole number%s from %d to %d", unit, low, high)
-		if high == math.MaxInt64 {
-			may = fmt.Sprintf("a whole number%s, at least %d", unit, low)
-		}
-		s.reject(name, v, may)
+		s.reject(name, v, fmt.Sprintf("a whole number%s from %d to %d", unit, low, high))
 		return without
 	}
 	return n
@@ -183,6 +179,9 @@ func (s *section) sub(name string, v any) *section {
 	if v != nil && !ok {
 		s.fail(s.key(name), "found %s, must be a mapping", kind(v))
 	}
+	if v == nil {
+		values = map[string]any{}
+	}
 	return &section{reader: s.reader, path: s.key(name), values: values}
 }
 
@@ -193,7 +192,13 @@ func (s *section) done() {
 			continue
 		}
 		nearest := slices.MinFunc(s.known, func(a, b string) int { return distance(name, a) - distance(name, b) })
-		s.fail(s.key(shown(name)), "unknown key; the nearest known one is %s", nearest)
+		node, line := s.locate(s.path)
+		if node != nil {
+			if key, _ := find(resolved(node), name); key != nil {
+				line = key.Line // its text may have dots, and so is no path
+			}
+		}
+		s.errs = append(s.errs, &Error{File: s.file, Line: line, Key: s.key(shown(name)), Msg: "unknown key; the nearest known one is " + nearest})
 	}
 }
 

@@ -69,11 +69,10 @@ func readDocuments(data []byte) (documents []*yaml.Node, err error) {
 	}
 }
 
-// line finds the line of a key, or of the nearest one above it: a key that is
-// missing, or came by a YAML merge, has none of its own.
-func (r *reader) line(path string) int {
-	line := 0
-	for node := r.root; node != nil && path != ""; {
+// locate finds a key's value, and the line of the key or of the nearest one above
+// it: a key that is missing, or came by a YAML merge, has none of its own.
+func (r *reader) locate(path string) (node *yaml.Node, line int) {
+	for node = r.root; node != nil && path != ""; {
 		name, rest, _ := strings.Cut(path, ".")
 		name, index, isElement := strings.Cut(name, "[")
 		path = rest
@@ -88,6 +87,11 @@ func (r *reader) line(path string) int {
 			}
 		}
 	}
+	return node, line
+}
+
+func (r *reader) line(path string) int {
+	_, line := r.locate(path)
 	return line
 }
 
