@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Chaos runs a whole Winery of real processes under load while it kills and
-// stops processes, breaks PostgreSQL, Ceph, the network and the disk, and then
-// proves that nothing that was acknowledged is lost and nothing is stuck. See
-// docs/chaos.md. It exits 0 only if that is so, and leaves nothing running.
+// Chaos is the program of "make chaos": see package winery/test/chaos and
+// docs/chaos.md. It exits with 0 only if nothing was lost, wrong or stuck.
 package main
 
 import (
@@ -16,11 +14,13 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"winery/test/chaos"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := chaos(ctx)
+	err := run(ctx)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
@@ -28,9 +28,9 @@ func main() {
 	}
 }
 
-func chaos(ctx context.Context) error {
+func run(ctx context.Context) error {
 	began := time.Now()
-	o := Options{Say: func(format string, args ...any) {
+	o := chaos.Options{Say: func(format string, args ...any) {
 		fmt.Printf("%7.1f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
 	}}
 	flag.StringVar(&o.Root, "root", ".", "the project's folder, with bin and scripts")
@@ -43,7 +43,7 @@ func chaos(ctx context.Context) error {
 	if o.Seed == 0 {
 		o.Seed = uint64(rand.Uint32())
 	}
-	report, err := Run(ctx, o)
+	report, err := chaos.Run(ctx, o)
 	if err != nil {
 		return err
 	}

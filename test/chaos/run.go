@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-package main
+// Package chaos runs a whole Winery of real processes under load while it kills and
+// stops processes, breaks PostgreSQL, Ceph, the network and the disk, and then
+// proves that nothing that was acknowledged is lost and nothing is stuck. See
+// docs/chaos.md.
+package chaos
 
 import (
 	"context"

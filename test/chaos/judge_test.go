@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-package main
+package chaos
 
 import (
 	"crypto/sha256"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-package main
+package chaos
 
 import (
 	"os"
@@ -21,7 +21,7 @@ func TestChaos(t *testing.T) {
 	}{{"directory", time.Minute}, {"rbd", 2 * time.Minute}} {
 		t.Run(c.pool, func(t *testing.T) {
 			report, err := Run(t.Context(), Options{
-				Root: "../../..", Pool: c.pool, Duration: c.duration, Lease: 6 * time.Second,
+				Root: "../..", Pool: c.pool, Duration: c.duration, Lease: 6 * time.Second,
 				Seed: uint64(time.Now().UnixNano()) % 1e6, Say: t.Logf,
 			})
 			if err != nil {
