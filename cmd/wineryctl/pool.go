@@ -80,7 +80,7 @@ func poolList(c *cli.Context) (err error) {
 		if err != nil {
 			rows[i].State = "unavailable"
 		}
-		if identity.State != storage.Ours {
+		if identity.State != storage.Recorded {
 			rows[i].Error = reason(identity, err)
 		}
 		if id := identity.Marker.UUID; id != uuid.Nil {
@@ -226,7 +226,7 @@ func poolAdopt(c *cli.Context) (err error) {
 	p := set[configured.Name]
 	identity, err := storage.Identify(c.Context, base, p)
 	switch {
-	case err == nil && identity.State == storage.Ours:
+	case err == nil && identity.State == storage.Recorded:
 		_, err = fmt.Fprintf(c.App.Writer, "pool %s: owned by this database already\n", p.Name())
 		return err
 	case err != nil && !errors.As(err, new(*storage.RefusedError)):

@@ -36,16 +36,16 @@ func (s *supervisor) begin() (stop func()) {
 			case <-quit:
 				return
 			case <-tick.C:
-				next = s.look(first, next)
+				next = s.check(first, next)
 			}
 		}
 	}()
 	return func() { close(quit); <-ended }
 }
 
-// look warns of a stall that has lasted until next, and returns when to warn
+// check warns of a stall that has lasted until next, and returns when to warn
 // again. It ends the process at the limit.
-func (s *supervisor) look(first, next time.Duration) time.Duration {
+func (s *supervisor) check(first, next time.Duration) time.Duration {
 	stalled, status := s.notify.stalled()
 	s.metrics.Stalled(s.role, stalled)
 	switch {

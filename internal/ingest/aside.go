@@ -80,7 +80,7 @@ func (l *lane) retryAside(ctx context.Context) error {
 	if errors.Is(err, sharedbase.ErrContended) {
 		rest, err = l.split(ctx, pieces, retryTime)
 	}
-	l.settle(requests, rest, err)
+	l.answer(requests, rest, err)
 	return err
 }
 
@@ -114,10 +114,10 @@ func (l *lane) split(ctx context.Context, pieces []piece, limit time.Duration) (
 	return rest, nil
 }
 
-// settle answers requests: with err if there is one, and else those of which
+// answer responds to requests: with err if there is one, and else those of which
 // all is stored. The others are set aside, with the rest of their objects,
 // unless they have been for too long or there is no memory for more.
-func (l *lane) settle(requests []*request, rest []piece, err error) {
+func (l *lane) answer(requests []*request, rest []piece, err error) {
 	a, now := &l.aside, time.Now()
 	for _, r := range requests {
 		if r.expires.IsZero() {

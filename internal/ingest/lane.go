@@ -128,7 +128,7 @@ func (l *lane) commit(ctx context.Context, group []*request) error {
 		}
 	}
 	rest, err := l.store(ctx, pieces)
-	l.settle(group, append(contended, rest...), err)
+	l.answer(group, append(contended, rest...), err)
 	return err
 }
 

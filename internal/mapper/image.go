@@ -16,9 +16,9 @@ import (
 const (
 	// sample is how many objects of an image must have their SHA-256.
 	sample = 16
-	// looks is how often an image is read before it counts as damaged: an entry
+	// attempts is how often an image is read before it counts as damaged: an entry
 	// that a cleaner is erasing can look damaged in one read.
-	looks = 3
+	attempts = 3
 )
 
 // admit maps an image, checks what the mapping gives, and records the host. It
@@ -42,11 +42,11 @@ func (r *round) admit(ctx context.Context, img image) error {
 // stays.
 func (r *round) check(ctx context.Context, img image) error {
 	p := r.Pools[img.Pool]
-	ids, err := r.look(ctx, p.OpenMapped, img, nil)
+	ids, err := r.compare(ctx, p.OpenMapped, img, nil)
 	if !damaged(err) {
 		return err
 	}
-	_, storeErr := r.look(ctx, p.Open, img, ids)
+	_, storeErr := r.compare(ctx, p.Open, img, ids)
 	switch {
 	case damaged(storeErr):
 		r.Metrics.Quarantined("mapper", img.Pool)
@@ -58,7 +58,7 @@ func (r *round) check(ctx context.Context, img image) error {
 	if err := pool.Remap(ctx, p, img.Name); err != nil {
 		return err
 	}
-	if _, err := r.look(ctx, p.OpenMapped, img, ids); err != nil {
+	if _, err := r.compare(ctx, p.OpenMapped, img, ids); err != nil {
 		return fmt.Errorf("the image in the store is right, its new mapping on this host is wrong (check the host's memory and kernel log): %w", err)
 	}
 	return nil
@@ -68,25 +68,25 @@ func damaged(err error) bool {
 	return errors.As(err, new(*format.DamageError)) || errors.Is(err, sharedbase.ErrOtherImage)
 }
 
-// look opens an image and reports whether it is the whole image that was packed,
+// compare opens an image and reports whether it is the whole image that was packed,
 // by its header, its hash function, and objects: ids, or some if there are
 // none. It returns the objects.
-func (r *round) look(ctx context.Context, open func(context.Context, string) (pool.Image, error), img image,
+func (r *round) compare(ctx context.Context, open func(context.Context, string) (pool.Image, error), img image,
 	ids []sharedbase.ObjID) (_ []sharedbase.ObjID, err error) {
 	src, err := open(ctx, img.Name)
 	if err != nil {
 		return ids, err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	for range looks {
-		if ids, err = r.lookOnce(ctx, src, img, ids); !damaged(err) {
+	for range attempts {
+		if ids, err = r.compareOnce(ctx, src, img, ids); !damaged(err) {
 			break
 		}
 	}
 	return ids, err
 }
 
-func (r *round) lookOnce(ctx context.Context, src pool.Image, img image, ids []sharedbase.ObjID) ([]sharedbase.ObjID, error) {
+func (r *round) compareOnce(ctx context.Context, src pool.Image, img image, ids []sharedbase.ObjID) ([]sharedbase.ObjID, error) {
 	reader, err := r.Pools[img.Pool].Format().Open(src, src.Size(), img.Name)
 	if err != nil {
 		return ids, err

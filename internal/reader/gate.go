@@ -44,7 +44,7 @@ type gate struct {
 	answered time.Time     // when a call returned last, or the first of calls began
 	hung     chan struct{} // closed while the image hangs
 	hangs    bool
-	armed    bool // a timer will call look
+	armed    bool // a timer will call check
 }
 
 func newGate(pool chan struct{}, hangAfter time.Duration, changed func(bool, int, time.Duration)) *gate {
@@ -130,16 +130,16 @@ func (g *gate) hangError() error {
 	return fmt.Errorf("%w: no call to the image has returned for %v", ErrImageUnavailable, g.hangAfter)
 }
 
-// arm lets look run in d, unless it will run anyway. The caller holds mu.
+// arm lets check run in d, unless it will run anyway. The caller holds mu.
 func (g *gate) arm(d time.Duration) {
 	if !g.armed && !g.hangs {
 		g.armed = true
-		time.AfterFunc(d, g.look)
+		time.AfterFunc(d, g.check)
 	}
 }
 
-// look finds out whether the image hangs.
-func (g *gate) look() {
+// check finds out whether the image hangs.
+func (g *gate) check() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.armed = false

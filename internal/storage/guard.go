@@ -102,7 +102,7 @@ func (g *guard) check(ctx context.Context) error {
 		return err
 	case i.Why != nil:
 		return i.Why
-	case i.State == Ours:
+	case i.State == Recorded:
 		g.remember(marker)
 		return nil
 	case !g.adopts:

@@ -36,8 +36,8 @@ type IdentityState string
 
 // The states of a pool's identity.
 const (
-	// Ours means that marker and record agree.
-	Ours IdentityState = "ok"
+	// Recorded means that marker and record agree.
+	Recorded IdentityState = "ok"
 	// New: there is no marker, and no record. A role adopts the pool.
 	New IdentityState = "new"
 	// NotRecorded: the marker names this database, which has no record. An
@@ -126,7 +126,7 @@ func (i *Identity) marked(p pool.Pool, recorded bool) {
 		i.Why = refused(p, "the pool's marker has UUID %s, the database recorded %s; is another file system mounted? (after a restore run \"wineryctl pool adopt %s\")",
 			i.Marker.UUID, i.Record.UUID, p.Name())
 	default:
-		i.State = Ours
+		i.State = Recorded
 	}
 }
 
@@ -140,7 +140,7 @@ func describe(d sharedbase.DatabaseID) string {
 // returns the difference for a pool that it has marked or recorded.
 func Init(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) (done bool, d inventory.Difference, err error) {
 	i, err := Identify(ctx, base, p)
-	if err != nil || i.State == Ours {
+	if err != nil || i.State == Recorded {
 		return false, d, err
 	}
 	if i.State == NoPool {
@@ -212,7 +212,7 @@ func (i Identity) mark(ctx context.Context, base *sharedbase.SharedBase, p pool.
 		i.Marker.UUID = uuid.New()
 	case NoMarker:
 		i.Marker.UUID = i.Record.UUID
-	case Ours, NotRecorded, OtherPool, OtherDatabase, NoPool: // the marker's UUID remains
+	case Recorded, NotRecorded, OtherPool, OtherDatabase, NoPool: // the marker's UUID remains
 	}
 	if i.State != NotRecorded {
 		err := i.write(ctx, p, false)

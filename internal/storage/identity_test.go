@@ -105,7 +105,7 @@ func TestAdopted(t *testing.T) {
 			})
 		}
 		roles.Wait()
-		i := wantState(t, s, s.Base, storage.Ours)
+		i := wantState(t, s, s.Base, storage.Recorded)
 		if i.Marker.UUID == uuid.Nil || i.Marker.UUID != i.Record.UUID || i.Marker != marked(t, s) {
 			t.Errorf("%+v", i)
 		}
@@ -122,7 +122,7 @@ func TestAdoptionInterrupted(t *testing.T) {
 	wantState(t, s, s.Base, storage.NotRecorded)
 	_, err = owned(s, s.Base).List(t.Context())
 	expect.NoError(t, err)
-	if i := wantState(t, s, s.Base, storage.Ours); i.Record.UUID != before.UUID {
+	if i := wantState(t, s, s.Base, storage.Recorded); i.Record.UUID != before.UUID {
 		t.Errorf("recorded %v, the marker has %v", i.Record.UUID, before.UUID)
 	}
 }
