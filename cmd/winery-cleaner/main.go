@@ -44,7 +44,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	options := func(notify *daemon.Notifier) cleaner.Options {
 		return cleaner.Options{
 			Base: base, Pools: set.Watched(notify.Progress), MinMappedHosts: hosts, Log: env.Log, Metrics: env.Metrics,
-			Progress: func(p cleaner.Progress) { notify.Working(p) },
+			Progress: notify.Working,
 		}
 	}
 	tables, objects := env.Notify.Part("tables"), env.Notify.Part("objects")

@@ -10,7 +10,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"winery/internal/daemon"
-	"winery/internal/imagebuild"
 	"winery/internal/packer"
 	"winery/sharedbase"
 )
@@ -52,7 +51,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	}
 	p := packer.New(packer.Options{
 		Base: base, Pools: set.Watched(env.Notify.Progress), Pool: pool, Log: env.Log, Metrics: env.Metrics, MaxSizes: maxSizes,
-		Progress: func(p imagebuild.Progress) { env.Notify.Working(p) },
+		Progress: env.Notify.Working,
 	})
 	env.Notify.Ready()
 	return env.Loop(ctx, base, p.Step, sharedbase.StateFull)

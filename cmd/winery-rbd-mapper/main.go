@@ -54,7 +54,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		Base: base, Pools: set.Watched(env.Notify.Progress), Log: env.Log, Metrics: env.Metrics,
 		OnlyPrefix:     env.CLI.String(onlyPrefix.Name),
 		ManageRWImages: env.CLI.Bool(manageRWImages.Name),
-		Progress:       func(p mapper.Progress) { env.Notify.Working(p) },
+		Progress:       env.Notify.Working,
 	})
 	if rate > 0 {
 		defer patrol(ctx, &scrub.Patrol{

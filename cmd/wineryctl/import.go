@@ -96,7 +96,7 @@ func importUnknown(c *cli.Context, s *session, from []pool.Pool, dryRun bool) (f
 			j.done(row, "%s: not in the database, would be imported", label)
 			continue
 		}
-		i := importer.Importer{Base: s.base, Quick: c.Bool("quick"), Progress: func(bytes, total int64) { j.step(label, bytes, total) }}
+		i := importer.Importer{Base: s.base, Quick: c.Bool("quick"), Progress: j.bar.show}
 		var got sharedbase.Imported
 		err := image.Err
 		if err == nil {

@@ -7,20 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"winery/internal/daemon"
 )
 
-var (
-	outputFlag     = &cli.StringFlag{Name: "output", Value: "table", Usage: "print results in `FORMAT`: table or json"}
-	noProgressFlag = &cli.BoolFlag{Name: "no-progress", Usage: "do not show a progress bar on a terminal"}
-)
+var outputFlag = &cli.StringFlag{Name: "output", Value: "table", Usage: "print results in `FORMAT`: table or json"}
 
 // asJSON returns whether --output asks for JSON.
 func asJSON(c *cli.Context) (bool, error) {
@@ -46,16 +39,14 @@ type journal struct {
 	rows      []any // of all results, for --output json
 	did, lost int
 
-	terminal bool
-	bar      *progressbar.ProgressBar // nil where no bar is shown
-	label    string                   // of bar
+	bar *bar
 }
 
 func newJournal(c *cli.Context) (*journal, error) {
 	asJSON, err := asJSON(c)
 	return &journal{
 		out: c.App.Writer, errs: c.App.ErrWriter, json: asJSON, rows: []any{},
-		terminal: term.IsTerminal(int(os.Stderr.Fd())) && !c.Bool(noProgressFlag.Name),
+		bar: newBar(c, c.Bool(noProgressFlag.Name)),
 	}, err
 }
 
@@ -69,7 +60,7 @@ func (j *journal) done(row any, format string, args ...any) {
 
 // note prints a result that is neither a success nor a failure. A nil row does not appear in the JSON.
 func (j *journal) note(row any, format string, args ...any) {
-	j.clear()
+	j.bar.clear()
 	if row != nil {
 		j.rows = append(j.rows, row)
 	}
@@ -80,7 +71,7 @@ func (j *journal) note(row any, format string, args ...any) {
 
 // failed prints a failure. Nothing is printed where err is nil, because the caller has printed the reason.
 func (j *journal) failed(row any, name string, err error) {
-	j.clear()
+	j.bar.clear()
 	j.lost++
 	j.rows = append(j.rows, row)
 	if err != nil {
@@ -90,7 +81,7 @@ func (j *journal) failed(row any, name string, err error) {
 
 // end completes the output. It returns an error with the text failure if anything failed.
 func (j *journal) end(failure string) error {
-	j.clear()
+	j.bar.clear()
 	var err error
 	if j.json {
 		err = printJSON(j.out, j.rows)
@@ -99,26 +90,4 @@ func (j *journal) end(failure string) error {
 		err = errors.Join(err, errors.New(failure))
 	}
 	return err
-}
-
-// step advances the progress bar of label by bytes, on a terminal.
-func (j *journal) step(label string, bytes, total int64) {
-	if !j.terminal {
-		return
-	}
-	if j.bar == nil || j.label != label {
-		j.clear()
-		j.label = label
-		j.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(j.errs), progressbar.OptionShowBytes(true),
-			progressbar.OptionSetDescription(label), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
-	}
-	_ = j.bar.Add64(bytes)
-}
-
-// clear removes the progress bar, so that a line can be printed.
-func (j *journal) clear() {
-	if j.bar != nil {
-		_ = j.bar.Clear()
-		j.bar = nil
-	}
 }

@@ -56,7 +56,7 @@ func migrate(c *cli.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	j := s.journal
-	m := migrator.Migrator{Base: s.base, NoTransfer: c.Bool("no-transfer"), NoRecord: c.Bool("no-db-update")}
+	m := migrator.Migrator{Base: s.base, NoTransfer: c.Bool("no-transfer"), NoRecord: c.Bool("no-db-update"), Progress: j.bar.show}
 	if m.From, err = s.chosenPool("FROM", c.Args().Get(0)); err != nil {
 		return err
 	}
@@ -72,7 +72,6 @@ func migrate(c *cli.Context) (err error) {
 	}
 	copied := 0
 	for _, name := range images {
-		m.Progress = func(phase migrator.Phase, bytes, total int64) { j.step(string(phase)+" "+name, bytes, total) }
 		moved, err := m.Migrate(c.Context, name)
 		row := migrated{name, moved.Objects, moved.Bytes, moved.Copied, moved.Recorded, ""}
 		switch {

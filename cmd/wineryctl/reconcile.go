@@ -66,7 +66,7 @@ func reconcile(c *cli.Context) (err error) {
 	}
 	for _, u := range unpacked {
 		label := u.Pool.Name() + "/" + u.Shard.Name
-		i := importer.Importer{Base: s.base, Progress: func(bytes, total int64) { j.step(label, bytes, total) }}
+		i := importer.Importer{Base: s.base, Progress: j.bar.show}
 		row := adopted{Pool: u.Pool.Name(), Image: u.Shard.Name, Was: string(u.Shard.State)}
 		got, err := i.Adopt(c.Context, u, dryRun)
 		row.Objects, row.New, row.Moved, row.MovedTo = got.Objects, got.New, got.Moved, got.MovedTo

@@ -7,21 +7,21 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
+
+	"winery/internal/progress"
 )
 
 // report prints the files that were stored and those that failed, and counts them.
 type report struct {
 	out, errors io.Writer
 	quiet       bool
-	bar         *progressbar.ProgressBar // nil if stderr is not a terminal
+	bar         *bar
+	progress    *progress.Meter
 	began       time.Time
 
 	mu                 sync.Mutex
@@ -31,36 +31,23 @@ type report struct {
 
 func newReport(c *cli.Context, names []string) *report {
 	r := &report{out: c.App.Writer, errors: c.App.ErrWriter, quiet: c.Bool("quiet"), began: time.Now()}
-	if term.IsTerminal(int(os.Stderr.Fd())) {
-		total := int64(0)
+	total := int64(progress.Unknown)
+	if !r.quiet {
+		total = 0
 		for file := range files(names) {
 			total += file.size
 		}
-		r.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(r.errors), progressbar.OptionShowBytes(true),
-			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
 	}
+	r.bar = newBar(c, r.quiet)
+	r.progress = progress.Func(r.bar.show).NewMeter("storing", "files", total)
 	return r
-}
-
-// clear removes the bar from the terminal, so that a line can be printed. The next step draws the bar again.
-func (r *report) clear() {
-	if r.bar != nil {
-		_ = r.bar.Clear()
-	}
-}
-
-// step advances the bar.
-func (r *report) step(bytes int) {
-	if r.bar != nil {
-		_ = r.bar.Add(bytes)
-	}
 }
 
 func (r *report) stored(b *batch, added int, addedBytes int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.quiet {
-		r.clear()
+		r.bar.clear()
 		for i, path := range b.paths {
 			_, _ = fmt.Fprintf(r.out, "%x  %s\n", b.objects[i].ID, path)
 		}
@@ -69,7 +56,7 @@ func (r *report) stored(b *batch, added int, addedBytes int64) {
 	r.bytes += int64(b.bytes)
 	r.added += added
 	r.addedBytes += addedBytes
-	r.step(b.bytes)
+	r.progress.Add(int64(b.bytes))
 }
 
 func (r *report) failed(path string, err error) {
@@ -79,7 +66,7 @@ func (r *report) failed(path string, err error) {
 	if errors.As(err, &named) {
 		err = named.Err
 	}
-	r.clear()
+	r.bar.clear()
 	_, _ = fmt.Fprintf(r.errors, "%s: %v\n", path, err)
 	r.lost++
 }
@@ -89,7 +76,7 @@ func (r *report) failed(path string, err error) {
 func (r *report) end(complete bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.clear()
+	r.bar.clear()
 	if complete || r.files > 0 {
 		_, _ = fmt.Fprintf(r.errors, "stored %d files, %s (new: %d objects, %s) in %v\n",
 			r.files, humanize.Bytes(uint64(r.bytes)), r.added, humanize.Bytes(uint64(r.addedBytes)),

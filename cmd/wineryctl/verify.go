@@ -62,7 +62,7 @@ func verify(c *cli.Context) (err error) {
 	defer func() { err = errors.Join(err, s.close()) }()
 	j := s.journal
 	scrubber.Base, scrubber.Pools = s.base, s.pools
-	scrubber.Progress = func(part scrub.Part, bytes, total int64) { j.step("verifying "+string(part), bytes, total) }
+	scrubber.Progress = j.bar.show
 	names, err := s.chosenShards(c)
 	if err != nil {
 		return err

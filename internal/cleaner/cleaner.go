@@ -9,6 +9,7 @@ import (
 
 	"winery/format"
 	"winery/internal/metrics"
+	"winery/internal/progress"
 	"winery/internal/storage"
 	"winery/pool"
 	"winery/sharedbase"
@@ -24,27 +25,15 @@ type Options struct {
 	// Metrics may be nil.
 	Metrics *metrics.Client
 	// Progress is called before each shard that needs work. May be nil.
-	Progress func(Progress)
+	Progress progress.Func
 	Log      *slog.Logger
 }
 
-// Progress is the progress of a step.
-type Progress struct {
-	Task  Task
-	Shard string
-}
-
-// Task is a part of the work.
-type Task string
-
 // The tasks, in their order.
 const (
-	Dropping Task = "dropping the table of"
-	Erasing  Task = "erasing deleted objects of"
+	Dropping progress.Task = "dropping the table of"
+	Erasing  progress.Task = "erasing deleted objects of"
 )
-
-// String is a line for people.
-func (p Progress) String() string { return string(p.Task) + " " + p.Shard }
 
 // Cleaner drops tables and erases objects. Any number of cleaners may work on one
 // database. A cleaner ignores shards of pools that are not configured.
@@ -53,9 +42,9 @@ type Cleaner struct{ Options }
 // New makes a Cleaner. It does not connect to anything.
 func New(o Options) *Cleaner { return &Cleaner{o} }
 
-func (c *Cleaner) report(task Task, name string) {
+func (c *Cleaner) report(task progress.Task, name string) {
 	if c.Progress != nil {
-		c.Progress(Progress{task, name})
+		c.Progress(progress.Report{Task: task, Shard: name})
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"winery/internal/cleaner"
 	"winery/internal/mapper"
 	"winery/internal/packer"
+	"winery/internal/progress"
 	"winery/pool"
 	"winery/pool/pooltest"
 	"winery/sharedbase"
@@ -121,7 +122,7 @@ func TestWholePath(t *testing.T) {
 		step(t, clean, true)
 		expect.NoError(t, s.Base.Delete(t.Context(), objects[1][3].ID))
 		step(t, clean, true)
-		clean.Progress = func(p cleaner.Progress) { t.Errorf("nothing is left to do, but %s", p) }
+		clean.Progress = func(p progress.Report) { t.Errorf("nothing is left to do, but %s", p) }
 		step(t, clean, false)
 		for i, name := range names {
 			s.WantState(t, name, sharedbase.StateReadOnly)

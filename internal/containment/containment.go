@@ -29,6 +29,7 @@ import (
 	"slices"
 
 	"winery/format"
+	"winery/internal/progress"
 	"winery/sharedbase"
 )
 
@@ -51,9 +52,9 @@ type Replacement struct {
 	// Repair means that the image is known to be damaged: parts that cannot be
 	// read do not count.
 	Repair bool
-	// Progress is called after each batch of objects that was looked up in the
+	// Progress is told of each batch of objects that was looked up in the
 	// database. May be nil.
-	Progress func()
+	Progress *progress.Meter
 }
 
 // LossError says that objects would be lost with an image. Nothing was replaced.
@@ -134,7 +135,7 @@ func (r Replacement) accountFor(ctx context.Context, objects iter.Seq[sharedbase
 			return err
 		}
 		if r.Progress != nil {
-			r.Progress()
+			r.Progress.Add(0)
 		}
 		if loss.Objects == 0 && len(lost) > 0 {
 			loss.First = lost[0]

@@ -60,7 +60,7 @@
 // without: a stalled role is logged and measured, and after winery.stall_limit
 // its process exits with status 1, even if a call into a library or a device
 // hangs. Its lease then expires, and another process continues with the shard. A
-// role that waits for work, or after a failure, is not stalled. Work that cannot
-// report progress (Silent) declares how long it may take, in proportion to its
-// size; the limit begins after that time.
+// role that waits for work, or after a failure, is not stalled. A task that cannot
+// report its progress declares how long it may take, in proportion to its size;
+// the limit begins after that time.
 package daemon

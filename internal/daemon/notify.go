@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+
+	"winery/internal/progress"
 )
 
 // Notifier reports the state of a role to the service manager. Without one, and
@@ -161,25 +163,17 @@ func (n *Notifier) stalled() (time.Duration, string) {
 	return longest, status
 }
 
-// Silent is implemented by the progress of work that cannot report: a call into
-// a library, or one long statement.
-type Silent interface {
-	// SilentFor returns how long the work may take until it reports again. It
-	// must follow from how much there is to do; 0 for work that reports.
-	SilentFor() time.Duration
-}
-
-// Working is Progress, with a Status that describes it. Where progress is
-// Silent, the work stalls only once that time is over.
-func (n *Notifier) Working(progress fmt.Stringer) {
+// Working is Progress, with a Status that describes it. A task with a limit
+// stalls only once that time is over. It is a [progress.Func].
+func (n *Notifier) Working(task progress.Report) {
 	if n == nil {
 		return
 	}
 	n.begin()
-	if s, ok := progress.(Silent); ok && s.SilentFor() > 0 {
-		n.silent.Store(int64(time.Since(n.start) + s.SilentFor()))
+	if task.Limit > 0 {
+		n.silent.Store(int64(time.Since(n.start) + task.Limit))
 	}
-	n.Status("%v", progress)
+	n.Status("%v", task)
 }
 
 // oneLine joins the lines of text that are not blank.

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"winery/internal/progress"
 )
 
 // Many goroutines with the same stack are printed once, and the output is
@@ -31,12 +33,6 @@ func TestStacks(t *testing.T) {
 		t.Errorf("%d bytes:\n%.1000s", len(got), got)
 	}
 }
-
-// silent is work that cannot report for that long.
-type silent time.Duration
-
-func (s silent) SilentFor() time.Duration { return time.Duration(s) }
-func (s silent) String() string           { return "indexing i3f" }
 
 // A role waits for work, works in steps shorter and longer than a minute, and
 // hangs in the end. The times are those of a bubble, and exact.
@@ -73,9 +69,9 @@ func TestStall(t *testing.T) {
 			time.Sleep(5 * time.Minute)
 			notify.Progress()
 			time.Sleep(2 * time.Second)
-			notify.Working(silent(3 * time.Hour))
+			notify.Working(progress.Report{Task: "indexing", Shard: "i3f", Limit: 3 * time.Hour})
 			time.Sleep(3 * time.Hour)
-			notify.Working(silent(30 * time.Minute)) // and takes longer
+			notify.Working(progress.Report{Task: "indexing", Shard: "i3f", Limit: 30 * time.Minute}) // and takes longer
 			time.Sleep(30*time.Minute + 2*time.Minute + time.Second)
 			notify.Status("packing i3f: 41 %%")
 			notify.Progress()
@@ -93,7 +89,7 @@ func TestStall(t *testing.T) {
 		}
 		want := []string{
 			warning("1m0s"), warning("2m0s"), warning("4m0s"), `level=INFO msg="progress again" status="packing i3f: 41 %"`,
-			strings.ReplaceAll(warning("1m0s"), "packing i3f: 41 %", "indexing i3f"), strings.ReplaceAll(warning("2m0s"), "packing i3f: 41 %", "indexing i3f"),
+			strings.ReplaceAll(warning("1m0s"), "packing i3f: 41 %", "indexing i3f: at most 30m0s"), strings.ReplaceAll(warning("2m0s"), "packing i3f: 41 %", "indexing i3f: at most 30m0s"),
 			`level=INFO msg="progress again" status="packing i3f: 41 %"`,
 			warning("1m0s"), warning("2m0s"), warning("4m0s"), warning("8m0s"),
 			`level=ERROR msg="no progress: this process exits, its lease expires, and another process continues" ` +

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"winery/format"
+	"winery/internal/progress"
 	"winery/pool"
 	"winery/sharedbase"
 )
@@ -23,9 +24,8 @@ type Job struct {
 	// Repairs is the claim to the image, where it is made again for a shard that
 	// has one: it is damaged, or missing. Nil for a shard that is packed.
 	Repairs *sharedbase.ImageClaim
-	// Progress is called about once a second while bytes move, and at the begin
-	// of a phase that cannot report, one call at a time. May be nil.
-	Progress func(Progress)
+	// Progress may be nil.
+	Progress progress.Func
 	// Added is called with the size of each object that is written. May be nil.
 	Added func(size int64)
 }
@@ -45,12 +45,12 @@ type Made struct {
 // *containment.LossError.
 func (j Job) Make(ctx context.Context) (made Made, err error) {
 	start := time.Now()
-	j.silent(Counting, countingLimit)
+	j.Progress.Unmeasured(Counting, j.Claim.Name(), countingLimit)
 	objects, size, err := j.Base.TableSize(ctx, j.Claim.Name())
 	if err != nil {
 		return made, err
 	}
-	newMeter(j.Progress, j.Claim.Name(), Writing, size).add(0) // Create may take long
+	j.Progress.NewMeter(Writing, j.Claim.Name(), size).Add(0) // Create may take long
 	draft, err := j.Pool.Create(ctx, j.Claim.Name(), j.Pool.Format().SizeBound(objects, size), proof{j, size})
 	if err != nil {
 		return made, err
@@ -68,13 +68,6 @@ func (j Job) Make(ctx context.Context) (made Made, err error) {
 	return made, draft.Commit(ctx)
 }
 
-// silent reports a phase that reports nothing until it ends.
-func (j Job) silent(phase Phase, limit time.Duration) {
-	if j.Progress != nil {
-		j.Progress(Progress{Shard: j.Claim.Name(), Phase: phase, Limit: limit})
-	}
-}
-
 // write writes the whole image, of size bytes of contents, into the draft.
 func (j Job) write(ctx context.Context, draft pool.Draft, size int64) (info format.Info, err error) {
 	w, err := j.Pool.Format().NewWriter(draft, draft.Size())
@@ -83,9 +76,9 @@ func (j Job) write(ctx context.Context, draft pool.Draft, size int64) (info form
 	}
 	defer w.Close()
 
-	meter := newMeter(j.Progress, j.Claim.Name(), Writing, size)
+	meter := j.Progress.NewMeter(Writing, j.Claim.Name(), size)
 	count, err := j.Base.StreamTable(ctx, j.Claim, func(id sharedbase.ObjID, size int64, content io.Reader) error {
-		meter.add(size)
+		meter.Add(size)
 		if j.Added != nil {
 			j.Added(size)
 		}
@@ -94,7 +87,7 @@ func (j Job) write(ctx context.Context, draft pool.Draft, size int64) (info form
 	if err != nil {
 		return info, err
 	}
-	j.silent(Indexing, indexingLimitLeast+time.Duration(count)*indexingLimitObject)
+	j.Progress.Unmeasured(Indexing, j.Claim.Name(), indexingLimitLeast+time.Duration(count)*indexingLimitObject)
 	if info, err = w.Finish(); err != nil {
 		return info, err
 	}
@@ -117,8 +110,8 @@ func (j Job) verify(ctx context.Context, draft pool.Draft, want format.Info) (im
 	if err != nil {
 		return image, err
 	}
-	meter := newMeter(j.Progress, name, Verifying, want.ObjectsSize)
-	got, err := r.Verify(ctx, meter.add)
+	meter := j.Progress.NewMeter(Verifying, name, want.ObjectsSize)
+	got, err := r.Verify(ctx, meter.Add)
 	if err != nil {
 		return image, err
 	}

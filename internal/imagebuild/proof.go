@@ -8,6 +8,7 @@ import (
 	"iter"
 
 	"winery/internal/containment"
+	"winery/internal/progress"
 	"winery/sharedbase"
 )
 
@@ -29,17 +30,17 @@ func (p proof) Verify(ctx context.Context) error {
 // MayReplace implements [pool.ReplaceProof]: what the table holds, and holds
 // undamaged, replaces the image.
 func (p proof) MayReplace(ctx context.Context, existing io.ReaderAt, size int64) error {
-	meter := newMeter(p.Progress, p.Claim.Name(), Comparing, p.bytes)
+	meter := p.Progress.NewMeter(Comparing, p.Claim.Name(), p.bytes)
 	return containment.Replacement{
 		Base: p.Base, ShardID: p.Claim.ID(), Shard: p.Claim.Name(), Format: p.Pool.Format(),
-		Keys: p.keys(ctx, meter), Repair: p.Repairs != nil, Progress: func() { meter.add(0) },
+		Keys: p.keys(ctx, meter), Repair: p.Repairs != nil, Progress: meter,
 	}.Contains(ctx, existing, size)
 }
 
-func (p proof) keys(ctx context.Context, meter *meter) iter.Seq2[sharedbase.ObjID, error] {
+func (p proof) keys(ctx context.Context, meter *progress.Meter) iter.Seq2[sharedbase.ObjID, error] {
 	return func(yield func(sharedbase.ObjID, error) bool) {
 		for row, err := range p.Base.SoundRows(ctx, p.Claim) {
-			meter.add(row.Size)
+			meter.Add(row.Size)
 			if !yield(row.Sum, err) {
 				return
 			}

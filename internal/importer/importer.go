@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"winery/format"
+	"winery/internal/progress"
 	"winery/pool"
 	"winery/sharedbase"
 )
@@ -18,10 +19,12 @@ type Importer struct {
 	// Quick checks the index of an image and a sample of its objects, instead
 	// of all objects.
 	Quick bool
-	// Progress is called with the bytes of objects that were checked since its
-	// last call, one call at a time; total is all that there are. May be nil.
-	Progress func(bytes, total int64)
+	// Progress may be nil.
+	Progress progress.Func
 }
+
+// Verifying is the task that Progress is told of.
+const Verifying progress.Task = "verifying"
 
 // sample is how many objects Quick checks.
 const sample = 100
@@ -38,7 +41,7 @@ func (i *Importer) Import(ctx context.Context, from pool.Pool, name string) (don
 	defer func() { err = errors.Join(err, img.Close()) }()
 	r, err := from.Format().Open(img, img.Size(), name)
 	if err == nil {
-		err = i.check(ctx, r)
+		err = i.check(ctx, r, name)
 	}
 	if err != nil {
 		return done, fmt.Errorf("pool %s: %w", from.Name(), err)
@@ -47,7 +50,7 @@ func (i *Importer) Import(ctx context.Context, from pool.Pool, name string) (don
 	return i.Base.ImportShard(ctx, name, from.Name(), record, r.Keys(ctx))
 }
 
-func (i *Importer) check(ctx context.Context, r format.Reader) error {
+func (i *Importer) check(ctx context.Context, r format.Reader, name string) error {
 	if i.Quick {
 		ids, err := r.Pick(ctx, sample)
 		for _, id := range ids {
@@ -60,11 +63,6 @@ func (i *Importer) check(ctx context.Context, r format.Reader) error {
 		}
 		return err
 	}
-	total := r.Info().ObjectsSize
-	_, err := r.Verify(ctx, func(bytes int64) {
-		if i.Progress != nil {
-			i.Progress(bytes, total)
-		}
-	})
+	_, err := r.Verify(ctx, i.Progress.NewMeter(Verifying, name, r.Info().ObjectsSize).Add)
 	return err
 }

@@ -91,7 +91,7 @@ func (i *Importer) whole(ctx context.Context, u Unpacked, fn func(format.Reader)
 	defer func() { err = errors.Join(err, img.Close()) }()
 	r, err := u.Pool.Format().Open(img, img.Size(), u.Shard.Name)
 	if err == nil {
-		err = i.check(ctx, r)
+		err = i.check(ctx, r, u.Shard.Name)
 	}
 	if err != nil {
 		return fmt.Errorf("pool %s: %w", u.Pool.Name(), err)

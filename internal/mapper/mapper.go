@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"winery/internal/metrics"
+	"winery/internal/progress"
 	"winery/internal/storage"
 	"winery/sharedbase"
 )
@@ -52,21 +53,13 @@ type Options struct {
 	// Metrics may be nil.
 	Metrics *metrics.Client
 	// Progress is called at the beginning of a step, about once a second and
-	// when all is mapped, one call at a time. May be nil.
-	Progress func(Progress)
+	// when all is mapped. May be nil.
+	Progress progress.Func
 	Log      *slog.Logger
 }
 
-// Progress of a step.
-type Progress struct {
-	Mapped int // images that are mapped, checked and recorded
-	Wanted int // images that should be
-}
-
-// String is a line for people.
-func (p Progress) String() string {
-	return fmt.Sprintf("%d of %d images mapped", p.Mapped, p.Wanted)
-}
+// Mapping is the task that Progress is told of.
+const Mapping progress.Task = "mapping images"
 
 // Mapper maps images on one host. Several may run at once, on one host or many;
 // a Mapper itself serves one goroutine.
@@ -76,7 +69,7 @@ type Mapper struct {
 	hanging  map[string]hang // by shard, or by pool for its listing
 	reserved map[string]bool // by shard: images made in the last step or before
 	compared time.Time       // when all images were last compared
-	progress Progress        // of the last step
+	progress progress.Report // of the last step: images that are mapped, checked and recorded
 }
 
 // hang is a call that did not return in time.
@@ -117,7 +110,7 @@ func (m *Mapper) Step(ctx context.Context) (worked bool, err error) {
 	group.SetLimit(parallel)
 	for _, img := range todo {
 		group.Go(func() error {
-			r.settle(ctx, img)
+			r.process(ctx, img)
 			return nil
 		})
 	}

@@ -17,6 +17,7 @@ import (
 	"winery/format"
 	"winery/internal/mapper"
 	"winery/internal/packer"
+	"winery/internal/progress"
 	"winery/pool"
 	"winery/pool/pooltest"
 	"winery/sharedbase"
@@ -86,9 +87,9 @@ func TestMapsAndRecords(t *testing.T) {
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		names := packed(t, s, 3)
 		unpacked := s.Full(t, roletest.Objects(9, 5, 100))
-		var last mapper.Progress
+		var last progress.Report
 		m := mapper.New(mapper.Options{
-			Base: s.Base, Pools: s.Pools, Log: s.Log, Progress: func(p mapper.Progress) { last = p },
+			Base: s.Base, Pools: s.Pools, Log: s.Log, Progress: func(p progress.Report) { last = p },
 		})
 		step(t, m, true)
 		host, err := os.Hostname()
@@ -97,7 +98,7 @@ func TestMapsAndRecords(t *testing.T) {
 			wantMapped(t, s, name, host)
 		}
 		wantMapped(t, s, unpacked)
-		if last.String() != "3 of 3 images mapped" {
+		if last.String() != "mapping images: 3 of 3" {
 			t.Errorf("progress: %s", last)
 		}
 		step(t, m, false)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"winery/internal/progress"
 	"winery/sharedbase"
 )
 
@@ -40,9 +41,9 @@ func (r *round) list(ctx context.Context) []image {
 	mapped := map[string]map[string]bool{}
 	if r.all {
 		mapped = r.listMapped(ctx)
-		r.progress = Progress{}
+		r.progress = progress.Report{Task: Mapping, Images: true}
 	}
-	r.progress.Wanted = r.progress.Mapped
+	r.progress.Total = r.progress.Done
 	var todo []image
 	for s, err := range r.Base.ShardsToMap(ctx, sharedbase.MappingFilter{
 		Host: r.host, Pools: slices.Collect(maps.Keys(r.Pools)), Prefix: r.OnlyPrefix, Unrecorded: !r.all,
@@ -51,12 +52,12 @@ func (r *round) list(ctx context.Context) []image {
 			r.fail(err)
 			break
 		}
-		r.progress.Wanted++
+		r.progress.Total++
 		img := image{s, mapped[s.Pool][s.Name]}
 		switch {
 		case r.all && mapped[s.Pool] == nil: // its listing failed
 		case img.mapped && img.Recorded && r.failures[s.Name] == 0:
-			r.progress.Mapped++
+			r.progress.Done++
 		default:
 			todo = append(todo, img)
 		}
@@ -157,8 +158,8 @@ func (r *round) reserveOne(ctx context.Context, s sharedbase.Shard) error {
 	return err
 }
 
-// settle does what an image needs and notes the outcome.
-func (r *round) settle(ctx context.Context, img image) {
+// process does what an image needs and notes the outcome.
+func (r *round) process(ctx context.Context, img image) {
 	if !r.may(ctx, img) {
 		return
 	}
@@ -177,7 +178,7 @@ func (r *round) settle(ctx context.Context, img image) {
 	}
 	delete(r.failures, img.Name)
 	r.worked = r.worked || !img.Recorded || !img.mapped
-	r.progress.Mapped++
+	r.progress.Done++
 	r.report()
 }
 
@@ -218,7 +219,7 @@ func (r *round) hangingIn(pool string) (n int) {
 // report reports the progress of the round from time to time. The caller holds
 // mu.
 func (r *round) report() {
-	if r.Progress == nil || time.Since(r.reported) < time.Second && r.progress.Mapped < r.progress.Wanted {
+	if r.Progress == nil || time.Since(r.reported) < time.Second && r.progress.Done < r.progress.Total {
 		return
 	}
 	r.reported = time.Now()

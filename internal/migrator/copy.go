@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"winery/internal/progress"
 	"winery/pool"
 )
 
@@ -27,7 +28,7 @@ func (m *Migrator) copy(ctx context.Context, name string, source io.ReaderAt, si
 		return err
 	}
 	defer func() { err = errors.Join(err, draft.Abort(ctx)) }() // nothing after Commit
-	c := &copier{source: source, draft: draft, size: size, report: m.report(Copying, size)}
+	c := &copier{source: source, draft: draft, size: size, progress: m.Progress.NewMeter(Copying, name, size)}
 	if err := c.all(ctx); err != nil {
 		return err
 	}
@@ -40,8 +41,8 @@ type copier struct {
 	draft  pool.Draft
 	size   int64
 
-	mu     sync.Mutex
-	report func(bytes int64)
+	mu       sync.Mutex
+	progress *progress.Meter
 }
 
 // all copies the first block last: it has the header, without which the rest
@@ -81,6 +82,6 @@ func (c *copier) block(ctx context.Context, at int64) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.report(int64(len(b)))
+	c.progress.Add(int64(len(b)))
 	return nil
 }

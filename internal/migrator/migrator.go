@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"winery/format"
+	"winery/internal/progress"
 	"winery/pool"
 	"winery/sharedbase"
 )
@@ -24,18 +25,14 @@ type Migrator struct {
 	NoTransfer bool
 	// NoRecord leaves the database unchanged.
 	NoRecord bool
-	// Progress is called with the bytes of the phase that were done since its
-	// last call, one call at a time; total is all that there are. May be nil.
-	Progress func(phase Phase, bytes, total int64)
+	// Progress may be nil.
+	Progress progress.Func
 }
 
-// Phase is what is done with an image.
-type Phase string
-
-// The phases, in their order.
+// The tasks, in their order.
 const (
-	Copying   Phase = "copying"
-	Verifying Phase = "verifying"
+	Copying   progress.Task = "copying"
+	Verifying progress.Task = "verifying"
 )
 
 // Moved says what Migrate did.
@@ -51,7 +48,7 @@ type Moved struct {
 // in a state to be moved; *format.DamageError if the image is damaged;
 // sharedbase.ErrImageClaimed or pool.ErrInUse while another process changes it.
 func (m *Migrator) Migrate(ctx context.Context, name string) (moved Moved, err error) {
-	err = m.look(ctx, name)
+	err = m.movable(ctx, name)
 	if errors.Is(err, sharedbase.ErrNotFound) {
 		if !m.NoRecord {
 			return moved, fmt.Errorf("%w: the database has no shard of this name; import the image first", ErrSkipped)
@@ -62,7 +59,7 @@ func (m *Migrator) Migrate(ctx context.Context, name string) (moved Moved, err e
 		return moved, err
 	}
 	err = m.Base.WithImage(ctx, name, func(ctx context.Context, claim *sharedbase.ImageClaim) error {
-		if err := m.look(ctx, name); err != nil {
+		if err := m.movable(ctx, name); err != nil {
 			return err // moved before it was claimed
 		}
 		err := m.provide(ctx, name, func(original format.Reader) pool.ReplaceProof {
@@ -78,9 +75,9 @@ func (m *Migrator) Migrate(ctx context.Context, name string) (moved Moved, err e
 	return moved, err
 }
 
-// look returns nil where the database has the shard in From, in a state in which it
+// movable returns nil where the database has the shard in From, in a state in which it
 // may be moved, and sharedbase.ErrNotFound where the database does not know it.
-func (m *Migrator) look(ctx context.Context, name string) error {
+func (m *Migrator) movable(ctx context.Context, name string) error {
 	s, err := m.Base.ShardByName(ctx, name)
 	switch {
 	case err != nil:
@@ -93,13 +90,4 @@ func (m *Migrator) look(ctx context.Context, name string) error {
 		return fmt.Errorf("%w: the shard is %s; it can be moved once it is %s", ErrSkipped, s.State, sharedbase.StateReadOnly)
 	}
 	return nil
-}
-
-// report is a callback for the bytes of a phase.
-func (m *Migrator) report(phase Phase, total int64) func(bytes int64) {
-	return func(bytes int64) {
-		if m.Progress != nil {
-			m.Progress(phase, bytes, total)
-		}
-	}
 }

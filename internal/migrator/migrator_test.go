@@ -18,6 +18,7 @@ import (
 	"winery/format"
 	"winery/internal/cleaner"
 	"winery/internal/migrator"
+	"winery/internal/progress"
 	"winery/internal/storage"
 	"winery/pool"
 	"winery/pool/pooltest"
@@ -33,21 +34,20 @@ func TestThereAndBack(t *testing.T) {
 		_, err := s.Base.RecordShardMapped(t.Context(), "host", image)
 		expect.NoError(t, err)
 		m := s.migrator()
-		phases := map[migrator.Phase]int64{}
-		totals := map[migrator.Phase]int64{}
-		m.Progress = func(p migrator.Phase, bytes, total int64) { phases[p] += bytes; totals[p] = total }
+		tasks := map[progress.Task]progress.Report{}
+		m.Progress = func(p progress.Report) { tasks[p.Task] = p }
 		moved, err := m.Migrate(t.Context(), image)
 		expect.NoError(t, err)
 		if !moved.Copied || !moved.Recorded || moved.Objects != int64(len(all)) || moved.Bytes < 9<<20 {
 			t.Errorf("%+v", moved)
 		}
-		for p, total := range totals {
-			if phases[p] != total || total < 9<<20 {
-				t.Errorf("%s: progress of %d bytes of %d", p, phases[p], total)
+		for _, last := range tasks {
+			if last.Done != last.Total || last.Total < 9<<20 {
+				t.Errorf("the last report is %+v", last)
 			}
 		}
-		if len(totals) != 2 {
-			t.Errorf("phases: %v", totals)
+		if len(tasks) != 2 {
+			t.Errorf("tasks: %v", tasks)
 		}
 		s.wantPool(t, s.Pool)
 		if hosts := s.Shard(t, image).MappedOn; len(hosts) != 0 {

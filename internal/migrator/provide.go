@@ -76,7 +76,7 @@ func (m *Migrator) verify(ctx context.Context, name string, original format.Read
 	if original != nil && r.Fingerprint() != original.Fingerprint() {
 		return errDiffers
 	}
-	found, err := r.Verify(ctx, m.report(Verifying, r.Info().ObjectsSize))
+	found, err := r.Verify(ctx, m.Progress.NewMeter(Verifying, name, r.Info().ObjectsSize).Add)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"winery/internal/imagebuild"
 	"winery/internal/metrics"
+	"winery/internal/progress"
 	"winery/internal/storage"
 	"winery/sharedbase"
 )
@@ -24,7 +25,7 @@ type Options struct {
 	Pool string
 	// Progress is called about once a second while bytes move, one call at a
 	// time. May be nil.
-	Progress func(imagebuild.Progress)
+	Progress progress.Func
 	// Metrics may be nil. MaxSizes are for them: by pool, the size in bytes at
 	// which a shard is full.
 	Metrics  *metrics.Client

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"winery/format"
+	"winery/internal/progress"
 	"winery/pool"
 	"winery/sharedbase"
 )
@@ -118,8 +119,8 @@ func (p *pass) record(ctx context.Context, r format.Reader) error {
 
 // whole reads all of the image, and then compares its index with the database's.
 func (p *pass) whole(ctx context.Context, r format.Reader, c *candidates) error {
-	total := r.Info().ObjectsSize
-	counts, err := r.Inspect(ctx, func(bytes int64) { p.read(Image, bytes, total) }, c.addDamage)
+	p.progress = p.Progress.NewMeter(VerifyingImage, p.shard.Name, r.Info().ObjectsSize)
+	counts, err := r.Inspect(ctx, p.read, c.addDamage)
 	p.objects += counts.Objects + int64(len(c.damaged))
 	if err != nil {
 		return err
@@ -184,6 +185,7 @@ func (p *pass) sample(ctx context.Context, r format.Reader, c *candidates) error
 	if err != nil {
 		return err
 	}
+	p.progress = p.Progress.NewMeter(VerifyingImage, p.shard.Name, progress.Unknown)
 	for _, id := range append(picked, present...) {
 		size, err := r.Check(ctx, id)
 		damage := new(format.DamageError)
@@ -197,7 +199,7 @@ func (p *pass) sample(ctx context.Context, r format.Reader, c *candidates) error
 			return err
 		}
 		p.objects++
-		p.read(Image, size, -1)
+		p.read(size)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"winery/internal/metrics"
+	"winery/internal/progress"
 	"winery/internal/storage"
 	"winery/sharedbase"
 )
@@ -28,20 +29,16 @@ type Scrubber struct {
 	// Mapped reads only images, through this host's mapping. A suspected
 	// inconsistency is checked again in the store.
 	Mapped bool
-	// Progress is called with the bytes of a part that were read since its last
-	// call, one call at a time; total is about all that there are, -1 for a sample. May be nil.
-	Progress func(part Part, bytes, total int64)
+	// Progress is told of the bytes that were read. May be nil.
+	Progress progress.Func
 	// Metrics may be nil.
 	Metrics *metrics.Client
 }
 
-// Part is a part of a shard.
-type Part string
-
-// The parts, in the order in which they are read.
+// The tasks, in their order.
 const (
-	Table Part = "table"
-	Image Part = "image"
+	VerifyingTable progress.Task = "verifying the table of"
+	VerifyingImage progress.Task = "verifying the image of"
 )
 
 // Report is what a scrub found.
@@ -107,6 +104,7 @@ type pass struct {
 	*Scrubber
 	shard          sharedbase.Shard
 	objects, bytes int64
+	progress       *progress.Meter // of the current task
 	findings       []Finding
 	incomplete     bool
 }
@@ -135,11 +133,9 @@ func (p *pass) find(kind Kind, id sharedbase.ObjID, text string, args ...any) er
 	return nil
 }
 
-// read counts bytes.
-func (p *pass) read(part Part, bytes, total int64) {
+// read counts bytes of the current task.
+func (p *pass) read(bytes int64) {
 	p.bytes += bytes
 	p.Metrics.Scrubbed(p.shard.Pool, bytes)
-	if p.Progress != nil {
-		p.Progress(part, bytes, total)
-	}
+	p.progress.Add(bytes)
 }

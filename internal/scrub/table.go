@@ -26,8 +26,9 @@ func (p *pass) table(ctx context.Context) error {
 			return err
 		}
 	}
+	p.progress = p.Progress.NewMeter(VerifyingTable, p.shard.Name, total)
 	for some := range slices.Chunk(ids, hashBatchSize) {
-		if err := p.rows(ctx, some, total); err != nil {
+		if err := p.rows(ctx, some); err != nil {
 			return err
 		}
 	}
@@ -46,7 +47,7 @@ func (p *pass) present(ctx context.Context) (ids []sharedbase.ObjID, err error) 
 }
 
 // rows checks some objects.
-func (p *pass) rows(ctx context.Context, ids []sharedbase.ObjID, total int64) error {
+func (p *pass) rows(ctx context.Context, ids []sharedbase.ObjID) error {
 	sums, err := p.Base.RowSums(ctx, p.shard.Name, ids)
 	if err != nil {
 		return err
@@ -60,7 +61,7 @@ func (p *pass) rows(ctx context.Context, ids []sharedbase.ObjID, total int64) er
 		}
 	}
 	p.objects += int64(len(ids))
-	p.read(Table, bytes, total)
+	p.read(bytes)
 	// A deletion removes the index row first, in one transaction.
 	err = p.eachStatus(ctx, keys(candidates), func(id sharedbase.ObjID, is sharedbase.ObjectStatus) error {
 		switch row := candidates[id]; {
