@@ -113,11 +113,13 @@ func TestReclaimAtOnce(t *testing.T) {
 	}
 }
 
-// shortLease is a base whose claims hold for a second, and a plain connection.
-func shortLease(t testing.TB) (*sharedbase.SharedBase, *pgx.Conn) {
+// shortLease is a base whose claims hold for 6 s, and a plain connection. Renewals
+// are 1.5 s apart, and a busy machine may delay one. The test runs beside others.
+func shortLease(t *testing.T) (*sharedbase.SharedBase, *pgx.Conn) {
 	t.Helper()
+	t.Parallel()
 	dsn := pgtest.New(t)
-	b := open(t, dsn, sharedbase.WithLease(time.Second))
+	b := open(t, dsn, sharedbase.WithLease(6*time.Second))
 	must(b.Init(t.Context()))(t)
 	return b, connect(t, dsn)
 }
@@ -127,7 +129,7 @@ func TestRenewals(t *testing.T) {
 	b, conn := shortLease(t)
 	c := claim(t, b, shardIn(t, b, sharedbase.StateFull), sharedbase.StatePacking)
 	const renewed = `SELECT count(*) FROM winery_lease l JOIN shards s ON s.id = l.shard
-		WHERE l.expires > $1::timestamptz + interval '3 seconds' AND s.locker_ts > $1::timestamptz + interval '2 seconds'`
+		WHERE l.expires > $1::timestamptz + interval '9 seconds' AND s.locker_ts > $1::timestamptz + interval '2 seconds'`
 	var began time.Time
 	if err := conn.QueryRow(t.Context(), "SELECT now()").Scan(&began); err != nil {
 		t.Fatal(err)
@@ -150,13 +152,14 @@ func TestHolderGivesUp(t *testing.T) {
 	lock := must(conn.Begin(t.Context()))(t)
 	must(lock.Exec(t.Context(), "LOCK TABLE winery_lease IN EXCLUSIVE MODE"))(t) // renewals wait, readers do not
 	<-working.Done()
+	ended := time.Now()
 	if cause := context.Cause(working); !errors.Is(cause, sharedbase.ErrLeaseLost) {
 		t.Errorf("the work's context ended by %v", cause)
 	}
 	alive := must(b.Leases(t.Context()))(t)
 	for _, l := range alive {
-		if l.Expired {
-			t.Error("the holder's context ended only after its lease had expired")
+		if late := ended.Sub(l.Expires); late > 0 {
+			t.Errorf("the holder's context ended %v after its lease had expired", late)
 		}
 	}
 	if err := lock.Rollback(t.Context()); err != nil {
