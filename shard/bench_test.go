@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"winery/format"
+	"winery/format/formattest"
 	"winery/shard"
 )
 
@@ -44,7 +45,7 @@ func benchWrite(b *testing.B, f *os.File) (format.Info, []format.ObjID) {
 	for i := range ids {
 		binary.BigEndian.PutUint64(object, uint64(i))
 		o := object[:8+random.IntN(len(object)-8)]
-		ids[i] = idOf(o)
+		ids[i] = formattest.ID(o)
 		reader.Reset(o)
 		if err := w.Add(ids[i], int64(len(o)), reader); err != nil {
 			b.Fatal(err)

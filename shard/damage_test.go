@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"winery/format"
+	"winery/format/formattest"
 	"winery/shard"
 	"winery/test/corrupt"
 )
@@ -33,7 +34,7 @@ func check(t *testing.T, d device, objects [][]byte) error {
 		}
 	}
 	for i, o := range objects {
-		got, err := r.Get(idOf(o))
+		got, err := r.Get(formattest.ID(o))
 		if verifyErr == nil && (err != nil || !bytes.Equal(got, o)) {
 			t.Fatalf("object %d: %d bytes instead of %d, %v, but Verify had nothing to say", i, len(got), len(o), err)
 		}
@@ -146,7 +147,7 @@ func TestTruncatedWhileOpen(t *testing.T) {
 			t.Fatalf("with %d bytes of %d: %v", src.end, len(image), err)
 		}
 		for i, o := range objects {
-			got, err := r.Get(idOf(o))
+			got, err := r.Get(formattest.ID(o))
 			if err == nil && !bytes.Equal(got, o) || err != nil && !errors.As(err, new(*format.DamageError)) {
 				t.Fatalf("with %d bytes of %d, object %d: %d bytes, %v", src.end, len(image), i, len(got), err)
 			}
@@ -202,14 +203,14 @@ func TestHugeLengthIsNotBelieved(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	var damage *format.DamageError
-	if _, err := r.Get(idOf(objects[0])); !errors.As(err, &damage) {
+	if _, err := r.Get(formattest.ID(objects[0])); !errors.As(err, &damage) {
 		t.Fatalf("got %v", err)
 	}
 	runtime.ReadMemStats(&after)
 	if n := after.TotalAlloc - before.TotalAlloc; n > 8<<20 {
 		t.Fatalf("allocated %d bytes", n)
 	}
-	if got, err := r.Get(idOf(objects[1])); err != nil || !bytes.Equal(got, objects[1]) {
+	if got, err := r.Get(formattest.ID(objects[1])); err != nil || !bytes.Equal(got, objects[1]) {
 		t.Fatalf("the next object: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"winery/format"
+	"winery/format/formattest"
 )
 
 func erase(t *testing.T, d device, ids ...format.ObjID) int {
@@ -27,10 +28,10 @@ func gone(t *testing.T, d device, erased [][]byte) {
 	t.Helper()
 	r := open(t, d)
 	for i, o := range erased {
-		if _, err := r.Get(idOf(o)); !errors.Is(err, format.ErrNotFound) {
+		if _, err := r.Get(formattest.ID(o)); !errors.Is(err, format.ErrNotFound) {
 			t.Fatalf("erased object %d: %v", i, err)
 		}
-		id := idOf(o)
+		id := formattest.ID(o)
 		if len(o) > 15 && bytes.Contains(d, o) || bytes.Contains(d, id[:]) {
 			t.Fatalf("erased object %d is still in the image", i)
 		}
@@ -40,7 +41,7 @@ func gone(t *testing.T, d device, erased [][]byte) {
 func TestEraseAll(t *testing.T) {
 	objects := append(contents(30), make([]byte, 5<<20))
 	d := newImage(t, objects)
-	if n := erase(t, d, idsOf(objects)...); n != len(objects) {
+	if n := erase(t, d, formattest.IDs(objects)...); n != len(objects) {
 		t.Fatalf("erased %d", n)
 	}
 	gone(t, d, objects[:30])
@@ -54,7 +55,7 @@ func TestEraseAll(t *testing.T) {
 
 // entryOf returns the place of an object's index entry.
 func entryOf(d device, o []byte) int64 {
-	id := idOf(o)
+	id := formattest.ID(o)
 	return int64(bytes.LastIndex(d, id[:]))
 }
 
@@ -79,7 +80,7 @@ func TestEraseSparesOthers(t *testing.T) {
 				put(d, int64(to), 40) // bytes that happen to look like a length
 			}
 			before := bytes.Clone(d)
-			n, err := swhshard.Erase(t.Context(), device(d), int64(len(d)), "test", 1, idsOf(objects[20:21]))
+			n, err := swhshard.Erase(t.Context(), device(d), int64(len(d)), "test", 1, formattest.IDs(objects[20:21]))
 			var damage *format.DamageError
 			if !errors.As(err, &damage) || n != 0 {
 				t.Fatalf("erased %d, %v", n, err)
@@ -97,7 +98,7 @@ func TestEraseDamagedContent(t *testing.T) {
 	d := newImage(t, objects)
 	at := binary.BigEndian.Uint64(d[entryOf(d, objects[20])+32:])
 	d[at+8] ^= 1
-	if n := erase(t, d, idOf(objects[20])); n != 1 {
+	if n := erase(t, d, formattest.ID(objects[20])); n != 1 {
 		t.Fatalf("erased %d", n)
 	}
 	holds(t, d, append(append([][]byte{}, objects[:20]...), objects[21:]...), 1)
@@ -131,7 +132,7 @@ func TestEraseInFlight(t *testing.T) {
 	victims, left := objects[1:90], append([][]byte{objects[0]}, objects[90:]...)
 	m := &meeting{device: newImage(t, objects), want: 8}
 	m.arrived = sync.NewCond(&m.mu)
-	n, err := swhshard.Erase(t.Context(), m, int64(len(m.device)), "test", m.want, idsOf(victims))
+	n, err := swhshard.Erase(t.Context(), m, int64(len(m.device)), "test", m.want, formattest.IDs(victims))
 	if n != len(victims) || err != nil {
 		t.Fatalf("erased %d, %v", n, err)
 	}
@@ -165,11 +166,11 @@ func TestEraseHearsContext(t *testing.T) {
 	for write := 1; write <= 40; write += 13 {
 		ctx, stop := context.WithCancel(t.Context())
 		s := &stopping{device: bytes.Clone(image), left: write, stop: stop}
-		_, err := swhshard.Erase(ctx, s, int64(len(image)), "test", 1, idsOf(objects[10:30]))
+		_, err := swhshard.Erase(ctx, s, int64(len(image)), "test", 1, formattest.IDs(objects[10:30]))
 		if !errors.Is(err, context.Canceled) {
 			t.Fatalf("write %d: %v", write, err)
 		}
-		erase(t, s.device, idsOf(objects[10:30])...)
+		erase(t, s.device, formattest.IDs(objects[10:30])...)
 		holds(t, s.device, append(append([][]byte{}, objects[:10]...), objects[30:]...), 20)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"winery/format"
+	"winery/format/formattest"
 	"winery/shard"
 	"winery/test/corrupt"
 )
@@ -97,12 +98,12 @@ func eraseDamaged(t *testing.T, image, d device, objects [][]byte, victim int) {
 	sound := map[int]bool{}
 	if r, err := shard.Open(d, int64(len(d)), "damaged"); err == nil {
 		for i, o := range objects {
-			got, err := r.Get(idOf(o))
+			got, err := r.Get(formattest.ID(o))
 			sound[i] = err == nil && bytes.Equal(got, o)
 		}
 	}
 	before := bytes.Clone(d)
-	n, err := swhshard.Erase(t.Context(), d, int64(len(d)), "damaged", 1, idsOf(objects[victim:victim+1]))
+	n, err := swhshard.Erase(t.Context(), d, int64(len(d)), "damaged", 1, formattest.IDs(objects[victim:victim+1]))
 	if n == 0 {
 		if err != nil && !errors.As(err, new(*format.DamageError)) || !bytes.Equal(d, before) {
 			t.Errorf("erasing object %d changed something, or failed: %v", victim, err)
@@ -111,7 +112,7 @@ func eraseDamaged(t *testing.T, image, d device, objects [][]byte, victim int) {
 	}
 	r := open(t, d)
 	for i, o := range objects {
-		if got, err := r.Get(idOf(o)); i != victim && sound[i] && (err != nil || !bytes.Equal(got, o)) {
+		if got, err := r.Get(formattest.ID(o)); i != victim && sound[i] && (err != nil || !bytes.Equal(got, o)) {
 			t.Errorf("erasing object %d destroyed object %d: %v", victim, i, err)
 		}
 	}

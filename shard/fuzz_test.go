@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"winery/format"
+	"winery/format/formattest"
 	"winery/shard"
 )
 
@@ -46,7 +47,7 @@ func fuzzImages(f *testing.F) []device {
 		objects[i] = content(i)[:min(i, 5)]
 	}
 	erased := newImage(f, objects)
-	if _, err := swhshard.Erase(f.Context(), erased, int64(len(erased)), "fuzz", 1, idsOf(objects[2:4])); err != nil {
+	if _, err := swhshard.Erase(f.Context(), erased, int64(len(erased)), "fuzz", 1, formattest.IDs(objects[2:4])); err != nil {
 		f.Fatal(err)
 	}
 	return []device{newImage(f, nil), newImage(f, objects[:5]), erased}
@@ -82,7 +83,7 @@ func useAny(t *testing.T, image []byte) {
 		mustBeDamage(t, err)
 	}
 	d.wantAtMost(t, "Check", 3*size+40*r.Layout().IndexSlots)
-	sound := readSound(t, d, r, append(ids, idOf([]byte("absent"))))
+	sound := readSound(t, d, r, append(ids, formattest.ID([]byte("absent"))))
 	if verifyErr == nil && len(sound) != len(ids) {
 		t.Fatalf("%d of %d objects can be read, but Verify had nothing to say", len(sound), len(ids))
 	}
@@ -108,7 +109,7 @@ func readSound(t *testing.T, d *metered, r *shard.Reader, ids []format.ObjID) (s
 		content, err := r.Get(id)
 		d.wantAtMost(t, "Get", int64(len(d.device))+40)
 		switch {
-		case err == nil && idOf(content) == id:
+		case err == nil && formattest.ID(content) == id:
 			sound[id] = true
 		case err == nil: // it is for the caller to look
 		case !errors.Is(err, format.ErrNotFound):
@@ -145,7 +146,7 @@ func eraseHalf(t *testing.T, image []byte, ids []format.ObjID, sound map[format.
 		}
 	}
 	for _, id := range rest {
-		if content, err := r.Get(id); err != nil || idOf(content) != id {
+		if content, err := r.Get(id); err != nil || formattest.ID(content) != id {
 			t.Fatalf("object %x suffered: %v", id, err)
 		}
 	}

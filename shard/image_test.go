@@ -59,16 +59,6 @@ func contents(n int) [][]byte {
 	return all
 }
 
-func idOf(content []byte) format.ObjID { return sha256.Sum256(content) }
-
-func idsOf(objects [][]byte) []format.ObjID {
-	ids := make([]format.ObjID, len(objects))
-	for i, o := range objects {
-		ids[i] = idOf(o)
-	}
-	return ids
-}
-
 func write(t testing.TB, dst io.WriterAt, limit int64, objects [][]byte) format.Info {
 	t.Helper()
 	w, err := shard.NewWriter(dst, limit)
@@ -77,7 +67,7 @@ func write(t testing.TB, dst io.WriterAt, limit int64, objects [][]byte) format.
 	}
 	defer w.Close()
 	for _, o := range objects {
-		if err := w.Add(idOf(o), int64(len(o)), bytes.NewReader(o)); err != nil {
+		if err := w.Add(formattest.ID(o), int64(len(o)), bytes.NewReader(o)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -163,7 +153,7 @@ func TestGetReadsTwice(t *testing.T) {
 	}
 	src.reads = 0
 	for _, o := range objects {
-		if _, err := r.Get(idOf(o)); err != nil {
+		if _, err := r.Get(formattest.ID(o)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -183,18 +173,18 @@ func TestGetUpTo(t *testing.T) {
 	}
 	for i, o := range objects {
 		src.reads, src.bytes = 0, 0
-		size, content, err := r.GetUpTo(idOf(o), -1)
+		size, content, err := r.GetUpTo(formattest.ID(o), -1)
 		if size != int64(len(o)) || content != nil || err != nil || src.reads != 2 || src.bytes != 40+8 {
 			t.Errorf("object %d: size %d, %v, in %d reads of %d bytes", i, size, err, src.reads, src.bytes)
 		}
 		for _, atMost := range []int64{0, size - 1, size, size + 1, math.MaxInt64} {
-			got, content, err := r.GetUpTo(idOf(o), max(atMost, 0))
+			got, content, err := r.GetUpTo(formattest.ID(o), max(atMost, 0))
 			if within := size <= max(atMost, 0); err != nil || got != size || (content != nil) != within || within && !bytes.Equal(content, o) {
 				t.Errorf("object %d up to %d: size %d, content of %d bytes, %v", i, atMost, got, len(content), err)
 			}
 		}
 	}
-	if _, _, err := r.GetUpTo(idOf([]byte("none")), -1); !errors.Is(err, format.ErrNotFound) {
+	if _, _, err := r.GetUpTo(formattest.ID([]byte("none")), -1); !errors.Is(err, format.ErrNotFound) {
 		t.Errorf("a missing object: %v", err)
 	}
 }

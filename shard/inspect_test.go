@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"winery/format"
+	"winery/format/formattest"
 	"winery/shard"
 )
 
@@ -38,7 +39,7 @@ func flip(d device, at ...int64) device {
 
 func at(t *testing.T, d device, o []byte) (entry, position int64) {
 	t.Helper()
-	entry, _ = open(t, d).EntryRange(idOf(o))
+	entry, _ = open(t, d).EntryRange(formattest.ID(o))
 	return entry, int64(binary.BigEndian.Uint64(d[entry+32:]))
 }
 
@@ -48,7 +49,7 @@ func TestInspect(t *testing.T) {
 	image := newImage(t, objects)
 	entry, position := at(t, image, objects[1500])
 	_, other := at(t, image, objects[2500])
-	own, none := idOf(objects[1500]), format.ObjID{}
+	own, none := formattest.ID(objects[1500]), format.ObjID{}
 	moved := bytes.Clone(image)
 	put(moved, entry+32, uint64(other))
 	inside := bytes.Clone(image)
@@ -68,7 +69,7 @@ func TestInspect(t *testing.T) {
 		"position in another": {inside, []format.ObjID{own}},
 		"huge position":       {flip(image, entry+33), []format.ObjID{none}},
 		"entry gone":          {gone, []format.ObjID{none}},
-		"two objects":         {flip(image, position+8, other+8), []format.ObjID{own, idOf(objects[2500])}},
+		"two objects":         {flip(image, position+8, other+8), []format.ObjID{own, formattest.ID(objects[2500])}},
 	} {
 		blamed, counts := inspect(t, test.image)
 		if len(blamed) == 2 && blamed[0] != own { // they are read concurrently
@@ -97,7 +98,7 @@ func TestPickReadsInBlocks(t *testing.T) {
 	}
 	image := newImage(t, objects)
 	for _, left := range []int{len(objects), 1, 0} {
-		erase(t, image, idsOf(objects[left:])...)
+		erase(t, image, formattest.IDs(objects[left:])...)
 		counted := &counting{ReaderAt: image}
 		r, err := shard.Open(counted, int64(len(image)), "test")
 		if err != nil {
@@ -120,7 +121,7 @@ func TestRestore(t *testing.T) {
 	restore := func(d, from device, i ...int) (int, error) {
 		var ids []format.ObjID
 		for _, i := range i {
-			ids = append(ids, idOf(objects[i]))
+			ids = append(ids, formattest.ID(objects[i]))
 		}
 		return open(t, from).RestoreTo(t.Context(), d, size, "test", ids)
 	}
@@ -153,16 +154,16 @@ func TestRestore(t *testing.T) {
 		t.Errorf("another image: %d, %v", n, err)
 	}
 	// What was erased in either stays so.
-	erase(t, damaged, idOf(objects[8]))
+	erase(t, damaged, formattest.ID(objects[8]))
 	copied := bytes.Clone(image)
-	erase(t, copied, idOf(objects[9]))
+	erase(t, copied, formattest.ID(objects[9]))
 	if n, err := restore(damaged, copied, 5); n != 1 || err != nil {
 		t.Errorf("%d, %v", n, err)
 	}
 	if _, err := open(t, damaged).Verify(t.Context(), nil); err != nil {
 		t.Error(err)
 	}
-	if _, err := open(t, damaged).Get(idOf(objects[8])); !errors.Is(err, format.ErrNotFound) {
+	if _, err := open(t, damaged).Get(formattest.ID(objects[8])); !errors.Is(err, format.ErrNotFound) {
 		t.Errorf("an erased object: %v", err)
 	}
 
@@ -199,7 +200,7 @@ func TestRestoreFromUnreadable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n, err := from.RestoreTo(t.Context(), damaged, int64(len(image)), "test", idsOf(objects[5:6]))
+		n, err := from.RestoreTo(t.Context(), damaged, int64(len(image)), "test", formattest.IDs(objects[5:6]))
 		if n != 0 || !errors.Is(err, errMedium) || !bytes.Equal(damaged, before) {
 			t.Errorf("%s: restored %d, %v", what, n, err)
 		}

@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	"winery/format"
+	"winery/format/formattest"
 	"winery/shard/internal/cmphtest"
 )
 
@@ -127,7 +128,7 @@ func TestDeletedByPythonOrUs(t *testing.T) {
 			img, size := openFile(t, path)
 			var ids []format.ObjID
 			for _, i := range append(pythons, ours...) {
-				ids = append(ids, idOf(objects[i]))
+				ids = append(ids, formattest.ID(objects[i]))
 			}
 			erased, err := swhshard.Erase(t.Context(), img, size, "interop", 8, ids)
 			if err != nil || erased != len(ours) {
@@ -176,7 +177,7 @@ func TestPythonsImages(t *testing.T) {
 					want.Deleted++
 					continue
 				}
-				if err != nil || idOf(content) != parseID(t, id) || int64(len(content)) != size {
+				if err != nil || formattest.ID(content) != parseID(t, id) || int64(len(content)) != size {
 					t.Fatalf("object %s: %d bytes instead of %d, %v", id, len(content), size, err)
 				}
 				want.Objects++

@@ -28,7 +28,7 @@ func TestEraseCutAtEveryByte(t *testing.T) {
 	cuts := 0
 	for at := 0; ; at++ {
 		c := &formattest.PowerLoss{Device: bytes.Clone(image), Kept: bytes.Clone(image), Left: at + 1}
-		_, err := swhshard.Erase(t.Context(), c, int64(len(image)), "test", 1, idsOf(victims))
+		_, err := swhshard.Erase(t.Context(), c, int64(len(image)), "test", 1, formattest.IDs(victims))
 		if err == nil {
 			if c.Flushes != 4 {
 				t.Errorf("%d flushes", c.Flushes)
@@ -47,9 +47,9 @@ func TestEraseCutAtEveryByte(t *testing.T) {
 					copy(d[part.At:], part.P)
 					wantHalfErased(t, d, victims, others)
 					again := &formattest.PowerLoss{Device: bytes.Clone(d), Kept: d, Left: random.IntN(30)}
-					_, _ = swhshard.Erase(t.Context(), again, int64(len(image)), "test", 1, idsOf(victims))
+					_, _ = swhshard.Erase(t.Context(), again, int64(len(image)), "test", 1, formattest.IDs(victims))
 					d = again.Afterwards(random)
-					erase(t, d, idsOf(victims)...)
+					erase(t, d, formattest.IDs(victims)...)
 					gone(t, d, victims)
 					holds(t, d, others, int64(len(victims)))
 					if cuts++; t.Failed() {
@@ -74,15 +74,15 @@ func wantHalfErased(t *testing.T, d device, victims, others [][]byte) {
 	t.Helper()
 	r := open(t, d)
 	for i, o := range others {
-		if got, err := r.Get(idOf(o)); err != nil || !bytes.Equal(got, o) {
+		if got, err := r.Get(formattest.ID(o)); err != nil || !bytes.Equal(got, o) {
 			t.Errorf("object %d: %d bytes instead of %d, %v", i, len(got), len(o), err)
 		}
 	}
 	var left []format.ObjID
 	for i, o := range victims {
-		_, err := r.Get(idOf(o))
+		_, err := r.Get(formattest.ID(o))
 		if err == nil {
-			left = append(left, idOf(o))
+			left = append(left, formattest.ID(o))
 		} else if !errors.Is(err, format.ErrNotFound) {
 			t.Errorf("victim %d: %v", i, err)
 		}

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"winery/format"
+	"winery/format/formattest"
 	"winery/shard"
 )
 
@@ -30,7 +31,7 @@ func newWriter(t *testing.T, dst io.WriterAt, limit int64) *shard.Writer {
 }
 
 func add(w *shard.Writer, o []byte) error {
-	return w.Add(idOf(o), int64(len(o)), bytes.NewReader(o))
+	return w.Add(formattest.ID(o), int64(len(o)), bytes.NewReader(o))
 }
 
 func TestAddRefuses(t *testing.T) {
@@ -41,9 +42,9 @@ func TestAddRefuses(t *testing.T) {
 		want    string
 	}{
 		"the zero id":    {size: 1, content: "x", want: "zero id"},
-		"negative sizes": {id: idOf(nil), size: -1, want: "-1 bytes"},
-		"short content":  {id: idOf(nil), size: 10, content: "too short", want: "unexpected EOF"},
-		"long content":   {id: idOf(nil), size: 3, content: "too long", want: "longer"},
+		"negative sizes": {id: formattest.ID(nil), size: -1, want: "-1 bytes"},
+		"short content":  {id: formattest.ID(nil), size: 10, content: "too short", want: "unexpected EOF"},
+		"long content":   {id: formattest.ID(nil), size: 3, content: "too long", want: "longer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWriter(t, make(device, 1<<20), 1<<20)
@@ -58,31 +59,6 @@ func TestAddRefuses(t *testing.T) {
 				t.Fatalf("Finish returned %v", again)
 			}
 		})
-	}
-}
-
-func TestTooLarge(t *testing.T) {
-	objects := contents(20)
-	size := len(newImage(t, objects))
-	limits := []int{0, 87, 511, 512, 519, 520}
-	for limit := 600; limit < size-100; limit += 97 { // hash functions differ in size
-		limits = append(limits, limit)
-	}
-	for _, limit := range limits {
-		d := make(device, limit) // which refuses writes past its end
-		w, err := shard.NewWriter(d, int64(limit))
-		for i := 0; err == nil && i < len(objects); i++ {
-			err = add(w, objects[i])
-		}
-		if err == nil {
-			_, err = w.Finish()
-		}
-		if w != nil {
-			_ = w.Close()
-		}
-		if !errors.Is(err, format.ErrTooLarge) {
-			t.Fatalf("%d bytes in %d: %v", size, limit, err)
-		}
 	}
 }
 
@@ -169,7 +145,7 @@ func (s *slow) WriteAt(p []byte, at int64) (int, error) {
 func TestEightWritesInFlight(t *testing.T) {
 	dst := &slow{full: make(chan struct{})}
 	w := newWriter(t, dst, 1<<30)
-	if err := w.Add(idOf(nil), 40<<20, io.LimitReader(rand.Reader, 40<<20)); err != nil {
+	if err := w.Add(formattest.ID(nil), 40<<20, io.LimitReader(rand.Reader, 40<<20)); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil { // which waits for the last of them
@@ -217,7 +193,7 @@ func writeManyObjects() int {
 		if err == nil {
 			binary.BigEndian.PutUint64(object, i)
 			reader.Reset(object)
-			err = w.Add(idOf(object), int64(len(object)), reader)
+			err = w.Add(formattest.ID(object), int64(len(object)), reader)
 		}
 	}
 	for i := range byte(2) {

@@ -3,10 +3,7 @@
 package main_test
 
 import (
-	"bytes"
 	"os/exec"
-	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -14,6 +11,7 @@ import (
 	"winery/internal/config"
 	"winery/test/cephtest"
 	"winery/test/expect"
+	"winery/test/logtest"
 	"winery/test/roletest"
 )
 
@@ -32,7 +30,7 @@ func TestSecondSignal(t *testing.T) {
 	defer ceph.SignalOSD(syscall.SIGCONT)
 	for second, status := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
 		cmd := exec.CommandContext(t.Context(), binary, "--config", s.config, "pool", "init", "shards")
-		var stderr buffer
+		var stderr logtest.Log
 		cmd.Stderr = &stderr
 		expect.NoError(t, cmd.Start())
 		expect.Eventually(t, "the command to wait for Ceph", func() bool { // the command is done with the database, and waits for Ceph
@@ -40,9 +38,7 @@ func TestSecondSignal(t *testing.T) {
 				FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'wineryctl'`) == "t"
 		})
 		expect.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
-		expect.Eventually(t, "the command to log the signal", func() bool {
-			return strings.Contains(stderr.String(), "terminated: stopping; send it again to exit at once")
-		})
+		stderr.Wait(t, "terminated: stopping; send it again to exit at once")
 		expect.NoError(t, cmd.Process.Signal(second))
 		began := time.Now()
 		_ = cmd.Wait()
@@ -51,22 +47,4 @@ func TestSecondSignal(t *testing.T) {
 		}
 		t.Logf("ended %v after %v", time.Since(began), second)
 	}
-}
-
-// buffer is a buffer for concurrent reads and writes.
-type buffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

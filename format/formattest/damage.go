@@ -51,7 +51,7 @@ func damageIsFound(t *testing.T, f format.Format) {
 			continue
 		}
 		for i, o := range objects {
-			if _, got, err := r.GetUpTo(idOf(o), math.MaxInt64); err != nil || !bytes.Equal(got, o) {
+			if _, got, err := r.GetUpTo(ID(o), math.MaxInt64); err != nil || !bytes.Equal(got, o) {
 				t.Fatalf("byte %d: Verify passed, and object %d has %d bytes instead of %d, %v", at, i, len(got), len(o), err)
 			}
 		}
@@ -77,7 +77,7 @@ func restore(t *testing.T, f format.Format) {
 		}
 		var damaged [][]byte
 		for _, o := range objects {
-			if _, err := r.Check(t.Context(), idOf(o)); err != nil {
+			if _, err := r.Check(t.Context(), ID(o)); err != nil {
 				damaged = append(damaged, o)
 			}
 		}
@@ -85,7 +85,7 @@ func restore(t *testing.T, f format.Format) {
 			continue
 		}
 		byContent := Device(bytes.Clone(d))
-		n, err := intact.RestoreTo(t.Context(), d, int64(len(d)), "test", idsOf(damaged))
+		n, err := intact.RestoreTo(t.Context(), d, int64(len(d)), "test", IDs(damaged))
 		if n != len(damaged) || err != nil {
 			t.Fatalf("byte %d: restored %d of %d objects, %v", at, n, len(damaged), err)
 		}
@@ -114,7 +114,7 @@ func restoreRefuses(t *testing.T, f format.Format) {
 	other := newImage(t, f, objects[1:])
 	before := bytes.Clone(image)
 	size := int64(len(image))
-	if n, err := open(t, f, other).RestoreTo(t.Context(), image, size, "test", idsOf(objects[5:6])); n != 0 || !errors.Is(err, format.ErrLayout) {
+	if n, err := open(t, f, other).RestoreTo(t.Context(), image, size, "test", IDs(objects[5:6])); n != 0 || !errors.Is(err, format.ErrLayout) {
 		t.Errorf("another image: restored %d, %v", n, err)
 	}
 	if err := f.RestoreContent(t.Context(), image, size, "test", []byte("absent")); !errors.Is(err, format.ErrNotFound) {
@@ -122,7 +122,7 @@ func restoreRefuses(t *testing.T, f format.Format) {
 	}
 	erased := bytes.Clone(image)
 	eraseIn(t, f, erased, objects[5:6])
-	if n, err := open(t, f, erased).RestoreTo(t.Context(), image, size, "test", idsOf(objects[5:6])); n != 0 || err != nil {
+	if n, err := open(t, f, erased).RestoreTo(t.Context(), image, size, "test", IDs(objects[5:6])); n != 0 || err != nil {
 		t.Errorf("from a copy that does not have the object: restored %d, %v", n, err)
 	}
 	if !bytes.Equal(image, before) {

@@ -16,7 +16,7 @@ import (
 
 func eraseIn(t *testing.T, f format.Format, d Device, objects [][]byte) {
 	t.Helper()
-	n, err := f.Erase(t.Context(), d, int64(len(d)), "test", 4, idsOf(objects))
+	n, err := f.Erase(t.Context(), d, int64(len(d)), "test", 4, IDs(objects))
 	if n != len(objects) || err != nil {
 		t.Fatalf("erased %d of %d, %v", n, len(objects), err)
 	}
@@ -28,10 +28,10 @@ func gone(t *testing.T, f format.Format, d Device, objects [][]byte) {
 	t.Helper()
 	r := open(t, f, d)
 	for i, o := range objects {
-		if _, err := r.Check(t.Context(), idOf(o)); !errors.Is(err, format.ErrNotFound) {
+		if _, err := r.Check(t.Context(), ID(o)); !errors.Is(err, format.ErrNotFound) {
 			t.Fatalf("erased object %d: %v", i, err)
 		}
-		id := idOf(o)
+		id := ID(o)
 		if len(o) > 15 && bytes.Contains(d, o) || bytes.Contains(d, id[:]) {
 			t.Fatalf("erased object %d is still in the image", i)
 		}
@@ -55,7 +55,7 @@ func erase(t *testing.T, f format.Format) {
 				}
 			}
 			// Ids that are absent or named twice do no harm.
-			ids := append(idsOf(out), idOf([]byte("absent")), idOf(out[0]), format.ObjID{})
+			ids := append(IDs(out), ID([]byte("absent")), ID(out[0]), format.ObjID{})
 			for _, want := range []int{len(out), 0} {
 				n, err := f.Erase(t.Context(), d, int64(len(d)), "test", 1, ids)
 				if n != want || err != nil {
@@ -86,7 +86,7 @@ func eraseSurvivesPowerCuts(t *testing.T, f format.Format) {
 	image := newImage(t, f, objects)
 	for writes := 0; ; writes++ {
 		device := &PowerLoss{Device: bytes.Clone(image), Kept: image, Left: writes}
-		_, err := f.Erase(t.Context(), device, int64(len(image)), "test", 1, idsOf(out))
+		_, err := f.Erase(t.Context(), device, int64(len(image)), "test", 1, IDs(out))
 		if err == nil {
 			if writes < len(out) {
 				t.Errorf("only %d writes", writes)
@@ -100,11 +100,11 @@ func eraseSurvivesPowerCuts(t *testing.T, f format.Format) {
 			d := device.Afterwards(random)
 			r := open(t, f, d)
 			for i, o := range left {
-				if _, err := r.Check(t.Context(), idOf(o)); err != nil {
+				if _, err := r.Check(t.Context(), ID(o)); err != nil {
 					t.Fatalf("power cut at write %d: object %d: %v", writes, i, err)
 				}
 			}
-			_, err := f.Erase(t.Context(), d, int64(len(d)), "test", 1, idsOf(out))
+			_, err := f.Erase(t.Context(), d, int64(len(d)), "test", 1, IDs(out))
 			expect.NoError(t, err)
 			gone(t, f, d, out)
 			Holds(t, f, d, left, int64(len(out)))
@@ -120,10 +120,10 @@ func (unflushable) Flush() error { return errPower }
 func eraseFlushes(t *testing.T, f format.Format) {
 	objects := contents(5)
 	d := newImage(t, f, objects)
-	if _, err := f.Erase(t.Context(), unflushable{d}, int64(len(d)), "test", 1, idsOf(objects[:1])); !errors.Is(err, errPower) {
+	if _, err := f.Erase(t.Context(), unflushable{d}, int64(len(d)), "test", 1, IDs(objects[:1])); !errors.Is(err, errPower) {
 		t.Fatalf("got %v", err)
 	}
-	if _, err := open(t, f, d).Check(t.Context(), idOf(objects[0])); errors.Is(err, format.ErrNotFound) {
+	if _, err := open(t, f, d).Check(t.Context(), ID(objects[0])); errors.Is(err, format.ErrNotFound) {
 		t.Error("the entry went before the content was on the device")
 	}
 }
@@ -136,7 +136,7 @@ func (forgetful) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
 func eraseReadsBack(t *testing.T, f format.Format) {
 	objects := contents(10)
 	d := newImage(t, f, objects)
-	_, err := f.Erase(t.Context(), forgetful{d}, int64(len(d)), "test", 1, idsOf(objects[3:4]))
+	_, err := f.Erase(t.Context(), forgetful{d}, int64(len(d)), "test", 1, IDs(objects[3:4]))
 	if !errors.As(err, new(*format.DamageError)) {
 		t.Errorf("got %v", err)
 	}
@@ -151,11 +151,11 @@ func endedContext(t *testing.T, f format.Format) {
 	cancel()
 	_, verifyErr := r.Verify(ctx, nil)
 	_, inspectErr := r.Inspect(ctx, nil, func(format.Damage) error { return nil })
-	_, checkErr := r.Check(ctx, idOf(objects[5]))
+	_, checkErr := r.Check(ctx, ID(objects[5]))
 	_, pickErr := r.Pick(ctx, 3)
 	_, inventoryErr := r.Inventory(ctx)
-	_, eraseErr := f.Erase(ctx, d, int64(len(d)), "test", 1, idsOf(objects))
-	_, restoreErr := r.RestoreTo(ctx, d, int64(len(d)), "test", idsOf(objects))
+	_, eraseErr := f.Erase(ctx, d, int64(len(d)), "test", 1, IDs(objects))
+	_, restoreErr := r.RestoreTo(ctx, d, int64(len(d)), "test", IDs(objects))
 	contentErr := f.RestoreContent(ctx, d, int64(len(d)), "test", objects[5])
 	var keysErr error
 	for _, keysErr = range r.Keys(ctx) {

@@ -73,18 +73,20 @@ func contents(n int) [][]byte {
 	return objects
 }
 
-func idOf(content []byte) format.ObjID { return sha256.Sum256(content) }
+// ID is the id of an object with a content.
+func ID(content []byte) format.ObjID { return sha256.Sum256(content) }
 
-func idsOf(objects [][]byte) []format.ObjID {
+// IDs are those of objects.
+func IDs(objects [][]byte) []format.ObjID {
 	ids := make([]format.ObjID, len(objects))
 	for i, o := range objects {
-		ids[i] = idOf(o)
+		ids[i] = ID(o)
 	}
 	return ids
 }
 
 func add(w format.Writer, o []byte) error {
-	return w.Add(idOf(o), int64(len(o)), bytes.NewReader(o))
+	return w.Add(ID(o), int64(len(o)), bytes.NewReader(o))
 }
 
 // newImage returns an image of the objects, exactly as long as it is.

@@ -22,8 +22,8 @@ func Holds(t testing.TB, f format.Format, d Device, objects [][]byte, deleted in
 	missing := make(map[format.ObjID]bool)
 	for i, o := range objects {
 		want.Bytes += int64(len(o))
-		missing[idOf(o)] = true
-		size, got, err := r.GetUpTo(idOf(o), math.MaxInt64)
+		missing[ID(o)] = true
+		size, got, err := r.GetUpTo(ID(o), math.MaxInt64)
 		if err != nil || size != int64(len(o)) || !bytes.Equal(got, o) {
 			t.Fatalf("object %d: %d bytes instead of %d, %v", i, len(got), len(o), err)
 		}
@@ -52,7 +52,7 @@ func Holds(t testing.TB, f format.Format, d Device, objects [][]byte, deleted in
 	if len(missing) != 0 {
 		t.Fatalf("%d keys are missing", len(missing))
 	}
-	if _, err := r.Check(t.Context(), idOf([]byte("no such object"))); !errors.Is(err, format.ErrNotFound) {
+	if _, err := r.Check(t.Context(), ID([]byte("no such object"))); !errors.Is(err, format.ErrNotFound) {
 		t.Fatalf("an absent object: %v", err)
 	}
 }
@@ -81,13 +81,13 @@ func sizesFirst(t *testing.T, f format.Format) {
 	for i, o := range objects {
 		size := int64(len(o))
 		for _, atMost := range []int64{-1, 0, size - 1, size, size + 1, math.MaxInt64} {
-			got, content, err := r.GetUpTo(idOf(o), atMost)
+			got, content, err := r.GetUpTo(ID(o), atMost)
 			if within := size <= atMost; err != nil || got != size || (content != nil) != within || within && !bytes.Equal(content, o) {
 				t.Errorf("object %d up to %d: size %d, content of %d bytes, %v", i, atMost, got, len(content), err)
 			}
 		}
 	}
-	if _, _, err := r.GetUpTo(idOf([]byte("absent")), -1); !errors.Is(err, format.ErrNotFound) {
+	if _, _, err := r.GetUpTo(ID([]byte("absent")), -1); !errors.Is(err, format.ErrNotFound) {
 		t.Errorf("an absent object: %v", err)
 	}
 }
@@ -106,20 +106,20 @@ func inventory(t *testing.T, f format.Format) {
 	objects := contents(500)
 	image := newImage(t, f, objects)
 	eraseIn(t, f, image, objects[7:8])
-	entry, _ := open(t, f, image).EntryRange(idOf(objects[8]))
+	entry, _ := open(t, f, image).EntryRange(ID(objects[8]))
 	image[entry+8] ^= 1
 	i, err := open(t, f, image).Inventory(t.Context())
 	expect.NoError(t, err)
 	defer i.Close()
 	for n, o := range objects[:400] {
-		if got := i.Mark(idOf(o)); got != (n != 7 && n != 8) {
+		if got := i.Mark(ID(o)); got != (n != 7 && n != 8) {
 			t.Errorf("object %d: %v", n, got)
 		}
 	}
-	if i.Mark(format.ObjID{}) || i.Mark(idOf([]byte("absent"))) {
+	if i.Mark(format.ObjID{}) || i.Mark(ID([]byte("absent"))) {
 		t.Error("an object that is not in the image was marked")
 	}
-	if left := slices.Collect(i.Unmarked()); len(left) != 100 || !slices.Contains(left, idOf(objects[400])) {
+	if left := slices.Collect(i.Unmarked()); len(left) != 100 || !slices.Contains(left, ID(objects[400])) {
 		t.Errorf("%d objects are not marked", len(left))
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"winery/internal/daemon"
 	"winery/sharedbase"
 	"winery/test/harness/relay"
+	"winery/test/logtest"
 	"winery/test/pgtest"
 )
 
@@ -50,7 +51,7 @@ func TestOpenDatabase(t *testing.T) {
 	t.Run("waits until it is there", func(t *testing.T) {
 		r, dsn := relayed(t, dsn)
 		p := start(t, "database", dsn)
-		p.stderr.wait(t, "waiting for the database")
+		p.stderr.Wait(t, "waiting for the database")
 		r.Join()
 		p.expect("open")
 		p.signal(syscall.SIGTERM)
@@ -59,7 +60,7 @@ func TestOpenDatabase(t *testing.T) {
 	t.Run("a wait ends by SIGINT", func(t *testing.T) {
 		_, dsn := relayed(t, dsn)
 		p := start(t, "database", dsn)
-		p.stderr.wait(t, "waiting for the database")
+		p.stderr.Wait(t, "waiting for the database")
 		p.signal(syscall.SIGINT)
 		p.end(0)
 	})
@@ -97,8 +98,8 @@ func TestWake(t *testing.T) {
 	defer behind.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	out := &lineBuffer{added: make(chan struct{}, 1)}
-	wake := daemon.Wake(ctx, behind, slog.New(slog.NewTextHandler(out, nil)), sharedbase.StateFull)
+	var out logtest.Log
+	wake := daemon.Wake(ctx, behind, out.Logger(slog.LevelInfo), sharedbase.StateFull)
 
 	woken := func(why string) {
 		t.Helper()
@@ -108,7 +109,7 @@ func TestWake(t *testing.T) {
 			t.Fatalf("not woken by %s; log:\n%s", why, out.String())
 		}
 	}
-	out.wait(t, "polling continues")
+	out.Wait(t, "polling continues")
 	r.Join()
 	woken("the connection")
 	claim, err := base.CreateShard(t.Context(), sharedbase.StateWriting, "pool")
@@ -135,8 +136,8 @@ func TestWakeOnlyByItsStates(t *testing.T) {
 	pgtest.Exec(t, dsn, "INSERT INTO shards (name, state, pool_name) SELECT 'packed' || n, 'packed', 'pool' FROM generate_series(1, 200) n")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	out := &lineBuffer{added: make(chan struct{}, 1)}
-	log := slog.New(slog.NewTextHandler(out, nil))
+	var out logtest.Log
+	log := out.Logger(slog.LevelInfo)
 	packer := daemon.Wake(ctx, base, log, sharedbase.StateFull)
 	cleaner := daemon.Wake(ctx, base, log, sharedbase.StatePacked)
 	<-packer // listens
@@ -173,7 +174,7 @@ func TestWaitsForTables(t *testing.T) {
 	t.Cleanup(func() { pgtest.Exec(t, dsn, "DROP OWNED BY "+name+"; DROP ROLE "+name) })
 	u.User = url.UserPassword(name, name)
 	p := start(t, "database", u.String(), "--log-level", "debug")
-	p.stderr.wait(t, `level=DEBUG msg="waiting for the database"`) // at the second try
+	p.stderr.Wait(t, `level=DEBUG msg="waiting for the database"`) // at the second try
 	pgtest.Exec(t, dsn, "ALTER TABLE hidden RENAME TO winery_version")
 	p.expect("open")
 	p.signal(syscall.SIGTERM)
@@ -198,7 +199,7 @@ func TestRoleBehindPooler(t *testing.T) {
 	_, dsn := initialised(t)
 	p := start(t, "database", pgtest.Bouncer(t, dsn))
 	p.expect("open")
-	p.stderr.wait(t, "a connection pooler delivers no notifications")
+	p.stderr.Wait(t, "a connection pooler delivers no notifications")
 	p.signal(syscall.SIGTERM)
 	p.end(0)
 }

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"winery/internal/daemon"
+	"winery/test/logtest"
 )
 
 // asRole, in the environment, makes the test binary a role of that name.
@@ -115,7 +116,7 @@ type process struct {
 	cmd    *exec.Cmd
 	stdin  io.Closer
 	stdout *bufio.Scanner
-	stderr lineBuffer
+	stderr logtest.Log
 }
 
 // start begins a role with a valid configuration for dsn.
@@ -143,7 +144,6 @@ func configuration(t *testing.T, dsn string) string {
 func launch(t *testing.T, role string, args ...string) *process {
 	t.Helper()
 	p := prepare(t, role, args...)
-	p.stderr.added = make(chan struct{}, 1)
 	p.cmd.Stderr = &p.stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -294,7 +294,7 @@ func TestSignals(t *testing.T) {
 			p := start(t, "hung", "dbname=winery")
 			p.expect("working")
 			p.signal(syscall.SIGTERM)
-			p.stderr.wait(t, "aborting the current step")
+			p.stderr.Wait(t, "aborting the current step")
 			p.signal(last)
 			p.end(status, "exiting at once")
 		})
@@ -303,7 +303,7 @@ func TestSignals(t *testing.T) {
 		p := start(t, "work", "dbname=winery")
 		p.expect("working")
 		p.signal(syscall.SIGHUP)
-		p.stderr.wait(t, "SIGHUP ignored")
+		p.stderr.Wait(t, "SIGHUP ignored")
 		p.signal(syscall.SIGINT)
 		p.expect("finishing")
 		_ = p.stdin.Close()
@@ -319,7 +319,7 @@ func TestSignals(t *testing.T) {
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		t.Run("an idle role ends by "+s.String(), func(t *testing.T) {
 			p := start(t, "idle", "dbname=winery", "--log-level", "debug")
-			p.stderr.wait(t, "nothing to do")
+			p.stderr.Wait(t, "nothing to do")
 			p.signal(s)
 			p.end(0)
 		})

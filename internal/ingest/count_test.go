@@ -4,13 +4,12 @@ package ingest_test
 
 import (
 	"log/slog"
-	"strings"
-	"sync"
 	"testing"
 
 	"winery/internal/ingest"
 	"winery/sharedbase"
 	"winery/test/expect"
+	"winery/test/logtest"
 )
 
 // died leaves a standby shard like a writer that died: its size is not recorded.
@@ -104,35 +103,16 @@ func TestCountAgain(t *testing.T) {
 	f := newFixture(t)
 	name := f.died(objects(5, 1000, "before")...)
 	base, counting, count := f.slowCount()
-	var log lines
-	w := f.start(ingest.Options{Base: base, ShardMaxSize: 10_000, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	var log logtest.Log
+	w := f.start(ingest.Options{Base: base, ShardMaxSize: 10_000, Log: log.Logger(slog.LevelInfo)})
 	<-counting
 	f.add(w, objects(3, 1000, "during")...)
 	f.sql("ALTER TABLE shard_" + name + " RENAME TO hidden")
 	close(count)
 	expect.Eventually(t, "another try", func() bool { return len(counting) > 0 })
 	f.sql("ALTER TABLE hidden RENAME TO shard_" + name)
-	expect.Eventually(t, "the count", func() bool { return log.have("counted the shard's objects") })
-	if !log.have("objects=8 bytes=8000") {
-		t.Errorf("the log has %s", log.text)
+	log.Wait(t, "counted the shard's objects")
+	if len(log.Lines("objects=8 bytes=8000")) == 0 {
+		t.Errorf("the log has %s", &log)
 	}
-}
-
-// lines is a log.
-type lines struct {
-	mu   sync.Mutex
-	text string
-}
-
-func (l *lines) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.text += string(line)
-	return len(line), nil
-}
-
-func (l *lines) have(text string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.text, text)
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,6 +21,7 @@ import (
 	"winery/pool/pooltest"
 	"winery/shard"
 	"winery/sharedbase"
+	"winery/test/logtest"
 	"winery/test/pgtest"
 )
 
@@ -34,7 +34,7 @@ type fixture struct {
 	base *sharedbase.SharedBase
 	pool *watchedPool
 	log  *slog.Logger
-	logs *logs
+	logs *logtest.Log
 }
 
 func newFixture(t testing.TB) *fixture {
@@ -55,9 +55,8 @@ func newFixture(t testing.TB) *fixture {
 	if err := dir.Init(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	logs := new(logs)
-	log := slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	return &fixture{TB: t, dsn: dsn, base: base, pool: &watchedPool{Pool: dir}, log: log, logs: logs}
+	logs := new(logtest.Log)
+	return &fixture{TB: t, dsn: dsn, base: base, pool: &watchedPool{Pool: dir}, log: logs.Logger(slog.LevelDebug), logs: logs}
 }
 
 // reader is closed at the end of the test, when no image may be left open.
@@ -261,30 +260,6 @@ func (i *watchedImage) Close() error {
 	}
 	i.pool.handles.Add(-1)
 	return i.Image.Close()
-}
-
-// logs are what a reader logged.
-type logs struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logs) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-// lines are those that contain part.
-func (l *logs) lines(part string) (lines []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range strings.Lines(l.text.String()) {
-		if strings.Contains(line, part) {
-			lines = append(lines, line)
-		}
-	}
-	return lines
 }
 
 func (f *fixture) exec(statement string) {

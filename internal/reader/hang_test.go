@@ -58,7 +58,7 @@ func TestHangingImage(t *testing.T) {
 	}
 	t.Logf("%d clients, %d calls left behind, %d clients refused", clients, f.pool.in.Load(), refused.Load())
 
-	expect.Eventually(t, "the log to say that the image hangs", func() bool { return len(f.logs.lines("image does not answer")) > 0 })
+	f.logs.Wait(t, "image does not answer")
 	began := time.Now()
 	for range 10 {
 		_, err := r.Get(t.Context(), objects[0].ID, nil)
@@ -75,10 +75,10 @@ func TestHangingImage(t *testing.T) {
 	sameBatch(t, r, []sharedbase.Object{neighbour})
 
 	release()
-	expect.Eventually(t, "the image to answer", func() bool { return len(f.logs.lines("image answers again")) > 0 })
+	f.logs.Wait(t, "image answers again")
 	sameBatch(t, r, objects)
 	for _, message := range []string{"image does not answer", "image answers again"} {
-		lines := f.logs.lines(message)
+		lines := f.logs.Lines(message)
 		if len(lines) != 1 || !strings.Contains(lines[0], "shard="+name+" pool=shards calls=") || !strings.Contains(lines[0], "duration=") {
 			t.Errorf("%q was logged as %q", message, lines)
 		}
@@ -147,7 +147,7 @@ func TestCloseDuringHangingCalls(t *testing.T) {
 		t.Error(err)
 	}
 	r.Close()
-	if len(f.logs.lines("calls to images do not return")) != 1 {
+	if len(f.logs.Lines("calls to images do not return")) != 1 {
 		t.Error("the log does not say that calls were left behind")
 	}
 	release()

@@ -61,7 +61,7 @@ func TestMovedShard(t *testing.T) {
 	f.must(other.Unmap(t.Context(), name))
 	r := f.readerWith(o)
 	sameBatch(t, r, moved)
-	if len(f.logs.lines("object read from the image of another pool")) == 0 {
+	if len(f.logs.Lines("object read from the image of another pool")) == 0 {
 		t.Error("the log does not say so")
 	}
 

@@ -4,6 +4,7 @@ package writer_test
 
 import (
 	"bufio"
+	"log/slog"
 
 	"crypto/sha256"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"winery/test/logtest"
 )
 
 // halfClosing sends a request, closes its sending side, and returns the answer.
@@ -66,8 +69,8 @@ func TestUnavailableDatabase(t *testing.T) {
 	defer o.Base.Close()
 	defer o.Pools.Close()
 	o.Config.ReadOnly = true
-	var log lockedBuffer
-	s := startLogging(t, o, log.logger())
+	var log logtest.Log
+	s := startLogging(t, o, log.Logger(slog.LevelInfo))
 	defer s.end()
 	for path, body := range map[string]string{
 		"/objects/" + fmt.Sprintf("%x", sha256.Sum256(nil)): "",
@@ -89,8 +92,8 @@ func TestUnavailableDatabase(t *testing.T) {
 				t.Errorf("%s tells %q: %s", path, secret, text)
 			}
 		}
-		if line := log.line("id=" + id); !strings.Contains(line, "127.0.0.1:1") || strings.Contains(line, "secret") {
-			t.Errorf("%s: the log has %q", path, line)
+		if lines := log.Lines("id=" + id); len(lines) == 0 || !strings.Contains(lines[0], "127.0.0.1:1") || strings.Contains(lines[0], "secret") {
+			t.Errorf("%s: the log has %q", path, lines)
 		}
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"winery/internal/httpapi/rpc"
 	"winery/internal/httpapi/rpc/rpctest"
 	"winery/internal/httpapi/rpc/wire"
+	"winery/test/logtest"
 )
 
 // limits are the default ones with little memory.
@@ -138,10 +139,10 @@ func (s *damagedInBatch) GetBatch(ctx context.Context, keys [][32]byte, admit rp
 
 // TestGetBatchDamaged holds that a damaged object is null in a batch, and in the log.
 func TestGetBatchDamaged(t *testing.T) {
-	var log lockedBuffer
+	var log logtest.Log
 	store := damagedInBatch{damaged: [][32]byte{key("damaged"), key("also")}}
 	store.Put(key("sound"), []byte("sound"))
-	server := serve(t, &store, rpc.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	server := serve(t, &store, rpc.Options{Log: log.Logger(slog.LevelInfo)})
 	got := post(t, server, "/content/get/batch", wire.Request{ObjIDs: [][32]byte{key("damaged"), key("sound"), key("none"), key("also")}})
 	if got.status != http.StatusOK || strings.Count(got.text, "null") != 3 || strings.Count(got.text, "swhtype") != 1 {
 		t.Errorf("%+v", got)
@@ -211,8 +212,8 @@ func TestRawRequests(t *testing.T) {
 // TestPanic holds that a panic is answered and logged, and ends nothing else.
 func TestPanic(t *testing.T) {
 	var store rpctest.Store
-	var log lockedBuffer
-	server := serve(t, &store, rpc.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	var log logtest.Log
+	server := serve(t, &store, rpc.Options{Log: log.Logger(slog.LevelInfo)})
 	store.Before(func(context.Context) error { panic("a secret") })
 	got := post(t, server, "/content/contains", wire.Request{ObjID: id("x")})
 	if e := got.error(t); got.status != http.StatusInternalServerError || strings.Contains(got.text, "secret") || e.Type != "ObjStorageAPIError" {
@@ -234,8 +235,8 @@ func TestPanic(t *testing.T) {
 
 // TestAccessLog holds that each request has a line at level debug.
 func TestAccessLog(t *testing.T) {
-	var log lockedBuffer
-	handler := rpc.NewHandler(new(rpctest.Store), rpc.Options{Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	var log logtest.Log
+	handler := rpc.NewHandler(new(rpctest.Store), rpc.Options{Log: log.Logger(slog.LevelDebug)})
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/content/get", strings.NewReader(text(wire.Request{ObjID: id("x")}.Encode(wire.JSON))))
 	request.Header.Set("Content-Type", asJSON)
 	handler.ServeHTTP(httptest.NewRecorder(), request)
@@ -251,8 +252,8 @@ func TestClientGone(t *testing.T) {
 	var store rpctest.Store
 	l := httpapi.DefaultLimits()
 	l.HalfClosed = time.Millisecond
-	var log lockedBuffer
-	server := serve(t, &store, rpc.Options{Limits: l, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	var log logtest.Log
+	server := serve(t, &store, rpc.Options{Limits: l, Log: log.Logger(slog.LevelInfo)})
 	heard := make(chan error, 1)
 	working := make(chan struct{})
 	store.Before(func(ctx context.Context) error {
@@ -343,21 +344,4 @@ func TestAddOutlivesItsClient(t *testing.T) {
 func raw(path string, request wire.Request) string {
 	body := text(request.Encode(wire.JSON))
 	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", path, asJSON, len(body), body)
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -11,6 +11,7 @@ import (
 	"winery/internal/httpapi/rpc/rpctest"
 	"winery/internal/httpapi/rpc/wire"
 	"winery/test/corrupt"
+	"winery/test/logtest"
 )
 
 // TestMutatedRequests sends what remains of valid requests after their bodies were damaged. Each gets an answer that a
@@ -19,8 +20,8 @@ import (
 func TestMutatedRequests(t *testing.T) {
 	random := corrupt.Random(t)
 	var store rpctest.Store
-	var log lockedBuffer
-	server := serve(t, &store, rpc.Options{AllowDelete: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	var log logtest.Log
+	server := serve(t, &store, rpc.Options{AllowDelete: true, Log: log.Logger(slog.LevelInfo)})
 	large := string(make([]byte, 9000))
 	valid := map[string]wire.Request{
 		"/check_config":      {CheckWrite: true},
