@@ -6,37 +6,36 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
+
+	"winery/internal/yaml11"
 )
 
 // Config is a validated configuration with every default filled in. It is
 // never changed after Load and may be shared freely.
 type Config struct {
-	Path          string // the file it came from
-	Database      Database
-	Pools         []Pool        // at least one, with unique names
-	ActivePool    string        // the pool of new shards; "" only where ReadOnly
-	RWIdleTimeout time.Duration // a writing shard is released after this long without an add
-	// ReadersCacheSize is how many open images a reader keeps, ≥ 1.
-	ReadersCacheSize int
+	Path             string // the file it came from
+	Database         Database
+	Pools            []Pool        // at least one, with unique names
+	ActivePool       string        // the pool of new shards; "" only where ReadOnly
+	RWIdleTimeout    time.Duration // a writing shard is released after this long without an add
+	ReadersCacheSize int           // how many open images a reader keeps, at least 1
 	AllowDelete      bool
 	Name             string // the storage's name in the HTTP API
 	ReadOnly         bool
 	Packer           Packer
 	Winery           Winery
-	// Warnings tell of settings that are accepted but obsolete. They are for
-	// whoever loaded the file to log.
-	Warnings []string
+	Warnings         []string // of settings that are accepted but obsolete, for the log
 }
 
 // Pool returns the entry of that name; false if there is none.
 func (c *Config) Pool(name string) (Pool, bool) {
-	i := slices.IndexFunc(c.Pools, func(p Pool) bool { return p.Name == name })
-	if i < 0 {
-		return Pool{}, false
+	for _, p := range c.Pools {
+		if p.Name == name {
+			return p, true
+		}
 	}
-	return c.Pools[i], true
+	return Pool{}, false
 }
 
 // Database tells how PostgreSQL is reached.
@@ -47,8 +46,7 @@ type Database struct {
 
 // Packer has the packer's settings.
 type Packer struct {
-	// CreateImages is false where the mapper reserves images beforehand
-	// (--manage-rw-images) because the packer may not.
+	// CreateImages is false where the mapper reserves images for the packer (--manage-rw-images).
 	CreateImages bool
 }
 
@@ -57,13 +55,11 @@ type Winery struct {
 	Listen        string // HOST:PORT or unix:/PATH
 	Writers       int    // shards written at the same time, 1 to MaxWriters
 	MaxObjectSize int64  // bytes, 1 to MaxObjectSize
-	// Lease is how long a shard stays locked by a process that is gone, or cut
-	// off from the database. 4 s to an hour.
+	// Lease is how long a shard stays locked by a process that has died, or lost the database. 4 s to an hour.
 	Lease time.Duration
 	// DatabaseConnections bounds the connections of a process to PostgreSQL. 7 to 1000.
 	DatabaseConnections int
-	// StallLimit is how long a role may get on with nothing before its process
-	// ends itself. 15 s to a day.
+	// StallLimit is how long a role may make no progress before its process exits. 15 s to a day.
 	StallLimit time.Duration
 }
 
@@ -122,8 +118,7 @@ func Load(path string) (*Config, error) {
 		return nil, &Error{File: path, Msg: "no such file: " + ways}
 	}
 	if err != nil {
-		var cause *os.PathError
-		if errors.As(err, &cause) {
+		if cause, ok := errors.AsType[*os.PathError](err); ok {
 			err = cause.Err
 		}
 		return nil, &Error{File: path, Msg: "cannot be read: " + err.Error()}
@@ -133,11 +128,17 @@ func Load(path string) (*Config, error) {
 
 // Parse is Load for a file's bytes; file is its name for messages.
 func Parse(file string, data []byte) (*Config, error) {
-	r, root := parse(file, data)
+	r := &report{file: file}
 	c := &Config{Path: file}
-	if root != nil {
-		readRoot(c, root)
+	document, err := yaml11.Parse(data)
+	if syntax, ok := errors.AsType[*yaml11.Error](err); ok {
+		r.fail(syntax.Line, "", syntax.Msg)
+		return nil, r.err()
 	}
+	for _, k := range document.Repeated {
+		r.warn(k.Line, yaml11.Shown(k.Value), "given more than once; the last one counts")
+	}
+	c.read(value{report: r, node: document.Root})
 	c.Warnings = r.warnings
 	if err := r.err(); err != nil {
 		return nil, err

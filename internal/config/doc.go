@@ -44,7 +44,11 @@
 // packer.clean_immediately, winery.verify_content) gives a warning, and so does the old shards section
 // (max_size and rw_idle_timeout), whose values still count.
 //
-// The file is read as PyYAML reads it, by YAML 1.1.
+// The file is read as PyYAML reads it, by YAML 1.1 (package yaml11). Nodes are
+// read instead of structs decoded by the YAML library's strict mode, because that
+// mode's errors lack the path of the key, and quote values, which may be
+// passwords. Its scalars also differ from PyYAML's, and one file must not mean two
+// things to the two programs that share it.
 //
 // [Load] reports everything that is wrong with a file at once, each error with
 // the file, the line, the key's path, what was found and what it may be. The

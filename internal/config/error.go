@@ -3,7 +3,10 @@
 package config
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -16,17 +19,35 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	var b strings.Builder
-	if e.File != "" {
-		b.WriteString(e.File)
-		if e.Line > 0 {
-			fmt.Fprintf(&b, ":%d", e.Line)
-		}
-		b.WriteString(": ")
+	place := e.File
+	if e.Line > 0 {
+		place = fmt.Sprintf("%s:%d", e.File, e.Line)
 	}
-	if e.Key != "" {
-		b.WriteString(e.Key + ": ")
+	parts := []string{place, e.Key, e.Msg}
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ": ")
+}
+
+// report collects what is wrong with one file.
+type report struct {
+	file     string
+	errs     []*Error
+	warnings []string
+}
+
+func (r *report) fail(line int, key, msg string) {
+	r.errs = append(r.errs, &Error{r.file, line, key, msg})
+}
+
+func (r *report) warn(line int, key, msg string) {
+	r.warnings = append(r.warnings, (&Error{r.file, line, key, msg}).Error())
+}
+
+// err joins the errors in the order of the file.
+func (r *report) err() error {
+	slices.SortStableFunc(r.errs, func(a, b *Error) int { return cmp.Compare(a.Line, b.Line) })
+	joined := make([]error, len(r.errs))
+	for i, e := range r.errs {
+		joined[i] = e
 	}
-	b.WriteString(e.Msg)
-	return b.String()
+	return errors.Join(joined...)
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 )
 
+const wantAddress = "HOST:PORT or unix:/PATH"
+
 // ParseListen splits an address to listen on, as of winery.listen, into the
 // network and address that net.Listen takes. Its error says what it may be.
 func ParseListen(listen string) (network, address string, err error) {
@@ -21,7 +23,7 @@ func ParseListen(listen string) (network, address string, err error) {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		return "", "", fmt.Errorf("found %q, must be HOST:PORT or unix:/PATH", listen)
+		return "", "", fmt.Errorf("found %q, must be %s", listen, wantAddress)
 	}
 	return "tcp", listen, nil
 }

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package config
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+)
+
+func required(want string) rule {
+	return func(v value) bool { return !v.null() || v.fail("missing, must be %s", want) }
+}
+
+// obsolete warns of a key that is given.
+func obsolete(msg string) rule {
+	return func(v value) bool {
+		if !v.null() {
+			v.report.warn(v.line, v.path, msg)
+		}
+		return true
+	}
+}
+
+// boolean refuses null, because Python takes it for false also where the default is true.
+func boolean(to *bool) rule {
+	return func(v value) bool {
+		return v.node == absent || v.is("!!bool") && v.node.Decode(to) == nil || v.reject("true or false")
+	}
+}
+
+func text(to *string) rule {
+	return func(v value) bool {
+		return v.null() || v.is("!!str") && v.node.Decode(to) == nil || v.reject("a string")
+	}
+}
+
+// textThat checks a string.
+func textThat(ok func(string) bool, want string) rule {
+	return func(v value) bool { return v.null() || ok(v.node.Value) || v.reject(want) }
+}
+
+// secret reads a string that is not empty, and that no message may show.
+func secret(to *string, want string) rule {
+	return func(v value) bool {
+		ok := v.is("!!str") && v.node.Value != "" && v.node.Decode(to) == nil
+		return ok || v.fail("found %s, must be %s", v.kind(), want)
+	}
+}
+
+func (v value) isOneOf(choices []string) bool {
+	return v.is("!!str") && slices.Contains(choices, v.node.Value)
+}
+
+func enum(to *string, choices ...string) rule {
+	return func(v value) bool {
+		return v.null() || v.isOneOf(choices) && v.node.Decode(to) == nil || v.reject(strings.Join(choices, " or "))
+	}
+}
+
+// enums reads a list whose elements are choices.
+func enums(to *[]string, choices ...string) rule {
+	return func(v value) bool {
+		if !v.null() && !v.is("!!seq") {
+			return v.reject("a list")
+		}
+		for _, element := range v.elements() {
+			if !element.isOneOf(choices) {
+				element.reject("one of " + strings.Join(choices, ", "))
+			}
+			*to = append(*to, element.node.Value)
+		}
+		return true
+	}
+}
+
+func (v value) number() (n float64, ok bool) {
+	ok = (v.is("!!int") || v.is("!!float")) && v.node.Decode(&n) == nil
+	return n, ok
+}
+
+// integer reads a whole number from low to high.
+func integer[T int | int64](to *T, low, high T, unit string) rule {
+	return func(v value) bool {
+		n, ok := v.number()
+		if ok = ok && n == math.Trunc(n) && n >= float64(low) && n <= float64(high); ok {
+			*to = T(n)
+		}
+		return ok || v.null() || v.reject(fmt.Sprintf("a whole number%s from %d to %d", unit, low, high))
+	}
+}
+
+// size reads a number of bytes from 1 to high, plain or with a unit.
+func size(to *int64, high int64) rule {
+	return func(v value) bool {
+		n, ok := v.number()
+		if v.is("!!str") {
+			bytes, err := humanize.ParseBytes(v.node.Value)
+			n, ok = float64(bytes), err == nil
+		}
+		if ok = ok && n == math.Trunc(n) && n >= 1 && n <= float64(high); ok {
+			*to = int64(n)
+		}
+		return ok || v.null() || v.reject(fmt.Sprintf("a number of bytes from 1 to %d (%s), such as 104857600 or 100MiB",
+			high, humanize.IBytes(uint64(high))))
+	}
+}
+
+// seconds reads a number of seconds, whole or not.
+func seconds(to *time.Duration) rule {
+	return func(v value) bool {
+		n, ok := v.number()
+		d := time.Duration(n * float64(time.Second))
+		if ok = ok && n <= 1e9 && d > 0; ok { // 1e9 s fit a time.Duration
+			*to = d
+		}
+		return ok || v.null() || v.reject("a number of seconds greater than 0")
+	}
+}
+
+func wholeSeconds(to *time.Duration, low, high int) rule {
+	return func(v value) bool {
+		n := int(*to / time.Second)
+		ok := integer(&n, low, high, " of seconds")(v)
+		*to = time.Duration(n) * time.Second
+		return ok
+	}
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package config
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxShardSize is the largest shard_max_size in bytes.
+const maxShardSize = 1 << 50
+
+// What a value must be, where two messages say it.
+const (
+	wantDSN      = "the connection string of the database"
+	wantPools    = "a list of at least one pool"
+	wantPoolType = "rbd or directory"
+)
+
+const (
+	doesNothing   = "does nothing any more; remove it"
+	shardsSection = "an obsolete section; move max_size to each pool as shard_max_size, and rw_idle_timeout to objstorage"
+)
+
+var (
+	nonEmpty = textThat(func(s string) bool { return s != "" }, "a string that is not empty")
+	poolName = textThat(func(s string) bool { return s != "." && s != ".." && !strings.ContainsAny(s, "/@\x00") }, `a name without "/" and "@"`)
+	cephUser = textThat(func(s string) bool { return !strings.HasPrefix(s, "client.") }, "the user's id without client.")
+	address  = textThat(func(s string) bool { _, _, err := ParseListen(s); return err == nil }, wantAddress)
+)
+
+// read fills c from the root of a file. Sections of other tools are left alone.
+func (c *Config) read(root value) {
+	if !root.is("!!map") {
+		root.fail("found %s, must be a mapping with an objstorage section", root.kind())
+		return
+	}
+	root.apply(key("objstorage", required("a mapping with the storage's settings"), c.storage))
+	root.apply(key("winery", c.Winery.read))
+}
+
+func (c *Config) storage(v value) bool {
+	if !v.isMapping() {
+		return false
+	}
+	var cls string
+	if v.apply(key("cls", required("winery"), enum(&cls, "winery"))); cls == "" {
+		return false // another storage has other keys
+	}
+	c.RWIdleTimeout, c.ReadersCacheSize, c.Name, c.Packer.CreateImages = 300*time.Second, 1000, "winery", true
+	var maxSize int64
+	return mapping(
+		key("cls"),
+		key("check_config"), // an argument of Python's factory, which Winery answers with true
+		key("database", mapping(
+			key("db", required(wantDSN), secret(&c.Database.DSN, wantDSN)),
+			key("application_name", text(&c.Database.ApplicationName)),
+		)),
+		key("shards", obsolete(shardsSection), mapping(
+			key("max_size", integer(&maxSize, 1, maxShardSize, " of bytes")),
+			key("rw_idle_timeout", seconds(&c.RWIdleTimeout)),
+		)),
+		key("readonly", boolean(&c.ReadOnly)),
+		key("shards_pools", required(wantPools), func(v value) bool { return c.pools(v, maxSize) }),
+		key("shards_active_pool", text(&c.ActivePool), nonEmpty, c.activePool),
+		key("packer", mapping(
+			key("create_images", boolean(&c.Packer.CreateImages)),
+			key("pack_immediately", obsolete(doesNothing)),
+			key("clean_immediately", obsolete(doesNothing)),
+		)),
+		key("rw_idle_timeout", seconds(&c.RWIdleTimeout)),
+		key("readers_cache_size", integer(&c.ReadersCacheSize, 0, 1<<20, ""), c.cacheSize),
+		key("allow_delete", boolean(&c.AllowDelete)),
+		key("name", text(&c.Name), nonEmpty),
+		key("throttler", obsolete(doesNothing)),
+	)(v)
+}
+
+func (c *Config) cacheSize(v value) bool {
+	if c.ReadersCacheSize == 0 {
+		c.ReadersCacheSize = 1000
+		return obsolete("0 means the default of 1000")(v)
+	}
+	return true
+}
+
+// pools reads the pools. maxSize is the obsolete shards.max_size, 0 if it is not given.
+func (c *Config) pools(v value, maxSize int64) bool {
+	if !v.is("!!seq") || len(v.node.Content) == 0 {
+		return v.fail("found %s, must be %s", v.kind(), wantPools)
+	}
+	for _, entry := range v.elements() {
+		p := Pool{Name: "shards", ShardMaxSize: maxSize}
+		if !p.read(entry) {
+			p = Pool{}
+		} else if _, taken := c.Pool(p.Name); taken {
+			entry.get("pool_name").fail("found %q, must be a name that no other pool has", p.Name)
+		}
+		c.Pools = append(c.Pools, p)
+	}
+	return true
+}
+
+// read fills p, which has defaults. It returns false if the type is not known, and so the meaning of the other keys is not
+// known either.
+func (p *Pool) read(v value) bool {
+	if !v.isMapping() {
+		return false
+	}
+	v.apply(key("type", required(wantPoolType), notMosaic, enum((*string)(&p.Type), string(RBD), string(Directory))))
+	settings := []setting{key("type"), key("pool_name", text(&p.Name), nonEmpty, poolName),
+		key("shard_max_size", integer(&p.ShardMaxSize, 1, maxShardSize, " of bytes"), p.hasMaxSize)}
+	switch p.Type {
+	case RBD:
+		p.UseSudo, p.Map = true, MapKernel
+		settings = append(settings,
+			key("data_pool_name", text(&p.DataPool), nonEmpty),
+			key("image_features_unsupported", enums(&p.FeaturesUnsupported,
+				"striping", "exclusive-lock", "object-map", "fast-diff", "deep-flatten", "journaling")),
+			key("use_sudo", boolean(&p.UseSudo)),
+			key("map_options", text(&p.MapOptions)),
+			key("map", enum(&p.Map, MapKernel, MapLibrbd)),
+			key("ceph_conf", text(&p.CephConf), nonEmpty),
+			key("ceph_user", text(&p.CephUser), nonEmpty, cephUser),
+		)
+		defer func() { p.DataPool = cmp.Or(p.DataPool, p.Name+"-data") }()
+	case Directory:
+		p.UsePermissions = true
+		settings = append(settings,
+			key("base_directory", required("the path of a directory"), text(&p.BaseDirectory), nonEmpty),
+			key("use_permissions", boolean(&p.UsePermissions)),
+		)
+	default:
+		return false
+	}
+	return mapping(settings...)(v)
+}
+
+func (p *Pool) hasMaxSize(v value) bool {
+	return p.ShardMaxSize > 0 || required("a whole number of bytes, at least 1")(v)
+}
+
+func notMosaic(v value) bool {
+	t := v.node.Value
+	return t != "mosaic" && t != "mosaic-s3" ||
+		v.fail("found %q, another image format, which this Winery does not read; must be %s", t, wantPoolType)
+}
+
+// activePool checks that there is such a pool, unless the type of a pool is not known.
+func (c *Config) activePool(v value) bool {
+	var names []string
+	for _, p := range c.Pools {
+		names = append(names, p.Name)
+	}
+	want := "the name of a pool: " + strings.Join(names, " or ")
+	switch {
+	case len(names) == 0 || slices.Contains(names, "") || slices.Contains(names, c.ActivePool):
+		return true
+	case v.null():
+		return c.ReadOnly || v.fail("missing, must be %s; or set readonly: true", want)
+	}
+	return v.reject(want)
+}
+
+func (w *Winery) read(v value) bool {
+	*w = Winery{
+		Listen: "127.0.0.1:5003", Writers: 1, MaxObjectSize: 100 << 20,
+		Lease: time.Minute, DatabaseConnections: 24, StallLimit: 15 * time.Minute,
+	}
+	return mapping(
+		key("listen", text(&w.Listen), nonEmpty, address),
+		key("writers", integer(&w.Writers, 1, MaxWriters, "")),
+		key("max_object_size", size(&w.MaxObjectSize, MaxObjectSize)),
+		key("lease", wholeSeconds(&w.Lease, 4, 3600)),
+		key("database_connections", integer(&w.DatabaseConnections, 7, 1000, "")),
+		key("stall_limit", wholeSeconds(&w.StallLimit, 15, 86400)),
+		key("verify_content", obsolete("does nothing any more: content is always verified; remove it")),
+	)(v)
+}
