@@ -55,10 +55,13 @@ build: ## build the five programs into bin/
 
 ##@ To work on it
 
+# The packages whose tests take the longest begin first: none runs alone at the end.
+LONGEST := ./test/vm ./test/model ./sharedbase
+
 .PHONY: test
 test: deps deps-vm lint build vm-image $(GOTESTSUM) python ## install what is missing and run every check and every test
 	WINERY_PYTHON=$(PYTHON) scripts/with-services --pg --ceph -- $(GOTESTSUM) --format testname -- \
-		-tags "$(TAGS)" -race -p 4 -timeout 20m ./...
+		-tags "$(TAGS)" -race -p 4 -timeout 20m $(LONGEST) ./...
 
 # Those of test/interop, and those that other packages have with "Python" in
 # their names.
