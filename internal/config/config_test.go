@@ -144,6 +144,39 @@ objstorage:
 	}
 }
 
+// Durations and sizes take units. Plain numbers are seconds and bytes, as in Python.
+func TestUnits(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"90": 90 * time.Second, "1.5": 1500 * time.Millisecond, "60s": time.Minute, "1h30m": 90 * time.Minute, `"250ms"`: 250 * time.Millisecond,
+		"1:30": 90 * time.Second, // YAML 1.1 reads base 60
+		"0s":   0, "-1m": 0, "1d": 0, `"60"`: 0, "5 s": 0, "1h30": 0, "one": 0,
+	} {
+		c, err := config.Parse("f.yml", []byte(minimal+"  rw_idle_timeout: "+text))
+		if (err != nil) != (want == 0) || err == nil && c.RWIdleTimeout != want {
+			t.Errorf("rw_idle_timeout: %s: got %+v, %v, want %v", text, c, err, want)
+		}
+	}
+	for text, want := range map[string]time.Duration{"4": 4 * time.Second, "1m30s": 90 * time.Second, "1h": time.Hour, "3.9s": 0, "3600.5": 0, "61m": 0} {
+		c, err := config.Parse("f.yml", []byte(minimal+"winery: {lease: "+text+", stall_limit: 24h}"))
+		if (err != nil) != (want == 0) || err == nil && (c.Winery.Lease != want || c.Winery.StallLimit != 24*time.Hour) {
+			t.Errorf("lease: %s: got %+v, %v, want %v", text, c, err, want)
+		}
+	}
+	for text, want := range map[string]int64{
+		"1000": 1000, "1_000": 1000, "1000.0": 1000, "100GB": 100e9, "64MiB": 64 << 20, "1.5 GiB": 3 << 29, "2k": 2000, "1PiB": 1 << 50,
+		"1.1PiB": 0, "0GB": 0, "-1GB": 0, `"1,5GB"`: 0, "1000.5": 0, "100GBB": 0, "GB": 0,
+	} {
+		pools := strings.Replace(minimal, "shard_max_size: 1000", "shard_max_size: "+text, 1)
+		obsolete := strings.Replace(minimal, ", shard_max_size: 1000", "", 1) + "  shards: {max_size: " + text + "}"
+		for _, file := range []string{pools, obsolete} {
+			c, err := config.Parse("f.yml", []byte(file))
+			if (err != nil) != (want == 0) || err == nil && c.Pools[0].ShardMaxSize != want {
+				t.Errorf("%s: got %+v, %v, want %v", file, c, err, want)
+			}
+		}
+	}
+}
+
 // An old file works, with its values and a warning for each obsolete key.
 func TestObsolete(t *testing.T) {
 	got, err := config.Parse("old.yml", []byte(`

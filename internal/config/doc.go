@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package config reads Winery's YAML file: the one that the Python Winery
-// reads, with a section and a few pool settings of our own that Python ignores.
+// Package config reads Winery's YAML file. Python Winery reads the same file, and
+// ignores the section and the keys of pools that are for Go Winery only.
 //
 //	objstorage:
 //	  cls: winery
@@ -11,14 +11,14 @@
 //	  shards_pools:
 //	    - type: rbd                    # or directory
 //	      pool_name: shards
-//	      shard_max_size: 107374182400 # bytes
+//	      shard_max_size: 107374182400 # bytes, or 100GiB
 //	      data_pool_name: shards-data  # rbd, and so on to map_options
 //	      image_features_unsupported: []
 //	      use_sudo: true
 //	      map_options: ""
-//	      map: kernel                  # or librbd; ours
-//	      ceph_conf: /etc/ceph/ceph.conf # ours
-//	      ceph_user: admin             # ours
+//	      map: kernel                  # or librbd; Go Winery only
+//	      ceph_conf: /etc/ceph/ceph.conf # Go Winery only
+//	      ceph_user: admin             # Go Winery only
 //	    - type: directory
 //	      pool_name: cold
 //	      shard_max_size: 107374182400
@@ -26,23 +26,30 @@
 //	      use_permissions: true
 //	  shards_active_pool: shards
 //	  packer: {create_images: true}
-//	  rw_idle_timeout: 300             # seconds
+//	  rw_idle_timeout: 300             # seconds, or 5m
 //	  readers_cache_size: 1000         # images kept open
 //	  allow_delete: false
 //	  readonly: false
 //	  name: winery
-//	winery:                            # ours
+//	winery:                            # Go Winery only
 //	  listen: 127.0.0.1:5003           # or unix:/path
 //	  writers: 1
-//	  max_object_size: 100MiB          # or a number of bytes
+//	  max_object_size: 100MiB
+//	  lease: 60s
 //	  database_connections: 24         # at most, of each process
+//	  stall_limit: 15m
+//
+// A duration is a number of seconds, or text with the units ms, s, m and h: 90,
+// 90s, 1m30s. A size is a number of bytes, or text with a unit: 1000 B are 1 kB,
+// 1024 B are 1 KiB, and so on to PB and PiB. Python Winery understands plain
+// numbers only.
 //
 // Other top-level sections belong to other tools and are left alone. Inside the
 // two sections an unknown key is an error, because a misspelt setting that is
-// silently left out is found only when it hurts. What older releases had and
-// nothing reads any more (throttler, packer.pack_immediately,
-// packer.clean_immediately, winery.verify_content) gives a warning, and so does the old shards section
-// (max_size and rw_idle_timeout), whose values still count.
+// silently left out is found only when it hurts. Keys of older releases that have
+// no effect any more (throttler, packer.pack_immediately,
+// packer.clean_immediately, winery.verify_content) give a warning, and so does the
+// old section shards (max_size and rw_idle_timeout), whose values still count.
 //
 // The file is read as PyYAML reads it, by YAML 1.1 (package yaml11). Nodes are
 // read instead of structs decoded by the YAML library's strict mode, because that

@@ -84,23 +84,23 @@ func (v value) number() (n float64, ok bool) {
 }
 
 // integer reads a whole number from low to high.
-func integer[T int | int64](to *T, low, high T, unit string) rule {
+func integer(to *int, low, high int) rule {
 	return func(v value) bool {
 		n, ok := v.number()
 		if ok = ok && n == math.Trunc(n) && n >= float64(low) && n <= float64(high); ok {
-			*to = T(n)
+			*to = int(n)
 		}
-		return ok || v.null() || v.reject(fmt.Sprintf("a whole number%s from %d to %d", unit, low, high))
+		return ok || v.null() || v.reject(fmt.Sprintf("a whole number from %d to %d", low, high))
 	}
 }
 
-// size reads a number of bytes from 1 to high, plain or with a unit.
+// size reads a number of bytes from 1 to high, plain or with a unit. A comma is refused: it may stand for a point.
 func size(to *int64, high int64) rule {
 	return func(v value) bool {
 		n, ok := v.number()
 		if v.is("!!str") {
 			bytes, err := humanize.ParseBytes(v.node.Value)
-			n, ok = float64(bytes), err == nil
+			n, ok = float64(bytes), err == nil && !strings.Contains(v.node.Value, ",")
 		}
 		if ok = ok && n == math.Trunc(n) && n >= 1 && n <= float64(high); ok {
 			*to = int64(n)
@@ -110,23 +110,23 @@ func size(to *int64, high int64) rule {
 	}
 }
 
-// seconds reads a number of seconds, whole or not.
-func seconds(to *time.Duration) rule {
+// duration reads a number of seconds from low to high, plain or with units. It is greater than 0 in any case.
+func duration(to *time.Duration, low, high time.Duration) rule {
+	want := fmt.Sprintf("a number of seconds from %v to %v, such as 90, 90s or 1m30s", low.Seconds(), high.Seconds())
+	if low == 0 {
+		want = "a number of seconds greater than 0, such as 90, 90s or 1m30s"
+	}
 	return func(v value) bool {
 		n, ok := v.number()
 		d := time.Duration(n * float64(time.Second))
-		if ok = ok && n <= 1e9 && d > 0; ok { // 1e9 s fit a time.Duration
+		if v.is("!!str") {
+			var err error
+			d, err = time.ParseDuration(v.node.Value)
+			n, ok = d.Seconds(), err == nil
+		}
+		if ok = ok && d > 0 && n >= low.Seconds() && n <= high.Seconds(); ok {
 			*to = d
 		}
-		return ok || v.null() || v.reject("a number of seconds greater than 0")
-	}
-}
-
-func wholeSeconds(to *time.Duration, low, high int) rule {
-	return func(v value) bool {
-		n := int(*to / time.Second)
-		ok := integer(&n, low, high, " of seconds")(v)
-		*to = time.Duration(n) * time.Second
-		return ok
+		return ok || v.null() || v.reject(want)
 	}
 }

@@ -9,8 +9,10 @@ import (
 	"time"
 )
 
-// maxShardSize is the largest shard_max_size in bytes.
-const maxShardSize = 1 << 50
+const (
+	maxShardSize   = 1 << 50           // bytes
+	maxIdleTimeout = 1e9 * time.Second // fits a time.Duration
+)
 
 // What a value must be, where two messages say it.
 const (
@@ -59,8 +61,8 @@ func (c *Config) storage(v value) bool {
 			key("application_name", text(&c.Database.ApplicationName)),
 		)),
 		key("shards", obsolete(shardsSection), mapping(
-			key("max_size", integer(&maxSize, 1, maxShardSize, " of bytes")),
-			key("rw_idle_timeout", seconds(&c.RWIdleTimeout)),
+			key("max_size", size(&maxSize, maxShardSize)),
+			key("rw_idle_timeout", duration(&c.RWIdleTimeout, 0, maxIdleTimeout)),
 		)),
 		key("readonly", boolean(&c.ReadOnly)),
 		key("shards_pools", required(wantPools), func(v value) bool { return c.pools(v, maxSize) }),
@@ -70,8 +72,8 @@ func (c *Config) storage(v value) bool {
 			key("pack_immediately", obsolete(doesNothing)),
 			key("clean_immediately", obsolete(doesNothing)),
 		)),
-		key("rw_idle_timeout", seconds(&c.RWIdleTimeout)),
-		key("readers_cache_size", integer(&c.ReadersCacheSize, 0, 1<<20, ""), c.cacheSize),
+		key("rw_idle_timeout", duration(&c.RWIdleTimeout, 0, maxIdleTimeout)),
+		key("readers_cache_size", integer(&c.ReadersCacheSize, 0, 1<<20), c.cacheSize),
 		key("allow_delete", boolean(&c.AllowDelete)),
 		key("name", text(&c.Name), nonEmpty),
 		key("throttler", obsolete(doesNothing)),
@@ -111,7 +113,7 @@ func (p *Pool) read(v value) bool {
 	}
 	v.apply(key("type", required(wantPoolType), notMosaic, enum((*string)(&p.Type), string(RBD), string(Directory))))
 	settings := []setting{key("type"), key("pool_name", text(&p.Name), nonEmpty, poolName),
-		key("shard_max_size", integer(&p.ShardMaxSize, 1, maxShardSize, " of bytes"), p.hasMaxSize)}
+		key("shard_max_size", size(&p.ShardMaxSize, maxShardSize), p.hasMaxSize)}
 	switch p.Type {
 	case RBD:
 		p.UseSudo, p.Map = true, MapKernel
@@ -139,7 +141,7 @@ func (p *Pool) read(v value) bool {
 }
 
 func (p *Pool) hasMaxSize(v value) bool {
-	return p.ShardMaxSize > 0 || required("a whole number of bytes, at least 1")(v)
+	return p.ShardMaxSize > 0 || required("a number of bytes, such as 107374182400 or 100GiB")(v)
 }
 
 func notMosaic(v value) bool {
@@ -171,11 +173,11 @@ func (w *Winery) read(v value) bool {
 	}
 	return mapping(
 		key("listen", text(&w.Listen), nonEmpty, address),
-		key("writers", integer(&w.Writers, 1, MaxWriters, "")),
+		key("writers", integer(&w.Writers, 1, MaxWriters)),
 		key("max_object_size", size(&w.MaxObjectSize, MaxObjectSize)),
-		key("lease", wholeSeconds(&w.Lease, 4, 3600)),
-		key("database_connections", integer(&w.DatabaseConnections, 7, 1000, "")),
-		key("stall_limit", wholeSeconds(&w.StallLimit, 15, 86400)),
+		key("lease", duration(&w.Lease, 4*time.Second, time.Hour)),
+		key("database_connections", integer(&w.DatabaseConnections, 7, 1000)),
+		key("stall_limit", duration(&w.StallLimit, 15*time.Second, 24*time.Hour)),
 		key("verify_content", obsolete("does nothing any more: content is always verified; remove it")),
 	)(v)
 }
