@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sys/unix"
@@ -36,7 +37,8 @@ type SharedBase struct {
 	connect *pgx.ConnConfig // before pooler.prepare
 	limit   int             // of connections
 	lease   time.Duration
-	holder  Lease // of the claims that are made here
+	holder  Lease     // of the claims that are made here
+	process uuid.UUID // of the heartbeats
 	keeper  keeper
 	observe observer
 	// lockWait is how long Add waits for a lock. Only tests change it.
@@ -54,7 +56,7 @@ func New(dsn, applicationName string, options ...Option) (*SharedBase, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &SharedBase{limit: DefaultConnections, lease: DefaultLease, holder: thisProcess(applicationName), lockWait: defaultLockWait}
+	b := &SharedBase{limit: DefaultConnections, lease: DefaultLease, holder: thisProcess(applicationName), process: uuid.New(), lockWait: defaultLockWait}
 	for _, option := range options {
 		option(b)
 	}

@@ -35,7 +35,6 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	if err != nil {
 		return err
 	}
-	defer base.Close()
 	set, err := env.OpenPools(ctx, base, false)
 	if err != nil {
 		return err

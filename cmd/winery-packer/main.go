@@ -39,7 +39,6 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	if err != nil {
 		return err
 	}
-	defer base.Close()
 	set, err := env.OpenPools(ctx, base, env.Config.Packer.CreateImages, needed...)
 	if err != nil {
 		return err

@@ -44,7 +44,6 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	if err != nil {
 		return err
 	}
-	defer base.Close()
 	set, err := env.OpenPools(ctx, base, true)
 	if err != nil {
 		return err

@@ -49,7 +49,6 @@ func open(ctx context.Context, env *daemon.Env, cfg *config.Config) (writer.Opti
 	}
 	set, err := env.OpenPools(ctx, base, false, needed...)
 	if err != nil {
-		base.Close()
 		return writer.Options{}, err
 	}
 	stopReclaiming := env.Reclaim(ctx, base)
@@ -62,7 +61,6 @@ func open(ctx context.Context, env *daemon.Env, cfg *config.Config) (writer.Opti
 		Alive: env.Notify.Progress,
 		Close: func() error {
 			stopReclaiming()
-			defer base.Close()
 			return set.Close()
 		},
 	}, nil

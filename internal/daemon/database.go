@@ -20,7 +20,8 @@ import (
 // StopWhenIdle it does not wait. It fails with an error that names the cure if
 // the database has no schema, or one of another version. Claims are made for this
 // role, with the configured lease. It warns of settings of the server that can
-// lose acknowledged objects. The caller closes it.
+// lose acknowledged objects. From then on the role sends heartbeats. The database is
+// closed once the role's run has returned. Call it once.
 func (e *Env) OpenDatabase(ctx context.Context) (*sharedbase.SharedBase, error) {
 	db := e.Config.Database
 	base, err := sharedbase.New(db.DSN, cmp.Or(db.ApplicationName, e.CLI.App.Name),
@@ -40,7 +41,17 @@ func (e *Env) OpenDatabase(ctx context.Context) (*sharedbase.SharedBase, error) 
 	for _, s := range unsafe {
 		e.Log.Warn("unsafe setting of PostgreSQL", "setting", s.Name, "value", s.Value, "consequence", s.Consequence)
 	}
+	e.base, e.heartbeats = base, beginHeartbeats(base, e.Notify, e.Log)
 	return base, nil
+}
+
+// closeDatabase ends the heartbeats of a role whose run has returned.
+func (e *Env) closeDatabase(failed bool) {
+	if e.base == nil {
+		return
+	}
+	e.heartbeats.end(failed)
+	e.base.Close()
 }
 
 // waitForDatabase attaches this program. Each reason to wait is logged once, and

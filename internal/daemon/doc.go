@@ -54,6 +54,15 @@
 // made progress, so that systemd restarts a role that hangs, but not a role in a
 // long step.
 //
+// # Heartbeats
+//
+// From the moment that it has opened its database, a role records there every 15 s
+// that it runs, with the STATUS that it sends systemd: the table winery_process,
+// which `wineryctl status` and `hosts list` read. An idle role does so, too. The
+// record is removed when the role ends as asked; one of a role that failed says why,
+// and stays until the next process of the role on that host removes it, or for a day.
+// No work waits for a heartbeat or depends on one: docs/adr/0011.
+//
 // # Stalls
 //
 // The process also monitors its progress itself, with a service manager or

@@ -14,6 +14,7 @@ import (
 
 	"winery/internal/config"
 	"winery/internal/metrics"
+	"winery/sharedbase"
 )
 
 // Env is what a role is given to work with.
@@ -29,6 +30,9 @@ type Env struct {
 	Finishing context.Context
 	// StopWhenIdle is set by StopFlag.
 	StopWhenIdle bool
+
+	base       *sharedbase.SharedBase // nil until OpenDatabase
+	heartbeats *heartbeats            // of base
 }
 
 // Flags returns the flags that every program has.
@@ -113,14 +117,15 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 		ctx, finishing, stop := signals(c.Context, log)
 		defer stop()
 		defer context.AfterFunc(ctx, notify.stopping)()
-		err = guard(func() error {
-			return run(ctx, &Env{
-				Config: cfg, Log: log, CLI: c, Notify: notify, Metrics: statsd,
-				Finishing: finishing, StopWhenIdle: c.Bool(StopFlag.Name),
-			})
-		})
+		env := &Env{
+			Config: cfg, Log: log, CLI: c, Notify: notify, Metrics: statsd,
+			Finishing: finishing, StopWhenIdle: c.Bool(StopFlag.Name),
+		}
+		err = guard(func() error { return run(ctx, env) })
 		notify.stopping()
-		return outcome(finishing, log, notify, err)
+		err = outcome(finishing, log, notify, err)
+		env.closeDatabase(err != nil)
+		return err
 	}
 }
 
@@ -139,5 +144,6 @@ func outcome(finishing context.Context, log *slog.Logger, notify *Notifier, err 
 	}
 	log.Error("failed", "err", err)
 	notify.Status("failed: %v", err)
+	notify.failing(true)
 	return &loggedError{err}
 }

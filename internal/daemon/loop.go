@@ -60,6 +60,7 @@ func Loop(ctx context.Context, o LoopOptions, step Step) error {
 			}
 		}
 		failed = err != nil
+		o.Notify.failing(failed)
 		switch {
 		case err != nil && (ctx.Err() != nil || o.StopWhenIdle || final(err)):
 			return err

@@ -31,6 +31,7 @@ type Notifier struct {
 	moved  atomic.Int64           // when the work last got on, nanoseconds since start; or waits
 	silent atomic.Int64           // until when the work may report nothing, nanoseconds since start
 	status atomic.Pointer[string] // the last one
+	failed atomic.Bool            // the last attempt to work
 
 	name  string    // of a part
 	whole *Notifier // of a part
@@ -106,6 +107,19 @@ func (n *Notifier) lastStatus() string {
 		return *last
 	}
 	return "starting"
+}
+
+// failing notes whether the last attempt to work failed.
+func (n *Notifier) failing(failed bool) {
+	if n != nil {
+		n.failed.Store(failed)
+	}
+}
+
+// isFailing reports whether the last attempt of the role, or of one of its parts, to
+// work failed.
+func (n *Notifier) isFailing() bool {
+	return n.failed.Load() || slices.ContainsFunc(n.allParts(), (*Notifier).isFailing)
 }
 
 // Progress says that the work got on, which keeps supervisor and watchdog

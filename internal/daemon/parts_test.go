@@ -32,5 +32,10 @@ func TestPartsStallAlone(t *testing.T) {
 		if want := "tables: nothing to do; objects: erasing"; n.lastStatus() != want {
 			t.Errorf("status %q, want %q", n.lastStatus(), want)
 		}
+		objects.failing(true)
+		tables.failing(false)
+		if !n.isFailing() {
+			t.Error("a part fails, and the role does not")
+		}
 	})
 }

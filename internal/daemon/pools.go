@@ -43,7 +43,9 @@ func (e *Env) OpenPools(ctx context.Context, base *sharedbase.SharedBase, create
 		func(err error, wait time.Duration) {
 			e.Log.Error("waiting for a pool", "err", err, "retry_in", wait)
 			e.Notify.Status("waiting for a pool: %v", err)
+			e.Notify.failing(true)
 		})
+	e.Notify.failing(err != nil)
 	if err != nil {
 		return nil, errors.Join(err, set.Close())
 	}

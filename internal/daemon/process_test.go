@@ -55,7 +55,6 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 		if err != nil {
 			return err
 		}
-		defer base.Close()
 		second := make(chan struct{})
 		return env.Loops(ctx, base,
 			daemon.Part{Notify: env.Notify.Part("first"), Step: func(context.Context) (bool, error) { <-second; return false, nil }},
@@ -99,12 +98,15 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 		options := daemon.LoopOptions{Log: env.Log, Finish: env.Finishing.Done()}
 		return daemon.Loop(ctx, options, func(context.Context) (bool, error) { return false, nil })
 	},
+	"broken": func(ctx context.Context, env *daemon.Env) error {
+		_, err := env.OpenDatabase(ctx)
+		return errors.Join(err, errUnavailable)
+	},
 	"database": func(ctx context.Context, env *daemon.Env) error {
 		base, err := env.OpenDatabase(ctx)
 		if err != nil {
 			return err
 		}
-		defer base.Close()
 		fmt.Println("open")
 		return env.Loop(ctx, base, func(context.Context) (bool, error) { return false, nil })
 	},
