@@ -13,3 +13,7 @@ CREATE TABLE winery_process (
     status text NOT NULL,
     failing boolean NOT NULL
 );
+
+-- When a note was made: an old one means that no cleaner erases.
+ALTER TABLE winery_erasure ADD noted timestamptz NOT NULL DEFAULT clock_timestamp();
+CREATE INDEX winery_erasure_noted ON winery_erasure (noted);

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+
+	"winery/internal/daemon"
+	"winery/sharedbase"
+)
+
+var hostsCommand = &cli.Command{
+	Name:      "hosts",
+	Usage:     "list the hosts that mapped images or run roles, and forget a host that is gone",
+	ArgsUsage: "COMMAND",
+	Subcommands: []*cli.Command{{
+		Name:   "list",
+		Usage:  "list the hosts, with the number of images they mapped, their roles, and their last heartbeat",
+		Flags:  []cli.Flag{outputFlag},
+		Before: noArguments,
+		Action: hostsList,
+	}, {
+		Name:      "forget",
+		Usage:     "remove a host that is gone from the hosts that mapped images",
+		ArgsUsage: "HOST",
+		Description: "Until then, the host counts for --min-mapped-hosts of winery-cleaner. The command refuses a host if one of its processes\n" +
+			"has sent a heartbeat within the last minute or has a lease. Processes of Python Winery send no heartbeats: make sure first\n" +
+			"that the host is gone. A host that was forgotten by mistake records its images again. An interrupted command continues when\n" +
+			"you start it again.",
+		Flags: []cli.Flag{
+			&cli.IntFlag{Name: "min-mapped-hosts", Value: 1, Usage: "count the shards that then lack hosts for winery-cleaner --min-mapped-hosts `N`"},
+			&cli.BoolFlag{Name: "force", Usage: "DESTRUCTIVE: also forget a host that is in use; tables are then kept until its mapper has recorded its images again"},
+			outputFlag,
+		},
+		Action: hostsForget,
+	}},
+	Action: needSubcommand,
+}
+
+// hostRow is the printed line of a host. Scripts read its JSON.
+type hostRow struct {
+	Name     string     `json:"name"`
+	Running  bool       `json:"running"`   // a heartbeat came within the last minute
+	LastSeen *time.Time `json:"last_seen"` // the last heartbeat; null: none for a day
+	Roles    []string   `json:"roles"`     // of its processes, also of dead ones
+	Leases   int64      `json:"leases"`    // of its processes, not expired
+	Mapped   int64      `json:"mapped"`    // shards that count the host for --min-mapped-hosts
+}
+
+func hostsList(c *cli.Context) error {
+	json, err := asJSON(c)
+	if err != nil {
+		return err
+	}
+	_, base, err := changing(c) // the tables winery_* have most of what is listed
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	hosts, err := base.Hosts(c.Context)
+	if err != nil {
+		return err
+	}
+	rows := make([]hostRow, len(hosts))
+	for i, h := range hosts {
+		rows[i] = hostRow{h.Name, h.Running(), nil, h.Roles, h.Leases, h.Mapped}
+		if !h.LastSeen.IsZero() {
+			rows[i].LastSeen = &h.LastSeen
+		}
+	}
+	if json {
+		return printJSON(c.App.Writer, rows)
+	}
+	table := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "HOST\tLAST SEEN\tROLES\tLEASES\tIMAGES MAPPED") // an error comes back from Flush
+	for _, h := range hosts {
+		seen := "no heartbeat"
+		if !h.LastSeen.IsZero() {
+			seen = ago(h.Unseen)
+		}
+		roles := "-"
+		if len(h.Roles) > 0 {
+			roles = strings.Join(h.Roles, ", ")
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\n", h.Name, seen, roles, h.Leases, humanize.Comma(h.Mapped))
+	}
+	return table.Flush()
+}
+
+// ago describes a time that has passed, in its largest unit: "12 s ago".
+func ago(d time.Duration) string {
+	for _, u := range []struct {
+		name string
+		time.Duration
+	}{{"days", 24 * time.Hour}, {"h", time.Hour}, {"min", time.Minute}} {
+		if d >= 2*u.Duration {
+			return fmt.Sprintf("%d %s ago", d/u.Duration, u.name)
+		}
+	}
+	return fmt.Sprintf("%d s ago", d/time.Second)
+}
+
+func hostsForget(c *cli.Context) error {
+	json, err := asJSON(c)
+	if err != nil {
+		return err
+	}
+	if c.NArg() != 1 {
+		return daemon.UsageError("hosts forget takes the name of one HOST; see `wineryctl hosts list`")
+	}
+	_, base, err := changing(c)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	host, hosts := c.Args().First(), c.Int("min-mapped-hosts")
+	f, err := base.ForgetHost(c.Context, host, hosts, c.Bool("force"))
+	if errors.As(err, new(*sharedbase.HostInUseError)) {
+		return fmt.Errorf("%w; stop the roles on the host, or use --force", err)
+	}
+	if err == nil && json {
+		return printJSON(c.App.Writer, map[string]any{"host": host, "shards": f.Shards, "lacking": f.Lacking})
+	}
+	if err == nil || f.Shards > 0 {
+		_, printErr := fmt.Fprintf(c.App.Writer, "host %s: removed from %s shards; %s shards with a table have now been mapped by fewer than %d hosts\n",
+			host, humanize.Comma(f.Shards), humanize.Comma(f.Lacking), hosts)
+		err = errors.Join(err, printErr)
+	}
+	return err
+}
