@@ -14,14 +14,14 @@ import (
 
 var objectsCommand = &cli.Command{
 	Name:      "objects",
-	Usage:     "erase deleted objects, and restore damaged objects",
+	Usage:     "locate objects, erase deleted objects, and restore damaged objects",
 	ArgsUsage: "COMMAND",
 	Subcommands: []*cli.Command{{
 		Name:   "clean-deleted",
 		Usage:  "DESTRUCTIVE: erase deleted objects from images and index now, without waiting for winery-cleaner",
 		Before: noArguments,
 		Action: cleanDeleted,
-	}, restoreCommand},
+	}, restoreCommand, locateCommand},
 	Action: needSubcommand,
 }
 

@@ -40,6 +40,10 @@ type quarantinedRow struct {
 	Reason string                `json:"reason"`
 }
 
+func quarantinedRowOf(q sharedbase.Quarantined) quarantinedRow {
+	return quarantinedRow{q.Shard.Name, q.Shard.State, q.Shard.Pool, q.At, q.Role, q.Host, q.Reason}
+}
+
 func shardsQuarantined(c *cli.Context) error {
 	json, err := asJSON(c)
 	if err != nil {
@@ -56,7 +60,7 @@ func shardsQuarantined(c *cli.Context) error {
 	}
 	rows := make([]quarantinedRow, len(quarantined))
 	for i, p := range quarantined {
-		rows[i] = quarantinedRow{p.Shard.Name, p.Shard.State, p.Shard.Pool, p.At, p.Role, p.Host, p.Reason}
+		rows[i] = quarantinedRowOf(p)
 	}
 	if json {
 		return printJSON(c.App.Writer, rows)

@@ -22,7 +22,7 @@ import (
 
 var shardsCommand = &cli.Command{
 	Name:      "shards",
-	Usage:     "list, release, repair, import and migrate shards",
+	Usage:     "list, show, release, repair, import and migrate shards",
 	ArgsUsage: "COMMAND",
 	Subcommands: []*cli.Command{{
 		Name:  "list",
@@ -35,7 +35,7 @@ var shardsCommand = &cli.Command{
 		},
 		Before: noArguments,
 		Action: shardsList,
-	}, staleCommand, releaseCommand, quarantinedCommand, unquarantineCommand, exportDamagedCommand, sealCommand, importCommand, migrateCommand},
+	}, showCommand, staleCommand, releaseCommand, quarantinedCommand, unquarantineCommand, exportDamagedCommand, sealCommand, importCommand, migrateCommand},
 	Action: needSubcommand,
 }
 
@@ -108,6 +108,9 @@ type shardRow struct {
 	Hosts  []string              `json:"hosts"`           // the hosts that mapped the image
 	Table  *tableSize            `json:"table,omitempty"` // with --long, if the shard has a table
 }
+
+// holder names the process that has the shard locked.
+func (r shardRow) holder() string { return cmp.Or(r.Holder, "no lease: not Go Winery") }
 
 // imageHolder is the process with the claim to an image: it erases, repairs or migrates.
 type imageHolder struct {
@@ -197,7 +200,7 @@ func printTable(w io.Writer, rows []shardRow, long bool) error {
 		locker, holder, since, image, hosts := "-", "-", "-", "-", "-"
 		if r.Locker != nil {
 			locker = r.Locker.String()
-			holder = cmp.Or(r.Holder, "no lease: not Go Winery")
+			holder = r.holder()
 		}
 		if r.Since != nil {
 			since = r.Since.Local().Format(time.DateTime)

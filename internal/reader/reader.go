@@ -163,7 +163,7 @@ func (r *Reader) get(ctx context.Context, w want, at sharedbase.Location) (share
 // from the table, else from an image that another pool has of the shard: the
 // shard may have been moved to a pool that this host has not mapped yet.
 func (r *Reader) read(ctx context.Context, w want, at sharedbase.Location, newerThan time.Time) (sharedbase.Content, error) {
-	image, table := places(at.State)
+	image, table := Places(at.State)
 	if !image {
 		return r.fromTable(ctx, w, at)
 	}
@@ -185,10 +185,10 @@ func (r *Reader) read(ctx context.Context, w want, at sharedbase.Location, newer
 	return sharedbase.Content{}, err
 }
 
-// places returns where the objects of a shard are. An import by Python commits
+// Places returns where the objects of a shard are. An import by Python commits
 // the index rows while the shard is IMPORTING: it has its image then, and no
 // table.
-func places(s sharedbase.ShardState) (image, table bool) {
+func Places(s sharedbase.ShardState) (image, table bool) {
 	importing := s == sharedbase.StateImporting
 	return s.ImageAvailable() || importing, s != sharedbase.StateReadOnly && !importing
 }
