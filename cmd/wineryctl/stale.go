@@ -32,6 +32,7 @@ var releaseCommand = &cli.Command{
 	Flags: []cli.Flag{
 		&cli.StringSliceFlag{Name: "shard", Usage: "release only the shard `NAME`; repeat for several shards (default: all stale shards)"},
 		&cli.StringSliceFlag{Name: "locker", Usage: "release only shards locked by `UUID`; repeat for several lockers (default: all lockers)"},
+		&cli.StringFlag{Name: "holder", Usage: "release the shards of `HOST[:ROLE]` whose lease has expired, however long they have been locked; excludes --duration"},
 		staleFlag(),
 		&cli.BoolFlag{Name: "force", Usage: "DESTRUCTIVE: also release shards whose holder is alive; the current step of the holder is aborted"},
 		&cli.BoolFlag{Name: "dry-run", Usage: "print what would be released, and change nothing"},
@@ -41,9 +42,13 @@ var releaseCommand = &cli.Command{
 	Action: shardsRelease,
 }
 
-// staleShards returns the shards that have been locked for longer than --duration.
+// staleShards returns the shards that have been locked for longer than --duration, or all
+// locked shards with --holder.
 func staleShards(c *cli.Context, base *sharedbase.SharedBase, states []sharedbase.ShardState) ([]sharedbase.Shard, error) {
 	after := time.Duration(*c.Generic("duration").(*duration))
+	if c.String("holder") != "" {
+		after = 0 // the lease says whether the holder is alive
+	}
 	shards, err := base.ListShards(c.Context, sharedbase.ShardFilter{States: states, LockedFor: max(after, time.Microsecond)})
 	return slices.DeleteFunc(shards, func(s sharedbase.Shard) bool { return s.Locker == uuid.Nil }), err
 }
@@ -91,6 +96,10 @@ func shardsRelease(c *cli.Context) error {
 			return daemon.UsageError("--locker: found %q, must be a UUID", l)
 		}
 	}
+	holder := c.String("holder")
+	if holder != "" && c.IsSet("duration") {
+		return daemon.UsageError("--holder and --duration exclude each other")
+	}
 	open := changing
 	if c.Bool("dry-run") {
 		open = reading
@@ -113,6 +122,9 @@ func shardsRelease(c *cli.Context) error {
 		verb = "would release"
 	}
 	for _, s := range shards {
+		if lease := leases[s.Locker]; holder != "" && holder != lease.Host && holder != lease.Host+":"+lease.Role {
+			continue
+		}
 		if len(names) > 0 && !slices.Contains(names, s.Name) ||
 			len(lockers) > 0 && !slices.ContainsFunc(lockers, func(l string) bool { return uuid.MustParse(l) == s.Locker }) {
 			continue
