@@ -81,16 +81,41 @@ func TestBadDSNShowsNoPassword(t *testing.T) {
 		"postgresql://host/db?password=geheim&connect_timeout=x",
 		"postgresql://user:geheim@host/db?hostaddr=1.2.3.4",
 		"service=nosuch password=geheim",
+		"postgresql://user:geheim/db",
+		"user:geheim host",
+		"geheim",
 	} {
 		_, err := sharedbase.New(dsn, "test")
 		if err == nil || strings.Contains(err.Error(), "geheim") || strings.Contains(err.Error(), "heim%zz") {
 			t.Errorf("%s: %v", dsn, err)
 		}
 	}
-	for dsn, part := range map[string]string{"host=a port=x": "port", "service=nosuch": "service", "host=a sslcrl=f": "sslcrl"} {
+	for dsn, part := range map[string]string{
+		"host=a port=x": "port", "service=nosuch": "service", "host=a sslcrl=f": "sslcrl", "postgresql://u:p@h:x/db": "port",
+		"postgresql://u:p%zz@h/db": "as %XX", "dbname": "key=value", "host=a sslmode=x": "sslmode", "host=a,b port=1,2,3": "as many ports",
+		"host=a connect_timeout=x": "connect_timeout", "host=a target_session_attrs=x": "target_session_attrs",
+		"host=a channel_binding=x": "channel_binding", "host=a pool_max_conns=x": "pool_max_conns",
+	} {
 		if _, err := sharedbase.New(dsn, "test"); err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%s: %v does not name %q", dsn, err, part)
 		}
+	}
+}
+
+// A description of a DSN names all servers, and no password.
+func TestDescribeDSN(t *testing.T) {
+	for dsn, want := range map[string]string{
+		"postgresql://u:geheim@h:5433/db":           "database db at h:5433 as user u",
+		"host=a,b port=1,2 user=u password=geheim":  "database u at a:1, b:2 as user u",
+		"host=/run/postgresql dbname=db user=u":     "database db at /run/postgresql:5432 as user u",
+		"postgresql://u@[::1]/db?sslmode=verify-ca": "database db at [::1]:5432 as user u",
+	} {
+		if got, err := sharedbase.DescribeDSN(dsn); err != nil || got != want {
+			t.Errorf("%s: got %q, %v, want %q", dsn, got, err, want)
+		}
+	}
+	if _, err := sharedbase.DescribeDSN("host=a port=x"); err == nil {
+		t.Error("a wrong DSN was accepted")
 	}
 }
 

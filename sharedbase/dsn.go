@@ -3,10 +3,14 @@
 package sharedbase
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -41,7 +45,7 @@ var libpqRefused = map[string]string{
 func parseDSN(dsn string) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
-		return nil, dsnError(dsn, err)
+		return nil, dsnError(err)
 	}
 	params := cfg.ConnConfig.RuntimeParams
 	if strings.HasPrefix(params["requiressl"], "1") && !strings.Contains(dsn, "sslmode") {
@@ -122,15 +126,60 @@ func limitTLS(cfg pgconn.Config, least, greatest string) error {
 	return nil
 }
 
-// dsnError leaves out what pgx quotes of a DSN that may hold a password: its masking is best effort.
-func dsnError(dsn string, err error) error {
-	var file *fs.PathError
-	if errors.As(err, &file) {
+// dsnFaults are parts of pgx's messages about a DSN, each with the fault and its cure.
+var dsnFaults = []struct{ part, fault string }{
+	{"failed to parse as URL", "is not a valid URL: write special characters of user and password as %XX"},
+	{"failed to parse as keyword/value", "is neither a postgresql:// URL nor key=value pairs: put a value with spaces in single quotes"},
+	{"failed to read service", "names a service that cannot be read: check its name, and ~/.pg_service.conf or PGSERVICEFILE"},
+	{"invalid port", "has an invalid port: it must be from 1 to 65535, and special characters of user and password must be written as %XX"},
+	{"port numbers to", "has several ports: write one port, or as many ports as hosts"},
+	{"failed to configure TLS", "has an invalid sslmode, sslcert, sslkey, sslrootcert or sslpassword: correct it"},
+	{"invalid connect_timeout", "has an invalid connect_timeout: it must be a number of seconds"},
+	{"unknown target_session_attrs", "has an invalid target_session_attrs: it must be any, read-write, read-only, primary, standby or prefer-standby"},
+	{"unknown channel_binding", "has an invalid channel_binding: it must be disable, prefer or require"},
+	{"invalid require_auth", "has an invalid require_auth: correct it"},
+	{"invalid sslcertmode", "has an invalid sslcertmode: it must be disable, allow or require"},
+	{"_protocol_version", "has an invalid min_protocol_version or max_protocol_version: remove both"},
+	{"pool_max_conns", "has an invalid pool_max_conns: it must be a whole number of at least 1"},
+	{"cannot parse pool_", "has an invalid parameter pool_*: remove it"},
+}
+
+// dsnError says what is wrong without pgx's message, which quotes the DSN: its masking of passwords is best effort.
+func dsnError(err error) error {
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
 		return fmt.Errorf("the database's DSN names a file that cannot be read: %w", file)
 	}
-	if strings.Contains(dsn, "@") || strings.Contains(dsn, "pass") {
-		return errors.New("the database's DSN cannot be parsed: it must be a postgresql:// URL or key=value pairs " +
-			"with special characters escaped; its certificates must be valid, and its service must exist")
+	for _, f := range dsnFaults {
+		if strings.Contains(err.Error(), f.part) {
+			return errors.New("the database's DSN " + f.fault)
+		}
 	}
-	return fmt.Errorf("the database's DSN: %w", err)
+	return errors.New("the database's DSN cannot be parsed: it must be a postgresql:// URL, key=value pairs or service=NAME")
+}
+
+// CheckDSN returns the error with which New refuses a DSN.
+func CheckDSN(dsn string) error {
+	_, err := parseDSN(dsn)
+	return err
+}
+
+// DescribeDSN returns where a DSN leads, without its password: "database d at host:5432 as user u". Its error is that of
+// CheckDSN.
+func DescribeDSN(dsn string) (string, error) {
+	cfg, err := parseDSN(dsn)
+	if err != nil {
+		return "", err
+	}
+	c := cfg.ConnConfig
+	servers := []string{address(c.Host, c.Port)}
+	for _, f := range c.Fallbacks { // also the same server with and without TLS
+		if server := address(f.Host, f.Port); !slices.Contains(servers, server) {
+			servers = append(servers, server)
+		}
+	}
+	return fmt.Sprintf("database %s at %s as user %s", cmp.Or(c.Database, c.User), strings.Join(servers, ", "), c.User), nil
+}
+
+func address(host string, port uint16) string {
+	return net.JoinHostPort(host, strconv.Itoa(int(port)))
 }
