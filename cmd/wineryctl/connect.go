@@ -24,9 +24,10 @@ var urlFlag = &cli.StringFlag{
 	EnvVars: []string{"WINERY_URL"},
 }
 
-// configuration loads the file that --config names, and logs the warnings about its keys.
-func configuration(c *cli.Context, log *slog.Logger) (*config.Config, error) {
-	cfg, err := config.Load(c.String("config"))
+// configuration loads the file that --config names, and logs the warnings about its keys. checkDSN is that of
+// [config.LoadWithDSN].
+func configuration(c *cli.Context, log *slog.Logger, checkDSN func(string) error) (*config.Config, error) {
+	cfg, err := config.LoadWithDSN(c.String("config"), checkDSN)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func configured(c *cli.Context) (*config.Config, *sharedbase.SharedBase, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	cfg, err := configuration(c, log)
+	cfg, err := configuration(c, log, sharedbase.CheckDSN)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -99,7 +100,7 @@ func connect(c *cli.Context) (winery *client.Client, maxObject int64, err error)
 	}
 	address, maxObject := c.String(urlFlag.Name), int64(maxFile)
 	if address == "" || c.String("config") != "" {
-		cfg, err := configuration(c, log)
+		cfg, err := configuration(c, log, nil)
 		if err != nil {
 			return nil, 0, err
 		}

@@ -31,7 +31,7 @@ func run(args []string) int {
 			c.Context = ctx
 			return nil
 		},
-		Commands: []*cli.Command{dbCommand, poolCommand, shardsCommand, hostsCommand, objectsCommand, indexCommand, verifyCommand, putCommand, getCommand, deleteCommand},
+		Commands: []*cli.Command{configCommand, dbCommand, poolCommand, shardsCommand, hostsCommand, objectsCommand, indexCommand, verifyCommand, putCommand, getCommand, deleteCommand},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return daemon.UsageError("unknown command %q; see --help", c.Args().First())

@@ -106,42 +106,56 @@ const (
 	MapLibrbd = "librbd"
 )
 
-// Load reads and validates the file at path. Its error joins one [*Error] for
-// each thing that is wrong.
-func Load(path string) (*Config, error) {
+// Load reads and validates the file at path. Its error joins one [*Error] for each
+// fault that is not a warning.
+func Load(path string) (*Config, error) { return result(Check(path, nil)) }
+
+// LoadWithDSN is Load for a program that opens the database. checkDSN checks the
+// connection string; its error shows no password.
+func LoadWithDSN(path string, checkDSN func(dsn string) error) (*Config, error) {
+	return result(Check(path, checkDSN))
+}
+
+// Check is LoadWithDSN that returns all faults, warnings included, in the order of
+// the file. The configuration must not be used if a fault is not a warning.
+// checkDSN may be nil.
+func Check(path string, checkDSN func(dsn string) error) (*Config, []*Error) {
 	const ways = "name the configuration by --config FILE, WINERY_CONFIG or SWH_CONFIG_FILENAME"
 	if path == "" {
-		return nil, &Error{Msg: "no configuration file: " + ways}
+		return nil, []*Error{{Msg: "no configuration file: " + ways}}
 	}
 	data, err := os.ReadFile(path) //nolint:gosec // the operator names the file
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, &Error{File: path, Msg: "no such file: " + ways}
+		return nil, []*Error{{File: path, Msg: "no such file: " + ways}}
 	}
 	if err != nil {
 		if cause, ok := errors.AsType[*os.PathError](err); ok {
 			err = cause.Err
 		}
-		return nil, &Error{File: path, Msg: "cannot be read: " + err.Error()}
+		return nil, []*Error{{File: path, Msg: "cannot be read: " + err.Error()}}
 	}
-	return Parse(filepath.Clean(path), data)
+	return parse(filepath.Clean(path), data, checkDSN)
 }
 
 // Parse is Load for a file's bytes; file is its name for messages.
-func Parse(file string, data []byte) (*Config, error) {
+func Parse(file string, data []byte) (*Config, error) { return result(parse(file, data, nil)) }
+
+func parse(file string, data []byte, checkDSN func(dsn string) error) (*Config, []*Error) {
 	r := &report{file: file}
-	c := &Config{Path: file}
 	document, err := yaml11.Parse(data)
 	if syntax, ok := errors.AsType[*yaml11.Error](err); ok {
 		r.fail(syntax.Line, "", syntax.Msg)
-		return nil, r.err()
+		return nil, r.faults
 	}
 	for _, k := range document.Repeated {
-		r.warn(k.Line, yaml11.Shown(k.Value), "given more than once; the last one counts")
+		r.warn(k.Line, yaml11.Shown(k.Value), "given more than once; the last one counts: remove the others")
 	}
-	c.read(value{report: r, node: document.Root})
-	c.Warnings = r.warnings
-	if err := r.err(); err != nil {
-		return nil, err
+	c := &Config{Path: file}
+	root := value{report: r, node: document.Root}
+	if c.read(root); checkDSN != nil && c.Database.DSN != "" {
+		if err := checkDSN(c.Database.DSN); err != nil {
+			root.get("objstorage").get("database").get("db").fail("%v", err)
+		}
 	}
-	return c, nil
+	return c, r.sorted()
 }

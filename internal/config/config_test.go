@@ -204,10 +204,10 @@ winery: {verify_content: false}
 	}
 	want := []string{
 		"old.yml:5: objstorage.shards: an obsolete section; move max_size to each pool as shard_max_size, and rw_idle_timeout to objstorage",
+		"old.yml:10: objstorage.throttler: does nothing any more; remove it",
 		"old.yml:11: objstorage.packer.pack_immediately: does nothing any more; remove it",
 		"old.yml:11: objstorage.packer.clean_immediately: does nothing any more; remove it",
 		"old.yml:12: objstorage.readers_cache_size: 0 means the default of 1000",
-		"old.yml:10: objstorage.throttler: does nothing any more; remove it",
 		"old.yml:13: winery.verify_content: does nothing any more: content is always verified; remove it",
 	}
 	if !reflect.DeepEqual(got.Warnings, want) {
@@ -221,7 +221,7 @@ func TestDuplicateKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"f.yml:9: name: given more than once; the last one counts"}
+	want := []string{"f.yml:9: name: given more than once; the last one counts: remove the others"}
 	if got.Name != "second" || !reflect.DeepEqual(got.Warnings, want) {
 		t.Errorf("name %q, warnings %q", got.Name, got.Warnings)
 	}

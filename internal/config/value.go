@@ -56,7 +56,7 @@ func mapping(settings ...setting) rule {
 		for _, k := range unknown {
 			distance := func(s setting) int { return smetrics.WagnerFischer(k.Value, s.name, 1, 1, 1) }
 			nearest := slices.MinFunc(settings, func(a, b setting) int { return distance(a) - distance(b) })
-			v.report.fail(k.Line, v.get(yaml11.Shown(k.Value)).path, "unknown key; the nearest known one is "+nearest.name)
+			v.report.fail(k.Line, v.get(yaml11.Shown(k.Value)).path, "unknown key; the nearest known one is "+nearest.name+": correct the name, or remove the key")
 		}
 		return true
 	}
@@ -118,8 +118,11 @@ func (v value) reject(want string) bool {
 
 // kind names what v is without showing it.
 func (v value) kind() string {
-	if v.is("!!str") && v.node.Value == "" {
+	switch {
+	case v.is("!!str") && v.node.Value == "":
 		return "an empty string"
+	case v.is("!!seq") && len(v.node.Content) == 0:
+		return "an empty list"
 	}
 	return map[string]string{
 		"!!null": "null", "!!str": "a string", "!!bool": "a boolean", "!!int": "a number", "!!float": "a number",

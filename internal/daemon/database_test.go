@@ -77,7 +77,7 @@ func TestOpenDatabase(t *testing.T) {
 		start(t, "database", pgtest.New(t)).end(1, "the database is not initialised: run `wineryctl db init`")
 	})
 	t.Run("cannot be meant", func(t *testing.T) {
-		start(t, "database", "postgresql://u:hunter2@h:x/db").end(78, "winery.yml: objstorage.database.db: ")
+		start(t, "database", "postgresql://u:hunter2@h:x/db").end(78, "winery.yml:3: objstorage.database.db: ")
 	})
 }
 

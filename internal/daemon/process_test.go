@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"winery/internal/daemon"
+	"winery/test/expect"
 	"winery/test/logtest"
 )
 
@@ -207,6 +208,20 @@ func (p *process) end(status int, stderr ...string) {
 		if !strings.Contains(p.stderr.String(), part) {
 			p.t.Errorf("no %q on stderr:\n%s", part, p.stderr.String())
 		}
+	}
+}
+
+// A role prints all faults of its configuration, one a line, also those of the connection string.
+func TestConfigurationFaults(t *testing.T) {
+	file := configuration(t, "postgresql://u:hunter2@h:x/db")
+	text, err := os.ReadFile(file)
+	expect.NoError(t, err)
+	expect.NoError(t, os.WriteFile(file, append(text, "  name: 1\nwinery: {writers: 65}\n"...), 0o600))
+	p := launch(t, "database", "--config", file)
+	p.end(78, file+":3: objstorage.database.db: the database's DSN has an invalid port",
+		"\n"+file+":7: objstorage.name: found 1, must be a string\n", "\n"+file+":8: winery.writers: found 65, must be a whole number from 1 to 64\n")
+	if strings.Contains(p.stderr.String(), "hunter2") {
+		t.Error("shows the password")
 	}
 }
 
