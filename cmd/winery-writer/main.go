@@ -32,7 +32,7 @@ func run(_ context.Context, env *daemon.Env) error {
 		cfg.Winery.Listen = address
 	}
 	// After either signal, the server completes the requests in flight.
-	return writer.Run(env.Finishing, cfg.Winery.Listen, env.Log, func(ctx context.Context) (writer.Options, error) {
+	return writer.Run(env.Finishing, cfg.Winery.Listen, daemon.Version(), env.Log, func(ctx context.Context) (writer.Options, error) {
 		return open(ctx, env, &cfg)
 	})
 }

@@ -235,7 +235,7 @@ winery: {listen: "127.0.0.1:0"}
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	quiet := slog.New(slog.DiscardHandler)
 	go func() {
-		ended <- writer.Run(ctx, c.Winery.Listen, quiet, func(context.Context) (writer.Options, error) {
+		ended <- writer.Run(ctx, c.Winery.Listen, "1.2.3", quiet, func(context.Context) (writer.Options, error) {
 			return writer.Options{
 				Config: c, Base: base, Pools: set, Metrics: m,
 				Ready: func(address string) { ready <- address }, Alive: func() {},

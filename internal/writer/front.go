@@ -9,14 +9,17 @@ import (
 	"winery/internal/httpapi"
 )
 
-// front answers requests with 503 until it has a handler.
+// front answers requests with 503 until it has a handler. Each answer names the
+// program and its version.
 type front struct {
 	handler atomic.Pointer[http.Handler]
+	server  string
 }
 
 func (f *front) serve(h http.Handler) { f.handler.Store(&h) }
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Server", f.server)
 	if h := f.handler.Load(); h != nil {
 		(*h).ServeHTTP(w, r)
 		return

@@ -42,17 +42,18 @@ type Options struct {
 
 // Run listens on the address, as of winery.listen, which may have port 0. It calls
 // open for what to serve, and answers each request with 503 until open returns.
+// Each answer has the header "Server: winery/VERSION".
 // It serves until ctx ends, then shuts down and returns nil if nothing was lost on
 // the way. It returns an error, having shut down, if it cannot listen, or if open
 // fails.
-func Run(ctx context.Context, listen string, log *slog.Logger, open func(context.Context) (Options, error)) error {
+func Run(ctx context.Context, listen, version string, log *slog.Logger, open func(context.Context) (Options, error)) error {
 	listeners, err := sockets(ctx, listen)
 	if err != nil {
 		return err
 	}
 	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()
-	front := &front{}
+	front := &front{server: "winery/" + version}
 	server := httpapi.NewServer(requests, front, log)
 	running, fail := context.WithCancelCause(ctx)
 	defer fail(nil)

@@ -88,7 +88,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 // run serves what is open already.
 func run(ctx context.Context, o writer.Options, log *slog.Logger) error {
-	return writer.Run(ctx, o.Config.Winery.Listen, log, func(context.Context) (writer.Options, error) { return o, nil })
+	return writer.Run(ctx, o.Config.Winery.Listen, "1.2.3", log, func(context.Context) (writer.Options, error) { return o, nil })
 }
 
 // running is a server under test.

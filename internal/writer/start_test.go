@@ -26,7 +26,7 @@ func TestListensFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	err = writer.Run(t.Context(), taken.Addr().String(), quiet, func(context.Context) (writer.Options, error) {
+	err = writer.Run(t.Context(), taken.Addr().String(), "1.2.3", quiet, func(context.Context) (writer.Options, error) {
 		t.Error("opened the database")
 		return writer.Options{}, nil
 	})
@@ -42,7 +42,7 @@ func TestAnswersWhileItOpens(t *testing.T) {
 	opening, fails := make(chan struct{}), errors.New("schema version 4")
 	ended := make(chan error, 1)
 	go func() {
-		ended <- writer.Run(t.Context(), address, quiet, func(ctx context.Context) (writer.Options, error) {
+		ended <- writer.Run(t.Context(), address, "1.2.3", quiet, func(ctx context.Context) (writer.Options, error) {
 			select {
 			case <-opening:
 			case <-ctx.Done():
@@ -65,6 +65,9 @@ func TestAnswersWhileItOpens(t *testing.T) {
 		_ = answer.Body.Close()
 		if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" {
 			t.Errorf("answered %s", answer.Status)
+		}
+		if server := answer.Header.Get("Server"); server != "winery/1.2.3" {
+			t.Errorf("Server: %q", server)
 		}
 		return true
 	})
