@@ -53,7 +53,7 @@ func Execute(app *cli.App, args []string) (status int) {
 	if app.ErrWriter == nil {
 		app.ErrWriter = os.Stderr
 	}
-	err := out.close(guard(func() error { return app.Run(args) }))
+	err := out.close(guard(func() error { return runCommandLine(app, args) }))
 	if err != nil && !errors.As(err, new(*loggedError)) {
 		_, _ = fmt.Fprintf(app.ErrWriter, "%s: %v\n", app.Name, err)
 	}
