@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+VERSION := $(shell scripts/version)
 CACHE := .cache
 FUZZTIME ?= 10s
 
@@ -26,10 +26,13 @@ CUTS ?= 20
 # for the packages may only be installed by the target "deps".
 TAGS = $(if $(filter 16.%,$(shell dpkg-query -W -f '$${Version}' librados-dev 2>/dev/null)),pacific)
 GO = go
+# The same commit makes the same bytes, wherever it is built.
+GOBUILD = $(GO) build -trimpath -buildmode=pie -buildvcs=false -ldflags "-X winery/internal/daemon.version=$(VERSION)"
 GOTEST = $(GO) test -tags "$(TAGS)"
 
 # Tools by a pinned version, each built once.
 GOLANGCI_LINT := $(CACHE)/tools/golangci-lint-v2.15.0/golangci-lint
+NFPM := $(CACHE)/tools/nfpm-v2.43.0/nfpm
 GOTESTSUM := $(CACHE)/tools/gotestsum-v1.13.0/gotestsum
 PYTHON := $(CURDIR)/$(CACHE)/python/bin/python
 
@@ -51,7 +54,26 @@ chaos: deps build ## break a fleet under load, and prove that nothing is lost (D
 
 .PHONY: build
 build: ## build the five programs into bin/
-	$(GO) build -tags "$(TAGS)" -ldflags "-X winery/internal/daemon.version=$(VERSION)" -o bin/ ./cmd/...
+	$(GOBUILD) -tags "$(TAGS)" -o bin/ ./cmd/...
+
+# The date in what is packaged: that of the last commit.
+manual package: export SOURCE_DATE_EPOCH ?= $(shell git -c safe.directory='*' log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
+
+.PHONY: manual
+manual: ## write the man pages and the completions into dist/manual
+	@rm -rf dist/manual && mkdir -p dist/manual/programs
+	$(GOBUILD) -tags "$(TAGS) manual" -o dist/manual/programs/ ./cmd/...
+	@for program in dist/manual/programs/*; do "$$program" dist/manual; done
+	@rm -r dist/manual/programs
+	@scripts/third-party-licenses "$(TAGS)" | gzip -9n >dist/manual/third-party-licenses.gz
+
+.PHONY: package
+package: deps deps-package build manual $(NFPM) ## make the Debian packages in dist/
+	@VERSION="$(VERSION)" scripts/package $(NFPM)
+
+.PHONY: install
+install: ## after "make build manual": install without a package (DESTDIR=, PREFIX=/usr/local)
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" scripts/install
 
 ##@ To work on it
 
@@ -59,7 +81,7 @@ build: ## build the five programs into bin/
 LONGEST := ./test/vm ./test/model ./sharedbase
 
 .PHONY: test
-test: deps deps-vm lint build vm-image $(GOTESTSUM) python ## install what is missing and run every check and every test
+test: deps deps-vm lint package vm-image $(GOTESTSUM) python ## install what is missing and run every check and every test
 	WINERY_PYTHON=$(PYTHON) scripts/with-services --pg --ceph -- $(GOTESTSUM) --format testname -- \
 		-tags "$(TAGS)" -race -p 4 -timeout 20m $(LONGEST) ./...
 
@@ -82,11 +104,11 @@ check: build ## the quick checks and the tests that need no service and no Pytho
 	$(GO) vet -tags "$(TAGS)" ./...
 	@$(GOTEST) -skip Python $$($(GO) list -tags "$(TAGS)" \
 		-f '{{.ImportPath}} {{join .TestImports " "}} {{join .XTestImports " "}}' ./... | \
-		grep -vE 'winery/test/(pg|ceph|role|fleet)test' | cut -d ' ' -f 1)
+		grep -vE '^winery/packaging |winery/test/(pg|ceph|role|fleet)test' | cut -d ' ' -f 1)
 
 .PHONY: lint
 lint: deps $(GOLANGCI_LINT) ## shellcheck, go vet and golangci-lint, by .golangci.yml
-	shellcheck scripts/* .ci/run
+	shellcheck scripts/* .ci/run packaging/{postinst,prerm,postrm,testdata/complete.bash}
 	shellcheck --shell dash systemd/vm/init
 	$(GO) vet -tags "$(TAGS)" ./...
 	$(GOLANGCI_LINT) run --build-tags "$(TAGS)" ./...
@@ -108,11 +130,13 @@ vm: deps deps-vm build vm-image ## only the test with the kernel's rbd driver, i
 powercut: deps deps-vm build vm-image ## cut the power of a virtual machine with a whole Winery under load (CUTS=20)
 	WINERY_TEST_POWER_CUTS=$(CUTS) $(GOTEST) -count 1 -v -timeout 80m -run TestPowerCut ./test/vm
 
-.PHONY: deps deps-vm
+.PHONY: deps deps-vm deps-package
 deps: ## install the Debian packages that are missing
 	@scripts/install-deps base
 deps-vm:
 	@scripts/install-deps vm
+deps-package:
+	@scripts/install-deps package
 
 .PHONY: vm-image
 vm-image: deps-vm
@@ -124,10 +148,13 @@ python: deps
 
 .PHONY: clean
 clean: ## remove what was built, and the caches
-	rm -rf bin $(CACHE)
+	rm -rf bin dist $(CACHE)
 
 $(GOLANGCI_LINT):
 	GOBIN=$(CURDIR)/$(@D) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 $(GOTESTSUM):
 	GOBIN=$(CURDIR)/$(@D) $(GO) install gotest.tools/gotestsum@v1.13.0
+
+$(NFPM):
+	GOBIN=$(CURDIR)/$(@D) $(GO) install github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
