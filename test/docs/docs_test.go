@@ -30,7 +30,7 @@ func read(t *testing.T, path string) string {
 func documents(t *testing.T) (paths []string) {
 	t.Helper()
 	err := fs.WalkDir(os.DirFS(root), ".", func(path string, entry fs.DirEntry, err error) error {
-		if entry.IsDir() && (path == ".git" || path == ".cache" || path == "bin") {
+		if entry.IsDir() && (path == ".git" || path == ".cache" || path == "bin" || path == "dist") {
 			return fs.SkipDir
 		}
 		if strings.HasSuffix(path, ".md") {
