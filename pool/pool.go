@@ -163,6 +163,10 @@ type Pool interface {
 	// all readers: the caller must know that no reader needs the image.
 	Remove(ctx context.Context, name string, proof Proof) error
 
+	// Free returns how many bytes the pool can still take now, by its space and its
+	// quota. ErrNoPool.
+	Free(ctx context.Context) (int64, error)
+
 	// Init makes a pool that does not exist, where Winery may: the folder of a
 	// directory pool. ErrNoPool where an administrator makes pools, as in Ceph.
 	// Nothing happens if the pool exists. No other method makes a pool.

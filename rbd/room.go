@@ -3,6 +3,7 @@
 package rbd
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +25,21 @@ func (p *Pool) hasRoom(ceph *link, name string, bytes int64) error {
 		return err
 	}
 	return pool.CheckRoom(bytes, free+leftover)
+}
+
+// Free implements [pool.Pool]. It fails until an OSD has reported its size.
+func (p *Pool) Free(ctx context.Context) (int64, error) {
+	ceph, err := p.ceph.get(ctx)
+	if err != nil {
+		return 0, err
+	}
+	p.ceph.count(1) // so that Close does not disconnect meanwhile
+	defer p.ceph.count(-1)
+	free, known, err := ceph.free(p.settings.DataPool)
+	if err == nil && !known {
+		err = errors.New("no OSD has reported its size yet")
+	}
+	return free, p.fail("free space", "", err)
 }
 
 // free is how many bytes a pool can still take, by its quota and by the fullest

@@ -205,6 +205,13 @@ func (g *guard) List(ctx context.Context) ([]string, error) {
 	return g.Pool.List(ctx)
 }
 
+func (g *guard) Free(ctx context.Context) (int64, error) {
+	if err := g.fresh(ctx); err != nil {
+		return 0, err
+	}
+	return g.Pool.Free(ctx)
+}
+
 func (g *guard) Remove(ctx context.Context, name string, proof pool.Proof) error {
 	if err := g.fresh(ctx); err != nil {
 		return err

@@ -76,11 +76,26 @@ func (p *Pool) mayReplace(ctx context.Context, name string, proof pool.ReplacePr
 
 // hasRoom answers pool.ErrFull unless the file system has room for so many bytes.
 func (p *Pool) hasRoom(bytes int64) error {
-	var stat unix.Statfs_t
-	if err := unix.Statfs(p.dir, &stat); err != nil {
+	free, err := p.free()
+	if err != nil {
 		return err
 	}
-	return pool.CheckRoom(bytes, int64(stat.Bavail)*stat.Bsize)
+	return pool.CheckRoom(bytes, free)
+}
+
+// Free implements [pool.Pool]: of the file system, without what is reserved for root.
+func (p *Pool) Free(ctx context.Context) (int64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	free, err := p.free()
+	return free, p.fail("free space", "", err)
+}
+
+func (p *Pool) free() (int64, error) {
+	var stat unix.Statfs_t
+	err := unix.Statfs(p.dir, &stat)
+	return int64(stat.Bavail) * stat.Bsize, err
 }
 
 // newFile makes a draft's file and locks it.

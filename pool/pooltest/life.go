@@ -44,6 +44,11 @@ func roomIsAsked(t *testing.T, p pool.Pool) {
 		t.Errorf("the error does not say how many bytes are needed: %v", err)
 	}
 	wantList(t, p)
+	free, err := p.Free(t.Context())
+	expect.NoError(t, err)
+	if free <= 0 || free >= room {
+		t.Errorf("%d bytes are free", free)
+	}
 }
 
 // createReplacesCommitted: a packer may die between commit and its record.
