@@ -164,6 +164,11 @@
 // (*QuarantinedError). Only a release of the shard, and claims for a repair, are
 // not refused.
 //
+// # Statistics
+//
+// A trigger notes in winery_state since when a shard is in its state, whoever
+// changed it. Nothing depends on these notes but SharedBase.Statistics.
+//
 // # Python's names
 //
 //	ShardState, .locked, .image_available     ShardState, Locked, ImageAvailable
