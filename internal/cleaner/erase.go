@@ -95,6 +95,7 @@ func (c *Cleaner) eraseImage(ctx context.Context, claim *sharedbase.ImageClaim) 
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
+	e = measured{e, func(bytes int) { c.Metrics.Overwritten(claim.Pool(), bytes) }}
 	for {
 		ids, err := c.Base.DeletedObjects(ctx, claim.ID(), erasedAtOnce)
 		if err != nil || len(ids) == 0 {
@@ -106,10 +107,23 @@ func (c *Cleaner) eraseImage(ctx context.Context, claim *sharedbase.ImageClaim) 
 		}
 		n, err := claim.RecordErased(ctx, ids)
 		gone += n
+		c.Metrics.Erased(claim.Pool(), n)
 		if err != nil || n == 0 {
 			return gone, err
 		}
 	}
+}
+
+// measured is an image whose overwritten bytes are counted.
+type measured struct {
+	pool.Editor
+	overwritten func(bytes int)
+}
+
+func (m measured) WriteAt(b []byte, off int64) (int, error) {
+	n, err := m.Editor.WriteAt(b, off)
+	m.overwritten(n)
+	return n, err
 }
 
 // eraseBatch erases objects from an image, once their marks are durable, and reads

@@ -10,6 +10,7 @@ import (
 	"net/http"
 
 	"winery/internal/httpapi/rpc/wire"
+	"winery/internal/metrics"
 )
 
 // The errors of a store that have a meaning for clients. Clients get the text
@@ -94,6 +95,18 @@ func Classify(err error) Problem {
 		}
 	}
 	return internalError
+}
+
+// ResultOf returns what metrics call the outcome of a request: a client error is
+// one that the plain API answers with 4xx, also where the RPC has other statuses.
+func ResultOf(err error) metrics.Result {
+	if err == nil {
+		return metrics.Success
+	}
+	if p := Classify(err); p.Plain < http.StatusInternalServerError {
+		return metrics.ClientError
+	}
+	return metrics.ServerError
 }
 
 // Describe returns the description of err that the client gets in the answer w.

@@ -50,6 +50,8 @@ const RequestID = "X-Request-Id"
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
+	h.Metrics.InFlight(1)
+	defer h.Metrics.InFlight(-1)
 	id := strconv.FormatUint(rand.Uint64(), 36)
 	w.Header().Set(RequestID, id)
 	ctx, cancel := h.Limits.lifetime(r, h.api.Changes(r))
@@ -82,7 +84,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	took := time.Since(start)
 	h.record(a, r, id, took, err)
 	if endpoint := h.api.Endpoint(r); endpoint != "" {
-		h.Metrics.Request(endpoint, took, kind)
+		h.Metrics.Request(endpoint, took, ResultOf(err), kind)
 	}
 	if err != nil && begun {
 		panic(http.ErrAbortHandler)

@@ -28,6 +28,9 @@ type Job struct {
 	Progress progress.Func
 	// Added is called with the size of each object that is written. May be nil.
 	Added func(size int64)
+	// Verified is called with the bytes that were read back since its last call. May
+	// be nil.
+	Verified func(bytes int64)
 }
 
 // Made is an image that was made.
@@ -111,7 +114,12 @@ func (j Job) verify(ctx context.Context, draft pool.Draft, want format.Info) (im
 		return image, err
 	}
 	meter := j.Progress.NewMeter(Verifying, name, want.ObjectsSize)
-	got, err := r.Verify(ctx, meter.Add)
+	got, err := r.Verify(ctx, func(bytes int64) {
+		meter.Add(bytes)
+		if j.Verified != nil {
+			j.Verified(bytes)
+		}
+	})
 	if err != nil {
 		return image, err
 	}

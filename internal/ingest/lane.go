@@ -166,7 +166,9 @@ func (l *lane) addOnce(ctx context.Context, objects []sharedbase.Object, bytes i
 	if err := l.hold(ctx, given); err != nil {
 		return sharedbase.Added{}, err
 	}
+	start := time.Now()
 	added, err := add(ctx, l.claim, objects)
+	l.Metrics.Committed(time.Since(start), err)
 	switch {
 	case err == nil:
 		l.grow(sharedbase.Total{Objects: int64(added.Objects), Bytes: added.Bytes})

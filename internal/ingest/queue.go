@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"winery/internal/metrics"
 	"winery/sharedbase"
 )
 
@@ -70,18 +71,19 @@ func newRequest(objects []sharedbase.Object, groupBytes int64) *request {
 // queue holds the adds that wait, first come first served, and counts the
 // memory of these and of those being committed.
 type queue struct {
-	room   *semaphore.Weighted // in bytes
-	size   int64
-	ready  chan struct{} // holds a token if adds wait and a lane may not know
-	closed chan struct{} // closed: nothing is accepted any more
+	room    *semaphore.Weighted // in bytes
+	size    int64
+	metrics *metrics.Client
+	ready   chan struct{} // holds a token if adds wait and a lane may not know
+	closed  chan struct{} // closed: nothing is accepted any more
 
 	mu      sync.Mutex
 	waiting []*request
 }
 
-func newQueue(size int64) *queue {
+func newQueue(size int64, m *metrics.Client) *queue {
 	return &queue{
-		room: semaphore.NewWeighted(size), size: size,
+		room: semaphore.NewWeighted(size), size: size, metrics: m,
 		ready: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
 }
@@ -102,6 +104,8 @@ func (q *queue) put(ctx context.Context, r *request) error {
 		return ErrClosed
 	}
 	q.waiting = append(q.waiting, r)
+	q.metrics.AddsWaiting(1)
+	q.metrics.AddsMemory(q.cost(r))
 	q.signal()
 	return nil
 }
@@ -124,6 +128,7 @@ func (q *queue) take(bytes int64, objects int) []*request {
 	if n == 0 {
 		return nil
 	}
+	q.metrics.AddsWaiting(-n)
 	group := slices.Clone(q.waiting[:n])
 	q.waiting = slices.Delete(q.waiting, 0, n)
 	if len(q.waiting) > 0 {
@@ -135,8 +140,14 @@ func (q *queue) take(bytes int64, objects int) []*request {
 // answer ends a request that was taken: with err, or what was added.
 func (q *queue) answer(r *request, err error) {
 	r.err, r.answered = err, true
-	q.room.Release(q.cost(r))
+	q.free(r)
 	close(r.done)
+}
+
+// free releases the memory of a request.
+func (q *queue) free(r *request) {
+	q.room.Release(q.cost(r))
+	q.metrics.AddsMemory(-q.cost(r))
 }
 
 // withdraw removes a request whose caller no longer waits. It returns false if a
@@ -148,7 +159,8 @@ func (q *queue) withdraw(r *request) bool {
 		return false
 	}
 	q.waiting = slices.DeleteFunc(q.waiting, func(w *request) bool { return w == r })
-	q.room.Release(q.cost(r))
+	q.metrics.AddsWaiting(-1)
+	q.free(r)
 	return true
 }
 

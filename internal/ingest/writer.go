@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"winery/internal/metrics"
 	"winery/pool"
 	"winery/sharedbase"
 )
@@ -33,6 +34,7 @@ type Options struct {
 	OtherPools   map[string]int64       // pools whose standby shards are filled, too: ShardMaxSize by name
 	IdleTimeout  time.Duration          // 300 s
 	Writers      int                    // lanes, each with a shard of its own; 1
+	Metrics      *metrics.Client        // may be nil
 	Log          *slog.Logger
 
 	// QueueBytes bounds the memory of adds in flight: contents, and a little
@@ -76,7 +78,7 @@ func New(o Options) *Writer {
 	if o.QueueWait <= 0 {
 		o.QueueWait = 10 * time.Second
 	}
-	w := &Writer{Options: o, queue: newQueue(o.QueueBytes), groupBytes: min(groupBytes, o.ShardMaxSize/2)}
+	w := &Writer{Options: o, queue: newQueue(o.QueueBytes, o.Metrics), groupBytes: min(groupBytes, o.ShardMaxSize/2)}
 	for _, size := range o.OtherPools {
 		w.groupBytes = min(w.groupBytes, size/2)
 	}
@@ -93,6 +95,14 @@ func (w *Writer) Start() {
 	for i, l := range w.all {
 		w.lanes.Go(func() { l.run(i == 0) })
 	}
+}
+
+// Failure is why a lane cannot write, nil while all can.
+func (w *Writer) Failure() error {
+	if failure := w.failure.Load(); failure != nil {
+		return *failure
+	}
+	return nil
 }
 
 // Busy is the age of the oldest step that a lane has not finished, 0 where all
@@ -153,8 +163,8 @@ func (w *Writer) wait(ctx context.Context, r *request) error {
 
 // refusal adds to ErrBusy why the lanes cannot write.
 func (w *Writer) refusal(err error) error {
-	if failure := w.failure.Load(); failure != nil && errors.Is(err, ErrBusy) {
-		return fmt.Errorf("%w: %w", err, *failure)
+	if failure := w.Failure(); failure != nil && errors.Is(err, ErrBusy) {
+		return fmt.Errorf("%w: %w", err, failure)
 	}
 	return err
 }

@@ -14,16 +14,37 @@ import (
 	"time"
 
 	"github.com/DataDog/datadog-go/v5/statsd"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// Client sends metrics. Its methods may be called concurrently, and on a nil
-// *Client, which sends nothing.
-type Client struct{ to *statsd.Client }
+// Client measures. Its methods may be called concurrently, and on a nil *Client,
+// which measures nothing.
+type Client struct {
+	*series
+	registry *prometheus.Registry
+	statsd   *statsd.Client // nil without STATSD_HOST
+}
 
-// FromEnvironment makes a client by the environment, nil if that has no
-// STATSD_HOST. A tag that is none is logged and left out, as in Python. A host
-// that cannot be found now is looked for again at each sending.
+// FromEnvironment returns a client with a registry of its own. It sends to statsd,
+// too, if the environment has STATSD_HOST. A tag that is none is logged and left
+// out, as in Python. A host that cannot be found now is looked for again at each
+// sending.
 func FromEnvironment(log *slog.Logger) (*Client, error) {
+	to, err := openStatsd(log)
+	if err != nil {
+		return nil, err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return &Client{newSeries(registry), registry, to}, nil
+}
+
+// Registry returns the registry of the Prometheus metrics.
+func (c *Client) Registry() *prometheus.Registry { return c.registry }
+
+// openStatsd returns nil without STATSD_HOST.
+func openStatsd(log *slog.Logger) (*statsd.Client, error) {
 	host, port := os.Getenv("STATSD_HOST"), os.Getenv("STATSD_PORT")
 	if host == "" {
 		return nil, nil
@@ -41,7 +62,7 @@ func FromEnvironment(log *slog.Logger) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("STATSD_HOST: %w", err)
 	}
-	return &Client{to}, nil
+	return to, nil
 }
 
 // reference is a tag's value that the environment holds.
@@ -66,19 +87,42 @@ func tags(log *slog.Logger, list string) (tags []string) {
 	return tags
 }
 
-// Close sends what waits, and ends the client.
+// Close sends what waits to statsd, and ends the client.
 func (c *Client) Close() {
-	if c != nil {
-		_ = c.to.Close() // metrics are no reason to fail
+	if c != nil && c.statsd != nil {
+		_ = c.statsd.Close() // metrics are no reason to fail
+	}
+}
+
+// The functions below send to statsd. Tags are names and values in turn.
+
+func (c *Client) count(name string, n int64, tags ...string) {
+	if c.statsd != nil {
+		_ = c.statsd.Count(name, n, joined(tags), 1)
+	}
+}
+
+func (c *Client) gauge(name string, value float64, tags ...string) {
+	if c.statsd != nil {
+		_ = c.statsd.Gauge(name, value, joined(tags), 1)
 	}
 }
 
 func (c *Client) timed(name string, took time.Duration, failure string, tags ...string) {
-	if failure == "" {
-		_ = c.to.Timing(name, took, tags, 1)
-		return
+	switch {
+	case c.statsd == nil:
+	case failure == "":
+		_ = c.statsd.Timing(name, took, joined(tags), 1)
+	default:
+		_ = c.statsd.Incr(name+"_error_count", append(joined(tags), "error_type:"+failure), 1)
 	}
-	_ = c.to.Incr(name+"_error_count", append(tags, "error_type:"+failure), 1)
+}
+
+func joined(tags []string) (pairs []string) {
+	for i := 0; i < len(tags); i += 2 {
+		pairs = append(pairs, tags[i]+":"+tags[i+1])
+	}
+	return pairs
 }
 
 // retryAfter is how long a server that cannot be found is not looked for

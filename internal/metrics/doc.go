@@ -1,7 +1,18 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package metrics sends what the roles measure to a statsd server, under the
-// names and tags of the Python Winery, so that dashboards keep their meaning.
+// Package metrics measures what the roles do, for two kinds of monitoring. Each
+// method of [Client] is one measurement, and goes to both:
+//
+//   - a registry of Prometheus metrics ([Client.Registry]), which package telemetry
+//     serves: names begin with winery_, units are seconds and bytes;
+//   - a statsd server, if the environment names one, under the names and tags of
+//     Python Winery, so that dashboards keep their meaning. What Python does not
+//     have and newer measurements go to the registry only, except for those of
+//     the first releases (names in metrics.go).
+//
+// docs/operations.md has all metrics, with both names.
+//
+// # statsd
 //
 // The environment says where to, as in Python: STATSD_HOST, STATSD_PORT
 // (default 8125), and STATSD_TAGS, tags for all of them in the form

@@ -3,12 +3,14 @@
 package metrics
 
 import (
+	"runtime"
 	"strings"
 	"time"
 )
 
-// All names are in this file. Those that begin with swh_ are Python's, with
-// their tags.
+// The names of statsd. Those that begin with swh_ are Python's, with their tags;
+// the others are the names of the same Prometheus metrics, whose labels are the
+// tags. All other names are in series.go.
 const (
 	requestSeconds = "swh_objstorage_request_duration_seconds"
 	inBytes        = "swh_objstorage_in_bytes_total"
@@ -32,33 +34,108 @@ const (
 	scrubFindings = "winery_scrub_findings_total"
 )
 
-// Request times a request to an endpoint; failure is the type of its error, ""
-// if it was answered as asked.
-func (c *Client) Request(endpoint string, took time.Duration, failure string) {
-	if c != nil {
-		c.timed(requestSeconds, took, failure, "endpoint:"+endpoint)
+// Result is the outcome of what was measured, as a label.
+type Result string
+
+// The results. A request that the client could have avoided is no failure of the
+// server.
+const (
+	Success     Result = "success"
+	ClientError Result = "client_error"
+	ServerError Result = "server_error"
+	Failure     Result = "failure"
+)
+
+// resultOf is that of work which fails with a type of error, "" if it succeeds.
+func resultOf(failure string) string {
+	if failure == "" {
+		return string(Success)
+	}
+	return string(Failure)
+}
+
+// Running says which program runs, with which configuration and pools. What counts
+// its failures begins at 0, so that the first one is an increase.
+func (c *Client) Running(role, version, configHash string, pools []string) {
+	if c == nil {
+		return
+	}
+	c.build.WithLabelValues(role, version, runtime.Version()).Set(1)
+	c.configuration.WithLabelValues(role, configHash).Set(1)
+	for _, was := range []string{"writing", "packing", "cleaning"} {
+		c.reclaims.WithLabelValues(was)
+	}
+	for _, pool := range pools {
+		switch role {
+		case "writer":
+			c.refused.WithLabelValues(pool)
+			c.hanging.WithLabelValues(pool)
+			continue // and quarantines nothing
+		case "mapper":
+			c.quarantines.WithLabelValues("scrub", pool)
+		}
+		c.quarantines.WithLabelValues(role, pool)
 	}
 }
 
-// Storage times the part of a request that the storage called name did. It is the
-// same metric as Request's, distinguished by the tag name.
-func (c *Client) Storage(endpoint, name string, took time.Duration, failure string) {
+// InFlight adds to the number of requests in flight.
+func (c *Client) InFlight(change int) {
 	if c != nil {
-		c.timed(requestSeconds, took, failure, "endpoint:"+endpoint, "name:"+name)
+		c.requestsInFlight.Add(float64(change))
+	}
+}
+
+// Request times a request to an endpoint; failure is the type of its error, ""
+// if it was answered as asked.
+func (c *Client) Request(endpoint string, took time.Duration, result Result, failure string) {
+	if c != nil {
+		c.requests.WithLabelValues(endpoint, string(result)).Observe(took.Seconds())
+		c.timed(requestSeconds, took, failure, "endpoint", endpoint)
+	}
+}
+
+// Storage times the part of a request that the storage called name did. In statsd
+// it is the same metric as Request's, distinguished by the tag name.
+func (c *Client) Storage(endpoint, name string, took time.Duration, result Result, failure string) {
+	if c != nil {
+		c.storageCalls.WithLabelValues(endpoint, string(result)).Observe(took.Seconds())
+		c.timed(requestSeconds, took, failure, "endpoint", endpoint, "name", name)
 	}
 }
 
 // In counts the bytes of a content that came by an endpoint.
 func (c *Client) In(endpoint string, bytes int) {
 	if c != nil {
-		_ = c.to.Count(inBytes, int64(bytes), []string{"endpoint:" + endpoint + "_bytes"}, 1)
+		c.contentIn.WithLabelValues(endpoint).Add(float64(bytes))
+		c.content(inBytes, endpoint, bytes)
 	}
 }
 
 // Out counts the bytes of a content that went by an endpoint.
 func (c *Client) Out(endpoint string, bytes int) {
 	if c != nil {
-		_ = c.to.Count(outBytes, int64(bytes), []string{"endpoint:" + endpoint + "_bytes"}, 1)
+		c.contentOut.WithLabelValues(endpoint).Add(float64(bytes))
+		c.content(outBytes, endpoint, bytes)
+	}
+}
+
+// BatchIn is In for the contents of a batch, which Python does not count.
+func (c *Client) BatchIn(endpoint string, bytes int64) {
+	if c != nil {
+		c.contentIn.WithLabelValues(endpoint).Add(float64(bytes))
+	}
+}
+
+// BatchOut is Out for the contents of a batch, which Python does not count.
+func (c *Client) BatchOut(endpoint string, bytes int64) {
+	if c != nil {
+		c.contentOut.WithLabelValues(endpoint).Add(float64(bytes))
+	}
+}
+
+func (c *Client) content(name, endpoint string, bytes int) {
+	if c.statsd != nil {
+		c.count(name, int64(bytes), "endpoint", endpoint+"_bytes")
 	}
 }
 
@@ -77,7 +154,12 @@ const (
 // error, NotMapped for one that is not mapped on this host, else "".
 func (c *Client) ImageOpened(pool string, took time.Duration, failure string) {
 	if c != nil {
-		c.timed(shardOpen, took, failure, "shard_type:ro", "pool_name:"+pool)
+		result := resultOf(failure)
+		if failure == NotMapped {
+			result = "not_mapped"
+		}
+		c.imageOpenings.WithLabelValues(pool, result).Observe(took.Seconds())
+		c.timed(shardOpen, took, failure, "shard_type", "ro", "pool_name", pool)
 	}
 }
 
@@ -87,22 +169,25 @@ const NotMapped = "ShardNotMapped"
 // ImageRequested counts an object looked for in an image.
 func (c *Client) ImageRequested(pool string, found Cache) {
 	if c != nil {
-		_ = c.to.Incr(shardRequests, []string{"shard_type:ro", "cache_status:" + string(found), "pool_name:" + pool}, 1)
+		c.lookups.WithLabelValues(pool, "image", string(found)).Inc()
+		c.count(shardRequests, 1, "shard_type", "ro", "cache_status", string(found), "pool_name", pool)
 	}
 }
 
 // TableRequested counts an object looked for in a shard's table. There is
 // nothing to open, so it is always a hit.
-func (c *Client) TableRequested() {
+func (c *Client) TableRequested(pool string) {
 	if c != nil {
-		_ = c.to.Incr(shardRequests, []string{"shard_type:rw", "cache_status:" + string(Hit)}, 1)
+		c.lookups.WithLabelValues(pool, "table", string(Hit)).Inc()
+		c.count(shardRequests, 1, "shard_type", "rw", "cache_status", string(Hit))
 	}
 }
 
 // ImagesHanging sets how many images of a pool do not answer.
 func (c *Client) ImagesHanging(pool string, images int) {
 	if c != nil {
-		_ = c.to.Gauge(imagesHanging, float64(images), []string{"pool_name:" + pool}, 1)
+		c.hanging.WithLabelValues(pool).Set(float64(images))
+		c.gauge(imagesHanging, float64(images), "pool_name", pool)
 	}
 }
 
@@ -110,24 +195,59 @@ func (c *Client) ImagesHanging(pool string, images int) {
 // pool does not answer.
 func (c *Client) ReadRefused(pool string) {
 	if c != nil {
-		_ = c.to.Incr(readsRefused, []string{"pool_name:" + pool}, 1)
+		c.refused.WithLabelValues(pool).Inc()
+		c.count(readsRefused, 1, "pool_name", pool)
+	}
+}
+
+// AddsWaiting adds to the number of adds that no lane has taken.
+func (c *Client) AddsWaiting(change int) {
+	if c != nil {
+		c.addsWaiting.Add(float64(change))
+	}
+}
+
+// AddsMemory adds to the bytes that adds hold until they are answered.
+func (c *Client) AddsMemory(change int64) {
+	if c != nil {
+		c.addsMemory.Add(float64(change))
+	}
+}
+
+// Committed times a transaction that added objects, or failed.
+func (c *Client) Committed(took time.Duration, err error) {
+	if c != nil {
+		failure := ""
+		if err != nil {
+			failure = "Error"
+		}
+		c.commits.WithLabelValues(resultOf(failure)).Observe(took.Seconds())
 	}
 }
 
 // PackingStarts sets the size in bytes at which a shard of the target pool is
-// full. As in Python it has no tag.
-func (c *Client) PackingStarts(maxSize int64) {
+// full. In statsd it has no tag, as in Python.
+func (c *Client) PackingStarts(pool string, maxSize int64) {
 	if c != nil {
-		_ = c.to.Gauge(packerMaxSize, float64(maxSize), nil, 1)
+		c.maxSize.WithLabelValues(pool).Set(float64(maxSize))
+		c.gauge(packerMaxSize, float64(maxSize))
 	}
 }
 
 // ObjectPacked counts an object of a size in bytes that went into an image.
 func (c *Client) ObjectPacked(pool string, size int64) {
 	if c != nil {
-		tags := []string{"pool_name:" + pool}
-		_ = c.to.Incr(packerObjects, tags, 1)
-		_ = c.to.Count(packerBytes, size, tags, 1)
+		c.packedObjects.WithLabelValues(pool).Inc()
+		c.packedBytes.WithLabelValues(pool).Add(float64(size))
+		c.count(packerObjects, 1, "pool_name", pool)
+		c.count(packerBytes, size, "pool_name", pool)
+	}
+}
+
+// Verified counts bytes of a new image that were read back and compared.
+func (c *Client) Verified(pool string, bytes int64) {
+	if c != nil {
+		c.verified.WithLabelValues(pool).Add(float64(bytes))
 	}
 }
 
@@ -135,7 +255,23 @@ func (c *Client) ObjectPacked(pool string, size int64) {
 // its error, else "".
 func (c *Client) Packed(pool string, took time.Duration, failure string) {
 	if c != nil {
-		c.timed(packerSeconds, took, failure, "pool_name:"+pool)
+		c.packings.WithLabelValues(pool, resultOf(failure)).Observe(took.Seconds())
+		c.timed(packerSeconds, took, failure, "pool_name", pool)
+	}
+}
+
+// Erased counts deleted objects that were erased in images of a pool.
+func (c *Client) Erased(pool string, objects int64) {
+	if c != nil {
+		c.erasedObjects.WithLabelValues(pool).Add(float64(objects))
+	}
+}
+
+// Overwritten counts bytes that were overwritten in images of a pool to erase
+// objects.
+func (c *Client) Overwritten(pool string, bytes int) {
+	if c != nil {
+		c.erasedBytes.WithLabelValues(pool).Add(float64(bytes))
 	}
 }
 
@@ -143,14 +279,16 @@ func (c *Client) Packed(pool string, took time.Duration, failure string) {
 // which it was.
 func (c *Client) Reclaimed(was string) {
 	if c != nil {
-		_ = c.to.Incr(reclaimed, []string{"was:" + was}, 1)
+		c.reclaims.WithLabelValues(was).Inc()
+		c.count(reclaimed, 1, "was", was)
 	}
 }
 
 // Quarantined counts a shard that was quarantined because it is not consistent.
 func (c *Client) Quarantined(role, pool string) {
 	if c != nil {
-		_ = c.to.Incr(quarantined, []string{"role:" + role, "pool_name:" + pool}, 1)
+		c.quarantines.WithLabelValues(role, pool).Inc()
+		c.count(quarantined, 1, "role", role, "pool_name", pool)
 	}
 }
 
@@ -158,42 +296,74 @@ func (c *Client) Quarantined(role, pool string) {
 // lost.
 func (c *Client) LeaseLost(role string) {
 	if c != nil {
-		_ = c.to.Incr(leaseLost, []string{"role:" + role}, 1)
+		c.leasesLost.WithLabelValues(role).Inc()
+		c.count(leaseLost, 1, "role", role)
 	}
 }
 
-// StepFailed counts a step of a role that failed.
-func (c *Client) StepFailed(role string) {
+// LoopBegins sets what counts the failures of a role's part to 0. part is "" where
+// the role has one loop.
+func (c *Client) LoopBegins(role, part string) {
 	if c != nil {
-		_ = c.to.Incr(stepsFailed, []string{"role:" + role}, 1)
+		c.leasesLost.WithLabelValues(role)
+		c.failures.WithLabelValues(role, part)
+		c.waits.WithLabelValues(role, part)
 	}
 }
 
-// BackOff sets how long a role waits after a step that failed, 0 after one that
-// succeeded.
-func (c *Client) BackOff(role string, wait time.Duration) {
+// StepFailed counts a step of a role's part that failed. statsd does not know parts.
+func (c *Client) StepFailed(role, part string) {
 	if c != nil {
-		_ = c.to.Gauge(backOff, wait.Seconds(), []string{"role:" + role}, 1)
+		c.failures.WithLabelValues(role, part).Inc()
+		c.count(stepsFailed, 1, "role", role)
+	}
+}
+
+// BackOff sets how long a role's part waits after a step that failed, 0 after one
+// that succeeded. statsd does not know parts.
+func (c *Client) BackOff(role, part string, wait time.Duration) {
+	if c != nil {
+		c.waits.WithLabelValues(role, part).Set(wait.Seconds())
+		c.gauge(backOff, wait.Seconds(), "role", role)
 	}
 }
 
 // Stalled sets for how long a role has made no progress.
 func (c *Client) Stalled(role string, d time.Duration) {
 	if c != nil {
-		_ = c.to.Gauge(stalled, d.Seconds(), []string{"role:" + role}, 1)
+		c.stalls.WithLabelValues(role).Set(d.Seconds())
+		c.gauge(stalled, d.Seconds(), "role", role)
 	}
 }
 
 // Scrubbed counts bytes of a pool's shards that were read and compared.
 func (c *Client) Scrubbed(pool string, bytes int64) {
 	if c != nil {
-		_ = c.to.Count(scrubBytes, bytes, []string{"pool_name:" + pool}, 1)
+		c.scrubbed.WithLabelValues(pool).Add(float64(bytes))
+		c.count(scrubBytes, bytes, "pool_name", pool)
 	}
 }
 
 // ScrubFound counts a finding of a scrub, by its kind.
 func (c *Client) ScrubFound(pool, kind string) {
 	if c != nil {
-		_ = c.to.Incr(scrubFindings, []string{"pool_name:" + pool, "kind:" + strings.ReplaceAll(kind, " ", "_")}, 1)
+		kind = strings.ReplaceAll(kind, " ", "_")
+		c.findings.WithLabelValues(pool, kind).Inc()
+		c.count(scrubFindings, 1, "pool_name", pool, "kind", kind)
+	}
+}
+
+// ImageScrubbed notes that the scrub has finished an image of a pool just now.
+func (c *Client) ImageScrubbed(pool string) {
+	if c != nil {
+		c.scrubbedImage.WithLabelValues(pool).SetToCurrentTime()
+	}
+}
+
+// RoundScrubbed notes that the scrub has finished a round over all mapped images
+// just now.
+func (c *Client) RoundScrubbed() {
+	if c != nil {
+		c.scrubbedRound.WithLabelValues().SetToCurrentTime()
 	}
 }

@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"winery/internal/metrics"
 )
 
@@ -23,13 +26,13 @@ func TestSent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Request("get", 1500*time.Microsecond, "")
-	m.Request("get", time.Second, "KeyError")
+	m.Request("get", 1500*time.Microsecond, metrics.Success, "")
+	m.Request("get", time.Second, metrics.ClientError, "KeyError")
 	m.In("add", 10)
 	m.In("add", 5)
-	m.PackingStarts(100)
-	m.StepFailed("packer")
-	m.BackOff("packer", 2*time.Second)
+	m.PackingStarts("shards", 100)
+	m.StepFailed("packer", "")
+	m.BackOff("packer", "", 2*time.Second)
 	m.Stalled("packer", time.Minute)
 	m.LeaseLost("packer")
 	m.Close()
@@ -57,33 +60,97 @@ func TestSent(t *testing.T) {
 	}
 }
 
-// TestNothing holds that without a server nothing is sent, nor allocated.
-func TestNothing(t *testing.T) {
+// TestNothingSent: without a statsd server nothing is sent, and measuring takes no
+// memory, with a registry or without a client.
+func TestNothingSent(t *testing.T) {
 	t.Setenv("STATSD_HOST", "")
-	t.Setenv("STATSD_PORT", "wrong, but nobody asks")
+	t.Setenv("STATSD_PORT", "wrong, but not used")
 	m, err := metrics.FromEnvironment(nil)
-	if m != nil || err != nil {
-		t.Fatalf("%v, %v", m, err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	allocations := testing.AllocsPerRun(100, func() {
-		m.Request("get", 1, "")
-		m.Storage("get", "winery", 1, "Error")
-		m.In("add", 1)
-		m.Out("get", 1)
-		m.ImageOpened("shards", 1, "")
-		m.ImageRequested("shards", metrics.Hit)
-		m.TableRequested()
-		m.PackingStarts(1)
-		m.ObjectPacked("shards", 1)
-		m.Packed("shards", 1, "")
-		m.StepFailed("packer")
-		m.BackOff("packer", 1)
-		m.Stalled("packer", 1)
-		m.LeaseLost("packer")
-		m.Close()
-	})
-	if allocations != 0 {
-		t.Errorf("%v allocations", allocations)
+	defer m.Close()
+	for name, m := range map[string]*metrics.Client{"registry": m, "no client": nil} {
+		if allocations := testing.AllocsPerRun(100, func() { measureAll(m) }); allocations != 0 {
+			t.Errorf("%s: %v allocations", name, allocations)
+		}
+	}
+}
+
+// measureAll calls each measurement.
+func measureAll(m *metrics.Client) {
+	m.Running("packer", "1.0", "0123", []string{"shards"})
+	m.LoopBegins("cleaner", "tables")
+	m.InFlight(1)
+	m.Request("get", 1, metrics.Success, "")
+	m.Storage("get", "winery", 1, metrics.ServerError, "Error")
+	m.In("add", 1)
+	m.Out("get", 1)
+	m.BatchIn("add_batch", 1)
+	m.BatchOut("get_batch", 1)
+	m.ImageOpened("shards", 1, metrics.NotMapped)
+	m.ImageRequested("shards", metrics.Hit)
+	m.TableRequested("shards")
+	m.ImagesHanging("shards", 1)
+	m.ReadRefused("shards")
+	m.AddsWaiting(1)
+	m.AddsMemory(1)
+	m.Committed(1, nil)
+	m.PackingStarts("shards", 1)
+	m.ObjectPacked("shards", 1)
+	m.Verified("shards", 1)
+	m.Packed("shards", 1, "")
+	m.Erased("shards", 1)
+	m.Overwritten("shards", 1)
+	m.Reclaimed("packing")
+	m.Quarantined("packer", "shards")
+	m.StepFailed("packer", "")
+	m.LeaseLost("packer")
+	m.BackOff("packer", "", 1)
+	m.Stalled("packer", 1)
+	m.Scrubbed("shards", 1)
+	m.ScrubFound("shards", "damaged")
+	m.ImageScrubbed("shards")
+	m.RoundScrubbed()
+}
+
+// TestRegistry: each measurement has its Prometheus metric, whose names, units and
+// help follow the conventions that promlint knows.
+func TestRegistry(t *testing.T) {
+	t.Setenv("STATSD_HOST", "")
+	m, err := metrics.FromEnvironment(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	measureAll(m)
+	problems, err := testutil.GatherAndLint(m.Registry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	described := make(chan *prometheus.Desc, 1000)
+	m.Registry().Describe(described)
+	close(described)
+	for d := range described {
+		name := strings.Split(d.String(), `"`)[1]
+		if !strings.HasPrefix(name, "winery_") {
+			continue // of Go and of the process
+		}
+		if n, err := testutil.GatherAndCount(m.Registry(), name); n == 0 || err != nil {
+			t.Errorf("%s was not measured: %v", name, err)
+		}
+	}
+	if err := testutil.GatherAndCompare(m.Registry(), strings.NewReader(`
+# HELP winery_packed_bytes_total Bytes of contents that were written to images.
+# TYPE winery_packed_bytes_total counter
+winery_packed_bytes_total{pool_name="shards"} 1
+# HELP winery_quarantined_total Shards that were quarantined.
+# TYPE winery_quarantined_total counter
+winery_quarantined_total{pool_name="shards",role="packer"} 1
+`), "winery_packed_bytes_total", "winery_quarantined_total"); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -111,7 +178,7 @@ func TestServerUnavailable(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 1000 {
-			m.Request("get", 1, "")
+			m.Request("get", 1, metrics.Success, "")
 		}
 		m.Close()
 	}

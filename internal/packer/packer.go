@@ -110,12 +110,13 @@ func (p *Packer) warnUnconfigured(full []sharedbase.Shard) {
 func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) error {
 	start := time.Now()
 	to := p.Pools[claim.Pool()]
-	p.Metrics.PackingStarts(p.MaxSizes[to.Name()])
+	p.Metrics.PackingStarts(to.Name(), p.MaxSizes[to.Name()])
 	failure := "Error"
 	defer func() { p.Metrics.Packed(to.Name(), time.Since(start), failure) }()
 	made, err := imagebuild.Job{
 		Base: p.Base, Claim: claim, Pool: to, Progress: p.Progress,
-		Added: func(size int64) { p.Metrics.ObjectPacked(to.Name(), size) },
+		Added:    func(size int64) { p.Metrics.ObjectPacked(to.Name(), size) },
+		Verified: func(bytes int64) { p.Metrics.Verified(to.Name(), bytes) },
 	}.Make(ctx)
 	if err != nil {
 		return p.diagnose(ctx, claim, err)

@@ -219,7 +219,7 @@ func (r *Reader) fromAnotherPool(ctx context.Context, w want, at sharedbase.Loca
 }
 
 func (r *Reader) fromTable(ctx context.Context, w want, at sharedbase.Location) (sharedbase.Content, error) {
-	w.counted(r.Metrics).TableRequested()
+	w.counted(r.Metrics).TableRequested(at.Pool)
 	found, err := r.tables[w.part].do(ctx, at.Shard, []sharedbase.ObjID{w.id})
 	if err != nil {
 		return sharedbase.Content{}, err

@@ -42,6 +42,9 @@ func (p *Patrol) Run(ctx context.Context) {
 		for _, name := range names {
 			p.visit(ctx, name)
 		}
+		if !first && err == nil && ctx.Err() == nil { // the first one did not begin with the first image
+			p.Metrics.RoundScrubbed()
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(cmp.Or(p.Pause, time.Minute)):

@@ -78,6 +78,9 @@ func (s *Scrubber) Scrub(ctx context.Context, name string) (report Report, err e
 		report.Objects += p.objects
 		report.Bytes += p.bytes
 		report.Findings, report.Incomplete = p.findings, p.incomplete
+		if err == nil {
+			s.Metrics.ImageScrubbed(sh.Pool)
+		}
 		if len(p.findings) == 0 && err == nil || ctx.Err() != nil {
 			return report, err
 		}

@@ -7,12 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"syscall"
 
 	"github.com/coreos/go-systemd/v22/activation"
 
 	"winery/internal/config"
+	"winery/internal/httpapi"
 )
 
 // sockets returns those that the service manager opened for this process, or
@@ -36,27 +35,9 @@ func sockets(ctx context.Context, listen string) ([]net.Listener, error) {
 	if err != nil {
 		return nil, &config.Error{Key: "winery.listen", Msg: err.Error()}
 	}
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, network, address)
-	if network == "unix" && errors.Is(err, syscall.EADDRINUSE) && abandoned(ctx, address) {
-		if err := os.Remove(address); err != nil {
-			return nil, fmt.Errorf("removing the socket of a stopped writer: %w", err)
-		}
-		l, err = lc.Listen(ctx, network, address)
-	}
+	l, err := httpapi.Listen(ctx, network, address)
 	if err != nil {
 		return nil, fmt.Errorf("winery.listen: %w", err)
 	}
 	return []net.Listener{l}, nil
-}
-
-// abandoned says whether no process listens on a socket, because its writer was
-// killed.
-func abandoned(ctx context.Context, path string) bool {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", path)
-	if err == nil {
-		_ = conn.Close()
-	}
-	return errors.Is(err, syscall.ECONNREFUSED)
 }

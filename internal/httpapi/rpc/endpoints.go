@@ -85,9 +85,10 @@ func (h *handler) getBatch(ctx context.Context, r *call) (wire.Answer, error) {
 		return nil, err
 	}
 	contents := make([][]byte, len(found))
-	unreadable := 0
+	unreadable, bytes := 0, int64(0)
 	for i, object := range found {
 		contents[i] = object.Content
+		bytes += int64(len(object.Content))
 		if object.Err != nil && !errors.Is(object.Err, ErrNotFound) {
 			unreadable++
 			err = object.Err
@@ -96,6 +97,7 @@ func (h *handler) getBatch(ctx context.Context, r *call) (wire.Answer, error) {
 	if unreadable > 0 {
 		h.Log.Error("unreadable objects in a batch answered as null", "id", r.id, "objects", unreadable, "err", err)
 	}
+	h.Metrics.BatchOut("get_batch", bytes)
 	return wire.Contents(contents), nil
 }
 
@@ -120,11 +122,19 @@ func (h *handler) addBatch(ctx context.Context, r *call) (wire.Answer, error) {
 	if r.Contents == nil {
 		return nil, missing("contents")
 	}
+	h.Metrics.BatchIn("add_batch", sizeOf(r.Contents))
 	if err := h.admit(r.Contents); err != nil {
 		return nil, err
 	}
 	added, bytes, err := h.store.Add(ctx, r.Contents)
 	return wire.Summary{Objects: added, Bytes: bytes}.Answer, err
+}
+
+func sizeOf(objects []Object) (bytes int64) {
+	for _, o := range objects {
+		bytes += int64(len(o.Content))
+	}
+	return bytes
 }
 
 // admit refuses objects that are too large or are not what they are to be stored as.

@@ -87,7 +87,7 @@ func (h *handler) work(ctx context.Context, e endpoint, c *call) (wire.Answer, e
 		err = readOnlyError{e.changes}
 	}
 	if e.timed {
-		h.Metrics.Storage(e.name, h.Name, time.Since(start), typeOf(err))
+		h.Metrics.Storage(e.name, h.Name, time.Since(start), httpapi.ResultOf(err), typeOf(err))
 	}
 	return answer, err
 }
