@@ -58,7 +58,8 @@ func open(ctx context.Context, env *daemon.Env, cfg *config.Config) (writer.Opti
 			env.Notify.Ready()
 			env.Notify.Status("serving on %s", address)
 		},
-		Alive: env.Notify.Progress,
+		Adding: func(failure func() error) { env.Telemetry.Requires("adds", failure) },
+		Alive:  env.Notify.Progress,
 		Close: func() error {
 			stopReclaiming()
 			return set.Close()

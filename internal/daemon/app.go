@@ -33,7 +33,7 @@ func Version() string {
 // status that the package comment documents. --help prints usage.
 func Run(name, usage string, flags []cli.Flag, run func(context.Context, *Env) error) {
 	surviveClosedPipes()
-	app := &cli.App{Name: name, Usage: usage, Flags: append(Flags(), flags...), Action: role(run)}
+	app := &cli.App{Name: name, Usage: usage, Flags: append(append(Flags(), telemetryFlags(name)...), flags...), Action: role(run)}
 	os.Exit(Execute(app, os.Args))
 }
 

@@ -30,6 +30,7 @@ func (e *Env) OpenDatabase(ctx context.Context) (*sharedbase.SharedBase, error) 
 	if err != nil {
 		return nil, &config.Error{File: e.Config.Path, Key: "objstorage.database.db", Msg: err.Error()}
 	}
+	e.Telemetry.WatchDatabase(base)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.Finishing, cancel)()
@@ -38,6 +39,7 @@ func (e *Env) OpenDatabase(ctx context.Context) (*sharedbase.SharedBase, error) 
 		base.Close()
 		return nil, err
 	}
+	e.Telemetry.DatabaseReady()
 	for _, s := range unsafe {
 		e.Log.Warn("unsafe setting of PostgreSQL", "setting", s.Name, "value", s.Value, "consequence", s.Consequence)
 	}
@@ -60,6 +62,7 @@ func (e *Env) waitForDatabase(ctx context.Context, base *sharedbase.SharedBase) 
 	reported := ""
 	report := func(err error, wait time.Duration) {
 		e.Notify.Status("waiting for the database: %v", err)
+		e.Telemetry.Fails("database", err)
 		level := slog.LevelWarn
 		if err.Error() == reported {
 			level = slog.LevelDebug
@@ -120,7 +123,7 @@ func (e *Env) Loops(ctx context.Context, base *sharedbase.SharedBase, parts ...P
 func (e *Env) loop(ctx context.Context, base *sharedbase.SharedBase, p Part) error {
 	options := LoopOptions{
 		Log: e.Log, Notify: p.Notify, Finish: e.Finishing.Done(), StopWhenIdle: e.StopWhenIdle,
-		Metrics: e.Metrics, Role: Role(e.CLI.App.Name),
+		Metrics: e.Metrics, Role: Role(e.CLI.App.Name), Part: p.Notify.partName(),
 	}
 	listening, stop := context.WithCancel(ctx)
 	defer stop()

@@ -72,4 +72,12 @@
 // role that waits for work, or after a failure, is not stalled. A task that cannot
 // report its progress declares how long it may take, in proportion to its size;
 // the limit begins after that time.
+//
+// # Metrics and health
+//
+// A role serves its metrics and its health (package telemetry) from before it opens
+// the database until it has ended: at the address of --telemetry-listen, by default
+// a loopback port of the role. A default address that is in use is replaced by
+// another port; any other address that is in use ends the process with status 1. A
+// process with --stop-instead-of-waiting serves nothing by default.
 package daemon

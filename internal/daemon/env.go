@@ -14,17 +14,19 @@ import (
 
 	"winery/internal/config"
 	"winery/internal/metrics"
+	"winery/internal/telemetry"
 	"winery/sharedbase"
 )
 
 // Env is what a role is given to work with.
 type Env struct {
-	Config *config.Config
-	Log    *slog.Logger // to stderr; carries the role's name
-	CLI    *cli.Context // for the role's own flags
-	Notify *Notifier
-	// Metrics is nil where the environment has no statsd server.
+	Config  *config.Config
+	Log     *slog.Logger // to stderr; carries the role's name
+	CLI     *cli.Context // for the role's own flags
+	Notify  *Notifier
 	Metrics *metrics.Client
+	// Telemetry is nil where no metrics are served.
+	Telemetry *telemetry.Server
 	// Finishing ends by SIGINT, and when run's context ends: finish the work in
 	// hand, then stop.
 	Finishing context.Context
@@ -106,19 +108,24 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 		}
 		log.Info("starting", "version", Version(), "config", cfg.Path)
 
-		statsd, err := metrics.FromEnvironment(log)
+		measured, err := metrics.FromEnvironment(log)
 		if err != nil {
 			return UsageError("%w", err)
 		}
-		defer statsd.Close()
+		defer measured.Close()
 		notify := newNotifier(log)
-		watch := &supervisor{log, notify, statsd, Role(c.App.Name), cfg.Winery.StallLimit, os.Exit}
+		server, err := serveTelemetry(c.Context, c, cfg, measured, notify, log)
+		if err != nil {
+			return err
+		}
+		defer server.Close()
+		watch := &supervisor{log, notify, measured, Role(c.App.Name), cfg.Winery.StallLimit, os.Exit}
 		defer watch.begin()()
 		ctx, finishing, stop := signals(c.Context, log)
 		defer stop()
 		defer context.AfterFunc(ctx, notify.stopping)()
 		env := &Env{
-			Config: cfg, Log: log, CLI: c, Notify: notify, Metrics: statsd,
+			Config: cfg, Log: log, CLI: c, Notify: notify, Metrics: measured, Telemetry: server,
 			Finishing: finishing, StopWhenIdle: c.Bool(StopFlag.Name),
 		}
 		err = guard(func() error { return run(ctx, env) })

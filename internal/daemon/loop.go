@@ -27,7 +27,7 @@ type LoopOptions struct {
 	Finish       <-chan struct{} // when closed, no further step begins
 	StopWhenIdle bool            // return instead of waiting
 	Metrics      *metrics.Client
-	Role         string // for the metrics
+	Role, Part   string // for the metrics; Part is "" where the role has one loop
 
 	woken time.Time // when Wake last ended a wait
 }
@@ -41,6 +41,7 @@ type LoopOptions struct {
 func Loop(ctx context.Context, o LoopOptions, step Step) error {
 	wait := newBackOff()
 	failed := false
+	o.Metrics.LoopBegins(o.Role, o.Part)
 	for ctx.Err() == nil && !closed(o.Finish) {
 		o.Notify.begin()
 		var worked bool
@@ -49,9 +50,9 @@ func Loop(ctx context.Context, o LoopOptions, step Step) error {
 			return err
 		})
 		if err == nil {
-			o.Metrics.BackOff(o.Role, 0)
+			o.Metrics.BackOff(o.Role, o.Part, 0)
 		} else {
-			o.Metrics.StepFailed(o.Role)
+			o.Metrics.StepFailed(o.Role, o.Part)
 			if errors.Is(err, sharedbase.ErrLeaseLost) {
 				o.Metrics.LeaseLost(o.Role)
 			}
@@ -81,7 +82,7 @@ func (o *LoopOptions) pause(ctx context.Context, wait time.Duration, err error) 
 	if err != nil {
 		wake = nil
 		o.Log.Error("step failed", "err", err, "retry_in", wait)
-		o.Metrics.BackOff(o.Role, wait)
+		o.Metrics.BackOff(o.Role, o.Part, wait)
 		o.Notify.Status("failed, next try in %v: %v", wait, err)
 	} else {
 		o.Log.Debug("nothing to do", "wait", wait)

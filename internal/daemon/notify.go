@@ -15,6 +15,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"winery/internal/progress"
+	"winery/internal/telemetry"
 )
 
 // Notifier reports the state of a role to the service manager. Without one, and
@@ -22,8 +23,8 @@ import (
 // and never fail a role: a report that cannot be sent is logged at debug.
 type Notifier struct {
 	log      *slog.Logger
-	ready    sync.Once
-	stop     sync.Once
+	ready    atomic.Bool
+	stopped  atomic.Bool
 	interval time.Duration // least time between two watchdog pings; 0 without a watchdog
 	pinged   atomic.Int64  // when the last ping went, nanoseconds since start
 	start    time.Time
@@ -69,6 +70,14 @@ func (n *Notifier) Part(name string) *Notifier {
 	return p
 }
 
+// partName returns the name of the part that n reports on, "" for a whole role.
+func (n *Notifier) partName() string {
+	if n == nil {
+		return ""
+	}
+	return n.name
+}
+
 func (n *Notifier) allParts() []*Notifier {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -77,8 +86,8 @@ func (n *Notifier) allParts() []*Notifier {
 
 // Ready says that the role can work. Only the first call counts.
 func (n *Notifier) Ready() {
-	if n != nil {
-		n.ready.Do(func() { n.send(daemon.SdNotifyReady) })
+	if n != nil && !n.ready.Swap(true) {
+		n.send(daemon.SdNotifyReady)
 	}
 }
 
@@ -200,7 +209,20 @@ func oneLine(text string) string {
 }
 
 func (n *Notifier) stopping() {
-	n.stop.Do(func() { n.send(daemon.SdNotifyStopping) })
+	if !n.stopped.Swap(true) {
+		n.send(daemon.SdNotifyStopping)
+	}
+}
+
+// whyNotReady returns nil while the role can work: between Ready and stopping.
+func (n *Notifier) whyNotReady() error {
+	switch {
+	case n.stopped.Load():
+		return telemetry.Reason("stopping")
+	case !n.ready.Load():
+		return telemetry.Reason("starting")
+	}
+	return nil
 }
 
 func (n *Notifier) send(state string) {

@@ -44,11 +44,13 @@ func (e *Env) OpenPools(ctx context.Context, base *sharedbase.SharedBase, create
 			e.Log.Error("waiting for a pool", "err", err, "retry_in", wait)
 			e.Notify.Status("waiting for a pool: %v", err)
 			e.Notify.failing(true)
+			e.Telemetry.Fails("pools", err)
 		})
 	e.Notify.failing(err != nil)
 	if err != nil {
 		return nil, errors.Join(err, set.Close())
 	}
+	e.Telemetry.WatchPools(set)
 	return set, nil
 }
 

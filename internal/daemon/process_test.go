@@ -95,6 +95,14 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 		_, err := io.Copy(io.Discard, os.Stdin)
 		return err
 	},
+	// A step that makes no progress until the process exits.
+	"stalled": func(ctx context.Context, env *daemon.Env) error {
+		return daemon.Loop(ctx, daemon.LoopOptions{Log: env.Log, Notify: env.Notify}, func(ctx context.Context) (bool, error) {
+			fmt.Println("working")
+			<-ctx.Done()
+			return false, ctx.Err()
+		})
+	},
 	"idle": func(ctx context.Context, env *daemon.Env) error {
 		options := daemon.LoopOptions{Log: env.Log, Finish: env.Finishing.Done()}
 		return daemon.Loop(ctx, options, func(context.Context) (bool, error) { return false, nil })

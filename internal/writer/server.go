@@ -29,15 +29,16 @@ const (
 	cutting    = 5 * time.Second  // for requests whose context was cancelled
 )
 
-// Options say what to serve. All but Metrics and Close must be set.
+// Options say what to serve. All but Metrics, Adding and Close must be set.
 type Options struct {
 	Config  *config.Config
 	Base    *sharedbase.SharedBase
 	Pools   storage.Set
 	Metrics *metrics.Client
-	Ready   func(address string) // called once requests are served
-	Alive   func()               // called every few seconds while they are, and adds are not stalled
-	Close   func() error         // called when the server has stopped
+	Ready   func(address string)       // called once requests are served
+	Adding  func(failure func() error) // called once before Ready, unless read-only, with what tells why objects cannot be added
+	Alive   func()                     // called every few seconds while they are, and adds are not stalled
+	Close   func() error               // called when the server has stopped
 }
 
 // Run listens on the address, as of winery.listen, which may have port 0. It calls
@@ -68,6 +69,9 @@ func Run(ctx context.Context, listen, version string, log *slog.Logger, open fun
 	if err == nil {
 		s = newStore(o, log)
 		front.serve(handler(o, s, log))
+		if s.writer != nil && o.Adding != nil {
+			o.Adding(func() error { return addsFailure(s.writer) })
+		}
 		o.Ready(listeners[0].Addr().String())
 		watch(running, listeners[0].Addr(), o, log, s.writer)
 	}
@@ -115,7 +119,7 @@ func newWriter(o Options, log *slog.Logger) *ingest.Writer {
 	delete(others, active)
 	return ingest.New(ingest.Options{
 		Base: o.Base, Pools: o.Pools, Pool: active, ShardMaxSize: size, OtherPools: others,
-		IdleTimeout: o.Config.RWIdleTimeout, Writers: o.Config.Winery.Writers, Log: log,
+		IdleTimeout: o.Config.RWIdleTimeout, Writers: o.Config.Winery.Writers, Metrics: o.Metrics, Log: log,
 	})
 }
 

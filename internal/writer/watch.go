@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"winery/internal/ingest"
+	"winery/internal/telemetry"
 )
 
 // patience is how long a step of a lane may take. All that it asks of the
@@ -49,6 +50,14 @@ func watch(ctx context.Context, address net.Addr, o Options, log *slog.Logger, w
 		case <-tick.C:
 		}
 	}
+}
+
+// addsFailure is why objects cannot be added, nil if they can.
+func addsFailure(w *ingest.Writer) error {
+	if busy := w.Busy(); busy > patience {
+		return telemetry.Reason(fmt.Sprintf("no commit has ended for %v", busy.Round(time.Second)))
+	}
+	return w.Failure()
 }
 
 func ask(ctx context.Context, client *http.Client) error {

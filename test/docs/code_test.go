@@ -12,39 +12,80 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"winery/test/harness"
 )
 
-// TestMetrics compares the names in internal/metrics with the tables of metrics:
-// those that begin with winery_ are in operations.md, Python's in from-python.md.
+// metricName matches a metric that a text quotes.
+var metricName = regexp.MustCompile("[\"`]((?:swh|winery)_[a-z_]+)[\"`]")
+
+func metricNames(text string) (names []string) {
+	for _, match := range metricName.FindAllStringSubmatch(text, -1) {
+		names = append(names, match[1])
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// TestMetrics compares the Prometheus metrics of a role, with their labels, with the
+// tables in operations.md, and the names that statsd gets with the same tables; those
+// of Python are in from-python.md, too.
 func TestMetrics(t *testing.T) {
-	name := regexp.MustCompile("[\"`]((?:swh|winery)_[a-z_]+)[\"`]")
-	names := func(text string) (names []string) {
-		for _, match := range name.FindAllStringSubmatch(text, -1) {
-			names = append(names, match[1])
-		}
-		slices.Sort(names)
-		return names
+	measured, err := harness.Metrics()
+	if err != nil {
+		t.Fatal(err)
 	}
-	code := names(read(t, "internal/metrics/metrics.go"))
-	var documented []string
-	for path, prefix := range map[string]string{"docs/operations.md": "winery_", "docs/from-python.md": "swh_"} {
-		for _, row := range rows(section(t, path, "Metrics")) {
-			for _, metric := range names(row[0]) {
-				if !strings.HasPrefix(metric, prefix) {
-					t.Errorf("%s has %s, which is not one of %s", path, metric, prefix)
-				}
-				documented = append(documented, metric)
-			}
+	sent := metricNames(read(t, "internal/metrics/metrics.go"))
+	documented, documentedSent := map[string]bool{}, []string{}
+	for _, row := range rows(section(t, "docs/operations.md", "Metrics")) {
+		names := metricNames(row[0])
+		if len(names) != 1 || len(row) != 4 {
+			t.Errorf("operations.md: row %q", row)
+			continue
+		}
+		labels, known := measured[names[0]]
+		if !known || documented[names[0]] {
+			t.Errorf("operations.md has %s, which does not exist, or twice", names[0])
+		}
+		documented[names[0]] = true
+		var want []string
+		for _, match := range code.FindAllStringSubmatch(row[1], -1) {
+			want = append(want, match[1])
+		}
+		if !slices.Equal(labels, want) {
+			t.Errorf("%s has the labels %q, operations.md says %q", names[0], labels, want)
+		}
+		if strings.HasPrefix(row[2], "same") {
+			documentedSent = append(documentedSent, names[0])
+		}
+		documentedSent = append(documentedSent, metricNames(row[2])...)
+	}
+	for name := range measured {
+		if !documented[name] {
+			t.Errorf("operations.md lacks %s", name)
 		}
 	}
-	slices.Sort(documented)
-	if len(code) < 15 || !slices.Equal(code, documented) {
-		t.Errorf("metrics of the code:\n%q\nof the documents:\n%q", code, documented)
+	slices.Sort(documentedSent)
+	if documentedSent = slices.Compact(documentedSent); len(sent) < 15 || !slices.Equal(sent, documentedSent) {
+		t.Errorf("statsd gets\n%q\noperations.md has\n%q", sent, documentedSent)
 	}
-	for _, metric := range names(section(t, "README.md", "Alert on")) {
-		if !slices.Contains(code, metric) {
-			t.Errorf("README.md: there is no metric %s", metric)
+	var ofPython []string
+	for _, row := range rows(section(t, "docs/from-python.md", "Metrics")) {
+		ofPython = append(ofPython, metricNames(row[0])...)
+	}
+	slices.Sort(ofPython)
+	if want := slices.DeleteFunc(slices.Clone(sent), func(name string) bool { return !strings.HasPrefix(name, "swh_") }); !slices.Equal(ofPython, want) {
+		t.Errorf("statsd gets of Python's metrics\n%q\nfrom-python.md has\n%q", want, ofPython)
+	}
+	// What README alerts on has one name everywhere.
+	alerts := metricNames(section(t, "README.md", "Alert on"))
+	for _, metric := range alerts {
+		if !slices.Contains(sent, metric) || !documented[metric] {
+			t.Errorf("README.md: %s is not a metric of both statsd and Prometheus", metric)
 		}
+	}
+	if len(alerts) < 3 {
+		t.Errorf("README.md alerts on %q", alerts)
 	}
 }
 
@@ -147,12 +188,13 @@ func TestArrows(t *testing.T) {
 		return regexp.MustCompile(`(?m)^ {8}\S`).Split(text, 2)[0]
 	}
 	for name, packages := range map[string][]string{
-		"pgx":     {"github.com/jackc/pgx"},
-		"ceph":    {"github.com/ceph/go-ceph"},
-		"formats": {"winery/shard$"},
-		"leaves":  {"winery/internal", "winery/sharedbase", "winery/shard", "winery/rbd"},
-		"roles":   {"winery/internal/writer", "winery/internal/packer", "winery/internal/mapper", "winery/internal/cleaner"},
-		"tests":   {"winery/test"},
+		"pgx":        {"github.com/jackc/pgx"},
+		"prometheus": {"github.com/prometheus"},
+		"ceph":       {"github.com/ceph/go-ceph"},
+		"formats":    {"winery/shard$"},
+		"leaves":     {"winery/internal", "winery/sharedbase", "winery/shard", "winery/rbd"},
+		"roles":      {"winery/internal/writer", "winery/internal/packer", "winery/internal/mapper", "winery/internal/cleaner"},
+		"tests":      {"winery/test"},
 	} {
 		for _, path := range packages {
 			if !regexp.MustCompile(`(?m)- pkg: ` + regexp.QuoteMeta(path) + `$`).MatchString(rule(name)) {

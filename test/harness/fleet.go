@@ -141,7 +141,7 @@ func (f *Fleet) Ctl(ctx context.Context, args ...string) (string, error) {
 
 // Start starts one more process of a role other than the writer.
 func (f *Fleet) Start(role string, args ...string) (*Process, error) {
-	args = append([]string{"--config", f.File, "--log-format", "json"}, args...)
+	args = append([]string{"--config", f.File, "--log-format", "json", "--telemetry-listen", "127.0.0.1:0"}, args...)
 	p, err := StartProcess(role+"-"+strconv.Itoa(len(f.processes)), f.options.Dir, filepath.Join(f.options.Bin, role), args...)
 	if err == nil {
 		f.processes = append(f.processes, p)

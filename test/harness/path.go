@@ -50,7 +50,7 @@ func (f *Fleet) Path(ctx context.Context, src *Source, say func(string), step fu
 		return nil, err
 	}
 	say(fmt.Sprintf("deleting %d objects, waiting until they are erased from their images", deletions))
-	gone, err := f.deleteSome(ctx, src)
+	gone, err := f.DeleteSome(ctx, src)
 	if err != nil {
 		return nil, err
 	}
@@ -90,9 +90,9 @@ func (f *Fleet) WaitReadOnly(ctx context.Context) error {
 	})
 }
 
-// deleteSome deletes objects that are in images and waits until the cleaner
+// DeleteSome deletes objects that are in images and waits until the cleaner
 // has erased them there.
-func (f *Fleet) deleteSome(ctx context.Context, src *Source) (gone map[[32]byte]bool, err error) {
+func (f *Fleet) DeleteSome(ctx context.Context, src *Source) (gone map[[32]byte]bool, err error) {
 	gone = map[[32]byte]bool{}
 	inImage := map[[32]byte]string{}
 	for id := range src.Paths {

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package daemon_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"winery/test/expect"
+)
+
+// telemetry returns the answer of a role about itself, at the address that it logs.
+func (p *process) telemetry(path string) (status int, body string) {
+	p.t.Helper()
+	p.stderr.Wait(p.t, "serving metrics and health")
+	address := regexp.MustCompile(`msg="serving metrics and health" .*address=(\S+)`).FindStringSubmatch(p.stderr.String())[1]
+	network := "tcp"
+	if strings.HasPrefix(address, "/") {
+		network = "unix"
+	}
+	client := http.Client{Timeout: time.Minute, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, network, address)
+		},
+	}}
+	answer, err := client.Get("http://role" + path)
+	expect.NoError(p.t, err)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	expect.NoError(p.t, err)
+	return answer.StatusCode, string(text)
+}
+
+// A role answers before it has reached its database, with the state of its start,
+// and without a word on where the database is.
+func TestTelemetryBeforeDatabase(t *testing.T) {
+	_, dsn := initialised(t)
+	r, dsn := relayed(t, dsn)
+	p := start(t, "database", dsn, "--telemetry-listen", "unix:"+filepath.Join(t.TempDir(), "socket"))
+	p.stderr.Wait(t, "waiting for the database")
+	if status, body := p.telemetry("/livez"); status != 200 || body != "ok\n" {
+		t.Errorf("/livez: %d %s", status, body)
+	}
+	if status, body := p.telemetry("/readyz"); status != 503 ||
+		body != "database: failed: the database is unavailable\npools: failed: not opened yet\nrole: failed: starting\n" {
+		t.Errorf("/readyz: %d %s", status, body)
+	}
+	for _, line := range []string{
+		"winery_database_up 0", `winery_build_info{goversion="go`, `winery_config_info{role="test",sha256="`, "process_cpu_seconds_total", "go_goroutines",
+	} {
+		if _, body := p.telemetry("/metrics"); !strings.Contains(body, "\n"+line) {
+			t.Errorf("no %s in:\n%s", line, body)
+		}
+	}
+	if status, _ := p.telemetry("/debug/pprof/cmdline"); status != 200 {
+		t.Errorf("profiles over a unix socket: %d", status)
+	}
+	r.Join()
+	p.expect("open")
+	if _, body := p.telemetry("/readyz"); !strings.HasPrefix(body, "database: ok\n") {
+		t.Errorf("/readyz: %s", body)
+	}
+	p.signal(syscall.SIGTERM)
+	p.end(0)
+}
+
+// A step that makes no progress for half of the limit shows in /livez before the
+// process exits.
+func TestLivezOfStalledRole(t *testing.T) {
+	config := configuration(t, "dbname=winery")
+	text, err := os.ReadFile(config)
+	expect.NoError(t, err)
+	expect.NoError(t, os.WriteFile(config, append(text, "winery: {stall_limit: 15}\n"...), 0o600))
+	p := launch(t, "stalled", "--config", config, "--telemetry-listen", "127.0.0.1:0")
+	p.expect("working")
+	status, body := p.telemetry("/livez")
+	if status != 200 {
+		t.Errorf("/livez: %d %s", status, body)
+	}
+	for ; status == 200; status, body = p.telemetry("/livez") {
+		time.Sleep(200 * time.Millisecond)
+	}
+	if status != 503 || !strings.HasPrefix(body, "failed: no progress for ") || !strings.HasSuffix(body, "; the process exits after 15s\n") {
+		t.Errorf("/livez: %d %s", status, body)
+	}
+	p.end(1, "no progress: this process exits")
+}
+
+// An address that was asked for and is in use is an error that says what to do, and
+// worth a restart; a wrong address is not.
+func TestTelemetryAddress(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	expect.NoError(t, err)
+	defer taken.Close()
+	address := taken.Addr().String()
+	start(t, "done", "dbname=winery", "--telemetry-listen", address).
+		end(1, "--telemetry-listen: listen tcp "+address+": bind: address already in use; give each process of a host an address of its own")
+	start(t, "done", "dbname=winery", "--telemetry-listen", "localhost").end(78, `--telemetry-listen: found "localhost", must be HOST:PORT or unix:/PATH`)
+	start(t, "done", "dbname=winery", "--telemetry-listen", "127.0.0.1:0", "--telemetry-web-config", "/nonexistent").
+		end(78, "--telemetry-web-config: /nonexistent: open /nonexistent: no such file")
+	start(t, "done", "dbname=winery", "--telemetry-listen", "0.0.0.0:0").end(0, "served to other hosts without authentication")
+	p := start(t, "done", "dbname=winery", "--telemetry-listen", "off")
+	p.end(0)
+	if strings.Contains(p.stderr.String(), "serving metrics") {
+		t.Errorf("serves nevertheless:\n%s", p.stderr.String())
+	}
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package telemetry
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"winery/pool"
+)
+
+// pools collects what the pools say of themselves.
+type pools struct {
+	mu   sync.Mutex
+	free map[string]*cached[int64] // by the pool's name
+}
+
+// watch adds the pools.
+func (p *pools) watch(opened map[string]pool.Pool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.free = map[string]*cached[int64]{}
+	for name, from := range opened {
+		p.free[name] = &cached[int64]{kept: time.Minute, fetch: from.Free}
+	}
+}
+
+func (p *pools) watched() map[string]*cached[int64] {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.free
+}
+
+var (
+	poolUp   = prometheus.NewDesc("winery_pool_up", "1 if the pool answers this process and is its database's, else 0.", []string{"pool_name"}, nil)
+	poolFree = prometheus.NewDesc("winery_pool_free_bytes", "Bytes that the pool can still take, by its space and its quota.", []string{"pool_name"}, nil)
+)
+
+// Describe implements [prometheus.Collector].
+func (p *pools) Describe(all chan<- *prometheus.Desc) {
+	all <- poolUp
+	all <- poolFree
+}
+
+// Collect implements [prometheus.Collector]. It asks all pools at the same time.
+func (p *pools) Collect(all chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var asked sync.WaitGroup
+	for name, free := range p.watched() {
+		asked.Go(func() {
+			up := 0.0
+			bytes, err := free.get(ctx)
+			if err == nil {
+				up = 1
+				all <- prometheus.MustNewConstMetric(poolFree, prometheus.GaugeValue, float64(bytes), name)
+			}
+			all <- prometheus.MustNewConstMetric(poolUp, prometheus.GaugeValue, up, name)
+		})
+	}
+	asked.Wait()
+}

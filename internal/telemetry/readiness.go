@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+
+	"winery/internal/httpapi"
+	"winery/internal/storage"
+	"winery/pool"
+	"winery/sharedbase"
+)
+
+// Reason is an error whose text clients may see.
+type Reason string
+
+func (r Reason) Error() string { return string(r) }
+
+// errNotOpened is returned for what the role has not opened yet.
+const errNotOpened = Reason("not opened yet")
+
+// readiness has the conditions under which a role can work.
+type readiness struct {
+	mu     sync.Mutex
+	names  []string // in the order of the answer
+	checks map[string]func(context.Context) error
+}
+
+// require adds a condition, or replaces the one of that name.
+func (r *readiness) require(name string, check func(context.Context) error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.checks == nil {
+		r.checks = map[string]func(context.Context) error{}
+	}
+	if r.checks[name] == nil {
+		r.names = append(r.names, name)
+	}
+	r.checks[name] = check
+}
+
+// ServeHTTP answers with a line for each condition.
+func (r *readiness) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	status, lines := http.StatusOK, []string{}
+	r.mu.Lock()
+	names := r.names
+	r.mu.Unlock()
+	for _, name := range names {
+		r.mu.Lock()
+		check := r.checks[name]
+		r.mu.Unlock()
+		line := name + ": ok"
+		if err := check(request.Context()); err != nil {
+			status, line = http.StatusServiceUnavailable, name+": failed: "+describe(err)
+		}
+		lines = append(lines, line)
+	}
+	httpapi.Text(w, status, strings.Join(lines, "\n"))
+}
+
+// public are errors whose own text names no host, user or path.
+var public = []error{
+	sharedbase.ErrNotInitialised, sharedbase.ErrNotAttached, sharedbase.ErrFull, sharedbase.ErrUnavailable,
+	pool.ErrNoPool, pool.ErrNoMarker, pool.ErrFenced,
+}
+
+// describe returns what clients may know of an error.
+func describe(err error) string {
+	var reason Reason
+	var version *sharedbase.VersionError
+	var refused *storage.RefusedError
+	switch {
+	case errors.As(err, &reason):
+		return reason.Error()
+	case errors.As(err, &version):
+		return version.Error()
+	case errors.As(err, &refused):
+		return fmt.Sprintf("pool %q is not this database's; the log says what to do", refused.Pool)
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer in time"
+	}
+	for _, known := range public {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
+	}
+	return "the log has the error"
+}

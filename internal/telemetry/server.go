@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"winery/internal/httpapi"
+	"winery/pool"
+	"winery/sharedbase"
+)
+
+// Options are the settings of a Server. All but WebConfig must be set.
+type Options struct {
+	Registry *prometheus.Registry
+	// Live returns nil while the process makes progress, or waits. It must not wait
+	// for anything.
+	Live func() error
+	// WebConfig is the path of a web configuration file of exporter-toolkit, for TLS
+	// and authentication; "" for neither. CheckWebConfig has accepted it.
+	WebConfig string
+	Log       *slog.Logger
+}
+
+// CheckWebConfig returns what is wrong with a web configuration file.
+func CheckWebConfig(path string) error { return web.Validate(path) }
+
+// Server answers for a process. Its methods may be called concurrently, and on a
+// nil *Server, which does nothing.
+type Server struct {
+	readiness
+	http     *http.Server
+	database *database
+	pools    *pools
+	ended    chan struct{}
+}
+
+// Serve answers the requests that come by l, until Close. Until conditions are
+// added, /readyz says that database and pools are not opened yet.
+func Serve(l net.Listener, o Options) *Server {
+	s := &Server{database: newDatabase(), pools: &pools{}, ended: make(chan struct{})}
+	o.Registry.MustRegister(s.database, s.pools)
+	for _, name := range []string{"database", "pools"} {
+		s.Fails(name, errNotOpened)
+	}
+	s.http = httpapi.NewServer(context.Background(), s.handler(o), o.Log)
+	go func() {
+		defer close(s.ended)
+		if err := serve(s.http, l, o); !errors.Is(err, http.ErrServerClosed) {
+			o.Log.Error("telemetry ended", "err", err)
+		}
+	}()
+	return s
+}
+
+func serve(server *http.Server, l net.Listener, o Options) error {
+	if o.WebConfig == "" {
+		return server.Serve(l)
+	}
+	return web.Serve(l, server, &web.FlagConfig{WebConfigFile: &o.WebConfig}, o.Log)
+}
+
+func (s *Server) handler(o Options) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{
+		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError,
+	}))
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		if err := o.Live(); err != nil {
+			httpapi.Text(w, http.StatusServiceUnavailable, "failed: "+describe(err))
+			return
+		}
+		httpapi.Text(w, http.StatusOK, "ok")
+	})
+	mux.Handle("GET /readyz", &s.readiness)
+	profiles := map[string]http.HandlerFunc{
+		"/debug/pprof/": pprof.Index, "/debug/pprof/cmdline": pprof.Cmdline, "/debug/pprof/profile": pprof.Profile,
+		"/debug/pprof/symbol": pprof.Symbol, "/debug/pprof/trace": pprof.Trace,
+	}
+	for path, profile := range profiles {
+		mux.Handle(path, onlyLocal(profile))
+	}
+	return mux
+}
+
+// onlyLocal refuses requests that come neither over loopback nor over a unix
+// socket.
+func onlyLocal(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isLocal(r) {
+			httpapi.Text(w, http.StatusForbidden, "profiles are only for requests from the process's host")
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func isLocal(r *http.Request) bool {
+	if address, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && address.Network() == "unix" {
+		return true
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	return err == nil && net.ParseIP(host).IsLoopback()
+}
+
+// Requires adds a condition for /readyz, or replaces the one of that name. check
+// is called concurrently, and must return soon.
+func (s *Server) Requires(name string, check func() error) {
+	if s != nil {
+		s.require(name, func(context.Context) error { return check() })
+	}
+}
+
+// Fails adds a condition that does not hold, with the reason, or replaces the one
+// of that name. Clients see only the texts of known errors, and of a [Reason].
+func (s *Server) Fails(name string, reason error) {
+	s.Requires(name, func() error { return reason })
+}
+
+// WatchDatabase adds the metrics of the database, which need not be reachable yet.
+func (s *Server) WatchDatabase(base *sharedbase.SharedBase) {
+	if s != nil {
+		s.database.base.Store(base)
+	}
+}
+
+// DatabaseReady makes the answer of the database a condition for /readyz, in place
+// of the reason given to Fails.
+func (s *Server) DatabaseReady() {
+	if s != nil {
+		s.require("database", s.database.check)
+	}
+}
+
+// WatchPools adds the metrics of the pools. That they are opened fulfils the
+// condition: a pool that is unavailable later does not keep the role from all of
+// its work.
+func (s *Server) WatchPools(opened map[string]pool.Pool) {
+	if s != nil {
+		s.pools.watch(opened)
+		s.Requires("pools", func() error { return nil })
+	}
+}
+
+// Close ends the server, and cuts off requests in flight.
+func (s *Server) Close() {
+	if s != nil {
+		_ = s.http.Close()
+		<-s.ended
+	}
+}

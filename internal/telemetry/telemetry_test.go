@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+
+	"winery/internal/storage"
+	"winery/pool"
+	"winery/pool/directory"
+	"winery/sharedbase"
+	"winery/test/expect"
+	"winery/test/harness/relay"
+	"winery/test/pgtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// served is a server under test.
+type served struct {
+	*Server
+	t        *testing.T
+	registry *prometheus.Registry
+	url      string
+	client   *http.Client
+	stalled  atomic.Bool
+}
+
+func serving(t *testing.T, webConfig string) *served {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	expect.NoError(t, err)
+	s := &served{t: t, registry: prometheus.NewRegistry(), url: "http://" + l.Addr().String()}
+	s.Server = Serve(l, Options{
+		Registry: s.registry, WebConfig: webConfig, Log: slog.New(slog.DiscardHandler),
+		Live: func() error {
+			if s.stalled.Load() {
+				return Reason("no progress for 8m0s")
+			}
+			return nil
+		},
+	})
+	t.Cleanup(s.Close)
+	s.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
+	return s
+}
+
+// get returns status and body of an answer, which must come within a second.
+func (s *served) get(path string) (status int, body string) {
+	s.t.Helper()
+	began := time.Now()
+	answer, err := s.client.Get(s.url + path)
+	expect.NoError(s.t, err)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	expect.NoError(s.t, err)
+	if took := time.Since(began); took > time.Second {
+		s.t.Errorf("%s took %v", path, took)
+	}
+	return answer.StatusCode, string(text)
+}
+
+// want fails unless the answer has the status, and a line that begins with each of
+// lines.
+func (s *served) want(path string, status int, lines ...string) {
+	s.t.Helper()
+	got, body := s.get(path)
+	if got != status {
+		s.t.Errorf("%s: status %d, want %d:\n%s", path, got, status, body)
+	}
+	for _, line := range lines {
+		if !strings.Contains("\n"+body, "\n"+line) {
+			s.t.Errorf("%s: no line %q in:\n%s", path, line, body)
+		}
+	}
+}
+
+// Until it is opened, and while it does not answer, the database does not delay an
+// answer; /livez does not depend on it.
+func TestDatabase(t *testing.T) {
+	s := serving(t, "")
+	s.want("/livez", 200, "ok")
+	s.want("/readyz", 503, "database: failed: not opened yet", "pools: failed: not opened yet")
+	s.want("/metrics", 200, "winery_database_up 0")
+
+	r, dsn, err := relay.Database(pgtest.New(t))
+	expect.NoError(t, err)
+	defer r.Close()
+	base, err := sharedbase.New(dsn, "test")
+	expect.NoError(t, err)
+	defer base.Close()
+	_, err = base.Init(t.Context())
+	expect.NoError(t, err)
+	_, err = base.CreateShard(t.Context(), sharedbase.StateWriting, "shards")
+	expect.NoError(t, err)
+	s.WatchDatabase(base)
+	s.Fails("database", sharedbase.ErrNotAttached)
+	s.want("/readyz", 503, "database: failed: "+sharedbase.ErrNotAttached.Error())
+	s.DatabaseReady()
+	s.WatchPools(nil)
+	s.want("/readyz", 200, "database: ok", "pools: ok")
+	s.want("/metrics", 200, "winery_database_up 1", `winery_shards{pool_name="shards",state="writing"} 1`,
+		`winery_shards_oldest_age_seconds{pool_name="shards",state="writing"} `,
+		`winery_shards_quarantined{pool_name="shards"} 0`, `winery_full_queue_bytes{pool_name="shards"} 0`)
+	problems, err := testutil.GatherAndLint(s.registry)
+	expect.NoError(t, err)
+	if len(problems) > 0 {
+		t.Error(problems)
+	}
+
+	r.Hold()
+	defer r.Resume()
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		status, body := s.get("/readyz")
+		if status == 503 && strings.Contains(body, "database: failed: no answer") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
+	s.want("/metrics", 200, "winery_database_up 0")
+	if _, body := s.get("/metrics"); strings.Contains(body, "winery_shards") {
+		t.Errorf("an old answer counts as one of now:\n%s", body)
+	}
+	s.want("/livez", 200, "ok")
+}
+
+// hanging is a pool whose file system does not answer.
+type hanging struct {
+	pool.Pool
+	calls   atomic.Int32
+	release chan struct{}
+}
+
+func (h *hanging) Free(context.Context) (int64, error) {
+	h.calls.Add(1)
+	<-h.release
+	return 0, errors.New("released")
+}
+
+// A pool that hangs delays neither the scrape nor the answers of other pools, and
+// holds one goroutine.
+func TestPools(t *testing.T) {
+	files, err := directory.New(directory.Settings{BaseDirectory: t.TempDir(), PoolName: "files"})
+	expect.NoError(t, err)
+	absent, err := directory.New(directory.Settings{BaseDirectory: "/nonexistent", PoolName: "absent"})
+	expect.NoError(t, err)
+	expect.NoError(t, files.Init(t.Context()))
+	hung := &hanging{Pool: absent, release: make(chan struct{})}
+	defer close(hung.release)
+	s := serving(t, "")
+	s.WatchPools(storage.Set{"files": files, "absent": absent, "hung": hung})
+	for range 3 {
+		s.want("/metrics", 200, `winery_pool_up{pool_name="files"} 1`, `winery_pool_free_bytes{pool_name="files"} `,
+			`winery_pool_up{pool_name="absent"} 0`, `winery_pool_up{pool_name="hung"} 0`)
+	}
+	if n := hung.calls.Load(); n != 1 {
+		t.Errorf("%d calls into the pool that hangs", n)
+	}
+	problems, err := testutil.GatherAndLint(s.registry)
+	expect.NoError(t, err)
+	if len(problems) > 0 {
+		t.Error(problems)
+	}
+}
+
+func TestLivez(t *testing.T) {
+	s := serving(t, "")
+	s.want("/livez", 200, "ok")
+	s.stalled.Store(true)
+	s.want("/livez", 503, "failed: no progress for 8m0s")
+}
+
+// Each condition has its line, in the order in which they were added, with the
+// texts of known errors only.
+func TestReadyz(t *testing.T) {
+	s := serving(t, "")
+	s.DatabaseReady()
+	s.WatchPools(nil)
+	s.Requires("role", func() error { return nil })
+	s.Requires("adds", func() error { return errors.New("dial tcp 10.1.2.3:5432: password=secret") })
+	if status, body := s.get("/readyz"); status != 503 ||
+		body != "database: failed: not opened yet\npools: ok\nrole: ok\nadds: failed: the log has the error\n" {
+		t.Errorf("%d %s", status, body)
+	}
+	for reason, want := range map[error]string{
+		&sharedbase.VersionError{Found: 4, Want: 5}:                                                              "the database has schema version 4, this program needs version 5: run `wineryctl db upgrade`",
+		errors.Join(errors.New("secret"), &storage.RefusedError{Pool: "cold", Why: "marker missing in /secret"}): `pool "cold" is not this database's`,
+		context.DeadlineExceeded:                              "no answer in time",
+		errors.Join(sharedbase.ErrFull, errors.New("secret")): sharedbase.ErrFull.Error(),
+	} {
+		s.Fails("adds", reason)
+		s.want("/readyz", 503, "adds: failed: "+want)
+		if _, body := s.get("/readyz"); strings.Contains(body, "secret") {
+			t.Error(body)
+		}
+	}
+}
+
+// Profiles are for the process's host only, whatever address the server has.
+func TestProfiles(t *testing.T) {
+	s := serving(t, "")
+	s.want("/debug/pprof/", 200)
+	s.want("/debug/pprof/goroutine?debug=1", 200, "goroutine profile:")
+	h := s.handler(Options{Registry: s.registry, Log: slog.New(slog.DiscardHandler)})
+	for address, status := range map[string]int{
+		"192.0.2.1:1234": 403, "[2001:db8::1]:1234": 403, "": 403, "127.0.0.1:1": 200, "[::1]:1": 200, "[::ffff:127.0.0.1]:1": 200,
+	} {
+		for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/cmdline"} {
+			r := httptest.NewRequest(http.MethodGet, path, nil)
+			r.RemoteAddr = address
+			answer := httptest.NewRecorder()
+			h.ServeHTTP(answer, r)
+			if answer.Code != status {
+				t.Errorf("%s from %q: status %d, want %d", path, address, answer.Code, status)
+			}
+		}
+	}
+}
+
+// While a fetch hangs nobody waits for longer than he wants to, and no second
+// fetch begins. A failed fetch is repeated after a second, a good one after its
+// time.
+func TestCached(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fetches, answer := 0, make(chan error)
+		c := &cached[int]{kept: 15 * time.Second, fetch: func(context.Context) (int, error) {
+			fetches++
+			return fetches, <-answer
+		}}
+		get := func() (int, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			return c.get(ctx)
+		}
+		for range 3 {
+			if _, err := get(); !errors.Is(err, errSilent) {
+				t.Errorf("error %v", err)
+			}
+		}
+		failed := errors.New("failed")
+		answer <- failed
+		synctest.Wait()
+		if _, err := get(); !errors.Is(err, failed) || fetches != 1 {
+			t.Errorf("error %v after %d fetches", err, fetches)
+		}
+		time.Sleep(errorKept)
+		go func() { answer <- nil }()
+		if v, err := get(); v != 2 || err != nil {
+			t.Errorf("%d, %v", v, err)
+		}
+		time.Sleep(14 * time.Second)
+		if v, err := get(); v != 2 || err != nil {
+			t.Errorf("%d, %v", v, err)
+		}
+		time.Sleep(time.Second)
+		go func() { answer <- nil }()
+		if v, err := get(); v != 3 || err != nil {
+			t.Errorf("%d, %v", v, err)
+		}
+	})
+}
