@@ -10,7 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Delete makes an object absent. ErrNotFound says that it is already.
+// Delete makes an object absent, and records who asked for it ([WithRequester]) in
+// winery_deletion, in one transaction. ErrNotFound says that it is absent already.
 //
 // The index keeps a row for it, marked deleted, until the cleaner has erased the
 // object from the shard's image (DeletedObjects, CleanDeletedObjects); its row in
@@ -36,8 +37,11 @@ func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
 		if err != nil {
 			return err
 		}
-		done, err := tx.Exec(ctx, `/* winery: MarkDeleted */ UPDATE signature2shard SET state = 'deleted'
-			WHERE signature = $1 AND shard = $2 AND state = 'present'`, id[:], shardID)
+		done, err := tx.Exec(ctx, `/* winery: MarkDeleted */
+			WITH marked AS (UPDATE signature2shard SET state = 'deleted'
+				WHERE signature = @id AND shard = @shard AND state = 'present' RETURNING signature, shard)
+			INSERT INTO winery_deletion (signature, shard, client, address, request, trace, role, host)
+			SELECT signature, shard, @client, @address, @request, @trace, @role, @host FROM marked`, b.deletionArgs(ctx, id, shardID))
 		if err != nil {
 			return err
 		}

@@ -23,8 +23,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // api serves by a function.
 type api func(w http.ResponseWriter, r *http.Request) error
 
-func (a api) Endpoint(*http.Request) string                      { return "" }
-func (a api) Changes(r *http.Request) bool                       { return r.Method == http.MethodPut }
+func (a api) Endpoint(*http.Request) string { return "" }
+func (a api) Needs(r *http.Request) httpapi.Right {
+	if r.Method == http.MethodPut {
+		return httpapi.Write
+	}
+	return httpapi.Read
+}
+
 func (a api) Serve(w http.ResponseWriter, r *http.Request) error { return a(w, r) }
 
 func (a api) Fail(w http.ResponseWriter, _ *http.Request, err error) string {

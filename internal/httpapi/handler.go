@@ -21,8 +21,8 @@ import (
 type API interface {
 	// Endpoint is what metrics call the request; "" leaves it out of them.
 	Endpoint(r *http.Request) string
-	// Changes reports whether the request changes the store.
-	Changes(r *http.Request) bool
+	// Needs returns the right that the request needs.
+	Needs(r *http.Request) Right
 	// Serve answers the request, or says in an error why it cannot. If it had
 	// begun to answer, the connection is cut.
 	Serve(w http.ResponseWriter, r *http.Request) error
@@ -30,11 +30,12 @@ type API interface {
 	Fail(w http.ResponseWriter, r *http.Request, err error) (kind string)
 }
 
-// Options are a handler's settings. All but Metrics must be set.
+// Options are a handler's settings. Limits and Log must be set.
 type Options struct {
 	Limits  *Limits
 	Log     *slog.Logger
 	Metrics *metrics.Client
+	Access  Access // nil: every client has all rights
 }
 
 // Handler serves api.
@@ -54,20 +55,26 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.Metrics.InFlight(-1)
 	id := strconv.FormatUint(rand.Uint64(), 36)
 	w.Header().Set(RequestID, id)
-	ctx, cancel := h.Limits.lifetime(r, h.api.Changes(r))
+	needed := h.api.Needs(r)
+	ctx, cancel := h.Limits.lifetime(r, needed == Write || needed == Delete)
 	defer cancel()
 	control := http.NewResponseController(w)
 	in := &body{ReadCloser: r.Body, control: control, pace: pace{Limits: h.Limits, stall: h.Limits.BodyStall}}
 	a := &answer{ResponseWriter: w, control: control, pace: pace{Limits: h.Limits, stall: h.Limits.AnswerStall}}
 	defer a.end()
-	r = r.WithContext(ctx)
+	origin := Origin{Address: r.RemoteAddr, RequestID: id, TraceID: traceID(r)}
+	var err error
+	origin.Client, err = h.admit(a, r, needed)
+	r = r.WithContext(withOrigin(ctx, origin))
 	r.Body = in
 	if r.ContentLength == 0 {
 		// The server's deadline is for a body, and would end the watch for the client's leaving.
 		_ = control.SetReadDeadline(time.Time{})
 	}
 
-	err := h.serve(a, r)
+	if err == nil {
+		err = h.serve(a, r)
+	}
 	begun := a.status != 0
 	kind := ""
 	if err != nil {
@@ -82,7 +89,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	took := time.Since(start)
-	h.record(a, r, id, took, err)
+	h.record(a, r, origin, needed, took, err)
 	if endpoint := h.api.Endpoint(r); endpoint != "" {
 		h.Metrics.Request(endpoint, took, ResultOf(err), kind)
 	}
@@ -102,19 +109,28 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) (err error) {
 }
 
 // record logs the request, and err or else what kept the answer from the client.
-func (h *handler) record(a *answer, r *http.Request, id string, took time.Duration, err error) {
+func (h *handler) record(a *answer, r *http.Request, from Origin, needed Right, took time.Duration, err error) {
 	ctx := r.Context()
 	if err == nil {
 		err = a.err
 	}
 	level := levelOf(a, err)
+	if needed == Delete {
+		level = max(level, slog.LevelInfo) // refused ones, too
+	}
 	if !h.Log.Enabled(ctx, level) {
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String("id", id), slog.String("method", r.Method), slog.String("path", r.URL.Path),
+		slog.String("id", from.RequestID), slog.String("method", r.Method), slog.String("path", r.URL.Path),
 		slog.Int("status", a.status), slog.Int64("bytes", r.ContentLength), slog.Duration("duration", took),
-		slog.String("client", r.RemoteAddr),
+		slog.String("client", from.Address),
+	}
+	if from.Client != "" {
+		attrs = append(attrs, slog.String("client_name", from.Client))
+	}
+	if from.TraceID != "" {
+		attrs = append(attrs, slog.String("trace", from.TraceID))
 	}
 	if err != nil {
 		attrs = append(attrs, slog.Any("err", err))

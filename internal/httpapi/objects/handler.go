@@ -30,13 +30,14 @@ type Store interface {
 	List(ctx context.Context, after [32]byte, limit int) ([][32]byte, error)
 }
 
-// Options are a handler's settings. All but Metrics must be set.
+// Options are a handler's settings. All but Metrics and Access must be set.
 type Options struct {
 	ReadOnly      bool  // refuse to store
 	MaxObjectSize int64 // bytes of the largest object that is accepted
 	Limits        *httpapi.Limits
 	Metrics       *metrics.Client
-	Log           *slog.Logger // as rpc.Options has it
+	Access        httpapi.Access // as httpapi.Options has it
+	Log           *slog.Logger   // as rpc.Options has it
 }
 
 type handler struct {
@@ -48,7 +49,7 @@ type handler struct {
 // NewHandler serves store at /objects and below.
 func NewHandler(store Store, o Options) http.Handler {
 	h := &handler{o, store, newVerified(o.Limits.Answers, store)}
-	return httpapi.Handler(h, httpapi.Options{Limits: o.Limits, Log: o.Log, Metrics: o.Metrics})
+	return httpapi.Handler(h, httpapi.Options{Limits: o.Limits, Log: o.Log, Metrics: o.Metrics, Access: o.Access})
 }
 
 const root = "/objects"
@@ -63,8 +64,16 @@ func (h *handler) Endpoint(r *http.Request) string {
 	return "objects_get"
 }
 
-// Changes is true for PUT.
-func (h *handler) Changes(r *http.Request) bool { return r.Method == http.MethodPut }
+// Needs returns the right for the method.
+func (h *handler) Needs(r *http.Request) httpapi.Right {
+	switch r.Method {
+	case http.MethodPut:
+		return httpapi.Write
+	case http.MethodDelete:
+		return httpapi.Delete
+	}
+	return httpapi.Read
+}
 
 func (h *handler) Serve(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("X-Content-Type-Options", "nosniff")

@@ -16,11 +16,12 @@ import (
 )
 
 type endpoint struct {
-	name    string // of the Python method
-	timed   bool   // Python's backend times it, too, see metrics.Client.Storage
-	changes string // what clients call it, if it changes the store
-	limit   func(Options) int64
-	serve   func(*handler, context.Context, *call) (wire.Answer, error)
+	name  string // of the Python method
+	timed bool   // Python's backend times it, too, see metrics.Client.Storage
+	needs httpapi.Right
+	what  string // what clients call it, if it changes the store
+	limit func(Options) int64
+	serve func(*handler, context.Context, *call) (wire.Answer, error)
 }
 
 func small(Options) int64     { return smallBody }
@@ -29,15 +30,15 @@ func object(o Options) int64  { return o.MaxObjectSize + smallBody }
 func objects(o Options) int64 { return o.MaxBatchBytes }
 
 var endpoints = map[string]endpoint{
-	"/check_config":         {"check_config", false, "", small, (*handler).checkConfig},
-	"/content/contains":     {"__contains__", true, "", small, (*handler).contains},
-	"/content/add":          {"add", true, "add", object, (*handler).add},
-	"/content/add/batch":    {"add_batch", true, "add", objects, (*handler).addBatch},
-	"/content/get":          {"get", true, "", small, (*handler).get},
-	"/content/get/batch":    {"get_batch", false, "", ids, (*handler).getBatch},
-	"/content/download_url": {"download_url", false, "", small, (*handler).downloadURL},
-	"/content/check":        {"check", false, "", small, (*handler).check},
-	"/content/delete":       {"delete", false, "delete", small, (*handler).delete},
+	"/check_config":         {"check_config", false, httpapi.Read, "", small, (*handler).checkConfig},
+	"/content/contains":     {"__contains__", true, httpapi.Read, "", small, (*handler).contains},
+	"/content/add":          {"add", true, httpapi.Write, "add", object, (*handler).add},
+	"/content/add/batch":    {"add_batch", true, httpapi.Write, "add", objects, (*handler).addBatch},
+	"/content/get":          {"get", true, httpapi.Read, "", small, (*handler).get},
+	"/content/get/batch":    {"get_batch", false, httpapi.Read, "", ids, (*handler).getBatch},
+	"/content/download_url": {"download_url", false, httpapi.Read, "", small, (*handler).downloadURL},
+	"/content/check":        {"check", false, httpapi.Read, "", small, (*handler).check},
+	"/content/delete":       {"delete", false, httpapi.Delete, "delete", small, (*handler).delete},
 }
 
 var endpointNames = strings.Join(slices.Sorted(maps.Keys(endpoints)), ", ")

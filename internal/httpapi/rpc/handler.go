@@ -21,7 +21,7 @@ type handler struct {
 // NewHandler serves store. The handler may be used by several servers at once.
 func NewHandler(store Store, o Options) http.Handler {
 	o = o.withDefaults()
-	return httpapi.Handler(&handler{o, store}, httpapi.Options{Limits: o.Limits, Log: o.Log, Metrics: o.Metrics})
+	return httpapi.Handler(&handler{o, store}, httpapi.Options{Limits: o.Limits, Log: o.Log, Metrics: o.Metrics, Access: o.Access})
 }
 
 // Endpoint is the name of the Python method behind it.
@@ -32,8 +32,8 @@ func (h *handler) Endpoint(r *http.Request) string {
 	return endpoints[r.URL.Path].name
 }
 
-// Changes is true for adding and deleting.
-func (h *handler) Changes(r *http.Request) bool { return endpoints[r.URL.Path].changes != "" }
+// Needs returns the right for the endpoint.
+func (h *handler) Needs(r *http.Request) httpapi.Right { return endpoints[r.URL.Path].needs }
 
 func (h *handler) Serve(w http.ResponseWriter, r *http.Request) error {
 	if r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
@@ -48,8 +48,8 @@ func (h *handler) Serve(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Allow", http.MethodPost)
 		return httpapi.Refuse(http.StatusMethodNotAllowed, "%s takes POST, not %s", r.URL.Path, r.Method)
 	}
-	if e.changes != "" && h.ReadOnly {
-		return readOnlyError{e.changes}
+	if e.needs != httpapi.Read && h.ReadOnly {
+		return readOnlyError{e.what}
 	}
 	request, body, err := h.receive(r, e.limit(h.Options))
 	if err != nil {
@@ -84,7 +84,7 @@ func (h *handler) work(ctx context.Context, e endpoint, c *call) (wire.Answer, e
 	case errors.Is(err, ErrCorrupted):
 		err = damagedError{c.ObjID, err}
 	case errors.Is(err, ErrReadOnly):
-		err = readOnlyError{e.changes}
+		err = readOnlyError{e.what}
 	}
 	if e.timed {
 		h.Metrics.Storage(e.name, h.Name, time.Since(start), httpapi.ResultOf(err), typeOf(err))

@@ -26,6 +26,8 @@ type Options struct {
 	Limits *httpapi.Limits
 	// Metrics may be nil.
 	Metrics *metrics.Client
+	// Access decides which clients may send which requests. Default: every client has all rights.
+	Access httpapi.Access
 	// Log gets each request at level debug, and those that end with a status of 500 or more as errors. Default: slog's.
 	Log *slog.Logger
 }

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package httpapi
+
+import (
+	"net"
+	"net/http"
+
+	"winery/internal/httpapi/rpc/wire"
+)
+
+// Right is what a request needs.
+type Right string
+
+// The rights. Nothing is the right that each client has.
+const (
+	Nothing Right = ""
+	Read    Right = "read"
+	Write   Right = "write"
+	Delete  Right = "delete"
+)
+
+// Access decides whether a client may send a request.
+type Access interface {
+	// Admit returns the name of the client that sent the request, "" for an
+	// unknown one that may send it, or a *RequestError. It sets the headers of a
+	// refusal.
+	Admit(w http.ResponseWriter, r *http.Request, needed Right) (client string, err error)
+}
+
+// PermissionType is the Type of a RequestError about a missing right.
+const PermissionType = wire.TypePermission
+
+// admit asks o.Access about a request. Whoever may connect to a unix socket has
+// all rights: the socket's mode decides.
+func (o *Options) admit(w http.ResponseWriter, r *http.Request, needed Right) (client string, err error) {
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if o.Access == nil || needed == Nothing || local != nil && local.Network() == "unix" {
+		return "", nil
+	}
+	return o.Access.Admit(w, r, needed)
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package access
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+)
+
+// Files are those of a TLS server, in PEM. Clients may be "": then no client
+// certificate is asked for.
+type Files struct {
+	Certificate, Key string // the server's own, with its intermediates
+	Clients          string // the authorities that sign clients' certificates
+}
+
+// Certificates are a TLS server's. Its methods may be called concurrently.
+type Certificates struct {
+	files   Files
+	current atomic.Pointer[tls.Config]
+}
+
+// NewCertificates reads the files.
+func NewCertificates(f Files) (*Certificates, error) {
+	c := &Certificates{files: f}
+	return c, c.Reload()
+}
+
+// Reload reads the files again. After an error the server continues with those that
+// it has. Connections that exist keep theirs.
+func (c *Certificates) Reload() error {
+	own, err := tls.LoadX509KeyPair(c.files.Certificate, c.files.Key)
+	if err != nil {
+		return fmt.Errorf("TLS certificate %s with key %s: %w", c.files.Certificate, c.files.Key, err)
+	}
+	// HTTP/2 is left out: the limits of a connection are those of one request.
+	config := &tls.Config{Certificates: []tls.Certificate{own}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if c.files.Clients != "" {
+		if config.ClientCAs, err = authorities(c.files.Clients); err != nil {
+			return err
+		}
+		config.ClientAuth = tls.VerifyClientCertIfGiven
+	}
+	c.current.Store(config)
+	return nil
+}
+
+func authorities(path string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, fmt.Errorf("certificate authorities of clients: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("certificate authorities of clients: %w", errors.New(path+" has no certificate in PEM"))
+	}
+	return pool, nil
+}
+
+// Config returns the configuration of a server. Each new connection gets the files
+// that were read last.
+func (c *Certificates) Config() *tls.Config {
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.current.Load(), nil },
+	}
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+)
+
+// Origin says where a request came from.
+type Origin struct {
+	Client    string // the client's name, "" for an unknown one
+	Address   string // of the client's end of the connection
+	RequestID string // in the log, and in the header X-Request-Id of the answer
+	TraceID   string // of W3C Trace Context, "" without one
+}
+
+type originKey struct{}
+
+// OriginOf returns the origin of the request that ctx belongs to.
+func OriginOf(ctx context.Context) Origin {
+	origin, _ := ctx.Value(originKey{}).(Origin)
+	return origin
+}
+
+func withOrigin(ctx context.Context, o Origin) context.Context {
+	return context.WithValue(ctx, originKey{}, o)
+}
+
+// traceParent is the header traceparent of W3C Trace Context, level 1. Later
+// versions may append to it.
+var traceParent = regexp.MustCompile(`^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-|$)`)
+
+// traceID returns the trace id that a request carries.
+func traceID(r *http.Request) string {
+	parts := traceParent.FindStringSubmatch(r.Header.Get("Traceparent"))
+	if parts == nil || parts[1] == "00000000000000000000000000000000" {
+		return ""
+	}
+	return parts[1]
+}
