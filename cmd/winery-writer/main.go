@@ -31,8 +31,16 @@ func run(_ context.Context, env *daemon.Env) error {
 		}
 		cfg.Winery.Listen = address
 	}
+	protection, err := writer.NewProtection(cfg.Winery)
+	if err != nil {
+		return err
+	}
+	if protection.Reloads() {
+		env.OnReload("access file and TLS certificates", protection.Reload)
+	}
 	// After either signal, the server completes the requests in flight.
-	return writer.Run(env.Finishing, cfg.Winery.Listen, daemon.Version(), env.Log, func(ctx context.Context) (writer.Options, error) {
+	server := writer.Settings{Winery: cfg.Winery, Protection: protection, Version: daemon.Version(), Log: env.Log}
+	return writer.Run(env.Finishing, server, func(ctx context.Context) (writer.Options, error) {
 		return open(ctx, env, &cfg)
 	})
 }

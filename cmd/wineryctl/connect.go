@@ -7,6 +7,8 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -14,15 +16,29 @@ import (
 
 	"winery/internal/config"
 	"winery/internal/daemon"
+	"winery/internal/httpapi/access"
 	"winery/internal/httpapi/rpc/client"
 	"winery/sharedbase"
 )
 
-var urlFlag = &cli.StringFlag{
-	Name:    "url",
-	Usage:   "send requests to the writer at `ADDRESS`: http://HOST:PORT or unix:/PATH (default: winery.listen of the configuration)",
-	EnvVars: []string{"WINERY_URL"},
-}
+// Flags of the commands that send requests to the writer.
+var (
+	urlFlag = &cli.StringFlag{
+		Name:    "url",
+		Usage:   "send requests to the writer at `ADDRESS`: http://HOST:PORT, https://HOST:PORT or unix:/PATH (default: winery.listen of the configuration)",
+		EnvVars: []string{"WINERY_URL"},
+	}
+	tokenFileFlag = &cli.StringFlag{
+		Name:    "token-file",
+		Usage:   "send the token in `FILE` with each request to the writer",
+		EnvVars: []string{"WINERY_TOKEN_FILE"},
+	}
+	caFlag = &cli.StringFlag{
+		Name:    "ca",
+		Usage:   "trust a writer whose certificate was signed by an authority in `FILE`, in PEM (default: the authorities of the system)",
+		EnvVars: []string{"WINERY_CA"},
+	}
+)
 
 // configuration loads the file that --config names, and logs the warnings about its keys. checkDSN is that of
 // [config.LoadWithDSN].
@@ -104,31 +120,58 @@ func connect(c *cli.Context) (winery *client.Client, maxObject int64, err error)
 		if err != nil {
 			return nil, 0, err
 		}
-		address, maxObject = cmp.Or(address, reach(cfg.Winery.Listen)), cfg.Winery.MaxObjectSize
+		address, maxObject = cmp.Or(address, reach(cfg.Winery)), cfg.Winery.MaxObjectSize
+	}
+	options, err := credentials(c)
+	if err != nil {
+		return nil, 0, err
 	}
 	var retried atomic.Bool
-	winery, err = client.New(address, client.FailUnlessReached(), client.OnRetry(func(err error, wait time.Duration) {
+	options = append(options, client.FailUnlessReached(), client.OnRetry(func(err error, wait time.Duration) {
 		level := slog.LevelDebug
 		if !retried.Swap(true) {
 			level = slog.LevelWarn
 		}
 		log.Log(c.Context, level, "request failed, retrying each request for up to 30 s", "err", err, "retry_in", wait.Round(time.Millisecond))
 	}))
-	if err != nil {
+	if winery, err = client.New(address, options...); err != nil {
 		return nil, 0, daemon.UsageError("--url: %w", err)
 	}
 	return winery, maxObject, nil
 }
 
-// reach returns the address at which this host reaches a writer that listens on listen.
-func reach(listen string) string {
-	network, address, err := config.ParseListen(listen)
+// credentials are the options of a client that authenticates, as far as the flags ask for it.
+func credentials(c *cli.Context) (options []client.Option, err error) {
+	if path := c.String(tokenFileFlag.Name); path != "" {
+		token, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+		if err != nil {
+			return nil, daemon.UsageError("--%s: %w", tokenFileFlag.Name, err)
+		}
+		options = append(options, client.Token(strings.TrimSpace(string(token))))
+	}
+	if path := c.String(caFlag.Name); path != "" {
+		authorities, err := access.Authorities(path)
+		if err != nil {
+			return nil, daemon.UsageError("--%s: %w", caFlag.Name, err)
+		}
+		options = append(options, client.Authorities(authorities))
+	}
+	return options, nil
+}
+
+// reach returns the address at which this host reaches the writer.
+func reach(w config.Winery) string {
+	network, address, err := config.ParseListen(w.Listen)
 	if err != nil || network == "unix" {
-		return listen
+		return w.Listen
 	}
 	host, port, _ := net.SplitHostPort(address)
 	if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
 		host = "localhost"
 	}
-	return "http://" + net.JoinHostPort(host, port)
+	scheme := "http://"
+	if w.TLS.Certificate != "" {
+		scheme = "https://"
+	}
+	return scheme + net.JoinHostPort(host, port)
 }

@@ -26,12 +26,12 @@ func run(args []string) int {
 	app := &cli.App{
 		Name:  "wineryctl",
 		Usage: "set up, inspect, repair and use a Winery",
-		Flags: append(daemon.Flags(), urlFlag),
+		Flags: append(daemon.Flags(), urlFlag, tokenFileFlag, caFlag),
 		Before: func(c *cli.Context) error {
 			c.Context = ctx
 			return nil
 		},
-		Commands: []*cli.Command{configCommand, dbCommand, poolCommand, shardsCommand, hostsCommand, objectsCommand, indexCommand, verifyCommand, putCommand, getCommand, deleteCommand},
+		Commands: []*cli.Command{configCommand, dbCommand, poolCommand, shardsCommand, hostsCommand, objectsCommand, indexCommand, verifyCommand, putCommand, getCommand, deleteCommand, accessCommand},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return daemon.UsageError("unknown command %q; see --help", c.Args().First())

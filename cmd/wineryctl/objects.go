@@ -14,14 +14,14 @@ import (
 
 var objectsCommand = &cli.Command{
 	Name:      "objects",
-	Usage:     "locate objects, erase deleted objects, and restore damaged objects",
+	Usage:     "locate objects, erase deleted objects, list deletions, and restore damaged objects",
 	ArgsUsage: "COMMAND",
 	Subcommands: []*cli.Command{{
 		Name:   "clean-deleted",
 		Usage:  "DESTRUCTIVE: erase deleted objects from images and index now, without waiting for winery-cleaner",
 		Before: noArguments,
 		Action: cleanDeleted,
-	}, restoreCommand, locateCommand},
+	}, restoreCommand, locateCommand, deletionsCommand},
 	Action: needSubcommand,
 }
 

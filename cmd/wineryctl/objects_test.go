@@ -181,7 +181,7 @@ func TestAddressOfConfiguration(t *testing.T) {
 	must(t, "put", write(t, t.TempDir(), "x", "through a socket"), "--config", unix)
 
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(serve(t, &store, rpc.Options{}), "http://"))
-	tcp := configFile(t, "postgresql://nowhere/none", "winery: {listen: '0.0.0.0:"+port+"'}")
+	tcp := configFile(t, "postgresql://nowhere/none", "winery: {listen: '0.0.0.0:"+port+"', allow_unprotected_network: true}")
 	if got := must(t, "get", idOf("through a socket"), "--config", tcp); got != "through a socket" {
 		t.Errorf("got %q", got)
 	}

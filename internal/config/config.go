@@ -52,15 +52,28 @@ type Packer struct {
 
 // Winery has the settings that the Python Winery does not know.
 type Winery struct {
-	Listen        string // HOST:PORT or unix:/PATH
-	Writers       int    // shards written at the same time, 1 to MaxWriters
-	MaxObjectSize int64  // bytes, 1 to MaxObjectSize
+	Listen string // HOST:PORT or unix:/PATH
+	TLS    TLS
+	// Access is the path of the access file; "": every client has all rights.
+	Access string
+	// AllowUnprotectedNetwork lets clients of other hosts connect without TLS or
+	// an access file.
+	AllowUnprotectedNetwork bool
+
+	Writers       int   // shards written at the same time, 1 to MaxWriters
+	MaxObjectSize int64 // bytes, 1 to MaxObjectSize
 	// Lease is how long a shard stays locked by a process that has died, or lost the database. 4 s to an hour.
 	Lease time.Duration
 	// DatabaseConnections bounds the connections of a process to PostgreSQL. 7 to 1000.
 	DatabaseConnections int
 	// StallLimit is how long a role may make no progress before its process exits. 15 s to a day.
 	StallLimit time.Duration
+}
+
+// TLS names files in PEM. Without a Certificate there is no TLS.
+type TLS struct {
+	Certificate, Key string
+	ClientCA         string // signs the certificates of clients; "": none is asked for
 }
 
 // MaxObjectSize is the largest Winery.MaxObjectSize in bytes: PostgreSQL takes an

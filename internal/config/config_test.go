@@ -60,6 +60,9 @@ objstorage:
   name: cellar
 winery:
   listen: unix:/run/winery/winery.sock
+  tls: {certificate: /c.pem, key: /k.pem, client_ca: /ca.pem}
+  access: /etc/winery/access.yml
+  allow_unprotected_network: true
   writers: 4
   max_object_size: 960 MiB
   lease: 120
@@ -112,7 +115,8 @@ winery:
 			}},
 			ActivePool: "cold", RWIdleTimeout: 1500 * time.Millisecond, ReadersCacheSize: 10,
 			AllowDelete: true, Name: "cellar", ReadOnly: true,
-			Winery: config.Winery{Listen: "unix:/run/winery/winery.sock", Writers: 4, MaxObjectSize: 960 << 20, Lease: 2 * time.Minute, DatabaseConnections: 40, StallLimit: 30 * time.Minute},
+			Winery: config.Winery{Listen: "unix:/run/winery/winery.sock", TLS: config.TLS{Certificate: "/c.pem", Key: "/k.pem", ClientCA: "/ca.pem"},
+				Access: "/etc/winery/access.yml", AllowUnprotectedNetwork: true, Writers: 4, MaxObjectSize: 960 << 20, Lease: 2 * time.Minute, DatabaseConnections: 40, StallLimit: 30 * time.Minute},
 		}},
 		"an anchor merged into pools": {`
 common: &common {type: directory, base_directory: /srv, shard_max_size: 7}

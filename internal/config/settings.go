@@ -171,13 +171,30 @@ func (w *Winery) read(v value) bool {
 		Listen: "127.0.0.1:5003", Writers: 1, MaxObjectSize: 100 << 20,
 		Lease: time.Minute, DatabaseConnections: 24, StallLimit: 15 * time.Minute,
 	}
-	return mapping(
+	ok := mapping(
 		key("listen", text(&w.Listen), nonEmpty, address),
+		key("tls", w.TLS.read),
+		key("access", text(&w.Access), nonEmpty),
+		key("allow_unprotected_network", boolean(&w.AllowUnprotectedNetwork)),
 		key("writers", integer(&w.Writers, 1, MaxWriters)),
 		key("max_object_size", size(&w.MaxObjectSize, MaxObjectSize)),
 		key("lease", duration(&w.Lease, 4*time.Second, time.Hour)),
 		key("database_connections", integer(&w.DatabaseConnections, 7, 1000)),
 		key("stall_limit", duration(&w.StallLimit, 15*time.Second, 24*time.Hour)),
 		key("verify_content", obsolete("does nothing any more: content is always verified; remove it")),
+	)(v)
+	if err := w.CheckExposure(w.Listen); ok && err != nil {
+		return v.get("listen").fail("%v", err)
+	}
+	return ok
+}
+
+func (t *TLS) read(v value) bool {
+	return mapping(
+		key("certificate", text(&t.Certificate), nonEmpty),
+		key("key", text(&t.Key), nonEmpty, func(v value) bool {
+			return (t.Certificate == "") == (t.Key == "") || v.fail("certificate and key must be given together")
+		}),
+		key("client_ca", text(&t.ClientCA), nonEmpty),
 	)(v)
 }

@@ -24,7 +24,8 @@
 // if a call into a library or a device hangs; its shard stays locked until the
 // lease ends. A wait is ended at once by both.
 //
-// SIGHUP is logged and ignored: the configuration is not read again. A closed
+// SIGHUP reads what the role registered with Env.OnReload again: the writer its
+// access file and TLS certificates. The configuration is not read again. A closed
 // pipe on standard output or error (SIGPIPE) does not end a role; its output is
 // lost.
 //

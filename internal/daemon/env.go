@@ -35,6 +35,7 @@ type Env struct {
 
 	base       *sharedbase.SharedBase // nil until OpenDatabase
 	heartbeats *heartbeats            // of base
+	reloads    *reloads
 }
 
 // Flags returns the flags that every program has.
@@ -121,12 +122,13 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 		defer server.Close()
 		watch := &supervisor{log, notify, measured, Role(c.App.Name), cfg.Winery.StallLimit, os.Exit}
 		defer watch.begin()()
-		ctx, finishing, stop := signals(c.Context, log)
+		hangup := &reloads{}
+		ctx, finishing, stop := signals(c.Context, log, hangup)
 		defer stop()
 		defer context.AfterFunc(ctx, notify.stopping)()
 		env := &Env{
 			Config: cfg, Log: log, CLI: c, Notify: notify, Metrics: measured, Telemetry: server,
-			Finishing: finishing, StopWhenIdle: c.Bool(StopFlag.Name),
+			Finishing: finishing, StopWhenIdle: c.Bool(StopFlag.Name), reloads: hangup,
 		}
 		err = guard(func() error { return run(ctx, env) })
 		notify.stopping()

@@ -103,6 +103,13 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 			return false, ctx.Err()
 		})
 	},
+	"reloading": func(ctx context.Context, env *daemon.Env) error {
+		env.OnReload("what fails", func() error { return errUnavailable })
+		env.OnReload("what works", func() error { return nil })
+		fmt.Println("working")
+		<-env.Finishing.Done()
+		return nil
+	},
 	"idle": func(ctx context.Context, env *daemon.Env) error {
 		options := daemon.LoopOptions{Log: env.Log, Finish: env.Finishing.Done()}
 		return daemon.Loop(ctx, options, func(context.Context) (bool, error) { return false, nil })
@@ -333,6 +340,15 @@ func TestSignals(t *testing.T) {
 		p.expect("finishing")
 		_ = p.stdin.Close()
 		p.expect("finished")
+		p.end(0)
+	})
+	t.Run("SIGHUP reloads what it can", func(t *testing.T) {
+		p := start(t, "reloading", "dbname=winery")
+		p.expect("working")
+		p.signal(syscall.SIGHUP)
+		p.stderr.Wait(t, `level=ERROR msg="not reloaded: the role continues with what it had" role=test what="what fails"`)
+		p.stderr.Wait(t, `level=INFO msg=reloaded role=test what="what works"`)
+		p.signal(syscall.SIGTERM)
 		p.end(0)
 	})
 	t.Run("a failure while giving up is one", func(t *testing.T) {

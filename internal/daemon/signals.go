@@ -23,7 +23,7 @@ func surviveClosedPipes() {
 // signals catches SIGINT, SIGTERM and SIGHUP until stop is called, and does
 // what the package comment says: SIGINT ends finishing, SIGTERM or a second
 // SIGINT ends ctx and with it finishing, and one more ends the process.
-func signals(parent context.Context, log *slog.Logger) (ctx, finishing context.Context, stop func()) {
+func signals(parent context.Context, log *slog.Logger, hangup *reloads) (ctx, finishing context.Context, stop func()) {
 	ctx, abort := context.WithCancel(parent)
 	finishing, finish := context.WithCancel(ctx)
 	received := make(chan os.Signal, 2)
@@ -38,7 +38,7 @@ func signals(parent context.Context, log *slog.Logger) (ctx, finishing context.C
 			case s := <-received:
 				switch {
 				case s == syscall.SIGHUP:
-					log.Warn("SIGHUP ignored: restart the role to apply a changed configuration")
+					hangup.run(log)
 				case ctx.Err() != nil:
 					log.Error("exiting at once; a shard stays locked until its lease expires", "signal", s.String())
 					exitBy(s)

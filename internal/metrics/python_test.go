@@ -235,7 +235,8 @@ winery: {listen: "127.0.0.1:0"}
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	quiet := slog.New(slog.DiscardHandler)
 	go func() {
-		ended <- writer.Run(ctx, c.Winery.Listen, "1.2.3", quiet, func(context.Context) (writer.Options, error) {
+		server := writer.Settings{Winery: c.Winery, Version: "1.2.3", Log: quiet}
+		ended <- writer.Run(ctx, server, func(context.Context) (writer.Options, error) {
 			return writer.Options{
 				Config: c, Base: base, Pools: set, Metrics: m,
 				Ready: func(address string) { ready <- address }, Alive: func() {},

@@ -15,8 +15,9 @@ import (
 )
 
 // sockets returns those that the service manager opened for this process, or
-// else one that listens on address.
-func sockets(ctx context.Context, listen string) ([]net.Listener, error) {
+// else one that listens on w.Listen. None of them is open to other hosts unless w
+// protects it.
+func sockets(ctx context.Context, w config.Winery) ([]net.Listener, error) {
 	passed, err := activation.Listeners()
 	if err != nil {
 		return nil, fmt.Errorf("sockets of the service manager: %w", err)
@@ -26,12 +27,18 @@ func sockets(ctx context.Context, listen string) ([]net.Listener, error) {
 		if l == nil {
 			return nil, errors.New("a socket of the service manager is not a stream socket")
 		}
+		if err := w.CheckExposure(addressOf(l)); err != nil {
+			return nil, &config.Error{Key: "winery", Msg: "a socket of the service manager: " + err.Error()}
+		}
 		listeners = append(listeners, l)
 	}
 	if len(listeners) > 0 {
 		return listeners, nil
 	}
-	network, address, err := config.ParseListen(listen)
+	network, address, err := config.ParseListen(w.Listen)
+	if err == nil {
+		err = w.CheckExposure(w.Listen)
+	}
 	if err != nil {
 		return nil, &config.Error{Key: "winery.listen", Msg: err.Error()}
 	}
@@ -40,4 +47,12 @@ func sockets(ctx context.Context, listen string) ([]net.Listener, error) {
 		return nil, fmt.Errorf("winery.listen: %w", err)
 	}
 	return []net.Listener{l}, nil
+}
+
+// addressOf returns the address of a listener, as winery.listen has it.
+func addressOf(l net.Listener) string {
+	if l.Addr().Network() == "unix" {
+		return "unix:" + l.Addr().String()
+	}
+	return l.Addr().String()
 }

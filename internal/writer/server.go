@@ -41,26 +41,33 @@ type Options struct {
 	Close   func() error               // called when the server has stopped
 }
 
-// Run listens on the address, as of winery.listen, which may have port 0. It calls
-// open for what to serve, and answers each request with 503 until open returns.
-// Each answer has the header "Server: winery/VERSION".
-// It serves until ctx ends, then shuts down and returns nil if nothing was lost on
-// the way. It returns an error, having shut down, if it cannot listen, or if open
-// fails.
-func Run(ctx context.Context, listen, version string, log *slog.Logger, open func(context.Context) (Options, error)) error {
-	listeners, err := sockets(ctx, listen)
+// Settings say how to listen. All but Protection must be set.
+type Settings struct {
+	Winery     config.Winery // its Listen may have port 0
+	Protection Protection
+	Version    string // for the header Server of answers: "winery/VERSION"
+	Log        *slog.Logger
+}
+
+// Run listens. It calls open for what to serve, and answers each request with 503
+// until open returns. It serves until ctx ends, then shuts down and returns nil if
+// nothing was lost on the way. It returns an error, having shut down, if it cannot
+// listen, or if open fails.
+func Run(ctx context.Context, settings Settings, open func(context.Context) (Options, error)) error {
+	listeners, err := sockets(ctx, settings.Winery)
 	if err != nil {
 		return err
 	}
+	p, log := settings.Protection, settings.Log
 	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()
-	front := &front{server: "winery/" + version}
+	front := &front{server: "winery/" + settings.Version}
 	server := httpapi.NewServer(requests, front, log)
 	running, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var accepting sync.WaitGroup
 	for _, l := range listeners {
-		accepting.Go(func() { fail(server.Serve(l)) })
+		accepting.Go(func() { fail(server.Serve(p.wrap(l))) })
 		log.Info("listening", "address", l.Addr().String())
 	}
 
@@ -68,12 +75,12 @@ func Run(ctx context.Context, listen, version string, log *slog.Logger, open fun
 	o, err := open(running)
 	if err == nil {
 		s = newStore(o, log)
-		front.serve(handler(o, s, log))
+		front.serve(handler(o, p, s, log))
 		if s.writer != nil && o.Adding != nil {
 			o.Adding(func() error { return addsFailure(s.writer) })
 		}
 		o.Ready(listeners[0].Addr().String())
-		watch(running, listeners[0].Addr(), o, log, s.writer)
+		watch(running, listeners[0].Addr(), p, o, log, s.writer)
 	}
 	if ctx.Err() == nil && running.Err() != nil {
 		err = errors.Join(context.Cause(running), err)
@@ -134,18 +141,18 @@ func (s *store) close() error {
 }
 
 // handler has the APIs side by side, within the same limits.
-func handler(o Options, s *store, log *slog.Logger) http.Handler {
+func handler(o Options, p Protection, s *store, log *slog.Logger) http.Handler {
 	c, limits := o.Config, httpapi.LimitsFor(o.Config.Winery.MaxObjectSize)
 	log.Info("memory budgets", "bodies", limits.Bodies.Limit(), "answers", limits.Answers.Limit())
 	objectsHandler := objects.NewHandler(s, objects.Options{
-		ReadOnly: c.ReadOnly, MaxObjectSize: c.Winery.MaxObjectSize, Limits: limits, Metrics: o.Metrics, Log: log,
+		ReadOnly: c.ReadOnly, MaxObjectSize: c.Winery.MaxObjectSize, Limits: limits, Metrics: o.Metrics, Access: p.access(), Log: log,
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/objects", objectsHandler)
 	mux.Handle("/objects/", objectsHandler)
 	mux.Handle("/", rpc.NewHandler(s, rpc.Options{
 		Name: c.Name, ReadOnly: c.ReadOnly, AllowDelete: c.AllowDelete, MaxObjectSize: c.Winery.MaxObjectSize,
-		Limits: limits, Metrics: o.Metrics, Log: log,
+		Limits: limits, Metrics: o.Metrics, Access: p.access(), Log: log,
 	}))
 	return mux
 }

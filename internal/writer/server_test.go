@@ -88,7 +88,8 @@ var quiet = slog.New(slog.DiscardHandler)
 
 // run serves what is open already.
 func run(ctx context.Context, o writer.Options, log *slog.Logger) error {
-	return writer.Run(ctx, o.Config.Winery.Listen, "1.2.3", log, func(context.Context) (writer.Options, error) { return o, nil })
+	return writer.Run(ctx, writer.Settings{Winery: o.Config.Winery, Version: "1.2.3", Log: log},
+		func(context.Context) (writer.Options, error) { return o, nil })
 }
 
 // running is a server under test.
@@ -105,6 +106,12 @@ func start(t *testing.T, o writer.Options) *running { return startLogging(t, o, 
 
 func startLogging(t *testing.T, o writer.Options, log *slog.Logger) *running {
 	t.Helper()
+	return starting(t, o, func(ctx context.Context, o writer.Options) error { return run(ctx, o, log) })
+}
+
+// starting starts a server by serve.
+func starting(t *testing.T, o writer.Options, serve func(context.Context, writer.Options) error) *running {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &running{t: t, alive: make(chan struct{}, 1), stop: cancel, ended: make(chan error, 1)}
 	ready := make(chan string, 1)
@@ -115,7 +122,7 @@ func startLogging(t *testing.T, o writer.Options, log *slog.Logger) *running {
 		default:
 		}
 	}
-	go func() { s.ended <- run(ctx, o, log) }()
+	go func() { s.ended <- serve(ctx, o) }()
 	t.Cleanup(cancel)
 	select {
 	case s.address = <-ready:

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"winery/internal/config"
 	"winery/internal/httpapi/rpc/client"
 	"winery/internal/writer"
 	"winery/sharedbase"
@@ -26,7 +27,8 @@ func TestListensFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	err = writer.Run(t.Context(), taken.Addr().String(), "1.2.3", quiet, func(context.Context) (writer.Options, error) {
+	server := writer.Settings{Winery: config.Winery{Listen: taken.Addr().String()}, Version: "1.2.3", Log: quiet}
+	err = writer.Run(t.Context(), server, func(context.Context) (writer.Options, error) {
 		t.Error("opened the database")
 		return writer.Options{}, nil
 	})
@@ -42,7 +44,8 @@ func TestAnswersWhileItOpens(t *testing.T) {
 	opening, fails := make(chan struct{}), errors.New("schema version 4")
 	ended := make(chan error, 1)
 	go func() {
-		ended <- writer.Run(t.Context(), address, "1.2.3", quiet, func(ctx context.Context) (writer.Options, error) {
+		server := writer.Settings{Winery: config.Winery{Listen: address}, Version: "1.2.3", Log: quiet}
+		ended <- writer.Run(t.Context(), server, func(ctx context.Context) (writer.Options, error) {
 			select {
 			case <-opening:
 			case <-ctx.Done():

@@ -20,14 +20,13 @@ const patience = 4 * time.Minute
 
 // watch asks the server for an answer now and then, until ctx ends. w is nil
 // where it only reads.
-func watch(ctx context.Context, address net.Addr, o Options, log *slog.Logger, w *ingest.Writer) {
+func watch(ctx context.Context, address net.Addr, p Protection, o Options, log *slog.Logger, w *ingest.Writer) {
 	client := http.Client{
 		Timeout: 10 * time.Second,
 		Transport: &http.Transport{
 			DisableKeepAlives: true,
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				var d net.Dialer
-				return d.DialContext(ctx, address.Network(), address.String())
+				return p.dialSelf(ctx, address)
 			},
 		},
 	}

@@ -318,7 +318,7 @@ func configuration(dsn, poolName string, shardMaxSize int64) string {
     - {type: rbd, map: kernel, pool_name: %s, shard_max_size: %d}
   shards_active_pool: %s
   allow_delete: true
-winery: {listen: "10.0.2.15:5003"}
+winery: {listen: "10.0.2.15:5003", allow_unprotected_network: true}
 `, dsn, poolName, shardMaxSize, poolName)
 }
 

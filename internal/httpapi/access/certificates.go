@@ -5,7 +5,6 @@ package access
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -40,7 +39,7 @@ func (c *Certificates) Reload() error {
 	// HTTP/2 is left out: the limits of a connection are those of one request.
 	config := &tls.Config{Certificates: []tls.Certificate{own}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	if c.files.Clients != "" {
-		if config.ClientCAs, err = authorities(c.files.Clients); err != nil {
+		if config.ClientCAs, err = Authorities(c.files.Clients); err != nil {
 			return err
 		}
 		config.ClientAuth = tls.VerifyClientCertIfGiven
@@ -49,14 +48,15 @@ func (c *Certificates) Reload() error {
 	return nil
 }
 
-func authorities(path string) (*x509.CertPool, error) {
+// Authorities reads certificates of authorities, in PEM.
+func Authorities(path string) (*x509.CertPool, error) {
 	text, err := os.ReadFile(path) //nolint:gosec // the operator names the file
 	if err != nil {
-		return nil, fmt.Errorf("certificate authorities of clients: %w", err)
+		return nil, fmt.Errorf("certificate authorities: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("certificate authorities of clients: %w", errors.New(path+" has no certificate in PEM"))
+		return nil, fmt.Errorf("certificate authorities: %s has no certificate in PEM", path)
 	}
 	return pool, nil
 }

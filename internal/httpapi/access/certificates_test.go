@@ -3,16 +3,11 @@
 package access_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"net/url"
@@ -20,62 +15,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"winery/internal/httpapi"
 	"winery/internal/httpapi/access"
+	"winery/test/certtest"
 	"winery/test/expect"
 )
-
-// authority signs certificates.
-type authority struct {
-	t    *testing.T
-	key  *ecdsa.PrivateKey
-	cert *x509.Certificate
-	path string // of its certificate
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{t: t, path: filepath.Join(t.TempDir(), "ca.pem")}
-	template := &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, Subject: pkix.Name{CommonName: "ca"}}
-	var der []byte
-	a.key, der = a.sign(template)
-	var err error
-	a.cert, err = x509.ParseCertificate(der)
-	expect.NoError(t, err)
-	writePEM(t, a.path, "CERTIFICATE", der)
-	return a
-}
-
-// sign signs a certificate, by itself where the authority has none.
-func (a *authority) sign(template *x509.Certificate) (*ecdsa.PrivateKey, []byte) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	expect.NoError(a.t, err)
-	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	parent, signer := a.cert, a.key
-	if parent == nil {
-		parent, signer = template, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-	expect.NoError(a.t, err)
-	return key, der
-}
-
-// issue writes a certificate and its key to files.
-func (a *authority) issue(template *x509.Certificate, files access.Files) {
-	key, der := a.sign(template)
-	writePEM(a.t, files.Certificate, "CERTIFICATE", der)
-	private, err := x509.MarshalECPrivateKey(key)
-	expect.NoError(a.t, err)
-	writePEM(a.t, files.Key, "EC PRIVATE KEY", private)
-}
-
-func writePEM(t *testing.T, path, kind string, der []byte) {
-	t.Helper()
-	expect.NoError(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
-}
 
 // server is one with TLS that tells a client its name.
 func server(t *testing.T, c *access.Certificates, g *access.Guard) (address string) {
@@ -101,11 +46,9 @@ func server(t *testing.T, c *access.Certificates, g *access.Guard) (address stri
 }
 
 // ask sends a request with a client certificate, unless that is nil.
-func ask(t *testing.T, url string, ca *authority, own *tls.Certificate) (string, error) {
+func ask(t *testing.T, url string, ca *certtest.Authority, own *tls.Certificate) (string, error) {
 	t.Helper()
-	roots := x509.NewCertPool()
-	roots.AddCert(ca.cert)
-	config := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	config := &tls.Config{RootCAs: ca.Pool(), MinVersion: tls.VersionTLS12}
 	if own != nil {
 		config.Certificates = []tls.Certificate{*own}
 	}
@@ -122,11 +65,10 @@ func ask(t *testing.T, url string, ca *authority, own *tls.Certificate) (string,
 }
 
 func TestCertificates(t *testing.T) {
-	ca, other := newAuthority(t), newAuthority(t)
+	ca, other := certtest.New(t), certtest.New(t)
 	dir := t.TempDir()
-	files := access.Files{Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem"), Clients: ca.path}
-	own := &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-	ca.issue(own, files)
+	files := access.Files{Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem"), Clients: ca.Path}
+	ca.Server(files.Certificate, files.Key)
 	certificates, err := access.NewCertificates(files)
 	expect.NoError(t, err)
 	g := guard(t, `
@@ -136,10 +78,9 @@ clients:
   - {name: writer, certificate: write@example.org, rights: [write]}
 `)
 	address := server(t, certificates, g)
-	issued := func(a *authority, template *x509.Certificate) *tls.Certificate {
-		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
-		key, der := a.sign(template)
-		return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	issued := func(a *certtest.Authority, template *x509.Certificate) *tls.Certificate {
+		pair := a.ClientPair(template)
+		return &pair
 	}
 	uri, err := url.Parse("spiffe://example.org/loader")
 	expect.NoError(t, err)
@@ -171,7 +112,7 @@ clients:
 		t.Errorf("after a failed reload: %v", err)
 	}
 	files.Clients = ""
-	other.issue(own, files)
+	other.Server(files.Certificate, files.Key)
 	expect.NoError(t, certificates.Reload())
 	if _, err := ask(t, address, ca, nil); err == nil {
 		t.Error("the old certificate is still used")

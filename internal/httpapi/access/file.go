@@ -20,16 +20,26 @@ import (
 
 // file is the access file as it is written.
 type file struct {
-	Clients   []entry  `yaml:"clients"`
+	Clients   []Entry  `yaml:"clients"`
 	Anonymous []string `yaml:"anonymous"`
 }
 
-type entry struct {
+// Entry is a client in the access file, as the package comment has it.
+type Entry struct {
 	Name        string   `yaml:"name"`
-	TokenSHA256 string   `yaml:"token_sha256"`
-	Certificate string   `yaml:"certificate"`
-	Rights      []string `yaml:"rights"`
-	Expires     string   `yaml:"expires"`
+	TokenSHA256 string   `yaml:"token_sha256,omitempty"`
+	Certificate string   `yaml:"certificate,omitempty"`
+	Rights      []string `yaml:"rights,flow"`
+	Expires     string   `yaml:"expires,omitempty"`
+}
+
+// Format returns the Entry as lines of the access file, or an error if it is wrong.
+func (e Entry) Format() (string, error) {
+	if _, err := (file{Clients: []Entry{e}}).check(); err != nil {
+		return "", err
+	}
+	text, err := yaml.Marshal([]Entry{e})
+	return string(text), err
 }
 
 // client is an entry that was checked.
@@ -107,7 +117,7 @@ func (f file) check() (*list, error) {
 }
 
 // add checks an entry.
-func (l *list) add(e entry, names map[string]bool) (err error) {
+func (l *list) add(e Entry, names map[string]bool) (err error) {
 	c := &client{name: e.Name}
 	if c.rights, err = parseRights(e.Rights); err != nil {
 		return err

@@ -6,6 +6,8 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -32,6 +34,7 @@ type Object = wire.Object
 type Client struct {
 	base     string
 	address  string // for messages, without a password
+	token    string // "" for none
 	http     http.Client
 	retryFor time.Duration
 	onRetry  func(err error, wait time.Duration)
@@ -57,6 +60,16 @@ func OnRetry(report func(err error, wait time.Duration)) Option {
 // FailUnlessReached has a call that finds no connection fail at once until the server has answered another call: an
 // address that is wrong, or a server that does not run, is not waited for.
 func FailUnlessReached() Option { return func(c *Client) { c.impatient = true } }
+
+// Token has each request carry a token, as "Authorization: Bearer TOKEN".
+func Token(token string) Option { return func(c *Client) { c.token = token } }
+
+// Authorities has the client trust only servers whose certificates these authorities signed. Default: the system's.
+func Authorities(pool *x509.CertPool) Option {
+	return func(c *Client) {
+		c.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+}
 
 // New makes a client of the server at address: http://HOST:PORT, https://…, or unix:/PATH.
 func New(address string, options ...Option) (*Client, error) {
@@ -131,6 +144,9 @@ func (c *Client) post(ctx context.Context, path string, body *wire.Body) ([]byte
 	request.ContentLength = body.Len()
 	request.Header.Set("Content-Type", wire.MsgPack.ContentType())
 	request.Header.Set("Accept", wire.MsgPack.ContentType())
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	response, err := c.http.Do(request)
 	if err != nil {
 		return nil, c.unavailable(ctx, err)

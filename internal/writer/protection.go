@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package writer
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+
+	"winery/internal/config"
+	"winery/internal/httpapi"
+	"winery/internal/httpapi/access"
+)
+
+// Protection is TLS and the access file, as far as they are configured.
+type Protection struct {
+	certificates *access.Certificates // nil: no TLS
+	guard        *access.Guard        // nil: every client has all rights
+}
+
+// NewProtection reads the files that w names.
+func NewProtection(w config.Winery) (p Protection, err error) {
+	if w.TLS.Certificate != "" {
+		p.certificates, err = access.NewCertificates(access.Files{
+			Certificate: w.TLS.Certificate, Key: w.TLS.Key, Clients: w.TLS.ClientCA,
+		})
+		if err != nil {
+			return p, &config.Error{Key: "winery.tls", Msg: err.Error()}
+		}
+	}
+	if w.Access != "" {
+		if p.guard, err = access.NewGuard(w.Access); err != nil {
+			return p, &config.Error{Key: "winery.access", Msg: err.Error()}
+		}
+	}
+	return p, nil
+}
+
+// Reloads reports whether there are files to read again.
+func (p Protection) Reloads() bool { return p.certificates != nil || p.guard != nil }
+
+// Reload reads the files again. One with an error changes nothing.
+func (p Protection) Reload() error {
+	var errs []error
+	if p.certificates != nil {
+		errs = append(errs, p.certificates.Reload())
+	}
+	if p.guard != nil {
+		errs = append(errs, p.guard.Reload())
+	}
+	return errors.Join(errs...)
+}
+
+// access is nil, and not a nil pointer in an interface, where there is no guard.
+func (p Protection) access() httpapi.Access {
+	if p.guard == nil {
+		return nil
+	}
+	return p.guard
+}
+
+// wrap returns a listener with TLS, where that is configured. A unix socket has none.
+func (p Protection) wrap(l net.Listener) net.Listener {
+	if p.certificates == nil || l.Addr().Network() == "unix" {
+		return l
+	}
+	return tls.NewListener(l, p.certificates.Config())
+}
+
+// dialSelf connects to a listener of this process.
+func (p Protection) dialSelf(ctx context.Context, address net.Addr) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, address.Network(), address.String())
+	if err != nil || p.certificates == nil || address.Network() == "unix" {
+		return conn, err
+	}
+	// The certificate names the host as clients know it, and nothing is sent that
+	// another process must not see.
+	return tls.Client(conn, &tls.Config{InsecureSkipVerify: true}), nil //nolint:gosec // see above
+}
