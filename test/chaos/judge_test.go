@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"winery/sharedbase"
 	"winery/test/fleettest"
@@ -23,7 +22,7 @@ func TestJudgeFinds(t *testing.T) {
 	o := fleettest.Options(t)
 	o.ShardMaxSize = shardMaxSize
 	f := fleettest.New(t, o)
-	ctx := fleettest.Within(t, time.Minute)
+	ctx := fleettest.Within(t)
 	must := func(err error) {
 		t.Helper()
 		if err != nil {

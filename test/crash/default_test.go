@@ -21,7 +21,7 @@ func TestDefaultLease(t *testing.T) {
 	o := fleettest.Options(t)
 	o.ShardMaxSize = 32 << 20
 	f := fleettest.New(t, o)
-	ctx := fleettest.Within(t, 4*time.Minute)
+	ctx := fleettest.Within(t)
 	writer, err := f.StartWriter(ctx)
 	if err != nil {
 		t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -50,7 +49,7 @@ func TestSourceTreeThroughEveryRoleAndBack(t *testing.T) {
 		src := goSource(t, "net")
 		o.ShardMaxSize = src.Bytes / 12 // a group commit may fill a shard to twice its size
 		f := fleettest.New(t, o)
-		report, err := f.Path(fleettest.Within(t, time.Minute), src, func(s string) { t.Log(s) }, noStep)
+		report, err := f.Path(fleettest.Within(t), src, func(s string) { t.Log(s) }, noStep)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"winery/sharedbase"
 	"winery/test/cephtest"
@@ -33,7 +32,7 @@ func logged(ctx context.Context, t *testing.T, p *harness.Process, text string) 
 // TestUnmountedDirectory: nothing is packed below the mount point, neither by a role
 // that starts nor by a running one. Packing resumes when the file system is back.
 func TestUnmountedDirectory(t *testing.T) {
-	ctx := fleettest.Within(t, 3*time.Minute)
+	ctx := fleettest.Within(t)
 	src := goSource(t, "encoding")
 	o := fleettest.Options(t)
 	o.ShardMaxSize = src.Bytes / 3
@@ -96,7 +95,7 @@ func fill(ctx context.Context, t *testing.T, f *harness.Fleet) {
 // original, and harm nothing in it.
 func TestStagingCopy(t *testing.T) {
 	eachPool(t, func(t *testing.T, o harness.Options) {
-		ctx := fleettest.Within(t, 3*time.Minute)
+		ctx := fleettest.Within(t)
 		src := goSource(t, "encoding")
 		o.ShardMaxSize = src.Bytes / 3
 		f := fleettest.New(t, o)
@@ -131,7 +130,7 @@ func TestStagingCopy(t *testing.T) {
 
 // TestMisspeltPool: a writer acknowledges nothing for a Ceph pool that does not exist.
 func TestMisspeltPool(t *testing.T) {
-	ctx := fleettest.Within(t, 2*time.Minute)
+	ctx := fleettest.Within(t)
 	ceph := cephtest.New(t)
 	o := fleettest.Options(t)
 	o.CephConf, o.CephPool, o.ShardMaxSize = ceph.Conf, ceph.Pool, 1<<20

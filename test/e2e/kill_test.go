@@ -27,7 +27,7 @@ func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
 	o := fleettest.Options(t)
 	o.ShardMaxSize, o.Lease = 1<<20, lease // several shards become full meanwhile
 	f := fleettest.New(t, o)
-	ctx := fleettest.Within(t, 2*time.Minute)
+	ctx := fleettest.Within(t)
 	const kills, workers, acksBeforeKill = 4, 8, 150
 	acked := map[[32]byte]bool{}
 	for round := range kills {
@@ -92,7 +92,7 @@ func TestKilledPackerAndCleanerLoseNothing(t *testing.T) {
 		src := goSource(t, "net")
 		o.ShardMaxSize, o.Lease = src.Bytes/5, lease
 		f := fleettest.New(t, o)
-		ctx := fleettest.Within(t, 3*time.Minute)
+		ctx := fleettest.Within(t)
 		if _, err := f.StartWriter(ctx); err != nil {
 			t.Fatal(err)
 		}

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"winery/sharedbase"
 	"winery/test/fleettest"
@@ -20,7 +19,7 @@ import (
 // image, or in the dump.
 func TestRestoreFromAnOlderBackup(t *testing.T) {
 	eachPool(t, func(t *testing.T, o harness.Options) {
-		ctx := fleettest.Within(t, 5*time.Minute)
+		ctx := fleettest.Within(t)
 		before, after := goSource(t, "net/http"), goSource(t, "encoding")
 		o.ShardMaxSize = before.Bytes / 3
 		f := fleettest.New(t, o)

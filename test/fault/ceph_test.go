@@ -25,7 +25,7 @@ func TestCephUnavailable(t *testing.T) {
 	o := fleettest.Options(t)
 	o.CephConf, o.CephPool, o.ShardMaxSize = ceph.Conf, "shards", 4<<20
 	o.Lease, o.StallLimit = lease, 15*time.Second // the first warning comes after a second
-	f, ctx := fleettest.New(t, o), fleettest.Within(t, 4*time.Minute)
+	f, ctx := fleettest.New(t, o), fleettest.Within(t)
 	if _, err := f.StartWriter(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func TestReadsOfStoppedOSD(t *testing.T) {
 	ceph := cephtest.Start(t)
 	o := fleettest.Options(t)
 	o.CephConf, o.CephPool, o.ShardMaxSize, o.Lease = ceph.Conf, "shards", 4<<20, lease
-	f, ctx := fleettest.New(t, o), fleettest.Within(t, 4*time.Minute)
+	f, ctx := fleettest.New(t, o), fleettest.Within(t)
 	writer, err := f.StartWriter(ctx)
 	if err != nil {
 		t.Fatal(err)

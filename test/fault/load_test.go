@@ -31,7 +31,7 @@ func newFleet(t *testing.T, dsn string) (*harness.Fleet, context.Context) {
 	t.Helper()
 	o := fleettest.Options(t)
 	o.DSN, o.ShardMaxSize, o.Lease = dsn, 1<<20, lease
-	return fleettest.New(t, o), fleettest.Within(t, 4*time.Minute)
+	return fleettest.New(t, o), fleettest.Within(t)
 }
 
 // random makes content that is new and cannot be compressed.

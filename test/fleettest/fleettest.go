@@ -99,10 +99,14 @@ func RunToEnd(ctx context.Context, t *testing.T, f *harness.Fleet, role string) 
 	}
 }
 
-// Within gives the test's context with an end.
-func Within(t *testing.T, d time.Duration) context.Context {
+// hangs is how long a test of a fleet may take: one that takes longer hangs, however
+// busy the machine is.
+const hangs = 8 * time.Minute
+
+// Within gives the test's context with an end, so that a test that hangs says where.
+func Within(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
+	ctx, cancel := context.WithTimeout(t.Context(), hangs)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"winery/test/fleettest"
 	"winery/test/harness"
@@ -96,7 +95,7 @@ func commands(s *site) []command {
 
 // Each command does to a database and its images what Python's does.
 func TestCommands(t *testing.T) {
-	ctx := fleettest.Within(t, 5*time.Minute)
+	ctx := fleettest.Within(t)
 	model := newSite(ctx, t)
 	all := commands(model)
 	calls := 0

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"winery/sharedbase"
 	"winery/test/fleettest"
@@ -108,7 +107,7 @@ func TestDatabaseHandedOver(t *testing.T) {
 }
 
 func handOver(t *testing.T, f *harness.Fleet, first, second winery, what string) {
-	ctx := fleettest.Within(t, 4*time.Minute)
+	ctx := fleettest.Within(t)
 	cleaned, packed, full, added := newTree(t, 0), newTree(t, 1), newTree(t, 2), newTree(t, 3)
 	standby := treeOf(t, 4, func(int) int { return 10 }, 1)
 	gone := map[[32]byte]bool{}

@@ -13,7 +13,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"winery/sharedbase"
 	"winery/test/fleettest"
@@ -123,7 +122,7 @@ func TestRemoteObjStorage(t *testing.T) {
 		"msgpack": damageTable, "json": damageImage,
 	} {
 		t.Run(encoding, func(t *testing.T) {
-			ctx := fleettest.Within(t, 3*time.Minute)
+			ctx := fleettest.Within(t)
 			o := fleettest.Options(t)
 			o.ShardMaxSize = 1 << 20
 			f, all := writerOn(ctx, t, o)
@@ -146,7 +145,7 @@ func TestRemoteObjStorage(t *testing.T) {
 // TestGenericSuite runs the tests that swh.objstorage ships for any object
 // storage. testdata/test_remote.py says which are left out, and why.
 func TestGenericSuite(t *testing.T) {
-	ctx := fleettest.Within(t, 3*time.Minute)
+	ctx := fleettest.Within(t)
 	o := fleettest.Options(t)
 	o.ShardMaxSize = 1 << 20
 	_, all := writerOn(ctx, t, o)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"winery/internal/httpapi/rpc/client"
 	"winery/test/fleettest"
@@ -64,7 +63,7 @@ type mixed struct {
 func newMixed(t *testing.T) *mixed {
 	o := fleettest.Options(t)
 	o.ShardMaxSize = shardMaxSize
-	ctx, cancel := context.WithCancelCause(fleettest.Within(t, 3*time.Minute))
+	ctx, cancel := context.WithCancelCause(fleettest.Within(t))
 	return &mixed{
 		T: t, Fleet: fleettest.New(t, o), ctx: ctx, failed: cancel, dsn: o.DSN,
 		working: map[side]map[string]worker{sidePython: {}, sideGo: {}},

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"winery/sharedbase"
 	"winery/test/cephtest"
@@ -34,7 +33,7 @@ type onRBD struct {
 // TestRBD: each Winery reads images on RBD that the other wrote, and Go Winery
 // erases in them and moves them.
 func TestRBD(t *testing.T) {
-	ctx := fleettest.Within(t, 4*time.Minute)
+	ctx := fleettest.Within(t)
 	o := fleettest.Options(t)
 	w := onRBD{ceph: cephtest.New(t), files: t.TempDir()}
 	o.CephConf, o.CephPool, o.ShardMaxSize = w.ceph.Conf, w.ceph.Pool, shardMaxSize

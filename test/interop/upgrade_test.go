@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"winery/sharedbase"
 	"winery/test/fleettest"
@@ -52,7 +51,7 @@ func TestUpgrade(t *testing.T) {
 			if !slices.Equal(states, old.states) {
 				t.Fatalf("the shards are %v, want %v", states, old.states)
 			}
-			ctx := fleettest.Within(t, 5*time.Minute)
+			ctx := fleettest.Within(t)
 			if old.preparing {
 				before := inPython{&harness.Fleet{File: upgradeConfig(t, o)}}
 				before.command(ctx, t, "prepare-upgrade", "--pool-name", harness.PoolName, "--assume-yes")
@@ -188,7 +187,7 @@ func TestOtherVersionsRefused(t *testing.T) {
 	refused := func(version int, cure string, commands ...[]string) {
 		sql(t.Context(), t, o.DSN, fmt.Sprintf("UPDATE dbversion SET version = %d", version))
 		for _, c := range commands {
-			ctx := fleettest.Within(t, time.Minute)
+			ctx := fleettest.Within(t)
 			out, status := program(ctx, t, o, c[0], append([]string{"--config", config}, c[1:]...)...)
 			want := fmt.Sprintf("schema version %d, this program needs version 5: %s", version, cure)
 			if status != 1 || !strings.Contains(out, want) {

@@ -47,7 +47,7 @@ func TestLinearizable(t *testing.T) {
 	o.ShardMaxSize = 100_000  // full after some dozens of adds
 	o.Lease = 5 * time.Second // of what killed writers held
 	f := fleettest.New(t, o)
-	ctx := fleettest.Within(t, 2*time.Minute)
+	ctx := fleettest.Within(t)
 	for _, role := range []string{harness.Packer, harness.Mapper, harness.Cleaner} {
 		_, err := f.Start(role)
 		expect.NoError(t, err)

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"winery/internal/httpapi"
@@ -36,24 +37,24 @@ func server(t *testing.T, c *access.Certificates, g *access.Guard) (address stri
 		_, _ = io.WriteString(w, client)
 	})
 	s := httpapi.NewServer(t.Context(), handler, slog.New(slog.DiscardHandler))
-	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(tls.NewListener(l, c.Config())) }()
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = s.Serve(tls.NewListener(l, c.Config())) })
 	t.Cleanup(func() {
 		_ = s.Close()
-		<-ended
+		serving.Wait()
 	})
 	return "https://" + l.Addr().String()
 }
 
 // ask sends a request with a client certificate, unless that is nil.
-func ask(t *testing.T, url string, ca *certtest.Authority, own *tls.Certificate) (string, error) {
+func ask(t *testing.T, address string, ca *certtest.Authority, own *tls.Certificate) (string, error) {
 	t.Helper()
 	config := &tls.Config{RootCAs: ca.Pool(), MinVersion: tls.VersionTLS12}
 	if own != nil {
 		config.Certificates = []tls.Certificate{*own}
 	}
 	client := http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
 	expect.NoError(t, err)
 	answer, err := client.Do(request)
 	if err != nil {

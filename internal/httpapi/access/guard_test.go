@@ -40,7 +40,7 @@ func guard(t *testing.T, text string) *access.Guard {
 func hash(token string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(token))) }
 
 // admit asks a guard about a request with a header Authorization.
-func admit(t *testing.T, g *access.Guard, authorization string, needed httpapi.Right) (client string, err error, answer *httptest.ResponseRecorder) {
+func admit(t *testing.T, g *access.Guard, authorization string, needed httpapi.Right) (client string, answer *httptest.ResponseRecorder, err error) {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/objects", nil)
 	if authorization != "" {
@@ -48,7 +48,7 @@ func admit(t *testing.T, g *access.Guard, authorization string, needed httpapi.R
 	}
 	answer = httptest.NewRecorder()
 	client, err = g.Admit(answer, r, needed)
-	return client, err, answer
+	return client, answer, err
 }
 
 func TestTokens(t *testing.T) {
@@ -78,7 +78,7 @@ clients:
 		{"Basic c2VjcmV0", httpapi.Read, "", 401, "must be of the form: Bearer TOKEN"},
 		{"", httpapi.Read, "", 401, "needs a token"},
 	} {
-		client, err, answer := admit(t, g, c.authorization, c.needed)
+		client, answer, err := admit(t, g, c.authorization, c.needed)
 		status, text := 0, ""
 		if err != nil {
 			p := httpapi.Classify(err)
@@ -95,17 +95,17 @@ clients:
 
 func TestAnonymous(t *testing.T) {
 	g := guard(t, "anonymous: [read]\nclients: [{name: a, token_sha256: "+hash("a")+", rights: [write]}]")
-	if client, err, _ := admit(t, g, "", httpapi.Read); client != "" || err != nil {
+	if client, _, err := admit(t, g, "", httpapi.Read); client != "" || err != nil {
 		t.Errorf("%q, %v", client, err)
 	}
-	if _, err, _ := admit(t, g, "", httpapi.Write); err == nil {
+	if _, _, err := admit(t, g, "", httpapi.Write); err == nil {
 		t.Error("anyone may write")
 	}
 	// A wrong token is not anonymous: its owner learns of the mistake.
-	if _, err, _ := admit(t, g, "Bearer b", httpapi.Read); err == nil {
+	if _, _, err := admit(t, g, "Bearer b", httpapi.Read); err == nil {
 		t.Error("a wrong token may read")
 	}
-	if _, err, _ := admit(t, guard(t, ""), "", httpapi.Read); err == nil {
+	if _, _, err := admit(t, guard(t, ""), "", httpapi.Read); err == nil {
 		t.Error("an empty file lets anyone read")
 	}
 }
@@ -153,15 +153,15 @@ func TestReload(t *testing.T) {
 	if err := g.Reload(); err == nil {
 		t.Error("a broken file was loaded")
 	}
-	if _, err, _ := admit(t, g, "Bearer old", httpapi.Read); err != nil {
+	if _, _, err := admit(t, g, "Bearer old", httpapi.Read); err != nil {
 		t.Errorf("after a broken file: %v", err)
 	}
 	expect.NoError(t, os.WriteFile(path, []byte("clients: [{name: a, token_sha256: "+hash("new")+", rights: [read]}]"), 0o600))
 	expect.NoError(t, g.Reload())
-	if _, err, _ := admit(t, g, "Bearer old", httpapi.Read); err == nil {
+	if _, _, err := admit(t, g, "Bearer old", httpapi.Read); err == nil {
 		t.Error("a token that was removed still counts")
 	}
-	if _, err, _ := admit(t, g, "Bearer new", httpapi.Read); err != nil {
+	if _, _, err := admit(t, g, "Bearer new", httpapi.Read); err != nil {
 		t.Error(err)
 	}
 }
