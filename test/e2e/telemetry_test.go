@@ -36,7 +36,7 @@ func TestTelemetry(t *testing.T) {
 	src := goSource(t, "encoding")
 	o.ShardMaxSize = src.Bytes / 3
 	f := fleettest.New(t, o)
-	ctx := fleettest.Within(t, 3*time.Minute)
+	ctx := fleettest.Within(t)
 
 	r.Cut()
 	var roles []*harness.Process
