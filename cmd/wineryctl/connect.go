@@ -73,7 +73,7 @@ func configured(c *cli.Context) (*config.Config, *sharedbase.SharedBase, error) 
 		sharedbase.WithLease(cfg.Winery.Lease), sharedbase.WithHolder(daemon.Role(c.App.Name), daemon.Version()),
 		sharedbase.WithConnections(cfg.Winery.DatabaseConnections))
 	if err != nil {
-		return nil, nil, &config.Error{File: cfg.Path, Key: "objstorage.database.db", Msg: err.Error()}
+		return nil, nil, err
 	}
 	return cfg, base, nil
 }

@@ -81,7 +81,7 @@ type TLS struct {
 const MaxObjectSize = 1<<30 - 64<<20
 
 // MaxWriters bounds Winery.Writers: each writer holds a database connection
-// and leaves a shard partly filled, so a large number is a slip of the pen.
+// and leaves a shard partly filled, so a larger number is probably a mistake.
 const MaxWriters = 64
 
 // PoolType tells where a pool keeps its images.

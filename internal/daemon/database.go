@@ -12,7 +12,6 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"golang.org/x/sync/errgroup"
 
-	"winery/internal/config"
 	"winery/sharedbase"
 )
 
@@ -28,7 +27,7 @@ func (e *Env) OpenDatabase(ctx context.Context) (*sharedbase.SharedBase, error) 
 		sharedbase.WithLease(e.Config.Winery.Lease), sharedbase.WithHolder(Role(e.CLI.App.Name), Version()),
 		sharedbase.WithConnections(e.Config.Winery.DatabaseConnections))
 	if err != nil {
-		return nil, &config.Error{File: e.Config.Path, Key: "objstorage.database.db", Msg: err.Error()}
+		return nil, err
 	}
 	e.Telemetry.WatchDatabase(base)
 	ctx, cancel := context.WithCancel(ctx)

@@ -18,7 +18,7 @@ import (
 	"winery/sharedbase"
 )
 
-// Env is what a role is given to work with.
+// Env has what a role needs to work.
 type Env struct {
 	Config  *config.Config
 	Log     *slog.Logger // to stderr; carries the role's name
@@ -27,8 +27,8 @@ type Env struct {
 	Metrics *metrics.Client
 	// Telemetry is nil where no metrics are served.
 	Telemetry *telemetry.Server
-	// Finishing ends by SIGINT, and when run's context ends: finish the work in
-	// hand, then stop.
+	// Finishing ends by SIGINT, and when run's context ends: complete the current
+	// step, then stop.
 	Finishing context.Context
 	// StopWhenIdle is set by StopFlag.
 	StopWhenIdle bool

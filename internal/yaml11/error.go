@@ -10,8 +10,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Error tells why a file is not a YAML document. It shows nothing of the file but
-// words for which Shown vouches.
+// Error tells why a file is not a YAML document. Of the file's text it shows only
+// single words, see Shown.
 type Error struct {
 	Line int // counted from 1; 0 if the error is about the file as a whole
 	Msg  string
@@ -43,8 +43,8 @@ func translate(err error) error {
 	}) + ": correct the quotes, brackets or indentation up to this line"}
 }
 
-// Shown returns a word of a file for a message, or an ellipsis if the word may be a password or a connection string in the
-// wrong place.
+// Shown returns a word of a file for a message. It returns an ellipsis if the word cannot be the name of a key: it may then
+// be a connection string or a password in the wrong place.
 func Shown(s string) string {
 	if word.MatchString(s) {
 		return s

@@ -14,18 +14,19 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Document is what a file holds.
+// Document is the content of a file.
 type Document struct {
-	// Root has neither aliases nor merges. Its mappings have the tag !!map and unique
-	// keys, which are text also where Python makes a number of it. Its lists have the
-	// tag !!seq, and its scalars their tag by YAML 1.1. A scalar decodes to the value
-	// that PyYAML gives it, unless it is a !!timestamp. An empty file is a !!null.
+	// Root has neither aliases nor merges. A mapping has the tag !!map and unique keys,
+	// each with its text, also where PyYAML makes a number of it. A list has the tag
+	// !!seq, and a scalar its tag by YAML 1.1. A scalar decodes to the value that PyYAML
+	// gives it, unless it is a !!timestamp. The root of an empty file is a !!null.
 	Root *yaml.Node
-	// Repeated are the keys that their mapping had already. The last one counts.
+	// Repeated has each key that its mapping has before. The last one counts.
 	Repeated []*yaml.Node
 }
 
-// directive is one for a version that PyYAML reads as 1.1, and the library not.
+// directive matches a %YAML directive: PyYAML reads each version 1.x as 1.1, and the
+// library refuses it.
 var directive = regexp.MustCompile(`^((?:\x{feff})?(?:#.*\r?\n)*%YAML[ \t]+1\.)\d+`)
 
 // Parse reads a file of at most one document. Its error is an [*Error].
