@@ -83,6 +83,9 @@ func TestBadDSNShowsNoPassword(t *testing.T) {
 		"service=nosuch password=geheim",
 		"postgresql://user:geheim/db",
 		"user:geheim host",
+		"postgresql://user:ge@heim@host/db",
+		"postgresql://user:12/geheim@host/db",
+		"postgres://user:x@y/geheim@host:1/db?sslmode=disable",
 		"geheim",
 	} {
 		_, err := sharedbase.New(dsn, "test")
@@ -92,7 +95,7 @@ func TestBadDSNShowsNoPassword(t *testing.T) {
 	}
 	for dsn, part := range map[string]string{
 		"host=a port=x": "port", "service=nosuch": "service", "host=a sslcrl=f": "sslcrl", "postgresql://u:p@h:x/db": "port",
-		"postgresql://u:p%zz@h/db": "as %XX", "dbname": "key=value", "host=a sslmode=x": "sslmode", "host=a,b port=1,2,3": "as many ports",
+		"postgresql://u:p%zz@h/db": "as %XX", "dbname": "key=value", "host=a sslmode=x": "verify-full", "host=a sslcert=/nosuch": "sslkey", "postgresql://u:p@x@h/db": "as %XX", "host=a,b port=1,2,3": "as many ports",
 		"host=a connect_timeout=x": "connect_timeout", "host=a target_session_attrs=x": "target_session_attrs",
 		"host=a channel_binding=x": "channel_binding", "host=a pool_max_conns=x": "pool_max_conns",
 	} {
@@ -108,6 +111,7 @@ func TestDescribeDSN(t *testing.T) {
 		"postgresql://u:geheim@h:5433/db":           "database db at h:5433 as user u",
 		"host=a,b port=1,2 user=u password=geheim":  "database u at a:1, b:2 as user u",
 		"host=/run/postgresql dbname=db user=u":     "database db at /run/postgresql:5432 as user u",
+		"postgresql://u:g%40heim@h/a%40b":           "database a@b at h:5432 as user u",
 		"postgresql://u@[::1]/db?sslmode=verify-ca": "database db at [::1]:5432 as user u",
 	} {
 		if got, err := sharedbase.DescribeDSN(dsn); err != nil || got != want {

@@ -43,6 +43,9 @@ var libpqRefused = map[string]string{
 // parseDSN reads a DSN as psycopg does: parameters of libpq that pgx does not know are translated, left out, or
 // refused with the cure. MaxConns of the result is 0 where the DSN has no pool_max_conns.
 func parseDSN(dsn string) (*pgxpool.Config, error) {
+	if hasStrayAt(dsn) {
+		return nil, errors.New("the database's DSN has an @ in the host or the database's name: write special characters of user and password as %XX")
+	}
 	cfg, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		return nil, dsnError(err)
@@ -126,6 +129,17 @@ func limitTLS(cfg pgconn.Config, least, greatest string) error {
 	return nil
 }
 
+// hasStrayAt tells whether a URL has an @ behind its user and password. The password then has an @ or a slash that is not
+// escaped, and its rest would be shown as a host or a database in messages.
+func hasStrayAt(dsn string) bool {
+	scheme, rest, _ := strings.Cut(dsn, "://")
+	rest, _, _ = strings.Cut(rest, "?")
+	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' {
+		rest = rest[i+1:]
+	}
+	return (scheme == "postgresql" || scheme == "postgres") && strings.Contains(rest, "@")
+}
+
 // dsnFaults are parts of pgx's messages about a DSN, each with the fault and its cure.
 var dsnFaults = []struct{ part, fault string }{
 	{"failed to parse as URL", "is not a valid URL: write special characters of user and password as %XX"},
@@ -133,7 +147,9 @@ var dsnFaults = []struct{ part, fault string }{
 	{"failed to read service", "names a service that cannot be read: check its name, and ~/.pg_service.conf or PGSERVICEFILE"},
 	{"invalid port", "has an invalid port: it must be from 1 to 65535, and special characters of user and password must be written as %XX"},
 	{"port numbers to", "has several ports: write one port, or as many ports as hosts"},
-	{"failed to configure TLS", "has an invalid sslmode, sslcert, sslkey, sslrootcert or sslpassword: correct it"},
+	{"sslmode is invalid", "has an invalid sslmode: it must be disable, allow, prefer, require, verify-ca or verify-full"},
+	{`both "sslcert" and "sslkey"`, "has only one of sslcert and sslkey: write both"},
+	{"failed to configure TLS", "has an invalid sslcert, sslkey, sslrootcert or sslpassword: correct it"},
 	{"invalid connect_timeout", "has an invalid connect_timeout: it must be a number of seconds"},
 	{"unknown target_session_attrs", "has an invalid target_session_attrs: it must be any, read-write, read-only, primary, standby or prefer-standby"},
 	{"unknown channel_binding", "has an invalid channel_binding: it must be disable, prefer or require"},

@@ -40,7 +40,7 @@ func translate(err error) error {
 	}
 	return &Error{line, "not valid YAML: " + quoted.ReplaceAllStringFunc(msg, func(s string) string {
 		return strconv.Quote(Shown(s[1 : len(s)-1]))
-	}) + ": correct the quotes, brackets or indentation up to this line"}
+	}) + ": correct quotes, brackets or indentation (spaces, no tabs) up to this line"}
 }
 
 // Shown returns a word of a file for a message. It returns an ellipsis if the word cannot be the name of a key: it may then
