@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sharedbase
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// LockedShard is a shard in a locked state, and its holder.
+type LockedShard struct {
+	Name  string
+	State ShardState
+	// For how long it has been locked, or its lease was not renewed.
+	For time.Duration
+	// Lease is nil where the holder has none: a process of Python Winery.
+	Lease *Lease
+}
+
+// Expired is for how long the lease has expired; 0 without a lease, or while it holds.
+func (s LockedShard) Expired() time.Duration {
+	if s.Lease == nil || !s.Lease.Expired {
+		return 0
+	}
+	return s.For
+}
+
+// LockedShards lists the shards in a locked state, in the order of their ids: as many
+// as there are processes that work.
+func (b *SharedBase) LockedShards(ctx context.Context) (shards []LockedShard, err error) {
+	err = b.withShortTimeout(ctx, "listing the locked shards", func(ctx context.Context) error {
+		rows, err := b.conns.lists.Query(ctx, `/* winery: LockedShards */
+			SELECT s.name::text, s.state::text, l.shard, l.locker, l.role, l.host, l.pid, l.version, l.expires, l.expires < clock_timestamp(),
+				greatest(interval '0', clock_timestamp() - CASE WHEN l.expires < clock_timestamp() THEN l.expires ELSE s.locker_ts END)
+			FROM shards s LEFT JOIN winery_lease l ON l.shard = s.id AND l.locker = s.locker
+			WHERE s.state IN ('writing', 'packing', 'cleaning', 'importing') ORDER BY s.id`)
+		if err != nil {
+			return err
+		}
+		shards, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (s LockedShard, err error) {
+			var shard *int64
+			var locker *uuid.UUID
+			var role, host, version *string
+			var pid *int
+			var expires *time.Time
+			var expired *bool
+			var since *time.Duration
+			err = row.Scan(&s.Name, &s.State, &shard, &locker, &role, &host, &pid, &version, &expires, &expired, &since)
+			if shard != nil {
+				s.Lease = &Lease{*shard, *locker, *role, *host, *pid, *version, *expires, *expired}
+			}
+			if since != nil {
+				s.For = *since
+			}
+			return s, err
+		})
+		return err
+	})
+	return shards, err
+}
+
+// Overdue counts shards that have waited for long.
+type Overdue struct {
+	Shards   int64
+	Unmapped int64 // of them, those whose image no host has mapped
+	Oldest   time.Duration
+}
+
+// PackedFor counts the shards that have been packed, and not quarantined, for longer
+// than the given time: their tables are not dropped.
+func (b *SharedBase) PackedFor(ctx context.Context, longer time.Duration) (o Overdue, err error) {
+	err = b.withShortTimeout(ctx, "counting the packed shards", func(ctx context.Context) error {
+		return b.conns.lists.QueryRow(ctx, `/* winery: PackedFor */
+			SELECT count(*), count(*) FILTER (WHERE cardinality(s.mapped_on_hosts_when_packed) = 0),
+				coalesce(max(clock_timestamp() - t.since), '0')
+			FROM shards s JOIN winery_state t ON t.shard = s.id
+			WHERE s.state = 'packed' AND t.since < clock_timestamp() - $1::interval
+				AND NOT EXISTS (SELECT FROM winery_quarantine WHERE shard = s.id)`, longer).Scan(&o.Shards, &o.Unmapped, &o.Oldest)
+	})
+	return o, err
+}
+
+// maxNotes bounds the notes that NotesFor counts.
+const maxNotes = 10_000
+
+// Notes counts notes of objects to be erased.
+type Notes struct {
+	Notes, Shards int64 // up to 10,000 notes are counted
+	Oldest        time.Duration
+}
+
+// NotesFor counts the notes of objects to be erased from images that are older than the
+// given time, and whose image has been complete for that long.
+func (b *SharedBase) NotesFor(ctx context.Context, longer time.Duration) (n Notes, err error) {
+	err = b.withShortTimeout(ctx, "counting the objects to be erased", func(ctx context.Context) error {
+		return b.conns.lists.QueryRow(ctx, `/* winery: NotesFor */
+			SELECT count(*), count(DISTINCT shard), coalesce(max(age), '0') FROM (
+				SELECT e.shard, clock_timestamp() - greatest(e.noted, t.since) AS age
+				FROM winery_erasure e JOIN shards s ON s.id = e.shard JOIN winery_state t ON t.shard = s.id
+				WHERE e.noted < clock_timestamp() - $1::interval AND t.since < clock_timestamp() - $1::interval
+					AND s.state IN ('packed', 'cleaning', 'readonly') AND NOT EXISTS (SELECT FROM winery_quarantine WHERE shard = s.id)
+					AND NOT EXISTS (SELECT FROM signature2shard o
+						WHERE o.signature = e.signature AND o.shard = e.shard AND o.state = 'present')
+				LIMIT $2) overdue`, longer, maxNotes).Scan(&n.Notes, &n.Shards, &n.Oldest)
+	})
+	return n, err
+}
