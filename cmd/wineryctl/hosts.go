@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"winery/internal/daemon"
+	"winery/internal/status"
 	"winery/sharedbase"
 )
 
@@ -83,7 +84,7 @@ func hostsList(c *cli.Context) error {
 	for _, h := range hosts {
 		seen := "no heartbeat"
 		if !h.LastSeen.IsZero() {
-			seen = ago(h.Unseen)
+			seen = status.Age(h.Unseen) + " ago"
 		}
 		roles := "-"
 		if len(h.Roles) > 0 {
@@ -92,19 +93,6 @@ func hostsList(c *cli.Context) error {
 		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\n", h.Name, seen, roles, h.Leases, humanize.Comma(h.Mapped))
 	}
 	return table.Flush()
-}
-
-// ago describes a time that has passed, in its largest unit: "12 s ago".
-func ago(d time.Duration) string {
-	for _, u := range []struct {
-		name string
-		time.Duration
-	}{{"days", 24 * time.Hour}, {"h", time.Hour}, {"min", time.Minute}} {
-		if d >= 2*u.Duration {
-			return fmt.Sprintf("%d %s ago", d/u.Duration, u.name)
-		}
-	}
-	return fmt.Sprintf("%d s ago", d/time.Second)
 }
 
 func hostsForget(c *cli.Context) error {

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"text/tabwriter"
@@ -58,6 +57,9 @@ type poolRow struct {
 	Error   string                `json:"error,omitempty"`
 }
 
+// poolLimit is how long a store may take to answer.
+const poolLimit = 15 * time.Second
+
 func poolList(c *cli.Context) (err error) {
 	json, err := asJSON(c)
 	if err != nil {
@@ -75,11 +77,8 @@ func poolList(c *cli.Context) (err error) {
 	defer func() { err = errors.Join(err, set.Close()) }()
 	rows := make([]poolRow, len(cfg.Pools))
 	for i, p := range cfg.Pools {
-		identity, err := identify(c.Context, base, set[p.Name])
+		identity, err := storage.IdentifyWithin(c.Context, poolLimit, base, set[p.Name])
 		rows[i] = poolRow{Name: p.Name, Type: p.Type, State: identity.State}
-		if err != nil {
-			rows[i].State = "unavailable"
-		}
 		if identity.State != storage.Recorded {
 			rows[i].Error = reason(identity, err)
 		}
@@ -94,25 +93,6 @@ func poolList(c *cli.Context) (err error) {
 		return printJSON(c.App.Writer, rows)
 	}
 	return printPools(c, rows)
-}
-
-// identify calls [storage.Identify], and stops waiting after 15 s if the store does not answer.
-func identify(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) (i storage.Identity, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	done := make(chan struct{})
-	var found storage.Identity
-	var failed error
-	go func() {
-		defer close(done)
-		found, failed = storage.Identify(ctx, base, p)
-	}()
-	select {
-	case <-done:
-		return found, failed
-	case <-ctx.Done():
-		return i, fmt.Errorf("pool %q: the store does not answer: %w", p.Name(), ctx.Err())
-	}
 }
 
 func printPools(c *cli.Context, rows []poolRow) error {

@@ -62,9 +62,10 @@ func Execute(app *cli.App, args []string) (status int) {
 
 // The exit statuses that the package comment documents.
 const (
-	statusFailed = 1
-	statusConfig = 78  // EX_CONFIG of sysexits.h; Go's runtime crashes with 2
-	statusSignal = 128 // plus the signal's number, as a shell has it
+	statusFailed  = 1
+	statusUnknown = 2
+	statusConfig  = 78  // EX_CONFIG of sysexits.h
+	statusSignal  = 128 // plus the signal's number, as a shell has it
 )
 
 func exitStatus(err error) int {
@@ -73,6 +74,8 @@ func exitStatus(err error) int {
 		return 0
 	case errors.As(err, new(*usageError)), errors.As(err, new(*config.Error)), errors.As(err, new(cli.ExitCoder)):
 		return statusConfig
+	case errors.As(err, new(*unknownError)):
+		return statusUnknown
 	default:
 		return statusFailed
 	}
@@ -87,6 +90,15 @@ func UsageError(format string, args ...any) error {
 type usageError struct{ error }
 
 func (e *usageError) Unwrap() error { return e.error }
+
+// UnknownError makes an error that ends a command with the status "cannot tell".
+func UnknownError(format string, args ...any) error {
+	return &unknownError{fmt.Errorf(format, args...)}
+}
+
+type unknownError struct{ error }
+
+func (e *unknownError) Unwrap() error { return e.error }
 
 // loggedError marks an error that was logged, and must not be printed again.
 type loggedError struct{ error }

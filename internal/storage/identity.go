@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -51,6 +52,8 @@ const (
 	OtherDatabase IdentityState = "another database's"
 	// NoPool: there is no such folder, or Ceph pool.
 	NoPool IdentityState = "does not exist"
+	// Unavailable: the store or the database does not answer.
+	Unavailable IdentityState = "unavailable"
 )
 
 // RefusedError says that a pool is not this database's to work in, and what to
@@ -91,6 +94,29 @@ func Identify(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) (i 
 	}
 	i.marked(p, recorded)
 	return i, nil
+}
+
+// IdentifyWithin is Identify, but stops waiting after the limit, even if a call into
+// the store hangs. With an error, the state is Unavailable.
+func IdentifyWithin(ctx context.Context, limit time.Duration, base *sharedbase.SharedBase, p pool.Pool) (Identity, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	done := make(chan struct{})
+	var found Identity
+	var failed error
+	go func() {
+		defer close(done)
+		found, failed = Identify(ctx, base, p)
+	}()
+	select {
+	case <-done:
+		if failed != nil {
+			found.State = Unavailable
+		}
+		return found, failed
+	case <-ctx.Done():
+		return Identity{State: Unavailable}, fmt.Errorf("pool %q: the store does not answer: %w", p.Name(), ctx.Err())
+	}
 }
 
 // unmarked fills in State and Why of a pool without a marker; err says what is
@@ -212,7 +238,7 @@ func (i Identity) mark(ctx context.Context, base *sharedbase.SharedBase, p pool.
 		i.Marker.UUID = uuid.New()
 	case NoMarker:
 		i.Marker.UUID = i.Record.UUID
-	case Recorded, NotRecorded, OtherPool, OtherDatabase, NoPool: // the marker's UUID remains
+	case Recorded, NotRecorded, OtherPool, OtherDatabase, NoPool, Unavailable: // the marker's UUID remains
 	}
 	if i.State != NotRecorded {
 		err := i.write(ctx, p, false)

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package docs_test
+
+import (
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"winery/internal/status"
+)
+
+// TestStatusMembers compares the members of the JSON of wineryctl status with the table
+// of docs/json.md.
+func TestStatusMembers(t *testing.T) {
+	var documented []string
+	for _, row := range rows(section(t, "docs/json.md", "status")) {
+		for _, name := range strings.Split(row[0], ", ") {
+			documented = append(documented, strings.Trim(name, "`"))
+		}
+	}
+	slices.Sort(documented)
+	if code := members(reflect.TypeFor[status.Report](), ""); !slices.Equal(code, documented) {
+		t.Errorf("members of the code:\n%q\nof the document:\n%q", code, documented)
+	}
+}
+
+// members returns the paths of the members of t's JSON, in ascending order.
+func members(t reflect.Type, prefix string) (paths []string) {
+	for field := range t.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		of, path := field.Type, prefix+name
+		if of.Kind() == reflect.Slice {
+			of, path = of.Elem(), path+"[]"
+		}
+		if of.Kind() == reflect.Struct && of != reflect.TypeFor[time.Time]() {
+			paths = append(paths, members(of, path+".")...)
+		} else {
+			paths = append(paths, prefix+name)
+		}
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// TestStatusCodes compares the codes of package status with the table of
+// docs/operations.md.
+func TestStatusCodes(t *testing.T) {
+	var code, documented []string
+	for _, match := range regexp.MustCompile(`Code = "([A-Z]\d{3})"`).FindAllStringSubmatch(read(t, "internal/status/problems.go"), -1) {
+		code = append(code, match[1])
+	}
+	for _, row := range rows(section(t, "docs/operations.md", "When something is wrong")) {
+		documented = append(documented, row[0])
+	}
+	if len(code) < 10 || !slices.Equal(code, documented) {
+		t.Errorf("codes of the code: %q, of the document: %q", code, documented)
+	}
+}
