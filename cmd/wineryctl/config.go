@@ -56,7 +56,8 @@ func configCheck(c *cli.Context) error {
 	return summarise(c.App.Writer, cfg)
 }
 
-// summarise prints a line for the database, each pool and each role.
+// summarise prints a line for the database, for each pool, for the settings of all roles and of each role, and for what
+// clients need.
 func summarise(w io.Writer, c *config.Config) error {
 	database, err := sharedbase.DescribeDSN(c.Database.DSN)
 	if err != nil {
@@ -78,6 +79,8 @@ func summarise(w io.Writer, c *config.Config) error {
 		c.Winery.Lease, c.Winery.StallLimit, c.Winery.DatabaseConnections)
 	_, _ = fmt.Fprintf(w, "writer: listen %s, writers %d, max_object_size %s, rw_idle_timeout %v, readers_cache_size %d, readonly %t, allow_delete %t\n",
 		c.Winery.Listen, c.Winery.Writers, size(c.Winery.MaxObjectSize), c.RWIdleTimeout, c.ReadersCacheSize, c.ReadOnly, c.AllowDelete)
+	_, _ = fmt.Fprintf(w, "clients: tls.certificate %s, tls.client_ca %s, access %s, allow_unprotected_network %t\n",
+		cmp.Or(c.Winery.TLS.Certificate, "none"), cmp.Or(c.Winery.TLS.ClientCA, "none"), cmp.Or(c.Winery.Access, "none"), c.Winery.AllowUnprotectedNetwork)
 	_, err = fmt.Fprintf(w, "packer: create_images %t\n", c.Packer.CreateImages)
 	return err
 }

@@ -27,6 +27,7 @@ pool hot: rbd, data pool hot-data, map librbd, shard_max_size 107374182400 (100 
 pool cold: directory /srv/winery, shard_max_size 1000 (1000 B)
 all roles: lease 1m0s, stall_limit 15m0s, database_connections 24
 writer: listen 127.0.0.1:5003, writers 1, max_object_size 104857600 (100 MiB), rw_idle_timeout 5m0s, readers_cache_size 1000, readonly false, allow_delete false
+clients: tls.certificate none, tls.client_ca none, access none, allow_unprotected_network false
 packer: create_images true
 `
 	for _, args := range [][]string{{"config", "check", file}, {"--config", file, "config", "check"}, {"config", "check", "--config", "/nonexistent", file}} {
