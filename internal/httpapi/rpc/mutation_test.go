@@ -21,7 +21,7 @@ func TestMutatedRequests(t *testing.T) {
 	random := corrupt.Random(t)
 	var store rpctest.Store
 	var log logtest.Log
-	server := serve(t, &store, rpc.Options{AllowDelete: true, Log: log.Logger(slog.LevelInfo)})
+	server := serve(t, &store, rpc.Options{AllowDelete: true, Log: log.Logger(slog.LevelWarn)})
 	large := string(make([]byte, 9000))
 	valid := map[string]wire.Request{
 		"/check_config":      {CheckWrite: true},
