@@ -28,7 +28,7 @@ type Process struct {
 	LastSeen   time.Time     // by the database's clock, as Started
 	Unseen     time.Duration // since LastSeen
 	Status     string        // what it does, or why it failed
-	Failing    bool          // its last attempt to work failed
+	Failing    bool          // its last attempt to work failed, or its current step makes no progress
 }
 
 // Running reports whether the process has sent a heartbeat within SeenWithin.
@@ -42,8 +42,7 @@ func (p Process) String() string { return Lease{Role: p.Role, Host: p.Host, PID:
 const beginHeartbeat = "/* winery: BeginHeartbeat */ BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off; " +
 	"SET LOCAL lock_timeout = '250ms'; SET LOCAL idle_in_transaction_session_timeout = '5s'"
 
-// Heartbeat records that this process runs, its status, and whether its last attempt
-// to work failed. It also removes the rows
+// Heartbeat records that this process runs, its status, and whether it is failing. It also removes the rows
 // of processes that died: those that were not seen for a day, and the predecessors
 // of this process, which are those of its role and host that were last seen before
 // it started.

@@ -52,7 +52,8 @@ func (h *heartbeats) run(ctx context.Context) {
 func (h *heartbeats) send(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, heartbeatTimeout)
 	defer cancel()
-	err := h.base.Heartbeat(limited, h.notify.lastStatus(), h.notify.isFailing())
+	status, failing := h.notify.condition()
+	err := h.base.Heartbeat(limited, status, failing)
 	if err != nil && !h.failing && ctx.Err() == nil {
 		h.log.Warn("cannot record that this process runs; its work continues", "err", err)
 	}

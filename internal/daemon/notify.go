@@ -131,6 +131,18 @@ func (n *Notifier) isFailing() bool {
 	return n.failed.Load() || slices.ContainsFunc(n.allParts(), (*Notifier).isFailing)
 }
 
+// stallReported is how long a role may make no progress before its heartbeats say so.
+const stallReported = time.Minute
+
+// condition is what a heartbeat says of the role: its status, and whether its last
+// attempt to work failed or its current step makes no progress.
+func (n *Notifier) condition() (status string, failing bool) {
+	if stalled, status := n.stalled(); stalled >= stallReported {
+		return fmt.Sprintf("no progress for %v: %s", stalled, status), true
+	}
+	return n.lastStatus(), n.isFailing()
+}
+
 // Progress says that the work got on, which keeps supervisor and watchdog
 // quiet. It is cheap: call it as often as there is progress, and only then.
 func (n *Notifier) Progress() {

@@ -25,6 +25,9 @@ func TestPartsStallAlone(t *testing.T) {
 		if stalled, status := n.stalled(); stalled != 10*time.Minute || status != "objects: erasing" {
 			t.Errorf("stalled for %v: %s", stalled, status)
 		}
+		if status, failing := n.condition(); status != "no progress for 10m0s: objects: erasing" || !failing {
+			t.Errorf("condition %q, failing %v", status, failing)
+		}
 		objects.waiting()
 		if stalled, _ := n.stalled(); stalled != 0 {
 			t.Errorf("both wait, stalled for %v", stalled)
@@ -32,10 +35,12 @@ func TestPartsStallAlone(t *testing.T) {
 		if want := "tables: nothing to do; objects: erasing"; n.lastStatus() != want {
 			t.Errorf("status %q, want %q", n.lastStatus(), want)
 		}
-		objects.failing(true)
-		tables.failing(false)
-		if !n.isFailing() {
-			t.Error("a part fails, and the role does not")
+		for _, fails := range []bool{false, true} {
+			objects.failing(fails)
+			tables.failing(false)
+			if status, failing := n.condition(); status != n.lastStatus() || failing != fails {
+				t.Errorf("condition %q, failing %v, while a part fails: %v", status, failing, fails)
+			}
 		}
 	})
 }

@@ -249,7 +249,7 @@ func processesFailing(f *facts) []Problem {
 			on = append(on, fmt.Sprintf("%s: %s", p, p.Status))
 		}
 	}
-	return several(ProcessFailing, Error, english.Plural(len(on), "process runs, but its", "processes run, but their")+" last attempt to work failed", on,
+	return several(ProcessFailing, Error, english.Plural(len(on), "process runs", "processes run")+" without success: the last attempt to work failed, or the current step makes no progress", on,
 		"remove the cause that the status names; the process retries by itself")
 }
 

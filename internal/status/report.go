@@ -90,7 +90,7 @@ type Process struct {
 	LastSeen      time.Time `json:"last_seen"`
 	UnseenSeconds int64     `json:"unseen_seconds"` // since LastSeen, by the database's clock
 	Running       bool      `json:"running"`        // seen within the last minute
-	Failing       bool      `json:"failing"`        // its last attempt to work failed
+	Failing       bool      `json:"failing"`        // its last attempt to work failed, or its current step makes no progress
 	Status        string    `json:"status"`         // what it does, or why it failed
 }
 
