@@ -83,7 +83,7 @@ func (o *LoopOptions) pause(ctx context.Context, wait time.Duration, err error) 
 		wake = nil
 		o.Log.Error("step failed", "err", err, "retry_in", wait)
 		o.Metrics.BackOff(o.Role, o.Part, wait)
-		o.Notify.Status("failed, next try in %v: %v", wait, err)
+		o.Notify.Status("failed, retry in %v: %v", wait.Round(time.Second), err)
 	} else {
 		o.Log.Debug("nothing to do", "wait", wait)
 		o.Notify.Status("nothing to do")

@@ -103,16 +103,22 @@ func (f *facts) unreadable() (problems []Problem) {
 	}
 	const cure = "start PostgreSQL, or correct objstorage.database.db; see Outages in docs/operations.md"
 	if f.databaseErr != nil {
-		return []Problem{problem(DatabaseUnreadable, Cannot, f.databaseErr.Error(), nil, cure)}
+		return []Problem{problem(DatabaseUnreadable, Cannot, "the database could not be read: "+oneLine(f.databaseErr), nil, cure)}
 	}
 	for _, p := range slices.Sorted(maps.Keys(f.unread)) {
-		problems = append(problems, problem(DatabaseUnreadable, Cannot, fmt.Sprintf("%s could not be read: %v", p, f.unread[p]), nil, cure))
+		problems = append(problems, problem(DatabaseUnreadable, Cannot, fmt.Sprintf("%s could not be read: %s", p, oneLine(f.unread[p])), nil, cure))
 	}
 	return problems
 }
 
 func problem(code Code, severity Severity, what string, on []string, cure string) Problem {
 	return Problem{Code: code, Severity: severity, What: what, Cure: cure, Count: int64(len(on)), On: append([]string{}, on[:min(len(on), maxOn)]...)}
+}
+
+// oneLine joins the lines of an error: pgx reports each address that it tried in one.
+func oneLine(err error) string {
+	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\t' })
+	return strings.Join(lines, " ")
 }
 
 // only returns the one name, or a placeholder where there are several.
@@ -300,7 +306,7 @@ func poolsUnusable(f *facts) []Problem {
 	var on []string
 	for _, p := range f.pools {
 		if p.Error != "" {
-			on = append(on, fmt.Sprintf("pool %s (%s): %s", p.Name, p.State, p.Error))
+			on = append(on, p.Error)
 		}
 	}
 	return several(PoolUnusable, Error, english.Plural(len(on), "pool", "pools")+" cannot be used from this host", on,

@@ -126,7 +126,7 @@ func (f *facts) readPool(ctx context.Context, c config.Pool) Pool {
 	identity, err := storage.IdentifyWithin(ctx, poolLimit, f.source.Base, f.source.Set[c.Name])
 	p.State = identity.State
 	if err := errors.Join(err, identity.Why); err != nil {
-		p.Error = err.Error()
+		p.Error = oneLine(err)
 	}
 	if id := identity.Marker.UUID; id != uuid.Nil {
 		p.UUID = &id
@@ -145,7 +145,7 @@ func (f *facts) report() Report {
 		errs = append(errs, fmt.Errorf("%s: %w", p, f.unread[p]))
 	}
 	if err := errors.Join(errs...); err != nil {
-		r.Database.Error = err.Error()
+		r.Database.Error = oneLine(err)
 	}
 	for _, s := range f.shards {
 		r.Shards = append(r.Shards, ShardCount{s.Pool, s.State, s.Shards, int64(s.Oldest.Seconds()), s.Quarantined})

@@ -145,8 +145,8 @@ func TestProblems(t *testing.T) {
 		"no writer": {without("writer"), status.NoWriter, status.Error, []string{"no writer runs", "systemctl start winery-writer"}},
 		"a process that died": {process("packer", "ceph2", "10 min", "packing i3f: 41 %", false),
 			status.ProcessGone, status.Warning, []string{"packer on ceph2 (pid 4711), last seen 10 min ago: packing i3f: 41 %", "systemctl status 'winery-*' on ceph2"}},
-		"a process that fails": {process("packer", "ceph2", "5 s", "failed, next try in 1m0s: pool is full", true),
-			status.ProcessFailing, status.Error, []string{"packer on ceph2 (pid 4711): failed, next try in 1m0s: pool is full"}},
+		"a process that fails": {process("packer", "ceph2", "5 s", "failed, retry in 1m0s: pool is full", true),
+			status.ProcessFailing, status.Error, []string{"packer on ceph2 (pid 4711): failed, retry in 1m0s: pool is full"}},
 		"versions": {both(process("packer", "ceph2", "5 s", "", false), exec("UPDATE winery_process SET version = '0.9' WHERE host = 'ceph2'")),
 			status.VersionsDiffer, status.Warning, []string{"version 0.9: packer on ceph2", "version 1.0: cleaner on ceph1, mapper on ceph1", "docs/versions.md"}},
 		"leases": {both(process("packer", "ceph2", "5 s", "", false), exec("UPDATE winery_process SET lease = '10 s' WHERE host = 'ceph2'")),
@@ -157,10 +157,10 @@ func TestProblems(t *testing.T) {
 			func(t *testing.T, f *fleet) {
 				expect.NoError(t, os.RemoveAll(filepath.Join(f.Config.BaseDirectory, "files", ".winery")))
 			},
-			status.PoolUnusable, status.Error, []string{"pool files (marker missing): ", "is the file system mounted?", "wineryctl pool list"},
+			status.PoolUnusable, status.Error, []string{`pool "files": `, "is the file system mounted?", "wineryctl pool list"},
 		},
 		"a pool of another database": {exec("UPDATE winery_pool SET uuid = gen_random_uuid()"),
-			status.PoolUnusable, status.Error, []string{"pool files (another pool): "}},
+			status.PoolUnusable, status.Error, []string{`pool "files": the pool's marker has UUID`}},
 		"tables of an older program": {exec("UPDATE winery_version SET version = 1"),
 			status.TablesMissing, status.Error, []string{"wineryctl db init"}},
 		"no tables": {exec("DROP TABLE winery_version"), status.TablesMissing, status.Error, []string{"wineryctl db init"}},
@@ -222,7 +222,7 @@ func TestUnreachable(t *testing.T) {
 	defer base.Close()
 	pool := roletest.Directory(t, "")
 	r := status.Read(t.Context(), status.Source{Base: base, Pools: []config.Pool{pool}, Set: roletest.OpenPools(t, true, pool)})
-	if r.Verdict != status.Unknown || len(r.Problems) != 1 || r.Problems[0].Code != status.DatabaseUnreadable || r.Database.Error == "" {
+	if r.Verdict != status.Unknown || len(r.Problems) != 1 || r.Problems[0].Code != status.DatabaseUnreadable || r.Database.Error == "" || strings.Contains(r.Problems[0].What, "\n") {
 		t.Errorf("%+v", r)
 	}
 	if len(r.Pools) != 1 || r.Pools[0].State != storage.Unavailable || r.Pools[0].Error == "" {
