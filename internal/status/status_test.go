@@ -164,6 +164,8 @@ func TestProblems(t *testing.T) {
 		"tables of an older program": {exec("UPDATE winery_version SET version = 1"),
 			status.TablesMissing, status.Error, []string{"wineryctl db init"}},
 		"no tables": {exec("DROP TABLE winery_version"), status.TablesMissing, status.Error, []string{"wineryctl db init"}},
+		"a newer schema": {exec("INSERT INTO dbversion VALUES (6, now(), '')"),
+			status.DatabaseUnreadable, status.Cannot, []string{"schema version 6", "use a newer Winery", "do what the message says"}},
 		"an object to be erased": {
 			both(shard("readonly", "3 days"), exec("INSERT INTO winery_erasure SELECT id, 'x', now() - interval '2 days' FROM shards")),
 			status.ErasureOverdue, status.Warning, []string{"1 deleted object, added again to another shard since, is in the images of 1 shard, the oldest for 2 days", "clean-deleted"},
@@ -222,7 +224,7 @@ func TestUnreachable(t *testing.T) {
 	defer base.Close()
 	pool := roletest.Directory(t, "")
 	r := status.Read(t.Context(), status.Source{Base: base, Pools: []config.Pool{pool}, Set: roletest.OpenPools(t, true, pool)})
-	if r.Verdict != status.Unknown || len(r.Problems) != 1 || r.Problems[0].Code != status.DatabaseUnreadable || r.Database.Error == "" || strings.Contains(r.Problems[0].What, "\n") {
+	if r.Verdict != status.Unknown || len(r.Problems) != 1 || r.Problems[0].Code != status.DatabaseUnreadable || !strings.Contains(r.Problems[0].Cure, "start PostgreSQL") || r.Database.Error == "" || strings.Contains(r.Problems[0].What, "\n") {
 		t.Errorf("%+v", r)
 	}
 	if len(r.Pools) != 1 || r.Pools[0].State != storage.Unavailable || r.Pools[0].Error == "" {

@@ -50,7 +50,7 @@ func members(t reflect.Type, prefix string) (paths []string) {
 // docs/operations.md.
 func TestStatusCodes(t *testing.T) {
 	var code, documented []string
-	for _, match := range regexp.MustCompile(`Code = "([A-Z]\d{3})"`).FindAllStringSubmatch(read(t, "internal/status/problems.go"), -1) {
+	for _, match := range regexp.MustCompile(`Code = "([A-Z]\d{3})"`).FindAllStringSubmatch(read(t, "internal/status/code.go"), -1) {
 		code = append(code, match[1])
 	}
 	for _, row := range rows(section(t, "docs/operations.md", "When something is wrong")) {
