@@ -18,6 +18,7 @@ import (
 
 	"winery/internal/httpapi"
 	"winery/internal/httpapi/rpc/wire"
+	"winery/internal/metrics"
 )
 
 // TestProblems has each kind of error and what both APIs make of it.
@@ -55,6 +56,26 @@ func TestProblems(t *testing.T) {
 		passing := c.rpc == http.StatusServiceUnavailable
 		if got.Passing() != passing || (w.Header().Get("Retry-After") != "") != passing {
 			t.Errorf("%s: passing is %v, Retry-After %q", name, got.Passing(), w.Header().Get("Retry-After"))
+		}
+	}
+}
+
+// TestResultOf: what the plain API answers with 4xx is no failure of the server,
+// whatever the RPC answers.
+func TestResultOf(t *testing.T) {
+	for err, want := range map[error]metrics.Result{
+		nil:                              metrics.Success,
+		httpapi.ErrNotFound:              metrics.ClientError,
+		httpapi.ErrReadOnly:              metrics.ClientError,
+		httpapi.ErrForbidden:             metrics.ClientError,
+		httpapi.Refuse(413, "too large"): metrics.ClientError,
+		httpapi.ErrCorrupted:             metrics.ServerError, // the RPC answers 400
+		httpapi.ErrUnavailable:           metrics.ServerError,
+		context.DeadlineExceeded:         metrics.ServerError,
+		errors.New("a bug"):              metrics.ServerError,
+	} {
+		if got := httpapi.ResultOf(err); got != want {
+			t.Errorf("%v is a %s, want %s", err, got, want)
 		}
 	}
 }

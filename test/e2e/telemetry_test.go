@@ -5,6 +5,8 @@ package e2e
 import (
 	"context"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -116,6 +118,38 @@ func TestTelemetry(t *testing.T) {
 		want(ctx, t, p, "/livez", 200, "ok")
 	}
 	r.Resume()
+}
+
+// TestTwoPackersOfAHost: the default address is one for each role. A second packer
+// takes another port, so that both work and answer; one that is told an address in
+// use says what to do.
+func TestTwoPackersOfAHost(t *testing.T) {
+	o := fleettest.Options(t)
+	o.ShardMaxSize = 1000
+	f := fleettest.New(t, o)
+	ctx := fleettest.Within(t, time.Minute)
+	packer := filepath.Join(o.Bin, harness.Packer)
+	for _, name := range []string{"first", "second"} {
+		p, err := harness.StartProcess(name, o.Dir, packer, "--config", f.File, "--log-format", "json")
+		expect.NoError(t, err)
+		t.Cleanup(func() { expect.NoError(t, p.Stop()) })
+		expect.NoError(t, harness.Until(ctx, func() (bool, error) {
+			status, _, err := p.Ask(ctx, "/readyz")
+			return status == 200, err
+		}))
+	}
+	second, err := os.ReadFile(filepath.Join(o.Dir, "second.log"))
+	expect.NoError(t, err)
+	if strings.Contains(string(second), "127.0.0.1:5005") || !strings.Contains(string(second), `"address":"127.0.0.1:`) {
+		t.Errorf("the second packer has the address of the first:\n%s", second)
+	}
+	t.Setenv("WINERY_TELEMETRY_LISTEN", "127.0.0.1:5005")
+	third, err := harness.StartProcess("third", o.Dir, packer, "--config", f.File)
+	expect.NoError(t, err)
+	if err := third.Err(); err == nil || !strings.Contains(err.Error(), "exit status 1") ||
+		!strings.Contains(err.Error(), "address already in use; give each process of a host an address of its own") {
+		t.Errorf("the third packer: %v", err)
+	}
 }
 
 // want fails unless a role answers within a second, with a status and with a line
