@@ -136,7 +136,7 @@ func (c *Claim) becomeAdopted(ctx context.Context, tx pgx.Tx, record ImageRecord
 	if err != nil {
 		return err
 	}
-	if err := recordImage(ctx, tx, c.id, record); err != nil {
+	if err := recordVerifiedImage(ctx, tx, c.id, record); err != nil {
 		return err
 	}
 	_, err = tx.Exec(ctx, "/* winery: DropAdoptedTable */ DROP TABLE "+quoteTable(c.name))

@@ -21,7 +21,7 @@ type ImageRecord struct {
 // records its image in the same transaction. Errors are those of SetState.
 func (c *Claim) Packed(ctx context.Context, image ImageRecord) error {
 	return c.advance(ctx, StatePacked, func(ctx context.Context, tx pgx.Tx) error {
-		return recordImage(ctx, tx, c.id, image)
+		return recordVerifiedImage(ctx, tx, c.id, image)
 	})
 }
 
@@ -33,16 +33,37 @@ func (c *ImageClaim) RecordImage(ctx context.Context, image ImageRecord) error {
 			UPDATE shards SET mapped_on_hosts_when_packed = '{}' WHERE id = $1`, c.id); err != nil {
 			return err
 		}
-		return recordImage(ctx, tx, c.id, image)
+		return recordVerifiedImage(ctx, tx, c.id, image)
 	})
 }
 
+// recordVerifiedImage is recordImage for an image whose contents were read back just now.
+func recordVerifiedImage(ctx context.Context, tx pgx.Tx, shardID int64, i ImageRecord) error {
+	return insertImage(ctx, tx, `/* winery: RecordVerifiedImage */
+		WITH verified AS (INSERT INTO winery_verification (shard) VALUES ($1)
+			ON CONFLICT (shard) DO UPDATE SET at = excluded.at) `, shardID, i)
+}
+
 func recordImage(ctx context.Context, tx pgx.Tx, shardID int64, i ImageRecord) error {
-	_, err := tx.Exec(ctx, `/* winery: RecordImage */
+	return insertImage(ctx, tx, "/* winery: RecordImage */ ", shardID, i)
+}
+
+func insertImage(ctx context.Context, tx pgx.Tx, begin string, shardID int64, i ImageRecord) error {
+	_, err := tx.Exec(ctx, begin+`
 		INSERT INTO winery_image (shard, objects, bytes, fingerprint) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (shard) DO UPDATE SET objects = excluded.objects, bytes = excluded.bytes, fingerprint = excluded.fingerprint`,
 		shardID, i.Objects, i.Bytes, i.Fingerprint[:])
 	return err
+}
+
+// RecordVerified notes that the whole image of a shard was read back just now, and
+// found right.
+func (b *SharedBase) RecordVerified(ctx context.Context, shardID int64) error {
+	return b.withShortTimeout(ctx, fmt.Sprintf("recording the verification of shard number %d", shardID), func(ctx context.Context) error {
+		_, err := b.conns.rest.Exec(ctx, `/* winery: RecordVerified */
+			INSERT INTO winery_verification (shard) VALUES ($1) ON CONFLICT (shard) DO UPDATE SET at = excluded.at`, shardID)
+		return err
+	})
 }
 
 // ImageRecord returns the record of a shard's image; false where there is none,

@@ -16,26 +16,34 @@ type ShardStatistics struct {
 	Shards      int64
 	Oldest      time.Duration // for how long one of them has been in the state, at most
 	Quarantined int64         // of the shards
-	TableBytes  int64         // on the database's disk, of tables that wait for a packer: 0 unless State is StateFull
+	// Of the shards that have an image: how many images were never read back as a
+	// whole, as far as Go Winery knows, and how long ago that was for one of the others, at most.
+	NeverVerified  int64
+	OldestVerified time.Duration
+	TableBytes     int64 // on the database's disk, of tables that wait for a packer: 0 unless State is StateFull
 }
 
 // Statistics returns the statistics of all pools and states that have shards. It
-// reads one row of two tables for each shard: 100,000 shards take about 0.1 s.
+// reads a row of four tables for each shard: 100,000 shards take about 0.2 s.
 func (b *SharedBase) Statistics(ctx context.Context) (all []ShardStatistics, err error) {
 	err = b.withShortTimeout(ctx, "counting the shards", func(ctx context.Context) error {
 		rows, err := b.conns.lists.Query(ctx, `/* winery: Statistics */
 			SELECT s.pool_name, s.state::text, count(*), count(q.shard),
 				coalesce(extract(epoch FROM greatest(interval '0', now() - min(t.since))), 0)::float8,
+				count(*) FILTER (WHERE v.shard IS NULL AND s.state IN ('packed', 'cleaning', 'readonly')),
+				coalesce(extract(epoch FROM greatest(interval '0', now() - min(v.at) FILTER (WHERE s.state IN ('packed', 'cleaning', 'readonly')))), 0)::float8,
 				coalesce(sum(pg_table_size(to_regclass(quote_ident('shard_' || s.name::text)))) FILTER (WHERE s.state = 'full'), 0)::bigint
 			FROM shards s LEFT JOIN winery_state t ON t.shard = s.id LEFT JOIN winery_quarantine q ON q.shard = s.id
+				LEFT JOIN winery_verification v ON v.shard = s.id
 			GROUP BY s.pool_name, s.state ORDER BY s.pool_name, s.state`)
 		if err != nil {
 			return err
 		}
 		all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (s ShardStatistics, err error) {
-			var seconds float64
-			err = row.Scan(&s.Pool, &s.State, &s.Shards, &s.Quarantined, &seconds, &s.TableBytes)
-			s.Oldest = time.Duration(seconds * float64(time.Second))
+			var oldest, verified float64
+			err = row.Scan(&s.Pool, &s.State, &s.Shards, &s.Quarantined, &oldest, &s.NeverVerified, &verified, &s.TableBytes)
+			s.Oldest = time.Duration(oldest * float64(time.Second))
+			s.OldestVerified = time.Duration(verified * float64(time.Second))
 			return s, err
 		})
 		return err

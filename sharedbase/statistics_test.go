@@ -49,6 +49,37 @@ func TestStatistics(t *testing.T) {
 	}
 }
 
+// TestVerified: a packer's read-back and a scrub count as verifications, and an image
+// of Python's was never verified.
+func TestVerified(t *testing.T) {
+	b, conn := newBase(t)
+	s := shardIn(t, b, sharedbase.StateFull, object("1"))
+	expect.NoError(t, claim(t, b, s, sharedbase.StatePacking).Packed(t.Context(), sharedbase.ImageRecord{Objects: 1}))
+	exec(t, conn, "UPDATE winery_verification SET at = at - interval '1 day'")
+	exec(t, conn, "INSERT INTO shards (name, state, pool_name) VALUES ('python', 'packed', 'pool'), ('empty', 'standby', 'pool')")
+	packed := func() sharedbase.ShardStatistics {
+		t.Helper()
+		for _, of := range must(b.Statistics(t.Context()))(t) {
+			if of.State == sharedbase.StatePacked {
+				return of
+			}
+			if of.NeverVerified != 0 || of.OldestVerified != 0 {
+				t.Errorf("there is no image: %+v", of)
+			}
+		}
+		t.Fatal("no shard is packed")
+		return sharedbase.ShardStatistics{}
+	}
+	if of := packed(); of.NeverVerified != 1 || of.OldestVerified < 24*time.Hour {
+		t.Errorf("before: %+v", of)
+	}
+	expect.NoError(t, b.RecordVerified(t.Context(), s.ID))
+	expect.NoError(t, b.RecordVerified(t.Context(), must(b.ShardByName(t.Context(), "python"))(t).ID))
+	if of := packed(); of.NeverVerified != 0 || of.OldestVerified > time.Hour {
+		t.Errorf("after: %+v", of)
+	}
+}
+
 // TestStatesOfOthers: changes by a user who has no rights on the table of states,
 // as Python Winery's may, are noted, and a table of the session's own does not
 // divert them. Shards that are older than the table count from its creation.

@@ -46,14 +46,18 @@ var (
 	shards     = prometheus.NewDesc("winery_shards", "Shards of the whole fleet.", []string{"pool_name", "state"}, nil)
 	oldest     = prometheus.NewDesc("winery_shards_oldest_age_seconds",
 		"For how long the oldest shard of a state has been in it.", []string{"pool_name", "state"}, nil)
-	quarantined = prometheus.NewDesc("winery_shards_quarantined", "Shards of the whole fleet that are quarantined.", []string{"pool_name"}, nil)
-	queue       = prometheus.NewDesc("winery_full_queue_bytes",
+	quarantined   = prometheus.NewDesc("winery_shards_quarantined", "Shards of the whole fleet that are quarantined.", []string{"pool_name"}, nil)
+	neverVerified = prometheus.NewDesc("winery_images_never_verified",
+		"Images that were never read back as a whole.", []string{"pool_name"}, nil)
+	oldestVerified = prometheus.NewDesc("winery_images_oldest_verification_age_seconds",
+		"Time since the last complete verification, of the image for which it is longest.", []string{"pool_name"}, nil)
+	queue = prometheus.NewDesc("winery_full_queue_bytes",
 		"Size in the database of the tables that wait for a packer.", []string{"pool_name"}, nil)
 )
 
 // Describe implements [prometheus.Collector].
 func (d *database) Describe(all chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{databaseUp, shards, oldest, quarantined, queue} {
+	for _, desc := range []*prometheus.Desc{databaseUp, shards, oldest, quarantined, neverVerified, oldestVerified, queue} {
 		all <- desc
 	}
 }
@@ -74,15 +78,21 @@ func (d *database) Collect(all chan<- prometheus.Metric) {
 	if err != nil {
 		return
 	}
-	inQuarantine, waiting := map[string]int64{}, map[string]int64{}
+	pools := map[string]sharedbase.ShardStatistics{}
 	for _, s := range stats {
 		gauge(shards, float64(s.Shards), s.Pool, string(s.State))
 		gauge(oldest, s.Oldest.Seconds(), s.Pool, string(s.State))
-		inQuarantine[s.Pool] += s.Quarantined
-		waiting[s.Pool] += s.TableBytes
+		p := pools[s.Pool]
+		p.Quarantined += s.Quarantined
+		p.TableBytes += s.TableBytes
+		p.NeverVerified += s.NeverVerified
+		p.OldestVerified = max(p.OldestVerified, s.OldestVerified)
+		pools[s.Pool] = p
 	}
-	for pool := range inQuarantine {
-		gauge(quarantined, float64(inQuarantine[pool]), pool)
-		gauge(queue, float64(waiting[pool]), pool)
+	for pool, p := range pools {
+		gauge(quarantined, float64(p.Quarantined), pool)
+		gauge(queue, float64(p.TableBytes), pool)
+		gauge(neverVerified, float64(p.NeverVerified), pool)
+		gauge(oldestVerified, p.OldestVerified.Seconds(), pool)
 	}
 }

@@ -127,7 +127,7 @@ func TestTwoPackersOfAHost(t *testing.T) {
 	o := fleettest.Options(t)
 	o.ShardMaxSize = 1000
 	f := fleettest.New(t, o)
-	ctx := fleettest.Within(t, time.Minute)
+	ctx := fleettest.Within(t)
 	packer := filepath.Join(o.Bin, harness.Packer)
 	for _, name := range []string{"first", "second"} {
 		p, err := harness.StartProcess(name, o.Dir, packer, "--config", f.File, "--log-format", "json")
