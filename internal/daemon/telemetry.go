@@ -55,7 +55,7 @@ func telemetryFlags(program string) []cli.Flag {
 // serveTelemetry begins to answer for this process, with the role's notify and
 // configuration. It returns nil where the flags say that it does not.
 func serveTelemetry(ctx context.Context, c *cli.Context, cfg *config.Config, m *metrics.Client, notify *Notifier, log *slog.Logger) (*telemetry.Server, error) {
-	l, err := listenTelemetry(ctx, c)
+	l, err := listenTelemetry(ctx, c, log)
 	if l == nil || err != nil {
 		return nil, err
 	}
@@ -77,9 +77,10 @@ func serveTelemetry(ctx context.Context, c *cli.Context, cfg *config.Config, m *
 }
 
 // listenTelemetry returns nil where nothing is to be served: by default, that is so
-// for a process that ends by itself. A default address that is in use, as by another packer on the host, must
-// not keep a role from its work. One that was asked for must be free.
-func listenTelemetry(ctx context.Context, c *cli.Context) (net.Listener, error) {
+// for a process that ends by itself. A default address that cannot be had, because
+// another packer of the host has it, must not keep a role from its work. One that
+// was asked for must be free.
+func listenTelemetry(ctx context.Context, c *cli.Context, log *slog.Logger) (net.Listener, error) {
 	address, asked := c.String(telemetryListen), c.IsSet(telemetryListen)
 	if address == telemetryOff || !asked && c.Bool(StopFlag.Name) {
 		return nil, nil
@@ -89,11 +90,17 @@ func listenTelemetry(ctx context.Context, c *cli.Context) (net.Listener, error) 
 		return nil, UsageError("--%s: %w", telemetryListen, err)
 	}
 	l, err := httpapi.Listen(ctx, network, address)
-	if !asked && errors.Is(err, syscall.EADDRINUSE) {
-		l, err = httpapi.Listen(ctx, network, "127.0.0.1:0")
+	if err != nil && !asked {
+		if l, err = httpapi.Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
+			log.Warn("metrics and health are not served", "err", err)
+			return nil, nil
+		}
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("--%s: %w; give each process of a host an address of its own", telemetryListen, err)
+	case err != nil:
+		return nil, fmt.Errorf("--%s: %w", telemetryListen, err)
 	}
 	return l, nil
 }

@@ -25,6 +25,8 @@ var errSilent = Reason("no answer within " + patience.String())
 type cached[T any] struct {
 	kept  time.Duration
 	fetch func(ctx context.Context) (T, error)
+	// failed is called with each error that differs from the one before. May be nil.
+	failed func(error)
 
 	mu      sync.Mutex
 	value   T
@@ -63,6 +65,9 @@ func (c *cached[T]) refresh() {
 	value, err := c.fetch(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.failed != nil && err != nil && (c.err == nil || c.err.Error() != err.Error()) {
+		c.failed(err)
+	}
 	c.value, c.err, c.until = value, err, time.Now().Add(c.kept)
 	if err != nil {
 		c.until = time.Now().Add(min(c.kept, errorKept))

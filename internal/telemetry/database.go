@@ -4,6 +4,7 @@ package telemetry
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -19,14 +20,14 @@ type database struct {
 	stats cached[[]sharedbase.ShardStatistics]
 }
 
-func newDatabase() *database {
+func newDatabase(log *slog.Logger) *database {
 	d := &database{}
 	d.ping = cached[struct{}]{kept: time.Second, fetch: func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, d.base.Load().Ping(ctx)
 	}}
 	d.stats = cached[[]sharedbase.ShardStatistics]{kept: 15 * time.Second, fetch: func(ctx context.Context) ([]sharedbase.ShardStatistics, error) {
 		return d.base.Load().Statistics(ctx)
-	}}
+	}, failed: func(err error) { log.Warn("cannot measure the shards", "err", err) }}
 	return d
 }
 
@@ -78,18 +79,18 @@ func (d *database) Collect(all chan<- prometheus.Metric) {
 	if err != nil {
 		return
 	}
-	pools := map[string]sharedbase.ShardStatistics{}
+	byPool := map[string]sharedbase.ShardStatistics{}
 	for _, s := range stats {
 		gauge(shards, float64(s.Shards), s.Pool, string(s.State))
 		gauge(oldest, s.Oldest.Seconds(), s.Pool, string(s.State))
-		p := pools[s.Pool]
+		p := byPool[s.Pool]
 		p.Quarantined += s.Quarantined
 		p.TableBytes += s.TableBytes
 		p.NeverVerified += s.NeverVerified
 		p.OldestVerified = max(p.OldestVerified, s.OldestVerified)
-		pools[s.Pool] = p
+		byPool[s.Pool] = p
 	}
-	for pool, p := range pools {
+	for pool, p := range byPool {
 		gauge(quarantined, float64(p.Quarantined), pool)
 		gauge(queue, float64(p.TableBytes), pool)
 		gauge(neverVerified, float64(p.NeverVerified), pool)

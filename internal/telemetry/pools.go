@@ -4,6 +4,7 @@ package telemetry
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 
 // pools collects what the pools say of themselves.
 type pools struct {
+	log *slog.Logger
+
 	mu   sync.Mutex
 	free map[string]*cached[int64] // by the pool's name
 }
@@ -24,7 +27,9 @@ func (p *pools) watch(opened map[string]pool.Pool) {
 	defer p.mu.Unlock()
 	p.free = map[string]*cached[int64]{}
 	for name, from := range opened {
-		p.free[name] = &cached[int64]{kept: time.Minute, fetch: from.Free}
+		p.free[name] = &cached[int64]{kept: time.Minute, fetch: from.Free, failed: func(err error) {
+			p.log.Warn("pool does not say how much space is free", "pool", name, "err", err)
+		}}
 	}
 }
 

@@ -47,7 +47,7 @@ type Server struct {
 // Serve answers the requests that come by l, until Close. Until conditions are
 // added, /readyz says that database and pools are not opened yet.
 func Serve(l net.Listener, o Options) *Server {
-	s := &Server{database: newDatabase(), pools: &pools{}, ended: make(chan struct{})}
+	s := &Server{database: newDatabase(o.Log), pools: &pools{log: o.Log}, ended: make(chan struct{})}
 	o.Registry.MustRegister(s.database, s.pools)
 	for _, name := range []string{"database", "pools"} {
 		s.Fails(name, errNotOpened)

@@ -239,8 +239,8 @@ func TestProfiles(t *testing.T) {
 // time.
 func TestCached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fetches, answer := 0, make(chan error)
-		c := &cached[int]{kept: 15 * time.Second, fetch: func(context.Context) (int, error) {
+		fetches, answer, reported := 0, make(chan error), 0
+		c := &cached[int]{kept: 15 * time.Second, failed: func(error) { reported++ }, fetch: func(context.Context) (int, error) {
 			fetches++
 			return fetches, <-answer
 		}}
@@ -261,17 +261,22 @@ func TestCached(t *testing.T) {
 			t.Errorf("error %v after %d fetches", err, fetches)
 		}
 		time.Sleep(errorKept)
+		go func() { answer <- errors.New("failed") }()
+		if _, err := get(); err == nil || reported != 1 {
+			t.Errorf("error %v, %d reports", err, reported)
+		}
+		time.Sleep(errorKept)
 		go func() { answer <- nil }()
-		if v, err := get(); v != 2 || err != nil {
+		if v, err := get(); v != 3 || err != nil {
 			t.Errorf("%d, %v", v, err)
 		}
 		time.Sleep(14 * time.Second)
-		if v, err := get(); v != 2 || err != nil {
+		if v, err := get(); v != 3 || err != nil {
 			t.Errorf("%d, %v", v, err)
 		}
 		time.Sleep(time.Second)
 		go func() { answer <- nil }()
-		if v, err := get(); v != 3 || err != nil {
+		if v, err := get(); v != 4 || err != nil {
 			t.Errorf("%d, %v", v, err)
 		}
 	})
