@@ -11,10 +11,10 @@ import (
 
 // Requester says who asked for a deletion, for its record. Each part may be "".
 type Requester struct {
-	Client  string // its name, if it authenticated
-	Address string // of the client's end of the connection
-	Request string // the id of the request in the log
-	Trace   string // the trace id of W3C Trace Context
+	Client    string // its name, if it authenticated
+	Address   string // of the client's end of the connection
+	RequestID string // of the request in the log
+	TraceID   string // of W3C Trace Context
 }
 
 type requesterKey struct{}
@@ -36,7 +36,7 @@ type Deletion struct {
 func (b *SharedBase) deletionArgs(ctx context.Context, id ObjID, shardID int64) pgx.NamedArgs {
 	by, _ := ctx.Value(requesterKey{}).(Requester)
 	return pgx.NamedArgs{
-		"id": id[:], "shard": shardID, "client": by.Client, "address": by.Address, "request": by.Request, "trace": by.Trace,
+		"id": id[:], "shard": shardID, "client": by.Client, "address": by.Address, "request": by.RequestID, "trace": by.TraceID,
 		"role": b.holder.Role, "host": b.holder.Host,
 	}
 }
@@ -50,7 +50,7 @@ func (b *SharedBase) Deletions(ctx context.Context, since time.Time, ids []ObjID
 	if err == nil {
 		var d Deletion
 		var key []byte
-		_, err = pgx.ForEachRow(rows, []any{&d.At, &key, &d.Client, &d.Address, &d.Request, &d.Trace, &d.Role, &d.Host}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&d.At, &key, &d.Client, &d.Address, &d.RequestID, &d.TraceID, &d.Role, &d.Host}, func() error {
 			copy(d.ID[:], key)
 			return found(d)
 		})

@@ -16,7 +16,7 @@ func TestDeletionIsRecorded(t *testing.T) {
 	b, conn := newBase(t)
 	s := shardIn(t, b, sharedbase.StateStandby, objects("a", "b", "c")...)
 	before := time.Now().Add(-time.Hour)
-	by := sharedbase.Requester{Client: "loader", Address: "192.0.2.1:999", Request: "r1", Trace: "t1"}
+	by := sharedbase.Requester{Client: "loader", Address: "192.0.2.1:999", RequestID: "r1", TraceID: "t1"}
 	ctx := sharedbase.WithRequester(t.Context(), by)
 	if err := b.Delete(ctx, object("a").ID); err != nil {
 		t.Fatal(err)
@@ -46,8 +46,8 @@ func TestDeletionIsRecorded(t *testing.T) {
 		t.Errorf("of b and c: %+v", got)
 	}
 	// Without the record there is no deletion.
-	exec(t, conn, "ALTER TABLE winery_deletion ADD CHECK (client <> 'nobody')")
-	if err := b.Delete(sharedbase.WithRequester(t.Context(), sharedbase.Requester{Client: "nobody"}), object("c").ID); err == nil {
+	exec(t, conn, "ALTER TABLE winery_deletion ADD CHECK (client <> 'refused')")
+	if err := b.Delete(sharedbase.WithRequester(t.Context(), sharedbase.Requester{Client: "refused"}), object("c").ID); err == nil {
 		t.Error("deleted without a record")
 	}
 	present(t, b, s.Name, object("c"))

@@ -59,7 +59,7 @@ func objectsDeletions(c *cli.Context) error {
 	since := time.Now().Add(-time.Duration(*c.Generic("since").(*duration)))
 	rows := []deletionRow{}
 	err = base.Deletions(c.Context, since, ids, func(d sharedbase.Deletion) error {
-		rows = append(rows, deletionRow{d.At, fmt.Sprintf("%x", d.ID), d.Client, d.Address, d.Request, d.Trace, d.Role, d.Host})
+		rows = append(rows, deletionRow{d.At, fmt.Sprintf("%x", d.ID), d.Client, d.Address, d.RequestID, d.TraceID, d.Role, d.Host})
 		return nil
 	})
 	if err != nil {

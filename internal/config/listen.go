@@ -28,16 +28,18 @@ func ParseListen(listen string) (network, address string, err error) {
 	return "tcp", listen, nil
 }
 
-// CheckExposure returns an error if clients of other hosts could connect to address
-// without TLS and an access file, and allow_unprotected_network does not say that
-// they may.
-func (w *Winery) CheckExposure(address string) error {
-	network, address, err := ParseListen(address)
-	if err != nil || network == "unix" || w.AllowUnprotectedNetwork || w.TLS.Certificate != "" && w.Access != "" {
-		return nil
-	}
+// OnlyLocal reports whether only processes of this host can reach an address that
+// net.Listen takes.
+func OnlyLocal(network, address string) bool {
 	host, _, _ := net.SplitHostPort(address)
-	if ip := net.ParseIP(host); host == "localhost" || ip.IsLoopback() {
+	return network == "unix" || host == "localhost" || net.ParseIP(host).IsLoopback()
+}
+
+// CheckExposure returns an error if clients of other hosts could connect to an
+// address that net.Listen takes, without TLS and an access file, and
+// allow_unprotected_network does not say that they may.
+func (w *Winery) CheckExposure(network, address string) error {
+	if OnlyLocal(network, address) || w.AllowUnprotectedNetwork || w.TLS.Certificate != "" && w.Access != "" {
 		return nil
 	}
 	return fmt.Errorf("found %q, which other hosts can reach: set tls and access in section winery, listen on 127.0.0.1 or a unix socket, "+

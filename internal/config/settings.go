@@ -183,10 +183,14 @@ func (w *Winery) read(v value) bool {
 		key("stall_limit", duration(&w.StallLimit, 15*time.Second, 24*time.Hour)),
 		key("verify_content", obsolete("does nothing any more: content is always verified; remove it")),
 	)(v)
-	if err := w.CheckExposure(w.Listen); ok && err != nil {
+	network, address, err := ParseListen(w.Listen)
+	if !ok || err != nil {
+		return false // reported by a rule
+	}
+	if err := w.CheckExposure(network, address); err != nil {
 		return v.get("listen").fail("%v", err)
 	}
-	return ok
+	return true
 }
 
 func (t *TLS) read(v value) bool {

@@ -65,7 +65,7 @@ func serveTelemetry(ctx context.Context, c *cli.Context, cfg *config.Config, m *
 	}
 	m.Running(Role(c.App.Name), Version(), configHash(cfg), poolNames(cfg))
 	log.Info("serving metrics and health", "address", l.Addr().String())
-	if webConfig == "" && !isPrivate(l.Addr()) {
+	if webConfig == "" && !config.OnlyLocal(l.Addr().Network(), l.Addr().String()) {
 		log.Warn("metrics and health are served to other hosts without authentication", "address", l.Addr().String(), "cure", "--"+telemetryConfig)
 	}
 	server := telemetry.Serve(l, telemetry.Options{
@@ -105,12 +105,6 @@ func listenTelemetry(ctx context.Context, c *cli.Context, log *slog.Logger) (net
 	return l, nil
 }
 
-// isPrivate reports whether only processes of this host reach an address.
-func isPrivate(address net.Addr) bool {
-	tcp, ok := address.(*net.TCPAddr)
-	return !ok || tcp.IP.IsLoopback()
-}
-
 // live returns an error once half of the time has passed after which a process that
 // makes no progress exits by itself.
 func live(notify *Notifier, limit time.Duration) error {
@@ -132,10 +126,7 @@ func poolNames(cfg *config.Config) (names []string) {
 func configHash(cfg *config.Config) string {
 	public := *cfg
 	public.Path, public.Database.DSN, public.Warnings = "", "", nil
-	text, err := json.Marshal(public)
-	if err != nil {
-		panic(err) // it consists of strings, numbers and lists
-	}
+	text, _ := json.Marshal(public) // strings, numbers and lists: it cannot fail
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
 }

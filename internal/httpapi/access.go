@@ -5,8 +5,6 @@ package httpapi
 import (
 	"net"
 	"net/http"
-
-	"winery/internal/httpapi/rpc/wire"
 )
 
 // Right is what a request needs.
@@ -28,15 +26,17 @@ type Access interface {
 	Admit(w http.ResponseWriter, r *http.Request, needed Right) (client string, err error)
 }
 
-// PermissionType is the Type of a RequestError about a missing right.
-const PermissionType = wire.TypePermission
-
 // admit asks o.Access about a request. Whoever may connect to a unix socket has
 // all rights: the socket's mode decides.
 func (o *Options) admit(w http.ResponseWriter, r *http.Request, needed Right) (client string, err error) {
-	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	if o.Access == nil || needed == Nothing || local != nil && local.Network() == "unix" {
+	if o.Access == nil || needed == Nothing || OverUnixSocket(r) {
 		return "", nil
 	}
 	return o.Access.Admit(w, r, needed)
+}
+
+// OverUnixSocket reports whether a request came through a unix socket.
+func OverUnixSocket(r *http.Request) bool {
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return ok && local.Network() == "unix"
 }

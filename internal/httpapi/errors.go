@@ -26,7 +26,7 @@ var (
 // RequestError says that the request is at fault.
 type RequestError struct {
 	Status int    // of HTTP, 4xx
-	Type   string // as Problem.Type; "" is wire.TypeError
+	Type   string // as Problem.Type; "" is wire.TypePermission for 401 and 403, else wire.TypeError
 	Text   string // for the client
 }
 
@@ -87,7 +87,11 @@ var internalError = Problem{wire.TypeUnavailable, http.StatusInternalServerError
 func Classify(err error) Problem {
 	var request *RequestError
 	if errors.As(err, &request) {
-		return Problem{cmp.Or(request.Type, wire.TypeError), request.Status, request.Status, request.Text}
+		kind := wire.TypeError
+		if request.Status == http.StatusUnauthorized || request.Status == http.StatusForbidden {
+			kind = wire.TypePermission
+		}
+		return Problem{cmp.Or(request.Type, kind), request.Status, request.Status, request.Text}
 	}
 	for _, known := range problems {
 		if errors.Is(err, known.err) {

@@ -21,7 +21,7 @@ const (
 var errSilent = Reason("no answer within " + patience.String())
 
 // cached is a value that is fetched at most once in a period, in the background,
-// so that a fetch that hangs holds one goroutine and nobody who wants the value.
+// so that a fetch that hangs holds one goroutine, and delays no caller.
 type cached[T any] struct {
 	kept  time.Duration
 	fetch func(ctx context.Context) (T, error)

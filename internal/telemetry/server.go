@@ -105,11 +105,8 @@ func onlyLocal(h http.Handler) http.Handler {
 }
 
 func isLocal(r *http.Request) bool {
-	if address, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && address.Network() == "unix" {
-		return true
-	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	return err == nil && net.ParseIP(host).IsLoopback()
+	return httpapi.OverUnixSocket(r) || err == nil && net.ParseIP(host).IsLoopback()
 }
 
 // Requires adds a condition for /readyz, or replaces the one of that name. check

@@ -234,7 +234,7 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
-// While a fetch hangs nobody waits for longer than he wants to, and no second
+// While a fetch hangs, no caller waits for longer than its context, and no second
 // fetch begins. A failed fetch is repeated after a second, a good one after its
 // time.
 func TestCached(t *testing.T) {

@@ -27,7 +27,7 @@ func sockets(ctx context.Context, w config.Winery) ([]net.Listener, error) {
 		if l == nil {
 			return nil, errors.New("a socket of the service manager is not a stream socket")
 		}
-		if err := w.CheckExposure(addressOf(l)); err != nil {
+		if err := w.CheckExposure(l.Addr().Network(), l.Addr().String()); err != nil {
 			return nil, &config.Error{Key: "winery", Msg: "a socket of the service manager: " + err.Error()}
 		}
 		listeners = append(listeners, l)
@@ -37,7 +37,7 @@ func sockets(ctx context.Context, w config.Winery) ([]net.Listener, error) {
 	}
 	network, address, err := config.ParseListen(w.Listen)
 	if err == nil {
-		err = w.CheckExposure(w.Listen)
+		err = w.CheckExposure(network, address)
 	}
 	if err != nil {
 		return nil, &config.Error{Key: "winery.listen", Msg: err.Error()}
@@ -47,12 +47,4 @@ func sockets(ctx context.Context, w config.Winery) ([]net.Listener, error) {
 		return nil, fmt.Errorf("winery.listen: %w", err)
 	}
 	return []net.Listener{l}, nil
-}
-
-// addressOf returns the address of a listener, as winery.listen has it.
-func addressOf(l net.Listener) string {
-	if l.Addr().Network() == "unix" {
-		return "unix:" + l.Addr().String()
-	}
-	return l.Addr().String()
 }

@@ -22,10 +22,7 @@ type Protection struct {
 // NewProtection reads the files that w names.
 func NewProtection(w config.Winery) (p Protection, err error) {
 	if w.TLS.Certificate != "" {
-		p.certificates, err = access.NewCertificates(access.Files{
-			Certificate: w.TLS.Certificate, Key: w.TLS.Key, Clients: w.TLS.ClientCA,
-		})
-		if err != nil {
+		if p.certificates, err = access.NewCertificates(access.Files(w.TLS)); err != nil {
 			return p, &config.Error{Key: "winery.tls", Msg: err.Error()}
 		}
 	}

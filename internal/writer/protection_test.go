@@ -105,7 +105,7 @@ func TestProtected(t *testing.T) {
 		deletions = append(deletions, d)
 		return nil
 	}))
-	if len(deletions) != 1 || deletions[0].ID != id || deletions[0].Client != "cleaner" || deletions[0].Request == "" ||
+	if len(deletions) != 1 || deletions[0].ID != id || deletions[0].Client != "cleaner" || deletions[0].RequestID == "" ||
 		!strings.HasPrefix(deletions[0].Address, "127.0.0.1:") {
 		t.Errorf("recorded %+v", deletions)
 	}

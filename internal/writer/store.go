@@ -65,10 +65,7 @@ func (s *store) Add(ctx context.Context, objects []rpc.Object) (int, int64, erro
 }
 
 func (s *store) Delete(ctx context.Context, id [32]byte) error {
-	from := httpapi.OriginOf(ctx)
-	return translate(s.base.Delete(sharedbase.WithRequester(ctx, sharedbase.Requester{
-		Client: from.Client, Address: from.Address, Request: from.RequestID, Trace: from.TraceID,
-	}), id))
+	return translate(s.base.Delete(sharedbase.WithRequester(ctx, sharedbase.Requester(httpapi.OriginOf(ctx))), id))
 }
 
 func (s *store) Check(ctx context.Context, id [32]byte, admit rpc.Admit) error {

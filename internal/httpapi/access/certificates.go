@@ -10,11 +10,11 @@ import (
 	"sync/atomic"
 )
 
-// Files are those of a TLS server, in PEM. Clients may be "": then no client
+// Files are those of a TLS server, in PEM. ClientCA may be "": then no client
 // certificate is asked for.
 type Files struct {
 	Certificate, Key string // the server's own, with its intermediates
-	Clients          string // the authorities that sign clients' certificates
+	ClientCA         string // the authorities that sign clients' certificates
 }
 
 // Certificates are a TLS server's. Its methods may be called concurrently.
@@ -38,8 +38,8 @@ func (c *Certificates) Reload() error {
 	}
 	// HTTP/2 is left out: the limits of a connection are those of one request.
 	config := &tls.Config{Certificates: []tls.Certificate{own}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
-	if c.files.Clients != "" {
-		if config.ClientCAs, err = Authorities(c.files.Clients); err != nil {
+	if c.files.ClientCA != "" {
+		if config.ClientCAs, err = Authorities(c.files.ClientCA); err != nil {
 			return err
 		}
 		config.ClientAuth = tls.VerifyClientCertIfGiven

@@ -68,7 +68,7 @@ func ask(t *testing.T, address string, ca *certtest.Authority, own *tls.Certific
 func TestCertificates(t *testing.T) {
 	ca, other := certtest.New(t), certtest.New(t)
 	dir := t.TempDir()
-	files := access.Files{Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem"), Clients: ca.Path}
+	files := access.Files{Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem"), ClientCA: ca.Path}
 	ca.Server(files.Certificate, files.Key)
 	certificates, err := access.NewCertificates(files)
 	expect.NoError(t, err)
@@ -112,7 +112,7 @@ clients:
 	if _, err := ask(t, address, ca, nil); err != nil {
 		t.Errorf("after a failed reload: %v", err)
 	}
-	files.Clients = ""
+	files.ClientCA = ""
 	other.Server(files.Certificate, files.Key)
 	expect.NoError(t, certificates.Reload())
 	if _, err := ask(t, address, ca, nil); err == nil {

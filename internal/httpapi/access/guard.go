@@ -5,7 +5,6 @@ package access
 import (
 	"crypto/sha256"
 	"crypto/x509"
-	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -46,11 +45,11 @@ func (g *Guard) Admit(w http.ResponseWriter, r *http.Request, needed httpapi.Rig
 	switch {
 	case c == nil && !l.anonymous[needed]:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="winery"`)
-		return "", refuse(http.StatusUnauthorized, "this request needs a token (header Authorization: Bearer TOKEN) or a client certificate")
+		return "", httpapi.Refuse(http.StatusUnauthorized, "this request needs a token (header Authorization: Bearer TOKEN) or a client certificate")
 	case c == nil:
 		return "", nil
 	case !c.rights[needed]:
-		return c.name, refuse(http.StatusForbidden, "client %s does not have the right %q: an operator grants it in the writer's access file", c.name, needed)
+		return c.name, httpapi.Refuse(http.StatusForbidden, "client %s does not have the right %q: an operator grants it in the writer's access file", c.name, needed)
 	}
 	return c.name, nil
 }
@@ -59,7 +58,7 @@ func (g *Guard) Admit(w http.ResponseWriter, r *http.Request, needed httpapi.Rig
 func (l *list) identify(r *http.Request) (*client, error) {
 	c, err := l.named(r)
 	if c != nil && !c.expires.IsZero() && !time.Now().Before(c.expires) {
-		return nil, refuse(http.StatusUnauthorized, "the access of client %s expired on %s: an operator renews it in the writer's access file",
+		return nil, httpapi.Refuse(http.StatusUnauthorized, "the access of client %s expired on %s: an operator renews it in the writer's access file",
 			c.name, c.expires.AddDate(0, 0, -1).Format(time.DateOnly))
 	}
 	return c, err
@@ -69,12 +68,12 @@ func (l *list) named(r *http.Request) (*client, error) {
 	if header := r.Header.Get("Authorization"); header != "" {
 		scheme, token, _ := strings.Cut(header, " ")
 		if !strings.EqualFold(scheme, "Bearer") {
-			return nil, refuse(http.StatusUnauthorized, "the header Authorization must be of the form: Bearer TOKEN")
+			return nil, httpapi.Refuse(http.StatusUnauthorized, "the header Authorization must be of the form: Bearer TOKEN")
 		}
 		if c := l.tokens[sha256.Sum256([]byte(strings.TrimSpace(token)))]; c != nil {
 			return c, nil
 		}
-		return nil, refuse(http.StatusUnauthorized, "the token is not known: it may be revoked or mistyped")
+		return nil, httpapi.Refuse(http.StatusUnauthorized, "the token is not known: it may be revoked or mistyped")
 	}
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
 		return nil, nil
@@ -85,7 +84,7 @@ func (l *list) named(r *http.Request) (*client, error) {
 			return c, nil
 		}
 	}
-	return nil, refuse(http.StatusUnauthorized, "no client has a certificate with one of these subject alternative names: %q", names)
+	return nil, httpapi.Refuse(http.StatusUnauthorized, "no client has a certificate with one of these subject alternative names: %q", names)
 }
 
 func alternativeNames(c *x509.Certificate) []string {
@@ -94,8 +93,4 @@ func alternativeNames(c *x509.Certificate) []string {
 		names = append(names, uri.String())
 	}
 	return names
-}
-
-func refuse(status int, format string, args ...any) error {
-	return &httpapi.RequestError{Status: status, Type: httpapi.PermissionType, Text: fmt.Sprintf(format, args...)}
 }
