@@ -24,12 +24,9 @@ func deleteObjects(c *cli.Context) error {
 	if !c.Args().Present() {
 		return daemon.UsageError("delete takes at least one SHA256")
 	}
-	ids := make([][32]byte, c.NArg())
-	for i, text := range c.Args().Slice() {
-		var err error
-		if ids[i], err = parseID(text); err != nil {
-			return err
-		}
+	ids, err := parseIDs(c.Args().Slice())
+	if err != nil {
+		return err
 	}
 	winery, _, err := connect(c)
 	if err != nil {

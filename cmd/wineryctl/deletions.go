@@ -5,7 +5,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -45,11 +44,9 @@ func objectsDeletions(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	ids := make([]sharedbase.ObjID, c.NArg())
-	for i, text := range c.Args().Slice() {
-		if ids[i], err = parseID(text); err != nil {
-			return err
-		}
+	ids, err := parseIDs(c.Args().Slice())
+	if err != nil {
+		return err
 	}
 	_, base, err := reading(c)
 	if err != nil {
@@ -68,11 +65,10 @@ func objectsDeletions(c *cli.Context) error {
 	if json {
 		return printJSON(c.App.Writer, rows)
 	}
-	table := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "AT\tSHA256\tCLIENT\tFROM\tREQUEST\tTRACE") // an error comes back from Flush
-	for _, r := range rows {
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n",
-			r.At.Local().Format(time.DateTime), r.Object, cmp.Or(r.Client, "-"), cmp.Or(r.Address, "-"), cmp.Or(r.Request, "-"), cmp.Or(r.Trace, "-"))
-	}
-	return table.Flush()
+	return printTable(c.App.Writer, "AT\tSHA256\tCLIENT\tFROM\tREQUEST\tTRACE", func(row func(string, ...any)) {
+		for _, r := range rows {
+			row("%s\t%s\t%s\t%s\t%s\t%s",
+				r.At.Local().Format(time.DateTime), r.Object, cmp.Or(r.Client, "-"), cmp.Or(r.Address, "-"), cmp.Or(r.Request, "-"), cmp.Or(r.Trace, "-"))
+		}
+	})
 }

@@ -50,3 +50,15 @@ func parseID(text string) (id [32]byte, err error) {
 	}
 	return [32]byte(sum), nil
 }
+
+// parseIDs is parseID for several objects.
+func parseIDs(texts []string) ([][32]byte, error) {
+	ids := make([][32]byte, len(texts))
+	for i, text := range texts {
+		var err error
+		if ids[i], err = parseID(text); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}

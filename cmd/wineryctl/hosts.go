@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -79,20 +78,19 @@ func hostsList(c *cli.Context) error {
 	if json {
 		return printJSON(c.App.Writer, rows)
 	}
-	table := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "HOST\tLAST SEEN\tROLES\tLEASES\tIMAGES MAPPED") // an error comes back from Flush
-	for _, h := range hosts {
-		seen := "no heartbeat"
-		if !h.LastSeen.IsZero() {
-			seen = status.Age(h.Unseen) + " ago"
+	return printTable(c.App.Writer, "HOST\tLAST SEEN\tROLES\tLEASES\tIMAGES MAPPED", func(row func(string, ...any)) {
+		for _, h := range hosts {
+			seen := "no heartbeat"
+			if !h.LastSeen.IsZero() {
+				seen = status.Age(h.Unseen) + " ago"
+			}
+			roles := "-"
+			if len(h.Roles) > 0 {
+				roles = strings.Join(h.Roles, ", ")
+			}
+			row("%s\t%s\t%s\t%d\t%s", h.Name, seen, roles, h.Leases, humanize.Comma(h.Mapped))
 		}
-		roles := "-"
-		if len(h.Roles) > 0 {
-			roles = strings.Join(h.Roles, ", ")
-		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\n", h.Name, seen, roles, h.Leases, humanize.Comma(h.Mapped))
-	}
-	return table.Flush()
+	})
 }
 
 func hostsForget(c *cli.Context) error {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
@@ -56,11 +55,9 @@ func objectsLocate(c *cli.Context) (err error) {
 	if !c.Args().Present() {
 		return daemon.UsageError("objects locate takes at least one SHA256")
 	}
-	ids := make([]sharedbase.ObjID, c.NArg())
-	for i, text := range c.Args().Slice() {
-		if ids[i], err = parseID(text); err != nil {
-			return err
-		}
+	ids, err := parseIDs(c.Args().Slice())
+	if err != nil {
+		return err
 	}
 	_, base, set, err := openStorage(c, reading)
 	if err != nil {
@@ -120,18 +117,17 @@ func mapped(ctx context.Context, set storage.Set, pool, name string) bool {
 }
 
 func printLocated(c *cli.Context, rows []locatedRow) error {
-	table := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "OBJECT\tSHARD\tSTATE\tPOOL\tREAD FROM") // an error comes back from Flush
-	for _, r := range rows {
-		if r.Shard == "" {
-			_, _ = fmt.Fprintf(table, "%s\t-\tabsent or deleted\t-\t-\n", r.Object)
-			continue
+	return printTable(c.App.Writer, "OBJECT\tSHARD\tSTATE\tPOOL\tREAD FROM", func(row func(string, ...any)) {
+		for _, r := range rows {
+			if r.Shard == "" {
+				row("%s\t-\tabsent or deleted\t-\t-", r.Object)
+				continue
+			}
+			from := map[readFrom]string{
+				fromImage: "image in pool " + r.ReadPool, fromTable: "table shard_" + r.Shard,
+				fromNowhere: "unavailable here: the image is not mapped on this host",
+			}[r.From]
+			row("%s\t%s\t%s\t%s\t%s", r.Object, r.Shard, r.State, r.Pool, from)
 		}
-		from := map[readFrom]string{
-			fromImage: "image in pool " + r.ReadPool, fromTable: "table shard_" + r.Shard,
-			fromNowhere: "unavailable here: the image is not mapped on this host",
-		}[r.From]
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", r.Object, r.Shard, r.State, r.Pool, from)
-	}
-	return table.Flush()
+	})
 }

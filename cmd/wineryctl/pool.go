@@ -5,7 +5,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/google/uuid"
@@ -96,19 +95,19 @@ func poolList(c *cli.Context) (err error) {
 }
 
 func printPools(c *cli.Context, rows []poolRow) error {
-	table := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "NAME\tTYPE\tSTATE\tUUID\tADOPTED") // an error comes back from Flush
-	for _, r := range rows {
-		id, adopted := "-", "-"
-		if r.UUID != nil {
-			id = r.UUID.String()
+	err := printTable(c.App.Writer, "NAME\tTYPE\tSTATE\tUUID\tADOPTED", func(row func(string, ...any)) {
+		for _, r := range rows {
+			id, adopted := "-", "-"
+			if r.UUID != nil {
+				id = r.UUID.String()
+			}
+			if r.Adopted != nil {
+				adopted = r.Adopted.Local().Format(time.DateTime)
+			}
+			row("%s\t%s\t%s\t%s\t%s", r.Name, r.Type, r.State, id, adopted)
 		}
-		if r.Adopted != nil {
-			adopted = r.Adopted.Local().Format(time.DateTime)
-		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", r.Name, r.Type, r.State, id, adopted)
-	}
-	if err := table.Flush(); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	for _, r := range rows {

@@ -3,8 +3,6 @@
 package main
 
 import (
-	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -65,13 +63,12 @@ func shardsQuarantined(c *cli.Context) error {
 	if json {
 		return printJSON(c.App.Writer, rows)
 	}
-	table := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "NAME\tSTATE\tPOOL\tSINCE\tBY\tREASON") // an error comes back from Flush
-	for _, r := range rows {
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s on %s\t%s\n",
-			r.Name, r.State, r.Pool, r.At.Local().Format(time.DateTime), r.Role, r.Host, r.Reason)
-	}
-	return table.Flush()
+	return printTable(c.App.Writer, "NAME\tSTATE\tPOOL\tSINCE\tBY\tREASON", func(row func(string, ...any)) {
+		for _, r := range rows {
+			row("%s\t%s\t%s\t%s\t%s on %s\t%s",
+				r.Name, r.State, r.Pool, r.At.Local().Format(time.DateTime), r.Role, r.Host, r.Reason)
+		}
+	})
 }
 
 func shardsUnquarantine(c *cli.Context) error {

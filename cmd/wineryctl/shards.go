@@ -184,10 +184,10 @@ func printer(c *cli.Context) (func([]shardRow) error, error) {
 	if json {
 		return func(rows []shardRow) error { return printJSON(c.App.Writer, rows) }, err
 	}
-	return func(rows []shardRow) error { return printTable(c.App.Writer, rows, c.Bool("long")) }, err
+	return func(rows []shardRow) error { return printShards(c.App.Writer, rows, c.Bool("long")) }, err
 }
 
-func printTable(w io.Writer, rows []shardRow, long bool) error {
+func printShards(w io.Writer, rows []shardRow, long bool) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(table io.Writer, columns ...string) {
 		if !long {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"text/tabwriter"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -129,16 +128,10 @@ func (p *statusPrinter) problems(r status.Report) {
 	}
 }
 
-// table prints rows in columns.
-func (p *statusPrinter) table(head string, rows func(row func(format string, args ...any))) {
+// table prints a table after an empty line.
+func (p *statusPrinter) table(columns string, rows func(row func(format string, args ...any))) {
 	p.line("")
-	table := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
-	row := func(format string, args ...any) {
-		_, _ = fmt.Fprintf(table, format+"\n", args...) // an error comes back from Flush
-	}
-	row("%s", head)
-	rows(row)
-	p.err = errors.Join(p.err, table.Flush())
+	p.err = errors.Join(p.err, printTable(p.w, columns, rows))
 }
 
 func (p *statusPrinter) shards(r status.Report) {
