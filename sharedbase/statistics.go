@@ -28,10 +28,10 @@ type ShardStatistics struct {
 func (b *SharedBase) Statistics(ctx context.Context) (all []ShardStatistics, err error) {
 	err = b.withShortTimeout(ctx, "counting the shards", func(ctx context.Context) error {
 		rows, err := b.conns.lists.Query(ctx, `/* winery: Statistics */
-			SELECT s.pool_name, s.state::text, count(*), count(q.shard),
-				coalesce(extract(epoch FROM greatest(interval '0', now() - min(t.since))), 0)::float8,
+			SELECT s.pool_name, s.state::text, count(*),
+				coalesce(greatest(interval '0', now() - min(t.since)), '0'), count(q.shard),
 				count(*) FILTER (WHERE v.shard IS NULL AND s.state IN ('packed', 'cleaning', 'readonly')),
-				coalesce(extract(epoch FROM greatest(interval '0', now() - min(v.at) FILTER (WHERE s.state IN ('packed', 'cleaning', 'readonly')))), 0)::float8,
+				coalesce(greatest(interval '0', now() - min(v.at) FILTER (WHERE s.state IN ('packed', 'cleaning', 'readonly'))), '0'),
 				coalesce(sum(pg_table_size(to_regclass(quote_ident('shard_' || s.name::text)))) FILTER (WHERE s.state = 'full'), 0)::bigint
 			FROM shards s LEFT JOIN winery_state t ON t.shard = s.id LEFT JOIN winery_quarantine q ON q.shard = s.id
 				LEFT JOIN winery_verification v ON v.shard = s.id
@@ -39,13 +39,7 @@ func (b *SharedBase) Statistics(ctx context.Context) (all []ShardStatistics, err
 		if err != nil {
 			return err
 		}
-		all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (s ShardStatistics, err error) {
-			var oldest, verified float64
-			err = row.Scan(&s.Pool, &s.State, &s.Shards, &s.Quarantined, &oldest, &s.NeverVerified, &verified, &s.TableBytes)
-			s.Oldest = time.Duration(oldest * float64(time.Second))
-			s.OldestVerified = time.Duration(verified * float64(time.Second))
-			return s, err
-		})
+		all, err = pgx.CollectRows(rows, pgx.RowToStructByPos[ShardStatistics])
 		return err
 	})
 	return all, err

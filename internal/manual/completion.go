@@ -3,6 +3,7 @@
 package manual
 
 import (
+	"slices"
 	"strings"
 	"text/template"
 
@@ -85,20 +86,11 @@ func options(flags []cli.Flag) (words []word) {
 // merge returns own, and those of global whose names own does not have.
 func merge(own, global []word) []word {
 	for _, g := range global {
-		if !contains(own, g.Name) {
+		if !slices.ContainsFunc(own, func(w word) bool { return w.Name == g.Name }) {
 			own = append(own, g)
 		}
 	}
 	return own
-}
-
-func contains(words []word, name string) bool {
-	for _, w := range words {
-		if w.Name == name {
-			return true
-		}
-	}
-	return false
 }
 
 // quoting are the functions of the templates: each makes text one word of a shell.

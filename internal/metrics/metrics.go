@@ -46,12 +46,12 @@ const (
 	Failure     Result = "failure"
 )
 
-// resultOf is that of work which fails with a type of error, "" if it succeeds.
-func resultOf(failure string) string {
-	if failure == "" {
-		return string(Success)
+// resultOf is that of work other than a request.
+func resultOf(failed bool) string {
+	if failed {
+		return string(Failure)
 	}
-	return string(Failure)
+	return string(Success)
 }
 
 // Running says which program runs, with which configuration and pools. What counts
@@ -154,7 +154,7 @@ const (
 // error, NotMapped for one that is not mapped on this host, else "".
 func (c *Client) ImageOpened(pool string, took time.Duration, failure string) {
 	if c != nil {
-		result := resultOf(failure)
+		result := resultOf(failure != "")
 		if failure == NotMapped {
 			result = "not_mapped"
 		}
@@ -217,11 +217,7 @@ func (c *Client) AddsMemory(change int64) {
 // Committed times a transaction that added objects, or failed.
 func (c *Client) Committed(took time.Duration, err error) {
 	if c != nil {
-		failure := ""
-		if err != nil {
-			failure = "Error"
-		}
-		c.commits.WithLabelValues(resultOf(failure)).Observe(took.Seconds())
+		c.commits.WithLabelValues(resultOf(err != nil)).Observe(took.Seconds())
 	}
 }
 
@@ -255,7 +251,7 @@ func (c *Client) Verified(pool string, bytes int64) {
 // its error, else "".
 func (c *Client) Packed(pool string, took time.Duration, failure string) {
 	if c != nil {
-		c.packings.WithLabelValues(pool, resultOf(failure)).Observe(took.Seconds())
+		c.packings.WithLabelValues(pool, resultOf(failure != "")).Observe(took.Seconds())
 		c.timed(packerSeconds, took, failure, "pool_name", pool)
 	}
 }

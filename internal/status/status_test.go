@@ -58,7 +58,7 @@ func (f *fleet) shard(t *testing.T, state, age string) {
 	pgtest.Exec(t, f.DSN, "UPDATE winery_state SET since = now() - $1::text::interval", age)
 }
 
-// TestWell: a fleet at work, with shards in all states, has no problem.
+// TestWell: a fleet that works, with shards in all states, has no problem.
 func TestWell(t *testing.T) {
 	f := newFleet(t)
 	f.Full(t, roletest.Objects(1, 10, 100))
