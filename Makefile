@@ -81,7 +81,7 @@ install: ## after "make build manual": install without a package (DESTDIR=, PREF
 LONGEST := ./test/vm ./test/model ./sharedbase
 
 .PHONY: test
-test: deps deps-vm lint package vm-image $(GOTESTSUM) python ## install what is missing and run every check and every test
+test: deps deps-vm deps-package-test lint package vm-image $(GOTESTSUM) python ## install what is missing and run every check and every test
 	WINERY_PYTHON=$(PYTHON) scripts/with-services --pg --ceph -- $(GOTESTSUM) --format testname -- \
 		-tags "$(TAGS)" -race -p 4 -timeout 20m $(LONGEST) ./...
 
@@ -123,20 +123,22 @@ crash: deps build ## only the tests that kill, stop or cut off each role everywh
 		grep -Ev '^(=== (RUN|PAUSE|CONT|NAME)| *--- PASS)'
 
 .PHONY: vm
-vm: deps deps-vm build vm-image ## only the test with the kernel's rbd driver, in a virtual machine
+vm: deps deps-vm package vm-image ## only the test with the kernel's rbd driver, in a virtual machine
 	scripts/with-services --pg --ceph -- $(GOTEST) -count 1 -v -timeout 10m ./test/vm
 
 .PHONY: powercut
 powercut: deps deps-vm build vm-image ## cut the power of a virtual machine with a whole Winery under load (CUTS=20)
 	WINERY_TEST_POWER_CUTS=$(CUTS) $(GOTEST) -count 1 -v -timeout 80m -run TestPowerCut ./test/vm
 
-.PHONY: deps deps-vm deps-package
+.PHONY: deps deps-vm deps-package deps-package-test
 deps: ## install the Debian packages that are missing
 	@scripts/install-deps base
 deps-vm:
 	@scripts/install-deps vm
 deps-package:
 	@scripts/install-deps package
+deps-package-test:
+	@scripts/install-deps package-test
 
 .PHONY: vm-image
 vm-image: deps-vm
