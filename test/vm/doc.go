@@ -2,7 +2,7 @@
 
 // Package vm tests what needs a machine of its own: shards that the kernel's rbd
 // driver maps and readers read through /dev/rbd, with the project's units under
-// systemd; and power cuts.
+// systemd; the package where systemd runs; and power cuts.
 //
 // The tests boot a virtual machine (QEMU without KVM; [scripts/vm-image] makes its
 // disk). TestKernelMapping reaches PostgreSQL and Ceph on the host's loopback

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package vm
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"winery/test/expect"
+)
+
+// TestPackage installs the package where systemd runs and PostgreSQL does not: an
+// installation starts nothing, an upgrade restarts the roles that run and waits for
+// none of them, a removal stops them. (packaging tests what needs no systemd.)
+func TestPackage(t *testing.T) {
+	overlay := t.TempDir()
+	found, err := filepath.Glob("../../dist/winery_*.deb")
+	expect.NoError(t, err)
+	if len(found) != 1 {
+		t.Fatalf("dist has the packages %q; run make package", found)
+	}
+	// The same files as a newer version, not compressed: the machine is slow.
+	newer := t.TempDir()
+	output(t, "dpkg-deb", "--raw-extract", found[0], newer)
+	output(t, "sed", "-i", "s/^Version: .*/Version: 9:1-1/", filepath.Join(newer, "DEBIAN/control"))
+	expect.NoError(t, os.Remove(filepath.Join(newer, "DEBIAN/conffiles"))) // nfpm's has an empty line only
+	output(t, "dpkg-deb", "--build", "-Znone", newer, filepath.Join(overlay, "newer.deb"))
+	expect.NoError(t, os.Link(found[0], filepath.Join(overlay, "first.deb")))
+	write(t, filepath.Join(overlay, "etc/winery/winery.yml"), `objstorage:
+  cls: winery
+  database: {db: "postgresql://127.0.0.1:1/winery"}
+  shards_pools: [{type: directory, pool_name: shards, shard_max_size: 1000000, base_directory: /srv/winery}]
+  shards_active_pool: shards
+`)
+	m := boot(t, overlay, nil)
+	const all = "winery-writer winery-packer@shards winery-rbd-mapper winery-cleaner"
+	states := func(units string) string { // each state once
+		return strings.TrimSpace(m.run(t, "systemctl is-active "+units+" | sort -u || true"))
+	}
+
+	m.run(t, "dpkg --install /first.deb")
+	if got := states("winery.target " + all); got != "inactive" {
+		t.Errorf("after the installation: %s", got)
+	}
+
+	// Two roles wait for the database: they are not ready.
+	m.run(t, "systemctl start --no-block winery-packer@shards winery-cleaner")
+	pids := func() (packer, cleaner, writer string) {
+		words := strings.Fields(m.run(t, "systemctl show --property MainPID --value winery-packer@shards winery-cleaner winery-writer"))
+		return words[0], words[1], words[2]
+	}
+	var packer, cleaner string
+	expect.Eventually(t, "two processes", func() bool {
+		packer, cleaner, _ = pids()
+		return packer != "0" && cleaner != "0"
+	})
+	if got := states("winery-packer@shards winery-cleaner"); got != "activating" {
+		t.Errorf("without a database: %s", got)
+	}
+
+	m.run(t, "dpkg --install /newer.deb")
+	expect.Eventually(t, "two other processes", func() bool {
+		p, c, _ := pids()
+		return p != "0" && p != packer && c != "0" && c != cleaner
+	})
+	if _, _, writer := pids(); writer != "0" {
+		t.Error("the upgrade started the writer, which did not run")
+	}
+
+	m.run(t, "printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d")
+	packer, cleaner, _ = pids()
+	m.run(t, "dpkg --install /first.deb && systemctl daemon-reload")
+	if p, c, _ := pids(); p != packer || c != cleaner {
+		t.Error("policy-rc.d refused restarts, and the roles were restarted")
+	}
+	m.run(t, "rm /usr/sbin/policy-rc.d")
+
+	m.run(t, "dpkg --remove winery")
+	if got := states(all); got != "inactive" {
+		t.Errorf("after the removal: %s", got)
+	}
+	m.run(t, "! pgrep --full /usr/bin/winery && dpkg --purge winery && ! test -e /etc/winery")
+}
