@@ -5,6 +5,7 @@ package sharedbase_test
 import (
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -99,6 +100,20 @@ func TestHeartbeatDoesNotWait(t *testing.T) {
 	}
 	release()
 	expect.NoError(t, b.Heartbeat(t.Context(), "working", false))
+}
+
+// TestHeartbeatDuringStandbyOutage: a heartbeat does not wait for the standby, as other
+// commits do.
+func TestHeartbeatDuringStandbyOutage(t *testing.T) {
+	r := newReplicated(t)
+	r.standby.Signal(syscall.SIGSTOP)
+	locking := background(func() error { _, err := r.base.LockWritingShard(t.Context(), "pool"); return err })
+	r.waits(t, 1)
+	expect.NoError(t, r.base.Heartbeat(t.Context(), "working", false))
+	expect.NoError(t, r.base.EndHeartbeats(t.Context()))
+	r.waits(t, 1) // only the other one
+	r.standby.Signal(syscall.SIGCONT)
+	expect.NoError(t, <-locking)
 }
 
 // TestHeartbeatWithoutRights: a database user without rights on the table gets an

@@ -4,10 +4,23 @@ package sharedbase
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 )
+
+// InStateSince returns when a shard came into its state; zero if it is not known.
+func (b *SharedBase) InStateSince(ctx context.Context, shardID int64) (since time.Time, err error) {
+	err = b.withShortTimeout(ctx, fmt.Sprintf("looking up the state of shard number %d", shardID), func(ctx context.Context) error {
+		return b.conns.lookups.QueryRow(ctx, "/* winery: InStateSince */ SELECT since FROM winery_state WHERE shard = $1", shardID).Scan(&since)
+	})
+	if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
+	return since, err
+}
 
 // ShardStatistics counts the shards of a pool that are in one state.
 type ShardStatistics struct {

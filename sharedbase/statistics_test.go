@@ -41,6 +41,12 @@ func TestStatistics(t *testing.T) {
 	if packed.Quarantined != 1 || packed.TableBytes != 0 || packed.Oldest > time.Hour {
 		t.Errorf("packed: %+v", packed)
 	}
+	if since := must(b.InStateSince(t.Context(), old.ID))(t); time.Since(since) < time.Hour || time.Since(since) > 2*time.Hour {
+		t.Errorf("the old shard is in its state since %v", since)
+	}
+	if since := must(b.InStateSince(t.Context(), 1_000_000))(t); !since.IsZero() {
+		t.Errorf("a shard that does not exist is in its state since %v", since)
+	}
 	must(b.LockOneShard(t.Context(), sharedbase.StateFull, sharedbase.StatePacking, sharedbase.ClaimFilter{Name: old.Name}))(t)
 	for _, s := range must(b.Statistics(t.Context()))(t) {
 		if s.Pool == "pool" && s.Oldest > time.Hour {

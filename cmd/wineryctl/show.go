@@ -31,8 +31,9 @@ var showCommand = &cli.Command{
 // shardDetails is what is printed about one shard. Scripts read its JSON.
 type shardDetails struct {
 	shardRow
-	Quarantine *quarantinedRow `json:"quarantine"` // null: not quarantined
-	Packed     *packedImage    `json:"packed"`     // the image when it was packed; null: no record, because it is not packed, or was by Python
+	InState    time.Time       `json:"in_state_since,omitzero"` // absent: not known
+	Quarantine *quarantinedRow `json:"quarantine"`              // null: not quarantined
+	Packed     *packedImage    `json:"packed"`                  // the image when it was packed; null: no record, because it is not packed, or was by Python
 	Objects    shardObjects    `json:"objects"`
 }
 
@@ -104,6 +105,9 @@ func detailsOf(c *cli.Context, base *sharedbase.SharedBase, s sharedbase.Shard, 
 	if found {
 		d.Packed = &packedImage{record.Objects, record.Bytes, hex.EncodeToString(record.Fingerprint[:])}
 	}
+	if d.InState, err = base.InStateSince(c.Context, s.ID); err != nil {
+		return d, err
+	}
 	n, err := base.CountByState(c.Context, s.ID)
 	d.Objects = shardObjects{n.Present, n.Deleted, n.Noted, n.InFlight}
 	return d, err
@@ -116,6 +120,9 @@ func (d shardDetails) print(w io.Writer) error {
 	}
 	line("name", "%s", d.Name)
 	line("state", "%s", d.State)
+	if !d.InState.IsZero() {
+		line("in this state since", "%s", d.InState.Local().Format(time.DateTime))
+	}
 	line("pool", "%s", d.Pool)
 	if q := d.Quarantine; q != nil {
 		line("quarantined", "since %s by %s on %s: %s", q.At.Local().Format(time.DateTime), q.Role, q.Host, q.Reason)

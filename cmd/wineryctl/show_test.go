@@ -28,8 +28,8 @@ func TestShow(t *testing.T) {
 	expect.NoError(t, err)
 	name := claim.Name()
 	text := s.must(t, "shards", "show", name)
-	for _, want := range []string{"state:            writing\n", "locked by:        test on ", "image mapped by:  no host\n", "image as packed:  no record\n",
-		"table:            5 objects, ", "objects:          5 present, 0 deleted, 0 noted to be erased, 0 in flight\n"} {
+	for _, want := range []string{"in this state since:  20", "locked by:            test on ", "image mapped by:      no host\n", "image as packed:      no record\n",
+		"table:                5 objects, ", "objects:              5 present, 0 deleted, 0 noted to be erased, 0 in flight\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
@@ -51,8 +51,8 @@ func TestShow(t *testing.T) {
 	host, err := os.Hostname()
 	expect.NoError(t, err)
 	text = s.must(t, "shards", "show", name)
-	for _, want := range []string{"by test on " + host + ": object damaged\n", fmt.Sprintf("image claimed by:  test on %s (pid %d), until ", host, os.Getpid()),
-		"image mapped by:   ceph3\n", "image as packed:   5 objects, 300 B, fingerprint ab00", "4 present, 1 deleted"} {
+	for _, want := range []string{"by test on " + host + ": object damaged\n", fmt.Sprintf("image claimed by:     test on %s (pid %d), until ", host, os.Getpid()),
+		"image mapped by:      ceph3\n", "image as packed:      5 objects, 300 B, fingerprint ab00", "4 present, 1 deleted"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
