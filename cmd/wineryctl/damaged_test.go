@@ -105,12 +105,12 @@ func TestSeal(t *testing.T) {
 			expect.NoError(t, claim.Release(ctx))
 		}
 	}
-	s.fails(t, 78, "NAMEs of shards or --pool", "shards", "seal")
+	s.fails(t, 78, "NAMEs of shards or --pool-name", "shards", "seal")
 	s.fails(t, 1, "cannot be sealed", "shards", "seal", names[3])
 	if got := s.must(t, "shards", "seal", names[0]); got != names[0]+": full\n" {
 		t.Errorf("one shard: %q", got)
 	}
-	got := strings.Split(s.must(t, "shards", "seal", "--pool", "files"), "\n")
+	got := strings.Split(s.must(t, "shards", "seal", "--pool-name", "files"), "\n")
 	if !slices.Equal(got, []string{names[1] + ": full", names[2] + ": empty, stays standby", ""}) {
 		t.Errorf("the pool: %q", got)
 	}

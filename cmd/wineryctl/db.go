@@ -26,7 +26,7 @@ var dbCommand = &cli.Command{
 // needSubcommand is the action of a command that only groups others. urfave/cli v2 would print the help, with status 0.
 func needSubcommand(c *cli.Context) error {
 	if c.Args().Present() {
-		return daemon.UsageError("%s has no command %q; see --help", c.Command.Name, c.Args().First())
+		return daemon.UnknownCommand(c)
 	}
 	return daemon.UsageError("%s needs a command; see %s %s --help", c.Command.Name, c.App.Name, c.Command.Name)
 }

@@ -24,6 +24,8 @@ func flagsFirst(app *cli.App, args []string) []string {
 		if len(arg) < 2 || arg[0] != '-' {
 			if sub := command.Command(arg); sub != nil && len(arguments) == 0 {
 				command, names = sub, append(names, arg)
+			} else if len(command.Subcommands) > 0 { // no such command; its flags cannot be known
+				return slices.Concat(args[:1], global, names, []string{"--"}, rest)
 			} else {
 				arguments = append(arguments, arg)
 			}

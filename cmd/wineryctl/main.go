@@ -24,9 +24,10 @@ func run(args []string) int {
 	ctx, stop := daemon.UntilSignal(os.Stderr)
 	defer stop()
 	app := &cli.App{
-		Name:  "wineryctl",
-		Usage: "set up, inspect, repair and use a Winery",
-		Flags: append(daemon.Flags(), urlFlag, tokenFileFlag, caFlag),
+		Name:        "wineryctl",
+		Usage:       "set up, inspect, repair and use a Winery",
+		Description: "Example:\n\n    wineryctl --config /etc/winery/winery.yml status",
+		Flags:       append(daemon.Flags(), urlFlag, tokenFileFlag, caFlag),
 		Before: func(c *cli.Context) error {
 			c.Context = ctx
 			return nil
@@ -34,10 +35,11 @@ func run(args []string) int {
 		Commands: []*cli.Command{statusCommand, configCommand, dbCommand, poolCommand, shardsCommand, hostsCommand, objectsCommand, indexCommand, verifyCommand, putCommand, getCommand, deleteCommand, accessCommand},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return daemon.UsageError("unknown command %q; see --help", c.Args().First())
+				return daemon.UnknownCommand(c)
 			}
 			return cli.ShowAppHelp(c)
 		},
 	}
+	addExamples(app.Name, app.Commands)
 	return daemon.Execute(app, flagsFirst(app, args))
 }

@@ -92,6 +92,11 @@ func TestUsage(t *testing.T) {
 		says string
 	}{
 		{[]string{"nonsense"}, "nonsense"},
+		{[]string{"statsu"}, `wineryctl has no command "statsu" (did you mean "status"?); see --help`},
+		{[]string{"shards", "lst", "--output", "json"}, `{"error":"shards has no command \"lst\" (did you mean \"list\"?); see --help","status":78}`},
+		{[]string{"shards", "list", "--otput=json"}, `wineryctl: unknown option --otput (did you mean "--output"?); see --help`},
+		{[]string{"shards", "list", "--state"}, "option --state needs a value"},
+		{[]string{"verify", "--output=json", "--config", "/nonexistent"}, `","status":78}`},
 		{[]string{"db"}, "needs a command"},
 		{[]string{"db", "nonsense"}, "nonsense"},
 		{[]string{"db", "init"}, "--config"},

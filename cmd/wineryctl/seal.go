@@ -18,14 +18,14 @@ var sealCommand = &cli.Command{
 	Usage:       "mark standby shards as full, so that packers pack them before they are filled",
 	ArgsUsage:   "[NAME…]",
 	Description: "Use this command, for example, to retire a pool. A shard without objects stays standby.",
-	Flags:       []cli.Flag{&cli.StringFlag{Name: "pool", Usage: "seal all standby shards of `POOL`"}},
+	Flags:       []cli.Flag{&cli.StringFlag{Name: "pool-name", Aliases: []string{"n"}, Usage: "seal all standby shards of `POOL`"}},
 	Action:      shardsSeal,
 }
 
 func shardsSeal(c *cli.Context) error {
-	names, pool := c.Args().Slice(), c.String("pool")
+	names, pool := c.Args().Slice(), c.String("pool-name")
 	if (len(names) == 0) == (pool == "") {
-		return daemon.UsageError("seal takes either the NAMEs of shards or --pool POOL")
+		return daemon.UsageError("seal takes either the NAMEs of shards or --pool-name POOL")
 	}
 	_, base, err := changing(c)
 	if err != nil {

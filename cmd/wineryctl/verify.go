@@ -25,7 +25,7 @@ var verifyCommand = &cli.Command{
 		"correct are used.",
 	Flags: []cli.Flag{
 		&cli.StringSliceFlag{Name: "shard", Usage: "verify only the shard `NAME`; repeat for several shards (default: all)"},
-		&cli.StringFlag{Name: "pool", Usage: "verify only the shards of `POOL` (default: all pools)"},
+		&cli.StringFlag{Name: "pool-name", Aliases: []string{"n"}, Usage: "verify only the shards of `POOL` (default: all pools)"},
 		&cli.IntFlag{Name: "sample", DefaultText: "all objects", Usage: "verify only `N` objects per shard"},
 		&cli.Float64Flag{Name: "rate", DefaultText: "no limit", Usage: "read at most `MB` megabytes per second"},
 		&cli.BoolFlag{Name: "repair", Usage: "restore damaged objects that have an intact copy"},
@@ -114,11 +114,11 @@ func newScrubber(c *cli.Context) (*scrub.Scrubber, error) {
 	return &scrub.Scrubber{Sample: sample, Rate: scrub.NewRate(int64(mb * 1e6))}, nil
 }
 
-// chosenShards returns the shards that --shard names, or else all shards of --pool, or else all.
+// chosenShards returns the shards that --shard names, or else all shards of --pool-name, or else all.
 func (s *session) chosenShards(c *cli.Context) ([]string, error) {
-	pool := c.String("pool")
+	pool := c.String("pool-name")
 	if pool != "" {
-		if _, err := s.chosenPool("--pool", pool); err != nil {
+		if _, err := s.chosenPool("--pool-name", pool); err != nil {
 			return nil, err
 		}
 	}
@@ -136,7 +136,7 @@ func (s *session) chosenShards(c *cli.Context) ([]string, error) {
 	}
 	for _, name := range names {
 		if !all[name] {
-			return nil, daemon.UsageError("--shard: found %q, must be a shard of the database, and of --pool if that is given", name)
+			return nil, daemon.UsageError("--shard: found %q, must be a shard of the database, and of --pool-name if that is given", name)
 		}
 	}
 	return names, nil

@@ -30,7 +30,7 @@ func TestVerify(t *testing.T) {
 		"--rate: found -1":       {"--rate", "-1"},
 		"exclude each other":     {"--sample", "5", "--repair"},
 		"--erase needs --repair": {"--erase"},
-		"--pool: found":          {"--pool", "nonsense"},
+		"--pool-name: found":     {"--pool-name", "nonsense"},
 		"--shard: found":         {"--shard", "nonsense"},
 		"--output: found":        {"--output", "xml"},
 		"unexpected argument":    {"extra"},
@@ -45,7 +45,7 @@ func TestVerify(t *testing.T) {
 	if rows := s.rows(t, "verify", "--sample", "7", "--rate", "100"); len(rows) != 2 || rows[0]["objects"] != 14.0 {
 		t.Errorf("%v", rows)
 	}
-	if rows := s.rows(t, "verify", "--shard", names[1], "--pool", "files"); len(rows) != 1 || rows[0]["shard"] != names[1] {
+	if rows := s.rows(t, "verify", "--shard", names[1], "--pool-name", "files"); len(rows) != 1 || rows[0]["shard"] != names[1] {
 		t.Errorf("%v", rows)
 	}
 

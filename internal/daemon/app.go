@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -33,12 +34,13 @@ func Version() string {
 // status that the package comment documents. --help prints usage.
 func Run(name, usage string, flags []cli.Flag, run func(context.Context, *Env) error) {
 	surviveClosedPipes()
-	app := &cli.App{Name: name, Usage: usage, Flags: append(append(Flags(), telemetryFlags(name)...), flags...), Action: role(run)}
+	app := &cli.App{Name: name, Usage: usage, Description: "Example:\n\n    " + name + " --config /etc/winery/winery.yml", Flags: append(append(Flags(), telemetryFlags(name)...), flags...), Action: role(run)}
 	os.Exit(Execute(app, os.Args))
 }
 
 // Execute runs app with args, the program's name first, and returns the exit
-// status. Every error that is not logged already is printed to app.ErrWriter.
+// status. Every error that is not logged already is printed to app.ErrWriter: as
+// text, or with --output json as {"error": TEXT, "status": NUMBER} on one line.
 func Execute(app *cli.App, args []string) (status int) {
 	app.Version = Version()
 	app.HideHelpCommand = true
@@ -54,10 +56,22 @@ func Execute(app *cli.App, args []string) (status int) {
 		app.ErrWriter = os.Stderr
 	}
 	err := out.close(guard(func() error { return runCommandLine(app, args) }))
+	status = exitStatus(err)
 	if err != nil && !errors.As(err, new(*loggedError)) {
-		_, _ = fmt.Fprintf(app.ErrWriter, "%s: %v\n", app.Name, err)
+		printError(app, args, err, status)
 	}
-	return exitStatus(err)
+	return status
+}
+
+// printError prints the error of a command line, as JSON where that asks for it.
+func printError(app *cli.App, args []string, err error, status int) {
+	for i, arg := range args {
+		if arg == "--output=json" || arg == "--output" && i+1 < len(args) && args[i+1] == "json" {
+			_ = json.NewEncoder(app.ErrWriter).Encode(map[string]any{"error": err.Error(), "status": status})
+			return
+		}
+	}
+	_, _ = fmt.Fprintf(app.ErrWriter, "%s: %v\n", app.Name, err)
 }
 
 // The exit statuses that the package comment documents.
@@ -104,10 +118,6 @@ func (e *unknownError) Unwrap() error { return e.error }
 type loggedError struct{ error }
 
 func (e *loggedError) Unwrap() error { return e.error }
-
-func onUsageError(_ *cli.Context, err error, _ bool) error {
-	return UsageError("%w; see --help", err)
-}
 
 // unsetEmptyVariables unsets the empty environment variables of flags. urfave/cli
 // v2 takes an empty variable as a value, and would ignore the next variable of the

@@ -253,7 +253,7 @@ func TestExitStatus(t *testing.T) {
 		"wrong at once": {"usage", nil, 78, []string{`--pool-name: no pool`}},
 		"panic":         {"panic", nil, 1, []string{`err="internal error: bug"`}},
 		"panic, debug":  {"panic", []string{"--log-level", "debug"}, 1, []string{"process_test.go"}},
-		"unknown flag":  {"done", []string{"--wibble"}, 78, []string{"winery-test: flag provided but not defined: -wibble; see --help"}},
+		"unknown flag":  {"done", []string{"--wibble"}, 78, []string{"winery-test: unknown option --wibble; see --help"}},
 		"argument":      {"done", []string{"shard"}, 78, []string{`winery-test: unexpected argument "shard"`}},
 		"log level":     {"done", []string{"--log-level", "loud"}, 78, []string{`--log-level: found "loud", must be debug, info, warn or error`}},
 		"log format":    {"done", []string{"--log-format", "xml"}, 78, []string{`--log-format: found "xml", must be text or json`}},

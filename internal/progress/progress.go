@@ -31,7 +31,7 @@ type Report struct {
 // Unknown is the Total of a task whose end is not known.
 const Unknown = -1
 
-// String is a line for people: "packing i3f…: 41 %, 212 MB/s".
+// String is a line for people: "packing i3f…: 41 %, 212 MB/s, 4m38s left".
 func (r Report) String() string {
 	line := string(r.Task)
 	if r.Shard != "" {
@@ -47,7 +47,11 @@ func (r Report) String() string {
 	case r.Total == 0:
 		return line
 	}
-	return fmt.Sprintf("%s: %d %%, %.0f MB/s", line, min(100, r.Done*100/r.Total), r.Rate/1e6)
+	line += fmt.Sprintf(": %d %%, %.0f MB/s", min(100, r.Done*100/r.Total), r.Rate/1e6)
+	if left := float64(r.Total-r.Done) / r.Rate; left >= 1 && left < 1e6 {
+		line += fmt.Sprintf(", %v left", time.Duration(left)*time.Second)
+	}
+	return line
 }
 
 // Func is called with reports, one call at a time. A nil Func takes none.

@@ -11,15 +11,16 @@ import (
 
 func TestLines(t *testing.T) {
 	for want, r := range map[string]Report{
-		"packing i3f: 41 %, 212 MB/s":        {Task: "packing", Shard: "i3f", Done: 41, Total: 100, Rate: 212e6},
-		"packing i3f: 100 %, 1 MB/s":         {Task: "packing", Shard: "i3f", Done: 101, Total: 100, Rate: 1e6},
-		"indexing i3f: at most 1m0s":         {Task: "indexing", Shard: "i3f", Limit: time.Minute},
-		"mapping images: 3 of 5":             {Task: "mapping images", Done: 3, Total: 5, Images: true},
-		"mapping images: 0 of 0":             {Task: "mapping images", Images: true},
-		"verifying image i3f: 2 MB, 1 MB/s":  {Task: "verifying image", Shard: "i3f", Done: 2e6, Total: Unknown, Rate: 1e6},
-		"erasing deleted objects of i3f":     {Task: "erasing deleted objects of", Shard: "i3f"},
-		"verifying image i3f: 0 %, 0 MB/s":   {Task: "verifying image", Shard: "i3f", Total: 7},
-		"verifying image i3f: 100 %, 5 MB/s": {Task: "verifying image", Shard: "i3f", Done: 7, Total: 7, Rate: 5e6},
+		"packing i3f: 41 %, 212 MB/s":             {Task: "packing", Shard: "i3f", Done: 41, Total: 100, Rate: 212e6},
+		"packing i3f: 41 %, 212 MB/s, 4m38s left": {Task: "packing", Shard: "i3f", Done: 41e9, Total: 100e9, Rate: 212e6},
+		"packing i3f: 100 %, 1 MB/s":              {Task: "packing", Shard: "i3f", Done: 101, Total: 100, Rate: 1e6},
+		"indexing i3f: at most 1m0s":              {Task: "indexing", Shard: "i3f", Limit: time.Minute},
+		"mapping images: 3 of 5":                  {Task: "mapping images", Done: 3, Total: 5, Images: true},
+		"mapping images: 0 of 0":                  {Task: "mapping images", Images: true},
+		"verifying image i3f: 2 MB, 1 MB/s":       {Task: "verifying image", Shard: "i3f", Done: 2e6, Total: Unknown, Rate: 1e6},
+		"erasing deleted objects of i3f":          {Task: "erasing deleted objects of", Shard: "i3f"},
+		"verifying image i3f: 0 %, 0 MB/s":        {Task: "verifying image", Shard: "i3f", Total: 7},
+		"verifying image i3f: 100 %, 5 MB/s":      {Task: "verifying image", Shard: "i3f", Done: 7, Total: 7, Rate: 5e6},
 	} {
 		if got := r.String(); got != want {
 			t.Errorf("%q, want %q", got, want)

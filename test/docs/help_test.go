@@ -147,6 +147,32 @@ func TestHelpIsPlain(t *testing.T) {
 	}
 }
 
+// TestExamples: the help of each program and command has an example of it.
+func TestExamples(t *testing.T) {
+	example := regexp.MustCompile(`\n   Example:\n\n       (winery.*)\n`)
+	var check func(c *command)
+	check = func(c *command) {
+		match := example.FindStringSubmatch(c.help)
+		if match == nil {
+			t.Errorf("%q --help has no example", c.path)
+			return
+		}
+		words := strings.Fields(match[1])
+		if words[0] != c.path[0] || !strings.Contains(match[1], strings.Join(c.path[1:], " ")) {
+			t.Errorf("%q --help has an example of another command: %s", c.path, match[1])
+		}
+		if err := programs(t)[words[0]].accepts(words[1:]); err != nil {
+			t.Errorf("%q --help has the example %s: %v", c.path, match[1], err)
+		}
+		for _, sub := range c.commands {
+			check(sub)
+		}
+	}
+	for _, c := range programs(t) {
+		check(c)
+	}
+}
+
 // TestDefaults gives each option the default that --help prints for it. Help
 // that follows stops the program before it does anything.
 func TestDefaults(t *testing.T) {
