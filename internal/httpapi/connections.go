@@ -11,39 +11,71 @@ import (
 
 // connections bounds the number of open connections: beyond the bound, it closes
 // the connection that has waited longest for a request. So clients with idle
-// connections cannot block other clients.
+// connections cannot block other clients. One host has at most half of the
+// connections: beyond that, the one of this host is closed that has waited longest.
 type connections struct {
 	limit int
 
 	mu      sync.Mutex
-	open    map[net.Conn]*list.Element // nil for one with a request in flight
-	waiting list.List                  // of net.Conn, for a request's header; the longest at the front
+	open    map[net.Conn]*connection
+	hosts   map[string]int // how many are open
+	waiting list.List      // of *connection, for a request's header; the longest at the front
+}
+
+type connection struct {
+	net.Conn
+	host  string
+	place *list.Element // in waiting; nil while a request is in flight
 }
 
 // NewConnections returns a ConnState for an http.Server, which keeps it within limit connections.
 func NewConnections(limit int) func(net.Conn, http.ConnState) {
-	c := &connections{limit: limit, open: make(map[net.Conn]*list.Element)}
+	c := &connections{limit: limit, open: make(map[net.Conn]*connection), hosts: make(map[string]int)}
 	return c.note
 }
 
 func (c *connections) note(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if place := c.open[conn]; place != nil {
-		c.waiting.Remove(place)
+	o := c.open[conn]
+	if o == nil { // new, or closed by closeOne
+		o = &connection{Conn: conn, host: hostOf(conn.RemoteAddr().String())}
+		c.open[conn] = o
+		c.hosts[o.host]++
+	}
+	if o.place != nil {
+		c.waiting.Remove(o.place)
+		o.place = nil
 	}
 	switch state {
 	case http.StateNew, http.StateIdle:
-		c.open[conn] = c.waiting.PushBack(conn)
+		o.place = c.waiting.PushBack(o)
 	case http.StateActive:
-		c.open[conn] = nil
 	default:
-		delete(c.open, conn)
+		c.forget(o)
 	}
-	if len(c.open) > c.limit && c.waiting.Len() > 0 {
-		longest := c.waiting.Front()
-		// Its goroutine notices this, and reports StateClosed.
-		_ = c.waiting.Remove(longest).(net.Conn).Close()
-		delete(c.open, longest.Value.(net.Conn))
+	if o.host != "" && c.hosts[o.host] > c.limit/2 {
+		c.closeOne(func(other *connection) bool { return other.host == o.host })
+	} else if len(c.open) > c.limit {
+		c.closeOne(func(*connection) bool { return true })
+	}
+}
+
+// closeOne closes the connection that has waited longest of those that may be closed.
+func (c *connections) closeOne(may func(*connection) bool) {
+	for place := c.waiting.Front(); place != nil; place = place.Next() {
+		if o := place.Value.(*connection); may(o) {
+			_ = o.Close() // its goroutine notices this, and reports StateClosed
+			c.waiting.Remove(place)
+			c.forget(o)
+			return
+		}
+	}
+}
+
+func (c *connections) forget(o *connection) {
+	delete(c.open, o.Conn)
+	if c.hosts[o.host]--; c.hosts[o.host] == 0 {
+		delete(c.hosts, o.host)
 	}
 }

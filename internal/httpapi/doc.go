@@ -18,6 +18,9 @@
 // answered with 503. So a server takes at most [BodyMemory] + [AnswerMemory] and,
 // for each of [MaxConnections] connections, two times Small and net/http's buffers.
 //
+// One client gets at most half of a budget for several requests at a time; a single
+// request may use all of it. A client is a name of the access file, or else a host.
+//
 // # Time
 //
 // No connection is without a deadline ([NewServer], [Limits]):
@@ -32,7 +35,8 @@
 // the answer. The server cannot distinguish that from a client that has
 // disconnected, hence the 10 s. A request that changes the store is finished in
 // any case. When a connection is opened beyond MaxConnections, the one is closed
-// that has waited longest for a request.
+// that has waited longest for a request. One host has at most half of the connections:
+// beyond that, one of its own is closed.
 //
 // # Errors
 //

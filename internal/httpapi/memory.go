@@ -10,7 +10,8 @@ import (
 )
 
 // Memory is a budget of bytes that requests share. Its methods may be called
-// concurrently.
+// concurrently. A client that holds bytes for one request gets at most half of the
+// budget for all of its requests.
 //
 // A caller whose bytes are free gets them at once, even if others wait for more:
 // a request for much memory never delays a request for little.
@@ -21,14 +22,15 @@ type Memory struct {
 
 	mu      sync.Mutex
 	free    int64
-	changed chan struct{} // closed and replaced when bytes may have become free
-	reclaim func() bool   // frees bytes that are held in reserve; may be nil
+	held    map[string]int64 // by [Origin.Peer]
+	changed chan struct{}    // closed and replaced when bytes may have become free
+	reclaim func() bool      // frees bytes that are held in reserve; may be nil
 }
 
 // NewMemory returns a budget of limit bytes for what. A request waits up to
 // wait for bytes to become free.
 func NewMemory(what string, limit int64, wait time.Duration) *Memory {
-	return &Memory{what: what, limit: limit, wait: wait, free: limit, changed: make(chan struct{})}
+	return &Memory{what: what, limit: limit, wait: wait, free: limit, held: map[string]int64{}, changed: make(chan struct{})}
 }
 
 // Limit returns the size of the budget in bytes.
@@ -39,33 +41,43 @@ func (m *Memory) Limit() int64 { return m.limit }
 func (m *Memory) ReclaimFrom(reclaim func() bool) { m.reclaim = reclaim }
 
 // Changed makes the waiting callers try again.
-func (m *Memory) Changed() { m.release(0) }
+func (m *Memory) Changed() { m.release("", 0) }
 
-func (m *Memory) release(bytes int64) {
+func (m *Memory) release(peer string, bytes int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.free += bytes
+	m.move(peer, -bytes)
 	close(m.changed)
 	m.changed = make(chan struct{})
 }
 
-// take takes bytes if they are free, else returns a channel that is closed at
-// the next change.
-func (m *Memory) take(bytes int64) (changed <-chan struct{}, ok bool) {
+// take takes bytes for c if they are free and c's client may have them, else
+// returns a channel that is closed at the next change.
+func (m *Memory) take(c *Charge, bytes int64) (changed <-chan struct{}, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if bytes > m.free {
+	all := m.held[c.peer]
+	if bytes > m.free || c.peer != "" && all > c.held && all+bytes > m.limit/2 {
 		return m.changed, false
 	}
 	m.free -= bytes
+	m.move(c.peer, bytes)
 	return nil, true
 }
 
-func (m *Memory) acquire(ctx context.Context, bytes int64) error {
+// move adds bytes to what a client holds. The caller holds mu.
+func (m *Memory) move(peer string, bytes int64) {
+	if m.held[peer] += bytes; m.held[peer] == 0 {
+		delete(m.held, peer)
+	}
+}
+
+func (m *Memory) acquire(ctx context.Context, c *Charge, bytes int64) error {
 	ctx, cancel := context.WithTimeout(ctx, m.wait)
 	defer cancel()
 	for {
-		changed, ok := m.take(bytes)
+		changed, ok := m.take(c, bytes)
 		if ok {
 			return nil
 		}
@@ -86,6 +98,7 @@ var errNoMemory = errors.New("memory budget exhausted")
 // bytes, and at most the whole budget. It must not be used concurrently.
 type Charge struct {
 	memory *Memory
+	peer   string // of the first request that held bytes; "" for none
 	held   int64
 }
 
@@ -98,7 +111,10 @@ func (c *Charge) Reach(ctx context.Context, bytes int64) error {
 	if bytes = min(bytes, c.memory.limit); bytes <= Small || bytes <= c.held {
 		return nil
 	}
-	if err := c.memory.acquire(ctx, bytes-c.held); err != nil {
+	if c.held == 0 {
+		c.peer = OriginOf(ctx).Peer()
+	}
+	if err := c.memory.acquire(ctx, c, bytes-c.held); err != nil {
 		return err
 	}
 	c.held = bytes
@@ -111,9 +127,20 @@ func (c *Charge) Shrink(bytes int64) {
 		bytes = 0
 	}
 	if bytes < c.held {
-		c.memory.release(c.held - bytes)
+		c.memory.release(c.peer, c.held-bytes)
 		c.held = bytes
 	}
+}
+
+// Assign makes the charge count for the client of ctx's request from now on, or for no
+// client if ctx has no request.
+func (c *Charge) Assign(ctx context.Context) {
+	m, peer := c.memory, OriginOf(ctx).Peer()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.move(c.peer, -c.held)
+	m.move(peer, c.held)
+	c.peer = peer
 }
 
 // Release gives everything back.

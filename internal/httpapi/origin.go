@@ -5,6 +5,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"regexp"
 )
 
@@ -14,6 +15,30 @@ type Origin struct {
 	Address   string // of the client's end of the connection
 	RequestID string // in the log, and in the header X-Request-Id of the answer
 	TraceID   string // of W3C Trace Context, "" without one
+}
+
+// Peer is whose limits a request counts for: those of the client's name, or else of
+// its host. It is "" for a client of a unix socket, which has no limits of its own.
+func (o Origin) Peer() string {
+	if o.Client != "" {
+		return "name " + o.Client
+	}
+	return hostOf(o.Address)
+}
+
+// hostOf returns the host of a client's address, which is the network of an IPv6
+// address: one host has 2^64 of these. It is "" for a unix socket.
+func hostOf(address string) string {
+	peer, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return ""
+	}
+	host := peer.Addr().Unmap()
+	if host.Is6() {
+		network, _ := host.Prefix(64)
+		return network.String()
+	}
+	return host.String()
 }
 
 type originKey struct{}

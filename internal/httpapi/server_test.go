@@ -51,7 +51,14 @@ func listen(t *testing.T, h http.Handler, configure ...func(*http.Server)) strin
 // dial opens a connection that gives up after a minute, and sends text.
 func dial(t *testing.T, address, text string) net.Conn {
 	t.Helper()
-	conn, err := net.Dial("tcp", address)
+	return dialFrom(t, "127.0.0.1", address, text)
+}
+
+// dialFrom connects from a host, which is an address of the loopback network.
+func dialFrom(t *testing.T, host, address, text string) net.Conn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(host)}}
+	conn, err := d.DialContext(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,8 +208,8 @@ func TestConnectionFlood(t *testing.T) {
 		s.ConnState = httpapi.NewConnections(10)
 	})
 	var silent []net.Conn
-	for range 10 {
-		silent = append(silent, dial(t, address, "GET / HTTP/1.1\r\n"))
+	for i := range 10 { // of two hosts
+		silent = append(silent, dialFrom(t, fmt.Sprintf("127.0.0.%d", 2+i%2), address, "GET / HTTP/1.1\r\n"))
 	}
 	for i := range 5 {
 		conn := dial(t, address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -219,5 +226,32 @@ func TestConnectionFlood(t *testing.T) {
 	_, _ = fmt.Fprint(silent[9], "Host: x\r\n\r\n")
 	if answer, err := http.ReadResponse(bufio.NewReader(silent[9]), nil); err != nil || answer.StatusCode != http.StatusOK {
 		t.Errorf("the last one: %v, %v", answer, err)
+	}
+}
+
+// TestConnectionsOfOneHost: a host that opens more than half of the connections
+// closes its own, and not those of other hosts.
+func TestConnectionsOfOneHost(t *testing.T) {
+	address := listen(t, httpapi.Handler(api(func(w http.ResponseWriter, _ *http.Request) error {
+		httpapi.Text(w, http.StatusOK, "here")
+		return nil
+	}), httpapi.Options{Limits: httpapi.DefaultLimits(), Log: discard}), func(s *http.Server) {
+		s.ConnState = httpapi.NewConnections(10)
+	})
+	other := dialFrom(t, "127.0.0.2", address, "GET / HTTP/1.1\r\n")
+	var flood []net.Conn
+	for range 20 {
+		flood = append(flood, dialFrom(t, "127.0.0.3", address, "GET / HTTP/1.1\r\n"))
+	}
+	for i, conn := range flood[:15] {
+		if n, err := conn.Read(make([]byte, 1)); err == nil {
+			t.Errorf("connection %d of the flood is open: %d bytes", i, n)
+		}
+	}
+	for _, conn := range []net.Conn{other, flood[19]} {
+		_, _ = fmt.Fprint(conn, "Host: x\r\n\r\n")
+		if answer, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || answer.StatusCode != http.StatusOK {
+			t.Errorf("%v: %v, %v", conn.LocalAddr(), answer, err)
+		}
 	}
 }

@@ -45,7 +45,7 @@ func newVerified(memory *httpapi.Memory, store Store) *verified {
 // get returns an object. The caller calls release once it has no use for the content.
 func (v *verified) get(ctx context.Context, id [32]byte) (content []byte, release func(), err error) {
 	for {
-		o, first := v.acquire(id)
+		o, first := v.acquire(ctx, id)
 		if first {
 			v.load(ctx, o)
 		}
@@ -67,7 +67,7 @@ func (v *verified) get(ctx context.Context, id [32]byte) (content []byte, releas
 }
 
 // acquire returns the object, and whether the caller is to load it.
-func (v *verified) acquire(id [32]byte) (o *object, first bool) {
+func (v *verified) acquire(ctx context.Context, id [32]byte) (o *object, first bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if o = v.objects[id]; o == nil {
@@ -77,6 +77,7 @@ func (v *verified) acquire(id [32]byte) (o *object, first bool) {
 	if o.place != nil {
 		v.unused.Remove(o.place)
 		o.place = nil
+		o.charge.Assign(ctx)
 	}
 	o.users++
 	return o, first
@@ -101,6 +102,7 @@ func (v *verified) release(o *object) {
 	}
 	if o.err == nil && o.charge.Bytes() > 0 {
 		o.place = v.unused.PushFront(o)
+		o.charge.Assign(context.Background()) // what is in reserve limits no client
 		v.memory.Changed()
 		return
 	}
