@@ -122,6 +122,10 @@ crash: deps build ## only the tests that kill, stop or cut off each role everywh
 	@scripts/with-services --pg --ceph -- $(GOTEST) -count 1 -v -timeout 20m ./test/crash | \
 		grep -Ev '^(=== (RUN|PAUSE|CONT|NAME)| *--- PASS)'
 
+.PHONY: attack
+attack: deps build ## only the attacks on a writer, and a table of its memory and of what another client waits
+	@scripts/with-services --pg -- $(GOTEST) -count 1 -v -timeout 10m ./test/attack
+
 .PHONY: vm
 vm: deps deps-vm package vm-image ## only the test with the kernel's rbd driver, in a virtual machine
 	scripts/with-services --pg --ceph -- $(GOTEST) -count 1 -v -timeout 10m ./test/vm
