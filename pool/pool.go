@@ -91,6 +91,12 @@ type Editor interface {
 	Close() error
 }
 
+// Space is the room in a pool, in bytes.
+type Space struct {
+	Free  int64 // what the pool can still take, by its space and its quota
+	Total int64 // Free, and what is stored in the pool, by Winery or by others
+}
+
 // Pool keeps images. See the package comment for what holds for all methods.
 // A name that [CheckName] refuses is answered with ErrName.
 type Pool interface {
@@ -163,9 +169,8 @@ type Pool interface {
 	// all readers: the caller must know that no reader needs the image.
 	Remove(ctx context.Context, name string, proof Proof) error
 
-	// Free returns how many bytes the pool can still take now, by its space and its
-	// quota. ErrNoPool.
-	Free(ctx context.Context) (int64, error)
+	// Space returns the room in the pool now. ErrNoPool.
+	Space(ctx context.Context) (Space, error)
 
 	// Init makes a pool that does not exist, where Winery may: the folder of a
 	// directory pool. ErrNoPool where an administrator makes pools, as in Ceph.

@@ -16,38 +16,38 @@ import (
 // hasRoom answers pool.ErrFull unless the data pool has room for an image of so
 // many bytes in the place of what is left under that name.
 func (p *Pool) hasRoom(ceph *link, name string, bytes int64) error {
-	free, known, err := ceph.free(p.settings.DataPool)
-	if err != nil || !known || bytes <= free {
+	space, known, err := ceph.space(p.settings.DataPool)
+	if err != nil || !known || bytes <= space.Free {
 		return err
 	}
 	leftover, err := allocated(ceph, name)
 	if err != nil {
 		return err
 	}
-	return pool.CheckRoom(bytes, free+leftover)
+	return pool.CheckRoom(bytes, space.Free+leftover)
 }
 
-// Free implements [pool.Pool]. It fails until an OSD has reported its size.
-func (p *Pool) Free(ctx context.Context) (int64, error) {
+// Space implements [pool.Pool]. It fails until an OSD has reported its size.
+func (p *Pool) Space(ctx context.Context) (pool.Space, error) {
 	ceph, err := p.ceph.get(ctx)
 	if err != nil {
-		return 0, err
+		return pool.Space{}, err
 	}
 	p.ceph.count(1) // so that Close does not disconnect meanwhile
 	defer p.ceph.count(-1)
-	free, known, err := ceph.free(p.settings.DataPool)
+	space, known, err := ceph.space(p.settings.DataPool)
 	if err == nil && !known {
 		err = errors.New("no OSD has reported its size yet")
 	}
-	return free, p.fail("free space", "", err)
+	return space, p.fail("free space", "", err)
 }
 
-// free is how many bytes a pool can still take, by its quota and by the fullest
-// of its OSDs. It is unknown until an OSD has reported its size.
-func (l *link) free(name string) (bytes int64, known bool, err error) {
+// space is the room in a pool by its quota and by the fullest of its OSDs. It is
+// unknown until an OSD has reported its size.
+func (l *link) space(name string) (s pool.Space, known bool, err error) {
 	out, status, err := l.conn.MonCommand([]byte(`{"prefix": "df", "detail": "detail", "format": "json"}`))
 	if err != nil {
-		return 0, false, fmt.Errorf("ceph df: %w: %s", err, status)
+		return s, false, fmt.Errorf("ceph df: %w: %s", err, status)
 	}
 	var df struct {
 		Stats struct {
@@ -63,7 +63,7 @@ func (l *link) free(name string) (bytes int64, known bool, err error) {
 		}
 	}
 	if err := json.Unmarshal(out, &df); err != nil {
-		return 0, false, fmt.Errorf("ceph df: %w", err)
+		return s, false, fmt.Errorf("ceph df: %w", err)
 	}
 	for _, p := range df.Pools {
 		if p.Name != name || df.Stats.Total == 0 {
@@ -73,9 +73,9 @@ func (l *link) free(name string) (bytes int64, known bool, err error) {
 		if p.Stats.Quota > 0 {
 			free = min(free, max(0, p.Stats.Quota-p.Stats.Stored))
 		}
-		return free, true, nil
+		return pool.Space{Free: free, Total: free + p.Stats.Stored}, true, nil
 	}
-	return 0, false, nil
+	return s, false, nil
 }
 
 // allocated is how many bytes an image takes, 0 if there is none.

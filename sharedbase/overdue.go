@@ -83,28 +83,41 @@ func (b *SharedBase) PackedFor(ctx context.Context, longer time.Duration) (o Ove
 	return o, err
 }
 
-// maxNotes bounds the notes that NotesFor counts.
-const maxNotes = 10_000
+// maxUnerased bounds the objects that Unerased counts.
+const maxUnerased = 10_000
 
-// Notes counts notes of objects to be erased.
-type Notes struct {
-	Notes, Shards int64 // up to 10,000 notes are counted
-	Oldest        time.Duration
+// Unerased counts the deleted objects that the images of a pool may still have.
+type Unerased struct {
+	Pool            string
+	Objects, Shards int64
+	// For how long one of them could have been erased, at most. Deletions by Python
+	// Winery, which records no time, do not count.
+	Oldest time.Duration
 }
 
-// NotesFor counts the notes of objects to be erased from images that are older than the
-// given time, and whose image has been complete for that long.
-func (b *SharedBase) NotesFor(ctx context.Context, longer time.Duration) (n Notes, err error) {
+// Unerased counts the objects that a cleaner has to erase, by pools that have any, up to
+// 10,000 in all: those that are marked deleted, and those that were added again to another
+// shard since.
+func (b *SharedBase) Unerased(ctx context.Context) (pools []Unerased, err error) {
 	err = b.withShortTimeout(ctx, "counting the objects to be erased", func(ctx context.Context) error {
-		return b.conns.lists.QueryRow(ctx, `/* winery: NotesFor */
-			SELECT count(*), count(DISTINCT shard), coalesce(max(age), '0') FROM (
-				SELECT e.shard, clock_timestamp() - greatest(e.noted, t.since) AS age
-				FROM winery_erasure e JOIN shards s ON s.id = e.shard JOIN winery_state t ON t.shard = s.id
-				WHERE e.noted < clock_timestamp() - $1::interval AND t.since < clock_timestamp() - $1::interval
-					AND s.state IN ('packed', 'cleaning', 'readonly') AND NOT EXISTS (SELECT FROM winery_quarantine WHERE shard = s.id)
-					AND NOT EXISTS (SELECT FROM signature2shard o
+		rows, err := b.conns.lists.Query(ctx, `/* winery: Unerased */
+			SELECT pool_name, count(*), count(DISTINCT shard), coalesce(max(clock_timestamp() - erasable), '0') FROM (
+				SELECT s.pool_name, d.shard, CASE WHEN d.since IS NOT NULL THEN greatest(d.since, t.since) END AS erasable
+				FROM (
+					SELECT o.shard, (SELECT max(at) FROM winery_deletion w WHERE w.signature = o.signature AND w.shard = o.shard) AS since
+					FROM signature2shard o WHERE o.state = 'deleted'
+					UNION ALL
+					SELECT e.shard, e.noted FROM winery_erasure e WHERE NOT EXISTS (SELECT FROM signature2shard o
 						WHERE o.signature = e.signature AND o.shard = e.shard AND o.state = 'present')
-				LIMIT $2) overdue`, longer, maxNotes).Scan(&n.Notes, &n.Shards, &n.Oldest)
+				) d JOIN shards s ON s.id = d.shard LEFT JOIN winery_state t ON t.shard = s.id
+				WHERE s.state IN ('packed', 'cleaning', 'readonly') AND NOT EXISTS (SELECT FROM winery_quarantine WHERE shard = s.id)
+				LIMIT $1) unerased
+			GROUP BY pool_name ORDER BY pool_name`, maxUnerased)
+		if err != nil {
+			return err
+		}
+		pools, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Unerased])
+		return err
 	})
-	return n, err
+	return pools, err
 }

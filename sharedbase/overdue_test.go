@@ -53,26 +53,47 @@ func TestPackedFor(t *testing.T) {
 	}
 }
 
-// TestNotesFor counts only notes that a cleaner could have processed in that time.
-func TestNotesFor(t *testing.T) {
+// TestUnerased counts what a cleaner could erase: objects that are marked deleted, and
+// objects that were added again to another shard; not those of shards without an image,
+// or in quarantine. Deletions without a record, as by Python, have no age.
+func TestUnerased(t *testing.T) {
 	b, conn := newBase(t)
-	noted := func(state sharedbase.ShardState, content string) sharedbase.Shard {
+	deleted := func(state sharedbase.ShardState, content string) sharedbase.Shard {
 		s := shardIn(t, b, state, object(content))
 		expect.NoError(t, b.Delete(t.Context(), object(content).ID))
-		shardIn(t, b, sharedbase.StateStandby, object(content)) // added again: the deletion is noted
 		return s
 	}
-	noted(sharedbase.StatePacked, "old")
-	noted(sharedbase.StateStandby, "not packed")
-	young := noted(sharedbase.StatePacked, "young")
-	packedLately := noted(sharedbase.StatePacked, "packed lately")
-	if n := count(t, conn, "SELECT count(*) FROM winery_erasure"); n != 4 {
-		t.Fatalf("%d notes", n)
+	again := func(state sharedbase.ShardState, content string) sharedbase.Shard {
+		s := deleted(state, content)
+		shardIn(t, b, sharedbase.StateStandby, object(content))
+		return s
 	}
-	exec(t, conn, "UPDATE winery_erasure SET noted = noted - interval '25 hours' WHERE shard <> $1", young.ID)
+	deleted(sharedbase.StateReadOnly, "marked")
+	again(sharedbase.StatePacked, "noted")
+	deleted(sharedbase.StateFull, "marked, not packed")
+	again(sharedbase.StateStandby, "noted, not packed")
+	expect.NoError(t, b.Quarantine(t.Context(), deleted(sharedbase.StateReadOnly, "quarantined").ID, "damaged"))
+	packedLately := deleted(sharedbase.StatePacked, "packed lately")
+	ofPython := shardIn(t, b, sharedbase.StateReadOnly, object("python"))
+	exec(t, conn, "UPDATE signature2shard SET state = 'deleted' WHERE shard = $1", ofPython.ID)
+	exec(t, conn, "UPDATE winery_erasure SET noted = noted - interval '23 hours'")
+	exec(t, conn, "UPDATE winery_deletion SET at = at - interval '25 hours'")
 	exec(t, conn, "UPDATE winery_state SET since = since - interval '26 hours' WHERE shard <> $1", packedLately.ID)
-	n := must(b.NotesFor(t.Context(), 24*time.Hour))(t)
-	if n.Notes != 1 || n.Shards != 1 || n.Oldest < 25*time.Hour || n.Oldest > 26*time.Hour {
-		t.Errorf("overdue %+v", n)
+	exec(t, conn, "UPDATE winery_state SET since = since - interval '1 year' WHERE shard = $1", ofPython.ID)
+	want := func(objects int64, from, to time.Duration) {
+		t.Helper()
+		u := must(b.Unerased(t.Context()))(t)
+		if len(u) != 1 || u[0].Pool != "pool" || u[0].Objects != objects || u[0].Shards != objects || u[0].Oldest < from || u[0].Oldest > to {
+			t.Errorf("unerased %+v", u)
+		}
+	}
+	want(4, 25*time.Hour, 26*time.Hour)
+	exec(t, conn, "DELETE FROM winery_deletion")
+	want(4, 23*time.Hour, 24*time.Hour) // of the note alone
+	exec(t, conn, "DELETE FROM winery_erasure")
+	want(3, 0, 0)
+	exec(t, conn, "DELETE FROM signature2shard")
+	if u := must(b.Unerased(t.Context()))(t); len(u) != 0 {
+		t.Errorf("unerased %+v", u)
 	}
 }

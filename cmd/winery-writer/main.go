@@ -36,7 +36,11 @@ func run(_ context.Context, env *daemon.Env) error {
 		return err
 	}
 	if protection.Reloads() {
-		env.OnReload("access file and TLS certificates", protection.Reload)
+		env.Metrics.Expires(protection.Expiry())
+		env.OnReload("access file and TLS certificates", func() error {
+			defer func() { env.Metrics.Expires(protection.Expiry()) }()
+			return protection.Reload()
+		})
 	}
 	// After either signal, the server completes the requests in flight.
 	server := writer.Settings{Winery: cfg.Winery, Protection: protection, Version: daemon.Version(), Log: env.Log}

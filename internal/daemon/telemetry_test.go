@@ -68,9 +68,10 @@ func TestTelemetryBeforeDatabase(t *testing.T) {
 	}
 	r.Join()
 	p.expect("open")
-	if _, body := p.telemetry("/readyz"); !strings.HasPrefix(body, "database: ok\n") {
-		t.Errorf("/readyz: %s", body)
-	}
+	expect.Eventually(t, "the database is ready", func() bool { // a failure is kept for a second
+		_, body := p.telemetry("/readyz")
+		return strings.HasPrefix(body, "database: ok\n")
+	})
 	p.signal(syscall.SIGTERM)
 	p.end(0)
 }

@@ -54,9 +54,10 @@ func resultOf(failed bool) string {
 	return string(Success)
 }
 
-// Running says which program runs, with which configuration and pools. What counts
-// its failures begins at 0, so that the first one is an increase.
-func (c *Client) Running(role, version, configHash string, pools []string) {
+// Running says which program runs, with which configuration and pools, each with the
+// size in bytes at which its shards are full. What counts its failures begins at 0, so
+// that the first one is an increase.
+func (c *Client) Running(role, version, configHash string, pools map[string]int64) {
 	if c == nil {
 		return
 	}
@@ -65,16 +66,34 @@ func (c *Client) Running(role, version, configHash string, pools []string) {
 	for _, was := range []string{"writing", "packing", "cleaning"} {
 		c.reclaims.WithLabelValues(was)
 	}
-	for _, pool := range pools {
+	for pool, maxSize := range pools {
 		switch role {
 		case "writer":
 			c.refused.WithLabelValues(pool)
 			c.hanging.WithLabelValues(pool)
 			continue // and quarantines nothing
+		case "packer":
+			c.maxSize.WithLabelValues(pool).Set(float64(maxSize))
 		case "mapper":
 			c.quarantines.WithLabelValues("scrub", pool)
 		}
 		c.quarantines.WithLabelValues(role, pool)
+	}
+}
+
+// Expires sets when the certificate of the server expires, zero if it has none, and when
+// the access of the clients does that have a last day.
+func (c *Client) Expires(certificate time.Time, clients map[string]time.Time) {
+	if c == nil {
+		return
+	}
+	c.certificateExpiry.Reset()
+	if !certificate.IsZero() {
+		c.certificateExpiry.WithLabelValues().Set(float64(certificate.Unix()))
+	}
+	c.accessExpiry.Reset()
+	for client, expires := range clients {
+		c.accessExpiry.WithLabelValues(client).Set(float64(expires.Unix()))
 	}
 }
 

@@ -77,9 +77,11 @@ func TestNothingSent(t *testing.T) {
 	}
 }
 
+var pools = map[string]int64{"shards": 1000}
+
 // measureAll calls each measurement.
 func measureAll(m *metrics.Client) {
-	m.Running("packer", "1.0", "0123", []string{"shards"})
+	m.Running("packer", "1.0", "0123", pools)
 	m.LoopBegins("cleaner", "tables")
 	m.InFlight(1)
 	m.Request("get", 1, metrics.Success, "")
@@ -123,6 +125,7 @@ func TestRegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	measureAll(m)
+	m.Expires(time.Unix(1, 0), map[string]time.Time{"loader": time.Unix(2, 0)})
 	problems, err := testutil.GatherAndLint(m.Registry())
 	if err != nil {
 		t.Fatal(err)

@@ -36,6 +36,7 @@ type series struct {
 	scrubbedImage, scrubbedRound                *prometheus.GaugeVec
 	leasesLost, reclaims, quarantines, failures *prometheus.CounterVec
 	waits, stalls                               *prometheus.GaugeVec
+	certificateExpiry, accessExpiry             *prometheus.GaugeVec
 	build, configuration                        *prometheus.GaugeVec
 }
 
@@ -94,6 +95,9 @@ func newSeries(registry prometheus.Registerer) *series {
 		failures:    counter(stepsFailed, "Steps that failed.", "role", "part"),
 		waits:       gauge(backOff, "Wait of the role after a failure; 0 after a step that succeeded.", "role", "part"),
 		stalls:      gauge(stalled, "Time since the last progress of the current step; 0 while the role waits.", "role"),
+
+		certificateExpiry: gauge("winery_certificate_expiry_timestamp_seconds", "When the TLS certificate of the writer expires."),
+		accessExpiry:      gauge("winery_access_expiry_timestamp_seconds", "When the access of a client expires.", "client"),
 
 		build:         gauge("winery_build_info", "The running program; the value is 1.", "role", "version", "goversion"),
 		configuration: gauge("winery_config_info", "SHA-256 of the effective configuration without the password; the value is 1.", "role", "sha256"),

@@ -20,7 +20,7 @@ const (
 	fullWait    = 5 * time.Minute // a FULL shard without a packer
 	packedWait  = time.Hour       // a PACKED shard without a mapper or a cleaner
 	packedLong  = 24 * time.Hour  // a PACKED shard
-	notedLong   = 24 * time.Hour  // an object to be erased
+	erasureLong = 24 * time.Hour  // an object to be erased
 	expiredWait = time.Minute     // an expired lease: every role reclaims it within a quarter of a lease
 	lockedLong  = 48 * time.Hour  // a lock without a lease
 )
@@ -46,7 +46,7 @@ var rules = []struct {
 	{[]part{processes}, leasesDiffer},
 	{[]part{shards}, poolsNotConfigured},
 	{nil, poolsUnusable},
-	{[]part{notes}, erasuresOverdue},
+	{[]part{unerased}, erasuresOverdue},
 }
 
 func (f *facts) judge() ([]Problem, Verdict) {

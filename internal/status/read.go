@@ -40,7 +40,7 @@ const (
 	quarantined part = "the quarantined shards"
 	locked      part = "the locked shards"
 	packed      part = "the packed shards"
-	notes       part = "the objects to be erased"
+	unerased    part = "the objects to be erased"
 	processes   part = "the processes"
 	hosts       part = "the hosts"
 )
@@ -58,7 +58,7 @@ type facts struct {
 	quarantined []sharedbase.Quarantined
 	locked      []sharedbase.LockedShard
 	packed      sharedbase.Overdue // for packedWait
-	notes       sharedbase.Notes
+	unerased    []sharedbase.Unerased
 	processes   []sharedbase.Process
 	hosts       []sharedbase.Host
 }
@@ -95,7 +95,7 @@ func (f *facts) readParts(ctx context.Context) {
 		{quarantined, func(ctx context.Context) (err error) { f.quarantined, err = base.QuarantinedShards(ctx); return err }},
 		{locked, func(ctx context.Context) (err error) { f.locked, err = base.LockedShards(ctx); return err }},
 		{packed, func(ctx context.Context) (err error) { f.packed, err = base.PackedFor(ctx, packedWait); return err }},
-		{notes, func(ctx context.Context) (err error) { f.notes, err = base.NotesFor(ctx, notedLong); return err }},
+		{unerased, func(ctx context.Context) (err error) { f.unerased, err = base.Unerased(ctx); return err }},
 		{processes, func(ctx context.Context) (err error) { f.processes, err = base.Processes(ctx); return err }},
 		{hosts, func(ctx context.Context) (err error) { f.hosts, err = base.Hosts(ctx); return err }},
 	} {

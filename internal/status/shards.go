@@ -82,11 +82,13 @@ func packedWaits(f *facts) []Problem {
 }
 
 func erasuresOverdue(f *facts) []Problem {
-	if f.notes.Notes == 0 {
-		return nil
+	var on []string
+	for _, u := range f.unerased {
+		if u.Oldest > erasureLong {
+			on = append(on, fmt.Sprintf("pool %s: %s in %s, the oldest for %s", u.Pool,
+				english.Plural(int(u.Objects), "object", ""), english.Plural(int(u.Shards), "image", ""), Age(u.Oldest)))
+		}
 	}
-	return []Problem{problem(ErasureOverdue, Warning, fmt.Sprintf("%s, added again to another shard since, %s in the images of %s, the oldest for %s",
-		english.Plural(int(f.notes.Notes), "deleted object", "deleted objects"), map[bool]string{true: "is", false: "are"}[f.notes.Notes == 1],
-		english.Plural(int(f.notes.Shards), "shard", "shards"), Age(f.notes.Oldest)), nil,
-		"see the log of winery-cleaner; or wineryctl objects clean-deleted")}
+	return several(ErasureOverdue, Warning, "deleted objects have not been erased from images for more than a day", on,
+		"see the log of winery-cleaner; or wineryctl objects clean-deleted")
 }

@@ -168,7 +168,7 @@ func TestProblems(t *testing.T) {
 			status.DatabaseUnreadable, status.Cannot, []string{"schema version 6", "use a newer Winery", "do what the message says"}},
 		"an object to be erased": {
 			both(shard("readonly", "3 days"), exec("INSERT INTO winery_erasure SELECT id, 'x', now() - interval '2 days' FROM shards")),
-			status.ErasureOverdue, status.Warning, []string{"1 deleted object, added again to another shard since, is in the images of 1 shard, the oldest for 2 days", "clean-deleted"},
+			status.ErasureOverdue, status.Warning, []string{"pool files: 1 object in 1 image, the oldest for 2 days", "clean-deleted"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

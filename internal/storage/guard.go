@@ -205,11 +205,11 @@ func (g *guard) List(ctx context.Context) ([]string, error) {
 	return g.Pool.List(ctx)
 }
 
-func (g *guard) Free(ctx context.Context) (int64, error) {
+func (g *guard) Space(ctx context.Context) (pool.Space, error) {
 	if err := g.fresh(ctx); err != nil {
-		return 0, err
+		return pool.Space{}, err
 	}
-	return g.Pool.Free(ctx)
+	return g.Pool.Space(ctx)
 }
 
 func (g *guard) Remove(ctx context.Context, name string, proof pool.Proof) error {

@@ -186,7 +186,7 @@ func uses(p pool.Pool, name string) map[string]func(context.Context) error {
 		"Reserve": func(ctx context.Context) error { return p.Reserve(ctx, name) },
 		"Remove":  func(ctx context.Context) error { return p.Remove(ctx, "absent", pooltest.Anything{}) },
 		"List":    func(ctx context.Context) error { _, err := p.List(ctx); return err },
-		"Free":    func(ctx context.Context) error { _, err := p.Free(ctx); return err },
+		"Space":   func(ctx context.Context) error { _, err := p.Space(ctx); return err },
 		"Mapped":  func(ctx context.Context) error { _, err := p.Mapped(ctx); return err },
 		"Map":     func(ctx context.Context) error { return p.Map(ctx, name) },
 		"OpenMapped": func(ctx context.Context) error {

@@ -18,14 +18,15 @@
 // are asked in the background, by one goroutine each. A scrape waits for the
 // answers for half a second. What has not answered then counts as unavailable
 // (winery_database_up, winery_pool_up), and its metrics are left out. Answers are
-// kept: the statistics of the shards for 15 s, the free space of a pool for a
-// minute.
+// kept: the statistics of the shards for 15 s, the space of a pool and the number of
+// objects to be erased for a minute.
 //
 // # Secrets
 //
 // No answer has a host, a user, a path or a statement of the database: /readyz
-// names what failed, and the process's log has the error itself. The exception is
-// /debug/pprof/, hence its restriction. TLS, passwords and client certificates are
+// names what failed, and the process's log has the error itself. /metrics has the
+// names of the clients whose access expires. The exception is /debug/pprof/, hence
+// its restriction. TLS, passwords and client certificates are
 // those of a web configuration file of Prometheus's exporter-toolkit, which is read
 // again for each connection.
 package telemetry

@@ -18,36 +18,38 @@ type pools struct {
 	log *slog.Logger
 
 	mu   sync.Mutex
-	free map[string]*cached[int64] // by the pool's name
+	room map[string]*cached[pool.Space] // by the pool's name
 }
 
 // watch adds the pools.
 func (p *pools) watch(opened map[string]pool.Pool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.free = map[string]*cached[int64]{}
+	p.room = map[string]*cached[pool.Space]{}
 	for name, from := range opened {
-		p.free[name] = &cached[int64]{kept: time.Minute, fetch: from.Free, failed: func(err error) {
+		p.room[name] = &cached[pool.Space]{kept: time.Minute, fetch: from.Space, failed: func(err error) {
 			p.log.Warn("pool does not say how much space is free", "pool", name, "err", err)
 		}}
 	}
 }
 
-func (p *pools) watched() map[string]*cached[int64] {
+func (p *pools) watched() map[string]*cached[pool.Space] {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.free
+	return p.room
 }
 
 var (
 	poolUp   = prometheus.NewDesc("winery_pool_up", "1 if the pool answers this process and is its database's, else 0.", []string{"pool_name"}, nil)
 	poolFree = prometheus.NewDesc("winery_pool_free_bytes", "Bytes that the pool can still take, by its space and its quota.", []string{"pool_name"}, nil)
+	poolSize = prometheus.NewDesc("winery_pool_size_bytes", "Bytes that are free in the pool, and bytes that are stored in it.", []string{"pool_name"}, nil)
 )
 
 // Describe implements [prometheus.Collector].
 func (p *pools) Describe(all chan<- *prometheus.Desc) {
 	all <- poolUp
 	all <- poolFree
+	all <- poolSize
 }
 
 // Collect implements [prometheus.Collector]. It asks all pools at the same time.
@@ -55,13 +57,14 @@ func (p *pools) Collect(all chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var asked sync.WaitGroup
-	for name, free := range p.watched() {
+	for name, room := range p.watched() {
 		asked.Go(func() {
 			up := 0.0
-			bytes, err := free.get(ctx)
+			space, err := room.get(ctx)
 			if err == nil {
 				up = 1
-				all <- prometheus.MustNewConstMetric(poolFree, prometheus.GaugeValue, float64(bytes), name)
+				all <- prometheus.MustNewConstMetric(poolFree, prometheus.GaugeValue, float64(space.Free), name)
+				all <- prometheus.MustNewConstMetric(poolSize, prometheus.GaugeValue, float64(space.Total), name)
 			}
 			all <- prometheus.MustNewConstMetric(poolUp, prometheus.GaugeValue, up, name)
 		})

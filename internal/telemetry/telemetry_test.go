@@ -116,7 +116,8 @@ func TestDatabase(t *testing.T) {
 	s.want("/readyz", 200, "database: ok", "pools: ok")
 	s.want("/metrics", 200, "winery_database_up 1", `winery_shards{pool_name="shards",state="writing"} 1`,
 		`winery_shards_oldest_age_seconds{pool_name="shards",state="writing"} `,
-		`winery_shards_quarantined{pool_name="shards"} 0`, `winery_full_queue_bytes{pool_name="shards"} 0`)
+		`winery_shards_quarantined{pool_name="shards",state="writing"} 0`, `winery_database_clock_ahead_seconds `, `winery_statistics_up 1`,
+		`winery_unerased_objects{pool_name="shards"} 0`, `winery_unerased_objects_oldest_age_seconds{pool_name="shards"} 0`, `winery_full_queue_bytes{pool_name="shards"} 0`)
 	problems, err := testutil.GatherAndLint(s.registry)
 	expect.NoError(t, err)
 	if len(problems) > 0 {
@@ -148,10 +149,10 @@ type hanging struct {
 	release chan struct{}
 }
 
-func (h *hanging) Free(context.Context) (int64, error) {
+func (h *hanging) Space(context.Context) (pool.Space, error) {
 	h.calls.Add(1)
 	<-h.release
-	return 0, errors.New("released")
+	return pool.Space{}, errors.New("released")
 }
 
 // A pool that hangs delays neither the scrape nor the answers of other pools, and
@@ -167,7 +168,7 @@ func TestPools(t *testing.T) {
 	s := serving(t, "")
 	s.WatchPools(storage.Set{"files": files, "absent": absent, "hung": hung})
 	for range 3 {
-		s.want("/metrics", 200, `winery_pool_up{pool_name="files"} 1`, `winery_pool_free_bytes{pool_name="files"} `,
+		s.want("/metrics", 200, `winery_pool_up{pool_name="files"} 1`, `winery_pool_free_bytes{pool_name="files"} `, `winery_pool_size_bytes{pool_name="files"} `,
 			`winery_pool_up{pool_name="absent"} 0`, `winery_pool_up{pool_name="hung"} 0`)
 	}
 	if n := hung.calls.Load(); n != 1 {

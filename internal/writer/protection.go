@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"time"
 
 	"winery/internal/config"
 	"winery/internal/httpapi"
@@ -47,6 +48,18 @@ func (p Protection) Reload() error {
 		errs = append(errs, p.guard.Reload())
 	}
 	return errors.Join(errs...)
+}
+
+// Expiry returns when the server's certificate expires, zero without TLS, and when the
+// access of the clients does that have a last day.
+func (p Protection) Expiry() (certificate time.Time, clients map[string]time.Time) {
+	if p.certificates != nil {
+		certificate = p.certificates.Expiry()
+	}
+	if p.guard != nil {
+		clients = p.guard.Expiries()
+	}
+	return certificate, clients
 }
 
 // access is nil, and not a nil pointer in an interface, where there is no guard.

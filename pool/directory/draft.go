@@ -76,26 +76,27 @@ func (p *Pool) mayReplace(ctx context.Context, name string, proof pool.ReplacePr
 
 // hasRoom answers pool.ErrFull unless the file system has room for so many bytes.
 func (p *Pool) hasRoom(bytes int64) error {
-	free, err := p.free()
+	space, err := p.space()
 	if err != nil {
 		return err
 	}
-	return pool.CheckRoom(bytes, free)
+	return pool.CheckRoom(bytes, space.Free)
 }
 
-// Free implements [pool.Pool]: of the file system, without what is reserved for root.
-func (p *Pool) Free(ctx context.Context) (int64, error) {
+// Space implements [pool.Pool]: of the file system, without what is reserved for root.
+func (p *Pool) Space(ctx context.Context) (pool.Space, error) {
 	if err := ctx.Err(); err != nil {
-		return 0, err
+		return pool.Space{}, err
 	}
-	free, err := p.free()
-	return free, p.fail("free space", "", err)
+	space, err := p.space()
+	return space, p.fail("free space", "", err)
 }
 
-func (p *Pool) free() (int64, error) {
+func (p *Pool) space() (pool.Space, error) {
 	var stat unix.Statfs_t
 	err := unix.Statfs(p.dir, &stat)
-	return int64(stat.Bavail) * stat.Bsize, err
+	used := int64(stat.Blocks) - int64(stat.Bfree)
+	return pool.Space{Free: int64(stat.Bavail) * stat.Bsize, Total: (used + int64(stat.Bavail)) * stat.Bsize}, err
 }
 
 // newFile makes a draft's file and locks it.

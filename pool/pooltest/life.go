@@ -44,10 +44,10 @@ func roomIsAsked(t *testing.T, p pool.Pool) {
 		t.Errorf("the error does not say how many bytes are needed: %v", err)
 	}
 	wantList(t, p)
-	free, err := p.Free(t.Context())
+	space, err := p.Space(t.Context())
 	expect.NoError(t, err)
-	if free <= 0 || free >= room {
-		t.Errorf("%d bytes are free", free)
+	if space.Free <= 0 || space.Free >= room || space.Total < space.Free {
+		t.Errorf("the pool has the space %+v", space)
 	}
 }
 

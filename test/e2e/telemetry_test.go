@@ -21,8 +21,10 @@ import (
 // notMeasured are the metrics that a fleet without faults does not have, each with
 // the reason.
 var notMeasured = map[string]string{
-	"winery_scrub_findings_total":               "nothing is damaged",
-	"winery_scrub_last_round_timestamp_seconds": "the first complete round begins after a minute",
+	"winery_scrub_findings_total":                 "nothing is damaged",
+	"winery_scrub_last_round_timestamp_seconds":   "the first complete round begins after a minute",
+	"winery_certificate_expiry_timestamp_seconds": "the writer has no TLS",
+	"winery_access_expiry_timestamp_seconds":      "no access expires",
 }
 
 // TestTelemetry starts a fleet whose database is unavailable: each role answers,

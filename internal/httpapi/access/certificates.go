@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"sync/atomic"
+	"time"
 )
 
 // Files are those of a TLS server, in PEM. ClientCA may be "": then no client
@@ -46,6 +47,16 @@ func (c *Certificates) Reload() error {
 	}
 	c.current.Store(config)
 	return nil
+}
+
+// Expiry returns when the first certificate of the server's chain expires.
+func (c *Certificates) Expiry() (first time.Time) {
+	for _, der := range c.current.Load().Certificates[0].Certificate {
+		if parsed, err := x509.ParseCertificate(der); err == nil && (first.IsZero() || parsed.NotAfter.Before(first)) {
+			first = parsed.NotAfter
+		}
+	}
+	return first
 }
 
 // Authorities reads certificates of authorities, in PEM.

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"winery/internal/httpapi"
 	"winery/internal/httpapi/access"
@@ -79,6 +80,9 @@ clients:
   - {name: writer, certificate: write@example.org, rights: [write]}
 `)
 	address := server(t, certificates, g)
+	if left := time.Until(certificates.Expiry()); left < 0 || left > time.Hour {
+		t.Errorf("the certificate expires in %v", left)
+	}
 	issued := func(a *certtest.Authority, template *x509.Certificate) *tls.Certificate {
 		pair := a.ClientPair(template)
 		return &pair

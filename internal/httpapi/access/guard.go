@@ -5,7 +5,9 @@ package access
 import (
 	"crypto/sha256"
 	"crypto/x509"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -32,6 +34,17 @@ func (g *Guard) Reload() error {
 		g.list.Store(l)
 	}
 	return err
+}
+
+// Expiries returns when the access of each client ends that has a last day.
+func (g *Guard) Expiries() map[string]time.Time {
+	l, found := g.list.Load(), map[string]time.Time{}
+	for _, c := range append(slices.Collect(maps.Values(l.tokens)), slices.Collect(maps.Values(l.certificates))...) {
+		if !c.expires.IsZero() {
+			found[c.name] = c.expires
+		}
+	}
+	return found
 }
 
 // Admit implements [httpapi.Access].

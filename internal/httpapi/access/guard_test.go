@@ -5,6 +5,7 @@ package access_test
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -59,6 +60,10 @@ clients:
   - {name: today, token_sha256: %s, rights: [delete], expires: %s}
   - {name: yesterday, token_sha256: %s, rights: [read], expires: %s}
 `, hash("secret"), strings.ToUpper(hash("until tonight")), today.Format(time.DateOnly), hash("past"), today.AddDate(0, 0, -1).Format(time.DateOnly)))
+	day := today.Truncate(24 * time.Hour)
+	if got, want := g.Expiries(), map[string]time.Time{"today": day.AddDate(0, 0, 1), "yesterday": day}; !maps.Equal(got, want) {
+		t.Errorf("access expires %v, want %v", got, want)
+	}
 	for _, c := range []struct {
 		authorization string
 		needed        httpapi.Right
