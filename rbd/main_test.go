@@ -53,7 +53,8 @@ func TestMain(m *testing.M) {
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	pools := cephtest.New(t)
-	s, io := settings(pools), ioContext(t, pools.Pool)
+	// As a packer: nothing needs more.
+	s, io := withCaps(t, pools, rbd.WriteCaps(pools.Pool, pools.DataPool)), ioContext(t, pools.Pool)
 	pooltest.Run(t, func(t *testing.T) pool.Pool {
 		p := open(t, s)
 		t.Cleanup(func() {

@@ -144,8 +144,7 @@ func (l *link) blocklist(addr string) error {
 	_, status, err := l.conn.MonCommand(fmt.Appendf(nil,
 		`{"prefix": "osd blocklist", "blocklistop": "add", "addr": %q, "expire": %d.0}`, addr, int(blocklistTTL.Seconds())))
 	if code := errno(err); code == unix.EACCES || code == unix.EPERM {
-		return fmt.Errorf("the monitors refuse to change the blocklist (%w); give the user this cap: "+
-			"ceph auth caps client.NAME mon 'profile rbd' osd 'profile rbd' (and the user's other caps)", err)
+		return fmt.Errorf("the monitors refuse to change the blocklist, which needs the cap mon 'profile rbd': %w", err)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, status)

@@ -247,7 +247,7 @@ func TestCaps(t *testing.T) {
 	user, args := newUser(t, "allow r")
 	s.User = user
 	said := createElsewhere(t, s, "", args)
-	for _, want := range []string{"ceph auth caps", "mon 'profile rbd'"} {
+	for _, want := range []string{"wineryctl ceph caps", "mon 'profile rbd'"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("without the cap Create says %q, not %q", said, want)
 		}

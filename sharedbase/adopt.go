@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -110,7 +111,7 @@ func (c *Claim) moveRest(ctx context.Context, tx pgx.Tx) (to string, moved int64
 	if err != nil {
 		return "", 0, err
 	}
-	if err := createTable(ctx, tx, to); err != nil {
+	if err := createTable(ctx, tx, to, StateStandby, uuid.Nil); err != nil {
 		return "", 0, err
 	}
 	copied, err := tx.Exec(ctx, "/* winery: MoveRows */ INSERT INTO "+quoteTable(to)+" (key, content) "+rest, c.id)
@@ -126,7 +127,15 @@ func (c *Claim) moveRest(ctx context.Context, tx pgx.Tx) (to string, moved int64
 }
 
 func (c *Claim) becomeAdopted(ctx context.Context, tx pgx.Tx, record ImageRecord) error {
-	_, err := tx.Exec(ctx, `/* winery: EndAdoption */
+	var held bool
+	err := tx.QueryRow(ctx, "/* winery: DropAdoptedTable */ SELECT winery_drop_adopted_table($1, $2)", c.name, c.locker).Scan(&held)
+	if err == nil && !held {
+		err = notHeld(ctx, tx, c.name, c.locker, c.state)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `/* winery: EndAdoption */
 		WITH ended AS (DELETE FROM winery_lease WHERE shard = $1),
 			counted AS (DELETE FROM winery_total WHERE shard = $1),
 			released AS (DELETE FROM winery_quarantine WHERE shard = $1),
@@ -136,9 +145,5 @@ func (c *Claim) becomeAdopted(ctx context.Context, tx pgx.Tx, record ImageRecord
 	if err != nil {
 		return err
 	}
-	if err := recordVerifiedImage(ctx, tx, c.id, record); err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, "/* winery: DropAdoptedTable */ DROP TABLE "+quoteTable(c.name))
-	return err
+	return recordVerifiedImage(ctx, tx, c.id, record)
 }

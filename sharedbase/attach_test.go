@@ -17,7 +17,7 @@ func detached(t testing.TB) string {
 	t.Helper()
 	dsn := pgtest.New(t)
 	must(open(t, dsn).Init(t.Context()))(t)
-	exec(t, connect(t, dsn), `DROP FUNCTION winery_note_erasure, winery_note_state CASCADE; DO $$ DECLARE name text; BEGIN
+	exec(t, connect(t, dsn), `DROP FUNCTION winery_note_erasure, winery_note_state, winery_create_table, winery_drop_table, winery_drop_adopted_table CASCADE; DO $$ DECLARE name text; BEGIN
 		FOR name IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'winery\_%' LOOP
 			EXECUTE 'DROP TABLE ' || name || ' CASCADE';
 		END LOOP; END $$`)

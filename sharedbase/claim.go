@@ -30,6 +30,8 @@ type Claim struct {
 	pool   string
 	repair bool // the shard may be quarantined
 
+	mappedHosts int // that the shard had at least when it was claimed
+
 	total      Total // of the table when it was claimed for writing
 	totalKnown bool
 
@@ -98,11 +100,6 @@ func (c *Claim) SetState(ctx context.Context, to ShardState) error {
 func (c *Claim) advance(ctx context.Context, to ShardState, rest func(context.Context, pgx.Tx) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.advanceLocked(ctx, to, rest)
-}
-
-// advanceLocked is advance for callers that hold mu.
-func (c *Claim) advanceLocked(ctx context.Context, to ShardState, rest func(context.Context, pgx.Tx) error) error {
 	what := fmt.Sprintf("moving shard %s from %s to %s", c.name, c.state, to)
 	err := c.base.inTx(ctx, what, func(ctx context.Context, tx pgx.Tx) error {
 		if err := moveIn(ctx, tx, c.name, c.locker, c.state, to, nil); err != nil {
@@ -148,8 +145,10 @@ func (c *Claim) release(ctx context.Context, total *Total) error {
 }
 
 // DropTable moves the shard from cleaning to readonly and drops its table, in one
-// transaction: the table is dropped only if the claim holds and the shard is not
-// quarantined (*QuarantinedError). The drop waits for readers of the table, and
+// transaction: the table is dropped only if the claim holds, the shard is not
+// quarantined (*QuarantinedError), and still as many hosts have mapped the image as
+// the claim asked for (ClaimFilter.MinMappedHosts), and as the database's owner has
+// set (ErrTooFewHosts). The drop waits for readers of the table, and
 // blocks later readers meanwhile: so each attempt waits only half a second, and
 // retries follow for two minutes. If all fail, the error is ErrUnavailable, and
 // nothing has changed. An attempt whose answer was lost may have succeeded; the
@@ -159,17 +158,33 @@ func (c *Claim) DropTable(ctx context.Context) error {
 	defer c.mu.Unlock()
 	answered := true
 	return persist(ctx, dropping, func() error {
-		err := c.advanceLocked(ctx, StateReadOnly, func(ctx context.Context, tx pgx.Tx) error {
-			_, err := tx.Exec(ctx, `/* winery: DropTable */
-				SET LOCAL lock_timeout = '500ms'; DROP TABLE IF EXISTS `+quoteTable(c.name))
-			return err
-		})
+		err := c.base.inTx(ctx, "dropping the table of shard "+c.name, c.dropTable)
 		var wrong *StateError
-		if !answered && errors.As(err, &wrong) && wrong.Found == StateReadOnly {
+		if err == nil || !answered && errors.As(err, &wrong) && wrong.Found == StateReadOnly {
 			c.becomes(StateReadOnly)
 			return nil
 		}
 		answered = answered && !errors.Is(err, ErrUnavailable)
 		return err
 	})
+}
+
+// dropTable has the proof and the drop in one call of the server's function.
+func (c *Claim) dropTable(ctx context.Context, tx pgx.Tx) error {
+	var done bool
+	err := tx.QueryRow(ctx, "/* winery: DropTable */ SELECT winery_drop_table($1, $2, $3)", c.name, c.locker, c.mappedHosts).Scan(&done)
+	if err != nil || done {
+		return err
+	}
+	s, err := lockShard(ctx, tx, c.name)
+	switch {
+	case err != nil && !errors.Is(err, pgx.ErrNoRows):
+		return err
+	case s.Locker != c.locker || s.State != StateCleaning:
+		return notHeld(ctx, tx, c.name, c.locker, StateCleaning)
+	}
+	if err := quarantined(ctx, tx, s.ID, c.name); err != nil {
+		return err
+	}
+	return fmt.Errorf("shard %s: %w: %d have", c.name, ErrTooFewHosts, len(s.MappedOn))
 }

@@ -37,6 +37,12 @@ var (
 	// ErrContended: another transaction held a row for too long, and nothing was
 	// changed. It comes with ErrUnavailable.
 	ErrContended = errors.New("another transaction has locked the row of an object")
+	// ErrTooFewHosts: the table is not dropped, because fewer hosts than necessary have
+	// mapped the image: one was forgotten since, or the owner of the database asks for more.
+	ErrTooFewHosts = errors.New("too few hosts have mapped the image")
+	// ErrNotAllowed: the user of the database lacks a right, which the error names as
+	// far as Winery needs it. It comes with ErrUnavailable.
+	ErrNotAllowed = errors.New("the database refuses it")
 	// ErrFull: the database's disk is full. Nothing was changed.
 	ErrFull = errors.New("the database's disk is full")
 )
@@ -114,6 +120,11 @@ func (b *SharedBase) explain(ctx context.Context, what string, err error) error 
 	switch kind := kindOf(pg.Code); {
 	case isUnreplicated(pg):
 		return fmt.Errorf("%s: %w: %w: %w", what, ErrUnavailable, errUnreplicated, err)
+	case pg.Code == notAllowed:
+		if needed := rightNeeded(b.holder.Role, pg.Message); needed != "" {
+			err = fmt.Errorf("%w; %s", err, needed)
+		}
+		return fmt.Errorf("%s: %w: %w: %w", what, ErrUnavailable, ErrNotAllowed, err)
 	case strings.Contains(pg.Message, "unsupported startup parameter"):
 		return fmt.Errorf("%s: %w: %w; remove the parameter from the DSN, or add it to ignore_startup_parameters of the PgBouncer",
 			what, ErrUnavailable, err)

@@ -29,7 +29,7 @@ func (b *SharedBase) LockOneShard(ctx context.Context, from, to ShardState, f Cl
 	if !from.canBecome(to) || !to.Locked() {
 		return nil, fmt.Errorf("a shard in state %s cannot be locked as %s", from, to)
 	}
-	c := &Claim{heldLease: b.newLease(), state: to, repair: f.IncludeQuarantined}
+	c := &Claim{heldLease: b.newLease(), state: to, repair: f.IncludeQuarantined, mappedHosts: f.MinMappedHosts}
 	asked := time.Now()
 	err := b.inTx(ctx, fmt.Sprintf("locking a shard in state %s as %s", from, to), func(ctx context.Context, tx pgx.Tx) error {
 		// NO KEY UPDATE: an insert of an object of the shard holds a key share
@@ -70,7 +70,7 @@ func (b *SharedBase) LockOneShard(ctx context.Context, from, to ShardState, f Cl
 		if c.totalKnown = objects != nil; c.totalKnown {
 			c.total = Total{*objects, *bytes}
 		}
-		return createTable(ctx, tx, c.name)
+		return createTable(ctx, tx, c.name, StateWriting, c.locker)
 	})
 	if errors.Is(err, ErrNotFound) || errors.As(err, new(*QuarantinedError)) {
 		return nil, nil
@@ -128,7 +128,7 @@ func (b *SharedBase) CreateShard(ctx context.Context, state ShardState, pool str
 		if err != nil {
 			return err
 		}
-		return createTable(ctx, tx, c.name)
+		return createTable(ctx, tx, c.name, StateWriting, c.locker)
 	})
 	return c.orUndo(ctx, asked, err)
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -14,10 +15,22 @@ const tablePrefix = "shard_"
 
 func quoteTable(shard string) string { return pgx.Identifier{tablePrefix + shard}.Sanitize() }
 
-// createTable does nothing where the table exists.
-func createTable(ctx context.Context, tx pgx.Tx, shard string) error {
-	_, err := tx.Exec(ctx, "/* winery: CreateTable */ CREATE TABLE IF NOT EXISTS "+quoteTable(shard)+
-		" (LIKE shard_template INCLUDING ALL) WITH (autovacuum_enabled = false)")
+// The functions that create and drop tables, see sql/extension/9.sql. Users need the right to call them, but none to
+// create or drop tables.
+const (
+	createFunction      = "winery_create_table(text, uuid)"
+	dropFunction        = "winery_drop_table(text, uuid, integer)"
+	dropAdoptedFunction = "winery_drop_adopted_table(text, uuid)"
+)
+
+// createTable makes the table of a shard that is writing by locker, or that is
+// standby and has none: *StateError. It does nothing where the table exists.
+func createTable(ctx context.Context, tx pgx.Tx, shard string, state ShardState, locker uuid.UUID) error {
+	var held bool
+	err := tx.QueryRow(ctx, "/* winery: CreateTable */ SELECT winery_create_table($1, $2)", shard, orNull(locker)).Scan(&held)
+	if err == nil && !held {
+		err = notHeld(ctx, tx, shard, locker, state)
+	}
 	return err
 }
 

@@ -49,6 +49,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	tables, objects := env.Notify.Part("tables"), env.Notify.Part("objects")
 	dropper, eraser := cleaner.New(options(tables)), cleaner.New(options(objects))
 	env.Notify.Ready()
+	defer env.Reclaim(ctx, base)()
 	return env.Loops(ctx, base,
 		daemon.Part{Notify: tables, Step: dropper.DropTables, States: []sharedbase.ShardState{sharedbase.StatePacked}},
 		daemon.Part{Notify: objects, States: []sharedbase.ShardState{sharedbase.StatePacked, sharedbase.StateReadOnly},

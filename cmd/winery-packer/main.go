@@ -53,5 +53,6 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		Progress: env.Notify.Working,
 	})
 	env.Notify.Ready()
+	defer env.Reclaim(ctx, base)()
 	return env.Loop(ctx, base, p.Step, sharedbase.StateFull)
 }

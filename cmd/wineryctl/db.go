@@ -13,12 +13,13 @@ import (
 
 var dbCommand = &cli.Command{
 	Name:      "db",
-	Usage:     "set up and upgrade the database",
+	Usage:     "set up and upgrade the database, and its users",
 	ArgsUsage: "COMMAND",
 	Subcommands: []*cli.Command{
 		{Name: "init", Usage: "create the schema in an existing, empty database, and initialise the configured pools", Before: noArguments, Action: dbInit},
 		{Name: "version", Usage: "print the schema version of the database", Before: noArguments, Action: dbVersion},
 		upgradeCommand,
+		grantsCommand,
 	},
 	Action: needSubcommand,
 }

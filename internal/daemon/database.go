@@ -111,7 +111,6 @@ type Part struct {
 // Loops runs the loops of several parts side by side, until all have ended. An error
 // that ends one ends the others.
 func (e *Env) Loops(ctx context.Context, base *sharedbase.SharedBase, parts ...Part) error {
-	defer e.Reclaim(ctx, base)()
 	group, ctx := errgroup.WithContext(ctx)
 	for _, p := range parts {
 		group.Go(func() error { return e.loop(ctx, base, p) })

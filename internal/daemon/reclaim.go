@@ -11,8 +11,8 @@ import (
 
 // Reclaim releases the shards of dead holders, now and every quarter of a lease,
 // in the background until ctx ends or the returned function is called, which
-// waits for the end. Every role does this, so that one running process is enough;
-// a reclaim notifies roles that wait for work.
+// waits for the end. Every role that claims shards does this, so that one running
+// process is enough; a reclaim notifies roles that wait for work.
 func (e *Env) Reclaim(ctx context.Context, base *sharedbase.SharedBase) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})

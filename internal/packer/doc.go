@@ -16,7 +16,7 @@
 //
 // After a failure, or the end of the context, the packer releases the shard
 // (FULL) and removes the draft. A process that is killed leaves the shard PACKING
-// until the lease expires and any role reclaims it.
+// until the lease expires and another process reclaims it.
 //
 //	killed at                        left behind                  the next packer
 //	claimed, draft not begun         PACKING                      packs
