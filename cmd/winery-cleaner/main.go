@@ -7,6 +7,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/urfave/cli/v2"
 
@@ -51,8 +52,9 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	env.Notify.Ready()
 	defer env.Reclaim(ctx, base)()
 	return env.Loops(ctx, base,
-		daemon.Part{Notify: tables, Step: dropper.DropTables, States: []sharedbase.ShardState{sharedbase.StatePacked}},
-		daemon.Part{Notify: objects, States: []sharedbase.ShardState{sharedbase.StatePacked, sharedbase.StateReadOnly},
+		daemon.Part{Notify: tables, Step: dropper.DropTables, States: []sharedbase.ShardState{sharedbase.StatePacked},
+			WaitsFor: fmt.Sprintf("packed shards that %d hosts have mapped", hosts)},
+		daemon.Part{Notify: objects, WaitsFor: "deleted objects in images", States: []sharedbase.ShardState{sharedbase.StatePacked, sharedbase.StateReadOnly},
 			Step: func(ctx context.Context) (bool, error) {
 				erased, err := eraser.EraseDeleted(ctx)
 				return erased > 0, err

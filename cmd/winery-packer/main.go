@@ -54,5 +54,9 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	})
 	env.Notify.Ready()
 	defer env.Reclaim(ctx, base)()
-	return env.Loop(ctx, base, p.Step, sharedbase.StateFull)
+	waitsFor := "full shards"
+	if pool != "" {
+		waitsFor += " of pool " + pool
+	}
+	return env.Loops(ctx, base, daemon.Part{Notify: env.Notify, Step: p.Step, States: []sharedbase.ShardState{sharedbase.StateFull}, WaitsFor: waitsFor})
 }

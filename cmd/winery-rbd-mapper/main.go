@@ -65,11 +65,15 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	if env.CLI.Bool(manageRWImages.Name) {
 		states = append(states, sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.StateFull) // the packer will need an image
 	}
-	return env.Loop(ctx, base, func(ctx context.Context) (bool, error) {
-		worked, err := m.Step(ctx)
-		env.Notify.Ready() // after the first step, all available images are mapped: the readers on this host may start
-		return worked, err
-	}, states...)
+	return env.Loops(ctx, base, daemon.Part{Notify: env.Notify, States: states, WaitsFor: "images to map",
+		Step: func(ctx context.Context) (bool, error) {
+			worked, err := m.Step(ctx)
+			// After a whole round, all available images are mapped.
+			if !errors.Is(err, sharedbase.ErrUnavailable) {
+				env.Notify.Ready()
+			}
+			return worked, err
+		}})
 }
 
 // patrol runs p in the background until ctx ends or stop is called. stop returns

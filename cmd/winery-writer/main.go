@@ -68,10 +68,11 @@ func open(ctx context.Context, env *daemon.Env, cfg *config.Config) (writer.Opti
 		Config: cfg, Base: base, Pools: set, Metrics: env.Metrics,
 		Ready: func(address string) {
 			env.Notify.Ready()
-			env.Notify.Status("serving on %s", address)
+			env.Notify.Serving(address, nil)
 		},
-		Adding: func(failure func() error) { env.Telemetry.Requires("adds", failure) },
-		Alive:  env.Notify.Progress,
+		Serving: env.Notify.Serving,
+		Adding:  func(failure func() error) { env.Telemetry.Requires("adds", failure) },
+		Alive:   env.Notify.Progress,
 		Close: func() error {
 			stopReclaiming()
 			return set.Close()

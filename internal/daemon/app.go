@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -34,8 +35,12 @@ func Version() string {
 // status that the package comment documents. --help prints usage.
 func Run(name, usage string, flags []cli.Flag, run func(context.Context, *Env) error) {
 	surviveClosedPipes()
-	app := &cli.App{Name: name, Usage: usage, Description: "Example:\n\n    " + name + " --config /etc/winery/winery.yml", Flags: append(append(Flags(), telemetryFlags(name)...), flags...), Action: role(run)}
+	app := &cli.App{Name: name, Usage: usage, Description: "Example:\n\n    " + name + " --config /etc/winery/winery.yml", Flags: roleFlags(name, flags), Action: role(run)}
 	os.Exit(Execute(app, os.Args))
+}
+
+func roleFlags(name string, own []cli.Flag) []cli.Flag {
+	return slices.Concat(Flags(), []cli.Flag{logLevelFileFlag}, telemetryFlags(name), own)
 }
 
 // Execute runs app with args, the program's name first, and returns the exit

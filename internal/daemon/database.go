@@ -58,9 +58,9 @@ func (e *Env) closeDatabase(failed bool) {
 // waitForDatabase attaches this program. Each reason to wait is logged once, and
 // at level debug with each further try.
 func (e *Env) waitForDatabase(ctx context.Context, base *sharedbase.SharedBase) (unsafe []sharedbase.UnsafeSetting, err error) {
-	reported := ""
+	reported, began := "", time.Now()
 	report := func(err error, wait time.Duration) {
-		e.Notify.Status("waiting for the database: %v", err)
+		e.Notify.waitsForDatabase(began, err)
 		e.Telemetry.Fails("database", err)
 		level := slog.LevelWarn
 		if err.Error() == reported {
@@ -94,22 +94,18 @@ func attach(ctx context.Context, base *sharedbase.SharedBase) error {
 	return err
 }
 
-// Loop is the package's Loop with this role's settings. Notifications from base
-// about shards in one of the states wake it: the states from which the role takes
-// shards.
-func (e *Env) Loop(ctx context.Context, base *sharedbase.SharedBase, step Step, states ...sharedbase.ShardState) error {
-	return e.Loops(ctx, base, Part{Notify: e.Notify, Step: step, States: states})
-}
-
-// Part is one of several loops of a role.
+// Part is a loop of a role.
 type Part struct {
-	Notify *Notifier // of its own, see [Notifier.Part]
+	Notify *Notifier // the role's; of several parts, one of its own each: [Notifier.Part]
 	Step   Step
-	States []sharedbase.ShardState // as for Loop
+	// States are those from which the part takes shards: notifications from the
+	// database about shards in one of them wake it.
+	States   []sharedbase.ShardState
+	WaitsFor string // for the status: "full shards"
 }
 
-// Loops runs the loops of several parts side by side, until all have ended. An error
-// that ends one ends the others.
+// Loops runs [Loop] for each part, side by side and with this role's settings, until
+// all have ended. An error that ends one ends the others.
 func (e *Env) Loops(ctx context.Context, base *sharedbase.SharedBase, parts ...Part) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, p := range parts {
@@ -122,6 +118,7 @@ func (e *Env) loop(ctx context.Context, base *sharedbase.SharedBase, p Part) err
 	options := LoopOptions{
 		Log: e.Log, Notify: p.Notify, Finish: e.Finishing.Done(), StopWhenIdle: e.StopWhenIdle,
 		Metrics: e.Metrics, Role: Role(e.CLI.App.Name), Part: p.Notify.partName(),
+		WaitsFor: p.WaitsFor,
 	}
 	listening, stop := context.WithCancel(ctx)
 	defer stop()

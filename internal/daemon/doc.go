@@ -26,10 +26,10 @@
 // if a call into a library or a device hangs; its shard stays locked until the
 // lease ends. A wait is ended at once by both.
 //
-// SIGHUP reads what the role registered with Env.OnReload again: the writer its
-// access file and TLS certificates. The configuration is not read again. A closed
-// pipe on standard output or error (SIGPIPE) does not end a role; its output is
-// lost.
+// SIGHUP reads the log level of --log-level-file again, and what the role registered
+// with Env.OnReload: the writer its access file and TLS certificates. The
+// configuration is not read again. A closed pipe on standard output or error
+// (SIGPIPE) does not end a role; its output is lost.
 //
 // A command of wineryctl stops by the first SIGINT or SIGTERM, with status 1,
 // and exits at once by the second ([UntilSignal]).
@@ -52,10 +52,14 @@
 //
 // # Service manager
 //
-// Where NOTIFY_SOCKET is set, the role sends systemd READY once it can work,
-// STATUS as text, STOPPING, and WATCHDOG whenever the loop or the current step
-// made progress, so that systemd restarts a role that hangs, but not a role in a
-// long step.
+// Where NOTIFY_SOCKET is set, the role sends systemd READY once it can work; STATUS
+// as text: the current step, or what the role waits for and since when; STOPPING; and
+// WATCHDOG whenever the loop or the current step made progress, so that systemd
+// restarts a role that hangs, but not a role in a long step.
+//
+// Where standard error leads to systemd's journal, each log record goes there with
+// its attributes as fields (package journal). The role keeps within the memory, the
+// threads and the files that its unit allows (package limits).
 //
 // # Heartbeats
 //

@@ -5,7 +5,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"winery/internal/config"
+	"winery/internal/limits"
 	"winery/internal/metrics"
 	"winery/internal/telemetry"
 	"winery/sharedbase"
@@ -40,46 +40,17 @@ type Env struct {
 
 // Flags returns the flags that every program has.
 func Flags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{
-			Name:    "config",
-			Usage:   "read the configuration from `FILE`",
-			EnvVars: []string{"WINERY_CONFIG", "SWH_CONFIG_FILENAME"},
-		},
-		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "set the minimum log `LEVEL`: debug, info, warn or error"},
-		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "write the log in `FORMAT`: text or json"},
-	}
+	return append([]cli.Flag{&cli.StringFlag{
+		Name:    "config",
+		Usage:   "read the configuration from `FILE`",
+		EnvVars: []string{"WINERY_CONFIG", "SWH_CONFIG_FILENAME"},
+	}}, logFlags()...)
 }
 
 // StopFlag makes Env.Loop return when no work is left.
 var StopFlag = &cli.BoolFlag{
 	Name:  "stop-instead-of-waiting",
 	Usage: "do all available work, then exit; exit with status 1 at the first failure",
-}
-
-// Logger makes the logger that the flags of c ask for.
-func Logger(c *cli.Context, w io.Writer) (*slog.Logger, error) {
-	options := &slog.HandlerOptions{}
-	switch level := c.String("log-level"); level {
-	case "debug":
-		options.Level = slog.LevelDebug
-	case "info":
-		options.Level = slog.LevelInfo
-	case "warn":
-		options.Level = slog.LevelWarn
-	case "error":
-		options.Level = slog.LevelError
-	default:
-		return nil, UsageError("--log-level: found %q, must be debug, info, warn or error", level)
-	}
-	switch format := c.String("log-format"); format {
-	case "text":
-		return slog.New(slog.NewTextHandler(w, options)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, options)), nil
-	default:
-		return nil, UsageError("--log-format: found %q, must be text or json", format)
-	}
 }
 
 // Role returns what logs, metrics, leases and quarantines call a program:
@@ -94,7 +65,8 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 		if c.Args().Present() {
 			return UsageError("unexpected argument %q; see --help", c.Args().First())
 		}
-		log, err := Logger(c, c.App.ErrWriter)
+		level := &slog.LevelVar{}
+		log, err := roleLogger(c, level)
 		if err != nil {
 			return err
 		}
@@ -107,7 +79,9 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 		for _, warning := range cfg.Warnings {
 			log.Warn("configuration warning", "warning", warning)
 		}
-		log.Info("starting", "version", Version(), "config", cfg.Path)
+		own := limits.Get()
+		own.Apply()
+		log.Info("starting", "version", Version(), "config", cfg.Path, "limits", own)
 
 		measured, err := metrics.FromEnvironment(log)
 		if err != nil {
@@ -123,6 +97,9 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 		watch := &supervisor{log, notify, measured, Role(c.App.Name), cfg.Winery.StallLimit, os.Exit}
 		defer watch.begin()()
 		hangup := &reloads{}
+		if c.IsSet(logLevelFile) {
+			hangup.add("log level", func() error { return setLogLevel(c, level) })
+		}
 		ctx, finishing, stop := signals(c.Context, log, hangup)
 		defer stop()
 		defer context.AfterFunc(ctx, notify.stopping)()

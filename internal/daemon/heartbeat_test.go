@@ -30,7 +30,7 @@ func TestHeartbeats(t *testing.T) {
 	p.expect("open")
 	expect.Eventually(t, "the role to be recorded", func() bool { return len(recorded(t, base)) == 1 })
 	got := recorded(t, base)[0]
-	if got.Role != "test" || got.PID != p.cmd.Process.Pid || !got.Running() || got.Status != "starting" && got.Status != "nothing to do" {
+	if got.Role != "test" || got.PID != p.cmd.Process.Pid || !got.Running() || got.Status != "starting" && got.Status != "waiting for work" {
 		t.Errorf("recorded %+v", got)
 	}
 	p.signal(syscall.SIGTERM)

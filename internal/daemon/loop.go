@@ -28,8 +28,10 @@ type LoopOptions struct {
 	StopWhenIdle bool            // return instead of waiting
 	Metrics      *metrics.Client
 	Role, Part   string // for the metrics; Part is "" where the role has one loop
+	WaitsFor     string // for the status of an idle wait: "full shards"
 
 	woken time.Time // when Wake last ended a wait
+	since time.Time // of the first of several failures; zero: the last step did not fail
 }
 
 // Loop calls step again and again, with the waits that the package comment
@@ -40,7 +42,6 @@ type LoopOptions struct {
 // panicked; other errors are logged, once a wait.
 func Loop(ctx context.Context, o LoopOptions, step Step) error {
 	wait := newBackOff()
-	failed := false
 	o.Metrics.LoopBegins(o.Role, o.Part)
 	for ctx.Err() == nil && !closed(o.Finish) {
 		o.Notify.begin()
@@ -51,17 +52,18 @@ func Loop(ctx context.Context, o LoopOptions, step Step) error {
 		})
 		if err == nil {
 			o.Metrics.BackOff(o.Role, o.Part, 0)
+			o.since = time.Time{}
 		} else {
 			o.Metrics.StepFailed(o.Role, o.Part)
 			if errors.Is(err, sharedbase.ErrLeaseLost) {
 				o.Metrics.LeaseLost(o.Role)
 			}
-			if !failed {
+			if o.since.IsZero() {
+				o.since = time.Now()
 				wait.Reset() // of a long time without work
 			}
 		}
-		failed = err != nil
-		o.Notify.failing(failed)
+		o.Notify.failing(err != nil)
 		switch {
 		case err != nil && (ctx.Err() != nil || o.StopWhenIdle || final(err)):
 			return err
@@ -83,10 +85,14 @@ func (o *LoopOptions) pause(ctx context.Context, wait time.Duration, err error) 
 		wake = nil
 		o.Log.Error("step failed", "err", err, "retry_in", wait)
 		o.Metrics.BackOff(o.Role, o.Part, wait)
-		o.Notify.Status("failed, retry in %v: %v", wait.Round(time.Second), err)
+		if errors.Is(err, sharedbase.ErrUnavailable) {
+			o.Notify.waitsForDatabase(o.since, err)
+		} else {
+			o.Notify.Status("failing since %s, retry in %v: %v", clock(o.since), wait.Round(time.Second), err)
+		}
 	} else {
 		o.Log.Debug("nothing to do", "wait", wait)
-		o.Notify.Status("nothing to do")
+		o.Notify.Status("waiting for %s", o.WaitsFor)
 	}
 	o.Notify.waiting()
 	timer := time.NewTimer(wait)

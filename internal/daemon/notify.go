@@ -34,6 +34,8 @@ type Notifier struct {
 	status atomic.Pointer[string] // the last one
 	failed atomic.Bool            // the last attempt to work
 
+	addsFail time.Time // since when, for Serving
+
 	name  string    // of a part
 	whole *Notifier // of a part
 	mu    sync.Mutex
@@ -109,6 +111,34 @@ func (n *Notifier) Status(format string, args ...any) {
 		}
 		n.whole.Status("%s", strings.Join(parts, "; "))
 	}
+}
+
+func (n *Notifier) waitsForDatabase(since time.Time, err error) {
+	n.Status("waiting for the database since %s: %v", clock(since), err)
+}
+
+// Serving describes a server at address. failure is the reason why objects cannot be
+// added, nil if they can. Only one goroutine may call it.
+func (n *Notifier) Serving(address string, failure error) {
+	n.failing(failure != nil)
+	if failure == nil {
+		n.addsFail = time.Time{}
+		n.Status("serving on %s", address)
+		return
+	}
+	if n.addsFail.IsZero() {
+		n.addsFail = time.Now()
+	}
+	n.Status("adds on %s fail since %s: %v", address, clock(n.addsFail), failure)
+}
+
+// clock returns the time of day of t, with the date if that is not today.
+func clock(t time.Time) string {
+	t = t.Local()
+	if t.Format(time.DateOnly) != time.Now().Format(time.DateOnly) {
+		return t.Format("2006-01-02 15:04")
+	}
+	return t.Format("15:04")
 }
 
 func (n *Notifier) lastStatus() string {

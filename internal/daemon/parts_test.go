@@ -14,7 +14,7 @@ func TestPartsStallAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNotifier(slog.New(slog.DiscardHandler))
 		tables, objects := n.Part("tables"), n.Part("objects")
-		tables.Status("nothing to do")
+		tables.Status("waiting for packed shards")
 		objects.Status("erasing")
 		objects.Progress()
 		for range 10 {
@@ -32,7 +32,7 @@ func TestPartsStallAlone(t *testing.T) {
 		if stalled, _ := n.stalled(); stalled != 0 {
 			t.Errorf("both wait, stalled for %v", stalled)
 		}
-		if want := "tables: nothing to do; objects: erasing"; n.lastStatus() != want {
+		if want := "tables: waiting for packed shards; objects: erasing"; n.lastStatus() != want {
 			t.Errorf("status %q, want %q", n.lastStatus(), want)
 		}
 		for _, fails := range []bool{false, true} {

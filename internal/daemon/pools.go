@@ -31,6 +31,7 @@ func (e *Env) OpenPools(ctx context.Context, base *sharedbase.SharedBase, create
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.Finishing, cancel)()
+	began := time.Now()
 	err = backoff.RetryNotify(
 		func() error {
 			err := e.oneUsable(ctx, base, set, needed)
@@ -42,7 +43,7 @@ func (e *Env) OpenPools(ctx context.Context, base *sharedbase.SharedBase, create
 		backoff.WithContext(newBackOff(), ctx),
 		func(err error, wait time.Duration) {
 			e.Log.Error("waiting for a pool", "err", err, "retry_in", wait)
-			e.Notify.Status("waiting for a pool: %v", err)
+			e.Notify.Status("waiting for a pool since %s: %v", clock(began), err)
 			e.Notify.failing(true)
 			e.Telemetry.Fails("pools", err)
 		})

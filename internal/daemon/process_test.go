@@ -105,7 +105,7 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 	},
 	"reloading": func(ctx context.Context, env *daemon.Env) error {
 		env.OnReload("what fails", func() error { return errUnavailable })
-		env.OnReload("what works", func() error { return nil })
+		env.OnReload("what works", func() error { env.Log.Debug("reading"); return nil })
 		fmt.Println("working")
 		<-env.Finishing.Done()
 		return nil
@@ -124,7 +124,7 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 			return err
 		}
 		fmt.Println("open")
-		return env.Loop(ctx, base, func(context.Context) (bool, error) { return false, nil })
+		return env.Loops(ctx, base, daemon.Part{Notify: env.Notify, Step: func(context.Context) (bool, error) { return false, nil }, WaitsFor: "work"})
 	},
 }
 
@@ -256,7 +256,8 @@ func TestExitStatus(t *testing.T) {
 		"unknown flag":  {"done", []string{"--wibble"}, 78, []string{"winery-test: unknown option --wibble; see --help"}},
 		"argument":      {"done", []string{"shard"}, 78, []string{`winery-test: unexpected argument "shard"`}},
 		"log level":     {"done", []string{"--log-level", "loud"}, 78, []string{`--log-level: found "loud", must be debug, info, warn or error`}},
-		"log format":    {"done", []string{"--log-format", "xml"}, 78, []string{`--log-format: found "xml", must be text or json`}},
+		"no log level":  {"done", []string{"--log-level-file", "/"}, 0, []string{`level=WARN msg="log level is that of --log-level" err="--log-level-file: read /: is a directory"`}},
+		"log format":    {"done", []string{"--log-format", "xml"}, 78, []string{`--log-format: found "xml", must be auto, text or json`}},
 		"configuration": {"done", []string{"--config", "/nonexistent/w.yml"}, 78, []string{"winery-test: /nonexistent/w.yml: no such file: name the configuration by --config"}},
 		"flag's value":  {"done", []string{"--stop-instead-of-waiting=maybe"}, 78, []string{"stop-instead-of-waiting"}},
 	} {
@@ -340,6 +341,20 @@ func TestSignals(t *testing.T) {
 		p.expect("finishing")
 		_ = p.stdin.Close()
 		p.expect("finished")
+		p.end(0)
+	})
+	t.Run("SIGHUP changes the log level", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "log-level")
+		p := start(t, "reloading", "dbname=winery", "--log-level-file", file)
+		p.expect("working")
+		expect.NoError(t, os.WriteFile(file, []byte("debug\n"), 0o600))
+		p.signal(syscall.SIGHUP)
+		p.stderr.Wait(t, `what="log level"`)
+		p.stderr.Wait(t, "level=DEBUG msg=reading")
+		expect.NoError(t, os.WriteFile(file, []byte("loud\n"), 0o600))
+		p.signal(syscall.SIGHUP)
+		p.stderr.Wait(t, file+`: found \"loud\", must be debug, info, warn or error`)
+		p.signal(syscall.SIGTERM)
 		p.end(0)
 	})
 	t.Run("SIGHUP reloads what it can", func(t *testing.T) {

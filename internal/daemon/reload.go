@@ -21,9 +21,13 @@ type reload struct {
 // OnReload has read called at each SIGHUP. what names in the log what is read.
 // After an error the role continues with what it has.
 func (e *Env) OnReload(what string, read func() error) {
-	e.reloads.mu.Lock()
-	defer e.reloads.mu.Unlock()
-	e.reloads.all = append(e.reloads.all, reload{what, read})
+	e.reloads.add(what, read)
+}
+
+func (r *reloads) add(what string, read func() error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, reload{what, read})
 }
 
 func (r *reloads) run(log *slog.Logger) {

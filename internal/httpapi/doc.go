@@ -15,8 +15,8 @@
 // by their sizes, and until they are written. Bodies and contents of up to
 // [Small] bytes are outside of the budgets, so that small requests are answered
 // while the budgets are exhausted. A request that gets no memory within 5 s is
-// answered with 503. So a server takes at most [BodyMemory] + [AnswerMemory] and,
-// for each of [MaxConnections] connections, two times Small and net/http's buffers.
+// answered with 503. So a server takes at most both budgets ([LimitsFor]) and, for
+// each of its connections, two times Small and net/http's buffers.
 //
 // One client gets at most half of a budget for several requests at a time; a single
 // request may use all of it. A client is a name of the access file, or else a host.
@@ -34,9 +34,9 @@
 // A client that closes its sending side after its request (half-close) still gets
 // the answer. The server cannot distinguish that from a client that has
 // disconnected, hence the 10 s. A request that changes the store is finished in
-// any case. When a connection is opened beyond MaxConnections, the one is closed
-// that has waited longest for a request. One host has at most half of the connections:
-// beyond that, one of its own is closed.
+// any case. When a connection is opened beyond the limit of [NewServer], the one is
+// closed that has waited longest for a request. One host has at most half of the
+// connections: beyond that, one of its own is closed.
 //
 // # Errors
 //

@@ -2,12 +2,17 @@
 
 package httpapi
 
-import "time"
+import (
+	"time"
+
+	"winery/internal/limits"
+)
 
 // The default limits of a server.
 const (
-	// BodyMemory and AnswerMemory are the least budgets in bytes for what clients
-	// send and for what they are sent.
+	// BodyMemory and AnswerMemory are the budgets in bytes for what clients send and
+	// for what they are sent, unless the largest object or the memory of the process
+	// demands others.
 	BodyMemory   = 512 << 20
 	AnswerMemory = 512 << 20
 	// Small is the size in bytes up to which a body or a content is outside of
@@ -47,12 +52,13 @@ type Limits struct {
 }
 
 // DefaultLimits returns limits with budgets of their own.
-func DefaultLimits() *Limits { return LimitsFor(0) }
+func DefaultLimits() *Limits { return LimitsFor(0, limits.None) }
 
 // LimitsFor returns limits whose memory budgets have room for two objects of the
-// largest size: while one is received, or answered, there is room for others.
-func LimitsFor(maxObjectSize int64) *Limits {
-	bodies, answers := max(BodyMemory, 2*maxObjectSize), max(AnswerMemory, 2*maxObjectSize)
+// largest size: while one is received, or answered, there is room for others. Each is
+// at most a quarter of memory, which the whole process may have.
+func LimitsFor(maxObjectSize, memory int64) *Limits {
+	bodies, answers := min(max(BodyMemory, 2*maxObjectSize), memory/4), min(max(AnswerMemory, 2*maxObjectSize), memory/4)
 	return &Limits{
 		Bodies: NewMemory("bodies of requests", bodies, memoryWait), Answers: NewMemory("answers", answers, memoryWait),
 		BodyStall: bodyStall, AnswerStall: answerStall, Patience: patience, MinRate: minRate,

@@ -24,7 +24,7 @@ var discard = slog.New(slog.DiscardHandler)
 func listen(t *testing.T, h http.Handler, configure ...func(*http.Server)) string {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	server := httpapi.NewServer(ctx, h, discard)
+	server := httpapi.NewServer(ctx, h, httpapi.MaxConnections, discard)
 	for _, c := range configure {
 		c(server)
 	}
@@ -186,7 +186,7 @@ func TestStopping(t *testing.T) {
 		ended <- context.Cause(r.Context())
 		return r.Context().Err()
 	}), httpapi.Options{Limits: httpapi.DefaultLimits(), Log: discard}), func(s *http.Server) {
-		s.BaseContext = httpapi.NewServer(ctx, nil, discard).BaseContext
+		s.BaseContext = httpapi.NewServer(ctx, nil, httpapi.MaxConnections, discard).BaseContext
 	})
 	conn := dial(t, address, "PUT / HTTP/1.1\r\nHost: x\r\n\r\n")
 	<-working

@@ -12,9 +12,9 @@ import (
 
 const (
 	// imageCalls and poolCalls are the maximum numbers of calls in flight to one
-	// image and to all images of one pool. A call into librbd, a block device or
-	// a file occupies a thread until it returns, even if its caller no longer
-	// waits, and Go ends a process that needs 10,000 threads.
+	// image and to all images of one pool, unless Options.Calls is less for a pool.
+	// A call into librbd, a block device or a file occupies a thread until it
+	// returns, even if its caller no longer waits.
 	imageCalls, poolCalls = 32, 256
 	// defaultHangAfter is the default of Options.HangAfter.
 	defaultHangAfter = 10 * time.Second

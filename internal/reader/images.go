@@ -35,6 +35,7 @@ const unmappedFor = time.Second
 type images struct {
 	limit     int // images kept open, besides those dropped while in use
 	hangAfter time.Duration
+	poolCalls int // in flight to the images of one pool
 	metrics   *metrics.Client
 	log       *slog.Logger
 
@@ -72,6 +73,7 @@ func newImages(o Options) *images {
 		log:       o.Log,
 		open:      make(map[imageKey]*image),
 		unmapped:  make(map[imageKey]time.Time),
+		poolCalls: callsOfPool(o),
 		slots:     make(map[string]chan struct{}),
 		hanging:   make(map[string]int),
 	}
@@ -185,11 +187,19 @@ func (c *images) acquire(p pool.Pool, name string, newerThan time.Time) (*image,
 	return im, metrics.Miss
 }
 
+// callsOfPool returns how many calls may be in flight to the images of a pool.
+func callsOfPool(o Options) int {
+	if o.Calls == 0 || len(o.Pools) == 0 {
+		return poolCalls
+	}
+	return max(1, min(poolCalls, o.Calls/len(o.Pools)))
+}
+
 // newGate needs c.mu.
 func (c *images) newGate(key imageKey) *gate {
 	slots := c.slots[key.pool]
 	if slots == nil {
-		slots = make(chan struct{}, poolCalls)
+		slots = make(chan struct{}, c.poolCalls)
 		c.slots[key.pool] = slots
 	}
 	return newGate(slots, c.hangAfter, func(hangs bool, calls int, silent time.Duration) {

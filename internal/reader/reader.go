@@ -39,6 +39,9 @@ type Options struct {
 	// CacheSize is how many images are kept open, at least 1, besides those
 	// that are being read.
 	CacheSize int
+	// Calls is how many calls may be in flight to the images of all pools together,
+	// for each occupies a thread. 0: 256 to each pool.
+	Calls int
 	// HangAfter is for how long calls into an image may be in flight without one
 	// that returns, before reads in it are refused. 0: 10 s.
 	HangAfter time.Duration

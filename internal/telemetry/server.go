@@ -19,6 +19,9 @@ import (
 	"winery/sharedbase"
 )
 
+// maxConnections is enough for scrapes, probes and a person.
+const maxConnections = 64
+
 // Options are the settings of a Server. All but WebConfig must be set.
 type Options struct {
 	Registry *prometheus.Registry
@@ -52,7 +55,7 @@ func Serve(l net.Listener, o Options) *Server {
 	for _, name := range []string{"database", "pools"} {
 		s.Fails(name, errNotOpened)
 	}
-	s.http = httpapi.NewServer(context.Background(), s.handler(o), o.Log)
+	s.http = httpapi.NewServer(context.Background(), s.handler(o), maxConnections, o.Log)
 	go func() {
 		defer close(s.ended)
 		if err := serve(s.http, l, o); !errors.Is(err, http.ErrServerClosed) {

@@ -13,6 +13,15 @@
 // the database is a standby. Adds wait for the claim, as they do for a lane that
 // is busy.
 //
+// # Socket activation
+//
+// Sockets that the service manager passes are used instead of winery.listen. They
+// need the same protection. Connections wait in them while no writer runs, so that a
+// restart refuses none. No request fails, either: requests that come while the writer
+// starts wait up to 15 s before they get 503; and a writer that ends answers further
+// requests by open connections for up to a second, and closes each connection with
+// its answer.
+//
 // # End
 //
 // The writer shuts down in steps, each with a limit:
@@ -23,7 +32,7 @@
 //  3. It ends the requests that are still in flight: 5 s. Their connections are
 //     closed.
 //
-// So it has ended after 55 s, also where the database is unavailable. A shard
+// So it has ended after 55 s, or 56 with a passed socket, also where the database is unavailable. A shard
 // that could not be released stays locked until its lease ends.
 //
 // # Sign of life

@@ -4,26 +4,46 @@ package writer
 
 import (
 	"net/http"
-	"sync/atomic"
+	"time"
 
 	"winery/internal/httpapi"
 )
 
+// starting is how long requests wait for a server that was started by socket
+// activation: a restart then fails no request.
+const starting = 15 * time.Second
+
 // front answers requests with 503 until it has a handler. Each answer names the
 // program and its version.
 type front struct {
-	handler atomic.Pointer[http.Handler]
 	server  string
+	drain   *drain
+	until   time.Time     // requests wait until then for the handler
+	ready   chan struct{} // closed once handler is set
+	handler http.Handler
 }
 
-func (f *front) serve(h http.Handler) { f.handler.Store(&h) }
+func (f *front) serve(h http.Handler) {
+	f.handler = h
+	close(f.ready)
+}
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Server", f.server)
-	if h := f.handler.Load(); h != nil {
-		(*h).ServeHTTP(w, r)
-		return
+	if f.drain.ends.Load() {
+		w.Header().Set("Connection", "close")
 	}
-	w.Header().Set("Retry-After", "1")
-	httpapi.Text(w, http.StatusServiceUnavailable, "the server is starting: it waits for its database and pools; try again")
+	select {
+	case <-f.ready:
+		f.handler.ServeHTTP(w, r)
+		return
+	default:
+	}
+	select {
+	case <-f.ready:
+		f.handler.ServeHTTP(w, r)
+	case <-time.After(time.Until(f.until)):
+		w.Header().Set("Retry-After", "1")
+		httpapi.Text(w, http.StatusServiceUnavailable, "the server is starting: it waits for its database and pools; try again")
+	}
 }

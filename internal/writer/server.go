@@ -15,6 +15,7 @@ import (
 	"winery/internal/httpapi/objects"
 	"winery/internal/httpapi/rpc"
 	"winery/internal/ingest"
+	"winery/internal/limits"
 	"winery/internal/metrics"
 	"winery/internal/reader"
 	"winery/internal/storage"
@@ -29,16 +30,17 @@ const (
 	cutting    = 5 * time.Second  // for requests whose context was cancelled
 )
 
-// Options say what to serve. All but Metrics, Adding and Close must be set.
+// Options say what to serve. All but Metrics, Adding, Serving and Close must be set.
 type Options struct {
 	Config  *config.Config
 	Base    *sharedbase.SharedBase
 	Pools   storage.Set
 	Metrics *metrics.Client
-	Ready   func(address string)       // called once requests are served
-	Adding  func(failure func() error) // called once before Ready, unless read-only, with what tells why objects cannot be added
-	Alive   func()                     // called every few seconds while they are, and adds are not stalled
-	Close   func() error               // called when the server has stopped
+	Ready   func(address string)                // called once requests are served
+	Adding  func(failure func() error)          // called once before Ready, unless read-only, with what tells why objects cannot be added
+	Alive   func()                              // called every few seconds while they are, and adds are not stalled
+	Serving func(address string, failure error) // called every few seconds, with the reason why objects cannot be added
+	Close   func() error                        // called when the server has stopped
 }
 
 // Settings say how to listen. All but Protection must be set.
@@ -54,15 +56,19 @@ type Settings struct {
 // nothing was lost on the way. It returns an error, having shut down, if it cannot
 // listen, or if open fails.
 func Run(ctx context.Context, settings Settings, open func(context.Context) (Options, error)) error {
-	listeners, err := sockets(ctx, settings.Winery)
+	p, log := settings.Protection, settings.Log
+	listeners, passed, err := sockets(ctx, settings.Winery, log)
 	if err != nil {
 		return err
 	}
-	p, log := settings.Protection, settings.Log
 	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()
-	front := &front{server: "winery/" + settings.Version}
-	server := httpapi.NewServer(requests, front, log)
+	front := &front{server: "winery/" + settings.Version, drain: &drain{}, ready: make(chan struct{})}
+	if passed {
+		front.until = time.Now().Add(starting)
+	}
+	server := httpapi.NewServer(requests, front, connections(limits.Get()), log)
+	front.drain.count(server)
 	running, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var accepting sync.WaitGroup
@@ -86,6 +92,9 @@ func Run(ctx context.Context, settings Settings, open func(context.Context) (Opt
 		err = errors.Join(context.Cause(running), err)
 	}
 
+	if passed {
+		front.drain.wait(listeners)
+	}
 	if shutDown(server, answering) != nil {
 		log.Warn("requests in flight are cut off", "duration", answering)
 	}
@@ -106,9 +115,14 @@ func Run(ctx context.Context, settings Settings, open func(context.Context) (Opt
 	return err
 }
 
+// connections returns how many clients may be connected: the other half of the open
+// files is for images, the database and Ceph.
+func connections(l limits.Limits) int { return int(min(httpapi.MaxConnections, max(l.Files/2, 1))) }
+
 func newStore(o Options, log *slog.Logger) *store {
 	s := &store{base: o.Base, reader: reader.NewReader(reader.Options{
-		Base: o.Base, Pools: o.Pools, CacheSize: o.Config.ReadersCacheSize, Metrics: o.Metrics, Log: log,
+		Base: o.Base, Pools: o.Pools, CacheSize: o.Config.ReadersCacheSize,
+		Calls: limits.Get().Threads() / 2, Metrics: o.Metrics, Log: log,
 	})}
 	if !o.Config.ReadOnly {
 		s.writer = newWriter(o, log)
@@ -142,17 +156,22 @@ func (s *store) close() error {
 
 // handler has the APIs side by side, within the same limits.
 func handler(o Options, p Protection, s *store, log *slog.Logger) http.Handler {
-	c, limits := o.Config, httpapi.LimitsFor(o.Config.Winery.MaxObjectSize)
-	log.Info("memory budgets", "bodies", limits.Bodies.Limit(), "answers", limits.Answers.Limit())
+	c, memory := o.Config, limits.Get().Memory
+	bounds := httpapi.LimitsFor(c.Winery.MaxObjectSize, memory)
+	log.Info("memory budgets", "bodies", bounds.Bodies.Limit(), "answers", bounds.Answers.Limit())
+	if needed := 2 * c.Winery.MaxObjectSize; bounds.Bodies.Limit() < needed {
+		log.Warn("the memory limit is low: large requests wait for each other; raise MemoryMax of the unit or lower winery.max_object_size",
+			"memory", memory, "needed", 4*needed)
+	}
 	objectsHandler := objects.NewHandler(s, objects.Options{
-		ReadOnly: c.ReadOnly, MaxObjectSize: c.Winery.MaxObjectSize, Limits: limits, Metrics: o.Metrics, Access: p.access(), Log: log,
+		ReadOnly: c.ReadOnly, MaxObjectSize: c.Winery.MaxObjectSize, Limits: bounds, Metrics: o.Metrics, Access: p.access(), Log: log,
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/objects", objectsHandler)
 	mux.Handle("/objects/", objectsHandler)
 	mux.Handle("/", rpc.NewHandler(s, rpc.Options{
 		Name: c.Name, ReadOnly: c.ReadOnly, AllowDelete: c.AllowDelete, MaxObjectSize: c.Winery.MaxObjectSize,
-		Limits: limits, Metrics: o.Metrics, Access: p.access(), Log: log,
+		Limits: bounds, Metrics: o.Metrics, Access: p.access(), Log: log,
 	}))
 	return mux
 }

@@ -9,9 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -301,61 +299,5 @@ func TestUnixSocket(t *testing.T) {
 	s.end()
 	if _, err := os.Stat(socket); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("left the socket: %v", err)
-	}
-}
-
-// A socket that the service manager opened is used instead of winery.listen,
-// and connections that came before the process are served.
-func TestSocketActivation(t *testing.T) {
-	dsn := pgtest.New(t)
-	base, err := sharedbase.New(dsn, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer base.Close()
-	if _, err := base.Init(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	file, err := listener.File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	answered := make(chan error, 1)
-	go func() {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+listener.Addr().String(), nil)
-		if err == nil {
-			var answer *http.Response
-			answer, err = (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
-			if err == nil {
-				err = answer.Body.Close()
-			}
-		}
-		answered <- err
-	}()
-	// LISTEN_PID must be the server's, which only a shell in its place knows.
-	cmd := exec.CommandContext(ctx, "sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0"`, os.Args[0])
-	cmd.Env = append(os.Environ(), asServer+"="+dsn, "GORACE=atexit_sleep_ms=0")
-	cmd.ExtraFiles = []*os.File{file}
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-answered; err != nil {
-		t.Error(err)
-	}
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Error(err)
 	}
 }

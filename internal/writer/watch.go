@@ -43,6 +43,9 @@ func watch(ctx context.Context, address net.Addr, p Protection, o Options, log *
 		default:
 			o.Alive()
 		}
+		if o.Serving != nil {
+			o.Serving(address.String(), addsFailure(w))
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -51,8 +54,11 @@ func watch(ctx context.Context, address net.Addr, p Protection, o Options, log *
 	}
 }
 
-// addsFailure is why objects cannot be added, nil if they can.
+// addsFailure is why objects cannot be added, nil if they can, or if w is nil.
 func addsFailure(w *ingest.Writer) error {
+	if w == nil {
+		return nil
+	}
 	if busy := w.Busy(); busy > patience {
 		return telemetry.Reason(fmt.Sprintf("no commit has ended for %v", busy.Round(time.Second)))
 	}

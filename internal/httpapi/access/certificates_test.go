@@ -37,7 +37,7 @@ func server(t *testing.T, c *access.Certificates, g *access.Guard) (address stri
 		}
 		_, _ = io.WriteString(w, client)
 	})
-	s := httpapi.NewServer(t.Context(), handler, slog.New(slog.DiscardHandler))
+	s := httpapi.NewServer(t.Context(), handler, httpapi.MaxConnections, slog.New(slog.DiscardHandler))
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = s.Serve(tls.NewListener(l, c.Config())) })
 	t.Cleanup(func() {
