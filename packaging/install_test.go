@@ -51,8 +51,8 @@ func TestInstall(t *testing.T) {
 		echo '# of this site' >>/etc/winery/winery.yml
 		install /usr/share/doc/winery/examples/winery.env /etc/default/winery
 		install -D -o winery -g winery /dev/null /srv/winery/shards/image
-		systemctl --root=/ --quiet enable winery.target winery-writer.service winery-packer@shards.service
-		mkdir /etc/systemd/system/winery-writer.service.d /etc/systemd/system/winery-packer@shards.service.d
+		systemctl --root=/ --quiet enable winery.target winery-writer.socket winery-writer.service winery-packer@shards.service
+		mkdir /etc/systemd/system/winery-writer.service.d /etc/systemd/system/winery-writer.socket.d /etc/systemd/system/winery-packer@shards.service.d
 		touch /etc/systemd/system/winery-writer.service.d/override.conf
 		install -D -t /etc/udev/rules.d /lib/udev/rules.d/60-winery.rules`)
 	const kept = `sha256sum /etc/winery/winery.yml /etc/default/winery /etc/systemd/system/winery-writer.service.d/override.conf /etc/udev/rules.d/60-winery.rules

@@ -21,7 +21,7 @@ import (
 
 var (
 	programs = []string{"winery-writer", "winery-packer", "winery-rbd-mapper", "winery-cleaner", "wineryctl"}
-	units    = []string{"winery.target", "winery-writer.service", "winery-packer@.service", "winery-rbd-mapper.service", "winery-cleaner.service"}
+	units    = []string{"winery.target", "winery-writer.service", "winery-writer.socket", "winery-packer@.service", "winery-rbd-mapper.service", "winery-cleaner.service"}
 )
 
 // deb returns the path of a package in dist.

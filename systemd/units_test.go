@@ -73,20 +73,23 @@ func TestVerify(t *testing.T) {
 		place(t, filepath.Join(dir, unit), strings.ReplaceAll(string(text), "/usr/bin/"+program, filepath.Join(dir, program)), 0o600)
 		place(t, filepath.Join(dir, program), "#!/bin/sh\n", 0o700)
 	}
-	target, err := os.ReadFile("winery.target")
-	if err != nil {
-		t.Fatal(err)
+	for _, unit := range []string{"winery.target", "winery-writer.socket"} {
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		place(t, filepath.Join(dir, unit), string(text), 0o600)
 	}
-	place(t, filepath.Join(dir, "winery.target"), string(target), 0o600)
+	analyze(t, "verify", "--man=no", filepath.Join(dir, "winery-writer.socket"))
 	for unit := range roles {
 		unit = strings.Replace(unit, "@.", "@cold.", 1)
 		analyze(t, "verify", "--man=no", filepath.Join(dir, unit))
 	}
 }
 
-// TestRestart: systemd restarts a role after every exit, except a requested stop
-// and a wrong configuration.
-func TestRestart(t *testing.T) {
+// TestSettings: systemd restarts a role after every exit, except a requested stop
+// and a wrong configuration; each role has limits, and can be reloaded.
+func TestSettings(t *testing.T) {
 	for unit := range roles {
 		text, err := os.ReadFile(unit)
 		if err != nil {
@@ -95,10 +98,15 @@ func TestRestart(t *testing.T) {
 		for _, setting := range []string{
 			"Restart=on-failure", "RestartForceExitStatus=SIGHUP SIGINT SIGPIPE SIGTERM", "RestartPreventExitStatus=78",
 			"StartLimitIntervalSec=0", "WatchdogSignal=SIGKILL", "LogRateLimitIntervalSec=5", "LogRateLimitBurst=2000",
-			"RequiresMountsFor=/srv/winery",
+			"RequiresMountsFor=/srv/winery", "RestartSec=2", "ExecReload=/bin/kill -HUP $MAINPID", "LimitNOFILE=16384",
 		} {
 			if strings.Count(string(text), "\n"+setting+"\n") != 1 {
 				t.Errorf("%s: no %s", unit, setting)
+			}
+		}
+		for _, limit := range []string{"MemoryMax=[0-9]+G", "TasksMax=[0-9]+"} {
+			if !regexp.MustCompile("\n" + limit + "\n").Match(text) {
+				t.Errorf("%s: no %s", unit, limit)
 			}
 		}
 	}
@@ -107,9 +115,9 @@ func TestRestart(t *testing.T) {
 // TestExposure bounds what a role that was broken into could reach.
 func TestExposure(t *testing.T) {
 	for unit := range roles {
-		most := 2.0
+		most := 1.5
 		if unit == "winery-rbd-mapper.service" {
-			most = 4.0 // it maps devices as root
+			most = 2.8 // it maps devices as root
 		}
 		text, err := os.ReadFile(unit)
 		if err != nil {
@@ -127,6 +135,22 @@ func TestExposure(t *testing.T) {
 			t.Errorf("%s: exposure %s, want at most %.1f", unit, found[1], most)
 		}
 		t.Logf("%s: exposure %s", unit, found[1])
+	}
+}
+
+// TestSocket: by default the socket's address is that of a configuration that names
+// none.
+func TestSocket(t *testing.T) {
+	c, err := config.Load("winery.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("winery-writer.socket")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), "\nListenStream="+c.Winery.Listen+"\n") {
+		t.Errorf("the socket does not listen on %s", c.Winery.Listen)
 	}
 }
 
