@@ -30,6 +30,8 @@ var (
 	// work over. The process should exit; it must not continue with a new
 	// connection.
 	ErrFenced = errors.New("fenced off by the store")
+	// ErrUnavailable: the store does not answer. It may come back.
+	ErrUnavailable = errors.New("the store does not answer")
 	// ErrNoPool: the pool itself does not exist: no folder, no Ceph pool of
 	// its name.
 	ErrNoPool = errors.New("pool does not exist")
@@ -38,6 +40,11 @@ var (
 	// ErrName: not a name that an image can have.
 	ErrName = errors.New("not an image name")
 )
+
+// AccessError says what a store does not let this process do.
+type AccessError struct{ Pool, What, Cure string }
+
+func (e *AccessError) Error() string { return fmt.Sprintf("pool %s: %s: %s", e.Pool, e.What, e.Cure) }
 
 // Image is an image opened for reading. ReadAt may be called concurrently and
 // follows [io.ReaderAt]: what reaches past the end is cut short with io.EOF.
@@ -171,6 +178,10 @@ type Pool interface {
 
 	// Space returns the room in the pool now. ErrNoPool.
 	Space(ctx context.Context) (Space, error)
+
+	// CheckAccess returns nil if the store lets this process read images, and with
+	// write also make and change them; else *AccessError, ErrNoPool. It changes nothing.
+	CheckAccess(ctx context.Context, write bool) error
 
 	// Init makes a pool that does not exist, where Winery may: the folder of a
 	// directory pool. ErrNoPool where an administrator makes pools, as in Ceph.

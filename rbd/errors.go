@@ -22,6 +22,7 @@ var sentinels = map[unix.Errno]error{
 	unix.EROFS:     pool.ErrInUse, // another client has the exclusive lock
 	unix.EBUSY:     pool.ErrInUse, // watched, or a device that is open
 	unix.ESHUTDOWN: pool.ErrFenced,
+	unix.ETIMEDOUT: pool.ErrUnavailable, // the monitors
 }
 
 // fail translates an error of librbd or of the rbd command; nil stays nil.

@@ -82,7 +82,7 @@ func (l location) connectError(err error) error {
 	var cure string
 	switch errno(err) {
 	case unix.ETIMEDOUT:
-		cure = "no monitor answered in time; is Ceph up, and mon_host right?"
+		return fmt.Errorf("cannot connect to Ceph: no monitor answered in time; is Ceph up, and mon_host right?: %w: %w", pool.ErrUnavailable, err)
 	case unix.ENOENT:
 		cure = "no keyring for " + l.user + "; name it in the ceph.conf, or another user by the pool's ceph_user"
 	case unix.EACCES, unix.EPERM, unix.EINVAL:

@@ -37,7 +37,7 @@ func (p *Pool) Space(ctx context.Context) (pool.Space, error) {
 	defer p.ceph.count(-1)
 	space, known, err := ceph.space(p.settings.DataPool)
 	if err == nil && !known {
-		err = errors.New("no OSD has reported its size yet")
+		err = fmt.Errorf("%w: no OSD has reported the size of the pool yet", pool.ErrUnavailable)
 	}
 	return space, p.fail("free space", "", err)
 }

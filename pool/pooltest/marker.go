@@ -62,3 +62,14 @@ func markerOnce(t *testing.T, p pool.Pool) {
 	}
 	wantMarker(t, p, fmt.Sprintf("marker %d", won))
 }
+
+// checkAccess: a pool of the test's own may be read and written, and the question
+// leaves nothing behind.
+func checkAccess(t *testing.T, p pool.Pool) {
+	finished(t, p, "one", pattern(1, 1000))
+	for _, write := range []bool{false, true} {
+		expect.NoError(t, p.CheckAccess(t.Context(), write))
+	}
+	wantList(t, p, "one")
+	wantContent(t, p, "one", pattern(1, 1000))
+}

@@ -48,6 +48,7 @@ func Run(t *testing.T, open func(t *testing.T) pool.Pool) {
 		{"ManyAtOnce", manyAtOnce},
 		{"Marker", marker},
 		{"MarkerOnce", markerOnce},
+		{"CheckAccess", checkAccess},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, open(t)) })

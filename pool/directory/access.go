@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"winery/pool"
+)
+
+// CheckAccess implements [pool.Pool]: it asks for the rights to the folder.
+func (p *Pool) CheckAccess(ctx context.Context, write bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	mode, verb := uint32(unix.R_OK|unix.X_OK), "read"
+	if write {
+		mode, verb = mode|unix.W_OK, "write to"
+	}
+	err := unix.Faccessat(unix.AT_FDCWD, p.dir, mode, unix.AT_EACCESS)
+	switch {
+	case errors.Is(err, unix.EROFS):
+		return &pool.AccessError{Pool: p.name, What: "the file system of " + p.dir + " is read-only", Cure: "mount it read-write"}
+	case errors.Is(err, unix.EACCES):
+		return &pool.AccessError{Pool: p.name, What: fmt.Sprintf("user %d must not %s %s", os.Geteuid(), verb, p.dir),
+			Cure: "chown the folder to the user of the roles, and its images, too"}
+	}
+	return p.fail("check access", "", err)
+}
