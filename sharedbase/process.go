@@ -4,6 +4,7 @@ package sharedbase
 
 import (
 	"context"
+	"os"
 	"strings"
 	"time"
 
@@ -29,6 +30,7 @@ type Process struct {
 	Unseen     time.Duration // since LastSeen
 	Status     string        // what it does, or why it failed
 	Failing    bool          // its last attempt to work failed, or its current step makes no progress
+	Boot       string        // id of the host's boot, "" if the process does not know
 }
 
 // Running reports whether the process has sent a heartbeat within SeenWithin.
@@ -56,11 +58,11 @@ func (b *SharedBase) Heartbeat(ctx context.Context, status string, failing bool)
 					AND p.last_seen < coalesce((SELECT started FROM winery_process WHERE id = @process), clock_timestamp()))
 			FOR UPDATE SKIP LOCKED),
 		removed AS (DELETE FROM winery_process p USING dead WHERE p.id = dead.id)
-		INSERT INTO winery_process AS own (id, role, host, pid, version, lease, status, failing)
-			VALUES (@process, @role, @host, @pid, @version, @lease, @status, @failing)
+		INSERT INTO winery_process AS own (id, role, host, pid, version, lease, status, failing, boot)
+			VALUES (@process, @role, @host, @pid, @version, @lease, @status, @failing, @boot)
 		ON CONFLICT (id) DO UPDATE SET last_seen = excluded.last_seen, status = excluded.status, failing = excluded.failing`,
 		pgx.NamedArgs{"process": b.process, "seen": SeenWithin, "status": status, "failing": failing,
-			"role": b.holder.Role, "host": b.holder.Host, "pid": b.holder.PID, "version": b.holder.Version, "lease": b.lease})
+			"role": b.holder.Role, "host": b.holder.Host, "pid": b.holder.PID, "version": b.holder.Version, "lease": b.lease, "boot": bootID()})
 }
 
 // EndHeartbeats removes the record of this process, which ends as asked.
@@ -83,7 +85,7 @@ func (b *SharedBase) heartbeat(ctx context.Context, statement string, args pgx.N
 func (b *SharedBase) Processes(ctx context.Context) (all []Process, err error) {
 	err = b.withShortTimeout(ctx, "listing the processes", func(ctx context.Context) error {
 		rows, err := b.conns.rest.Query(ctx, `/* winery: Processes */
-			SELECT role, host, pid, version, lease, started, last_seen, greatest(interval '0', clock_timestamp() - last_seen), status, failing
+			SELECT role, host, pid, version, lease, started, last_seen, greatest(interval '0', clock_timestamp() - last_seen), status, failing, boot
 			FROM winery_process ORDER BY role, host, started`)
 		if err != nil {
 			return err
@@ -92,4 +94,10 @@ func (b *SharedBase) Processes(ctx context.Context) (all []Process, err error) {
 		return err
 	})
 	return all, orNothing(err)
+}
+
+// bootID returns the kernel's random id of the current boot, "" if there is none.
+func bootID() string {
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(id))
 }

@@ -26,7 +26,7 @@ func TestHeartbeat(t *testing.T) {
 		t.Fatalf("processes %+v", first)
 	}
 	p := first[0]
-	if p.Role != "packer" || p.Version != "1.2" || p.Lease != 40*time.Second || p.Host == "" || p.PID == 0 || p.Status != "starting" || p.Failing || !p.Running() {
+	if p.Role != "packer" || p.Version != "1.2" || p.Lease != 40*time.Second || p.Host == "" || p.PID == 0 || len(p.Boot) != 36 || p.Status != "starting" || p.Failing || !p.Running() {
 		t.Errorf("recorded %+v", p)
 	}
 

@@ -25,4 +25,5 @@ const (
 	TablesMissing      Code = "W015"
 	ErasureOverdue     Code = "W016"
 	PackedLong         Code = "W017"
+	HostNameShared     Code = "W018"
 )

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"winery/internal/config"
 	"winery/sharedbase"
 )
 
@@ -24,6 +25,8 @@ const (
 	expiredWait = time.Minute     // an expired lease: every role reclaims it within a quarter of a lease
 	lockedLong  = 48 * time.Hour  // a lock without a lease
 )
+
+const initCure = "wineryctl db init, as a user that may create tables"
 
 // maxOn is how many of the things that a problem concerns are named.
 const maxOn = 10
@@ -44,6 +47,7 @@ var rules = []struct {
 	{[]part{processes}, processesFailing},
 	{[]part{processes}, versionsDiffer},
 	{[]part{processes}, leasesDiffer},
+	{[]part{processes}, hostNamesShared},
 	{[]part{shards}, poolsNotConfigured},
 	{nil, poolsUnusable},
 	{[]part{unerased}, erasuresOverdue},
@@ -69,24 +73,34 @@ func (f *facts) judge() ([]Problem, Verdict) {
 	return problems, Problems
 }
 
+// Setup finds what does not agree in the setup of a fleet: versions, leases and host
+// names of processes, and pools of shards that are not among the configured ones.
+func Setup(processes []sharedbase.Process, shards []sharedbase.ShardStatistics, configured []config.Pool) []Problem {
+	f := &facts{source: Source{Pools: configured}, processes: processes, shards: shards}
+	return slices.Concat(versionsDiffer(f), leasesDiffer(f), hostNamesShared(f), poolsNotConfigured(f))
+}
+
 // unreadable is about the database as a whole, or the parts that could not be read.
 func (f *facts) unreadable() (problems []Problem) {
 	if errors.Is(f.databaseErr, sharedbase.ErrNotAttached) {
-		return []Problem{problem(TablesMissing, Error, "the tables winery_* are missing or older than this program: nothing else can be judged", nil,
-			"wineryctl db init, as a user that may create tables")}
+		return []Problem{problem(TablesMissing, Error, "the tables winery_* are missing or older than this program: nothing else can be judged", nil, initCure)}
 	}
 	if f.databaseErr != nil {
-		return []Problem{problem(DatabaseUnreadable, Cannot, "the database could not be read: "+oneLine(f.databaseErr), nil, databaseCure(f.databaseErr))}
+		return []Problem{problem(DatabaseUnreadable, Cannot, "the database could not be read: "+oneLine(f.databaseErr), nil, DatabaseCure(f.databaseErr))}
 	}
 	for _, p := range slices.Sorted(maps.Keys(f.unread)) {
-		problems = append(problems, problem(DatabaseUnreadable, Cannot, fmt.Sprintf("%s could not be read: %s", p, oneLine(f.unread[p])), nil, databaseCure(f.unread[p])))
+		problems = append(problems, problem(DatabaseUnreadable, Cannot, fmt.Sprintf("%s could not be read: %s", p, oneLine(f.unread[p])), nil, DatabaseCure(f.unread[p])))
 	}
 	return problems
 }
 
-func databaseCure(err error) string {
+// DatabaseCure returns what to do about an error of the database.
+func DatabaseCure(err error) string {
 	if errors.Is(err, sharedbase.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
 		return "start PostgreSQL, or correct objstorage.database.db; see Outages in docs/operations.md"
+	}
+	if errors.Is(err, sharedbase.ErrNotInitialised) || errors.Is(err, sharedbase.ErrNotAttached) {
+		return initCure
 	}
 	return "do what the message says" // errors of sharedbase name the cure
 }

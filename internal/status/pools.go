@@ -8,12 +8,14 @@ import (
 	"slices"
 
 	"github.com/dustin/go-humanize/english"
+
+	"winery/internal/config"
 )
 
 func poolsNotConfigured(f *facts) []Problem {
 	n := map[string]int64{}
 	for _, s := range f.shards {
-		if !slices.ContainsFunc(f.pools, func(p Pool) bool { return p.Name == s.Pool }) {
+		if !slices.ContainsFunc(f.source.Pools, func(p config.Pool) bool { return p.Name == s.Pool }) {
 			n[s.Pool] += s.Shards
 		}
 	}

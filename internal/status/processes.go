@@ -78,6 +78,21 @@ func differ(f *facts, code Code, what string, value func(sharedbase.Process) str
 	return several(code, Warning, what, on, cure)
 }
 
+// hostNamesShared compares the boots of the machines on which processes run at the same time.
+func hostNamesShared(f *facts) []Problem {
+	var on, hosts []string
+	for i, p := range f.processes {
+		for _, q := range f.processes[i+1:] {
+			if p.Host == q.Host && p.Boot != q.Boot && p.Boot != "" && q.Boot != "" && p.Running() && q.Running() &&
+				p.Started.Before(q.LastSeen) && q.Started.Before(p.LastSeen) && !slices.Contains(hosts, p.Host) {
+				on, hosts = append(on, fmt.Sprintf("%s, and another machine with %s", p, q)), append(hosts, p.Host)
+			}
+		}
+	}
+	return several(HostNameShared, Warning, english.Plural(len(on), "host name is that of several machines", "host names are those of several machines each")+
+		": they count as one host for --min-mapped-hosts", on, "give each machine a host name of its own (hostnamectl hostname NAME), and restart its roles")
+}
+
 // hostsGone is left out in a fleet whose mappers are Python's: they send no heartbeats.
 func hostsGone(f *facts) []Problem {
 	if !f.works("mapper", "") {

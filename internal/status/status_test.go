@@ -151,6 +151,11 @@ func TestProblems(t *testing.T) {
 			status.VersionsDiffer, status.Warning, []string{"version 0.9: packer on ceph2", "version 1.0: cleaner on ceph1, mapper on ceph1", "docs/versions.md"}},
 		"leases": {both(process("packer", "ceph2", "5 s", "", false), exec("UPDATE winery_process SET lease = '10 s' WHERE host = 'ceph2'")),
 			status.LeasesDiffer, status.Warning, []string{"lease 10s: packer on ceph2", "winery.lease"}},
+		"a host name of two machines": {both(process("packer", "ceph1", "5 s", "", false), exec("UPDATE winery_process SET boot = role")),
+			status.HostNameShared, status.Warning, []string{"1 host name is that of several machines", "and another machine with", "hostnamectl"}},
+		"a host that was restarted": {both(process("packer", "ceph1", "5 s", "", false), exec("UPDATE winery_process SET boot = role, started = last_seen - interval '1 s'"),
+			exec("UPDATE winery_process SET started = started - interval '2 hours', last_seen = last_seen - interval '10 s' WHERE role <> 'writer'"),
+			exec("UPDATE winery_process SET boot = 'earlier' WHERE role <> 'writer'")), "", "", nil},
 		"a pool that is not configured": {exec("INSERT INTO shards (name, state, pool_name) VALUES ('one', 'readonly', 'old')"),
 			status.PoolNotConfigured, status.Error, []string{"pool old, with 1 shard", "shards_pools"}},
 		"a pool without its marker": {
