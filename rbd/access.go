@@ -63,12 +63,12 @@ func (p *Pool) CheckAccess(ctx context.Context, write bool) error {
 
 // caps is the command that gives this pool's user what it needs.
 func (p *Pool) caps(write bool) string {
-	profile := "rbd-read-only"
+	caps := ReadCaps(p.Name(), p.settings.DataPool)
 	if write {
-		profile = "rbd"
+		caps = WriteCaps(p.Name(), p.settings.DataPool)
 	}
-	return fmt.Sprintf("ceph auth caps %[1]s mon 'profile rbd' osd '%[2]s pool=%[3]s, %[2]s pool=%[4]s' (and the user's other caps)",
-		p.ceph.from.user, "profile "+profile, p.Name(), p.settings.DataPool)
+	return fmt.Sprintf("ceph auth caps %s mon '%s' osd '%s', and the user's other caps; then restart the roles; see `wineryctl ceph caps`",
+		p.ceph.from.user, caps.Mon, caps.OSD)
 }
 
 // openAbsent calls the method of the OSDs by which librbd opens an image.

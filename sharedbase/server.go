@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
-	"time"
 )
 
 // Server is what a PostgreSQL server says of itself, and how this process reaches it.
@@ -19,10 +18,6 @@ type Server struct {
 	Connections    int  // that are open, to all databases
 	MaxConnections int  // for users that are not superusers
 	Pooled         bool // through a connection pooler, whose limits are not known
-
-	// Ahead is by how much the server's clock is ahead of this host's, as far as that
-	// is certain; negative if it is behind.
-	Ahead time.Duration
 
 	Local     bool // over a Unix socket or the loopback interface
 	Encrypted bool // by TLS
@@ -39,22 +34,12 @@ func (b *SharedBase) Server(ctx context.Context) (s Server, err error) {
 		defer conn.Release()
 		s.transport(conn.Conn().PgConn().Conn(), b.connect.TLSConfig)
 		s.Pooled = b.pooler.found.Load()
-		var now time.Time
-		before := time.Now()
-		err = conn.QueryRow(ctx, `/* winery: Server */
-			SELECT current_setting('server_version'), current_database(), current_user, pg_is_in_recovery(), clock_timestamp(),
+		return conn.QueryRow(ctx, `/* winery: Server */
+			SELECT current_setting('server_version'), current_database(), current_user, pg_is_in_recovery(),
 				(SELECT sum(numbackends)::int FROM pg_stat_database WHERE datid <> 0),
 				current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
 					- coalesce(current_setting('reserved_connections', true)::int, 0)`).
-			Scan(&s.Version, &s.Database, &s.User, &s.IsStandby, &now, &s.Connections, &s.MaxConnections)
-		after := time.Now()
-		switch {
-		case now.Before(before):
-			s.Ahead = now.Sub(before)
-		case now.After(after):
-			s.Ahead = now.Sub(after)
-		}
-		return err
+			Scan(&s.Version, &s.Database, &s.User, &s.IsStandby, &s.Connections, &s.MaxConnections)
 	})
 	return s, err
 }

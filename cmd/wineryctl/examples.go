@@ -19,6 +19,7 @@ var examples = map[string]string{
 	"wineryctl db upgrade":            "wineryctl db upgrade --dry-run",
 	"wineryctl db version":            "wineryctl db version",
 	"wineryctl delete":                "wineryctl delete --token-file /root/winery.token SHA256",
+	"wineryctl doctor":                "wineryctl --config /etc/winery/winery.yml doctor",
 	"wineryctl get":                   "wineryctl get SHA256 -o content.bin",
 	"wineryctl hosts":                 "wineryctl hosts list",
 	"wineryctl hosts forget":          "wineryctl hosts forget storage3",

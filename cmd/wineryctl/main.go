@@ -3,7 +3,7 @@
 // Command wineryctl is the operator's command line of Winery.
 //
 // Results are printed to stdout, everything else to stderr. The exit status is 0 if all was done, 1 if something failed,
-// including a write to stdout, or if status finds problems, 2 if status cannot tell, and 78 for wrong usage or
+// including a write to stdout, or if status or doctor finds problems, 2 if these two cannot tell, and 78 for wrong usage or
 // configuration. SIGINT and SIGTERM stop a command; a second signal ends the process at once, with status 130 or 143. Flags
 // may stand before or after arguments; every word after -- is an argument.
 package main
@@ -32,7 +32,7 @@ func run(args []string) int {
 			c.Context = ctx
 			return nil
 		},
-		Commands: []*cli.Command{statusCommand, configCommand, dbCommand, cephCommand, poolCommand, shardsCommand, hostsCommand, objectsCommand, indexCommand, verifyCommand, putCommand, getCommand, deleteCommand, accessCommand},
+		Commands: []*cli.Command{statusCommand, doctorCommand, configCommand, dbCommand, cephCommand, poolCommand, shardsCommand, hostsCommand, objectsCommand, indexCommand, verifyCommand, putCommand, getCommand, deleteCommand, accessCommand},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return daemon.UnknownCommand(c)

@@ -7,14 +7,14 @@
 // # Exit status
 //
 //	0    done, or stopped by a signal as asked
-//	1    failed; of `wineryctl status`, also: there are problems
-//	2    crashed; of `wineryctl status`, also: cannot tell, because the database could not be read
+//	1    failed; of `wineryctl status` and `doctor`, also: there are problems
+//	2    crashed; of these two, also: cannot tell, because a service did not answer
 //	78   wrong usage or configuration; nothing was begun
 //	130  exited at once by a repeated SIGINT
 //	143  exited at once by a repeated SIGTERM
 //
 // Go's runtime ends a process that crashes with 2, or by SIGABRT or SIGSEGV: a
-// `wineryctl status` that crashed cannot tell, either. Every status of a role but 0
+// command that crashed cannot tell, either. Every status of a role but 0
 // and 78 is worth a restart.
 //
 // # Signals

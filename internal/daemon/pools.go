@@ -10,6 +10,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"winery/internal/doctor"
 	"winery/internal/storage"
 	"winery/sharedbase"
 )
@@ -19,9 +20,10 @@ const poolTimeout = 15 * time.Second
 
 // OpenPools opens the configured pools as pools of base (see
 // [storage.Set.Owned]), and waits until one of the pools needed can be used, or
-// any pool if needed is empty; with StopWhenIdle it does not wait. A pool that
-// was adopted earlier and whose store is unavailable counts as usable: it exists.
-// The caller closes the set.
+// any pool if needed is empty; with StopWhenIdle it does not wait. Package doctor
+// says what a role must be able to do in a pool. A pool that was adopted earlier
+// and whose store is unavailable counts as usable: it exists. The caller closes
+// the set.
 func (e *Env) OpenPools(ctx context.Context, base *sharedbase.SharedBase, createImages bool, needed ...string) (storage.Set, error) {
 	opened, err := storage.Open(e.Config.Pools, createImages)
 	if err != nil {
@@ -55,8 +57,8 @@ func (e *Env) OpenPools(ctx context.Context, base *sharedbase.SharedBase, create
 	return set, nil
 }
 
-// oneUsable returns nil if one of the needed pools can be used; each of the others
-// is logged.
+// oneUsable returns nil if one of the needed pools can be used, or was adopted earlier
+// and does not answer; each of the others is logged.
 func (e *Env) oneUsable(ctx context.Context, base *sharedbase.SharedBase, set storage.Set, needed []string) error {
 	records, err := base.PoolRecords(ctx)
 	if err != nil {
@@ -67,12 +69,15 @@ func (e *Env) oneUsable(ctx context.Context, base *sharedbase.SharedBase, set st
 	for _, p := range e.Config.Pools {
 		limited, cancel := context.WithTimeout(ctx, poolTimeout)
 		err := set.Check(limited, p.Name)
+		if err == nil {
+			err = doctor.Usable(limited, poolTimeout, Role(e.CLI.App.Name), p, set[p.Name])
+		}
 		cancel()
 		_, recorded := records[p.Name]
 		if err != nil {
 			errs = append(errs, err)
 		}
-		if err == nil || recorded && !errors.As(err, new(*storage.RefusedError)) {
+		if err == nil || recorded && doctor.Unanswered(err) {
 			usable = usable || len(needed) == 0 || slices.Contains(needed, p.Name)
 		}
 	}

@@ -56,8 +56,8 @@ const (
 	Unavailable IdentityState = "unavailable"
 )
 
-// RefusedError says that a pool is not this database's to work in, and what to
-// do. It does not pass by itself.
+// RefusedError says that a pool is not this database's to work in, or not usable by
+// this process, and what to do. It does not pass by itself.
 type RefusedError struct {
 	Pool string
 	Why  string

@@ -80,7 +80,7 @@ func describe(err error) string {
 	case errors.As(err, &version):
 		return version.Error()
 	case errors.As(err, &refused):
-		return fmt.Sprintf("pool %q is not this database's; the log says what to do", refused.Pool)
+		return fmt.Sprintf("pool %q cannot be used; the log says what to do", refused.Pool)
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time"
 	}

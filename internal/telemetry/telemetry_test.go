@@ -202,7 +202,7 @@ func TestReadyz(t *testing.T) {
 	}
 	for reason, want := range map[error]string{
 		&sharedbase.VersionError{Found: 4, Want: 5}:                                                              "the database has schema version 4, this program needs version 5: run `wineryctl db upgrade`",
-		errors.Join(errors.New("secret"), &storage.RefusedError{Pool: "cold", Why: "marker missing in /secret"}): `pool "cold" is not this database's`,
+		errors.Join(errors.New("secret"), &storage.RefusedError{Pool: "cold", Why: "marker missing in /secret"}): `pool "cold" cannot be used`,
 		context.DeadlineExceeded:                              "no answer in time",
 		errors.Join(sharedbase.ErrFull, errors.New("secret")): sharedbase.ErrFull.Error(),
 	} {

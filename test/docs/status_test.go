@@ -10,21 +10,38 @@ import (
 	"testing"
 	"time"
 
+	"winery/internal/doctor"
 	"winery/internal/status"
 )
 
-// TestStatusMembers compares the members of the JSON of wineryctl status with the table
-// of docs/json.md.
-func TestStatusMembers(t *testing.T) {
-	var documented []string
-	for _, row := range rows(section(t, "docs/json.md", "status")) {
-		for _, name := range strings.Split(row[0], ", ") {
-			documented = append(documented, strings.Trim(name, "`"))
+// TestReportMembers compares the members of the JSON of wineryctl status and doctor with the
+// tables of docs/json.md.
+func TestReportMembers(t *testing.T) {
+	for command, report := range map[string]reflect.Type{"status": reflect.TypeFor[status.Report](), "doctor": reflect.TypeFor[doctor.Report]()} {
+		var documented []string
+		for _, row := range rows(section(t, "docs/json.md", command)) {
+			for _, name := range strings.Split(row[0], ", ") {
+				documented = append(documented, strings.Trim(name, "`"))
+			}
+		}
+		slices.Sort(documented)
+		if code := members(report, ""); !slices.Equal(code, documented) {
+			t.Errorf("%s: members of the code:\n%q\nof the document:\n%q", command, code, documented)
 		}
 	}
-	slices.Sort(documented)
-	if code := members(reflect.TypeFor[status.Report](), ""); !slices.Equal(code, documented) {
-		t.Errorf("members of the code:\n%q\nof the document:\n%q", code, documented)
+}
+
+// TestChecks compares the checks of wineryctl doctor with the table of docs/operations.md.
+func TestChecks(t *testing.T) {
+	var code, documented []string
+	for _, match := range regexp.MustCompile(`\{"([a-z_]+)", (?:""|c\.Name), `).FindAllStringSubmatch(read(t, "internal/doctor/doctor.go"), -1) {
+		code = append(code, strings.ReplaceAll(match[1], "_", " "))
+	}
+	for _, row := range rows(section(t, "docs/operations.md", "Before the roles start")) {
+		documented = append(documented, strings.Split(row[0], ", ")...)
+	}
+	if len(code) < 10 || !slices.Equal(code, documented) {
+		t.Errorf("checks of the code: %q, of the document: %q", code, documented)
 	}
 }
 

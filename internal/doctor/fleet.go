@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"winery/internal/status"
+)
+
+// agreement looks for a problem of the processes that run; well has a place for the number of processes.
+func (d *doctor) agreement(code status.Code, well string) func(context.Context) Result {
+	return func(ctx context.Context) Result {
+		return d.answered(ctx, func(context.Context) Result {
+			processes, err := d.processes()
+			if err != nil {
+				return failure(err, status.DatabaseCure(err))
+			}
+			return among(status.Setup(processes, nil, nil), code, fmt.Sprintf(well, len(processes)))
+		})
+	}
+}
+
+func (d *doctor) configuredPools(ctx context.Context) Result {
+	return d.answered(ctx, func(ctx context.Context) Result {
+		shards, err := ask(ctx, d.Patience, d.Base.Statistics)
+		if err != nil {
+			return failure(err, status.DatabaseCure(err))
+		}
+		return among(status.Setup(nil, shards, d.Config.Pools), status.PoolNotConfigured, "all pools that have shards are configured")
+	})
+}
+
+// among makes a result of the problem with that code, if there is one.
+func among(problems []status.Problem, code status.Code, well string) Result {
+	i := slices.IndexFunc(problems, func(p status.Problem) bool { return p.Code == code })
+	if i < 0 {
+		return ok("%s", well)
+	}
+	p := problems[i]
+	state := Warning
+	if p.Severity == status.Error {
+		state = Failed
+	}
+	return Result{State: state, What: p.What + ": " + strings.Join(p.On, "; "), Cure: p.Cure}
+}

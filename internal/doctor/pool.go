@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"winery/internal/config"
+	"winery/internal/storage"
+	"winery/pool"
+)
+
+const identityCure = "wineryctl pool list; see The identity of a pool in docs/operations.md"
+
+// poolCure returns what to do about an error of a pool.
+func poolCure(err error) string {
+	if Unanswered(err) {
+		return "start the OSDs of Ceph, or the server of the file system; see Outages in docs/operations.md"
+	}
+	return identityCure
+}
+
+// poolCheck makes the checks of one pool.
+type poolCheck struct {
+	*doctor
+	config config.Pool
+	pool   pool.Pool
+}
+
+func (p poolCheck) marker(ctx context.Context) Result {
+	if _, err := p.server(); err != nil {
+		if _, err := ask(ctx, p.Patience, p.pool.Marker); err != nil {
+			return failure(err, poolCure(err))
+		}
+		return Result{State: Unknown, What: "there is a marker, which cannot be compared: the database does not answer", Cure: notAsked().Cure}
+	}
+	i, err := ask(ctx, p.Patience, func(ctx context.Context) (storage.Identity, error) {
+		return storage.Identify(ctx, p.Base, p.pool)
+	})
+	switch {
+	case err != nil:
+		return failure(err, poolCure(err))
+	case i.Why != nil:
+		return failure(i.Why, identityCure)
+	case i.State != storage.Recorded:
+		return ok("%s: the first role that uses the pool marks and records it", i.State)
+	}
+	return ok("the pool is this database's")
+}
+
+func (p poolCheck) access(ctx context.Context) Result {
+	return allowed(ctx, p.Patience, p.pool, p.Roles)
+}
+
+// allowed checks whether roles may do with a pool what they must.
+func allowed(ctx context.Context, patience time.Duration, p pool.Pool, roles []string) Result {
+	write := slices.Contains(roles, "packer") || slices.Contains(roles, "cleaner")
+	err := askNothing(ctx, patience, func(ctx context.Context) error { return p.CheckAccess(ctx, write) })
+	if refused, found := errors.AsType[*pool.AccessError](err); found {
+		return Result{State: Failed, What: refused.What, Cure: refused.Cure}
+	}
+	if err != nil {
+		return failure(err, poolCure(err))
+	}
+	return ok("images can be %s", map[bool]string{false: "read", true: "read and written"}[write])
+}
+
+func (p poolCheck) space(ctx context.Context) Result {
+	space, err := ask(ctx, p.Patience, p.pool.Space)
+	if err != nil {
+		return failure(err, poolCure(err))
+	}
+	what := fmt.Sprintf("%s are free; a shard has up to %s", humanize.IBytes(uint64(space.Free)), humanize.IBytes(uint64(p.config.ShardMaxSize)))
+	if space.Free < p.config.ShardMaxSize {
+		return Result{State: Warning, What: what, Cure: "add disks or OSDs, raise the quota, or have another shards_active_pool"}
+	}
+	return ok("%s", what)
+}
+
+// Usable returns nil, or *[storage.RefusedError] with the cure where a check fails
+// without which a role cannot work in its pool. A store that does not answer is no
+// failure: it may come back.
+func Usable(ctx context.Context, patience time.Duration, role string, c config.Pool, p pool.Pool) error {
+	roles := []string{role}
+	for _, r := range []Result{driver(c, roles), allowed(ctx, patience, p, roles)} {
+		if r.State == Failed {
+			return &storage.RefusedError{Pool: p.Name(), Why: r.What + "; " + r.Cure}
+		}
+	}
+	return nil
+}
