@@ -14,6 +14,7 @@ import (
 	"winery/internal/config"
 	"winery/internal/limits"
 	"winery/internal/metrics"
+	"winery/internal/sentry"
 	"winery/internal/telemetry"
 	"winery/sharedbase"
 )
@@ -69,6 +70,14 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 		log, err := roleLogger(c, level)
 		if err != nil {
 			return err
+		}
+		toSentry, flush, err := sentry.NewHandler(c.App.Name, Version())
+		if err != nil {
+			return UsageError("%w", err)
+		}
+		defer flush()
+		if toSentry != nil {
+			log = slog.New(slog.NewMultiHandler(log.Handler(), toSentry))
 		}
 		log = log.With("role", Role(c.App.Name))
 		slog.SetDefault(log) // for what is logged by package storage, and by libraries
