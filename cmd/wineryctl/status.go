@@ -49,8 +49,9 @@ func showStatus(c *cli.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
+	source := &status.Source{Base: base, Pools: cfg.Pools, Set: set}
 	for {
-		report := status.Read(c.Context, status.Source{Base: base, Pools: cfg.Pools, Set: set})
+		report := status.Read(c.Context, source)
 		if c.Context.Err() != nil {
 			return c.Context.Err()
 		}

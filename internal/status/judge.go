@@ -76,7 +76,7 @@ func (f *facts) judge() ([]Problem, Verdict) {
 // Setup finds what does not agree in the setup of a fleet: versions, leases and host
 // names of processes, and pools of shards that are not among the configured ones.
 func Setup(processes []sharedbase.Process, shards []sharedbase.ShardStatistics, configured []config.Pool) []Problem {
-	f := &facts{source: Source{Pools: configured}, processes: processes, shards: shards}
+	f := &facts{source: &Source{Pools: configured}, processes: processes, shards: shards}
 	return slices.Concat(versionsDiffer(f), leasesDiffer(f), hostNamesShared(f), poolsNotConfigured(f))
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/singleflight"
 
 	"winery/internal/config"
 	"winery/internal/storage"
@@ -25,11 +26,13 @@ const (
 	poolLimit     = 5 * time.Second
 )
 
-// Source is what a report is read from.
+// Source is what reports are read from.
 type Source struct {
 	Base  *sharedbase.SharedBase
 	Pools []config.Pool
 	Set   storage.Set
+
+	asked singleflight.Group // each pool once at a time, so that a store that hangs holds one thread
 }
 
 // part is a part of the database that is read by one statement.
@@ -47,7 +50,7 @@ const (
 
 // facts are what was read.
 type facts struct {
-	source Source
+	source *Source
 
 	database    string // its name
 	databaseErr error  // why nothing could be read
@@ -65,7 +68,7 @@ type facts struct {
 
 // Read reads and judges the state of the fleet. It returns within a minute, also if
 // nothing answers.
-func Read(ctx context.Context, source Source) Report {
+func Read(ctx context.Context, source *Source) Report {
 	f := &facts{source: source, unread: map[part]error{}}
 	if f.databaseErr = f.readIdentity(ctx); f.databaseErr == nil {
 		f.readParts(ctx)
@@ -123,7 +126,7 @@ func (f *facts) readPool(ctx context.Context, c config.Pool) Pool {
 		p.State, p.Error = storage.Unavailable, "the database did not answer, and the pool cannot be compared with it"
 		return p
 	}
-	identity, err := storage.IdentifyWithin(ctx, poolLimit, f.source.Base, f.source.Set[c.Name])
+	identity, err := f.identify(ctx, c.Name)
 	p.State = identity.State
 	if err := errors.Join(err, identity.Why); err != nil {
 		p.Error = oneLine(err)
@@ -132,6 +135,23 @@ func (f *facts) readPool(ctx context.Context, c config.Pool) Pool {
 		p.UUID = &id
 	}
 	return p
+}
+
+// identify stops waiting after poolLimit, even if a call into the store hangs.
+func (f *facts) identify(ctx context.Context, name string) (storage.Identity, error) {
+	ctx, cancel := context.WithTimeout(ctx, poolLimit)
+	defer cancel()
+	answer := f.source.asked.DoChan(name, func() (any, error) { return storage.Identify(ctx, f.source.Base, f.source.Set[name]) })
+	unavailable := storage.Identity{State: storage.Unavailable}
+	select {
+	case a := <-answer:
+		if a.Err != nil {
+			return unavailable, a.Err
+		}
+		return a.Val.(storage.Identity), nil
+	case <-ctx.Done():
+		return unavailable, fmt.Errorf("pool %q: the store does not answer: %w", name, ctx.Err())
+	}
 }
 
 // report converts the facts, and judges them.

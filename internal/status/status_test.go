@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"winery/internal/config"
 	"winery/internal/status"
@@ -28,7 +31,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fleet is a database and a pool that belong to each other, without processes.
 type fleet struct {
 	*roletest.Stage
-	source status.Source
+	source *status.Source
 }
 
 // newFleet makes a fleet whose processes seem to run.
@@ -37,7 +40,7 @@ func newFleet(t *testing.T) *fleet {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	_, _, err := storage.Init(t.Context(), s.Base, s.Pool)
 	expect.NoError(t, err)
-	f := &fleet{s, status.Source{Base: s.Base, Pools: []config.Pool{s.Config}, Set: s.Pools}}
+	f := &fleet{s, &status.Source{Base: s.Base, Pools: []config.Pool{s.Config}, Set: s.Pools}}
 	for _, role := range []string{"writer", "packer", "mapper", "cleaner"} {
 		f.process(t, role, "ceph1", "0 s", "nothing to do", false)
 	}
@@ -228,7 +231,7 @@ func TestUnreachable(t *testing.T) {
 	expect.NoError(t, err)
 	defer base.Close()
 	pool := roletest.Directory(t, "")
-	r := status.Read(t.Context(), status.Source{Base: base, Pools: []config.Pool{pool}, Set: roletest.OpenPools(t, true, pool)})
+	r := status.Read(t.Context(), &status.Source{Base: base, Pools: []config.Pool{pool}, Set: roletest.OpenPools(t, true, pool)})
 	if r.Verdict != status.Unknown || len(r.Problems) != 1 || r.Problems[0].Code != status.DatabaseUnreadable || !strings.Contains(r.Problems[0].Cure, "start PostgreSQL") || r.Database.Error == "" || strings.Contains(r.Problems[0].What, "\n") {
 		t.Errorf("%+v", r)
 	}
@@ -272,4 +275,31 @@ func TestManyShards(t *testing.T) {
 	if total != 100_000 || len(r.Hosts) != 3 || r.Hosts[1].Mapped != 100_000 {
 		t.Errorf("%d shards, hosts %+v", total, r.Hosts)
 	}
+}
+
+// TestHungPool: a store that hangs holds one thread, however often the status is read.
+func TestHungPool(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	marker := filepath.Join(f.Config.BaseDirectory, f.Config.Name, ".winery", "marker")
+	expect.NoError(t, os.Remove(marker))
+	expect.NoError(t, unix.Mkfifo(marker, 0o600)) // reading waits for a writer
+	var readers sync.WaitGroup
+	for range 3 {
+		readers.Go(func() {
+			r := status.Read(t.Context(), f.source)
+			if len(r.Problems) != 1 || r.Problems[0].Code != status.PoolUnusable || r.Pools[0].State != storage.Unavailable {
+				t.Errorf("%+v", r.Problems)
+			}
+		})
+	}
+	readers.Wait()
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	if n := strings.Count(string(stacks), "directory.(*Pool).Marker"); n != 1 {
+		t.Errorf("%d goroutines read the marker", n)
+	}
+	w, err := os.OpenFile(marker, os.O_RDWR, 0) // lets the reader open
+	expect.NoError(t, err)
+	expect.NoError(t, w.Close())
 }

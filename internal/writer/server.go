@@ -14,10 +14,12 @@ import (
 	"winery/internal/httpapi"
 	"winery/internal/httpapi/objects"
 	"winery/internal/httpapi/rpc"
+	"winery/internal/httpapi/statuspage"
 	"winery/internal/ingest"
 	"winery/internal/limits"
 	"winery/internal/metrics"
 	"winery/internal/reader"
+	"winery/internal/status"
 	"winery/internal/storage"
 	"winery/sharedbase"
 )
@@ -81,7 +83,7 @@ func Run(ctx context.Context, settings Settings, open func(context.Context) (Opt
 	o, err := open(running)
 	if err == nil {
 		s = newStore(o, log)
-		front.serve(handler(o, p, s, log))
+		front.serve(handler(running, o, p, s, log))
 		if s.writer != nil && o.Adding != nil {
 			o.Adding(func() error { return addsFailure(s.writer) })
 		}
@@ -154,8 +156,8 @@ func (s *store) close() error {
 	return s.writer.Close(ctx)
 }
 
-// handler has the APIs side by side, within the same limits.
-func handler(o Options, p Protection, s *store, log *slog.Logger) http.Handler {
+// handler has the APIs and the status page side by side, within the same limits.
+func handler(ctx context.Context, o Options, p Protection, s *store, log *slog.Logger) http.Handler {
 	c, memory := o.Config, limits.Get().Memory
 	bounds := httpapi.LimitsFor(c.Winery.MaxObjectSize, memory)
 	log.Info("memory budgets", "bodies", bounds.Bodies.Limit(), "answers", bounds.Answers.Limit())
@@ -169,6 +171,9 @@ func handler(o Options, p Protection, s *store, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/objects", objectsHandler)
 	mux.Handle("/objects/", objectsHandler)
+	mux.Handle("/status", statuspage.New(ctx, statuspage.Options{
+		Source: &status.Source{Base: o.Base, Pools: c.Pools, Set: o.Pools}, Limits: bounds, Access: p.access(), Log: log,
+	}))
 	mux.Handle("/", rpc.NewHandler(s, rpc.Options{
 		Name: c.Name, ReadOnly: c.ReadOnly, AllowDelete: c.AllowDelete, MaxObjectSize: c.Winery.MaxObjectSize,
 		Limits: bounds, Metrics: o.Metrics, Access: p.access(), Log: log,
