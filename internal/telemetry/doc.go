@@ -18,7 +18,7 @@
 // are asked in the background, by one goroutine each. A scrape waits for the
 // answers for half a second. What has not answered then counts as unavailable
 // (winery_database_up, winery_pool_up), and its metrics are left out. Answers are
-// kept: the statistics of the shards for 15 s, the space of a pool and the number of
+// kept: the statistics of the shards and the space of a pool for 15 s, the number of
 // objects to be erased for a minute.
 //
 // # Secrets

@@ -27,7 +27,7 @@ func (p *pools) watch(opened map[string]pool.Pool) {
 	defer p.mu.Unlock()
 	p.room = map[string]*cached[pool.Space]{}
 	for name, from := range opened {
-		p.room[name] = &cached[pool.Space]{kept: time.Minute, fetch: from.Space, failed: func(err error) {
+		p.room[name] = &cached[pool.Space]{kept: 15 * time.Second, fetch: from.Space, failed: func(err error) {
 			p.log.Warn("pool does not say how much space is free", "pool", name, "err", err)
 		}}
 	}
