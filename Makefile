@@ -13,7 +13,7 @@ SRC ?= $(shell go env GOROOT)/src
 POOL ?= rbd
 DEMO_FLAGS ?=
 
-# How long "make chaos" breaks a fleet, the lease in seconds, and the plan: 0 for
+# How long "make chaos" breaks a fleet, and "make alerts" loads one; the lease in seconds, and the plan: 0 for
 # a new one.
 DURATION ?= 30m
 LEASE ?= 60
@@ -125,6 +125,11 @@ crash: deps build ## only the tests that kill, stop or cut off each role everywh
 .PHONY: attack
 attack: deps build ## only the attacks on a writer, and a table of its memory and of what another client waits
 	@scripts/with-services --pg -- $(GOTEST) -count 1 -v -timeout 10m ./test/attack
+
+.PHONY: alerts
+alerts: deps build ## only the tests of the alerts: faults and their alerts, and none under normal load (DURATION=30m)
+	@WINERY_TEST_ALERTS_DURATION=$(DURATION) scripts/with-services --pg -- $(GOTEST) -count 1 -v -timeout 0 ./test/alerts | \
+		grep -Ev '^(=== (RUN|PAUSE|CONT|NAME)| *--- PASS)'
 
 .PHONY: vm
 vm: deps deps-vm package vm-image ## only the test with the kernel's rbd driver, in a virtual machine

@@ -21,7 +21,7 @@ import (
 	"winery/test/expect"
 )
 
-// Authority signs certificates that are valid for an hour.
+// Authority signs certificates that are valid for an hour, unless a call says otherwise.
 type Authority struct {
 	Path string // of its certificate, in PEM
 	t    *testing.T
@@ -54,8 +54,14 @@ func (a *Authority) Pool() *x509.CertPool {
 // Server writes the certificate of a server at 127.0.0.1, and its key, to files.
 func (a *Authority) Server(certificate, key string) {
 	a.t.Helper()
+	a.ServerUntil(certificate, key, time.Time{})
+}
+
+// ServerUntil is Server for a certificate that expires at another time.
+func (a *Authority) ServerUntil(certificate, key string, expires time.Time) {
+	a.t.Helper()
 	a.issue(&x509.Certificate{
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		NotAfter: expires, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}, certificate, key)
 }
 
@@ -93,7 +99,10 @@ func (a *Authority) sign(template *x509.Certificate) (*ecdsa.PrivateKey, []byte)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	expect.NoError(a.t, err)
 	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	template.NotBefore = time.Now().Add(-time.Hour)
+	if template.NotAfter.IsZero() {
+		template.NotAfter = time.Now().Add(time.Hour)
+	}
 	parent, signer := a.cert, a.key
 	if parent == nil {
 		parent, signer = template, key

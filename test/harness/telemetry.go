@@ -18,14 +18,21 @@ import (
 	"winery/internal/telemetry"
 )
 
-// Ask returns the status and the body of a daemon's answer about itself: to
-// /metrics, /livez or /readyz. It waits until the daemon listens.
-func (p *Process) Ask(ctx context.Context, path string) (status int, body string, err error) {
+// Telemetry returns the address at which a daemon answers about itself. It waits until
+// the daemon listens.
+func (p *Process) Telemetry(ctx context.Context) (address string, err error) {
 	record, err := p.waitForRecord(ctx, "serving metrics and health")
+	return fmt.Sprint(record["address"]), err
+}
+
+// Ask returns the status and the body of a daemon's answer about itself: to
+// /metrics, /livez or /readyz.
+func (p *Process) Ask(ctx context.Context, path string) (status int, body string, err error) {
+	address, err := p.Telemetry(ctx)
 	if err != nil {
 		return 0, "", err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%v%s", record["address"], path), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
 	if err != nil {
 		return 0, "", err
 	}
