@@ -3,6 +3,7 @@
 package docs_test
 
 import (
+	"encoding/json"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -148,6 +149,52 @@ func TestRunbooks(t *testing.T) {
 					t.Errorf("%s: `%s`: there is no such unit", a.Name, match[1])
 				}
 			}
+		}
+	}
+}
+
+// TestDashboard: the dashboard is JSON with a row for each subject, its panels have ids of
+// their own, and show every metric. test/alerts runs its queries.
+func TestDashboard(t *testing.T) {
+	var dashboard struct {
+		Panels []struct {
+			ID          int
+			Type, Title string
+			Targets     []struct{ Expr string }
+			FieldConfig struct{ Defaults struct{ Unit string } }
+			GridPos     struct{ W, H int }
+		}
+	}
+	expect.NoError(t, json.Unmarshal([]byte(read(t, "deploy/grafana/winery.json")), &dashboard))
+	var rows []string
+	ids, shown := map[int]bool{}, ""
+	for _, panel := range dashboard.Panels {
+		if ids[panel.ID] || panel.Title == "" || panel.GridPos.W == 0 || panel.GridPos.H == 0 {
+			t.Errorf("panel %+v: its id must be its own, and it needs a title and a place", panel)
+		}
+		ids[panel.ID] = true
+		if panel.Type == "row" {
+			rows = append(rows, panel.Title)
+			continue
+		}
+		if len(panel.Targets) == 0 || panel.FieldConfig.Defaults.Unit == "" {
+			t.Errorf("panel %q needs a query and a unit", panel.Title)
+		}
+		for _, target := range panel.Targets {
+			shown += target.Expr + "\n"
+			if unknown := unknownMetrics(t, target.Expr); unknown != nil {
+				t.Errorf("panel %q: there are no metrics %q", panel.Title, unknown)
+			}
+		}
+	}
+	if want := []string{"Is all well", "API", "Ingest and reads", "Packing", "Cleaning, erasing and verification", "Pools", "Database", "Processes"}; !slices.Equal(rows, want) {
+		t.Errorf("rows %q, want %q", rows, want)
+	}
+	all, err := measured()
+	expect.NoError(t, err)
+	for name := range all {
+		if !regexp.MustCompile(name + `(_count|_sum|_bucket)?\b`).MatchString(shown) {
+			t.Errorf("no panel shows %s", name)
 		}
 	}
 }
