@@ -13,10 +13,12 @@ import (
 	"winery/sharedbase"
 )
 
-// silentError says that a service did not answer.
+// silentError says that a service did not answer. It matches [context.DeadlineExceeded].
 type silentError struct{ patience time.Duration }
 
 func (e *silentError) Error() string { return fmt.Sprintf("no answer after %v", e.patience) }
+
+func (e *silentError) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // ask calls f in a goroutine of its own, and waits no longer than patience for it.
 func ask[T any](ctx context.Context, patience time.Duration, f func(context.Context) (T, error)) (T, error) {
@@ -62,6 +64,6 @@ func failure(err error, cure string) Result {
 // Unanswered reports whether an error means that a service did not answer: nothing is
 // known to be wrong but that.
 func Unanswered(err error) bool {
-	return errors.As(err, new(*silentError)) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, pool.ErrUnavailable) ||
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, pool.ErrUnavailable) ||
 		errors.Is(err, sharedbase.ErrUnavailable) && !errors.Is(err, sharedbase.ErrNotAllowed)
 }

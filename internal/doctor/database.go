@@ -4,7 +4,6 @@ package doctor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -26,7 +25,7 @@ func notAsked() Result {
 func (d *doctor) database(context.Context) Result {
 	s, err := d.server()
 	if err != nil {
-		return failure(err, status.DatabaseCure(errors.Join(err, sharedbase.ErrUnavailable)))
+		return databaseFailure(err)
 	}
 	where, err := sharedbase.DescribeDSN(d.Config.Database.DSN)
 	if err != nil {
@@ -39,12 +38,23 @@ func (d *doctor) database(context.Context) Result {
 	return ok("PostgreSQL %s, %s", s.Version, where)
 }
 
-func (d *doctor) encryption(context.Context) Result {
+// answered makes a check of one that needs the database.
+func (d *doctor) answered(find func(context.Context, sharedbase.Server) Result) func(context.Context) Result {
+	return func(ctx context.Context) Result {
+		s, err := d.server()
+		if err != nil {
+			return notAsked()
+		}
+		return find(ctx, s)
+	}
+}
+
+// databaseFailure is the result of a check for which the database has an error.
+func databaseFailure(err error) Result { return failure(err, status.DatabaseCure(err)) }
+
+func (d *doctor) encryption(_ context.Context, s sharedbase.Server) Result {
 	const cure = "sslmode=verify-full and sslrootcert=FILE in objstorage.database.db"
-	s, err := d.server()
 	switch {
-	case err != nil:
-		return notAsked()
 	case s.Local:
 		return ok("the database is on this host")
 	case !s.Encrypted:
@@ -55,102 +65,83 @@ func (d *doctor) encryption(context.Context) Result {
 	return ok("TLS, and the server's certificate is checked")
 }
 
-func (d *doctor) clock(ctx context.Context) Result {
-	return d.answered(ctx, func(ctx context.Context) Result {
-		ahead, err := ask(ctx, d.Patience, d.Base.Ping)
-		if err != nil {
-			return failure(err, status.DatabaseCure(err))
-		}
-		if ahead.Abs() > maxClockDifference {
-			side := map[bool]string{true: "ahead of", false: "behind"}[ahead > 0]
-			return Result{State: Warning, What: fmt.Sprintf("the database's clock is %v %s this host's: times in logs and the end of certificates and tokens are wrong",
-				ahead.Abs().Round(time.Millisecond), side), Cure: "have both hosts set their clocks by NTP: timedatectl set-ntp true"}
-		}
-		return ok("the clocks of host and database are less than %v apart", maxClockDifference)
-	})
-}
-
-// answered runs a check that needs the database.
-func (d *doctor) answered(ctx context.Context, find func(context.Context) Result) Result {
-	if _, err := d.server(); err != nil {
-		return notAsked()
+func (d *doctor) clock(ctx context.Context, _ sharedbase.Server) Result {
+	ahead, err := ask(ctx, d.Patience, d.Base.Ping)
+	if err != nil {
+		return databaseFailure(err)
 	}
-	return find(ctx)
+	if ahead.Abs() > maxClockDifference {
+		side := map[bool]string{true: "ahead of", false: "behind"}[ahead > 0]
+		return Result{State: Warning, What: fmt.Sprintf("the database's clock is %v %s this host's: times in logs and the end of certificates and tokens are wrong",
+			ahead.Abs().Round(time.Millisecond), side), Cure: "have both hosts set their clocks by NTP: timedatectl set-ntp true"}
+	}
+	return ok("the clocks of host and database are less than %v apart", maxClockDifference)
 }
 
-func (d *doctor) schema(ctx context.Context) Result {
-	return d.answered(ctx, func(ctx context.Context) Result {
-		if err := askNothing(ctx, d.Patience, d.Base.CheckAttached); err != nil {
-			return failure(err, status.DatabaseCure(err))
-		}
-		return ok("version %d, and the tables winery_* that this program needs", sharedbase.SchemaVersion)
-	})
+func (d *doctor) schema(ctx context.Context, _ sharedbase.Server) Result {
+	if err := askNothing(ctx, d.Patience, d.Base.CheckAttached); err != nil {
+		return databaseFailure(err)
+	}
+	return ok("version %d, and the tables winery_* that this program needs", sharedbase.SchemaVersion)
 }
 
-func (d *doctor) rights(ctx context.Context) Result {
-	return d.answered(ctx, func(ctx context.Context) Result {
-		var missing []string
-		for _, role := range d.Roles {
-			lacks, err := ask(ctx, d.Patience, func(ctx context.Context) ([]string, error) { return d.Base.MissingRights(ctx, role) })
-			if err != nil {
-				return failure(err, status.DatabaseCure(err))
-			}
-			for _, right := range lacks {
-				missing = append(missing, role+" "+right)
-			}
-		}
-		s, _ := d.server()
-		if len(missing) > 0 {
-			return Result{State: Failed, What: "user " + s.User + " lacks rights: " + strings.Join(missing, "; "),
-				Cure: "wineryctl db grants | psql DATABASE, as a superuser; if each role has a user of its own, check it with --role ROLE"}
-		}
-		return ok("user %s has all rights that the roles need", s.User)
-	})
-}
-
-func (d *doctor) settings(ctx context.Context) Result {
-	return d.answered(ctx, func(ctx context.Context) Result {
-		unsafe, err := ask(ctx, d.Patience, d.Base.UnsafeSettings)
+func (d *doctor) rights(ctx context.Context, s sharedbase.Server) Result {
+	var missing []string
+	for _, role := range d.Roles {
+		lacks, err := ask(ctx, d.Patience, func(ctx context.Context) ([]string, error) { return d.Base.MissingRights(ctx, role) })
 		if err != nil {
-			return failure(err, status.DatabaseCure(err))
+			return databaseFailure(err)
 		}
-		var all []string
-		for _, s := range unsafe {
-			all = append(all, fmt.Sprintf("%s is %s: %s", s.Name, s.Value, s.Consequence))
+		for _, right := range lacks {
+			missing = append(missing, role+" "+right)
 		}
-		if len(all) > 0 {
-			return Result{State: Warning, What: strings.Join(all, "; "), Cure: "ALTER SYSTEM, ALTER DATABASE or ALTER ROLE; then SELECT pg_reload_conf()"}
-		}
-		return ok("fsync, full_page_writes and synchronous_commit are on; transactions are read committed")
-	})
+	}
+	if len(missing) > 0 {
+		return Result{State: Failed, What: "user " + s.User + " lacks rights: " + strings.Join(missing, "; "),
+			Cure: "wineryctl db grants | psql DATABASE, as a superuser; if each role has a user of its own, check it with --role ROLE"}
+	}
+	return ok("user %s has all rights that the roles need", s.User)
+}
+
+func (d *doctor) settings(ctx context.Context, _ sharedbase.Server) Result {
+	unsafe, err := ask(ctx, d.Patience, d.Base.UnsafeSettings)
+	if err != nil {
+		return databaseFailure(err)
+	}
+	var all []string
+	for _, s := range unsafe {
+		all = append(all, fmt.Sprintf("%s is %s: %s", s.Name, s.Value, s.Consequence))
+	}
+	if len(all) > 0 {
+		return Result{State: Warning, What: strings.Join(all, "; "), Cure: "ALTER SYSTEM, ALTER DATABASE or ALTER ROLE; then SELECT pg_reload_conf()"}
+	}
+	return ok("fsync, full_page_writes and synchronous_commit are on; transactions are read committed")
 }
 
 // connections compares the limit of the server with what the processes that run, and
 // one more, may need.
-func (d *doctor) connections(ctx context.Context) Result {
-	return d.answered(ctx, func(context.Context) Result {
-		const cure = "raise max_connections of PostgreSQL, lower winery.database_connections, or use PgBouncer"
-		s, _ := d.server()
-		processes, err := d.processes()
-		switch {
-		case err != nil:
-			return failure(err, status.DatabaseCure(err))
-		case s.Pooled:
-			return ok("through a connection pooler")
-		case s.MaxConnections-s.Connections < sharedbase.MinConnections:
-			return Result{State: Failed, What: fmt.Sprintf("%d of %d connections are in use, and a process needs %d", s.Connections, s.MaxConnections, sharedbase.MinConnections), Cure: cure}
+func (d *doctor) connections(_ context.Context, s sharedbase.Server) Result {
+	const cure = "raise max_connections of PostgreSQL, lower winery.database_connections, or use PgBouncer"
+	processes, err := d.processes()
+	switch {
+	case err != nil:
+		return databaseFailure(err)
+	case s.Pooled:
+		return ok("through a connection pooler")
+	case s.MaxConnections-s.Connections < sharedbase.MinConnections:
+		return Result{State: Failed, What: fmt.Sprintf("%d of %d connections are in use, and a process needs %d", s.Connections, s.MaxConnections, sharedbase.MinConnections), Cure: cure}
+	}
+	running := 1
+	for _, p := range processes {
+		if p.Running() {
+			running++
 		}
-		running := 1
-		for _, p := range processes {
-			if p.Running() {
-				running++
-			}
-		}
-		what := fmt.Sprintf("%s with up to %d connections each may need %d; the server has %d, of which %d are in use",
-			english.Plural(running, "process", ""), d.Config.Winery.DatabaseConnections, running*d.Config.Winery.DatabaseConnections, s.MaxConnections, s.Connections)
-		if running*d.Config.Winery.DatabaseConnections > s.MaxConnections {
-			return Result{State: Warning, What: what, Cure: cure}
-		}
-		return ok("%s", what)
-	})
+	}
+	each := d.Config.Winery.DatabaseConnections
+	r := ok("%s with up to %d connections each may need %d; the server has %d, of which %d are in use",
+		english.Plural(running, "process", ""), each, running*each, s.MaxConnections, s.Connections)
+	if running*each > s.MaxConnections {
+		r.State, r.Cure = Warning, cure
+	}
+	return r
 }

@@ -96,16 +96,16 @@ func (d *doctor) checks() []check {
 		{"rbd_driver", "", d.rbdDriver},
 		{"clients", "", d.clients},
 		{"database", "", d.database},
-		{"encryption", "", d.encryption},
-		{"clock", "", d.clock},
-		{"schema", "", d.schema},
-		{"rights", "", d.rights},
-		{"settings", "", d.settings},
-		{"connections", "", d.connections},
+		{"encryption", "", d.answered(d.encryption)},
+		{"clock", "", d.answered(d.clock)},
+		{"schema", "", d.answered(d.schema)},
+		{"rights", "", d.answered(d.rights)},
+		{"settings", "", d.answered(d.settings)},
+		{"connections", "", d.answered(d.connections)},
 		{"versions", "", d.agreement(status.VersionsDiffer, "%d processes, which run one version")},
 		{"leases", "", d.agreement(status.LeasesDiffer, "%d processes, which have one winery.lease")},
 		{"host_names", "", d.agreement(status.HostNameShared, "%d processes, on machines with different host names")},
-		{"configured_pools", "", d.configuredPools},
+		{"configured_pools", "", d.answered(d.configuredPools)},
 	}
 	for _, c := range d.Config.Pools {
 		p := poolCheck{d, c, d.Pools[c.Name]}

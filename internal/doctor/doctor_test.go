@@ -127,11 +127,14 @@ func TestSettings(t *testing.T) {
 func TestRights(t *testing.T) {
 	s, stage := healthy(t, roletest.Directory(t, ""))
 	users := dbusers.New(t, stage.DSN, sharedbase.GrantOptions{})
-	connect(t, &s, users.DSN(sharedbase.UserPacker))
-	s.Roles = []string{"packer"}
-	if bad := notWell(doctor.Run(t.Context(), s)); len(bad) != 0 {
-		t.Fatalf("with the rights of `db grants`: %+v", bad)
+	for _, role := range doctor.Roles {
+		connect(t, &s, users.DSN(role))
+		s.Roles = []string{role}
+		if bad := notWell(doctor.Run(t.Context(), s)); len(bad) != 0 {
+			t.Errorf("%s, with the rights of `db grants`: %+v", role, bad)
+		}
 	}
+	connect(t, &s, users.DSN(sharedbase.UserPacker))
 	s.Roles = []string{"writer"}
 	want(t, s, "rights", doctor.Failed, "_packer lacks rights: writer EXECUTE ON winery_create_table(text, uuid); writer INSERT ON shards;", "wineryctl db grants | psql DATABASE")
 }

@@ -9,29 +9,27 @@ import (
 	"strings"
 
 	"winery/internal/status"
+	"winery/sharedbase"
 )
 
-// agreement looks for a problem of the processes that run; well has a place for the number of processes.
+// agreement looks for a problem of the processes that run; well has a place for the number
+// of processes.
 func (d *doctor) agreement(code status.Code, well string) func(context.Context) Result {
-	return func(ctx context.Context) Result {
-		return d.answered(ctx, func(context.Context) Result {
-			processes, err := d.processes()
-			if err != nil {
-				return failure(err, status.DatabaseCure(err))
-			}
-			return among(status.Setup(processes, nil, nil), code, fmt.Sprintf(well, len(processes)))
-		})
-	}
+	return d.answered(func(context.Context, sharedbase.Server) Result {
+		processes, err := d.processes()
+		if err != nil {
+			return databaseFailure(err)
+		}
+		return among(status.Setup(processes, nil, nil), code, fmt.Sprintf(well, len(processes)))
+	})
 }
 
-func (d *doctor) configuredPools(ctx context.Context) Result {
-	return d.answered(ctx, func(ctx context.Context) Result {
-		shards, err := ask(ctx, d.Patience, d.Base.Statistics)
-		if err != nil {
-			return failure(err, status.DatabaseCure(err))
-		}
-		return among(status.Setup(nil, shards, d.Config.Pools), status.PoolNotConfigured, "all pools that have shards are configured")
-	})
+func (d *doctor) configuredPools(ctx context.Context, _ sharedbase.Server) Result {
+	shards, err := ask(ctx, d.Patience, d.Base.Statistics)
+	if err != nil {
+		return databaseFailure(err)
+	}
+	return among(status.Setup(nil, shards, d.Config.Pools), status.PoolNotConfigured, "all pools that have shards are configured")
 }
 
 // among makes a result of the problem with that code, if there is one.

@@ -5,7 +5,6 @@ package doctor
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -18,12 +17,12 @@ import (
 
 const identityCure = "wineryctl pool list; see The identity of a pool in docs/operations.md"
 
-// poolCure returns what to do about an error of a pool.
-func poolCure(err error) string {
+// poolFailure is the result of a check for which a pool has an error.
+func poolFailure(err error) Result {
 	if Unanswered(err) {
-		return "start the OSDs of Ceph, or the server of the file system; see Outages in docs/operations.md"
+		return failure(err, "start the OSDs of Ceph, or the server of the file system; see Outages in docs/operations.md")
 	}
-	return identityCure
+	return failure(err, identityCure)
 }
 
 // poolCheck makes the checks of one pool.
@@ -36,7 +35,7 @@ type poolCheck struct {
 func (p poolCheck) marker(ctx context.Context) Result {
 	if _, err := p.server(); err != nil {
 		if _, err := ask(ctx, p.Patience, p.pool.Marker); err != nil {
-			return failure(err, poolCure(err))
+			return poolFailure(err)
 		}
 		return Result{State: Unknown, What: "there is a marker, which cannot be compared: the database does not answer", Cure: notAsked().Cure}
 	}
@@ -45,7 +44,7 @@ func (p poolCheck) marker(ctx context.Context) Result {
 	})
 	switch {
 	case err != nil:
-		return failure(err, poolCure(err))
+		return poolFailure(err)
 	case i.Why != nil:
 		return failure(i.Why, identityCure)
 	case i.State != storage.Recorded:
@@ -66,7 +65,7 @@ func allowed(ctx context.Context, patience time.Duration, p pool.Pool, roles []s
 		return Result{State: Failed, What: refused.What, Cure: refused.Cure}
 	}
 	if err != nil {
-		return failure(err, poolCure(err))
+		return poolFailure(err)
 	}
 	return ok("images can be %s", map[bool]string{false: "read", true: "read and written"}[write])
 }
@@ -74,13 +73,13 @@ func allowed(ctx context.Context, patience time.Duration, p pool.Pool, roles []s
 func (p poolCheck) space(ctx context.Context) Result {
 	space, err := ask(ctx, p.Patience, p.pool.Space)
 	if err != nil {
-		return failure(err, poolCure(err))
+		return poolFailure(err)
 	}
-	what := fmt.Sprintf("%s are free; a shard has up to %s", humanize.IBytes(uint64(space.Free)), humanize.IBytes(uint64(p.config.ShardMaxSize)))
+	r := ok("%s are free; a shard has up to %s", humanize.IBytes(uint64(space.Free)), humanize.IBytes(uint64(p.config.ShardMaxSize)))
 	if space.Free < p.config.ShardMaxSize {
-		return Result{State: Warning, What: what, Cure: "add disks or OSDs, raise the quota, or have another shards_active_pool"}
+		r.State, r.Cure = Warning, "add disks or OSDs, raise the quota, or have another shards_active_pool"
 	}
-	return ok("%s", what)
+	return r
 }
 
 // Usable returns nil, or *[storage.RefusedError] with the cure where a check fails

@@ -25,7 +25,7 @@ func (p *Pool) CheckAccess(ctx context.Context, write bool) error {
 	err := unix.Faccessat(unix.AT_FDCWD, p.dir, mode, unix.AT_EACCESS)
 	switch {
 	case errors.Is(err, unix.EROFS):
-		return &pool.AccessError{Pool: p.name, What: "the file system of " + p.dir + " is read-only", Cure: "mount it read-write"}
+		return &pool.AccessError{Pool: p.name, What: "the file system of " + p.dir + " is read-only", Cure: "mount it read-write, or name it in ReadWritePaths= of the unit"}
 	case errors.Is(err, unix.EACCES):
 		return &pool.AccessError{Pool: p.name, What: fmt.Sprintf("user %d must not %s %s", os.Geteuid(), verb, p.dir),
 			Cure: "chown the folder to the user of the roles, and its images, too"}
