@@ -20,9 +20,9 @@ import (
 var doctorCommand = &cli.Command{
 	Name:  "doctor",
 	Usage: "check what Winery needs of this host, the database and the pools",
-	Description: "Run this command on each host before the roles start, with their configuration and as their user. It prints a line for each check,\n" +
-		"with the cure of a problem, and changes nothing. The exit status is 0 if there is no problem, 1 if there are problems, and 2 if\n" +
-		"a check could not be made.",
+	Description: "Run this command on each host before the roles start, with their configuration and as their user. It prints the problems\n" +
+		"first, each with its cure, then a line for each other check, and changes nothing. The exit status is 0 if there is no\n" +
+		"problem, 1 if there are problems, and 2 if a check could not be made.",
 	Flags: []cli.Flag{
 		&cli.StringSliceFlag{Name: "role", Usage: "check what `ROLE` needs: writer, packer, mapper or cleaner; may be repeated (default: all)"},
 		&cli.DurationFlag{Name: "patience", Value: 10 * time.Second, Usage: "wait no longer than `TIME` for an answer"},
@@ -83,17 +83,28 @@ func runDoctor(c *cli.Context) error {
 	}
 }
 
+// printDoctor prints the problems first, each with its cure on a line of its own.
 func printDoctor(w io.Writer, report doctor.Report) error {
+	checks := slices.Clone(report.Checks)
+	slices.SortStableFunc(checks, func(a, b doctor.Result) int { return well(a) - well(b) })
 	return printTable(w, "STATE\tCHECK\tRESULT", func(row func(string, ...any)) {
-		for _, r := range report.Checks {
-			name, cure := strings.ReplaceAll(r.Check, "_", " "), ""
+		for _, r := range checks {
+			name := strings.ReplaceAll(r.Check, "_", " ")
 			if r.Pool != "" {
 				name = "pool " + r.Pool + ": " + name
 			}
+			row("%s\t%s\t%s", r.State, name, r.What)
 			if r.Cure != "" {
-				cure = "; cure: " + r.Cure
+				row("\t\tcure: %s", r.Cure)
 			}
-			row("%s\t%s\t%s%s", r.State, name, r.What, cure)
 		}
 	})
+}
+
+// well is 0 for a problem and 1 for a check without one.
+func well(r doctor.Result) int {
+	if r.State == doctor.OK {
+		return 1
+	}
+	return 0
 }
