@@ -19,15 +19,12 @@ import (
 	"winery/test/harness"
 )
 
-// DurationEnv is the environment variable for how long TestNormalLoad runs.
-const DurationEnv = "WINERY_TEST_ALERTS_DURATION"
-
 // TestNormalLoad has a fleet add, read and delete objects, pack, clean and scrub, with
 // the rules as they are installed: no alert fires, and each query of the dashboard
-// returns data at the end.
+// returns data at the end. WINERY_TEST_ALERTS_DURATION says how long it runs.
 func TestNormalLoad(t *testing.T) {
 	duration := 20 * time.Second
-	if text := os.Getenv(DurationEnv); text != "" {
+	if text := os.Getenv("WINERY_TEST_ALERTS_DURATION"); text != "" {
 		var err error
 		duration, err = time.ParseDuration(text)
 		expect.NoError(t, err)

@@ -63,18 +63,13 @@ func newStage(t *testing.T, rules string, limit time.Duration) *stage {
 	t.Cleanup(s.network.Close)
 	o.Images, s.bin = s.images, o.Bin
 	s.Fleet = fleettest.New(t, o)
-	s.prom, err = harness.StartPrometheus(s.ctx, t.TempDir(), absolute(t, rules), time.Second)
+	rules, err = filepath.Abs(rules)
+	expect.NoError(t, err)
+	s.prom, err = harness.StartPrometheus(s.ctx, t.TempDir(), rules, time.Second)
 	expect.NoError(t, err)
 	t.Cleanup(func() { expect.NoError(t, s.prom.Stop()) })
 	s.startWriter()
 	return s
-}
-
-func absolute(t *testing.T, path string) string {
-	t.Helper()
-	path, err := filepath.Abs(path)
-	expect.NoError(t, err)
-	return path
 }
 
 // alertNames returns the names of all alerts.
@@ -180,27 +175,34 @@ func (s *stage) scrape() {
 	expect.NoError(s.t, s.prom.Scrape(slices.Compact(addresses)...))
 }
 
-// restart starts a process so many times, each time at the same address.
+// scraped waits until Prometheus has scraped a process that started at another time than
+// the one before at its address, and returns this time.
+func (s *stage) scraped(p *harness.Process, before string) (started string) {
+	s.t.Helper()
+	address, err := p.Telemetry(s.ctx)
+	expect.NoError(s.t, err)
+	expect.NoError(s.t, harness.Until(s.ctx, func() (bool, error) {
+		series, err := s.prom.Query(s.ctx, fmt.Sprintf("process_start_time_seconds{instance=%q}", address))
+		if err == nil && len(series) > 0 {
+			started = series[0].Value
+		}
+		return started != before, err
+	}))
+	return started
+}
+
+// restart starts a process so many times more, each time at the same address.
 func (s *stage) restart(program string, times int) {
 	s.t.Helper()
-	address, last := "127.0.0.1:0", ""
+	p := s.start(program)
+	address, err := p.Telemetry(s.ctx)
+	expect.NoError(s.t, err)
+	started := ""
 	for range times {
-		p := s.start(program, "--telemetry-listen", address)
-		var err error
-		address, err = p.Telemetry(s.ctx)
-		expect.NoError(s.t, err)
-		expect.NoError(s.t, harness.Until(s.ctx, func() (bool, error) { // until it was scraped
-			series, err := s.prom.Query(s.ctx, fmt.Sprintf("process_start_time_seconds{instance=%q}", address))
-			if err != nil || len(series) == 0 || series[0].Value == last {
-				return false, err
-			}
-			last = series[0].Value
-			return true, nil
-		}))
+		started = s.scraped(p, started)
 		expect.NoError(s.t, p.Kill())
-		delete(s.running, p)
+		p = s.start(program, "--telemetry-listen", address)
 	}
-	s.start(program, "--telemetry-listen", address)
 }
 
 // shard is a shard with one object.
@@ -273,6 +275,11 @@ func (s *stage) firing() map[string]bool {
 // during causes the faults, waits until all their alerts fire, and ends the faults.
 func (s *stage) during(faults []fault) {
 	s.t.Helper()
+	for _, f := range faults {
+		if f.begin != nil {
+			s.silent(f.alerts...) // of what an earlier fault has left
+		}
+	}
 	began, missing := map[string]time.Time{}, map[string]string{}
 	for _, f := range faults {
 		for _, name := range f.alerts {
@@ -282,16 +289,16 @@ func (s *stage) during(faults []fault) {
 			f.begin()
 		}
 	}
-	if err := s.within(2*time.Minute, func() bool {
+	if !s.within(2*time.Minute, func() bool {
 		for name := range s.firing() {
 			if what := missing[name]; what != "" {
-				s.t.Logf("%-50s → %-26s %4.0f s", what, name, time.Since(began[name]).Seconds())
+				s.t.Logf("%-64s → %-26s %3.0f s", what, name, time.Since(began[name]).Seconds())
 				delete(missing, name)
 				s.fired[name] = true
 			}
 		}
 		return len(missing) == 0
-	}); err != nil {
+	}) {
 		s.t.Errorf("these alerts did not fire: %v", missing)
 	}
 	for _, f := range faults {
@@ -301,19 +308,22 @@ func (s *stage) during(faults []fault) {
 	}
 }
 
-// allClear waits until no alert fires.
-func (s *stage) allClear() {
+// silent waits until none of these alerts fires.
+func (s *stage) silent(names ...string) {
 	s.t.Helper()
-	began := time.Now()
-	if err := s.within(3*time.Minute, func() bool { return len(s.firing()) == 0 }); err != nil {
-		s.t.Fatalf("these alerts did not clear: %v", s.firing())
+	firing := []string{}
+	if !s.within(3*time.Minute, func() bool {
+		now := s.firing()
+		firing = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !now[name] })
+		return len(firing) == 0
+	}) {
+		s.t.Fatalf("these alerts still fire: %q", firing)
 	}
-	s.t.Logf("everything repaired → no alert fires %4.0f s", time.Since(began).Seconds())
 }
 
-// within waits until a condition holds, at most for limit.
-func (s *stage) within(limit time.Duration, holds func() bool) error {
+// within waits until a condition holds, and reports whether it held in time.
+func (s *stage) within(limit time.Duration, holds func() bool) bool {
 	ctx, cancel := context.WithTimeout(s.ctx, limit)
 	defer cancel()
-	return harness.Until(ctx, func() (bool, error) { return holds(), nil })
+	return harness.Until(ctx, func() (bool, error) { return holds(), nil }) == nil
 }
