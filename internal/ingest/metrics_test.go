@@ -17,7 +17,7 @@ import (
 )
 
 // The queue is measured while an add waits, and is empty again when the add is
-// withdrawn or answered; commits are timed.
+// withdrawn or answered; waits and commits are timed.
 func TestMeasured(t *testing.T) {
 	f := newFixture(t)
 	m, err := metrics.FromEnvironment(quiet)
@@ -51,5 +51,14 @@ func TestMeasured(t *testing.T) {
 	}
 	if n, err := testutil.GatherAndCount(m.Registry(), "winery_commit_duration_seconds"); n != 1 || err != nil {
 		t.Errorf("%d series of commits: %v", n, err)
+	}
+	families, err := m.Registry().Gather()
+	expect.NoError(t, err)
+	for _, family := range families {
+		if family.GetName() == "winery_add_queue_duration_seconds" {
+			if n := family.GetMetric()[0].GetHistogram().GetSampleCount(); n != 1 { // the add that was withdrawn does not count
+				t.Errorf("%d waits in the queue", n)
+			}
+		}
 	}
 }

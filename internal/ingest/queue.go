@@ -22,6 +22,7 @@ type request struct {
 	objects []sharedbase.Object
 	bytes   int64 // of their contents
 	taken   bool  // by a lane; guarded by queue.mu
+	queued  time.Time
 
 	// The lane's that has taken the request:
 	missing  int // how many objects are not stored yet
@@ -103,6 +104,7 @@ func (q *queue) put(ctx context.Context, r *request) error {
 		q.room.Release(q.cost(r))
 		return ErrClosed
 	}
+	r.queued = time.Now()
 	q.waiting = append(q.waiting, r)
 	q.metrics.AddsWaiting(1)
 	q.metrics.AddsMemory(q.cost(r))
@@ -123,6 +125,7 @@ func (q *queue) take(bytes int64, objects int) []*request {
 			break
 		}
 		r.taken = true
+		q.metrics.AddQueued(time.Since(r.queued))
 		n++
 	}
 	if n == 0 {

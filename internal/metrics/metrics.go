@@ -226,6 +226,13 @@ func (c *Client) AddsWaiting(change int) {
 	}
 }
 
+// AddQueued times how long an add waited until a lane took it.
+func (c *Client) AddQueued(wait time.Duration) {
+	if c != nil {
+		c.addsQueued.Observe(wait.Seconds())
+	}
+}
+
 // AddsMemory adds to the bytes that adds hold until they are answered.
 func (c *Client) AddsMemory(change int64) {
 	if c != nil {

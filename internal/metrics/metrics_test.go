@@ -97,6 +97,7 @@ func measureAll(m *metrics.Client) {
 	m.ReadRefused("shards")
 	m.AddsWaiting(1)
 	m.AddsMemory(1)
+	m.AddQueued(1)
 	m.Committed(1, nil)
 	m.PackingStarts("shards", 1)
 	m.ObjectPacked("shards", 1)

@@ -27,6 +27,7 @@ type series struct {
 	hanging                                     *prometheus.GaugeVec
 	refused                                     *prometheus.CounterVec
 	addsWaiting, addsMemory                     prometheus.Gauge
+	addsQueued                                  prometheus.Histogram
 	commits                                     *prometheus.HistogramVec
 	packings                                    *prometheus.HistogramVec
 	packedObjects, packedBytes, verified        *prometheus.CounterVec
@@ -72,6 +73,9 @@ func newSeries(registry prometheus.Registerer) *series {
 
 		addsWaiting: single("winery_adds_waiting", "Adds that no lane of the writer has taken yet."),
 		addsMemory:  single("winery_adds_memory_bytes", "Memory of the adds that are not answered yet."),
+		addsQueued: in.NewHistogram(prometheus.HistogramOpts{
+			Name: "winery_add_queue_duration_seconds", Help: "Waits of adds until a lane took them.", Buckets: callSeconds,
+		}),
 		commits: duration("winery_commit_duration_seconds",
 			"Transactions that add a group of objects.", callSeconds, "result"),
 

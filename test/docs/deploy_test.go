@@ -119,10 +119,12 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// TestRunbooks: each runbook says the same five things, the second by a command. Units
-// and codes of "wineryctl status" that it names exist; TestCommandLines checks commands.
+// TestRunbooks: each runbook says the same five things, the third by a command. Units,
+// codes of "wineryctl status" and log messages that it names exist; TestCommandLines
+// checks the commands of Winery.
 func TestRunbooks(t *testing.T) {
 	codes := read(t, "internal/status/code.go")
+	searched := regexp.MustCompile(`--grep '([^']+)'`)
 	unit := regexp.MustCompile(`^(?:systemctl .*|journalctl -u )(winery-[a-z-]+)`)
 	for _, a := range alerts(t) {
 		text := section(t, "docs/runbooks.md", a.Name)
@@ -141,6 +143,11 @@ func TestRunbooks(t *testing.T) {
 		for _, named := range regexp.MustCompile(`\b[UW]\d{3}\b`).FindAllString(text, -1) {
 			if !strings.Contains(codes, `"`+named+`"`) {
 				t.Errorf("%s: there is no code %s", a.Name, named)
+			}
+		}
+		for _, message := range searched.FindAllStringSubmatch(text, -1) {
+			if err := exec.Command("grep", "-rqF", "--include=*.go", message[1], filepath.Join(root, "internal")).Run(); err != nil {
+				t.Errorf("%s: no role logs %q: %v", a.Name, message[1], err)
 			}
 		}
 		for _, match := range code.FindAllStringSubmatch(text, -1) {
