@@ -98,7 +98,7 @@ func TestSettings(t *testing.T) {
 		for _, setting := range []string{
 			"Restart=on-failure", "RestartForceExitStatus=SIGHUP SIGINT SIGPIPE SIGTERM", "RestartPreventExitStatus=78",
 			"StartLimitIntervalSec=0", "WatchdogSignal=SIGKILL", "LogRateLimitIntervalSec=5", "LogRateLimitBurst=2000",
-			"RequiresMountsFor=/srv/winery", "RestartSec=2", "ExecReload=/bin/kill -HUP $MAINPID", "LimitNOFILE=16384",
+			"RequiresMountsFor=/srv/winery", "RestartSec=2", "ExecReload=/bin/sh -c 'kill -HUP $MAINPID'", "LimitNOFILE=16384",
 		} {
 			if strings.Count(string(text), "\n"+setting+"\n") != 1 {
 				t.Errorf("%s: no %s", unit, setting)

@@ -18,7 +18,7 @@
 // Sockets that the service manager passes are used instead of winery.listen. They
 // need the same protection. Connections wait in them while no writer runs, so that a
 // restart refuses none. No request fails, either: requests that come while the writer
-// starts wait up to 15 s before they get 503; and a writer that ends answers further
+// starts wait up to 30 s before they get 503; and a writer that ends answers further
 // requests by open connections for up to a second, and closes each connection with
 // its answer.
 //

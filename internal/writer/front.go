@@ -11,7 +11,7 @@ import (
 
 // starting is how long requests wait for a server that was started by socket
 // activation: a restart then fails no request.
-const starting = 15 * time.Second
+const starting = 30 * time.Second
 
 // front answers requests with 503 until it has a handler. Each answer names the
 // program and its version.
