@@ -8,7 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/pgtest"
 )
 
@@ -80,6 +83,25 @@ func TestAttachWithoutCreate(t *testing.T) {
 	if err := claim(t, b, s, sharedbase.StatePacking).Packed(t.Context(), sharedbase.ImageRecord{Objects: 1}); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestAttachForAnother: where another user than the owner of Python's tables attaches
+// Go Winery, the owner still makes and drops the tables of shards, and owns them.
+func TestAttachForAnother(t *testing.T) {
+	dsn := detached(t)
+	python := stranger(t, dsn, "ALL ON SCHEMA public")
+	owner := "stranger_" + must(pgx.ParseConfig(dsn))(t).Database
+	exec(t, connect(t, dsn), `DO $$ DECLARE name text; BEGIN
+		FOR name IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace LOOP
+			EXECUTE 'ALTER TABLE ' || name || ' OWNER TO `+owner+`';
+		END LOOP; END $$`)
+	expect.NoError(t, open(t, dsn).Attach(t.Context()))
+	exec(t, connect(t, dsn), "GRANT ALL ON ALL TABLES IN SCHEMA public TO "+owner)
+	s := shardIn(t, open(t, python), sharedbase.StatePacked, object("packed"))
+	if n := count(t, connect(t, dsn), "SELECT count(*) FROM pg_tables WHERE tablename = $1 AND tableowner = $2", "shard_"+s.Name, owner); n != 1 {
+		t.Errorf("%s does not own the table of a new shard", owner)
+	}
+	expect.NoError(t, claim(t, open(t, python), s, sharedbase.StateCleaning).DropTable(t.Context()))
 }
 
 // A command that only reads creates no tables, and does not wait: a database of Python Winery counts as one with

@@ -133,12 +133,12 @@ func (b *SharedBase) inTxOn(ctx context.Context, pool *pgxpool.Pool, what string
 	})
 }
 
-// persist repeats op while the database is unavailable, for the given time. A change that is committed, if not
-// replicated, is not tried again.
+// persist repeats op while the database is unavailable, for the given time. What it does not allow is not tried again,
+// nor is a change that is committed, if not replicated.
 func persist(ctx context.Context, limit time.Duration, op func() error) error {
 	attempt := func() error {
 		err := op()
-		if err != nil && (!errors.Is(err, ErrUnavailable) || errors.Is(err, errUnreplicated)) {
+		if err != nil && (!errors.Is(err, ErrUnavailable) || errors.Is(err, ErrNotAllowed) || errors.Is(err, errUnreplicated)) {
 			return backoff.Permanent(err)
 		}
 		return err

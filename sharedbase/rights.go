@@ -18,7 +18,7 @@ const (
 	UserMapper   = "mapper"
 	UserCleaner  = "cleaner"
 	UserOperator = "operator" // of the commands of wineryctl
-	UserStatus   = "status"   // reads all but the contents of objects and the records of deletions
+	UserStatus   = "status"   // reads all but the contents of objects and who deleted one
 )
 
 // Users are all of them.
@@ -31,14 +31,14 @@ const ShardTables = "shard_*"
 type Right struct {
 	On      string   // a table, ShardTables, a sequence, or a function with the types of its arguments
 	Do      []string // SELECT, INSERT, UPDATE, DELETE; USAGE of a sequence; EXECUTE of a function
-	Columns []string // to which UPDATE is limited; none: it is not
+	Columns []string // to which the last of Do is limited; none: it is not
 }
 
-// String is as GRANT spells it: "SELECT, UPDATE (state) ON shards".
+// String is as GRANT spells it: "INSERT, UPDATE (state) ON shards".
 func (r Right) String() string {
 	do := strings.Join(r.Do, ", ")
 	if len(r.Columns) > 0 {
-		do = strings.Replace(do, "UPDATE", "UPDATE ("+strings.Join(r.Columns, ", ")+")", 1)
+		do += " (" + strings.Join(r.Columns, ", ") + ")"
 	}
 	return do + " ON " + r.On
 }
@@ -72,6 +72,7 @@ func RightsOf(user string) (rights []Right) {
 	for _, table := range readable {
 		rights = append(rights, Right{On: table, Do: []string{"SELECT"}})
 	}
+	rights = append(rights, Right{On: "winery_deletion", Do: []string{"SELECT"}, Columns: []string{"at", "signature", "shard"}}) // not who
 	switch user {
 	case UserWriter:
 		rights = append(append(rights, heartbeats), claims...)
@@ -120,9 +121,9 @@ func RightsOf(user string) (rights []Right) {
 func (b *SharedBase) MissingRights(ctx context.Context, user string) (missing []string, err error) {
 	var wanted, on, do, columns []string
 	for _, r := range RightsOf(user) {
-		for _, privilege := range r.Do {
+		for i, privilege := range r.Do {
 			limited := r.Columns
-			if privilege != "UPDATE" || len(limited) == 0 {
+			if i < len(r.Do)-1 || len(limited) == 0 {
 				limited = []string{""}
 			}
 			for _, column := range limited {

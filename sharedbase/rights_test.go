@@ -3,6 +3,8 @@
 package sharedbase_test
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,6 +40,62 @@ func TestUsersHaveTheirRights(t *testing.T) {
 	}
 }
 
+// TestEveryUserReads: each user can read what metrics, status and doctor need.
+func TestEveryUserReads(t *testing.T) {
+	t.Parallel()
+	b, dsn := initialised(t)
+	shardIn(t, b, sharedbase.StatePacked, object("packed"))
+	expect.NoError(t, b.Delete(t.Context(), object("packed").ID))
+	users := dbusers.New(t, dsn, sharedbase.GrantOptions{})
+	for _, user := range sharedbase.Users {
+		as, ctx := open(t, users.DSN(user)), t.Context()
+		for what, read := range map[string]func() error{
+			"CheckAttached":     func() error { return as.CheckAttached(ctx) },
+			"Hosts":             func() error { _, err := as.Hosts(ctx); return err },
+			"ID":                func() error { _, err := as.ID(ctx); return err },
+			"ImageLeases":       func() error { _, err := as.ImageLeases(ctx); return err },
+			"InStateSince":      func() error { _, err := as.InStateSince(ctx, 1); return err },
+			"Leases":            func() error { _, err := as.Leases(ctx); return err },
+			"ListShards":        func() error { _, err := as.ListShards(ctx, sharedbase.ShardFilter{}); return err },
+			"LockedShards":      func() error { _, err := as.LockedShards(ctx); return err },
+			"ObjectStatuses":    func() error { _, err := as.ObjectStatuses(ctx, 1, ids(object("packed"))); return err },
+			"OrphanTables":      func() error { _, err := as.OrphanTables(ctx); return err },
+			"PackedFor":         func() error { _, err := as.PackedFor(ctx, 0); return err },
+			"PoolRecords":       func() error { _, err := as.PoolRecords(ctx); return err },
+			"Processes":         func() error { _, err := as.Processes(ctx); return err },
+			"QuarantinedShards": func() error { _, err := as.QuarantinedShards(ctx); return err },
+			"Statistics":        func() error { _, err := as.Statistics(ctx); return err },
+			"Unerased":          func() error { _, err := as.Unerased(ctx); return err },
+			"UnsafeSettings":    func() error { _, err := as.UnsafeSettings(ctx); return err },
+		} {
+			if err := read(); err != nil {
+				t.Errorf("%s, as %s: %v", what, user, err)
+			}
+		}
+	}
+}
+
+// TestGrantsAgain: the script changes nothing a second time, and revokes what is too much.
+func TestGrantsAgain(t *testing.T) {
+	t.Parallel()
+	b, dsn := initialised(t)
+	must(b.CreateShard(t.Context(), sharedbase.StateWriting, "shards"))(t)
+	users := dbusers.New(t, dsn, sharedbase.GrantOptions{})
+	conn := connect(t, dsn)
+	rights := func() (text string) {
+		expect.NoError(t, conn.QueryRow(t.Context(), `SELECT string_agg(concat_ws(' ', relname, relowner::regrole, relacl,
+			(SELECT string_agg(attname || attacl::text, ' ' ORDER BY attname) FROM pg_attribute WHERE attrelid = c.oid)), E'\n' ORDER BY relname)
+			FROM pg_class c WHERE relnamespace = 'public'::regnamespace`).Scan(&text))
+		return text
+	}
+	granted := rights()
+	exec(t, conn, "GRANT DELETE ON signature2shard TO "+users.Prefix+"_writer; GRANT UPDATE (state) ON shards TO "+users.Prefix+"_mapper")
+	must(dbusers.Make(t.Context(), dsn, sharedbase.GrantOptions{Prefix: users.Prefix}))(t)
+	if again := rights(); again != granted {
+		t.Errorf("the rights were\n%s\nand are\n%s", granted, again)
+	}
+}
+
 // TestMissingRights: each right that a user lost is named, one on the table of any shard too.
 func TestMissingRights(t *testing.T) {
 	t.Parallel()
@@ -61,8 +119,87 @@ func TestMissingRights(t *testing.T) {
 		pgtest.Exec(t, dsn, "GRANT "+revoke+" TO "+user)
 	}
 	pgtest.Exec(t, dsn, "DROP TABLE winery_deletion")
-	if missing := must(as.MissingRights(t.Context(), sharedbase.UserWriter))(t); len(missing) != 1 || !strings.Contains(missing[0], "winery_deletion") {
+	if missing := must(as.MissingRights(t.Context(), sharedbase.UserWriter))(t); !slices.Equal(missing, []string{"INSERT ON winery_deletion", "SELECT (at, signature, shard) ON winery_deletion"}) {
 		t.Errorf("without a table: missing are %v", missing)
+	}
+}
+
+// TestMissingRightIsNamed: where the user of a role lacks a right that the role needs, the
+// error names the right and the cure.
+func TestMissingRightIsNamed(t *testing.T) {
+	t.Parallel()
+	b, dsn := initialised(t)
+	users := dbusers.New(t, dsn, sharedbase.GrantOptions{})
+	kept := shardIn(t, b, sharedbase.StateStandby, object("kept"))
+	full := shardIn(t, b, sharedbase.StateFull)
+	packed := shardIn(t, b, sharedbase.StatePacked)
+	expect.NoError(t, b.Quarantine(t.Context(), kept.ID, "the reason"))
+	for _, tt := range []struct {
+		role, user, revoked string // the right, as PostgreSQL spells it
+		try                 func(*sharedbase.SharedBase) error
+		named               string
+	}{
+		{
+			"writer", sharedbase.UserWriter, "EXECUTE ON FUNCTION winery_create_table(text, uuid)",
+			func(b *sharedbase.SharedBase) error {
+				_, err := b.CreateShard(t.Context(), sharedbase.StateWriting, "pool")
+				return err
+			}, "EXECUTE ON winery_create_table(text, uuid)",
+		},
+		{
+			"writer", sharedbase.UserWriter, "INSERT ON winery_deletion",
+			func(b *sharedbase.SharedBase) error { return b.Delete(t.Context(), object("kept").ID) }, "INSERT ON winery_deletion",
+		},
+		{
+			"packer", sharedbase.UserPacker, "INSERT ON winery_verification",
+			func(b *sharedbase.SharedBase) error {
+				return claim(t, b, full, sharedbase.StatePacking).Packed(t.Context(), sharedbase.ImageRecord{})
+			}, "INSERT, UPDATE ON winery_verification",
+		},
+		{
+			"mapper", sharedbase.UserMapper, "UPDATE (mapped_on_hosts_when_packed) ON shards",
+			func(b *sharedbase.SharedBase) error {
+				_, err := b.RecordShardMapped(t.Context(), "host", packed.Name)
+				return err
+			}, "UPDATE (mapped_on_hosts_when_packed) ON shards",
+		},
+		{
+			"cleaner", sharedbase.UserCleaner, "EXECUTE ON FUNCTION winery_drop_table(text, uuid, integer)",
+			func(b *sharedbase.SharedBase) error {
+				return claim(t, b, packed, sharedbase.StateCleaning).DropTable(t.Context())
+			}, "EXECUTE ON winery_drop_table(text, uuid, integer)",
+		},
+		{
+			"wineryctl", sharedbase.UserOperator, "DELETE ON winery_quarantine",
+			func(b *sharedbase.SharedBase) error { return b.Unquarantine(t.Context(), kept.Name) }, "INSERT, UPDATE, DELETE ON winery_quarantine",
+		},
+	} {
+		pgtest.Exec(t, dsn, "REVOKE "+tt.revoked+" FROM "+users.Prefix+"_"+tt.user)
+		err := tt.try(open(t, users.DSN(tt.user), sharedbase.WithHolder(tt.role, "test")))
+		if !errors.Is(err, sharedbase.ErrNotAllowed) || !errors.Is(err, sharedbase.ErrUnavailable) {
+			t.Errorf("%s without %s: got %v, want ErrNotAllowed", tt.role, tt.revoked, err)
+			continue
+		}
+		for _, want := range []string{"the database user of " + tt.role + " needs ", tt.named, "wineryctl db grants"} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("the error does not say %q: %v", want, err)
+			}
+		}
+	}
+}
+
+// TestTableOfAnother: the error says what to do where another user than the owner of
+// Winery's tables made one.
+func TestTableOfAnother(t *testing.T) {
+	t.Parallel()
+	b, dsn := initialised(t)
+	s := shardIn(t, b, sharedbase.StatePacked)
+	users := dbusers.New(t, dsn, sharedbase.GrantOptions{})
+	pgtest.Exec(t, dsn, "ALTER TABLE shard_"+s.Name+" OWNER TO CURRENT_USER")
+	cleaner := open(t, users.DSN(sharedbase.UserCleaner), sharedbase.WithHolder("cleaner", "test"))
+	err := claim(t, cleaner, s, sharedbase.StateCleaning).DropTable(t.Context())
+	if !errors.Is(err, sharedbase.ErrNotAllowed) || !strings.Contains(err.Error(), "must own it: run `wineryctl db grants`") {
+		t.Errorf("dropped another's table: %v", err)
 	}
 }
 

@@ -227,7 +227,10 @@ func adopt(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool, i Iden
 		return refused(p, "the pool has the complete image of shard %s, whose state in the database is %s; was an older backup restored? (run \"wineryctl pool init %s\" and \"wineryctl index reconcile\")",
 			s.Name, s.State, p.Name())
 	}
-	return i.mark(ctx, base, p)
+	if err := i.mark(ctx, base, p); err != nil {
+		return fmt.Errorf("pool %q is new, and could not be adopted (a role that may not do it needs \"wineryctl pool init %[1]s\"): %[2]w", p.Name(), err)
+	}
+	return nil
 }
 
 // mark writes the marker, unless the pool has this database's, and then the

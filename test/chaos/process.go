@@ -36,8 +36,9 @@ func socket(dir string, n int) string { return filepath.Join(dir, fmt.Sprintf("w
 
 // newProcess makes the n-th process of a role, with a configuration that leads
 // it to the database through a relay.
-func newProcess(o harness.Options, role string, n int) (*process, error) {
+func newProcess(f *harness.Fleet, role string, n int) (*process, error) {
 	p := &process{role: role, name: fmt.Sprintf("%s-%d", role, n)}
+	o, _ := f.For(role)
 	var err error
 	if p.relay, o.DSN, err = relay.Database(o.DSN); err != nil {
 		return nil, err

@@ -132,7 +132,7 @@ func (r *run) all(ctx context.Context) (report *Report, err error) {
 	// The writers come first: their numbers are those of the sockets.
 	for _, role := range []string{harness.Writer, harness.Packer, harness.Mapper, harness.Cleaner} {
 		for n := range eachRole {
-			p, err := newProcess(o, role, n)
+			p, err := newProcess(r.fleet, role, n)
 			if err != nil {
 				return nil, err
 			}

@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"net/url"
 	"os/exec"
 	"strings"
 	"testing"
@@ -21,21 +20,26 @@ type Users struct {
 	Prefix   string
 	password string
 	admin    string
+	names    []string // of all but the owner
 }
 
-// Make makes the users in a database that has Winery's schema. The user of admin, its
-// DSN, may make roles.
+// Make makes the users in a database that has Winery's schema, and the user o.Also, if
+// any. The user of admin, its DSN, may make roles. o.Prefix is unique in the server.
 func Make(ctx context.Context, admin string, o sharedbase.GrantOptions) (*Users, error) {
-	if o.Prefix == "" {
-		o.Prefix = "w" + strings.ToLower(rand.Text()) // users belong to all databases of a server
-	}
 	u := &Users{Prefix: o.Prefix, password: rand.Text(), admin: admin}
+	for _, user := range sharedbase.Users {
+		u.names = append(u.names, o.Prefix+"_"+user)
+	}
 	script, err := sharedbase.Grants(o)
 	if err != nil {
 		return nil, err
 	}
-	for _, user := range sharedbase.Users {
-		script += fmt.Sprintf("ALTER ROLE %s_%s PASSWORD '%s';\n", u.Prefix, user, u.password)
+	if o.Also != "" {
+		script = fmt.Sprintf("CREATE ROLE %s LOGIN;\n", o.Also) + script
+		u.names = append(u.names, o.Also)
+	}
+	for _, name := range u.names {
+		script += fmt.Sprintf("ALTER ROLE %s PASSWORD '%s';\n", name, u.password)
 	}
 	return u, u.psql(ctx, script)
 }
@@ -43,18 +47,24 @@ func Make(ctx context.Context, admin string, o sharedbase.GrantOptions) (*Users,
 // DSN is that of a user of [sharedbase.Users].
 func (u *Users) DSN(user string) string {
 	name := u.Prefix + "_" + user
-	at, err := url.Parse(u.admin)
-	if err != nil || at.Scheme == "" {
+	scheme, rest, isURL := strings.Cut(u.admin, "://")
+	if !isURL {
 		return fmt.Sprintf("%s user=%s password=%s", u.admin, name, u.password) // of repeated pairs, the last counts
 	}
-	at.User = url.UserPassword(name, u.password)
-	return at.String()
+	if _, server, found := strings.Cut(rest, "@"); found { // not by package url: there may be several servers
+		rest = server
+	}
+	return fmt.Sprintf("%s://%s:%s@%s", scheme, name, u.password, rest)
 }
 
 // Drop removes the users. What they own becomes the administrator's.
 func (u *Users) Drop(ctx context.Context) error {
-	all := u.Prefix + "_" + strings.Join(sharedbase.Users, ", "+u.Prefix+"_")
-	return u.psql(ctx, fmt.Sprintf("\\set ON_ERROR_STOP on\nREASSIGN OWNED BY %[1]s_owner TO CURRENT_USER; DROP OWNED BY %[1]s_owner, %[2]s; DROP ROLE %[1]s_owner, %[2]s;", u.Prefix, all))
+	owner := u.Prefix + "_owner"
+	script := "\\set ON_ERROR_STOP on\nREASSIGN OWNED BY " + owner + " TO CURRENT_USER;\n"
+	for _, name := range append([]string{owner}, u.names...) { // one after the other: default privileges go with the first
+		script += "DROP OWNED BY " + name + ";\n"
+	}
+	return u.psql(ctx, script+"DROP ROLE "+owner+", "+strings.Join(u.names, ", "))
 }
 
 func (u *Users) psql(ctx context.Context, script string) error {
@@ -69,6 +79,7 @@ func (u *Users) psql(ctx context.Context, script string) error {
 // New is Make for a test, with whose end the users are gone.
 func New(t testing.TB, admin string, o sharedbase.GrantOptions) *Users {
 	t.Helper()
+	o.Prefix = "w" + strings.ToLower(rand.Text()) // users belong to all databases of a server
 	u, err := Make(t.Context(), admin, o)
 	if err != nil {
 		t.Fatal(err)

@@ -22,7 +22,8 @@ import (
 // ctlStatus runs wineryctl status, and returns what it printed and its exit status.
 func ctlStatus(t *testing.T, o harness.Options, f *harness.Fleet, args ...string) (string, int) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(o.Bin, "wineryctl"), append([]string{"--config", f.File, "status"}, args...)...)
+	_, file := f.For(harness.Status)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(o.Bin, "wineryctl"), append([]string{"--config", file, "status"}, args...)...)
 	out, err := cmd.Output()
 	if err != nil && !errors.As(err, new(*exec.ExitError)) {
 		t.Fatal(err)

@@ -131,8 +131,9 @@ func TestTwoPackersOfAHost(t *testing.T) {
 	f := fleettest.New(t, o)
 	ctx := fleettest.Within(t)
 	packer := filepath.Join(o.Bin, harness.Packer)
+	_, file := f.For(harness.Packer)
 	for _, name := range []string{"first", "second"} {
-		p, err := harness.StartProcess(name, o.Dir, packer, "--config", f.File, "--log-format", "json")
+		p, err := harness.StartProcess(name, o.Dir, packer, "--config", file, "--log-format", "json")
 		expect.NoError(t, err)
 		t.Cleanup(func() { expect.NoError(t, p.Stop()) })
 		expect.NoError(t, harness.Until(ctx, func() (bool, error) {
@@ -146,7 +147,7 @@ func TestTwoPackersOfAHost(t *testing.T) {
 		t.Errorf("the second packer has the address of the first:\n%s", second)
 	}
 	t.Setenv("WINERY_TELEMETRY_LISTEN", "127.0.0.1:5005")
-	third, err := harness.StartProcess("third", o.Dir, packer, "--config", f.File)
+	third, err := harness.StartProcess("third", o.Dir, packer, "--config", file)
 	expect.NoError(t, err)
 	if err := third.Err(); err == nil || !strings.Contains(err.Error(), "exit status 1") ||
 		!strings.Contains(err.Error(), "address already in use; give each process of a host an address of its own") {

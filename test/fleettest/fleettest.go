@@ -7,6 +7,7 @@ package fleettest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -43,7 +44,7 @@ func New(t *testing.T, o harness.Options) *harness.Fleet {
 // Configured is New for a fleet whose database and pool exist already.
 func Configured(t *testing.T, o harness.Options) *harness.Fleet {
 	t.Helper()
-	f, err := harness.Configure(o)
+	f, err := harness.Configure(t.Context(), o)
 	return closing(t, f, o, err)
 }
 
@@ -53,7 +54,7 @@ func closing(t *testing.T, f *harness.Fleet, o harness.Options, err error) *harn
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := f.Close(); err != nil {
+		if err := errors.Join(f.Close(), f.RemoveUsers(context.Background())); err != nil {
 			t.Error(err)
 		}
 		if t.Failed() {

@@ -19,6 +19,7 @@ import (
 	"winery/internal/storage"
 	"winery/pool"
 	"winery/sharedbase"
+	"winery/test/dbusers"
 )
 
 // The roles, by the names of their programs.
@@ -38,7 +39,9 @@ type Options struct {
 	Images       string // base_directory of a directory pool; empty: Dir
 	Bin          string // the folder with the programs
 	DSN          string // an empty database
+	OneUser      bool   // all programs use the DSN's user and CephUser; else each has users of its own
 	CephConf     string // RBD images on this Ceph; empty: images in a directory
+	CephUser     string // empty: the one of the ceph.conf
 	CephPool     string // the RBD pool; its data pool is CephPool-data
 	ShardMaxSize int64
 	IdleTimeout  time.Duration // rw_idle_timeout, whole seconds; 0: the default
@@ -58,26 +61,44 @@ type Fleet struct {
 	File   string         // path of the configuration, which the Python Winery can read too
 
 	options   Options
+	users     *dbusers.Users // nil: one user
 	pools     storage.Set
 	processes []*Process
 }
 
 // New writes the configuration, and fills the database and makes the pool by
-// wineryctl.
+// wineryctl. It makes users for the programs.
 func New(ctx context.Context, o Options) (*Fleet, error) {
-	f, err := Configure(o)
+	f, err := open(o)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := f.Ctl(ctx, "db", "init"); err != nil {
+	_, err = f.Ctl(ctx, "db", "init")
+	return f.withUsers(ctx, err)
+}
+
+// Configure writes the configuration of a fleet whose database and pool exist
+// already. It makes users for the programs.
+func Configure(ctx context.Context, o Options) (*Fleet, error) {
+	f, err := open(o)
+	if err != nil {
+		return nil, err
+	}
+	return f.withUsers(ctx, nil)
+}
+
+// withUsers returns the fleet with its users, if err is nil.
+func (f *Fleet) withUsers(ctx context.Context, err error) (*Fleet, error) {
+	if err == nil && !f.options.OneUser {
+		err = f.makeUsers(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
 
-// Configure writes the configuration of a fleet whose database and pool exist
-// already.
-func Configure(o Options) (*Fleet, error) {
+func open(o Options) (*Fleet, error) {
 	f := &Fleet{options: o, File: filepath.Join(o.Dir, "winery.yml")}
 	if err := o.WriteConfig(f.File); err != nil {
 		return nil, err
@@ -106,6 +127,9 @@ func (o Options) yaml() string {
 	name, where := PoolName, fmt.Sprintf("type: directory, base_directory: %q", cmp.Or(o.Images, o.Dir))
 	if o.CephConf != "" {
 		name, where = o.CephPool, fmt.Sprintf("type: rbd, map: librbd, ceph_conf: %q", o.CephConf)
+		if o.CephUser != "" {
+			where += ", ceph_user: " + o.CephUser
+		}
 	}
 	more := ""
 	if o.IdleTimeout > 0 {
@@ -129,9 +153,13 @@ func (o Options) yaml() string {
 %s`, o.DSN, name, o.ShardMaxSize, where, name, !o.NoDelete, o.ReadOnly, more)
 }
 
+// ctl is the program of the operator's commands.
+const ctl = "wineryctl"
+
 // Ctl runs wineryctl and gives what it printed.
 func (f *Fleet) Ctl(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(f.options.Bin, "wineryctl"), append([]string{"--config", f.File}, args...)...)
+	_, file := f.For(ctl)
+	cmd := exec.CommandContext(ctx, filepath.Join(f.options.Bin, ctl), append([]string{"--config", file}, args...)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("wineryctl %v: %w\n%s", args, err, out)
@@ -141,7 +169,8 @@ func (f *Fleet) Ctl(ctx context.Context, args ...string) (string, error) {
 
 // Start starts one more process of a role other than the writer.
 func (f *Fleet) Start(role string, args ...string) (*Process, error) {
-	args = append([]string{"--config", f.File, "--log-format", "json", "--telemetry-listen", "127.0.0.1:0"}, args...)
+	_, file := f.For(role)
+	args = append([]string{"--config", file, "--log-format", "json", "--telemetry-listen", "127.0.0.1:0"}, args...)
 	p, err := StartProcess(role+"-"+strconv.Itoa(len(f.processes)), f.options.Dir, filepath.Join(f.options.Bin, role), args...)
 	if err == nil {
 		f.processes = append(f.processes, p)

@@ -39,7 +39,7 @@ func TestRBD(t *testing.T) {
 	o.CephConf, o.CephPool, o.ShardMaxSize = w.ceph.Conf, w.ceph.Pool, shardMaxSize
 	python(ctx, t, "testdata/winery.py", "init", o.DSN)
 	w.Fleet = fleettest.New(t, o)
-	theirs := w.python(t, o.DSN)
+	theirs := w.python(t)
 	ours := inGo{w.Fleet}
 
 	packedByPython, packedByUs := newTree(t, 0), newTree(t, 1)
@@ -74,8 +74,9 @@ func TestRBD(t *testing.T) {
 }
 
 // python gives Python's Winery on the same database.
-func (w onRBD) python(t *testing.T, dsn string) inPython {
+func (w onRBD) python(t *testing.T) inPython {
 	t.Helper()
+	o, _ := w.For(harness.Python)
 	config := fmt.Sprintf(`objstorage:
   cls: winery
   database: {db: %q}
@@ -84,7 +85,7 @@ func (w onRBD) python(t *testing.T, dsn string) inPython {
     - {type: directory, pool_name: moved, base_directory: %[3]q, shard_max_size: %[4]d, use_permissions: false}
   shards_active_pool: %[2]s
   allow_delete: true
-`, dsn, w.ceph.Pool, w.files, shardMaxSize)
+`, o.DSN, w.ceph.Pool, w.files, shardMaxSize)
 	fleet := *w.Fleet
 	fleet.File = filepath.Join(t.TempDir(), "python.yml")
 	if err := os.WriteFile(fleet.File, []byte(config), 0o600); err != nil {
@@ -141,12 +142,11 @@ func (w onRBD) moveOne(ctx context.Context, t *testing.T, name string) {
 	}
 	config := strings.Replace(string(text), "  shards_pools:\n", fmt.Sprintf(
 		"  shards_pools:\n    - {type: directory, pool_name: moved, base_directory: %q, shard_max_size: %d}\n", w.files, shardMaxSize), 1)
-	fleet := *w.Fleet
-	fleet.File = filepath.Join(t.TempDir(), "both.yml")
-	if err := os.WriteFile(fleet.File, []byte(config), 0o600); err != nil {
+	file := filepath.Join(t.TempDir(), "both.yml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := fleet.Ctl(ctx, "shards", "migrate", w.ceph.Pool, "moved", "--image", name); err != nil {
+	if out, err := w.Ctl(ctx, "--config", file, "shards", "migrate", w.ceph.Pool, "moved", "--image", name); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -22,6 +23,7 @@ import (
 	"winery/internal/httpapi/rpc/client"
 	"winery/pool"
 	"winery/pool/pooltest"
+	"winery/rbd"
 	"winery/sharedbase"
 	"winery/test/cephtest"
 	"winery/test/expect"
@@ -48,7 +50,7 @@ func TestKernelMapping(t *testing.T) {
 		Dir: t.TempDir(), Bin: bin, DSN: dsn, CephConf: ceph.Conf, CephPool: ceph.Pool, ShardMaxSize: src.Bytes / 4,
 	})
 	expect.NoError(t, err)
-	t.Cleanup(func() { expect.NoError(t, f.Close()) })
+	t.Cleanup(func() { expect.NoError(t, errors.Join(f.Close(), f.RemoveUsers(context.Background()))) })
 
 	var shards []sharedbase.Shard // those that are packed
 	part(t, "the host packs shards into RBD", func(t *testing.T) {
@@ -59,6 +61,7 @@ func TestKernelMapping(t *testing.T) {
 	})
 
 	programs(t, overlay, bin, ceph.Pool)
+	mapper := users(t, overlay, f)
 	write(t, filepath.Join(overlay, "etc/winery/winery.yml"), configuration(dsn, ceph.Pool, src.Bytes/4))
 	m := boot(t, overlay, ports)
 	m.run(t, "systemd-sysusers; chgrp -R winery /etc/ceph; chmod -R o= /etc/ceph; chmod 600 /etc/winery/winery.yml")
@@ -96,10 +99,16 @@ func TestKernelMapping(t *testing.T) {
 		}
 		m.run(t, "rbd device unmap "+other+"/secret; rbd rm "+other+"/secret")
 	})
+	part(t, "it maps them again with the caps to reserve images", func(t *testing.T) {
+		caps := rbd.WriteCaps(ceph.Pool, ceph.DataPool)
+		m.run(t, fmt.Sprintf("systemctl stop winery-rbd-mapper; for image in /dev/rbd/%s/*; do rbd device unmap $image; done; "+
+			"ceph auth caps client.%s mon '%s' osd '%s'; systemctl start winery-rbd-mapper", ceph.Pool, mapper, caps.Mon, caps.OSD))
+		mapped = devices(t)
+	})
 	part(t, "an image that a kernel could write to is not committed, and other mappings are not hurt", func(t *testing.T) {
 		device := "/dev/rbd/" + ceph.Pool + "/reserved"
 		write := "dd if=/dev/urandom of=" + device + " bs=4096 count=1 oflag=direct"
-		mapWritable := "rbd device map -o ms_mode=prefer-crc " + ceph.Pool + "/reserved"
+		mapWritable := "rbd device map --id " + mapper + " -o ms_mode=prefer-crc " + ceph.Pool + "/reserved"
 		wantInUse := func(err error) {
 			t.Helper()
 			if !errors.Is(err, pool.ErrInUse) || !strings.Contains(err.Error(), "a kernel that has mapped the image at ") {
@@ -302,6 +311,27 @@ func programs(t *testing.T, overlay, bin, poolName string) {
 	place(t, "../../systemd/winery.sysusers", filepath.Join(overlay, "etc/sysusers.d/winery.conf"))
 }
 
+// users gives each unit its users of the database and of Ceph, as docs/operations.md
+// says. It returns the mapper's user of Ceph.
+func users(t *testing.T, overlay string, f *harness.Fleet) (mapper string) {
+	t.Helper()
+	for unit, program := range map[string]string{
+		"winery-writer": harness.Writer, "winery-packer@": harness.Packer, "winery-rbd-mapper": harness.Mapper, "winery-cleaner": harness.Cleaner,
+	} {
+		o, _ := f.For(program)
+		dsn, err := url.Parse(o.DSN)
+		expect.NoError(t, err)
+		password, _ := dsn.User.Password()
+		write(t, filepath.Join(overlay, "etc/systemd/system", unit+".service.d", "users.conf"), fmt.Sprintf(
+			"[Service]\nEnvironment=PGUSER=%s PGPASSWORD=%s CEPH_ARGS=--id=%s\n", dsn.User.Username(), password, o.CephUser))
+		place(t, o.CephConf+".keyring", filepath.Join(overlay, "etc/ceph/ceph.client."+o.CephUser+".keyring"))
+		if program == harness.Mapper {
+			mapper = o.CephUser
+		}
+	}
+	return mapper
+}
+
 func place(t *testing.T, from, to string) {
 	t.Helper()
 	text, err := os.ReadFile(from)
@@ -309,8 +339,11 @@ func place(t *testing.T, from, to string) {
 	write(t, to, string(text))
 }
 
-// configuration is the machine's: Ceph as its tools find it, mapped by the kernel.
+// configuration is the machine's: Ceph as its tools find it, mapped by the kernel. It
+// names no users.
 func configuration(dsn, poolName string, shardMaxSize int64) string {
+	_, server, _ := strings.Cut(dsn, "@")
+	dsn = "postgresql://" + server
 	return fmt.Sprintf(`objstorage:
   cls: winery
   database: {db: %q}
