@@ -165,7 +165,7 @@ func TestAlerts(t *testing.T) {
 	})
 	s.during([]fault{
 		{"the clock of PostgreSQL is a minute ahead", []string{"WineryClockDiffers"}, func() {
-			s.exec("CREATE SCHEMA wrong")
+			s.exec("CREATE SCHEMA wrong; GRANT USAGE ON SCHEMA wrong TO PUBLIC") // for the users of the roles
 			s.exec("CREATE FUNCTION wrong.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '1 min' $$")
 			s.searchPath("SET search_path = public, wrong, pg_catalog")
 		}, func() { s.searchPath("RESET search_path") }},
