@@ -38,8 +38,10 @@ func TestNormalLoad(t *testing.T) {
 	for _, role := range []string{harness.Packer, harness.Mapper, harness.Cleaner} {
 		s.start(role)
 	}
+	erased := s.fill()
 	s.fill()
 	expect.NoError(t, s.WaitReadOnly(s.ctx))
+	expect.NoError(t, s.Client.Delete(s.ctx, erased.id))
 	s.start(harness.Mapper, "--scrub-rate", "100")
 
 	began, next, report := time.Now(), time.NewTicker(200*time.Millisecond), time.Now().Add(time.Minute)

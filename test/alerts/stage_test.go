@@ -104,9 +104,10 @@ func (s *stage) start(program string, args ...string) *harness.Process {
 // writerWith starts one more writer, with more lines of the section winery.
 func (s *stage) writerWith(lines string) *harness.Process {
 	s.t.Helper()
-	text, err := os.ReadFile(s.File)
+	_, file := s.For(harness.Writer)
+	text, err := os.ReadFile(file)
 	expect.NoError(s.t, err)
-	file := s.File + ".more"
+	file += ".more"
 	expect.NoError(s.t, os.WriteFile(file, append(text, lines...), 0o600))
 	return s.start(harness.Writer, "--config", file, "--listen", "127.0.0.1:0")
 }
@@ -131,7 +132,8 @@ func (s *stage) buildOldWriter() (program string) {
 
 func (s *stage) startOldWriter(program string) *harness.Process {
 	s.t.Helper()
-	p, err := harness.StartProcess("old", s.t.TempDir(), program, "--config", s.File, "--log-format", "json", "--telemetry-listen", "127.0.0.1:0", "--listen", "127.0.0.1:0")
+	_, file := s.For(harness.Writer)
+	p, err := harness.StartProcess("old", s.t.TempDir(), program, "--config", file, "--log-format", "json", "--telemetry-listen", "127.0.0.1:0", "--listen", "127.0.0.1:0")
 	expect.NoError(s.t, err)
 	s.t.Cleanup(func() { expect.NoError(s.t, p.Stop()) })
 	s.running[p] = harness.Writer
