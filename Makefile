@@ -132,8 +132,8 @@ alerts: deps build ## only the tests of the alerts: faults and their alerts, and
 		grep -Ev '^(=== (RUN|PAUSE|CONT|NAME)| *--- PASS)'
 
 .PHONY: vm
-vm: deps deps-vm package vm-image ## only the test with the kernel's rbd driver, in a virtual machine
-	scripts/with-services --pg --ceph -- $(GOTEST) -count 1 -v -timeout 10m ./test/vm
+vm: deps deps-vm package vm-image ## only the tests in a virtual machine: the package, its units, the kernel's rbd driver; with their steps
+	scripts/with-services --pg --ceph -- $(GOTEST) -count 1 -v -timeout 30m ./test/vm
 
 .PHONY: powercut
 powercut: deps deps-vm build vm-image ## cut the power of a virtual machine with a whole Winery under load (CUTS=20)

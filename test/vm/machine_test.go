@@ -39,6 +39,8 @@ type machine struct {
 	answers *json.Decoder
 	console string // path of what kernel and systemd print
 	writer  string // address on the host that leads to port 5003 in the machine
+	monitor net.Conn
+	events  *bufio.Scanner // of monitor
 
 	qemu *exec.Cmd
 	cut  sync.Once
@@ -56,7 +58,8 @@ func boot(t *testing.T, overlay string, ports []string, disks ...string) *machin
 	conn, theirs := socketPair(t)
 	m.conn, m.scripts, m.answers = conn, json.NewEncoder(conn), json.NewDecoder(conn)
 	monitor, theirMonitor := socketPair(t)
-	defer monitor.Close()
+	t.Cleanup(func() { _ = monitor.Close() })
+	m.monitor, m.events = monitor, bufio.NewScanner(monitor)
 
 	var complaint bytes.Buffer
 	arguments := []string{
@@ -91,7 +94,7 @@ func boot(t *testing.T, overlay string, ports []string, disks ...string) *machin
 	})
 
 	began := time.Now()
-	m.writer = forwarded(t, monitor)
+	m.writer = m.forwarded(t)
 	m.within(t, bootTimeout, "systemctl is-system-running --wait")
 	t.Logf("booted in %.1f s", time.Since(began).Seconds())
 	return m
@@ -107,21 +110,42 @@ func (m *machine) cutPower() {
 	})
 }
 
-// forwarded asks QEMU which port of the host it was given.
-func forwarded(t *testing.T, monitor net.Conn) string {
+// reboot has the machine shut down and boot again. It keeps what is on its disks.
+// between is called when the machine is down.
+func (m *machine) reboot(t *testing.T, between func()) {
 	t.Helper()
-	expect.NoError(t, monitor.SetDeadline(time.Now().Add(bootTimeout)))
-	_, err := monitor.Write([]byte(`{"execute": "qmp_capabilities"}
-		{"execute": "human-monitor-command", "arguments": {"command-line": "info usernet"}}`))
+	m.ask(t, `{"execute": "set-action", "arguments": {"reboot": "reset"}}`)
+	m.run(t, "systemd-run --quiet --on-active=1 systemctl reboot")
+	m.await(t, regexp.MustCompile(`"event": "RESET"`))
+	between()
+}
+
+// forwarded asks QEMU which port of the host it was given.
+func (m *machine) forwarded(t *testing.T) string {
+	t.Helper()
+	m.ask(t, `{"execute": "qmp_capabilities"}
+		{"execute": "human-monitor-command", "arguments": {"command-line": "info usernet"}}`)
+	return "127.0.0.1:" + m.await(t, regexp.MustCompile(`HOST_FORWARD\] +\d+ +127\.0\.0\.1 +(\d+)`))[1]
+}
+
+// ask sends commands to QEMU.
+func (m *machine) ask(t *testing.T, commands string) {
+	t.Helper()
+	expect.NoError(t, m.monitor.SetDeadline(time.Now().Add(bootTimeout)))
+	_, err := m.monitor.Write([]byte(commands))
 	expect.NoError(t, err)
-	port := regexp.MustCompile(`HOST_FORWARD\] +\d+ +127\.0\.0\.1 +(\d+)`)
-	for answers := bufio.NewScanner(monitor); answers.Scan(); {
-		if match := port.FindSubmatch(answers.Bytes()); match != nil {
-			return "127.0.0.1:" + string(match[1])
+}
+
+// await waits for a line of QEMU's that matches.
+func (m *machine) await(t *testing.T, line *regexp.Regexp) []string {
+	t.Helper()
+	for m.events.Scan() {
+		if match := line.FindStringSubmatch(m.events.Text()); match != nil {
+			return match
 		}
 	}
-	t.Fatal("QEMU did not tell its forwarded port")
-	return ""
+	t.Fatalf("QEMU does not say %s: %v", line, m.events.Err())
+	return nil
 }
 
 // install adds to overlay what answers the test.

@@ -15,19 +15,14 @@ import (
 // installation starts nothing, an upgrade restarts the roles that run and waits for
 // none of them, a removal stops them. (packaging tests what needs no systemd.)
 func TestPackage(t *testing.T) {
-	overlay := t.TempDir()
-	found, err := filepath.Glob("../../dist/winery_*.deb")
-	expect.NoError(t, err)
-	if len(found) != 1 {
-		t.Fatalf("dist has the packages %q; run make package", found)
-	}
+	overlay, first := t.TempDir(), packageFile(t)
 	// The same files as a newer version, not compressed: the machine is slow.
 	newer := t.TempDir()
-	output(t, "dpkg-deb", "--raw-extract", found[0], newer)
+	output(t, "dpkg-deb", "--raw-extract", first, newer)
 	output(t, "sed", "-i", "s/^Version: .*/Version: 9:1-1/", filepath.Join(newer, "DEBIAN/control"))
 	expect.NoError(t, os.Remove(filepath.Join(newer, "DEBIAN/conffiles"))) // nfpm's has an empty line only
 	output(t, "dpkg-deb", "--build", "-Znone", newer, filepath.Join(overlay, "newer.deb"))
-	output(t, "cp", found[0], filepath.Join(overlay, "first.deb"))
+	output(t, "cp", first, filepath.Join(overlay, "first.deb"))
 	write(t, filepath.Join(overlay, "etc/winery/winery.yml"), `objstorage:
   cls: winery
   database: {db: "postgresql://127.0.0.1:1/winery"}
@@ -82,4 +77,15 @@ func TestPackage(t *testing.T) {
 		t.Errorf("after the removal: %s", got)
 	}
 	m.run(t, "! pgrep --full /usr/bin/winery && dpkg --purge winery && ! test -e /etc/winery")
+}
+
+// packageFile returns the path of the package.
+func packageFile(t *testing.T) string {
+	t.Helper()
+	found, err := filepath.Glob("../../dist/winery_*.deb")
+	expect.NoError(t, err)
+	if len(found) != 1 {
+		t.Fatalf("dist has the packages %q; run make package", found)
+	}
+	return found[0]
 }

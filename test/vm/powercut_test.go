@@ -85,7 +85,7 @@ func TestPowerCut(t *testing.T) {
 	expect.NoError(t, err)
 	start := func(t *testing.T, first bool) (*machine, *client.Client) {
 		overlay := t.TempDir()
-		programs(t, overlay, bin, "shards")
+		programs(t, overlay, bin)
 		write(t, filepath.Join(overlay, "etc/winery/winery.yml"), powerCutConfiguration)
 		m := boot(t, overlay, nil, disk)
 		m.run(t, startDatabase)
@@ -120,4 +120,23 @@ func TestPowerCut(t *testing.T) {
 	}
 	m.run(t, "systemctl stop winery-writer winery-rbd-mapper winery-packer@all winery-cleaner")
 	t.Log(strings.TrimSpace(m.run(t, "runuser -u winery -- wineryctl --config /etc/winery/winery.yml verify 2>&1 | tail -n 1")))
+}
+
+// programs lays the fleet and its units into overlay.
+func programs(t *testing.T, overlay, bin string) {
+	t.Helper()
+	expect.NoError(t, os.CopyFS(filepath.Join(overlay, "usr/bin"), os.DirFS(bin)))
+	units, err := filepath.Glob("../../systemd/*.service")
+	expect.NoError(t, err)
+	for _, unit := range append(units, "../../systemd/winery.target") {
+		place(t, unit, filepath.Join(overlay, "etc/systemd/system", filepath.Base(unit)))
+	}
+	place(t, "../../systemd/winery.sysusers", filepath.Join(overlay, "etc/sysusers.d/winery.conf"))
+}
+
+func place(t *testing.T, from, to string) {
+	t.Helper()
+	text, err := os.ReadFile(from)
+	expect.NoError(t, err)
+	write(t, to, string(text))
 }

@@ -28,20 +28,44 @@ import (
 	"winery/test/cephtest"
 	"winery/test/expect"
 	"winery/test/harness"
+	"winery/test/harness/relay"
 	"winery/test/pgtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestKernelMapping packs shards on the host and serves them in the machine,
-// by the project's units. Its parts build on one another.
-func TestKernelMapping(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+// host is a machine with the package installed, and what it shares with this one:
+// a database, behind a relay, and a pool of Ceph.
+type host struct {
+	*machine
+	fleet  *harness.Fleet
+	src    *harness.Source
+	shards []sharedbase.Shard // packed by this machine
+	gone   map[[32]byte]bool  // deleted objects
+	pool   string
+	units  string
+	relay  *relay.Relay
+}
+
+// devices is the machine's list of mapped images, each with its device.
+func (h *host) devices(t *testing.T) string {
+	t.Helper()
+	return h.run(t, "for image in /dev/rbd/"+h.pool+"/*; do echo $image $(readlink -f $image); done")
+}
+
+// TestHost has a machine go through what an operator's does: the package is installed,
+// its units serve, pack, map, clean and erase, fail and recover; the machine boots
+// without PostgreSQL; the package is upgraded. The parts build on one another.
+func TestHost(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
 	defer cancel()
 	ceph := cephtest.New(t)
 	dsn := pgtest.New(t)
+	database, relayed, err := relay.Database(dsn)
+	expect.NoError(t, err)
+	t.Cleanup(database.Close)
 	overlay := t.TempDir()
-	ports := services(t, overlay, dsn)
+	ports := services(t, overlay, relayed)
 	src, err := harness.ReadSource(filepath.Join(runtime.GOROOT(), "src", "encoding"))
 	expect.NoError(t, err)
 	bin, err := filepath.Abs("../../bin")
@@ -53,23 +77,32 @@ func TestKernelMapping(t *testing.T) {
 	t.Cleanup(func() { expect.NoError(t, errors.Join(f.Close(), f.RemoveUsers(context.Background()))) })
 
 	var shards []sharedbase.Shard // those that are packed
-	part(t, "the host packs shards into RBD", func(t *testing.T) {
+	part(t, "this machine packs shards into RBD", func(t *testing.T) {
 		shards = pack(ctx, t, f, src)
 		if len(shards) < 2 {
 			t.Fatalf("%d shards are packed, want at least 2", len(shards))
 		}
 	})
 
-	programs(t, overlay, bin, ceph.Pool)
+	packages(t, overlay)
 	mapper := users(t, overlay, f)
-	write(t, filepath.Join(overlay, "etc/winery/winery.yml"), configuration(dsn, ceph.Pool, src.Bytes/4))
+	write(t, filepath.Join(overlay, "etc/winery/winery.yml"), configuration(relayed, ceph.Pool, src.Bytes/4))
+	write(t, filepath.Join(overlay, "etc/systemd/system/winery-writer.socket.d/address.conf"), "[Socket]\nListenStream=\nListenStream=10.0.2.15:5003\n")
+	rules, err := os.ReadFile("../../systemd/winery.rules")
+	expect.NoError(t, err)
+	write(t, filepath.Join(overlay, "root/60-winery.rules"), strings.Replace(string(rules), `ATTRS{pool}=="shards"`, `ATTRS{pool}=="`+ceph.Pool+`"`, 1))
 	m := boot(t, overlay, ports)
-	m.run(t, "systemd-sysusers; chgrp -R winery /etc/ceph; chmod -R o= /etc/ceph; chmod 600 /etc/winery/winery.yml")
-
-	// devices is the machine's list of mapped images, each with its device.
-	devices := func(t *testing.T) string {
-		return m.run(t, "for image in /dev/rbd/"+ceph.Pool+"/*; do echo $image $(readlink -f $image); done")
+	for _, file := range []string{"first.deb", "newer.deb"} { // a reboot lays the overlay again
+		expect.NoError(t, os.Remove(filepath.Join(overlay, file)))
 	}
+	h := &host{
+		machine: m, fleet: f, src: src, shards: shards, pool: ceph.Pool, relay: database,
+		units: "winery-writer winery-rbd-mapper winery-cleaner winery-packer@" + ceph.Pool,
+	}
+	devices := h.devices
+	part(t, "the package is installed and starts nothing", h.installs)
+	m.run(t, "cp /root/60-winery.rules /etc/udev/rules.d; chgrp -R winery /etc/ceph; chmod -R o= /etc/ceph; chmod 600 /etc/winery/winery.yml")
+
 	var mapped string
 	part(t, "the mapper maps them by the kernel and records the host", func(t *testing.T) {
 		m.run(t, "systemctl start winery-rbd-mapper")
@@ -170,7 +203,7 @@ func TestKernelMapping(t *testing.T) {
 		expect.NoError(t, f.WaitReadOnly(ctx))
 	})
 	part(t, "the writer reads every object through /dev/rbd", func(t *testing.T) {
-		m.run(t, "systemctl start winery-writer")
+		m.run(t, "systemctl start winery-writer.socket winery-writer")
 		before := m.sectorsRead(t)
 		rate, err := src.Compare(ctx, m.client(t), nil, func(int) {})
 		expect.NoError(t, err)
@@ -181,40 +214,34 @@ func TestKernelMapping(t *testing.T) {
 		}
 	})
 	part(t, "a deleted object is erased below its mapping, and no other", func(t *testing.T) {
-		gone := map[[32]byte]bool{inImage(ctx, t, f, src): true}
-		for id := range gone {
+		h.gone = map[[32]byte]bool{inImage(ctx, t, f, src): true}
+		for id := range h.gone {
 			expect.NoError(t, m.client(t).Delete(ctx, id))
 		}
 		expect.NoError(t, harness.Until(ctx, func() (bool, error) {
 			left, err := f.Base.ShardsToErase(ctx, ceph.Pool)
 			return len(left) == 0, err
 		}))
-		_, err := src.Compare(ctx, m.client(t), gone, func(int) {})
+		_, err := src.Compare(ctx, m.client(t), h.gone, func(int) {})
 		expect.NoError(t, err)
 	})
-	part(t, "a crash restarts a role, and a wrong configuration does not", func(t *testing.T) {
-		property := func(name string) string {
-			return strings.TrimSpace(m.run(t, "systemctl show --property "+name+" --value winery-cleaner"))
-		}
-		pid := property("MainPID")
-		m.run(t, "systemctl kill --signal HUP winery-cleaner; until journalctl -u winery-cleaner | grep -q 'SIGHUP ignored'; do sleep 1; done")
-		if now := property("MainPID"); now != pid {
-			t.Fatalf("after SIGHUP the process is %s, was %s", now, pid)
-		}
-		m.run(t, "systemctl kill --signal ABRT winery-cleaner; "+
-			"until [ $(systemctl show --property NRestarts --value winery-cleaner) = 1 ] && systemctl is-active winery-cleaner; do sleep 1; done")
+	part(t, "log records have fields, and a reload changes their level", h.logsFields)
+	part(t, "a restart of the writer under load refuses no connection and fails no request", h.restartsUnderLoad)
+	part(t, "each failure of a role is followed by a running unit", h.recovers)
+	part(t, "a wrong configuration is not tried again", func(t *testing.T) {
 		m.run(t, "echo WINERY_CLEANER_FLAGS=--wibble >/etc/default/winery; systemctl kill --signal KILL winery-cleaner; "+
-			"until systemctl is-failed winery-cleaner; do sleep 1; done")
-		if status := property("ExecMainStatus"); status != "78" {
+			"until systemctl is-failed winery-cleaner; do sleep 0.2; done")
+		if status := m.run(t, "systemctl show --property ExecMainStatus --value winery-cleaner"); status != "78\n" {
 			t.Errorf("a wrong flag: status %s, want 78", status)
 		}
 		m.run(t, "rm /etc/default/winery; systemctl start winery-cleaner")
 	})
-	part(t, "a mapper that reserves images makes way for our packer", func(t *testing.T) {
+	part(t, "the machine stores, and packs what a mapper has reserved images for", func(t *testing.T) {
 		m.run(t, "echo WINERY_MAPPER_FLAGS=--manage-rw-images > /etc/default/winery; systemctl restart winery-rbd-mapper")
 		more, err := harness.ReadSource(filepath.Join(runtime.GOROOT(), "src", "go"))
 		expect.NoError(t, err)
-		fill(ctx, t, f, more)
+		_, err = more.Store(ctx, m.client(t), func(int) {})
+		expect.NoError(t, err)
 		full, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{sharedbase.StateFull}})
 		expect.NoError(t, err)
 		if len(full) == 0 {
@@ -223,18 +250,16 @@ func TestKernelMapping(t *testing.T) {
 		for _, s := range full {
 			m.run(t, "until [ -b /dev/rbd/"+ceph.Pool+"/"+s.Name+" ]; do sleep 0.2; done")
 		}
-		packFull(t, f)
+		m.run(t, "systemctl start winery-packer@"+ceph.Pool)
 		for _, s := range full {
 			m.run(t, "until [ \"$(blockdev --getro /dev/rbd/"+ceph.Pool+"/"+s.Name+")\" = 1 ]; do sleep 0.2; done")
 		}
 	})
-	part(t, "every unit runs and ends well", func(t *testing.T) {
-		packer := "winery-packer@" + ceph.Pool
-		m.run(t, "systemctl start "+packer)
-		units := "winery-writer winery-rbd-mapper winery-cleaner " + packer
-		m.run(t, "systemctl is-active "+units)
-		m.run(t, "systemctl stop "+units)
-		if results := m.run(t, "systemctl show --property Result --value "+units+" | sort -u"); strings.TrimSpace(results) != "success" {
+	part(t, "the machine boots without PostgreSQL, and every unit runs once it answers", h.bootsWithoutDatabase)
+	part(t, "an upgrade under load, and back, refuses no connection and fails no request", h.upgradesUnderLoad)
+	part(t, "every unit ends well", func(t *testing.T) {
+		m.run(t, "systemctl stop winery-writer.socket "+h.units)
+		if results := m.run(t, "systemctl show --property Result --value "+h.units+" | sort -u"); strings.TrimSpace(results) != "success" {
 			t.Errorf("they ended with %s\n%s", results, m.run(t, "journalctl --no-pager --lines 50 --unit 'winery-*'"))
 		}
 	})
@@ -294,23 +319,6 @@ func packFull(t *testing.T, f *harness.Fleet) {
 	expect.NoError(t, packer.Err())
 }
 
-// programs lays the fleet and its units into overlay.
-func programs(t *testing.T, overlay, bin, poolName string) {
-	t.Helper()
-	expect.NoError(t, os.CopyFS(filepath.Join(overlay, "usr/bin"), os.DirFS(bin)))
-	units, err := filepath.Glob("../../systemd/*.service")
-	expect.NoError(t, err)
-	for _, unit := range append(units, "../../systemd/winery.target") {
-		place(t, unit, filepath.Join(overlay, "etc/systemd/system", filepath.Base(unit)))
-	}
-	rules, err := os.ReadFile("../../systemd/winery.rules")
-	expect.NoError(t, err)
-	// As an operator does: the pool's name instead of the example's.
-	named := strings.Replace(string(rules), `ATTRS{pool}=="shards"`, `ATTRS{pool}=="`+poolName+`"`, 1)
-	write(t, filepath.Join(overlay, "etc/udev/rules.d/60-winery.rules"), named)
-	place(t, "../../systemd/winery.sysusers", filepath.Join(overlay, "etc/sysusers.d/winery.conf"))
-}
-
 // users gives each unit its users of the database and of Ceph, as docs/operations.md
 // says. It returns the mapper's user of Ceph.
 func users(t *testing.T, overlay string, f *harness.Fleet) (mapper string) {
@@ -332,15 +340,7 @@ func users(t *testing.T, overlay string, f *harness.Fleet) (mapper string) {
 	return mapper
 }
 
-func place(t *testing.T, from, to string) {
-	t.Helper()
-	text, err := os.ReadFile(from)
-	expect.NoError(t, err)
-	write(t, to, string(text))
-}
-
-// configuration is the machine's: Ceph as its tools find it, mapped by the kernel. It
-// names no users.
+// configuration is the machine's: Ceph as its tools find it, mapped by the kernel.
 func configuration(dsn, poolName string, shardMaxSize int64) string {
 	_, server, _ := strings.Cut(dsn, "@")
 	dsn = "postgresql://" + server
