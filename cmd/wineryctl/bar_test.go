@@ -22,7 +22,7 @@ func TestLineAMinute(t *testing.T) {
 			time.Sleep(time.Second)
 			m.Add(2)
 		}
-		if want := "copying i3f: 40 %, 0 MB/s\ncopying i3f: 80 %, 0 MB/s\n"; out.String() != want {
+		if want := "copying i3f: 40 %, 0 MB/s, 1m30s left\ncopying i3f: 80 %, 0 MB/s, 30s left\n"; out.String() != want {
 			t.Errorf("printed %q, want %q", out.String(), want)
 		}
 		b.hidden = true
