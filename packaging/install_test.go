@@ -64,7 +64,7 @@ func TestInstall(t *testing.T) {
 			t.Errorf("%s: before\n%s\nafter\n%s", when, before, after)
 		}
 	}
-	if strings.Count(before, "symbolic link") != 3 {
+	if strings.Count(before, "symbolic link") != 4 {
 		t.Errorf("the units are not enabled:\n%s", before)
 	}
 
