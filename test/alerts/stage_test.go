@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,7 +46,8 @@ type stage struct {
 	prom    *harness.Prometheus
 	running map[*harness.Process]string // what is scraped, with its program
 	fired   map[string]bool
-	kept    [32]byte // an object that fill added
+	kept    [32]byte     // an object that fill added
+	url     atomic.Value // of the writer that was started last, for the goroutines that read
 }
 
 func newStage(t *testing.T, rules string, limit time.Duration) *stage {
@@ -87,6 +89,7 @@ func (s *stage) startWriter() {
 	s.t.Helper()
 	p, err := s.StartWriter(s.ctx)
 	expect.NoError(s.t, err)
+	s.url.Store(s.URL)
 	s.running[p] = harness.Writer
 	s.scrape()
 }
@@ -244,7 +247,7 @@ func (s *stage) read(id [32]byte) (stop func()) {
 		defer close(ended)
 		for ctx.Err() == nil {
 			once, cancel := context.WithTimeout(ctx, 2*time.Second)
-			if request, err := http.NewRequestWithContext(once, http.MethodGet, fmt.Sprintf("%s/objects/%x", s.URL, id), nil); err == nil {
+			if request, err := http.NewRequestWithContext(once, http.MethodGet, fmt.Sprintf("%s/objects/%x", s.url.Load(), id), nil); err == nil {
 				request.Close = true
 				if answer, err := http.DefaultClient.Do(request); err == nil {
 					_ = answer.Body.Close()
