@@ -20,7 +20,7 @@ func TestNotReadyWithoutCaps(t *testing.T) {
 	ctx := fleettest.Within(t)
 	pools := cephtest.New(t)
 	o := fleettest.Options(t)
-	o.CephConf, o.CephPool, o.ShardMaxSize = pools.Conf, pools.Pool, 1<<20
+	o.CephConf, o.CephPool, o.ShardMaxSize, o.OneUser = pools.Conf, pools.Pool, 1<<20, true
 	f := fleettest.New(t, o)
 	osd := fmt.Sprintf("profile rbd-read-only pool=%s, profile rbd-read-only pool=%s", pools.Pool, pools.DataPool)
 	conf, user := cephtest.User(t, "profile rbd", osd)
