@@ -15,6 +15,7 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
+	"fmt"
 	"html/template"
 	"log/slog"
 	"net/http"
@@ -76,7 +77,10 @@ func (p *page) Serve(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Allow", "GET, HEAD")
 		return httpapi.Refuse(http.StatusMethodNotAllowed, "%s takes GET and HEAD, not %s", r.URL.Path, r.Method)
 	}
-	a := p.current(r.Context())
+	a, err := p.current(r.Context())
+	if err != nil {
+		return err
+	}
 	h := w.Header()
 	if r.URL.Query().Get("refresh") != "off" {
 		h.Set("Refresh", strconv.Itoa(int(refresh.Seconds())))
@@ -101,15 +105,18 @@ func (p *page) Fail(w http.ResponseWriter, _ *http.Request, err error) (kind str
 }
 
 // current returns the last page, or waits for a new one.
-func (p *page) current(ctx context.Context) answer {
+func (p *page) current(ctx context.Context) (answer, error) {
 	p.mu.Lock()
 	last, until := p.last, p.until
 	p.mu.Unlock()
 	if time.Now().Before(until) {
-		return last
+		return last, nil
 	}
 	made := p.making.DoChan("", func() (any, error) {
-		a := render(p.read())
+		a, err := render(p.read())
+		if err != nil {
+			return a, err
+		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.last, p.until = a, time.Now().Add(kept)
@@ -119,7 +126,7 @@ func (p *page) current(ctx context.Context) answer {
 	defer timeout.Stop()
 	select {
 	case a := <-made:
-		return a.Val.(answer)
+		return a.Val.(answer), a.Err
 	case <-timeout.C:
 	case <-ctx.Done():
 	}
@@ -150,14 +157,14 @@ var parsed = template.Must(template.New("page").Funcs(template.FuncMap{
 	"every": func() string { return status.Age(refresh) },
 }).Parse(source))
 
-func render(r status.Report) answer {
+func render(r status.Report) (answer, error) {
 	var b bytes.Buffer
 	if err := parsed.Execute(&b, r); err != nil {
-		panic(err) // the template does not fit the report
+		return answer{}, fmt.Errorf("making the status page: %w", err)
 	}
 	a := answer{http.StatusOK, b.Bytes()}
 	if r.Verdict == status.Unknown {
 		a.status = http.StatusServiceUnavailable
 	}
-	return a
+	return a, nil
 }
