@@ -44,12 +44,8 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
-	maxSizes := map[string]int64{}
-	for _, p := range env.Config.Pools {
-		maxSizes[p.Name] = p.ShardMaxSize
-	}
 	p := packer.New(packer.Options{
-		Base: base, Pools: set.Watched(env.Notify.Progress), Pool: pool, Log: env.Log, Metrics: env.Metrics, MaxSizes: maxSizes,
+		Base: base, Pools: set.Watched(env.Notify.Progress), Pool: pool, Log: env.Log, Metrics: env.Metrics, MaxSizes: env.Config.MaxSizes(),
 		Progress: env.Notify.Working,
 	})
 	env.Notify.Ready()

@@ -11,6 +11,7 @@ import (
 	"winery/internal/config"
 	"winery/internal/daemon"
 	"winery/rbd"
+	"winery/sharedbase"
 )
 
 var cephCommand = &cli.Command{
@@ -53,15 +54,15 @@ func cephCaps(c *cli.Context) error {
 		return fmt.Errorf("%s has no pool of type rbd: no Ceph user is needed", c.String("config"))
 	}
 	script := "umask 077\n"
-	for _, user := range []struct {
-		role   string
-		writes bool
-	}{{"writer", false}, {"packer", true}, {"mapper", c.Bool("manage-rw-images")}, {"cleaner", true}, {"operator", true}, {"status", false}} {
+	writes := map[string]bool{
+		sharedbase.UserPacker: true, sharedbase.UserMapper: c.Bool("manage-rw-images"), sharedbase.UserCleaner: true, sharedbase.UserOperator: true,
+	}
+	for _, user := range sharedbase.Users {
 		caps := rbd.ReadCaps(pools...)
-		if user.writes {
+		if writes[user] {
 			caps = rbd.WriteCaps(pools...)
 		}
-		name := c.String("prefix") + "-" + user.role
+		name := c.String("prefix") + "-" + user
 		script += fmt.Sprintf("ceph auth get-or-create client.%[1]s -o ceph.client.%[1]s.keyring\nceph auth caps client.%[1]s mon %[2]s osd %[3]s\n",
 			name, shellQuote(caps.Mon), shellQuote(caps.OSD))
 	}

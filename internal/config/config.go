@@ -38,6 +38,15 @@ func (c *Config) Pool(name string) (Pool, bool) {
 	return Pool{}, false
 }
 
+// MaxSizes returns the size in bytes at which a shard is full, by pools.
+func (c *Config) MaxSizes() map[string]int64 {
+	sizes := map[string]int64{}
+	for _, p := range c.Pools {
+		sizes[p.Name] = p.ShardMaxSize
+	}
+	return sizes
+}
+
 // Database tells how PostgreSQL is reached.
 type Database struct {
 	DSN             string // may hold a password: not for logs

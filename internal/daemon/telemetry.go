@@ -63,7 +63,7 @@ func serveTelemetry(ctx context.Context, c *cli.Context, cfg *config.Config, m *
 	if err := telemetry.CheckWebConfig(webConfig); err != nil {
 		return nil, errors.Join(UsageError("--%s: %s: %w", telemetryConfig, webConfig, err), l.Close())
 	}
-	m.Running(Role(c.App.Name), Version(), configHash(cfg), maxSizes(cfg))
+	m.Running(Role(c.App.Name), Version(), configHash(cfg), cfg.MaxSizes())
 	log.Info("serving metrics and health", "address", l.Addr().String())
 	if webConfig == "" && !config.OnlyLocal(l.Addr().Network(), l.Addr().String()) {
 		log.Warn("metrics and health are served to other hosts without authentication", "address", l.Addr().String(), "cure", "--"+telemetryConfig)
@@ -112,15 +112,6 @@ func live(notify *Notifier, limit time.Duration) error {
 		return telemetry.Reason(fmt.Sprintf("no progress for %v; the process exits after %v", stalled, limit))
 	}
 	return nil
-}
-
-// maxSizes returns the size at which a shard is full, by pools.
-func maxSizes(cfg *config.Config) map[string]int64 {
-	sizes := map[string]int64{}
-	for _, p := range cfg.Pools {
-		sizes[p.Name] = p.ShardMaxSize
-	}
-	return sizes
 }
 
 // configHash returns the SHA-256 of the configuration with its defaults, by which
