@@ -67,7 +67,7 @@ var (
 )
 
 // RightsOf returns all that a user needs, and no more: `wineryctl db grants` grants it, and MissingRights compares.
-// Nobody has a right to create or drop a table: two functions do it, which prove the claim to the shard.
+// No user has a right to create or drop a table: two functions do it, which prove the claim to the shard.
 func RightsOf(user string) (rights []Right) {
 	for _, table := range readable {
 		rights = append(rights, Right{On: table, Do: []string{"SELECT"}})

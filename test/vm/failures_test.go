@@ -12,7 +12,7 @@ import (
 	"winery/test/expect"
 )
 
-// failure is an end of a role that nobody asked for.
+// failure is an end of a role without a request to stop.
 type failure struct {
 	name   string
 	unit   string
