@@ -42,7 +42,7 @@ func (c *Claim) AdoptImage(ctx context.Context, record ImageRecord, keys iter.Se
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	source := newKeySource(keys)
-	err = pgx.BeginTxFunc(ctx, c.base.conns.lists, pgx.TxOptions{BeginQuery: beginTx}, func(tx pgx.Tx) error {
+	err = transaction(ctx, c.base.conns.lists, beginTx, func(tx pgx.Tx) error {
 		s, err := lockShard(ctx, tx, c.name)
 		if err != nil {
 			return err

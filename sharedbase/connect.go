@@ -129,8 +129,25 @@ func (b *SharedBase) inTx(ctx context.Context, what string, op func(ctx context.
 // inTxOn is inTx on a connection for another kind of work.
 func (b *SharedBase) inTxOn(ctx context.Context, pool *pgxpool.Pool, what string, op func(ctx context.Context, tx pgx.Tx) error) error {
 	return b.withShortTimeout(ctx, what, func(ctx context.Context) error {
-		return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{BeginQuery: beginTx}, func(tx pgx.Tx) error { return op(ctx, tx) })
+		return transaction(ctx, pool, beginTx, func(tx pgx.Tx) error { return op(ctx, tx) })
 	})
+}
+
+// transaction runs op in a transaction that the statement begin begins. Once op has
+// succeeded, the commit is not cancelled when ctx ends, for up to ten seconds: a commit
+// that is cut off may still take effect, and nobody would undo it.
+func transaction(ctx context.Context, pool *pgxpool.Pool, begin string, op func(tx pgx.Tx) error) error {
+	tx, err := pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(ctx) }() // nothing after a commit
+	if err := op(tx); err != nil {
+		return err
+	}
+	committing, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasing)
+	defer cancel()
+	return tx.Commit(committing)
 }
 
 // persist repeats op while the database is unavailable, for the given time. What it does not allow is not tried again,

@@ -50,7 +50,7 @@ func (b *SharedBase) claimImage(ctx context.Context, name string, repair bool) (
 		if !s.State.ImageAvailable() {
 			return &StateError{Shard: name, Found: s.State, FoundLocker: s.Locker, Expected: StatePacked}
 		}
-		c.id, c.pool = s.ID, s.Pool
+		c.pool = s.Pool
 		taken, err := tx.Exec(ctx, `/* winery: ClaimImage */
 			INSERT INTO winery_image_lease AS l (locker, role, host, pid, version, expires, shard)
 			SELECT @locker, @role, @host, @pid, @version, clock_timestamp() + @lease, @shard
@@ -59,8 +59,12 @@ func (b *SharedBase) claimImage(ctx context.Context, name string, repair bool) (
 				pid = excluded.pid, version = excluded.version, expires = excluded.expires
 				WHERE l.expires < clock_timestamp()`,
 			b.leaseArgs(c.locker, pgx.NamedArgs{"shard": s.ID, "repair": repair}))
-		if err != nil || taken.RowsAffected() == 1 {
+		if err != nil {
 			return err
+		}
+		if taken.RowsAffected() == 1 {
+			c.id = s.ID
+			return nil
 		}
 		if !repair {
 			if err := quarantined(ctx, tx, s.ID, name); err != nil {
@@ -73,8 +77,8 @@ func (b *SharedBase) claimImage(ctx context.Context, name string, repair bool) (
 		b.keep(c.heldLease, asked)
 		return c, nil
 	}
-	if errors.Is(err, ErrUnavailable) && c.id != 0 {
-		_ = c.Release(ctx) // of a commit whose answer is missing
+	if c.id != 0 {
+		_ = c.Release(ctx) // the answer to the commit is missing
 	}
 	return nil, err
 }

@@ -43,7 +43,7 @@ func (b *SharedBase) ImportShard(ctx context.Context, name, pool string, record 
 		return done, fmt.Errorf("%q cannot be a shard's name: a name has 1 to %d characters", name, nameSize)
 	}
 	source := newKeySource(keys)
-	err = pgx.BeginTxFunc(ctx, b.conns.lists, pgx.TxOptions{BeginQuery: beginTx}, func(tx pgx.Tx) error {
+	err = transaction(ctx, b.conns.lists, beginTx, func(tx pgx.Tx) error {
 		id, err := importedShard(ctx, tx, name, pool)
 		if err != nil {
 			return err

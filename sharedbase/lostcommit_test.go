@@ -4,6 +4,7 @@ package sharedbase_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -23,6 +24,7 @@ type proxy struct {
 	listener net.Listener
 	server   string
 	lose     atomic.Pointer[string] // the answer to a message with this text is lost, once, and the connection with it
+	before   atomic.Pointer[func()] // called before a commit reaches the server
 	running  sync.WaitGroup
 }
 
@@ -75,6 +77,9 @@ func (p *proxy) serve(client net.Conn) {
 			_, _ = server.Write(buffer[:n])
 			_, _ = io.Copy(io.Discard, client) // until the answer was lost
 			return
+		}
+		if before := p.before.Load(); before != nil && bytes.Contains(buffer[:n], []byte("commit\x00")) {
+			(*before)()
 		}
 		if _, err := server.Write(buffer[:n]); err != nil {
 			return
@@ -152,5 +157,41 @@ func TestDropTableWhoseAnswerIsLost(t *testing.T) {
 	}
 	if got := must(direct.ShardByID(ctx, s.ID))(t); got.State != sharedbase.StateReadOnly || c.State() != sharedbase.StateReadOnly {
 		t.Errorf("the shard is %s, the claim %s", got.State, c.State())
+	}
+}
+
+// A process that is stopped during a commit waits for the commit, and leaves nothing
+// claimed.
+func TestStopDuringCommit(t *testing.T) {
+	direct, conn := newBase(t)
+	packed := shardIn(t, direct, sharedbase.StatePacked)
+	b, p := throughProxy(t, conn.Config().ConnString())
+	for name, work := range map[string]func(ctx context.Context) error{
+		"an image": func(ctx context.Context) error {
+			return b.WithImage(ctx, packed.Name, func(ctx context.Context, _ *sharedbase.ImageClaim) error { return ctx.Err() })
+		},
+		"a shard": func(ctx context.Context) error {
+			_, err := b.WithOneShard(ctx, sharedbase.StatePacked, sharedbase.StateCleaning, sharedbase.ClaimFilter{},
+				func(ctx context.Context, _ *sharedbase.Claim) error { return ctx.Err() })
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, stop := context.WithCancel(t.Context())
+			before := func() { stop() }
+			p.before.Store(&before)
+			if err := work(ctx); !errors.Is(err, context.Canceled) {
+				t.Errorf("error %v", err)
+			}
+			if ctx.Err() == nil {
+				t.Fatal("there was no commit")
+			}
+			if n := count(t, conn, "SELECT count(*) FROM winery_image_lease"); n != 0 {
+				t.Errorf("%d claims to images are left", n)
+			}
+			if got := must(direct.ShardByID(t.Context(), packed.ID))(t); got.State != sharedbase.StatePacked {
+				t.Errorf("the shard is %s", got.State)
+			}
+		})
 	}
 }

@@ -73,7 +73,7 @@ func (b *SharedBase) EndHeartbeats(ctx context.Context) error {
 
 func (b *SharedBase) heartbeat(ctx context.Context, statement string, args pgx.NamedArgs) error {
 	return b.withShortTimeout(ctx, "recording that this process runs", func(ctx context.Context) error {
-		return pgx.BeginTxFunc(ctx, b.conns.rest, pgx.TxOptions{BeginQuery: beginHeartbeat}, func(tx pgx.Tx) error {
+		return transaction(ctx, b.conns.rest, beginHeartbeat, func(tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, statement, args)
 			return err
 		})

@@ -81,7 +81,7 @@ func (b *SharedBase) Upgrade(ctx context.Context, poolName string, done func(Upg
 // upgrade executes a step, unless another process has done it meanwhile.
 func (b *SharedBase) upgrade(ctx context.Context, step UpgradeStep) error {
 	// Not within the time for what is brief: making an index takes its time.
-	err := pgx.BeginTxFunc(ctx, b.conns.rest, pgx.TxOptions{BeginQuery: beginTx}, func(tx pgx.Tx) error {
+	err := transaction(ctx, b.conns.rest, beginTx, func(tx pgx.Tx) error {
 		if err := lockSchema(ctx, tx); err != nil {
 			return err
 		}
