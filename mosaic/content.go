@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package mosaic
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+
+	"winery/format"
+)
+
+// RestoreContent implements [format.Format]. A compressed object is compressed again,
+// first at the format's level. The frame must fit where the object was; a shorter one
+// is filled up.
+func (f Format) RestoreContent(ctx context.Context, img format.Device, size int64, name string, content []byte) error {
+	id := format.ObjID(sha256.Sum256(content))
+	r, err := Open(img, size, name)
+	if err != nil {
+		return err
+	}
+	_, position, err := r.locate(id, make([]byte, maxEntry))
+	if err != nil {
+		return fmt.Errorf("the index entry of object %x has no usable position: %w", id, err)
+	}
+	t, next, err := r.neighbours(ctx, position)
+	if err != nil {
+		return err
+	}
+	element, err := f.element(r, position, next, content)
+	if err != nil {
+		return fmt.Errorf("object %x at %d: %w", id, position, err)
+	}
+	e := eraser{Reader: r, img: img}
+	if err := e.write(element, position); err != nil {
+		return err
+	}
+	if err := img.Flush(); err != nil {
+		return err
+	}
+	if err := e.renewTile(ctx, t); err != nil {
+		return err
+	}
+	return img.Flush()
+}
+
+// neighbours returns the tile of a position, and where the next object starts or the
+// tile ends. It requires that no other object is there, as far as undamaged entries
+// show.
+func (r *Reader) neighbours(ctx context.Context, position int64) (in tile, next int64, err error) {
+	err = r.eachTile(ctx, func(t tile) error {
+		if t.start < position && position < t.end {
+			in = t
+		}
+		return nil
+	})
+	if err != nil {
+		return in, 0, err
+	}
+	next, before, same := in.end, int64(-1), 0
+	err = r.scan(ctx, func(_ int64, e entry, damage error) error {
+		switch p := e.position; {
+		case damage != nil:
+		case p > position:
+			next = min(next, p)
+		case p < position:
+			before = max(before, p)
+		default:
+			same++
+		}
+		return nil
+	})
+	if err != nil {
+		return in, 0, err
+	}
+	if same != 1 || in.end == 0 || position < in.crcAt+crcLength {
+		return in, 0, fmt.Errorf("%w: %d objects at %d", format.ErrLayout, same, position)
+	}
+	if before < in.start {
+		return in, next, nil
+	}
+	head := make([]byte, min(maxHead, r.layout.index-before))
+	if err := r.read(head, before); err != nil {
+		return in, 0, err
+	}
+	if o, err := r.parseObject(head, before, r.layout.index); err == nil && o.end() > position {
+		return in, 0, fmt.Errorf("%w: the object at %d reaches beyond %d", format.ErrLayout, before, position)
+	}
+	return in, next, nil // a damaged neighbour proves nothing
+}
+
+// element returns the element of a content that takes the place of the one at a
+// position; where that one is damaged, of all up to next.
+func (f Format) element(r *Reader, position, next int64, content []byte) ([]byte, error) {
+	head := make([]byte, min(maxHead, next-position))
+	if err := r.read(head, position); err != nil {
+		return nil, err
+	}
+	o, damage := r.parseObject(head, position, next)
+	for _, frame := range f.frames(r, content) {
+		if damage == nil {
+			if frame = fit(frame, o.stored); frame == nil || !r.holds(frame, content) {
+				continue
+			}
+			return append(head[:o.start-position:o.start-position], frame...), nil
+		}
+		length := sizeLength(int64(len(frame)))
+		if r.decoder.compressed && len(content) > inMemory {
+			length = max(length, 4)
+		}
+		element := append(appendHead(nil, idObject, int64(len(frame)), length), frame...)
+		if int64(len(element)) == next-position {
+			return element, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: the content of %d bytes does not fit between %d and %d", format.ErrLayout, len(content), position, next)
+}
+
+// holds reports whether a frame is one of a content.
+func (r *Reader) holds(frame, content []byte) bool {
+	in := r.decoder.stream(bytes.NewReader(frame))
+	defer in.Close()
+	sum := sha256.New()
+	_, err := io.Copy(sum, in)
+	return err == nil && [32]byte(sum.Sum(nil)) == sha256.Sum256(content)
+}
+
+// frames returns what an image may have stored of a content.
+func (f Format) frames(r *Reader, content []byte) (frames [][]byte) {
+	if !r.decoder.compressed {
+		return [][]byte{content}
+	}
+	first := libraryLevel(f.Level)
+	for _, level := range []zstd.EncoderLevel{first, zstd.SpeedBestCompression, zstd.SpeedBetterCompression, zstd.SpeedDefault, zstd.SpeedFastest} {
+		e, err := newEncoder(level, r.metadata.dictionary)
+		if err != nil {
+			return frames
+		}
+		if len(content) <= inMemory {
+			frames = append(frames, e.encode(content, nil))
+			continue
+		}
+		var frame bytes.Buffer
+		if e.encodeTo(&frame, bytes.NewReader(content), int64(len(content))) == nil {
+			frames = append(frames, frame.Bytes())
+		}
+	}
+	return frames
+}
+
+// fit returns the frame filled up to so many bytes, or nil if that cannot be done.
+func fit(frame []byte, size int64) []byte {
+	const skippable, skippableHead = 0x184D2A50, 8
+	switch n := size - int64(len(frame)); {
+	case n < 0:
+		return nil
+	case n == 0:
+		return frame
+	case n < skippableHead:
+		return fillFrame(frame, int(n))
+	default:
+		frame = binary.LittleEndian.AppendUint32(bytes.Clone(frame), skippable)
+		frame = binary.LittleEndian.AppendUint32(frame, uint32(n-skippableHead))
+		return append(frame, make([]byte, n-skippableHead)...)
+	}
+}
+
+// fillFrame makes a frame n bytes longer: by blocks without content, of 3 bytes, and by
+// naming dictionary 0, which is none, in 1 or 2 bytes.
+func fillFrame(frame []byte, n int) []byte {
+	const descriptor, singleSegment, dictionaryID = 4, 1 << 5, 3
+	var h zstd.Header
+	if h.Decode(frame) != nil || n%3 != 0 && frame[descriptor]&dictionaryID != 0 {
+		return nil
+	}
+	at := descriptor + 1
+	if frame[descriptor]&singleSegment == 0 {
+		at++ // the window
+	}
+	filled := append(bytes.Clone(frame[:at]), make([]byte, n%3)...)
+	filled[descriptor] |= byte(n % 3)
+	filled = append(filled, frame[at:h.HeaderSize]...)
+	filled = append(filled, make([]byte, n-n%3)...)
+	return append(filled, frame[h.HeaderSize:]...)
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package mosaic
+
+import (
+	"context"
+	"errors"
+	"iter"
+
+	"winery/format"
+)
+
+// Inspect implements [format.Reader]. An entry that is damaged hides which object
+// it is of.
+func (r *Reader) Inspect(ctx context.Context, progress func(bytes int64), found func(format.Damage) error) (format.Counts, error) {
+	v := &verification{Reader: r, progress: progress, bad: found, patient: true}
+	return v.run(ctx)
+}
+
+// Check implements [format.Reader].
+func (r *Reader) Check(ctx context.Context, id format.ObjID) (size int64, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	buf := make([]byte, sampleBuffer)
+	_, position, err := r.locate(id, buf)
+	if err != nil {
+		return 0, err
+	}
+	return r.checkObject(ctx, id, position, buf)
+}
+
+// pickBytes is how much of each part of the index Pick reads at first.
+const pickBytes = 4 << 10
+
+// Pick implements [format.Reader]. Where a part of the index has few objects, it reads
+// that part in ever larger blocks.
+func (r *Reader) Pick(ctx context.Context, n int) ([]format.ObjID, error) {
+	var ids []format.ObjID
+	for i := range int64(n) {
+		first, end := i*r.layout.slots/int64(n), (i+1)*r.layout.slots/int64(n)
+		err := r.scanSlots(ctx, first, end, pickBytes, func(slot int64, stored []byte) error {
+			e, used, damage := r.parseEntry(slot, stored)
+			if used {
+				ids = append(ids, e.id)
+				return errPicked
+			}
+			return damage
+		})
+		if err != nil && !errors.Is(err, errPicked) {
+			return ids, err
+		}
+	}
+	return ids, nil
+}
+
+var errPicked = errors.New("one object is enough")
+
+// EntryRange implements [format.Reader].
+func (r *Reader) EntryRange(id format.ObjID) (begin, end int64) {
+	slot, ok := r.hash.slot(&id)
+	if !ok {
+		return 0, 0
+	}
+	return r.layout.slotOffset(slot), r.layout.slotOffset(slot + 1)
+}
+
+// inventory is a [format.Inventory] of 40 bytes a slot, outside Go's heap.
+type inventory struct {
+	*Reader
+	slots  *table
+	marked []bool
+}
+
+// Inventory implements [format.Reader].
+func (r *Reader) Inventory(ctx context.Context) (format.Inventory, error) {
+	i, err := r.inventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+func (r *Reader) inventory(ctx context.Context) (*inventory, error) {
+	i := &inventory{Reader: r, slots: newTable(), marked: make([]bool, r.layout.slots)}
+	err := i.slots.reserve(int(r.layout.slots))
+	if err == nil {
+		i.slots.entries = i.slots.entries[:r.layout.slots] // zeros: without objects
+		err = r.scan(ctx, func(slot int64, e entry, damage error) error {
+			if damage == nil {
+				i.slots.entries[slot] = e
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		i.Close()
+		return nil, err
+	}
+	return i, nil
+}
+
+func (i *inventory) Mark(id format.ObjID) bool {
+	slot, ok := i.hash.slot(&id)
+	if !ok || id == (format.ObjID{}) || i.slots.entries[slot].id != id {
+		return false
+	}
+	i.marked[slot] = true
+	return true
+}
+
+func (i *inventory) Unmarked() iter.Seq[format.ObjID] {
+	return func(yield func(format.ObjID) bool) {
+		for slot := range i.slots.entries {
+			if id := i.slots.entries[slot].id; id != (format.ObjID{}) && !i.marked[slot] && !yield(id) {
+				return
+			}
+		}
+	}
+}
+
+func (i *inventory) Close() { i.slots.free() }

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package mosaic
+
+import (
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// reallocate makes room for n values of a type without pointers, outside Go's heap,
+// where it can grow without a second copy and goes back to the system at once. Room
+// of nil is new; for n = 0 the room is freed. Never used pages take no memory.
+func reallocate[T any](room []T, n int) ([]T, error) {
+	var zero T
+	before, after := uintptr(cap(room))*unsafe.Sizeof(zero), uintptr(n)*unsafe.Sizeof(zero)
+	at := unsafe.Pointer(unsafe.SliceData(room))
+	var err error
+	switch {
+	case after == 0 && before == 0:
+		return nil, nil
+	case after == 0:
+		return nil, unix.MunmapPtr(at, before)
+	case before == 0:
+		at, err = unix.MmapPtr(-1, 0, nil, after, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	default:
+		at, err = unix.MremapPtr(at, before, nil, after, unix.MREMAP_MAYMOVE)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("allocating %d bytes: %w", after, err)
+	}
+	return unsafe.Slice((*T)(at), n), nil
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package mosaic
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"winery/format"
+)
+
+// RestoreTo implements [format.Reader]. What Open reads, and the entries of all other
+// objects, must be the same in both images, apart from entries that are damaged, or
+// whose object is erased in one of the two.
+func (r *Reader) RestoreTo(ctx context.Context, img format.Device, size int64, name string, ids []format.ObjID) (restored int, err error) {
+	damaged, err := Open(img, size, name)
+	if err != nil {
+		return 0, err
+	}
+	if damaged.Fingerprint() != r.Fingerprint() {
+		return 0, fmt.Errorf("%w: metadata and perfect hash differ", format.ErrLayout)
+	}
+	if err := damaged.sameEntries(ctx, r, ids); err != nil {
+		return 0, err
+	}
+	e := eraser{Reader: damaged, img: img}
+	positions := make(map[int64]bool)
+	for _, id := range ids {
+		position, err := e.restore(ctx, r, id)
+		// Not where it is this image that cannot be read.
+		if errors.Is(err, format.ErrNotFound) || errors.As(err, new(*format.DamageError)) {
+			continue
+		}
+		if err != nil {
+			return restored, err
+		}
+		positions[position] = true
+		restored++
+	}
+	if restored == 0 {
+		return 0, nil
+	}
+	if err := e.renewIndex(ctx); err != nil {
+		return restored, err
+	}
+	err = r.eachTile(ctx, func(t tile) error {
+		for position := range positions {
+			if t.start < position && position < t.end {
+				return e.renewTile(ctx, t)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return restored, err
+	}
+	return restored, img.Flush()
+}
+
+// restore copies an object and its entry from another copy, and returns where.
+func (e *eraser) restore(ctx context.Context, from *Reader, id format.ObjID) (position int64, err error) {
+	buf := make([]byte, blockSize)
+	slot, position, err := from.locate(id, buf)
+	if err != nil {
+		return 0, err
+	}
+	in := span{Reader: from, buf: buf, next: position, end: from.layout.index}
+	if _, err := in.object(ctx, id, from.layout.index); err != nil {
+		return 0, err
+	}
+	if err := e.copy(from, position, in.at()-position, buf); err != nil {
+		return 0, err
+	}
+	if err := e.img.Flush(); err != nil { // no entry before what it leads to
+		return 0, err
+	}
+	return position, e.write(appendEntry(nil, &entry{id, position}, e.layout.offsetSize), e.layout.slotOffset(slot))
+}
+
+// sameEntries requires that the entries of all objects but ids are the same.
+func (r *Reader) sameEntries(ctx context.Context, other *Reader, ids []format.ObjID) error {
+	own, err := r.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	for i := range ids {
+		if slot, ok := r.hash.slot(&ids[i]); ok {
+			own.slots.entries[slot] = entry{}
+		}
+	}
+	return other.scan(ctx, func(slot int64, e entry, damage error) error {
+		mine := own.slots.entries[slot]
+		if damage == nil && mine != (entry{}) && mine != e {
+			return fmt.Errorf("%w: object %x at %d, object %x at %d", format.ErrLayout, mine.id, mine.position, e.id, e.position)
+		}
+		return nil
+	})
+}
+
+// renewTile writes the checksum of a tile, if it is another one.
+func (e *eraser) renewTile(ctx context.Context, t tile) error {
+	in := &span{Reader: e.Reader, buf: make([]byte, blockSize), next: t.crcAt, end: t.end}
+	b, err := in.look(ctx, crcLength)
+	if err != nil {
+		return err
+	}
+	stored := bytes.Clone(b)
+	if err := in.skip(ctx, crcLength); err != nil {
+		return err
+	}
+	in.crc = 0
+	if err := in.skip(ctx, t.end-in.at()); err != nil {
+		return err
+	}
+	return e.renew(stored, t.crcAt, in.crc)
+}
+
+// renewIndex writes the checksum of the index, if it is another one.
+func (e *eraser) renewIndex(ctx context.Context) error {
+	if e.incomplete {
+		return nil
+	}
+	sum, err := e.indexSum(ctx, func(int64, []byte) error { return nil })
+	if err != nil {
+		return err
+	}
+	return e.renew(appendCRC(nil, sum.stored), e.layout.indexCRC, sum.now)
+}
+
+func (e *eraser) renew(stored []byte, at int64, crc uint32) error {
+	if b := appendCRC(nil, crc); !bytes.Equal(b, stored) {
+		return e.write(b, at)
+	}
+	return nil
+}
+
+// RestoreHeadTo implements [format.Reader]: it writes the metadata, and the index but for
+// its entries. Where the entries differ, as after other erasures, checksums and
+// counters are declared void until the next Erase.
+func (r *Reader) RestoreHeadTo(img format.Device) error {
+	e := eraser{Reader: r, img: img}
+	buf := make([]byte, blockSize)
+	l := &r.layout
+	same, err := r.sameBytes(img, l.unrolled, l.tail)
+	if err != nil {
+		return err
+	}
+	for _, part := range [][2]int64{{l.tail, l.end}, {l.index, l.unrolled}, {0, l.tiles}} {
+		if err := e.copy(r, part[0], part[1]-part[0], buf); err != nil {
+			return err
+		}
+	}
+	if !same {
+		if err := e.markIndex(context.Background()); err != nil {
+			return err
+		}
+	}
+	return img.Flush()
+}
+
+// sameBytes reports whether a range has the same bytes in another copy.
+func (r *Reader) sameBytes(other format.Device, at, end int64) (bool, error) {
+	a, b := make([]byte, scanBytes), make([]byte, scanBytes)
+	theirs := &Reader{src: other, name: r.name}
+	for ; at < end; at += scanBytes {
+		n := min(scanBytes, end-at)
+		if err := errors.Join(r.read(a[:n], at), theirs.read(b[:n], at)); err != nil {
+			return false, err
+		}
+		if !bytes.Equal(a[:n], b[:n]) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// copy copies n bytes at a position from another image.
+func (e *eraser) copy(from *Reader, at, n int64, buf []byte) error {
+	for end := at + n; at < end; {
+		block := buf[:min(int64(len(buf)), end-at)]
+		if err := from.read(block, at); err != nil {
+			return err
+		}
+		if err := e.write(block, at); err != nil {
+			return err
+		}
+		at += int64(len(block))
+	}
+	return nil
+}
