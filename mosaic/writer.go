@@ -135,7 +135,7 @@ func (w *Writer) add(id format.ObjID, size int64, content io.Reader) error {
 
 // train makes the dictionary and writes the objects that wait for it.
 func (w *Writer) train() error {
-	if err := w.begin(train(w.waiting, libraryLevel(w.format.Level))); err != nil {
+	if err := w.begin(train(w.waiting)); err != nil {
 		return err
 	}
 	for _, s := range w.waiting {
