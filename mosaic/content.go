@@ -135,8 +135,8 @@ func (f Format) frames(r *Reader, content []byte) (frames [][]byte) {
 	if !r.decoder.compressed {
 		return [][]byte{content}
 	}
-	first := libraryLevel(f.Level)
-	for _, level := range []zstd.EncoderLevel{first, zstd.SpeedBestCompression, zstd.SpeedBetterCompression, zstd.SpeedDefault, zstd.SpeedFastest} {
+	first := libraryLevel(f.Level, r.metadata.dictionary)
+	for _, level := range []zstd.EncoderLevel{first, zstd.SpeedBetterCompression, zstd.SpeedBestCompression, zstd.SpeedDefault, zstd.SpeedFastest} {
 		e, err := newEncoder(level, r.metadata.dictionary)
 		if err != nil {
 			return frames
@@ -146,7 +146,7 @@ func (f Format) frames(r *Reader, content []byte) (frames [][]byte) {
 			continue
 		}
 		var frame bytes.Buffer
-		if e.encodeTo(&frame, bytes.NewReader(content), int64(len(content))) == nil {
+		if e.stream(&frame, bytes.NewReader(content), int64(len(content))) == nil {
 			frames = append(frames, frame.Bytes())
 		}
 	}

@@ -45,6 +45,7 @@ func train(samples []sample) (dictionary []byte) {
 		// The numbers below are for registered dictionaries, those above take 4 bytes a frame.
 		ID:       1<<15 | crc32.ChecksumIEEE(history)&(1<<15-1),
 		Contents: contents, History: history, Offsets: [3]int{1, 4, 8}, CompatV155: true,
+		Level: zstd.SpeedDefault, // the best level takes seconds, for the same dictionary but for some tables
 	})
 	if err != nil {
 		return nil

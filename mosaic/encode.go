@@ -19,15 +19,19 @@ const (
 type encoder struct {
 	options []zstd.EOption
 	memory  *zstd.Encoder
-	stream  *zstd.Encoder // nil until an object needs it
+	large   *zstd.Encoder // nil until an object needs it
 }
 
 // libraryLevel returns the level of the library for one of libzstd's.
-func libraryLevel(libzstd int) zstd.EncoderLevel {
+func libraryLevel(libzstd int, dictionary []byte) zstd.EncoderLevel {
 	if libzstd == 0 {
 		libzstd = 3 // as for libzstd
 	}
-	return zstd.EncoderLevelFromZstd(libzstd)
+	level := zstd.EncoderLevelFromZstd(libzstd)
+	if dictionary != nil { // with which the best level takes 15 ms for each object
+		level = min(level, zstd.SpeedBetterCompression)
+	}
+	return level
 }
 
 func newEncoder(level zstd.EncoderLevel, dictionary []byte) (*encoder, error) {
@@ -47,24 +51,24 @@ func newEncoder(level zstd.EncoderLevel, dictionary []byte) (*encoder, error) {
 // encode appends the frame of a content of up to inMemory bytes.
 func (e *encoder) encode(content, frame []byte) []byte { return e.memory.EncodeAll(content, frame) }
 
-// encodeTo writes the frame of a content of more bytes.
-func (e *encoder) encodeTo(w io.Writer, content io.Reader, size int64) (err error) {
-	if e.stream == nil {
-		e.stream, err = zstd.NewWriter(nil, append(e.options, zstd.WithWindowSize(streamWindow))...)
+// stream writes the frame of a content of more bytes.
+func (e *encoder) stream(w io.Writer, content io.Reader, size int64) (err error) {
+	if e.large == nil {
+		e.large, err = zstd.NewWriter(nil, append(e.options, zstd.WithWindowSize(streamWindow))...)
 		if err != nil {
 			return err
 		}
 	}
-	e.stream.ResetContentSize(w, size)
-	n, err := e.stream.ReadFrom(io.LimitReader(content, size))
+	e.large.ResetContentSize(w, size)
+	n, err := e.large.ReadFrom(io.LimitReader(content, size))
 	if err == nil && n < size {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
-		e.stream.Reset(nil)
+		e.large.Reset(nil)
 		return err
 	}
-	return e.stream.Close()
+	return e.large.Close()
 }
 
 // maxFrame is the size of the largest frame of a content.

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 var formats = map[string]mosaic.Format{
 	"none":       {},
 	"zstd":       {Zstd: true, Level: 3},
-	"dictionary": {Zstd: true, Level: 9, Dictionary: true},
+	"dictionary": {Zstd: true, Dictionary: true},
 }
 
 // TestFormat runs what every format must pass. What is particular to Mosaic is in the
