@@ -142,8 +142,8 @@ func (r *Reader) parseTail(b []byte) error {
 		return r.damaged(l.tail+at, "perfect hash: %v", err)
 	}
 	l.slots = r.hash.slots
-	if l.tail-l.unrolled != l.slots*l.entrySize() || r.metadata.objects > l.slots {
-		return r.damaged(l.tail+at, "a perfect hash of %d keys for %d bytes of index entries, %d objects", l.slots, l.tail-l.unrolled, r.metadata.objects)
+	if l.tail-l.unrolled != l.slots*l.entrySize() {
+		return r.damaged(l.tail+at, "a perfect hash of %d keys for %d bytes of index entries", l.slots, l.tail-l.unrolled)
 	}
 	return nil
 }

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package mosaic_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"runtime"
+	"testing"
+
+	"winery/format"
+	"winery/format/formattest"
+	"winery/mosaic"
+	"winery/test/corrupt"
+	"winery/test/expect"
+)
+
+// TestDamage: the error names the place.
+func TestDamage(t *testing.T) {
+	objects := contents(40)
+	image := newImage(t, mosaic.Format{Zstd: true}, objects)
+	metadata, tiles, index, entries, tail := open(t, image).Parts()
+	begin, _ := elementOf(t, image, objects[20])
+	entry, _ := open(t, image).EntryRange(formattest.ID(objects[20]))
+	for name, test := range map[string]struct{ at, offset int64 }{
+		"EBML header":     {3, 0},
+		"head of Mosaic":  {39, 38},
+		"counter":         {metadata + 16, metadata},
+		"method":          {metadata + 43, metadata},
+		"head of a tile":  {tiles + 1, tiles},
+		"sum of a tile":   {tiles + 11, tiles + 8},
+		"size of object":  {begin + 1, begin},
+		"content":         {begin + 6, begin},
+		"head of index":   {index + 2, index},
+		"sum of index":    {index + 8, index + 6},
+		"description":     {index + 30, index + 12},
+		"key":             {entry + 5, entry},
+		"type of a key":   {entry, entry},
+		"head of entries": {entries - 4, entries - 4},
+		"size of entry":   {tail + 3, tail},
+		"perfect hash":    {int64(len(image)) - 20, -1},
+	} {
+		d := bytes.Clone(image)
+		d[test.at] ^= 2
+		err := check(t, d, objects)
+		damage, ok := errors.AsType[*format.DamageError](err)
+		if !ok || test.offset >= 0 && damage.Offset != test.offset {
+			t.Errorf("%s: expected byte %d, got %v", name, test.offset, err)
+		}
+	}
+}
+
+// An image that was cut off at any byte does not open, however large its device
+// is said to be.
+func TestTruncated(t *testing.T) {
+	for name, f := range formats {
+		image := newImage(t, f, contents(10))
+		for n := range image {
+			for _, size := range []int{n, len(image)} {
+				if _, err := mosaic.Open(image[:n], int64(size), "short"); !errors.As(err, new(*format.DamageError)) {
+					t.Fatalf("%s, with %d bytes of %d: %v", name, n, len(image), err)
+				}
+			}
+		}
+	}
+}
+
+// An image that is cut off once it is open gives the right bytes, or an error.
+func TestTruncatedWhileOpen(t *testing.T) {
+	objects := flipObjects()
+	image := newImage(t, mosaic.Format{Zstd: true}, objects)
+	src := &cutShort{image, len(image)}
+	r, err := mosaic.Open(src, int64(len(image)), "short")
+	expect.NoError(t, err)
+	_, _, _, _, tail := r.Parts()
+	for src.end = 0; src.end < int(tail); src.end += 5 {
+		if _, err := r.Verify(t.Context(), nil); !errors.As(err, new(*format.DamageError)) {
+			t.Fatalf("with %d bytes of %d: %v", src.end, len(image), err)
+		}
+		for i, o := range objects {
+			got, err := r.Get(formattest.ID(o))
+			if err == nil && !bytes.Equal(got, o) || err != nil && !errors.As(err, new(*format.DamageError)) {
+				t.Fatalf("with %d bytes of %d, object %d: %d bytes, %v", src.end, len(image), i, len(got), err)
+			}
+		}
+	}
+}
+
+type cutShort struct {
+	device
+	end int
+}
+
+func (c *cutShort) ReadAt(p []byte, at int64) (int, error) {
+	return c.device[:c.end].ReadAt(p, at)
+}
+
+// Some random changes at once.
+func TestRandomDamage(t *testing.T) {
+	objects := contents(60)
+	random := corrupt.Random(t)
+	for _, f := range formats {
+		image := newImage(t, f, objects)
+		for range 500 {
+			d := bytes.Clone(image)
+			for range 1 + random.IntN(4) {
+				d, _ = corrupt.Mutate(random, d)
+			}
+			_ = check(t, d, objects)
+		}
+	}
+}
+
+// A size that an object announces is not believed: Get must not allocate what it says.
+func TestHugeSizeIsNotBelieved(t *testing.T) {
+	objects := contents(10)
+	image := newImage(t, mosaic.Format{Zstd: true}, objects)
+	// A frame of 200 MB, as a single segment.
+	_, start, end, err := open(t, image).Element(formattest.ID(objects[5]))
+	expect.NoError(t, err)
+	frame := binary.LittleEndian.AppendUint32([]byte{0x28, 0xb5, 0x2f, 0xfd, 0xa0}, 200<<20)
+	for what, rest := range map[string][]byte{
+		"one block": {1, 0, 0}, "blocks to the end": bytes.Repeat([]byte{2, 0, 16, 'x'}, int(end-start)/4-4),
+	} {
+		copy(image[start:], append(frame, rest...))
+		r := open(t, image)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := r.Get(formattest.ID(objects[5])); !errors.As(err, new(*format.DamageError)) {
+			t.Fatalf("%s: got %v", what, err)
+		}
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 66<<20 {
+			t.Errorf("%s: allocated %d bytes", what, n)
+		}
+	}
+}
+
+// TestBomb: a frame without a size, of blocks that each stand for many bytes, ends at the
+// size of the largest object.
+func TestBomb(t *testing.T) {
+	id := formattest.ID(nil)
+	blocks := bytes.Repeat([]byte{2, 0, 16, 'x'}, 5000) // 128 KiB each
+	frame := append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0x58}, blocks...)
+	d := make(device, 1<<20)
+	info := write(t, mosaic.Format{}, d, int64(len(d)), [][]byte{{}, frame})
+	d = d[:info.Size]
+	// The frame becomes a compressed object: another method, and its checksum.
+	r := open(t, d)
+	metadata, _, _, _, _ := r.Parts()
+	at := int64(bytes.Index(d[metadata:], []byte("none"))) + metadata
+	copy(d[at:], "zstd")
+	_, tiles, _, _, _ := r.Parts()
+	binary.LittleEndian.PutUint32(d[metadata+2:], mosaic.CRC(d[metadata+6:tiles]))
+	r = open(t, d)
+	if _, err := r.Get(formattest.ID(frame)); !errors.As(err, new(*format.DamageError)) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := r.Get(id); !errors.As(err, new(*format.DamageError)) {
+		t.Errorf("an object without a frame: %v", err)
+	}
+}
