@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
+
 	"winery/format"
 	"winery/format/formattest"
 	"winery/mosaic"
@@ -112,14 +114,43 @@ func TestRandomDamage(t *testing.T) {
 	}
 }
 
+// Frames of level 22 have windows as large as the object, and can be read.
+func TestLargeWindow(t *testing.T) {
+	object := bytes.Repeat([]byte("0123456789abcdef"), 5<<20)
+	d := make(device, 1<<20)
+	w, err := zstd.NewWriter(nil, zstd.WithWindowSize(128<<20), zstd.WithSingleSegment(true), zstd.WithEncoderConcurrency(1))
+	expect.NoError(t, err)
+	frame := w.EncodeAll(object, nil)
+	d = disguised(t, d, object, frame)
+	if got, err := open(t, d).Get(formattest.ID(object)); !bytes.Equal(got, object) || err != nil {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	holds(t, d, [][]byte{object}, 0)
+}
+
+// disguised returns an image that has a frame as the compressed form of an object.
+func disguised(t *testing.T, d device, object, frame []byte) device {
+	t.Helper()
+	w := newWriter(t, mosaic.Format{}, d, int64(len(d)))
+	expect.NoError(t, w.Add(formattest.ID(object), int64(len(frame)), bytes.NewReader(frame)))
+	info, err := w.Finish()
+	expect.NoError(t, err)
+	metadata, tiles, _, _, _ := open(t, d[:info.Size]).Parts()
+	at := int64(bytes.Index(d[metadata:], []byte("none"))) + metadata
+	copy(d[at:], "zstd")
+	binary.BigEndian.PutUint64(d[metadata+20:], uint64(len(object)))
+	binary.LittleEndian.PutUint32(d[metadata+2:], mosaic.CRC(d[metadata+6:tiles]))
+	return d[:info.Size]
+}
+
 // A size that an object announces is not believed: Get must not allocate what it says.
 func TestHugeSizeIsNotBelieved(t *testing.T) {
 	objects := contents(10)
 	image := newImage(t, mosaic.Format{Zstd: true}, objects)
-	// A frame of 200 MB, as a single segment.
+	// A frame of 100 MiB, as a single segment.
 	_, start, end, err := open(t, image).Element(formattest.ID(objects[5]))
 	expect.NoError(t, err)
-	frame := binary.LittleEndian.AppendUint32([]byte{0x28, 0xb5, 0x2f, 0xfd, 0xa0}, 200<<20)
+	frame := binary.LittleEndian.AppendUint32([]byte{0x28, 0xb5, 0x2f, 0xfd, 0xa0}, 100<<20)
 	for what, rest := range map[string][]byte{
 		"one block": {1, 0, 0}, "blocks to the end": bytes.Repeat([]byte{2, 0, 16, 'x'}, int(end-start)/4-4),
 	} {
@@ -140,24 +171,13 @@ func TestHugeSizeIsNotBelieved(t *testing.T) {
 // TestBomb: a frame without a size, of blocks that each stand for many bytes, ends at the
 // size of the largest object.
 func TestBomb(t *testing.T) {
-	id := formattest.ID(nil)
 	blocks := bytes.Repeat([]byte{2, 0, 16, 'x'}, 5000) // 128 KiB each
 	frame := append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0x58}, blocks...)
-	d := make(device, 1<<20)
-	info := write(t, mosaic.Format{}, d, int64(len(d)), [][]byte{{}, frame})
-	d = d[:info.Size]
-	// The frame becomes a compressed object: another method, and its checksum.
-	r := open(t, d)
-	metadata, _, _, _, _ := r.Parts()
-	at := int64(bytes.Index(d[metadata:], []byte("none"))) + metadata
-	copy(d[at:], "zstd")
-	_, tiles, _, _, _ := r.Parts()
-	binary.LittleEndian.PutUint32(d[metadata+2:], mosaic.CRC(d[metadata+6:tiles]))
-	r = open(t, d)
-	if _, err := r.Get(formattest.ID(frame)); !errors.As(err, new(*format.DamageError)) {
-		t.Errorf("got %v", err)
-	}
-	if _, err := r.Get(id); !errors.As(err, new(*format.DamageError)) {
-		t.Errorf("an object without a frame: %v", err)
+	object := []byte("whatever")
+	for what, stored := range map[string][]byte{"a bomb": frame, "nothing": nil} {
+		d := disguised(t, make(device, 1<<20), object, stored)
+		if _, err := open(t, d).Get(formattest.ID(object)); !errors.As(err, new(*format.DamageError)) {
+			t.Errorf("%s: got %v", what, err)
+		}
 	}
 }

@@ -132,6 +132,9 @@ func (r *Reader) content(id format.ObjID, o object, head []byte, size int64) ([]
 		}
 		return content, nil
 	}
+	if err := r.believe(o.start, o.stored, head); err != nil {
+		return nil, r.contentError(id, o.position, err)
+	}
 	rest := r.section(o.start+int64(len(head)), o.stored-int64(len(head)))
 	in := r.decoder.stream(io.MultiReader(bytes.NewReader(head), rest))
 	defer in.Close()

@@ -111,6 +111,13 @@ func (s *span) content(ctx context.Context, n int64) (sum format.ObjID, size int
 	if n <= inMemory && n <= int64(len(s.buf)) {
 		return s.small(ctx, n)
 	}
+	first, err := s.look(ctx, min(frameHead, n))
+	if err != nil {
+		return sum, 0, err
+	}
+	if err := s.believe(s.at(), n, first); err != nil {
+		return sum, 0, err
+	}
 	in := s.decoder.stream(&stored{s, ctx, n})
 	defer in.Close()
 	h := sha256.New()
@@ -129,6 +136,9 @@ func (s *span) small(ctx context.Context, n int64) (sum format.ObjID, size int64
 		return sum, 0, err
 	}
 	if !known || size > inMemory {
+		if err := s.believe(s.at(), n, b); err != nil {
+			return sum, 0, err
+		}
 		in := s.decoder.stream(bytes.NewReader(b))
 		defer in.Close()
 		h := sha256.New()
