@@ -2,7 +2,11 @@
 
 package mosaic
 
-import "winery/format"
+import (
+	"bytes"
+
+	"winery/format"
+)
 
 // Element returns where an object's element is, and its content begins and ends.
 func (r *Reader) Element(id format.ObjID) (position, start, end int64, err error) {
@@ -32,3 +36,20 @@ var Fit = fit
 
 // Holds is Reader.holds.
 func Holds(r *Reader, frame, content []byte) bool { return r.holds(frame, content) }
+
+// RepairChecksums makes the checksums of the metadata and of the perfect hash right, if
+// they can be found.
+func RepairChecksums(image []byte) {
+	r := &Reader{src: bytes.NewReader(image)}
+	if _, err := r.readHeader(int64(len(image))); err == nil {
+		copy(image[r.layout.start:], appendCRC(nil, updateCRC(0, image[r.layout.start+crcLength:r.layout.tiles])))
+	}
+	at := bytes.LastIndex(image, []byte{0x60, 0x04})
+	if at < 0 {
+		return
+	}
+	if h, err := parseHead(image[at:]); err == nil && h.size == int64(len(image)-at)-h.length && h.size > crcLength {
+		start := at + int(h.length)
+		copy(image[start:], appendCRC(nil, updateCRC(0, image[start+crcLength:])))
+	}
+}

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads, writes and deletes in mosaic images by swh.mosaic.
+
+    interop.py write IMAGE METHOD N   an image of test objects 0 … N-1: METHOD is none,
+                                      a level of zstd, or one and "dict": 3dict
+    interop.py read IMAGE N [I…]      it must hold test objects 0 … N-1, but for those numbered I
+    interop.py delete IMAGE I…        deletes test objects
+"""
+import hashlib
+import sys
+from pathlib import Path
+
+from swh.mosaic import IdxDescription, MosaicCreator, MosaicReader, MosaicUpdater, create_zstd_dict
+
+SHA256 = IdxDescription.SHA256FMPHGO
+
+
+def content(i):
+    if i == 0:
+        return b""
+    seed = hashlib.sha256(b"object %d" % i).digest()
+    if i % 30000 == 0:  # does not compress
+        return b"".join(hashlib.sha256(seed + b"%d" % n).digest() for n in range(100_000))
+    return b"int f%s(void);\n" % seed[:8].hex().encode() * (1 + i * 7919 % 100)
+
+
+def key(i):
+    return hashlib.sha256(content(i)).digest()
+
+
+def write(image, method, n):
+    level = dictionary = None
+    if method != "none":
+        level = int(method.removesuffix("dict"))
+    if method.endswith("dict"):
+        dictionary = create_zstd_dict([content(i) for i in range(1, 200)], 8192)
+    creator = MosaicCreator(Path(image), [SHA256], compression_level=level, compression_data=dictionary)
+    for i in range(int(n)):
+        creator.add([key(i)], content(i))
+    creator.close()
+
+
+def read(image, n, *deleted):
+    n, deleted = int(n), {int(i) for i in deleted}
+    size = 0
+    with MosaicReader(Path(image), SHA256) as reader:
+        for i in range(n):
+            if i not in deleted:
+                assert reader.lookup(key(i)) == content(i), f"object {i} differs"
+                size += len(content(i))
+        for absent in [key(i) for i in deleted] + [key(n + i) for i in range(100)]:
+            try:
+                reader.lookup(absent)
+            except KeyError:
+                continue
+            raise AssertionError(f"{absent.hex()} was found")
+        want = {key(i) for i in range(n) if i not in deleted}
+        assert set(reader.keys()) == want, "the keys differ"
+        assert len(reader) == len(want), "the number of objects differs"
+        assert reader.objects_total_size == size, "the size of the objects differs"
+
+
+def delete(image, *numbers):
+    with MosaicUpdater(Path(image)) as updater:
+        for i in numbers:
+            updater.delete([(SHA256, key(int(i)))])
+
+
+command, image, *arguments = sys.argv[1:]
+{"write": write, "read": read, "delete": delete}[command](image, *arguments)
+print("done")
