@@ -6,8 +6,8 @@
 // [Device]; where the bytes lie is the matter of a pool. Which format the images of
 // a pool have is a property of the pool (pool.Pool.Format).
 //
-// Package shard is the one format, SWHShard. Package format/formattest holds the
-// tests that it passes, and that any further format must pass.
+// Package shard is the format SWHShard, package mosaic the format Mosaic. Package
+// format/formattest holds the tests that every format must pass.
 //
 // # Conventions
 //

@@ -78,7 +78,7 @@ type Writer interface {
 // Info is what an image says of itself.
 type Info struct {
 	Objects     int64 // with which the image was written, erased ones included
-	ContentSize int64 // bytes of their contents
+	ContentSize int64 // bytes of their contents, with or without the erased ones
 	ObjectsSize int64 // bytes of the image that the objects take: what Verify and Inspect read
 	Size        int64 // bytes of the image in use; its device may be larger
 }

@@ -124,7 +124,7 @@ func (s *contentStream) Read(p []byte) (int, error) {
 	switch {
 	case s.source.err != nil:
 		err = s.source.err
-	case s.size > MaxObjectSize, err != nil && err != io.EOF:
+	case s.size > MaxObjectSize, err != nil && !errors.Is(err, io.EOF):
 		err = errContent
 	}
 	s.err = err
@@ -145,7 +145,7 @@ type source struct {
 
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.Reader.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		s.err = err
 	}
 	return n, err

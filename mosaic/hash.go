@@ -74,7 +74,7 @@ func parseHash(b []byte) (*hash, error) {
 	return &h, h.count()
 }
 
-func wordsFor(bits uint64) uint64 { return (bits + 63) / 64 }
+func wordsFor(n uint64) uint64 { return (n + 63) / 64 }
 
 // count counts the set bits.
 func (h *hash) count() error {

@@ -12,12 +12,9 @@ import (
 // An index entry in the image is a Key element and an Offset element, or two Void
 // elements of the same sizes where the object is erased.
 const (
-	keyLength   = 1 + 1 + keySize
-	entryFixed  = keyLength + 1 + 1 // and the bytes of the offset
+	atKey       = 1 + 1                   // in an entry, after the head of Key
+	entryFixed  = atKey + keySize + 1 + 1 // an entry but for the bytes of its offset
 	maxEntry    = entryFixed + 8
-	atOffset    = keyLength
-	atKey       = 2
-	atIDOfKey   = 0
 	sizeOfKey   = 0x80 | keySize
 	sizeOfBytes = 0x80
 )

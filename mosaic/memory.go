@@ -15,7 +15,7 @@ import (
 func reallocate[T any](room []T, n int) ([]T, error) {
 	var zero T
 	before, after := uintptr(cap(room))*unsafe.Sizeof(zero), uintptr(n)*unsafe.Sizeof(zero)
-	at := unsafe.Pointer(unsafe.SliceData(room))
+	at := unsafe.Pointer(unsafe.SliceData(room)) //nolint:gosec // the room came from here
 	var err error
 	switch {
 	case after == 0 && before == 0:
@@ -30,5 +30,5 @@ func reallocate[T any](room []T, n int) ([]T, error) {
 	if err != nil {
 		return nil, fmt.Errorf("allocating %d bytes: %w", after, err)
 	}
-	return unsafe.Slice((*T)(at), n), nil
+	return unsafe.Slice((*T)(at), n), nil //nolint:gosec // the kernel gave as much
 }

@@ -17,9 +17,7 @@ type metadata struct {
 	method     string
 	dictionary []byte
 	digest     [32]byte // of the index entries, in a comment
-
-	start, end int64 // in the image, as read
-	content    []byte
+	content    []byte   // of the element, where it was read
 }
 
 // The checksum and the counters come first in this order and with these lengths.

@@ -146,7 +146,7 @@ func (r *Reader) content(id format.ObjID, o object, head []byte, size int64) ([]
 			err = errContent
 		}
 	}
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		return nil, r.contentError(id, o.position, err)
 	}
 	return content, nil
@@ -154,7 +154,7 @@ func (r *Reader) content(id format.ObjID, o object, head []byte, size int64) ([]
 
 // contentError returns the error of reading a content: damage, unless it is the device's.
 func (r *Reader) contentError(id format.ObjID, position int64, err error) error {
-	if errors.Is(err, errContent) || err == io.EOF || err == io.ErrUnexpectedEOF {
+	if errors.Is(err, errContent) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return r.damaged(position, "object %x: %v", id, errContent)
 	}
 	return err

@@ -285,7 +285,7 @@ func (s *span) erased(ctx context.Context, end int64) error {
 	if err != nil {
 		return err
 	}
-	if h.id != idVoid && !(h.id == idObject && s.incomplete) {
+	if h.id != idVoid && (h.id != idObject || !s.incomplete) {
 		return s.damaged(position, "an element of type %x that the index does not have", uint32(h.id))
 	}
 	return s.zeros(ctx, h.size)

@@ -24,6 +24,7 @@ type Writer struct {
 	index    *table
 	compress *compressor // nil where objects are not compressed
 	metadata metadata
+	tiles    int64    // where they begin
 	waiting  []sample // objects from which the dictionary is trained
 	waitSize int64    // bytes of their contents
 	training bool     // the objects wait
@@ -78,7 +79,7 @@ func (w *Writer) begin(dictionary []byte) (err error) {
 		}
 	}
 	_, err = w.out.Write(make([]byte, len(w.metadata.encode())))
-	w.metadata.end = w.out.end
+	w.tiles = w.out.end
 	w.tile = &tileWriter{out: w.out}
 	return err
 }
@@ -234,7 +235,7 @@ func (w *Writer) finish() (info format.Info, err error) {
 	}
 	return format.Info{
 		Objects: w.metadata.objects, ContentSize: w.metadata.totalSize,
-		ObjectsSize: w.metadata.endOfTiles - w.metadata.end, Size: w.out.end,
+		ObjectsSize: w.metadata.endOfTiles - w.tiles, Size: w.out.end,
 	}, nil
 }
 

@@ -191,8 +191,8 @@ func TestArrows(t *testing.T) {
 		"pgx":        {"github.com/jackc/pgx"},
 		"prometheus": {"github.com/prometheus"},
 		"ceph":       {"github.com/ceph/go-ceph"},
-		"formats":    {"winery/shard$"},
-		"leaves":     {"winery/internal", "winery/sharedbase", "winery/shard", "winery/rbd"},
+		"formats":    {"winery/shard$", "winery/mosaic$"},
+		"leaves":     {"winery/internal", "winery/sharedbase", "winery/shard", "winery/mosaic", "winery/rbd"},
 		"roles":      {"winery/internal/writer", "winery/internal/packer", "winery/internal/mapper", "winery/internal/cleaner"},
 		"tests":      {"winery/test"},
 	} {
