@@ -45,7 +45,7 @@ help: ## show this list
 		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: deps build ## see files go through the fleet into images and back (POOL=rbd|directory, SRC=dir)
+demo: deps build ## see files go through the fleet into images and back (POOL=rbd|directory|mosaic, SRC=dir)
 	$(GO) run -tags "$(TAGS)" ./test/cmd/demo -pool "$(POOL)" -src "$(SRC)" $(DEMO_FLAGS)
 
 .PHONY: chaos

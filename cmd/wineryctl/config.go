@@ -66,8 +66,11 @@ func summarise(w io.Writer, c *config.Config) error {
 	_, _ = fmt.Fprintf(w, "database: %s\n", database)
 	for _, p := range c.Pools {
 		place := fmt.Sprintf("rbd, data pool %s, map %s", p.DataPool, p.Map)
-		if p.Type == config.Directory {
+		switch p.Type {
+		case config.Directory:
 			place = "directory " + p.BaseDirectory
+		case config.Mosaic:
+			place = fmt.Sprintf("mosaic, directory %s, %s", p.BaseDirectory, compression(p))
 		}
 		active := ""
 		if p.Name == c.ActivePool {
@@ -87,4 +90,14 @@ func summarise(w io.Writer, c *config.Config) error {
 
 func size(bytes int64) string {
 	return fmt.Sprintf("%d (%s)", bytes, humanize.IBytes(uint64(bytes)))
+}
+
+func compression(p config.Pool) string {
+	switch {
+	case !p.Compression:
+		return "not compressed"
+	case p.Dictionary:
+		return fmt.Sprintf("zstd level %d with a dictionary", p.CompressionLevel)
+	}
+	return fmt.Sprintf("zstd level %d", p.CompressionLevel)
 }

@@ -100,7 +100,11 @@ type PoolType string
 const (
 	RBD       PoolType = "rbd"
 	Directory PoolType = "directory"
+	Mosaic    PoolType = "mosaic" // a directory, whose images have the format Mosaic
 )
+
+// MaxMosaicObject is the size in bytes of the largest object of a mosaic pool.
+const MaxMosaicObject = 268_435_440
 
 // Pool is an entry of shards_pools.
 type Pool struct {
@@ -117,9 +121,14 @@ type Pool struct {
 	CephConf            string   // "" lets Ceph's library find it
 	CephUser            string   // without "client."; "" lets Ceph's library choose
 
-	// Of a directory pool:
+	// Of a directory or mosaic pool:
 	BaseDirectory  string
 	UsePermissions bool // an image's mode tells whether it is mapped
+
+	// Of a mosaic pool:
+	Compression      bool
+	CompressionLevel int  // as for libzstd
+	Dictionary       bool // compress with a dictionary for each image
 }
 
 // The ways to map an image, for Pool.Map.

@@ -118,6 +118,29 @@ winery:
 			Winery: config.Winery{Listen: "unix:/run/winery/winery.sock", TLS: config.TLS{Certificate: "/c.pem", Key: "/k.pem", ClientCA: "/ca.pem"},
 				Access: "/etc/winery/access.yml", AllowUnprotectedNetwork: true, Writers: 4, MaxObjectSize: 960 << 20, Lease: 2 * time.Minute, DatabaseConnections: 40, StallLimit: 30 * time.Minute},
 		}},
+		"mosaics": {`
+objstorage:
+  cls: winery
+  database: {db: dbname=winery}
+  shards_pools:
+    - {type: mosaic, base_directory: /srv, shard_max_size: 7}
+    - {type: mosaic, base_directory: /srv, shard_max_size: 7, pool_name: a, compression_level: none}
+    - {type: mosaic, base_directory: /srv, shard_max_size: 7, pool_name: b, compression_level: 0, dictionary: true}
+    - {type: mosaic, base_directory: /srv, shard_max_size: 7, pool_name: c, compression_level: 22}
+  shards_active_pool: mosaics
+winery: {max_object_size: 268435440}
+`, config.Config{
+			Database: config.Database{DSN: "dbname=winery"},
+			Pools: []config.Pool{
+				{Type: config.Mosaic, Name: "mosaics", ShardMaxSize: 7, BaseDirectory: "/srv", UsePermissions: true},
+				{Type: config.Mosaic, Name: "a", ShardMaxSize: 7, BaseDirectory: "/srv", UsePermissions: true},
+				{Type: config.Mosaic, Name: "b", ShardMaxSize: 7, BaseDirectory: "/srv", UsePermissions: true, Compression: true, Dictionary: true},
+				{Type: config.Mosaic, Name: "c", ShardMaxSize: 7, BaseDirectory: "/srv", UsePermissions: true, Compression: true, CompressionLevel: 22},
+			},
+			ActivePool: "mosaics", RWIdleTimeout: 300 * time.Second, ReadersCacheSize: 1000,
+			Name: "winery", Packer: config.Packer{CreateImages: true},
+			Winery: config.Winery{Listen: "127.0.0.1:5003", Writers: 1, MaxObjectSize: 268435440, Lease: time.Minute, DatabaseConnections: 24, StallLimit: 15 * time.Minute},
+		}},
 		"an anchor merged into pools": {`
 common: &common {type: directory, base_directory: /srv, shard_max_size: 7}
 objstorage:

@@ -9,7 +9,7 @@
 //	    db: DSN                        # URL, key=value or service= form
 //	    application_name: NAME
 //	  shards_pools:
-//	    - type: rbd                    # or directory
+//	    - type: rbd                    # or directory, or mosaic
 //	      pool_name: shards
 //	      shard_max_size: 107374182400 # bytes, or 100GiB
 //	      data_pool_name: shards-data  # rbd, and so on to map_options
@@ -24,6 +24,12 @@
 //	      shard_max_size: 107374182400
 //	      base_directory: /srv/winery
 //	      use_permissions: true
+//	    - type: mosaic
+//	      pool_name: mosaics
+//	      shard_max_size: 107374182400
+//	      base_directory: /srv/winery
+//	      compression_level: 3         # 0 to 22 as for zstd, where 0 is 3; none by default
+//	      dictionary: false            # one for each image; Go Winery only
 //	  shards_active_pool: shards
 //	  packer: {create_images: true}
 //	  rw_idle_timeout: 300             # seconds, or 5m

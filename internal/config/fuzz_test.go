@@ -76,7 +76,8 @@ func wantUsable(t *testing.T, c *config.Config) {
 	}
 	names := map[string]bool{}
 	for _, p := range c.Pools {
-		ofType := p.Type == config.Directory && p.BaseDirectory != "" ||
+		ofType := p.Type == config.Directory && p.BaseDirectory != "" && !p.Compression ||
+			p.Type == config.Mosaic && p.BaseDirectory != "" && p.CompressionLevel >= 0 && p.CompressionLevel <= 22 && (p.Compression || !p.Dictionary) ||
 			p.Type == config.RBD && p.DataPool != "" && (p.Map == config.MapKernel || p.Map == config.MapLibrbd)
 		if !ofType || p.Name == "" || strings.ContainsAny(p.Name, "/@") || names[p.Name] || p.ShardMaxSize < 1 {
 			t.Fatalf("accepted a pool as %+v", p)

@@ -4,6 +4,7 @@ package config
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +19,7 @@ const (
 const (
 	wantDSN      = "the connection string of the database"
 	wantPools    = "a list of at least one pool"
-	wantPoolType = "rbd or directory"
+	wantPoolType = "rbd, directory or mosaic"
 )
 
 const (
@@ -41,6 +42,14 @@ func (c *Config) read(root value) {
 	}
 	root.apply(key("objstorage", required("a mapping with the storage's settings"), c.storage))
 	root.apply(key("winery", c.Winery.read))
+	c.fitsActivePool(root.get("winery").get("max_object_size"))
+}
+
+// fitsActivePool checks that the active pool can hold the largest object.
+func (c *Config) fitsActivePool(v value) {
+	if p, _ := c.Pool(c.ActivePool); p.Type == Mosaic && c.Winery.MaxObjectSize > MaxMosaicObject {
+		v.reject(fmt.Sprintf("at most %d, the largest object that the active pool %s of type mosaic can hold", MaxMosaicObject, p.Name))
+	}
 }
 
 func (c *Config) storage(v value) bool {
@@ -111,7 +120,7 @@ func (p *Pool) read(v value) bool {
 	if !v.isMapping() {
 		return false
 	}
-	v.apply(key("type", required(wantPoolType), notMosaic, enum((*string)(&p.Type), string(RBD), string(Directory))))
+	v.apply(key("type", required(wantPoolType), notMosaicS3, enum((*string)(&p.Type), string(RBD), string(Directory), string(Mosaic))))
 	settings := []setting{key("type"), key("pool_name", text(&p.Name), nonEmpty, poolName),
 		key("shard_max_size", size(&p.ShardMaxSize, maxShardSize), p.hasMaxSize)}
 	switch p.Type {
@@ -134,6 +143,17 @@ func (p *Pool) read(v value) bool {
 			key("base_directory", required("the path of a directory"), text(&p.BaseDirectory), nonEmpty),
 			key("use_permissions", boolean(&p.UsePermissions)),
 		)
+	case Mosaic:
+		p.UsePermissions = true
+		if v.get("pool_name").null() {
+			p.Name = "mosaics"
+		}
+		settings = append(settings,
+			key("base_directory", required("the path of a directory"), text(&p.BaseDirectory), nonEmpty),
+			key("use_permissions", obsolete("does nothing in a mosaic pool, which always uses permissions; remove it")),
+			key("compression_level", p.compressionLevel),
+			key("dictionary", boolean(&p.Dictionary), p.canCompress),
+		)
 	default:
 		return false
 	}
@@ -144,10 +164,23 @@ func (p *Pool) hasMaxSize(v value) bool {
 	return p.ShardMaxSize > 0 || required("a number of bytes, such as 107374182400 or 100GiB")(v)
 }
 
-func notMosaic(v value) bool {
-	t := v.node.Value
-	return t != "mosaic" && t != "mosaic-s3" ||
-		v.fail("found %q, another image format, which this Winery does not read; must be %s", t, wantPoolType)
+// compressionLevel reads a level. As for Python, none and null are no compression, and
+// 0 is a level.
+func (p *Pool) compressionLevel(v value) bool {
+	if v.null() || v.is("!!str") && v.node.Value == "none" {
+		return true
+	}
+	p.Compression = integer(&p.CompressionLevel, 0, 22)(v)
+	return p.Compression
+}
+
+func (p *Pool) canCompress(v value) bool {
+	return p.Compression || !p.Dictionary || v.fail("found true, must be false without a compression_level from 0 to 22")
+}
+
+func notMosaicS3(v value) bool {
+	return v.node.Value != "mosaic-s3" ||
+		v.fail("found %q, which this Winery does not have; must be %s", v.node.Value, wantPoolType)
 }
 
 // activePool checks that there is such a pool, unless the type of a pool is not known.

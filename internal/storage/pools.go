@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"log/slog"
 
+	"winery/format"
 	"winery/internal/config"
+	"winery/mosaic"
 	"winery/pool"
 	"winery/pool/directory"
 	"winery/rbd"
@@ -45,14 +47,20 @@ func open(c config.Pool, createImages bool) (pool.Pool, error) {
 			Conf: c.CephConf, User: c.CephUser,
 		})
 	case config.Directory:
-		return directory.New(directory.Settings{
-			BaseDirectory: c.BaseDirectory, PoolName: c.Name, Format: shard.Format{}, UsePermissions: c.UsePermissions,
-			NoDirectIO: func(err error) {
-				slog.Warn("file system without O_DIRECT: images are verified through the page cache", "pool", c.Name, "directory", c.BaseDirectory, "err", err)
-			},
-		})
+		return files(c, shard.Format{})
+	case config.Mosaic:
+		return files(c, mosaic.Format{Zstd: c.Compression, Level: c.CompressionLevel, Dictionary: c.Dictionary})
 	}
 	return nil, fmt.Errorf("pool %s: type %q is not known", c.Name, c.Type)
+}
+
+func files(c config.Pool, f format.Format) (pool.Pool, error) {
+	return directory.New(directory.Settings{
+		BaseDirectory: c.BaseDirectory, PoolName: c.Name, Format: f, UsePermissions: c.UsePermissions,
+		NoDirectIO: func(err error) {
+			slog.Warn("file system without O_DIRECT: images are verified through the page cache", "pool", c.Name, "directory", c.BaseDirectory, "err", err)
+		},
+	})
 }
 
 // Close closes all pools. Images that they opened must have been closed.

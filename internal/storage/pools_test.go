@@ -8,19 +8,25 @@ import (
 
 	"winery/internal/config"
 	"winery/internal/storage"
+	"winery/mosaic"
 	"winery/pool/directory"
 	"winery/rbd"
+	"winery/shard"
 )
 
 func TestOpen(t *testing.T) {
 	set, err := storage.Open([]config.Pool{
 		{Type: config.Directory, Name: "files", BaseDirectory: t.TempDir()},
+		{Type: config.Mosaic, Name: "mosaics", BaseDirectory: t.TempDir(), Compression: true, CompressionLevel: 9},
 		{Type: config.RBD, Name: "images", ShardMaxSize: 1, Map: config.MapLibrbd, CephConf: "/nowhere/ceph.conf"},
 	}, true)
 	if err != nil {
 		t.Fatal(err) // not even for the Ceph that is not there
 	}
-	if _, ok := set["files"].(*directory.Pool); !ok || len(set) != 2 {
+	if _, ok := set["files"].(*directory.Pool); !ok || len(set) != 3 || set["files"].Format() != (shard.Format{}) {
+		t.Errorf("%v", set)
+	}
+	if p, ok := set["mosaics"].(*directory.Pool); !ok || p.Format() != (mosaic.Format{Zstd: true, Level: 9}) {
 		t.Errorf("%v", set)
 	}
 	if _, ok := set["images"].(*rbd.Pool); !ok {
@@ -42,5 +48,12 @@ func TestOpenFails(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "bad") || strings.Contains(err.Error(), "good") {
 			t.Errorf("%v: %v", bad.Type, err)
 		}
+	}
+}
+
+// The configuration knows the limit of the format, without the format.
+func TestMaxMosaicObject(t *testing.T) {
+	if config.MaxMosaicObject != mosaic.MaxObjectSize {
+		t.Errorf("%d and %d", config.MaxMosaicObject, mosaic.MaxObjectSize)
 	}
 }

@@ -40,6 +40,7 @@ type Options struct {
 	Bin          string // the folder with the programs
 	DSN          string // an empty database
 	OneUser      bool   // all programs use the DSN's user and CephUser; else each has users of its own
+	Mosaic       bool   // mosaics, compressed, in a directory
 	CephConf     string // RBD images on this Ceph; empty: images in a directory
 	CephUser     string // empty: the one of the ceph.conf
 	CephPool     string // the RBD pool; its data pool is CephPool-data
@@ -125,6 +126,9 @@ func (o Options) WriteConfig(file string) error {
 
 func (o Options) yaml() string {
 	name, where := PoolName, fmt.Sprintf("type: directory, base_directory: %q", cmp.Or(o.Images, o.Dir))
+	if o.Mosaic {
+		where = fmt.Sprintf("type: mosaic, compression_level: 3, base_directory: %q", cmp.Or(o.Images, o.Dir))
+	}
 	if o.CephConf != "" {
 		name, where = o.CephPool, fmt.Sprintf("type: rbd, map: librbd, ceph_conf: %q", o.CephConf)
 		if o.CephUser != "" {

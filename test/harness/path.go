@@ -10,7 +10,6 @@ import (
 
 	"winery/format"
 	"winery/internal/httpapi/rpc/client"
-	"winery/shard"
 	"winery/sharedbase"
 )
 
@@ -125,11 +124,11 @@ func (f *Fleet) erased(ctx context.Context, name string, id [32]byte) (bool, err
 		return false, err
 	}
 	defer image.Close()
-	reader, err := shard.Open(image, image.Size(), name)
+	reader, err := f.Pool.Format().Open(image, image.Size(), name)
 	if err != nil {
 		return false, err
 	}
-	_, err = reader.Get(id)
+	_, _, err = reader.GetUpTo(id, -1)
 	if errors.Is(err, format.ErrNotFound) {
 		return true, nil
 	}
@@ -175,7 +174,7 @@ func (f *Fleet) imageSize(ctx context.Context, name string) (int64, error) {
 		return 0, err
 	}
 	defer image.Close()
-	reader, err := shard.Open(image, image.Size(), name)
+	reader, err := f.Pool.Format().Open(image, image.Size(), name)
 	if err != nil {
 		return 0, err
 	}

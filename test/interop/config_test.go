@@ -95,6 +95,18 @@ objstorage:
   shards_active_pool: hot
 winery: {listen: "127.0.0.1:5003", writers: 4, verify_content: false, max_object_size: 960 MiB}
 `,
+	"mosaics": `
+objstorage:
+  cls: winery
+  database: {db: dbname=winery}
+  shards_pools:
+    - {type: mosaic, base_directory: DIR, shard_max_size: 7}
+    - {type: mosaic, base_directory: DIR, shard_max_size: 7, pool_name: a, compression_level: none}
+    - {type: mosaic, base_directory: DIR, shard_max_size: 7, pool_name: b, compression_level: 0, dictionary: true}
+    - {type: mosaic, base_directory: DIR, shard_max_size: 7, pool_name: c, compression_level: 22}
+    - {type: mosaic, base_directory: DIR, shard_max_size: 7, pool_name: d, compression_level: ~}
+  shards_active_pool: mosaics
+`,
 	"anchors": `
 common: &common {type: directory, base_directory: DIR, shard_max_size: 7}
 dsn: &dsn dbname=winery
@@ -145,9 +157,15 @@ func effective(t *testing.T, c *config.Config) (values map[string]any) {
 	pools := make([]map[string]any, len(c.Pools))
 	for i, p := range c.Pools {
 		pools[i] = map[string]any{"type": p.Type, "name": p.Name, "shard_max_size": p.ShardMaxSize}
-		if p.Type == config.Directory {
+		switch p.Type {
+		case config.Directory:
 			pools[i]["base_directory"], pools[i]["use_permissions"] = p.BaseDirectory, p.UsePermissions
-		} else {
+		case config.Mosaic:
+			pools[i]["base_directory"], pools[i]["compression_level"] = p.BaseDirectory, nil
+			if p.Compression {
+				pools[i]["compression_level"] = p.CompressionLevel
+			}
+		default:
 			pools[i]["data_pool"], pools[i]["features_unsupported"] = p.DataPool, append([]string{}, p.FeaturesUnsupported...)
 			pools[i]["use_sudo"], pools[i]["map_options"] = p.UseSudo, p.MapOptions
 		}

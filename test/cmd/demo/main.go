@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -36,12 +37,12 @@ func main() {
 }
 
 func run(ctx context.Context) (err error) {
-	kind := flag.String("pool", "rbd", "where images go: rbd (a Ceph of its own) or directory")
+	kind := flag.String("pool", "rbd", "where images go: rbd (a Ceph of its own), directory or mosaic (a directory, compressed)")
 	src := flag.String("src", filepath.Join(runtime.GOROOT(), "src"), "the tree of files to store")
 	root := flag.String("root", ".", "the project's folder, with bin and scripts")
 	flag.Parse()
-	if *kind != "rbd" && *kind != "directory" {
-		return fmt.Errorf("-pool %s: it is rbd or directory", *kind)
+	if !slices.Contains([]string{"rbd", "directory", "mosaic"}, *kind) {
+		return fmt.Errorf("-pool %s: it is rbd, directory or mosaic", *kind)
 	}
 
 	show := newDisplay()
@@ -78,7 +79,7 @@ func run(ctx context.Context) (err error) {
 	show.say("filling the database, starting the four daemons")
 	f, err := harness.New(ctx, harness.Options{
 		Dir: dir, Bin: filepath.Join(*root, "bin"), DSN: services.DSN,
-		CephConf: services.CephConf, CephPool: harness.PoolName,
+		Mosaic: *kind == "mosaic", CephConf: services.CephConf, CephPool: harness.PoolName,
 		ShardMaxSize: source.Bytes / (shards + 1),
 	})
 	if err != nil {

@@ -47,6 +47,8 @@ def of(settings, pool):
     common = {"type": settings["type"], "name": pool.pool_name}
     if settings["type"] == "directory":
         return common | {"base_directory": str(pool.base_directory), "use_permissions": pool.use_perms}
+    if settings["type"] == "mosaic":
+        return common | {"base_directory": str(pool.base_directory), "compression_level": pool.compression_level}
     return common | {
         "data_pool": pool.data_pool_name,
         "features_unsupported": list(pool.features_unsupported),
