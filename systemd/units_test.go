@@ -45,7 +45,8 @@ func TestExampleConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(all.Pools) != 2 || all.Pools[1].Type != config.Directory || all.Pools[1].BaseDirectory != "/srv/winery" {
+	if len(all.Pools) != 3 || all.Pools[1].Type != config.Directory || all.Pools[1].BaseDirectory != "/srv/winery" ||
+		all.Pools[2].Type != config.Mosaic || !all.Pools[2].Compression {
 		t.Fatalf("pools: %+v", all.Pools)
 	}
 	if a, b := c.Pools[0], all.Pools[0]; a.DataPool != b.DataPool || a.UseSudo != b.UseSudo || a.MapOptions != b.MapOptions ||
