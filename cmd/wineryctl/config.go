@@ -65,8 +65,10 @@ func summarise(w io.Writer, c *config.Config) error {
 	}
 	_, _ = fmt.Fprintf(w, "database: %s\n", database)
 	for _, p := range c.Pools {
-		place := fmt.Sprintf("rbd, data pool %s, map %s", p.DataPool, p.Map)
+		var place string
 		switch p.Type {
+		case config.RBD:
+			place = fmt.Sprintf("rbd, data pool %s, map %s", p.DataPool, p.Map)
 		case config.Directory:
 			place = "directory " + p.BaseDirectory
 		case config.Mosaic:
