@@ -37,7 +37,8 @@
 // Each image, and each listing of a pool, has a time limit,
 // [Options.ImageTimeout]. If a call into a kernel device or a library does not
 // return within the limit, the step continues without it, reports it, and does
-// not repeat the call while it hangs. With [maxHanging] such calls in a pool, of
+// not repeat the call while it hangs. A mapping is not cut off by the limit: the pool
+// has a limit of its own for it, and a later step adopts it. With [maxHanging] such calls in a pool, of
 // any step, no further image of the pool is begun until some return. Other pools
 // continue.
 //

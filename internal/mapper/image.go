@@ -23,9 +23,11 @@ const (
 
 // admit maps an image, checks what the mapping gives, and records the host. It
 // maps an image that is mapped, too: its mapping may be one of an image of the
-// same name that was removed.
-func (r *round) admit(ctx context.Context, img image) error {
-	if err := r.Pools[img.Pool].Map(ctx, img.Name); err != nil {
+// same name that was removed. The mapping itself ends with step, the context of the
+// whole step, and not with ctx: on a host that is slow for hours, one that is cut
+// off after a minute and begun again would never be done.
+func (r *round) admit(step, ctx context.Context, img image) error {
+	if err := r.Pools[img.Pool].Map(step, img.Name); err != nil {
 		return err
 	}
 	if err := r.check(ctx, img); err != nil || img.Recorded {

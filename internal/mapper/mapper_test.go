@@ -326,6 +326,45 @@ func TestHangingImage(t *testing.T) {
 	wantMapped(t, s, names[0], "a")
 }
 
+// slowPool maps only once it is allowed to.
+type slowPool struct {
+	pool.Pool
+	begun chan struct{}
+	allow chan struct{}
+}
+
+func (p slowPool) Map(ctx context.Context, name string) error {
+	p.begun <- struct{}{}
+	select {
+	case <-p.allow:
+		return p.Pool.Map(ctx, name)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// TestSlowMapping has a mapping take longer than an image may: it is not cut off, and
+// adopted by a later step.
+func TestSlowMapping(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	name := packed(t, s, 1)[0]
+	slow := slowPool{s.Pool, make(chan struct{}, 100), make(chan struct{})}
+	m := mapper.New(mapper.Options{
+		Base: s.Base, Pools: map[string]pool.Pool{s.Pool.Name(): slow}, Host: "a", ImageTimeout: 100 * time.Millisecond, Log: s.Log,
+	})
+	for range 3 {
+		if _, err := m.Step(t.Context()); err == nil {
+			t.Fatal("no error tells of the slow mapping")
+		}
+	}
+	if n := len(slow.begun); n != 1 {
+		t.Errorf("the mapping was begun %d times", n)
+	}
+	close(slow.allow)
+	expect.Eventually(t, "the image to be mapped", func() bool { _, err := m.Step(t.Context()); return err == nil })
+	wantMapped(t, s, name, "a")
+}
+
 func TestStopped(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	packed(t, s, 20)

@@ -151,7 +151,7 @@ func (r *round) reserveOne(ctx context.Context, s sharedbase.Shard) error {
 	if n := r.hangingIn(s.Pool); n > 0 {
 		return fmt.Errorf("pool %s: %d calls do not return; image %s is not reserved until they do", s.Pool, n, s.Name)
 	}
-	hanging, err := r.limited(ctx, func(ctx context.Context) error { return r.Pools[s.Pool].Reserve(ctx, s.Name) })
+	hanging, err := r.limited(ctx, func(context.Context) error { return r.Pools[s.Pool].Reserve(ctx, s.Name) }) // as in admit
 	if hanging != nil {
 		r.hanging[s.Name] = hang{s.Pool, hanging}
 	}
@@ -163,7 +163,7 @@ func (r *round) process(ctx context.Context, img image) {
 	if !r.may(ctx, img) {
 		return
 	}
-	hanging, err := r.limited(ctx, func(ctx context.Context) error { return r.admit(ctx, img) })
+	hanging, err := r.limited(ctx, func(limited context.Context) error { return r.admit(ctx, limited, img) })
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
