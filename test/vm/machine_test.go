@@ -177,20 +177,30 @@ func (m *machine) within(t *testing.T, limit time.Duration, script string) strin
 	t.Helper()
 	out, err := m.do(limit, script)
 	if err != nil {
-		t.Fatalf("in the machine: %s: %v\n%s\nthe end of its console:\n%s", script, err, out, m.tail())
+		state, _ := m.do(limit, stateOfMachine) // of a machine that answers
+		t.Fatalf("in the machine: %s: %v\n%s\nthe end of its console:\n%s\nits state:\n%s", script, err, out, m.tail(), state)
 	}
 	return out
 }
 
+// stateOfMachine prints what an operator would look at: the journal, what the kernel
+// says, processes and what they wait for, and the kernel's requests to Ceph.
+const stateOfMachine = `journalctl --no-pager --boot --lines 150 --output short-monotonic
+	dmesg | tail -n 30
+	ps -eo pid,stat,etimes,wchan:30,args | grep -v ' \[' || true
+	mount -t debugfs none /sys/kernel/debug || true
+	tail -n 50 /sys/kernel/debug/ceph/*/{osdc,monc} || true`
+
+// do runs a script for as long as limit, and waits for its end.
 func (m *machine) do(limit time.Duration, script string) (string, error) {
 	var answer struct {
 		Output string
 		Status int
 	}
-	if err := m.conn.SetDeadline(time.Now().Add(limit)); err != nil {
+	if err := m.conn.SetDeadline(time.Now().Add(limit + time.Minute)); err != nil {
 		return "", err
 	}
-	if err := m.scripts.Encode(script); err != nil {
+	if err := m.scripts.Encode(fmt.Sprintf("timeout %d bash -euo pipefail -c '%s'", int(limit.Seconds()), strings.ReplaceAll(script, "'", `'\''`))); err != nil {
 		return "", err
 	}
 	if err := m.answers.Decode(&answer); err != nil {
