@@ -109,7 +109,7 @@ func checked(c *cli.Context, check func(*sharedbase.SharedBase, context.Context)
 const maxFile = 1 << 30
 
 // connect returns a client of the writer, which the caller closes, and the size in bytes of the largest object.
-func connect(c *cli.Context) (winery *client.Client, maxObject int64, err error) {
+func connect(c *cli.Context, more ...client.Option) (winery *client.Client, maxObject int64, err error) {
 	log, err := daemon.Logger(c, c.App.ErrWriter)
 	if err != nil {
 		return nil, 0, err
@@ -126,6 +126,7 @@ func connect(c *cli.Context) (winery *client.Client, maxObject int64, err error)
 	if err != nil {
 		return nil, 0, err
 	}
+	options = append(options, more...)
 	var retried atomic.Bool
 	options = append(options, client.FailUnlessReached(), client.OnRetry(func(err error, wait time.Duration) {
 		level := slog.LevelDebug

@@ -32,7 +32,7 @@ func run(args []string) int {
 			c.Context = ctx
 			return nil
 		},
-		Commands: []*cli.Command{statusCommand, doctorCommand, configCommand, dbCommand, cephCommand, poolCommand, shardsCommand, hostsCommand, objectsCommand, indexCommand, verifyCommand, putCommand, getCommand, deleteCommand, accessCommand},
+		Commands: []*cli.Command{statusCommand, doctorCommand, configCommand, dbCommand, cephCommand, poolCommand, shardsCommand, hostsCommand, objectsCommand, indexCommand, verifyCommand, putCommand, getCommand, deleteCommand, accessCommand, benchCommand},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return daemon.UnknownCommand(c)

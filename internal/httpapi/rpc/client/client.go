@@ -61,6 +61,11 @@ func OnRetry(report func(err error, wait time.Duration)) Option {
 // address that is wrong, or a server that does not run, is not waited for.
 func FailUnlessReached() Option { return func(c *Client) { c.impatient = true } }
 
+// Connections has the client keep up to n idle connections open, for n calls at the same time. Default: 64.
+func Connections(n int) Option {
+	return func(c *Client) { c.http.Transport.(*http.Transport).MaxIdleConnsPerHost = n }
+}
+
 // Token has each request carry a token, as "Authorization: Bearer TOKEN".
 func Token(token string) Option { return func(c *Client) { c.token = token } }
 
