@@ -114,4 +114,5 @@ func TestSeal(t *testing.T) {
 	if !slices.Equal(got, []string{names[1] + ": full", names[2] + ": empty, stays standby", ""}) {
 		t.Errorf("the pool: %q", got)
 	}
+	s.fails(t, 78, "--pool-name: found \"filse\"", "shards", "seal", "--pool-name", "filse")
 }

@@ -27,12 +27,15 @@ func shardsSeal(c *cli.Context) error {
 	if (len(names) == 0) == (pool == "") {
 		return daemon.UsageError("seal takes either the NAMEs of shards or --pool-name POOL")
 	}
-	_, base, err := changing(c)
+	cfg, base, err := changing(c)
 	if err != nil {
 		return err
 	}
 	defer base.Close()
 	if pool != "" {
+		if _, ok := cfg.Pool(pool); !ok {
+			return notConfigured(cfg, "--pool-name", pool)
+		}
 		shards, err := base.ListShards(c.Context, sharedbase.ShardFilter{
 			States: []sharedbase.ShardState{sharedbase.StateStandby}, Pool: pool,
 		})
@@ -41,6 +44,10 @@ func shardsSeal(c *cli.Context) error {
 		}
 		for _, s := range shards {
 			names = append(names, s.Name)
+		}
+		if len(shards) == 0 {
+			_, err := fmt.Fprintf(c.App.Writer, "pool %s has no standby shard\n", pool)
+			return err
 		}
 	}
 	var errs []error
