@@ -46,6 +46,9 @@ func (b *SharedBase) Init(ctx context.Context) (created bool, err error) {
 		if _, err := tx.Exec(ctx, "/* winery: Init */ "+schema); err != nil {
 			return err
 		}
+		if err := tune(ctx, tx); err != nil {
+			return err
+		}
 		return attach(ctx, tx)
 	})
 	if err == nil && !created {

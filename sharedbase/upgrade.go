@@ -63,7 +63,8 @@ func (b *SharedBase) PlanUpgrade(ctx context.Context, poolName string) (steps []
 // stopped between two steps leaves the version that it reached, from which the
 // next upgrade continues; if several run at once, one of them executes each step.
 // It waits a few seconds for other transactions: ErrUnavailable then names them.
-// At last it attaches Go Winery, as Attach does.
+// At last it tunes the database, as Tune does, if there was a step, and attaches Go
+// Winery, as Attach does.
 func (b *SharedBase) Upgrade(ctx context.Context, poolName string, done func(UpgradeStep)) error {
 	steps, err := b.PlanUpgrade(ctx, poolName)
 	for _, step := range steps {
@@ -71,6 +72,9 @@ func (b *SharedBase) Upgrade(ctx context.Context, poolName string, done func(Upg
 			return err
 		}
 		done(step)
+	}
+	if err == nil && len(steps) > 0 {
+		err = b.inTx(ctx, "setting the compression of contents", tune)
 	}
 	if err != nil {
 		return err

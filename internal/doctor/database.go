@@ -118,6 +118,20 @@ func (d *doctor) settings(ctx context.Context, _ sharedbase.Server) Result {
 	return ok("fsync, full_page_writes and synchronous_commit are on; transactions are read committed")
 }
 
+func (d *doctor) compression(ctx context.Context, _ sharedbase.Server) Result {
+	method, err := ask(ctx, d.Patience, d.Base.Compression)
+	switch {
+	case err != nil:
+		return databaseFailure(err)
+	case method == "":
+		return Result{State: Warning, What: "PostgreSQL cannot compress by lz4: adds take several times the CPU", Cure: "upgrade to PostgreSQL 14 or newer, built with lz4"}
+	case method != "lz4":
+		return Result{State: Warning, What: fmt.Sprintf("contents are compressed by %s: adds take several times the CPU that they take with lz4", method),
+			Cure: "wineryctl db tune, as the owner of the database"}
+	}
+	return ok("contents in the tables of new shards are compressed by lz4")
+}
+
 // connections compares the limit of the server with what the processes that run, and
 // one more, may need.
 func (d *doctor) connections(_ context.Context, s sharedbase.Server) Result {

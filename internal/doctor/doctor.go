@@ -101,6 +101,7 @@ func (d *doctor) checks() []check {
 		{"schema", "", d.answered(d.schema)},
 		{"rights", "", d.answered(d.rights)},
 		{"settings", "", d.answered(d.settings)},
+		{"compression", "", d.answered(d.compression)},
 		{"connections", "", d.answered(d.connections)},
 		{"versions", "", d.agreement(status.VersionsDiffer, "%d processes, which run one version")},
 		{"leases", "", d.agreement(status.LeasesDiffer, "%d processes, which have one winery.lease")},

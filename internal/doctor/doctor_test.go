@@ -123,6 +123,13 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+// TestCompression: a database that Python Winery made is slower than it can be.
+func TestCompression(t *testing.T) {
+	s, stage := healthy(t, roletest.Directory(t, ""))
+	pgtest.Exec(t, stage.DSN, "ALTER TABLE shard_template ALTER content SET COMPRESSION pglz")
+	want(t, s, "compression", doctor.Warning, "contents are compressed by pglz", "wineryctl db tune")
+}
+
 // TestRights: what the database user of a role lacks is named.
 func TestRights(t *testing.T) {
 	s, stage := healthy(t, roletest.Directory(t, ""))
