@@ -126,6 +126,13 @@ crash: deps build ## only the tests that kill, stop or cut off each role everywh
 attack: deps build ## only the attacks on a writer, and a table of its memory and of what another client waits
 	@scripts/with-services --pg -- $(GOTEST) -count 1 -v -timeout 10m ./test/attack
 
+# Which parts "make bench" measures, all unless it is set, and how often.
+ONLY ?=
+ROUNDS ?= 5
+.PHONY: bench
+bench: deps build python ## measure a whole Winery beside Python Winery, and print a table (ONLY=tables,images,packing,rbd,production, ROUNDS=5)
+	@WINERY_PYTHON=$(PYTHON) $(GO) run -tags "$(TAGS)" ./test/cmd/bench -only "$(ONLY)" -rounds "$(ROUNDS)"
+
 .PHONY: alerts
 alerts: deps build ## only the tests of the alerts: faults and their alerts, and none under normal load (DURATION=30m)
 	@WINERY_TEST_ALERTS_DURATION=$(DURATION) scripts/with-services --pg -- $(GOTEST) -count 1 -v -timeout 0 ./test/alerts | \

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"winery/test/expect"
+)
+
+// TestBench takes every measurement once, for a moment.
+func TestBench(t *testing.T) {
+	var out strings.Builder
+	b := &bench{
+		rounds: 1, time: 200 * time.Millisecond, inImages: 500, toPack: 500, root: "../../..",
+		python: os.Getenv("WINERY_PYTHON"), workers: 1, report: report{out: &out},
+	}
+	expect.NoError(t, b.run(t.Context(), parts))
+	t.Logf("\n%s", &out)
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	const heading, rows, columns = 2, 16, 12 // with an empty column at each side
+	if len(lines) != heading+rows {
+		t.Errorf("%d rows, want %d", len(lines)-heading, rows)
+	}
+	for _, line := range lines {
+		if strings.Count(line, "|") != columns-1 || strings.Contains(line, "NaN") || strings.Contains(line, "Inf") {
+			t.Errorf("not a line of the table: %s", line)
+		}
+	}
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"winery/internal/load"
+	"winery/test/harness"
+)
+
+// packing measures the packing of a shard into a directory.
+func (b *bench) packing(ctx context.Context) error {
+	full, err := b.fullShard(ctx, harness.Options{ShardMaxSize: 1 << 30})
+	if err != nil {
+		return err
+	}
+	image := filepath.Join(full.options.Images, harness.PoolName, full.name)
+	remove := func(context.Context) error { return os.Remove(image) }
+	python := filepath.Join(filepath.Dir(b.python), "swh")
+	return b.measure(ctx, row{
+		what: "packing to a directory (Go: flushed and verified; Python: neither)", bytes: true,
+		ours:   b.packer(full, remove, b.program(harness.Packer), "--config", "CONFIG", "--stop-instead-of-waiting"),
+		python: b.packer(full, remove, python, "--config-file", "CONFIG", "objstorage", "winery", "packer", "--stop-instead-of-waiting"),
+	})
+}
+
+// fullShard is a database with one full shard, of which copies are packed.
+type fullShard struct {
+	options harness.Options
+	name    string
+	bytes   int64
+}
+
+func (b *bench) fullShard(ctx context.Context, o harness.Options) (*fullShard, error) {
+	f, err := b.fleet(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	s, err := goStore(ctx, f, 1)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	err = errors.Join(s.fill(ctx, b.toPack), s.stop())
+	if err == nil {
+		_, err = f.Ctl(ctx, "shards", "seal", "--pool-name", f.Config.ActivePool)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	o.DSN, o.Images = f.Config.Database.DSN, filepath.Dir(f.File)
+	name, err := psql(ctx, o.DSN, `CREATE TABLE bench_step (state text, at timestamptz);
+		CREATE FUNCTION bench_note() RETURNS trigger LANGUAGE plpgsql AS
+			'BEGIN INSERT INTO bench_step VALUES (new.state, clock_timestamp()); RETURN NULL; END';
+		CREATE TRIGGER bench_note AFTER UPDATE ON shards FOR EACH ROW
+			WHEN (old.state <> new.state) EXECUTE FUNCTION bench_note()`,
+		"SELECT name FROM shards WHERE state = 'full'")
+	if err != nil {
+		return nil, err
+	}
+	full := &fullShard{options: o, name: strings.TrimSpace(name)}
+	full.bytes, err = count(ctx, o.DSN, "SELECT sum(octet_length(content)) FROM shard_"+full.name)
+	return full, err
+}
+
+// packer measures a packer on a copy of the full shard, from the moment that it has
+// locked the shard until the shard is packed. remove removes the image afterwards.
+func (b *bench) packer(full *fullShard, remove func(context.Context) error, program ...string) work {
+	return func(ctx context.Context) (result load.Result, used usage, err error) {
+		o := full.options
+		if o.DSN, err = b.database(ctx, full.options.DSN); err != nil {
+			return result, used, err
+		}
+		f, err := b.fleet(ctx, o)
+		if err != nil {
+			return result, used, err
+		}
+		// The pool was that of the database which was copied.
+		if _, err := f.Ctl(ctx, "pool", "adopt", f.Config.ActivePool, "--yes"); err != nil {
+			return result, used, errors.Join(err, f.Close())
+		}
+		args := strings.Split(strings.ReplaceAll(strings.Join(program[1:], "\n"), "CONFIG", f.File), "\n")
+		cmd := exec.CommandContext(ctx, program[0], args...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return result, used, errors.Join(fmt.Errorf("%s: %w: %s", program[0], err, out), f.Close())
+		}
+		spent := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+		used = usage{cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), peak: spent.Maxrss << 10}
+		took, err := psql(ctx, o.DSN, `SELECT extract(epoch FROM packed.at - packing.at)
+			FROM bench_step packed, bench_step packing WHERE packed.state = 'packed' AND packing.state = 'packing'`)
+		if err != nil {
+			return result, used, errors.Join(err, f.Close())
+		}
+		seconds, err := strconv.ParseFloat(strings.TrimSpace(took), 64)
+		result = load.Result{Objects: int64(b.toPack), Bytes: full.bytes, Took: time.Duration(seconds * float64(time.Second))}
+		err = errors.Join(err, remove(ctx), f.Close())
+		_, dropErr := psql(ctx, b.services.DSN, "DROP DATABASE "+o.DSN[strings.LastIndex(o.DSN, "/")+1:]+" WITH (FORCE)")
+		return result, used, errors.Join(err, dropErr)
+	}
+}

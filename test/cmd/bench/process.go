@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/prometheus/procfs"
+)
+
+// usage is what a process and its descendants have used.
+type usage struct {
+	cpu  time.Duration // of all, also of those that have ended
+	peak int64         // bytes of memory: the sum of the peaks of those that run
+}
+
+// clockTick is the unit of the times of /proc/PID/stat on Linux.
+const clockTick = 10 * time.Millisecond
+
+// usageOf adds up a process and its descendants. A process that ended and was
+// waited for counts in its parent.
+func usageOf(root int) (u usage, err error) {
+	for _, p := range family(root) {
+		stat, err := p.Stat()
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err != nil {
+			return usage{}, err
+		}
+		ticks := int(stat.UTime) + int(stat.STime) + stat.CUTime + stat.CSTime
+		u.cpu += time.Duration(ticks) * clockTick
+		if status, err := p.NewStatus(); err == nil {
+			u.peak += int64(status.VmHWM)
+		}
+	}
+	return u, nil
+}
+
+// resetPeaks makes the peaks begin at what is used now.
+func resetPeaks(root int) error {
+	for _, p := range family(root) {
+		err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.PID), []byte("5"), 0)
+		if err != nil && !os.IsNotExist(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// family is a process and its descendants.
+func family(root int) procfs.Procs {
+	all, err := procfs.AllProcs()
+	if err != nil {
+		return nil
+	}
+	in := map[int]bool{root: true}
+	var found procfs.Procs
+	for grown := true; grown; {
+		grown = false
+		found = found[:0]
+		for _, p := range all {
+			stat, err := p.Stat()
+			if err != nil || !in[p.PID] && !in[stat.PPID] {
+				continue
+			}
+			grown = grown || !in[p.PID]
+			in[p.PID] = true
+			found = append(found, p)
+		}
+	}
+	return found
+}

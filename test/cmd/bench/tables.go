@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"winery/internal/load"
+	"winery/test/harness"
+)
+
+// tables measures adds and gets of objects in the tables of shards.
+func (b *bench) tables(ctx context.Context) (err error) {
+	// A shard that is never full: nothing is packed meanwhile.
+	options := harness.Options{ShardMaxSize: 1 << 40, NoDelete: true}
+	f, err := b.fleet(ctx, options)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	beside, err := b.fleet(ctx, options)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, beside.Close()) }()
+	ours, err := goStore(ctx, f, 1)
+	if err != nil {
+		return err
+	}
+	python, err := b.pythonStore(ctx, beside, 2)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, python.stop()) }()
+	dsn := f.Config.Database.DSN
+	adds := func(what string, clients, batch int, limits ...limit) row {
+		add := func(s *store) work {
+			return on(s, func(ctx context.Context) (load.Result, error) { return s.add(ctx, clients, batch, b.time) })
+		}
+		return row{what: what, ours: add(ours), python: add(python), limits: limits}
+	}
+	if err := b.measure(ctx, adds("add, one object a request, 64 clients", 64, 1)); err != nil {
+		return err
+	}
+	if err := b.measure(ctx, adds("add, one object a request, 8 clients", 8, 1)); err != nil {
+		return err
+	}
+	raw, err := b.rawCopy(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	if err := b.measure(ctx, adds("add, 100 a request, 8 clients", 8, 100, raw)); err != nil {
+		return err
+	}
+	get := func(s *store, clients int) work {
+		return on(s, func(ctx context.Context) (load.Result, error) { return s.get(ctx, clients, b.time) })
+	}
+	if err := b.measure(ctx, row{what: "get from tables, 64 clients", ours: get(ours, 64), python: get(python, 64)}); err != nil {
+		return err
+	}
+	ours.objects.Repeated, python.objects.Repeated = 0.9, 0.9
+	again := adds("add, 90 % are present, one a request, 64 clients", 64, 1)
+	again.extra, again.ours = walOfPresent(ctx, dsn, again.ours)
+	return b.measure(ctx, again)
+}
+
+// walOfPresent measures how much WAL Go Winery writes for an object, of which most
+// are present.
+func walOfPresent(ctx context.Context, dsn string, do work) (extra func() string, measured work) {
+	var perObject []float64
+	position := func() (int64, error) { return count(ctx, dsn, "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint") }
+	measured = func(ctx context.Context) (load.Result, usage, error) {
+		before, err := position()
+		if err != nil {
+			return load.Result{}, usage{}, err
+		}
+		result, used, err := do(ctx)
+		after, positionErr := position()
+		perObject = append(perObject, float64(after-before)/float64(result.Objects))
+		return result, used, errors.Join(err, positionErr)
+	}
+	return func() string {
+		return fmt.Sprintf("WAL: %.0f B an object, one of ten is new", median(perObject, func(v float64) float64 { return v }))
+	}, measured
+}
+
+// rawCopy is the rate of COPY into a table like a shard's, of the objects that are stored.
+func (b *bench) rawCopy(ctx context.Context, dsn string) (limit, error) {
+	const most = 20_000
+	shard, err := psql(ctx, dsn, "SELECT 'shard_' || name FROM shards LIMIT 1")
+	if err != nil {
+		return limit{}, err
+	}
+	file := filepath.Join(b.dir, "copy.bin")
+	_, err = psql(ctx, dsn, fmt.Sprintf(`\copy (SELECT key, content FROM %s LIMIT %d) TO '%s' (FORMAT binary)`, strings.TrimSpace(shard), most, file))
+	return limit{"COPY into an equal table", func(ctx context.Context) (float64, error) {
+		if _, err := psql(ctx, dsn, "DROP TABLE IF EXISTS raw", "CREATE TABLE raw (LIKE shard_template INCLUDING ALL)"); err != nil {
+			return 0, err
+		}
+		began := time.Now()
+		if _, err := psql(ctx, dsn, fmt.Sprintf(`\copy raw FROM '%s' (FORMAT binary)`, file)); err != nil {
+			return 0, err
+		}
+		took := time.Since(began)
+		rows, err := count(ctx, dsn, "SELECT count(*) FROM raw")
+		return float64(rows) / took.Seconds(), err
+	}}, err
+}
+
+// command runs a program and returns what it prints.
+func command(ctx context.Context, name string, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%s: %w: %s", name, err, out)
+	}
+	return string(out), err
+}
