@@ -28,7 +28,7 @@ type Found struct {
 // unavailable or ctx ends. Before contents are read, GetBatch calls admit, if it
 // is not nil, with the sum of their sizes, and returns its error.
 func (r *Reader) GetBatch(ctx context.Context, ids []sharedbase.ObjID, admit Admit) ([]Found, error) {
-	at, err := r.index.do(ctx, struct{}{}, ids)
+	at, err := r.locateAll(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +52,25 @@ func (r *Reader) GetBatch(ctx context.Context, ids []sharedbase.ObjID, admit Adm
 		return found[i].Err
 	})
 	return found, err
+}
+
+// lookupsTogether is how many objects of a batch are looked up one after the other:
+// where PostgreSQL waits for its disk, the parts of a batch do so at the same time.
+const lookupsTogether = 128
+
+// locateAll looks up the objects of a batch.
+func (r *Reader) locateAll(ctx context.Context, ids []sharedbase.ObjID) ([]sharedbase.Location, error) {
+	at := make([]sharedbase.Location, len(ids))
+	group, ctx := errgroup.WithContext(ctx)
+	for from := 0; from < len(ids); from += lookupsTogether {
+		to := min(from+lookupsTogether, len(ids))
+		group.Go(func() error {
+			found, err := r.index.do(ctx, struct{}{}, ids[from:to])
+			copy(at[from:to], found)
+			return err
+		})
+	}
+	return at, group.Wait()
 }
 
 // each calls read concurrently for each of the places in at. It ends early, with

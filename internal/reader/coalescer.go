@@ -6,6 +6,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 )
 
 // coalescer combines all lookups that wait at the same moment into one call. A
@@ -18,17 +19,18 @@ type coalescer[G comparable, K, V any] struct {
 	// call answers keys with as many values in the same order. All callers whose
 	// keys were in the call get its error.
 	call    func(ctx context.Context, group G, keys []K) ([]V, error)
-	rounds  int // calls in flight at once, per group
 	maxKeys int // keys in a call, unless a single lookup has more
 
 	mu     sync.Mutex
+	depth  *depth                 // of calls in flight at once, per group
 	groups map[G]*gathering[K, V] // only groups with lookups in flight
 }
 
 // gathering is a group's lookups that wait, and the number of its goroutines.
 type gathering[K, V any] struct {
-	waiting []*lookup[K, V]
-	rounds  int
+	waiting  []*lookup[K, V]
+	rounds   int
+	inFlight int // keys in rounds
 }
 
 type lookup[K, V any] struct {
@@ -46,8 +48,8 @@ type round struct {
 	cancel  context.CancelFunc
 }
 
-func newCoalescer[G comparable, K, V any](rounds, maxKeys int, call func(context.Context, G, []K) ([]V, error)) *coalescer[G, K, V] {
-	return &coalescer[G, K, V]{call: call, rounds: rounds, maxKeys: maxKeys, groups: make(map[G]*gathering[K, V])}
+func newCoalescer[G comparable, K, V any](d *depth, maxKeys int, call func(context.Context, G, []K) ([]V, error)) *coalescer[G, K, V] {
+	return &coalescer[G, K, V]{call: call, depth: d, maxKeys: maxKeys, groups: make(map[G]*gathering[K, V])}
 }
 
 // do answers keys, in order. It keeps keys until the call is over, which may
@@ -64,10 +66,7 @@ func (c *coalescer[G, K, V]) do(ctx context.Context, group G, keys []K) ([]V, er
 		c.groups[group] = g
 	}
 	g.waiting = append(g.waiting, l)
-	if g.rounds < c.rounds {
-		g.rounds++
-		go c.serve(group, g)
-	}
+	c.start(group, g)
 	c.mu.Unlock()
 
 	select {
@@ -89,12 +88,24 @@ func (c *coalescer[G, K, V]) giveUp(g *gathering[K, V], l *lookup[K, V]) {
 	}
 }
 
-// serve runs rounds until none waits.
+// start starts a goroutine that serves, unless enough do. It needs c.mu.
+func (c *coalescer[G, K, V]) start(group G, g *gathering[K, V]) {
+	if g.rounds < c.depth.rounds {
+		g.rounds++
+		go c.serve(group, g)
+	}
+}
+
+// serve runs rounds until none waits, or more serve than should.
 func (c *coalescer[G, K, V]) serve(group G, g *gathering[K, V]) {
 	for {
 		ctx, cancel := context.WithCancel(context.Background())
 		c.mu.Lock()
-		lookups, n := g.take(c.maxKeys, cancel)
+		var lookups []*lookup[K, V]
+		n := 0
+		if g.rounds <= c.depth.rounds {
+			lookups, n = g.take(c.share(g), cancel)
+		}
 		if n == 0 {
 			if g.rounds--; g.rounds == 0 {
 				delete(c.groups, group)
@@ -111,6 +122,13 @@ func (c *coalescer[G, K, V]) serve(group G, g *gathering[K, V]) {
 		}
 		values, err := c.call(ctx, group, keys)
 		cancel()
+		c.mu.Lock()
+		g.inFlight -= n
+		c.depth.ended(time.Now(), n, len(g.waiting) > 0)
+		if len(g.waiting) > 0 {
+			c.start(group, g)
+		}
+		c.mu.Unlock()
 		for _, l := range lookups {
 			if l.err = err; err == nil {
 				l.values, values = values[:len(l.keys):len(l.keys)], values[len(l.keys):]
@@ -118,6 +136,19 @@ func (c *coalescer[G, K, V]) serve(group G, g *gathering[K, V]) {
 			close(l.done)
 		}
 	}
+}
+
+// share is how many keys a round takes: all that wait while rounds are few, else its
+// part of those that wait or are in flight. It needs c.mu.
+func (c *coalescer[G, K, V]) share(g *gathering[K, V]) int {
+	if c.depth.rounds == c.depth.least {
+		return c.maxKeys
+	}
+	keys := g.inFlight
+	for _, l := range g.waiting {
+		keys += len(l.keys)
+	}
+	return min(c.maxKeys, (keys+c.depth.rounds-1)/c.depth.rounds)
 }
 
 // take moves waiting lookups into a round: as many as have at most most keys
@@ -132,6 +163,7 @@ func (g *gathering[K, V]) take(maxKeys int, cancel context.CancelFunc) (lookups 
 		r.callers++
 		n += len(l.keys)
 	}
+	g.inFlight += n
 	lookups = slices.Clone(g.waiting[:r.callers])
 	g.waiting = slices.Delete(g.waiting, 0, r.callers)
 	return lookups, n

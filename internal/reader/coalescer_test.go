@@ -60,7 +60,7 @@ func idle(t *testing.T, c *coalescer[string, int, int]) {
 
 func TestCoalescerGathersWhatWaits(t *testing.T) {
 	s := newServer()
-	c := newCoalescer(1, 8, s.call)
+	c := newCoalescer(newDepth(1, 1), 8, s.call)
 	var callers sync.WaitGroup
 	lookUp := func(keys ...int) {
 		callers.Go(func() {
@@ -98,7 +98,7 @@ func TestCoalescerGathersWhatWaits(t *testing.T) {
 
 func TestCoalescerLargeLookupGoesAlone(t *testing.T) {
 	s := newServer()
-	c := newCoalescer(1, 2, s.call)
+	c := newCoalescer(newDepth(1, 1), 2, s.call)
 	go func() { <-s.calls; s.pass <- nil }()
 	got, err := c.do(t.Context(), "g", []int{1, 2, 3})
 	if err != nil || !slices.Equal(got, []int{2, 4, 6}) {
@@ -112,7 +112,7 @@ func TestCoalescerLargeLookupGoesAlone(t *testing.T) {
 
 func TestCoalescerBoundsRoundsByGroup(t *testing.T) {
 	s := newServer()
-	c := newCoalescer(2, 8, s.call)
+	c := newCoalescer(newDepth(2, 2), 8, s.call)
 	var callers sync.WaitGroup
 	lookUp := func(group string) {
 		callers.Go(func() {
@@ -140,7 +140,7 @@ func TestCoalescerBoundsRoundsByGroup(t *testing.T) {
 
 func TestCoalescerGivesTheErrorToAll(t *testing.T) {
 	s := newServer()
-	c := newCoalescer(1, 8, s.call)
+	c := newCoalescer(newDepth(1, 1), 8, s.call)
 	broken := errors.New("broken")
 	errs := make(chan error)
 	ask := func() { _, err := c.do(t.Context(), "g", []int{1}); errs <- err }
@@ -165,7 +165,7 @@ func TestCoalescerGivesTheErrorToAll(t *testing.T) {
 
 func TestCoalescerOutlivesCallersThatGiveUp(t *testing.T) {
 	s := newServer()
-	c := newCoalescer(1, 8, s.call)
+	c := newCoalescer(newDepth(1, 1), 8, s.call)
 	ask := func() (give context.CancelFunc, answer chan error) {
 		ctx, cancel := context.WithCancel(t.Context())
 		answer = make(chan error, 1)

@@ -44,5 +44,7 @@
 // batch, before they take memory.
 //
 // Lookups that wait at the same moment go to PostgreSQL as one statement, see
-// coalescer; alone, a lookup starts at once. Images stay open, see images.
+// coalescer; alone, a lookup starts at once. How many statements are in flight
+// follows from what they achieve: few where the CPU is the limit, more where
+// PostgreSQL waits for its disk, see depth. Images stay open, see images.
 package reader
