@@ -45,6 +45,36 @@ type connection struct {
 type link struct {
 	conn *rados.Conn
 	io   *rados.IOContext // of the pool of the images
+
+	mu   sync.Mutex
+	data map[int64]*rados.IOContext // of the pools with the images' data, by their ids
+}
+
+// dataPool returns what reads objects of a pool, which the link keeps.
+func (l *link) dataPool(id int64) (*rados.IOContext, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if io := l.data[id]; io != nil {
+		return io, nil
+	}
+	name, err := l.conn.GetPoolByID(id)
+	if err != nil {
+		return nil, err
+	}
+	io, err := l.conn.OpenIOContext(name)
+	if err == nil {
+		l.data[id] = io
+	}
+	return io, err
+}
+
+// close ends the connection.
+func (l *link) close() {
+	for _, io := range l.data {
+		io.Destroy()
+	}
+	l.io.Destroy()
+	l.conn.Shutdown()
 }
 
 // dialling is one attempt to connect. Its other fields are set when done is
@@ -105,7 +135,7 @@ func connect(pool string, from location) (*link, error) {
 		conn.Shutdown()
 		return nil, err
 	}
-	return &link{conn, io}, nil
+	return &link{conn: conn, io: io, data: map[int64]*rados.IOContext{}}, nil
 }
 
 // connect configures and connects conn.
@@ -155,8 +185,7 @@ func (c *connection) close() error {
 	}
 	<-d.done
 	if d.err == nil {
-		d.link.io.Destroy()
-		d.link.conn.Shutdown()
+		d.link.close()
 	}
 	return nil
 }

@@ -12,9 +12,11 @@
 // that the configuration calls unsupported; exclusive-lock is required, because
 // it prevents two writers of one image.
 //
-// Images are written, erased and verified through librbd (docs/adr/0004), with
-// librbd's cache off: a write is on the OSDs when it returns, a read comes from
-// them.
+// Images are written and erased through librbd (docs/adr/0004), with librbd's cache
+// off: a write is on the OSDs when it returns. They are verified, and read where
+// there is no kernel's driver, by reading the RADOS objects that hold their bytes,
+// which takes a fraction of librbd's CPU: librbd only tells their names. An image
+// with a parent or stripes, which Winery does not make, is read through librbd.
 //
 // The pool's marker is the RADOS object winery_marker in pool P.
 //

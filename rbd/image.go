@@ -27,24 +27,33 @@ type handle struct {
 
 // Open implements [pool.Pool].
 func (p *Pool) Open(ctx context.Context, name string) (pool.Image, error) {
-	h, err := p.open(ctx, name)
+	ceph, err := p.begin(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	return h, nil
+	image, err := rbd.OpenImageReadOnly(ceph.io, name, rbd.NoSnapshot)
+	if err != nil {
+		return nil, p.fail("open", name, err)
+	}
+	h, err := p.handle(ceph, name, image)
+	if err != nil {
+		return nil, p.fail("open", name, err)
+	}
+	opened, err := h.direct()
+	if err != nil {
+		return nil, p.fail("open", name, err)
+	}
+	return opened, nil
 }
 
 // OpenMapped implements [pool.Pool].
 func (p *Pool) OpenMapped(ctx context.Context, name string) (pool.Image, error) {
 	if p.kernel == nil {
-		h, err := p.open(ctx, name)
+		image, err := p.Open(ctx, name)
 		if errors.Is(err, pool.ErrNotFound) {
-			return nil, fmt.Errorf("%w: %w", pool.ErrNotMapped, err)
+			err = fmt.Errorf("%w: %w", pool.ErrNotMapped, err)
 		}
-		if err != nil {
-			return nil, err
-		}
-		return h, nil
+		return image, err
 	}
 	if err := check(ctx, name); err != nil {
 		return nil, err
@@ -73,19 +82,6 @@ func (p *Pool) Edit(ctx context.Context, name string, proof pool.Proof) (pool.Ed
 		return nil, errors.Join(p.fail("edit", name, err), h.Close())
 	}
 	return h, nil
-}
-
-func (p *Pool) open(ctx context.Context, name string) (*handle, error) {
-	ceph, err := p.begin(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	image, err := rbd.OpenImageReadOnly(ceph.io, name, rbd.NoSnapshot)
-	if err != nil {
-		return nil, p.fail("open", name, err)
-	}
-	h, err := p.handle(ceph, name, image)
-	return h, p.fail("open", name, err)
 }
 
 // openLocked opens an image for writing and takes its exclusive lock, which

@@ -169,11 +169,11 @@ func (p *Pool) Remove(ctx context.Context, name string, proof pool.Proof) error 
 // Map implements [pool.Pool].
 func (p *Pool) Map(ctx context.Context, name string) error {
 	if p.kernel == nil {
-		h, err := p.open(ctx, name)
+		image, err := p.Open(ctx, name)
 		if err != nil {
 			return err
 		}
-		return h.Close()
+		return image.Close()
 	}
 	if err := check(ctx, name); err != nil {
 		return err
