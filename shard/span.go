@@ -35,7 +35,8 @@ func (s *span) take(ctx context.Context, n int64) ([]byte, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		block := s.buf[:min(int64(len(s.buf)), s.end-s.next)]
+		// Up to the next block, which on RBD is another object.
+		block := s.buf[:min(int64(len(s.buf)), s.end-s.next, blockSize-s.next%blockSize)]
 		if err := s.read(block, s.next); err != nil {
 			return nil, err
 		}

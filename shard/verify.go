@@ -156,7 +156,11 @@ type extent struct {
 	objects    []entry
 }
 
-// split sends extents that cover all objects and gaps, most of about blockSize.
+// extentSize is the least size of most extents. Their ends are seldom those of
+// blocks: in large extents, few blocks are read in two parts.
+const extentSize = 4 * blockSize
+
+// split sends extents that cover all objects and gaps.
 func (r *Reader) split(ctx context.Context, objects []entry, out chan<- extent) error {
 	send := func(x extent) error {
 		select {
@@ -168,7 +172,7 @@ func (r *Reader) split(ctx context.Context, objects []entry, out chan<- extent) 
 	}
 	start, first := int64(headerSize), 0
 	for i := range objects {
-		if p := int64(objects[i].position()); p-start >= blockSize {
+		if p := int64(objects[i].position()); p-start >= extentSize {
 			if err := send(extent{start, p, objects[first:i]}); err != nil {
 				return err
 			}
