@@ -67,12 +67,14 @@ type Draft interface {
 	// the disk is the limit.
 	Size() int64
 	// Open makes durable what was written and opens it as [Pool.Open] does: to
-	// verify an image before other processes see it. No WriteAt may be in flight
-	// or follow. The handle is closed before Commit or Abort.
+	// verify an image before other processes see it. A store that cannot show an
+	// image before its commit, such as S3, opens the local draft; its Commit reads
+	// the image back from the store, and compares it with the draft byte by byte. No
+	// WriteAt may be in flight or follow. The handle is closed before Commit or Abort.
 	Open(ctx context.Context) (Image, error)
 	// Commit verifies the proof that Create was given, makes the image durable
 	// and then visible, read-only, whole: when it returns nil the image survives
-	// a power cut. No WriteAt may be in flight. After an error the image may or
+	// a power cut. It may take as long as writing and reading the image. No WriteAt may be in flight. After an error the image may or
 	// may not exist; Abort, then Create again. ErrExists if another draft of that
 	// name was committed first, ErrFenced if another process took the image over,
 	// ErrInUse, which names the process and its address, if another client could
@@ -91,10 +93,25 @@ type Editor interface {
 	io.ReaderAt
 	io.WriterAt
 	Size() int64
-	// Flush returns when all that was written survives a power cut.
+	// Flush returns when what was written is in order before what is written next:
+	// a power cut never keeps the later bytes and loses the earlier ones.
 	Flush() error
+	// Commit flushes, and returns nil when whoever opens the image from now on reads
+	// what was written, also after a power cut. Only then may the database be told
+	// of it. Where a pool changes images in place, Flush has done so already. Where a
+	// pool cannot, Commit verifies the proof that Edit was given, and replaces the
+	// whole image at once, if it was written to: until Commit returns, the image is
+	// the old one or the new one, never a mixture, and never incomplete.
+	// ErrInUse if another process changed the image meanwhile, which stays as that
+	// process left it; ErrFenced if another process took the image over. After an
+	// error the editor is only good for Close.
+	Commit(ctx context.Context) error
+	// InPlace reports whether WriteAt changes the image itself. Where it does not,
+	// Commit writes the whole image.
+	InPlace() bool
 	// Close frees the handle and makes the image read-only again. It does not
-	// flush. A second Close does nothing.
+	// flush, and what a pool could not write in place is lost without a Commit. A
+	// second Close does nothing.
 	Close() error
 }
 
@@ -176,7 +193,8 @@ type Pool interface {
 	// all readers: the caller must know that no reader needs the image.
 	Remove(ctx context.Context, name string, proof Proof) error
 
-	// Space returns the room in the pool now. ErrNoPool.
+	// Space returns the room in the pool now; where the store has no limit that can
+	// be asked for, the room on the disk where images are built. ErrNoPool.
 	Space(ctx context.Context) (Space, error)
 
 	// CheckAccess returns nil if the store lets this process read images, and with

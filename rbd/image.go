@@ -81,7 +81,19 @@ func (p *Pool) Edit(ctx context.Context, name string, proof pool.Proof) (pool.Ed
 	if err != nil {
 		return nil, errors.Join(p.fail("edit", name, err), h.Close())
 	}
-	return h, nil
+	return editor{h}, nil
+}
+
+// editor is an image that is changed in place.
+type editor struct{ *handle }
+
+func (e editor) InPlace() bool { return true }
+
+func (e editor) Commit(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return e.Flush()
 }
 
 // openLocked opens an image for writing and takes its exclusive lock, which

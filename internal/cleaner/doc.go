@@ -37,10 +37,11 @@
 // of about a thousand objects. For each batch it waits until the marks are
 // durable and verifies the claim again. Then it zeroes the bytes and lengths of
 // the objects and tombstones their index entries; each step is flushed, with
-// several writes in flight. Then it opens the image again, checks that none of
-// the objects is found, and only then removes their index rows, which are the
-// only record that something must be erased. So the next cleaner resumes where a
-// stopped or killed cleaner ended.
+// several writes in flight. Then it commits the changed image, opens it again,
+// checks that none of the objects is found, and only then removes their index rows,
+// which are the only record that something must be erased. So the next cleaner
+// resumes where a stopped or killed cleaner ended. Where a pool must write the whole
+// image for each commit, a batch has up to a hundred thousand objects.
 //
 // Some images are erased in at the same time: one that is slow stops no other. An image
 // that another process has claimed, or edits, is left to that process.

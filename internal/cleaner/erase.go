@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -18,6 +19,8 @@ import (
 const (
 	// erasedAtOnce is how many marks, and how many notes, make a batch.
 	erasedAtOnce = 1000
+	// erasedPerCommit is the same where a pool writes the whole image for a batch.
+	erasedPerCommit = 100 * erasedAtOnce
 	// imagesAtOnce is how many images are erased in at the same time.
 	imagesAtOnce = 4
 	// inFlight is how many reads or writes are in flight in each image.
@@ -96,8 +99,12 @@ func (c *Cleaner) eraseImage(ctx context.Context, claim *sharedbase.ImageClaim) 
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
 	e = measured{e, func(bytes int) { c.Metrics.Overwritten(claim.Pool(), bytes) }}
+	atOnce := erasedAtOnce
+	if !e.InPlace() {
+		atOnce = erasedPerCommit
+	}
 	for {
-		ids, err := c.Base.DeletedObjects(ctx, claim.ID(), erasedAtOnce)
+		ids, err := c.Base.DeletedObjects(ctx, claim.ID(), atOnce)
 		if err != nil || len(ids) == 0 {
 			return gone, err
 		}
@@ -105,11 +112,13 @@ func (c *Cleaner) eraseImage(ctx context.Context, claim *sharedbase.ImageClaim) 
 		if err := c.eraseBatch(ctx, claim, e, ids); err != nil {
 			return gone, err
 		}
-		n, err := claim.RecordErased(ctx, ids)
-		gone += n
-		c.Metrics.Erased(claim.Pool(), n)
-		if err != nil || n == 0 {
-			return gone, err
+		for some := range slices.Chunk(ids, erasedAtOnce) {
+			n, err := claim.RecordErased(ctx, some)
+			gone += n
+			c.Metrics.Erased(claim.Pool(), n)
+			if err != nil || n == 0 {
+				return gone, err
+			}
 		}
 	}
 }
@@ -127,7 +136,7 @@ func (m measured) WriteAt(b []byte, off int64) (int, error) {
 }
 
 // eraseBatch erases objects from an image, once their marks are durable, and reads
-// the image again to be sure.
+// the image that other processes now see.
 func (c *Cleaner) eraseBatch(ctx context.Context, claim *sharedbase.ImageClaim, e pool.Editor, ids []sharedbase.ObjID) error {
 	p := c.Pools[claim.Pool()]
 	if err := c.Base.WaitDurable(ctx); err != nil {
@@ -137,6 +146,9 @@ func (c *Cleaner) eraseBatch(ctx context.Context, claim *sharedbase.ImageClaim, 
 		return err
 	}
 	if _, err := p.Format().Erase(ctx, e, e.Size(), claim.Name(), inFlight, ids); err != nil {
+		return err
+	}
+	if err := e.Commit(ctx); err != nil {
 		return err
 	}
 	return read(ctx, p, claim.Name(), func(r format.Reader) error {

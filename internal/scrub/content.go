@@ -50,7 +50,10 @@ func (s *Scrubber) RestoreObject(ctx context.Context, content []byte) (sh shared
 			return err
 		}
 		restored = true
-		return p.Format().RestoreContent(ctx, e, e.Size(), sh.Name, content)
+		if err := p.Format().RestoreContent(ctx, e, e.Size(), sh.Name, content); err != nil {
+			return err
+		}
+		return e.Commit(ctx)
 	})
 	if err != nil || !restored {
 		return sh, false, err

@@ -100,8 +100,8 @@ func (s *Scrubber) withStatus(ctx context.Context, sh sharedbase.Shard, ids []sh
 	return left, nil
 }
 
-// edit opens a shard's image for writing and calls fn, which has the image for
-// itself: what the index says of an object that is read under the claim is true of the
+// edit opens a shard's image for writing and calls fn, which commits what it wrote
+// and has the image for itself: what the index says of an object that is read under the claim is true of the
 // image until fn returns, but for objects that are marked deleted meanwhile, and the
 // marks of those stay.
 func (s *Scrubber) edit(ctx context.Context, sh sharedbase.Shard, fn func(context.Context, pool.Editor) error) error {
@@ -128,9 +128,13 @@ func (s *Scrubber) erase(ctx context.Context, sh sharedbase.Shard, ids []sharedb
 			return err
 		}
 		n, err := s.Pools[sh.Pool].Format().Erase(ctx, e, e.Size(), sh.Name, 1, ids)
-		if n > 0 {
-			done = []string{fmt.Sprintf("erased %d objects that the index does not have", n)}
+		if n == 0 {
+			return err
 		}
+		if committed := e.Commit(ctx); committed != nil {
+			return errors.Join(err, committed)
+		}
+		done = []string{fmt.Sprintf("erased %d objects that the index does not have", n)}
 		return err
 	})
 	return done, err

@@ -80,6 +80,9 @@ func (r *restoration) from(ctx context.Context, name string) (err error) {
 			if err := from.RestoreHeadTo(e); err != nil {
 				return err
 			}
+			if err := e.Commit(ctx); err != nil {
+				return err
+			}
 			r.head = false
 			r.done = append(r.done, "restored header and hash function from pool "+name)
 		}
@@ -90,9 +93,13 @@ func (r *restoration) from(ctx context.Context, name string) (err error) {
 			return err
 		}
 		n, err := from.RestoreTo(ctx, e, e.Size(), r.shard.Name, ids)
-		if n > 0 {
-			r.done = append(r.done, fmt.Sprintf("restored %d objects from pool %s", n, name))
+		if n == 0 {
+			return err
 		}
+		if committed := e.Commit(ctx); committed != nil {
+			return errors.Join(err, committed)
+		}
+		r.done = append(r.done, fmt.Sprintf("restored %d objects from pool %s", n, name))
 		return err
 	})
 }

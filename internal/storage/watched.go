@@ -113,3 +113,5 @@ func (e editor) WriteAt(b []byte, off int64) (int, error) {
 }
 
 func (e editor) Flush() error { return e.w.did(e.Editor.Flush()) }
+
+func (e editor) Commit(ctx context.Context) error { return e.w.did(e.Editor.Commit(ctx)) }

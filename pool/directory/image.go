@@ -166,6 +166,16 @@ func (e editor) WriteAt(b []byte, off int64) (int, error) {
 
 func (e editor) Flush() error { return e.pool.fail("flush", e.name, e.file.Sync()) }
 
+func (e editor) InPlace() bool { return true }
+
+// Commit implements [pool.Editor]: the file was changed in place.
+func (e editor) Commit(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return e.Flush()
+}
+
 func (e editor) Close() error {
 	if err := e.file.Close(); !errors.Is(err, os.ErrClosed) {
 		return err

@@ -30,9 +30,16 @@ func edit(t *testing.T, p pool.Pool) {
 		t.Errorf("writing past the end wrote %d bytes", n)
 	}
 	expect.NoError(t, e.Flush())
+	expect.NoError(t, e.Commit(t.Context()))
 
 	// A fresh handle sees it while the editor is still open: the cleaner
 	// verifies before it lets go.
+	wantContent(t, p, "one", want)
+
+	// More work after a Commit, and another Commit.
+	clear(want[mib+100_000 : mib+100_003])
+	writeAt(t, e, want[mib+100_000:mib+100_003], mib+100_000)
+	expect.NoError(t, e.Commit(t.Context()))
 	wantContent(t, p, "one", want)
 	expect.NoError(t, e.Close())
 	expect.NoError(t, e.Close())

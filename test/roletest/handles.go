@@ -74,6 +74,10 @@ func (e *editor) WriteAt(b []byte, off int64) (int, error) {
 
 func (e *editor) Flush() error { return e.h.around(Flush, e.name, e.Editor.Flush) }
 
+func (e *editor) Commit(ctx context.Context) error {
+	return e.h.around(CommitEdit, e.name, func() error { return e.Editor.Commit(ctx) })
+}
+
 func (e *editor) Close() error {
 	e.h.given.Delete(e)
 	return e.h.around(CloseEdit, e.name, e.Editor.Close)

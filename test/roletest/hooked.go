@@ -36,6 +36,7 @@ const (
 	Edit       Point = "edit"
 	Erase      Point = "erase" // a write of an editor
 	Flush      Point = "flush" // of an editor
+	CommitEdit Point = "commit edit"
 	CloseEdit  Point = "close edit"
 )
 

@@ -279,6 +279,6 @@ func (s *Stage) FlipBit(t testing.TB, name string, at int64) {
 	b[0] ^= 1
 	_, err = e.WriteAt(b, at)
 	expect.NoError(t, err)
-	expect.NoError(t, e.Flush())
+	expect.NoError(t, e.Commit(t.Context()))
 	expect.NoError(t, e.Close())
 }
