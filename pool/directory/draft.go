@@ -9,12 +9,11 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"strings"
 
-	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"winery/pool"
+	"winery/pool/draftfile"
 )
 
 // draft is an image under its temporary name.
@@ -44,7 +43,7 @@ func (p *Pool) Create(ctx context.Context, name string, room int64, proof pool.R
 	if err != nil {
 		return nil, fmt.Errorf("pool %s: create %s: %w", p.name, name, err)
 	}
-	if err := p.removeDead(); err != nil {
+	if err := draftfile.RemoveDead(p.dir); err != nil {
 		return nil, p.fail("create", name, err)
 	}
 	if err := p.hasRoom(room); err != nil {
@@ -76,7 +75,7 @@ func (p *Pool) mayReplace(ctx context.Context, name string, proof pool.ReplacePr
 
 // hasRoom answers pool.ErrFull unless the file system has room for so many bytes.
 func (p *Pool) hasRoom(bytes int64) error {
-	space, err := p.space()
+	space, err := draftfile.Room(p.dir)
 	if err != nil {
 		return err
 	}
@@ -88,15 +87,8 @@ func (p *Pool) Space(ctx context.Context) (pool.Space, error) {
 	if err := ctx.Err(); err != nil {
 		return pool.Space{}, err
 	}
-	space, err := p.space()
+	space, err := draftfile.Room(p.dir)
 	return space, p.fail("free space", "", err)
-}
-
-func (p *Pool) space() (pool.Space, error) {
-	var stat unix.Statfs_t
-	err := unix.Statfs(p.dir, &stat)
-	used := int64(stat.Blocks) - int64(stat.Bfree)
-	return pool.Space{Free: int64(stat.Bavail) * stat.Bsize, Total: (used + int64(stat.Bavail)) * stat.Bsize}, err
 }
 
 // newFile makes a draft's file and locks it.
@@ -105,65 +97,7 @@ func (p *Pool) newFile(name string) (*os.File, error) {
 	if !p.modes {
 		mode = 0o666 // less the umask: it is not changed later
 	}
-	for {
-		f, err := os.OpenFile(p.path(name+"."+uuid.NewString()+".tmp"), os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
-		if err != nil {
-			return nil, err
-		}
-		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-			return nil, errors.Join(err, discard(f))
-		}
-		// A removeDead elsewhere may have come between making and locking.
-		if _, err := os.Lstat(f.Name()); err == nil {
-			return f, nil
-		}
-		f.Close()
-	}
-}
-
-// removeDead removes the drafts, of all images, whose process has died.
-func (p *Pool) removeDead() error {
-	entries, err := os.ReadDir(p.dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if !isDraft(e.Name()) {
-			continue
-		}
-		f, err := os.Open(p.path(e.Name()))
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-			continue // another process removed, committed or created it: in each case no obstacle
-		}
-		if err != nil {
-			return err
-		}
-		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-			err = discard(f)
-		} else {
-			err = f.Close()
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// isDraft reports whether a file is called as [Pool.newFile] calls drafts.
-func isDraft(file string) bool {
-	name, rest, _ := strings.Cut(file, ".")
-	id, draft := strings.CutSuffix(rest, ".tmp")
-	return draft && pool.CheckName(name) == nil && uuid.Validate(id) == nil
-}
-
-// discard removes the file of f and closes f.
-func discard(f *os.File) error {
-	err := os.Remove(f.Name())
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return errors.Join(err, f.Close())
+	return draftfile.Create(p.dir, name, mode)
 }
 
 func (d *draft) Size() int64 { return math.MaxInt64 }
@@ -208,7 +142,7 @@ func (d *draft) publish() error {
 	}
 	f := d.file
 	d.file = nil
-	return errors.Join(discard(f), d.pool.syncDir())
+	return errors.Join(draftfile.Remove(f), d.pool.syncDir())
 }
 
 // alive fails if ctx has ended or the draft was committed or aborted already.
@@ -261,5 +195,5 @@ func (d *draft) Abort(context.Context) error {
 	}
 	f := d.file
 	d.file = nil
-	return d.pool.fail("abort", d.name, discard(f))
+	return d.pool.fail("abort", d.name, draftfile.Remove(f))
 }

@@ -9,9 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"winery/pool"
+	"winery/pool/draftfile"
 )
 
 // folderMode lets others list the pool; each image has its own mode.
@@ -23,7 +23,7 @@ func (p *Pool) Init(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	err := makeFolder(p.dir)
+	err := draftfile.MakeFolder(p.dir, folderMode)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
@@ -31,32 +31,6 @@ func (p *Pool) Init(ctx context.Context) error {
 		return fmt.Errorf("pool %s: init: %w", p.name, err)
 	}
 	return syncFolder(filepath.Dir(p.dir))
-}
-
-// makeFolder creates a folder whose mode and owner depend neither on the umask
-// nor on the user of this process.
-func makeFolder(path string) error {
-	if err := os.Mkdir(path, folderMode); err != nil {
-		return err
-	}
-	return errors.Join(os.Chmod(path, folderMode), giveAway(path))
-}
-
-// giveAway gives what root made to the owner of the folder above, if root may.
-func giveAway(path string) error {
-	above, err := os.Stat(filepath.Dir(path))
-	if err != nil || os.Geteuid() != 0 {
-		return err
-	}
-	owner, ok := above.Sys().(*syscall.Stat_t)
-	if !ok {
-		return nil
-	}
-	err = os.Lchown(path, int(owner.Uid), int(owner.Gid))
-	if errors.Is(err, fs.ErrPermission) {
-		return nil // a mapper without CAP_CHOWN
-	}
-	return err
 }
 
 func (p *Pool) markerPath() string { return filepath.Join(p.dir, ".winery", "marker") }
@@ -98,18 +72,18 @@ func (p *Pool) SetMarker(ctx context.Context, marker []byte, replace bool) error
 
 func (p *Pool) setMarker(marker []byte, replace bool) (err error) {
 	folder := filepath.Dir(p.markerPath())
-	if err := makeFolder(folder); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := draftfile.MakeFolder(folder, folderMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	f, err := os.CreateTemp(folder, "new-*")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, discard(f)) }()
+	defer func() { err = errors.Join(err, draftfile.Remove(f)) }()
 	if _, err := f.Write(marker); err != nil {
 		return err
 	}
-	if err := errors.Join(f.Chmod(0o644), giveAway(f.Name()), f.Sync()); err != nil {
+	if err := errors.Join(f.Chmod(0o644), draftfile.GiveAway(f.Name()), f.Sync()); err != nil {
 		return err
 	}
 	put := os.Link

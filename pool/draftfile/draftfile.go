@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package draftfile is how pools keep drafts of images as local files, in folders that
+// belong to the users of the roles.
+//
+// A draft of image NAME is the file NAME.<uuid>.tmp, locked with flock(2) while the
+// process that writes it lives. A draft whose lock can be taken is dead, and any
+// process may remove it.
+package draftfile
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+
+	"winery/pool"
+)
+
+// Create makes an empty draft of an image in folder, and locks it. mode is subject to
+// the umask.
+func Create(folder, name string, mode fs.FileMode) (*os.File, error) {
+	for {
+		path := filepath.Join(folder, name+"."+uuid.NewString()+".tmp")
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode) //nolint:gosec // below the pool's directory
+		if err != nil {
+			return nil, err
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+			return nil, errors.Join(err, Remove(f))
+		}
+		// A RemoveDead elsewhere may have come between making and locking.
+		if _, err := os.Lstat(path); err == nil {
+			return f, nil
+		}
+		f.Close()
+	}
+}
+
+// Remove removes a draft's file and closes it.
+func Remove(f *os.File) error {
+	err := os.Remove(f.Name())
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, f.Close())
+}
+
+// RemoveDead removes the drafts in folder, of all images, whose process has died.
+func RemoveDead(folder string) error {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !isDraft(e.Name()) {
+			continue
+		}
+		f, err := os.Open(filepath.Join(folder, e.Name())) //nolint:gosec // below the pool's directory
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			continue // another process removed, committed or created it: in each case no obstacle
+		}
+		if err != nil {
+			return err
+		}
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			err = Remove(f)
+		} else {
+			err = f.Close()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isDraft reports whether a file is called as Create calls drafts.
+func isDraft(file string) bool {
+	name, rest, _ := strings.Cut(file, ".")
+	id, draft := strings.CutSuffix(rest, ".tmp")
+	return draft && pool.CheckName(name) == nil && uuid.Validate(id) == nil
+}
+
+// MakeFolder creates a folder whose mode and owner depend neither on the umask nor on
+// the user of this process.
+func MakeFolder(path string, mode fs.FileMode) error {
+	if err := os.Mkdir(path, mode); err != nil {
+		return err
+	}
+	return errors.Join(os.Chmod(path, mode), GiveAway(path))
+}
+
+// GiveAway gives what root made to the owner of the folder above, if root may.
+func GiveAway(path string) error {
+	above, err := os.Stat(filepath.Dir(path))
+	if err != nil || os.Geteuid() != 0 {
+		return err
+	}
+	owner, ok := above.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	err = os.Lchown(path, int(owner.Uid), int(owner.Gid))
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // a mapper without CAP_CHOWN
+	}
+	return err
+}
+
+// Room is the space in the file system of folder, without what is reserved for root.
+func Room(folder string) (pool.Space, error) {
+	var stat unix.Statfs_t
+	err := unix.Statfs(folder, &stat)
+	used := int64(stat.Blocks) - int64(stat.Bfree)
+	return pool.Space{Free: int64(stat.Bavail) * stat.Bsize, Total: (used + int64(stat.Bavail)) * stat.Bsize}, err
+}
