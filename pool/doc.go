@@ -37,7 +37,7 @@
 // the context has ended before a call, the call returns the context's error and
 // does nothing, except for [Draft.Abort], which always cleans up. Calls to Ceph
 // or a disk cannot be interrupted; those that can take minutes check the context
-// between their steps.
+// between their steps, and report their progress to it ([WithProgress]).
 //
 // Errors name the pool and the image, and match the Err variables of this
 // package with [errors.Is] where one applies.

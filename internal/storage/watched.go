@@ -33,7 +33,7 @@ func (w *watched) did(err error) error {
 }
 
 func (w *watched) Create(ctx context.Context, name string, room int64, proof pool.ReplaceProof) (pool.Draft, error) {
-	d, err := w.Pool.Create(ctx, name, room, proof)
+	d, err := w.Pool.Create(pool.WithProgress(ctx, w.alive), name, room, proof)
 	if w.did(err) != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (w *watched) image(i pool.Image, err error) (pool.Image, error) {
 }
 
 func (w *watched) Edit(ctx context.Context, name string, proof pool.Proof) (pool.Editor, error) {
-	e, err := w.Pool.Edit(ctx, name, proof)
+	e, err := w.Pool.Edit(pool.WithProgress(ctx, w.alive), name, proof)
 	if w.did(err) != nil {
 		return nil, err
 	}
@@ -83,6 +83,10 @@ type draft struct {
 func (d draft) WriteAt(b []byte, off int64) (int, error) {
 	n, err := d.Draft.WriteAt(b, off)
 	return n, d.w.did(err)
+}
+
+func (d draft) Commit(ctx context.Context) error {
+	return d.w.did(d.Draft.Commit(pool.WithProgress(ctx, d.w.alive)))
 }
 
 func (d draft) Open(ctx context.Context) (pool.Image, error) { return d.w.image(d.Draft.Open(ctx)) }
@@ -114,4 +118,6 @@ func (e editor) WriteAt(b []byte, off int64) (int, error) {
 
 func (e editor) Flush() error { return e.w.did(e.Editor.Flush()) }
 
-func (e editor) Commit(ctx context.Context) error { return e.w.did(e.Editor.Commit(ctx)) }
+func (e editor) Commit(ctx context.Context) error {
+	return e.w.did(e.Editor.Commit(pool.WithProgress(ctx, e.w.alive)))
+}

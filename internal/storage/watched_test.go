@@ -50,9 +50,7 @@ func TestWatched(t *testing.T) {
 	if err := img.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Commit(ctx); err != nil {
-		t.Fatal(err)
-	}
+	sign("committing", 1, d.Commit(ctx))
 	sign("mapping", 1, p.Map(ctx, "image"))
 	img, err = p.OpenMapped(ctx, "image")
 	sign("opening", 1, err)
@@ -66,6 +64,7 @@ func TestWatched(t *testing.T) {
 	_, err = e.ReadAt(content, 0)
 	sign("reading back", 1, err)
 	sign("flushing", 1, e.Flush())
+	sign("committing changes", 1, e.Commit(ctx))
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
