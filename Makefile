@@ -34,6 +34,7 @@ GOTEST = $(GO) test -tags "$(TAGS)"
 GOLANGCI_LINT := $(CACHE)/tools/golangci-lint-v2.15.0/golangci-lint
 NFPM := $(CACHE)/tools/nfpm-v2.43.0/nfpm
 GOTESTSUM := $(CACHE)/tools/gotestsum-v1.13.0/gotestsum
+VERSITYGW := $(CACHE)/tools/versitygw-v1.8.0/versitygw
 PYTHON := $(CURDIR)/$(CACHE)/python/bin/python
 
 ##@ To use it
@@ -81,8 +82,8 @@ install: ## after "make build manual": install without a package (DESTDIR=, PREF
 LONGEST := ./test/vm ./test/model ./sharedbase
 
 .PHONY: test
-test: deps deps-vm deps-package-test lint package vm-image $(GOTESTSUM) python ## install what is missing and run every check and every test
-	WINERY_PYTHON=$(PYTHON) scripts/with-services --pg --ceph -- $(GOTESTSUM) --format testname -- \
+test: deps deps-vm deps-package-test lint package vm-image $(GOTESTSUM) $(VERSITYGW) python ## install what is missing and run every check and every test
+	WINERY_PYTHON=$(PYTHON) WINERY_VERSITYGW=$(CURDIR)/$(VERSITYGW) scripts/with-services --pg --ceph -- $(GOTESTSUM) --format testname -- \
 		-tags "$(TAGS)" -race -p 4 -timeout 40m $(LONGEST) ./...
 
 # Those of test/interop, and those that other packages have with "Python" in
@@ -104,7 +105,7 @@ check: build ## the quick checks and the tests that need no service and no Pytho
 	$(GO) vet -tags "$(TAGS)" ./...
 	@$(GOTEST) -skip Python $$($(GO) list -tags "$(TAGS)" \
 		-f '{{.ImportPath}} {{join .TestImports " "}} {{join .XTestImports " "}}' ./... | \
-		grep -vE '^winery/packaging |winery/test/(pg|ceph|role|fleet)test' | cut -d ' ' -f 1)
+		grep -vE '^winery/packaging |winery/test/(pg|ceph|role|fleet|s3)test' | cut -d ' ' -f 1)
 
 .PHONY: lint
 lint: deps $(GOLANGCI_LINT) ## shellcheck, go vet and golangci-lint, by .golangci.yml
@@ -176,3 +177,7 @@ $(GOTESTSUM):
 
 $(NFPM):
 	GOBIN=$(CURDIR)/$(@D) $(GO) install github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
+
+# A server of S3, for tests.
+$(VERSITYGW):
+	GOBIN=$(CURDIR)/$(@D) $(GO) install github.com/versity/versitygw/cmd/versitygw@v1.8.0

@@ -4,10 +4,10 @@
 //
 // An image is a named array of bytes. It is written once, from a [Draft], and
 // from its commit on it is read-only but for the erasing of deleted objects
-// through an [Editor]. Winery has two kinds of pool: package rbd keeps images
-// in Ceph, package pool/directory keeps them as files. Package pool/pooltest
-// holds the tests that both must pass, and any further kind too. What the bytes mean
-// is the matter of the pool's format, see package format.
+// through an [Editor]. Winery has three kinds of pool: package rbd keeps images
+// in Ceph, package pool/directory keeps them as files, package pool/s3 as objects in
+// S3. Package pool/pooltest holds the tests that all must pass, and any further kind
+// too. What the bytes mean is the matter of the pool's format, see package format.
 //
 // # Protection of images
 //
@@ -37,7 +37,8 @@
 // the context has ended before a call, the call returns the context's error and
 // does nothing, except for [Draft.Abort], which always cleans up. Calls to Ceph
 // or a disk cannot be interrupted; those that can take minutes check the context
-// between their steps, and report their progress to it ([WithProgress]).
+// between their steps; those that can take hours, as an upload to S3, report their
+// progress to it ([WithProgress]).
 //
 // Errors name the pool and the image, and match the Err variables of this
 // package with [errors.Is] where one applies.

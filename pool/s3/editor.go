@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"winery/pool"
+	"winery/pool/draftfile"
+)
+
+// editor is an image that is changed in a local copy, which is made by the first
+// WriteAt. Until then it reads the version that it opened.
+type editor struct {
+	pool   *Pool
+	name   string
+	proof  pool.Proof
+	ctx    context.Context //nolint:containedctx // of Edit, for the copy, which may take long
+	opened object
+
+	mu    sync.Mutex // for the making of the copy
+	local *os.File   // nil before the first WriteAt
+	dirty bool       // local was written since the last Commit
+
+	closed bool
+}
+
+// Edit implements [pool.Pool]. ErrInUse is returned where this process edits the image;
+// another process shows at Commit.
+func (p *Pool) Edit(ctx context.Context, name string, proof pool.Proof) (pool.Editor, error) {
+	if err := p.checkWritable(ctx, name); err != nil {
+		return nil, err
+	}
+	if !p.lock(name) {
+		return nil, p.fail("edit", name, fmt.Errorf("%w: this process edits it already", pool.ErrInUse))
+	}
+	opened, err := p.stat(ctx, name)
+	if err == nil {
+		err = verify(ctx, proof)
+	}
+	if err != nil {
+		p.unlock(name)
+		return nil, p.fail("edit", name, err)
+	}
+	return &editor{pool: p, name: name, proof: proof, ctx: ctx, opened: opened}, nil
+}
+
+func (p *Pool) lock(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	locked := !p.editing[name]
+	p.editing[name] = true
+	return locked
+}
+
+func (p *Pool) unlock(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.editing, name)
+}
+
+func (e *editor) Size() int64 { return e.opened.size }
+
+func (e *editor) InPlace() bool { return false }
+
+func (e *editor) ReadAt(b []byte, off int64) (int, error) {
+	if f := e.copied(); f != nil {
+		return f.ReadAt(b, off)
+	}
+	part, eof := within(b, off, e.opened.size)
+	n, err := e.pool.read(e.ctx, e.pool.patience, e.name, e.opened.etag, part, off)
+	if err != nil {
+		return n, e.pool.fail("read", e.name, inUse(err))
+	}
+	return n, eof
+}
+
+func (e *editor) WriteAt(b []byte, off int64) (int, error) {
+	if off+int64(len(b)) > e.opened.size {
+		return 0, e.pool.fail("erase", e.name, fmt.Errorf("write of %d bytes at %d past the end at %d", len(b), off, e.opened.size))
+	}
+	if err := e.copy(); err != nil {
+		return 0, e.pool.fail("erase", e.name, inUse(err))
+	}
+	n, err := e.local.WriteAt(b, off)
+	return n, e.pool.fail("erase", e.name, err)
+}
+
+// Flush implements [pool.Editor]: only Commit is seen outside, all at once.
+func (e *editor) Flush() error { return nil }
+
+// copied returns the local copy, or nil before there is one.
+func (e *editor) copied() *os.File {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.local
+}
+
+// copy makes the local copy of the version that was opened, and marks it as changed.
+func (e *editor) copy() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.dirty = true
+	if e.local != nil {
+		return nil
+	}
+	f, err := e.pool.localFile(e.name, e.opened.size)
+	if err != nil {
+		return err
+	}
+	if err := e.download(f); err != nil {
+		return errors.Join(err, draftfile.Remove(f))
+	}
+	e.local = f
+	return nil
+}
+
+// download fills f with the version that was opened.
+func (e *editor) download(f *os.File) error {
+	group, ctx := errgroup.WithContext(e.ctx)
+	group.SetLimit(partsAtOnce)
+	for off := int64(0); off < e.opened.size && ctx.Err() == nil; off += compared {
+		group.Go(func() error {
+			b := make([]byte, min(compared, e.opened.size-off))
+			if _, err := e.pool.read(ctx, e.pool.patience, e.name, e.opened.etag, b, off); err != nil {
+				return err
+			}
+			_, err := f.WriteAt(b, off)
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// Commit implements [pool.Editor]. Where the bucket keeps versions, it removes those
+// before this one, which hold what was erased; also those that an interrupted Commit
+// left.
+func (e *editor) Commit(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return e.pool.fail("commit the changes of", e.name, inUse(e.commit(ctx)))
+}
+
+func (e *editor) commit(ctx context.Context) error {
+	if e.dirty {
+		u := &publication{pool: e.pool, name: e.name, file: e.local, size: e.opened.size, replaces: &e.opened, proof: e.proof}
+		published, err := u.run(ctx)
+		if err != nil && u.doubtful {
+			return errors.Join(err, e.rescue())
+		}
+		if err != nil {
+			return err
+		}
+		e.opened, e.dirty = *published, false
+	}
+	if err := os.Remove(e.rescued()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return e.pool.removeVersions(ctx, e.name, e.opened)
+}
+
+// rescue keeps the local copy: what the store has in place of the only other one is
+// not known to be right. A later Commit that succeeds removes it.
+func (e *editor) rescue() error {
+	if err := errors.Join(e.local.Sync(), os.Rename(e.local.Name(), e.rescued())); err != nil {
+		return err
+	}
+	return fmt.Errorf("the store may have a damaged image; the right one is kept in %s: verify the shard, and if it is damaged upload this file as s3://%s/%s",
+		e.rescued(), e.pool.at.bucket, e.pool.at.image(e.name))
+}
+
+func (e *editor) rescued() string { return filepath.Join(e.pool.tmp, e.pool.name, e.name+".rescued") }
+
+// inUse explains the error that the image is not the one that was opened any more.
+func inUse(err error) error {
+	if is(err, pool.ErrExists) || errors.Is(err, pool.ErrExists) {
+		return fmt.Errorf("%w: another process has changed the image meanwhile: %s", pool.ErrInUse, brief(err))
+	}
+	return err
+}
+
+// Close implements [pool.Editor].
+func (e *editor) Close() error {
+	if e.closed {
+		return nil
+	}
+	e.closed = true
+	e.pool.unlock(e.name)
+	if e.local == nil {
+		return nil
+	}
+	return e.pool.fail("close", e.name, draftfile.Remove(e.local))
+}

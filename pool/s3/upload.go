@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package s3
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5" //nolint:gosec // against damage on the way, as S3 wants it; not a secret
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"winery/pool"
+)
+
+const (
+	smallestPart = 16 << 20
+	mostParts    = 10_000
+	// MaxImage is the largest image that a store like Amazon's takes.
+	MaxImage = 5 << 40
+	// partsAtOnce is how many parts are sent, or read back, at once.
+	partsAtOnce = 4
+	// compared is how much is read back at once.
+	compared = 4 << 20
+	// uploadsTried is how often an image is uploaded that the store gives back with
+	// other bytes than were sent.
+	uploadsTried = 2
+	// aborting is how long the end of an upload may take that failed.
+	aborting = 30 * time.Second
+)
+
+// errDiffers is returned where the store has other bytes than it was sent.
+var errDiffers = errors.New("the store returned other bytes than were uploaded; check its disks and its log")
+
+// publication replaces what there is under an image's name by a local file.
+type publication struct {
+	pool     *Pool
+	name     string
+	file     *os.File
+	size     int64
+	replaces *object // nil: there must be no image
+	proof    pool.Proof
+
+	// doubtful: the store may have this file, or what became of it, in place of what
+	// was there, and it was not found to be right.
+	doubtful bool
+}
+
+// run publishes the file, and reads it back from the store. It verifies the proof
+// before it disturbs another upload, and again after all parts were uploaded. If the
+// store returns other bytes, it uploads the file again. It returns what it made in the
+// store, as far as it knows, also with an error.
+func (u *publication) run(ctx context.Context) (published *object, err error) {
+	if err := verify(ctx, u.proof); err != nil {
+		return nil, err
+	}
+	if err := u.pool.abortUploads(ctx, u.name); err != nil {
+		return nil, err
+	}
+	for range uploadsTried {
+		var made object
+		if made, err = u.upload(ctx); err != nil {
+			return published, err
+		}
+		published, u.replaces = &made, &made
+		if err = u.compare(ctx, made); !errors.Is(err, errDiffers) {
+			u.doubtful = err != nil
+			return published, err
+		}
+		u.pool.retrying("upload", err, 0)
+	}
+	return published, err
+}
+
+// upload uploads the file, and returns what it became.
+func (u *publication) upload(ctx context.Context) (_ object, err error) {
+	honours, err := u.pool.conditions(ctx)
+	if err != nil {
+		return object{}, err
+	}
+	key, version := u.pool.at.image(u.name), uuid.NewString()
+	begun, err := send(ctx, u.pool, "upload", func() (*s3.CreateMultipartUploadOutput, error) {
+		return u.pool.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
+			Bucket: &u.pool.at.bucket, Key: &key, Metadata: map[string]string{versionKey: version}, ContentType: aws.String("application/octet-stream"),
+		})
+	})
+	if err != nil {
+		return object{}, err
+	}
+	id := begun.UploadId
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, u.pool.abort(ctx, key, id))
+		}
+	}()
+	parts, err := u.parts(ctx, key, id)
+	if err != nil {
+		return object{}, fenced(err)
+	}
+	if err := verify(ctx, u.proof); err != nil {
+		return object{}, err
+	}
+	in := &s3.CompleteMultipartUploadInput{
+		Bucket: &u.pool.at.bucket, Key: &key, UploadId: id, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
+	}
+	switch {
+	case u.replaces != nil && honours.replace:
+		in.IfMatch = &u.replaces.etag
+	case u.replaces == nil && honours.create:
+		in.IfNoneMatch = aws.String("*")
+	default:
+		if err := u.unchanged(ctx); err != nil {
+			return object{}, err
+		}
+	}
+	return u.complete(ctx, in, version)
+}
+
+// parts uploads the parts of the file.
+func (u *publication) parts(ctx context.Context, key string, id *string) ([]types.CompletedPart, error) {
+	length := max(smallestPart, (u.size/mostParts/smallestPart+1)*smallestPart)
+	parts := make([]types.CompletedPart, max(1, (u.size+length-1)/length)) // an empty file has one
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(partsAtOnce)
+	for i := range parts {
+		group.Go(func() error {
+			number := aws.Int32(int32(i + 1))
+			part := io.NewSectionReader(u.file, int64(i)*length, min(length, u.size-int64(i)*length))
+			sum := md5.New() //nolint:gosec // see above
+			if _, err := io.Copy(sum, part); err != nil {
+				return err
+			}
+			answer, err := send(ctx, u.pool, "upload", func() (*s3.UploadPartOutput, error) {
+				if _, err := part.Seek(0, io.SeekStart); err != nil {
+					return nil, err
+				}
+				return u.pool.client.UploadPart(ctx, &s3.UploadPartInput{
+					Bucket: &u.pool.at.bucket, Key: &key, UploadId: id, PartNumber: number,
+					Body: part, ContentLength: aws.Int64(part.Size()), ContentMD5: aws.String(base64.StdEncoding.EncodeToString(sum.Sum(nil))),
+				})
+			})
+			if err != nil {
+				return fmt.Errorf("part %d of %d: %w", i+1, len(parts), err)
+			}
+			parts[i] = types.CompletedPart{PartNumber: number, ETag: answer.ETag}
+			return nil
+		})
+	}
+	return parts, group.Wait()
+}
+
+// complete makes the upload visible. An answer that was lost, or that a repeated
+// request got, does not say whether this upload is visible: its version does.
+func (u *publication) complete(ctx context.Context, in *s3.CompleteMultipartUploadInput, version string) (object, error) {
+	_, failed := send(ctx, u.pool, "complete the upload", func() (*s3.CompleteMultipartUploadOutput, error) {
+		return u.pool.client.CompleteMultipartUpload(ctx, in)
+	})
+	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), aborting)
+	defer cancel()
+	found, err := u.pool.find(look, u.name)
+	switch {
+	case err != nil:
+		u.doubtful = true
+		return object{}, errors.Join(failed, err)
+	case found != nil && found.version == version:
+		u.doubtful = true
+		return *found, nil
+	case failed == nil:
+		return object{}, fmt.Errorf("%w: another image has replaced it at once", pool.ErrExists)
+	}
+	return object{}, fenced(failed)
+}
+
+// fenced explains the error of an upload that does not exist any more.
+func fenced(err error) error {
+	if is(err, pool.ErrFenced) {
+		return fmt.Errorf("another process ended the upload: %w", err)
+	}
+	return err
+}
+
+// unchanged is what there is instead of a condition where the store honours none: it
+// leaves a moment, in which only the claim's lease keeps others away.
+func (u *publication) unchanged(ctx context.Context) error {
+	found, err := u.pool.find(ctx, u.name)
+	switch {
+	case err != nil:
+		return err
+	case found == nil && u.replaces == nil, found != nil && u.replaces != nil && found.etag == u.replaces.etag:
+		return nil
+	case found == nil:
+		return fmt.Errorf("%w: it was removed meanwhile", pool.ErrNotFound)
+	}
+	return fmt.Errorf("%w: another process made it meanwhile", pool.ErrExists)
+}
+
+// compare reads what was published from the store, and compares it with the file.
+func (u *publication) compare(ctx context.Context, published object) error {
+	if published.size != u.size {
+		return fmt.Errorf("%w: %d bytes instead of %d", errDiffers, published.size, u.size)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(partsAtOnce)
+	for off := int64(0); off < u.size && ctx.Err() == nil; off += compared {
+		group.Go(func() error {
+			length := min(compared, u.size-off)
+			got, want := make([]byte, length), make([]byte, length)
+			if _, err := u.file.ReadAt(want, off); err != nil {
+				return err
+			}
+			if _, err := u.pool.read(ctx, u.pool.patience, u.name, published.etag, got, off); err != nil {
+				return err
+			}
+			if !bytes.Equal(got, want) {
+				return fmt.Errorf("%w: between byte %d and byte %d", errDiffers, off, off+length)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// abort ends an upload that failed, which frees its space. It has done so already, or
+// another process has, if the store does not know the upload.
+func (p *Pool) abort(ctx context.Context, key string, id *string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), aborting)
+	defer cancel()
+	_, err := send(ctx, p, "abort the upload", func() (*s3.AbortMultipartUploadOutput, error) {
+		return p.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &p.at.bucket, Key: &key, UploadId: id})
+	})
+	if is(err, pool.ErrFenced) {
+		return nil
+	}
+	return err
+}
+
+// abortUploads ends all uploads of an image that are not complete: of dead processes,
+// and of one that lost its claim, which thereby is fenced off.
+func (p *Pool) abortUploads(ctx context.Context, name string) error {
+	key := p.at.image(name)
+	pages := s3.NewListMultipartUploadsPaginator(p.client, &s3.ListMultipartUploadsInput{Bucket: &p.at.bucket, Prefix: &key},
+		func(o *s3.ListMultipartUploadsPaginatorOptions) { o.StopOnDuplicateToken = true })
+	for pages.HasMorePages() {
+		page, err := send(ctx, p, "list uploads", func() (*s3.ListMultipartUploadsOutput, error) { return pages.NextPage(ctx) })
+		if statusOf(err) == notImplemented {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, upload := range page.Uploads {
+			if aws.ToString(upload.Key) != key {
+				continue // of another image, whose name begins like this one's
+			}
+			if err := p.abort(ctx, key, upload.UploadId); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package s3test starts S3 servers for tests: versitygw, which knows all conditions for
+// uploads; moto, which is written in Python and knows some; and Ceph's radosgw, whose
+// release 16 knows none for uploads of several parts.
+package s3test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/google/uuid"
+)
+
+// The key that the servers accept.
+const (
+	AccessKey = "access-key-of-tests"
+	SecretKey = "secret-key-of-tests"
+)
+
+// Server is an S3 server on the loopback interface.
+type Server struct {
+	Name     string
+	Endpoint string // a URL
+
+	command *exec.Cmd     // nil: not started
+	ended   chan struct{} // closed once it ended
+	dir     string
+	output  *os.File
+}
+
+// kinds are the commands of the servers.
+var kinds = map[string]func(dir, port string) (*exec.Cmd, error){
+	"moto": func(_, port string) (*exec.Cmd, error) {
+		python := os.Getenv("WINERY_PYTHON")
+		if python == "" {
+			return nil, errors.New("WINERY_PYTHON must name a Python with the packages of scripts/python-venv: `make test` sets it")
+		}
+		return exec.Command(python, "-m", "moto.server", "-H", "127.0.0.1", "-p", port), nil
+	},
+	"versitygw": func(dir, port string) (*exec.Cmd, error) {
+		program := os.Getenv("WINERY_VERSITYGW")
+		if program == "" {
+			return nil, errors.New("WINERY_VERSITYGW must name the program versitygw: `make test` makes it and sets it")
+		}
+		data, versions := filepath.Join(dir, "data"), filepath.Join(dir, "versions")
+		for _, folder := range []string{data, versions} {
+			if err := os.Mkdir(folder, 0o700); err != nil {
+				return nil, err
+			}
+		}
+		return exec.Command(program, "--access", AccessKey, "--secret", SecretKey, "--region", "us-east-1",
+			"--port", "127.0.0.1:"+port, "--quiet", "posix", "--versioning-dir", versions, data), nil
+	},
+	"radosgw": radosgw,
+}
+
+var (
+	mu     sync.Mutex
+	shared = map[string]*Server{} // by kind
+)
+
+// radosgw serves a Ceph for tests that runs.
+func radosgw(dir, port string) (*exec.Cmd, error) {
+	conf := os.Getenv("CEPH_CONF")
+	if conf == "" {
+		return nil, errors.New("CEPH_CONF must name a Ceph for tests: `make test` starts one and sets it")
+	}
+	keyring := filepath.Join(dir, "keyring")
+	as := []string{"-c", conf, "-n", "client.rgw", "--keyring", keyring}
+	if out, err := exec.Command("ceph", "-c", conf, "auth", "get-or-create", "client.rgw", "mon", "allow rw", "osd", "allow rwx", "-o", keyring).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("a key for radosgw: %w\n%s", err, out)
+	}
+	user := func(args ...string) ([]byte, error) {
+		return exec.Command("radosgw-admin", append(as, args...)...).CombinedOutput()
+	}
+	if out, err := user("user", "create", "--uid=tests", "--display-name=tests", "--access-key="+AccessKey, "--secret-key="+SecretKey); err != nil {
+		if _, exists := user("user", "info", "--uid=tests"); exists != nil {
+			return nil, fmt.Errorf("a user of radosgw: %w\n%s", err, out)
+		}
+	}
+	return exec.Command("radosgw", append(as, "-f", "--rgw-frontends", "beast endpoint=127.0.0.1:"+port,
+		"--log-file", filepath.Join(dir, "log"), "--pid-file", "", "--admin-socket", filepath.Join(dir, "asok"))...), nil
+}
+
+// Moto returns the server moto of this test binary, which ends with [Stop].
+func Moto(t testing.TB) *Server { return share(t, "moto") }
+
+// Versity returns the server versitygw of this test binary, which ends with [Stop].
+func Versity(t testing.TB) *Server { return share(t, "versitygw") }
+
+// Radosgw returns the server radosgw of this test binary, which ends with [Stop].
+func Radosgw(t testing.TB) *Server { return share(t, "radosgw") }
+
+func share(t testing.TB, kind string) *Server {
+	t.Helper()
+	mu.Lock()
+	defer mu.Unlock()
+	if s := shared[kind]; s != nil {
+		return s
+	}
+	s, err := start(kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared[kind] = s
+	return s
+}
+
+// Stop ends the servers of this test binary. A TestMain calls it at its end.
+func Stop() {
+	mu.Lock()
+	defer mu.Unlock()
+	for _, s := range shared {
+		s.Kill()
+	}
+	clear(shared)
+}
+
+// Start starts a server for one test, which ends with the test.
+func Start(t testing.TB, kind string) *Server {
+	t.Helper()
+	s, err := start(kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Kill)
+	return s
+}
+
+func start(kind string) (_ *Server, err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	if err := listener.Close(); err != nil { // the server opens the port itself
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "winery-s3-")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Name: kind, Endpoint: "http://127.0.0.1:" + port, dir: dir}
+	defer func() {
+		if err != nil {
+			s.Kill()
+		}
+	}()
+	if s.output, err = os.Create(filepath.Join(dir, "output")); err != nil {
+		return nil, err
+	}
+	command, err := kinds[kind](dir, port)
+	if err != nil {
+		return nil, err
+	}
+	command.Stdout, command.Stderr = s.output, s.output
+	if err := command.Start(); err != nil {
+		return nil, err
+	}
+	s.command, s.ended = command, make(chan struct{})
+	go func() {
+		defer close(s.ended)
+		_ = command.Wait() // was killed
+	}()
+	return s, s.await()
+}
+
+// await waits until the server answers.
+func (s *Server) await() error {
+	for until := time.Now().Add(2 * time.Minute); time.Now().Before(until); {
+		answer, err := http.Get(s.Endpoint) //nolint:noctx // of this test
+		if err == nil {
+			_, _ = io.Copy(io.Discard, answer.Body)
+			_ = answer.Body.Close()
+			http.DefaultClient.CloseIdleConnections()
+			return nil
+		}
+		select {
+		case <-s.ended:
+			return fmt.Errorf("%s ended: %v\n%s", s.Name, s.command.ProcessState, s.said())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return fmt.Errorf("%s does not answer\n%s", s.Name, s.said())
+}
+
+func (s *Server) said() string {
+	said, _ := os.ReadFile(s.output.Name())
+	return string(said)
+}
+
+// Kill ends the server in the middle of what it does, with what it stored.
+func (s *Server) Kill() {
+	if s.command != nil {
+		_ = s.command.Process.Kill()
+		<-s.ended
+	}
+	if s.output != nil {
+		_ = s.output.Close()
+	}
+	_ = os.RemoveAll(s.dir)
+}
+
+// Client returns a client of the server.
+func (s *Server) Client() *s3.Client {
+	return s3.New(s3.Options{
+		BaseEndpoint: &s.Endpoint, UsePathStyle: true, Region: "us-east-1",
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: AccessKey, SecretAccessKey: SecretKey}, nil
+		}),
+		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
+		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
+	})
+}
+
+// Bucket makes an empty bucket and returns its name.
+func (s *Server) Bucket(t testing.TB) string {
+	t.Helper()
+	name := "bucket-" + strings.ReplaceAll(uuid.NewString(), "-", "")
+	if _, err := s.Client().CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name}); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
