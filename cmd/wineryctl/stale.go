@@ -121,6 +121,7 @@ func shardsRelease(c *cli.Context) error {
 	if c.Bool("dry-run") {
 		verb = "would release"
 	}
+	var handled []string
 	for _, s := range shards {
 		if lease := leases[s.Locker]; holder != "" && holder != lease.Host && holder != lease.Host+":"+lease.Role {
 			continue
@@ -129,6 +130,7 @@ func shardsRelease(c *cli.Context) error {
 			len(lockers) > 0 && !slices.ContainsFunc(lockers, func(l string) bool { return uuid.MustParse(l) == s.Locker }) {
 			continue
 		}
+		handled = append(handled, s.Name)
 		row := released{shardRow: rowOf(s)}
 		var ok bool
 		if row.To, ok = s.State.Origin(); !ok {
@@ -142,10 +144,31 @@ func shardsRelease(c *cli.Context) error {
 		}
 		j.done(row, "%s %s: %s → %s, locked by %s since %s", verb, s.Name, s.State, row.To, s.Locker, s.LockedAt.Local().Format(time.DateTime))
 	}
+	for _, name := range names {
+		if !slices.Contains(handled, name) {
+			s, err := notStale(c, base, name)
+			j.failed(released{shardRow: rowOf(s), Error: err.Error()}, name, err)
+		}
+	}
 	if j.handled() == 0 {
 		j.note(nil, "no stale shard")
 	}
 	return j.end(fmt.Sprintf("%d of %d shards could not be released", j.lost, j.handled()))
+}
+
+// notStale returns a shard that --shard names and that was not released, and why.
+func notStale(c *cli.Context, base *sharedbase.SharedBase, name string) (sharedbase.Shard, error) {
+	s, err := base.ShardByName(c.Context, name)
+	switch {
+	case errors.Is(err, sharedbase.ErrNotFound):
+		return sharedbase.Shard{Name: name}, errors.New("no such shard")
+	case err != nil:
+		return sharedbase.Shard{Name: name}, err
+	case s.Locker == uuid.Nil:
+		return s, fmt.Errorf("the shard is %s and not locked: there is nothing to release", s.State)
+	}
+	return s, fmt.Errorf("the shard is locked by %s since %s, which --duration, --holder or --locker exclude; --duration 0s excludes no time",
+		s.Locker, s.LockedAt.Local().Format(time.DateTime))
 }
 
 // release releases a shard whose holder has the given lease. With --dry-run it only

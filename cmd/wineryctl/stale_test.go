@@ -87,6 +87,14 @@ func TestStaleAndRelease(t *testing.T) {
 	}
 	s.sql(t, "DELETE FROM shards WHERE name = '"+held.Name()+"'")
 
+	for want, name := range map[string]string{
+		"young: the shard is locked by":                "young",
+		"nobodys: the shard is standby and not locked": "nobodys",
+		"shardabsent: no such shard":                   "shardabsent",
+	} {
+		s.fails(t, 1, want, "shards", "release", "--force", "--shard", name)
+	}
+
 	stale := func(args ...string) (found []string) {
 		t.Helper()
 		for _, row := range s.rows(t, append([]string{"shards", "stale"}, args...)...) {
@@ -119,7 +127,7 @@ func TestStaleAndRelease(t *testing.T) {
 	if got := stale(); !slices.Equal(got, all) {
 		t.Errorf("a dry run left %v", got)
 	}
-	if got := s.must(t, "shards", "release", "--shard", "shardpacking", "--shard", "young"); strings.Count(got, "\n") != 1 ||
+	if got := s.must(t, "shards", "release", "--shard", "shardpacking"); strings.Count(got, "\n") != 1 ||
 		!strings.Contains(got, "released shardpacking: packing → full, locked by "+locker) {
 		t.Errorf("released %q", got)
 	}
