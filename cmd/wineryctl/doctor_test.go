@@ -35,7 +35,7 @@ func TestDoctor(t *testing.T) {
 			t.Errorf("line %q", line)
 		}
 	}
-	if want := 1 + 14 + 2*3; len(lines) != want {
+	if want := 1 + 15 + 2*3; len(lines) != want {
 		t.Errorf("%d lines, want %d", len(lines), want)
 	}
 	if after := s.contents(t, files, images); before != after {
