@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"winery/sharedbase"
+	"winery/test/pgtest"
 )
 
 // noise is content that does not compress.
@@ -192,5 +193,16 @@ func TestContentAndTableSize(t *testing.T) {
 	}
 	if _, err := b.Content(ctx, `x"; DROP TABLE shards; --`, ids(object("a")), 0); !errors.Is(err, sharedbase.ErrNoTable) {
 		t.Errorf("content of a table with an evil name: %v", err)
+	}
+}
+
+// A table that another session has locked is not waited for without end.
+func TestSizeOfLockedTable(t *testing.T) {
+	t.Parallel()
+	b, conn := newBase(t)
+	s := shardIn(t, b, sharedbase.StateFull)
+	pgtest.Hold(t, conn.Config().ConnString(), "LOCK TABLE shard_"+s.Name)
+	if _, _, err := b.TableSize(t.Context(), s.Name); !errors.Is(err, sharedbase.ErrUnavailable) {
+		t.Errorf("error %v", err)
 	}
 }

@@ -75,10 +75,13 @@ func contentStatement(shard string) string {
 }
 
 // TableSize counts the objects in a shard's table and the bytes of their
-// contents, reading all of it (but not the contents).
+// contents, reading all of it (but not the contents). ErrUnavailable if another
+// session has locked the table for ten seconds.
 func (b *SharedBase) TableSize(ctx context.Context, shard string) (objects, bytes int64, err error) {
-	err = b.conns.lists.QueryRow(ctx, `/* winery: TableSize */
-		SELECT count(*), coalesce(sum(octet_length(content)), 0) FROM `+quoteTable(shard)).
-		Scan(&objects, &bytes)
+	err = transaction(ctx, b.conns.lists, beginTx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `/* winery: TableSize */
+			SELECT count(*), coalesce(sum(octet_length(content)), 0) FROM `+quoteTable(shard)).
+			Scan(&objects, &bytes)
+	})
 	return objects, bytes, b.explain(ctx, "measuring the table of shard "+shard, err)
 }
