@@ -136,7 +136,7 @@ func (f Format) frames(r *Reader, content []byte) (frames [][]byte) {
 		return [][]byte{content}
 	}
 	first := libraryLevel(f.Level, r.metadata.dictionary)
-	for _, level := range []zstd.EncoderLevel{first, zstd.SpeedBetterCompression, zstd.SpeedBestCompression, zstd.SpeedDefault, zstd.SpeedFastest} {
+	for _, level := range []zstd.EncoderLevel{first, zstd.SpeedBetterCompression, zstd.SpeedBestCompression, zstd.SpeedDefault} {
 		e, err := newEncoder(level, r.metadata.dictionary)
 		if err != nil {
 			return frames

@@ -3,7 +3,6 @@
 package mosaic
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -83,12 +82,15 @@ func (d *decoder) size(stored int64, first []byte) (size int64, ok bool, err err
 	return int64(h.FrameContentSize), h.HasFCS, nil
 }
 
-// decode returns the content of size bytes.
-func (d *decoder) decode(stored []byte, size int64) ([]byte, error) {
-	if !d.compressed {
-		return bytes.Clone(stored), nil
+// decode returns the content of size bytes, in room if that is large enough.
+func (d *decoder) decode(stored []byte, size int64, room []byte) ([]byte, error) {
+	if int64(cap(room)) < size || room == nil {
+		room = make([]byte, 0, size)
 	}
-	content, err := d.memory.DecodeAll(stored, make([]byte, 0, size))
+	if !d.compressed {
+		return append(room[:0], stored...), nil
+	}
+	content, err := d.memory.DecodeAll(stored, room[:0:size])
 	if err != nil || int64(len(content)) != size {
 		return nil, errContent
 	}

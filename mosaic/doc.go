@@ -47,9 +47,8 @@
 //
 // # Compression
 //
-// The levels 0 to 22 of libzstd become the four levels of the library klauspost/compress:
-// up to 2, up to 5 (and 0), up to 9, and above; with a dictionary the last one counts as
-// the third. A frame says how large its content is. The dictionary is made of what most of the
+// The levels 0 to 22 of libzstd become three levels of the library klauspost/compress: 1 and
+// 2, up to 9 (and 0), and above; with a dictionary the last one counts as the second. A frame says how large its content is. The dictionary is made of what most of the
 // shard's first objects have in common: up to 4 MiB of objects wait for it in memory.
 // Each open image with a dictionary takes about 300 kB.
 //

@@ -22,16 +22,16 @@ type encoder struct {
 	large   *zstd.Encoder // nil until an object needs it
 }
 
-// libraryLevel returns the level of the library for one of libzstd's.
+// libraryLevel returns the level of the library that compresses at least as well as
+// one of libzstd's, as far as there is one.
 func libraryLevel(libzstd int, dictionary []byte) zstd.EncoderLevel {
-	if libzstd == 0 {
-		libzstd = 3 // as for libzstd
+	switch {
+	case libzstd == 1 || libzstd == 2:
+		return zstd.SpeedDefault
+	case libzstd < 10 || dictionary != nil: // with which the best level takes 15 ms for each object
+		return zstd.SpeedBetterCompression
 	}
-	level := zstd.EncoderLevelFromZstd(libzstd)
-	if dictionary != nil { // with which the best level takes 15 ms for each object
-		level = min(level, zstd.SpeedBetterCompression)
-	}
-	return level
+	return zstd.SpeedBestCompression
 }
 
 func newEncoder(level zstd.EncoderLevel, dictionary []byte) (*encoder, error) {

@@ -14,9 +14,9 @@ import (
 	"winery/test/expect"
 )
 
-// flipObjects are 30 small objects, the first empty.
+// flipObjects are 15 small objects, the first empty.
 func flipObjects() [][]byte {
-	objects := contents(30)
+	objects := contents(15)
 	for i := range objects {
 		objects[i] = objects[i][:min(len(objects[i]), 16+i)]
 	}
@@ -37,6 +37,7 @@ func TestEveryBit(t *testing.T) {
 			objects = without(pythons(40), 0, 6)
 		}
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			random := corrupt.Random(t)
 			owner := map[int64]int{} // of the bytes of index entries
 			for i, o := range objects {

@@ -12,7 +12,7 @@ import (
 // images are written; any image can be read.
 type Format struct {
 	Zstd       bool // compress objects with zstd; else they are stored as they are
-	Level      int  // of the compression, 0 to 22 as for libzstd, where 0 is 3
+	Level      int  // of the compression, 0 to 22 as for libzstd, where 0 is 3; see the package comment
 	Dictionary bool // compress with a dictionary trained from the first objects
 }
 

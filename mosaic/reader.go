@@ -126,7 +126,7 @@ func (r *Reader) GetUpTo(id format.ObjID, atMost int64) (size int64, content []b
 // read already.
 func (r *Reader) content(id format.ObjID, o object, head []byte, size int64) ([]byte, error) {
 	if int64(len(head)) >= o.stored {
-		content, err := r.decoder.decode(head[:o.stored], size)
+		content, err := r.decoder.decode(head[:o.stored], size, nil)
 		if err != nil {
 			return nil, r.damaged(o.position, "object %x: %v", id, err)
 		}

@@ -22,6 +22,7 @@ type span struct {
 	next   int64  // position of the byte after ahead
 	end    int64  // where reading ahead stops
 	crc    uint32 // checksum of what was taken
+	room   []byte // for a content
 	report func(bytes int64)
 }
 
@@ -147,7 +148,8 @@ func (s *span) small(ctx context.Context, n int64) (sum format.ObjID, size int64
 	} else {
 		content := b
 		if s.decoder.compressed {
-			content, err = s.decoder.decode(b, size)
+			content, err = s.decoder.decode(b, size, s.room)
+			s.room = content
 		}
 		sum = sha256.Sum256(content)
 	}

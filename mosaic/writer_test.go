@@ -171,7 +171,7 @@ func (zeroes) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func writeManyObjects() int {
 	before := memory("VmRSS")
-	w, err := mosaic.NewWriter(mosaic.Format{Zstd: true, Dictionary: true}, discard{}, 1<<40)
+	w, err := mosaic.NewWriter(mosaic.Format{Zstd: true, Level: 1, Dictionary: true}, discard{}, 1<<40)
 	object, reader := make([]byte, 200), new(bytes.Reader)
 	for i := range uint64(manyObjects) {
 		if err == nil {
