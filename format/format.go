@@ -14,6 +14,10 @@ type ObjID = [32]byte
 // Format is a format of images. An image is a file, or starts at offset 0 of a
 // device, of size bytes; the name is for error messages.
 type Format interface {
+	// Name names the format. An image can be copied byte by byte between two formats
+	// of the same name.
+	Name() string
+
 	// Open reads and checks what leads to the objects of an image.
 	Open(src io.ReaderAt, size int64, name string) (Reader, error)
 

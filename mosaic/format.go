@@ -18,6 +18,9 @@ type Format struct {
 
 var _ format.Format = Format{}
 
+// Name implements [format.Format]: images with and without compression are of one format.
+func (Format) Name() string { return "Mosaic" }
+
 // MaxObjectSize is the size in bytes of the largest object that an image can hold.
 const MaxObjectSize = 268_435_440
 

@@ -14,6 +14,9 @@ type Format struct{}
 
 var _ format.Format = Format{}
 
+// Name implements [format.Format].
+func (Format) Name() string { return "SWHShard" }
+
 // Open implements [format.Format].
 func (Format) Open(src io.ReaderAt, size int64, name string) (format.Reader, error) {
 	r, err := Open(src, size, name)

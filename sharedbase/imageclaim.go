@@ -150,8 +150,9 @@ func (c *ImageClaim) inTx(ctx context.Context, what string, op func(ctx context.
 // MoveShard records that the image of a readonly shard is now in the pool to,
 // which the caller has verified, and no longer in the claim's pool; no host has
 // mapped it there yet. It uses up the claim; a second call has no effect.
+// The record is nil if the image is the same there, byte by byte.
 // *StateError if the shard is not readonly.
-func (c *ImageClaim) MoveShard(ctx context.Context, to string) error {
+func (c *ImageClaim) MoveShard(ctx context.Context, to string, record *ImageRecord) error {
 	what := fmt.Sprintf("moving shard %s from pool %s to %s", c.name, c.pool, to)
 	err := c.inTx(ctx, what, func(ctx context.Context, tx pgx.Tx, s Shard) error {
 		moved, err := tx.Exec(ctx, `/* winery: MoveShard */
@@ -159,6 +160,9 @@ func (c *ImageClaim) MoveShard(ctx context.Context, to string) error {
 			WHERE id = $1 AND state = 'readonly' RETURNING `+notify+`) SELECT FROM moved`, c.id, to)
 		if err == nil && moved.RowsAffected() == 0 {
 			err = &StateError{Shard: c.name, Found: s.State, FoundLocker: s.Locker, Expected: StateReadOnly}
+		}
+		if err == nil && record != nil {
+			err = recordVerifiedImage(ctx, tx, c.id, *record)
 		}
 		return err
 	})

@@ -48,7 +48,7 @@ func TestImageClaim(t *testing.T) {
 	wantLost("Verify", c.Verify(ctx))
 	next := must(b.ClaimImage(ctx, s.Name))(t)
 	wantLost("Verify", c.Verify(ctx))
-	wantLost("MoveShard", c.MoveShard(ctx, "other"))
+	wantLost("MoveShard", c.MoveShard(ctx, "other", nil))
 	_, err := c.RecordErased(ctx, nil)
 	wantLost("RecordErased", err)
 	wantLost("RecordImage", c.RecordImage(ctx, sharedbase.ImageRecord{}))

@@ -154,7 +154,7 @@ func TestMoveShard(t *testing.T) {
 	b, _ := newBase(t)
 	ctx := t.Context()
 	packed := must(b.ClaimImage(ctx, shardIn(t, b, sharedbase.StatePacked).Name))(t)
-	wantState(t, packed.MoveShard(ctx, "other"), sharedbase.StatePacked)
+	wantState(t, packed.MoveShard(ctx, "other", nil), sharedbase.StatePacked)
 	must(b.ImportShard(ctx, "image", "pool", sharedbase.ImageRecord{}, keys(nothing, objects("a", "b")...)))(t)
 	must(b.RecordShardMapped(ctx, "host", "image"))(t)
 	if err := b.Delete(ctx, object("a").ID); err != nil {
@@ -162,7 +162,7 @@ func TestMoveShard(t *testing.T) {
 	}
 	c := must(b.ClaimImage(ctx, "image"))(t)
 	for try := range 2 { // the answer to the first may be lost
-		if err := c.MoveShard(ctx, "other"); err != nil {
+		if err := c.MoveShard(ctx, "other", nil); err != nil {
 			t.Errorf("try %d: %v", try, err)
 		}
 	}

@@ -96,7 +96,7 @@ var acts = []act{
 	{"move shard", func(t *testing.T, b *sharedbase.SharedBase) (int64, func() error, func() bool) {
 		s := shardIn(t, b, sharedbase.StateReadOnly)
 		c := must(b.ClaimImage(t.Context(), s.Name))(t)
-		return s.ID, func() error { return c.MoveShard(t.Context(), "other") },
+		return s.ID, func() error { return c.MoveShard(t.Context(), "other", nil) },
 			func() bool { return must(b.ShardByID(t.Context(), s.ID))(t).Pool == "pool" }
 	}},
 	{"record image", func(t *testing.T, b *sharedbase.SharedBase) (int64, func() error, func() bool) {

@@ -211,7 +211,7 @@ func TestStandbyOutageKeepsLeases(t *testing.T) {
 func TestMoveAgainWaitsForTheStandby(t *testing.T) {
 	r := newReplicated(t)
 	c := must(r.base.ClaimImage(t.Context(), shardIn(t, r.base, sharedbase.StateReadOnly).Name))(t)
-	move := func() error { return c.MoveShard(t.Context(), "other") }
+	move := func() error { return c.MoveShard(t.Context(), "other", nil) }
 	r.standby.Signal(syscall.SIGSTOP)
 	first := background(move)
 	r.waits(t, 1)

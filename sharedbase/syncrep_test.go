@@ -57,7 +57,7 @@ func TestUnreplicatedIsUnavailable(t *testing.T) {
 		"RecordImage":       func() error { return recording.RecordImage(ctx, sharedbase.ImageRecord{}) },
 		"DropTable":         func() error { return dropping.DropTable(ctx) },
 		"RecordShardMapped": func() error { _, err := b.RecordShardMapped(ctx, "host", mapped.Name); return err },
-		"MoveShard":         func() error { return moving.MoveShard(ctx, "other") },
+		"MoveShard":         func() error { return moving.MoveShard(ctx, "other", nil) },
 		"ClaimImage":        func() error { _, err := b.ClaimImage(ctx, claimed.Name); return err },
 		"Release an image":  func() error { return unused.Release(ctx) },
 		"ImportShard": func() error {

@@ -17,8 +17,9 @@ var migrateCommand = &cli.Command{
 	Name:      "migrate",
 	Usage:     "migrate the images of readonly shards from pool FROM to pool TO",
 	ArgsUsage: "FROM TO",
-	Description: "Each copy is flushed and read back completely; only then does the database refer to TO. The images in FROM stay:\n" +
-		"remove them when all hosts read from TO. Run an interrupted migration again to continue.",
+	Description: "Each copy is flushed and read back completely; only then does the database refer to TO. Where the images of the two\n" +
+		"pools have different formats, the objects are encoded again. The images in FROM stay: remove them when all hosts read\n" +
+		"from TO. Run an interrupted migration again to continue.",
 	Flags: []cli.Flag{
 		&cli.StringSliceFlag{Name: "image", Aliases: []string{"i"}, Usage: "migrate only the image `NAME`; repeat for several images (default: all images in FROM)"},
 		&cli.IntFlag{Name: "limit", Aliases: []string{"n"}, DefaultText: "no limit", Usage: "stop after `N` images have been copied"},

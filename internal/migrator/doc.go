@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package migrator moves images from one pool to another, of any two kinds whose
-// images have the same format.
+// Package migrator moves images from one pool to another, of any two types. Where the
+// formats of their images differ, it encodes the objects again.
 //
 // [Migrator.Migrate] does so with one image:
 //
@@ -10,13 +10,16 @@
 //     stays equal to the source until the end, and objects that are deleted
 //     meanwhile keep their marks in the index, to be erased in the new pool;
 //  2. it copies the image as it is, in blocks, except blocks of zeros, with the
-//     header last; flushes; and makes the copy visible;
+//     header last; flushes; and makes the copy visible. Between pools of different
+//     formats it reads every object, compares its SHA-256 with its id, and writes an
+//     image of those that are not erased;
 //  3. it reads the whole copy through another handle, past this host's caches:
 //     every object must have its SHA-256, every key must be found, and there must
-//     be as many as in the source;
+//     be as many as in the source; in another format also the same keys;
 //  4. only then it records the new pool in the database, in a transaction that
 //     proves the claim: the shard must be readonly, still in the old pool, and
-//     not quarantined. The transaction notifies mappers, which map the copy.
+//     not quarantined. The transaction records the fingerprint of an image in another
+//     format, and notifies mappers, which map the copy.
 //
 // An existing image of that name in the new pool is replaced only if it is a copy
 // of the same image, or if no object is lost (package containment).

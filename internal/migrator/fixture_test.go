@@ -17,7 +17,6 @@ import (
 	"winery/internal/storage"
 	"winery/pool"
 	"winery/pool/pooltest"
-	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/expect"
 	"winery/test/roletest"
@@ -121,7 +120,7 @@ func (s *stage) record(t testing.TB) {
 	img, err := s.From.Pool.Open(t.Context(), image)
 	expect.NoError(t, err)
 	defer img.Close()
-	r, err := shard.Open(img, img.Size(), image)
+	r, err := s.From.Format().Open(img, img.Size(), image)
 	expect.NoError(t, err)
 	_, err = s.Base.ImportShard(t.Context(), image, s.From.Name(), sharedbase.ImageRecord{Objects: r.Info().Objects, Fingerprint: r.Fingerprint()}, r.Keys(t.Context()))
 	expect.NoError(t, err)

@@ -32,6 +32,7 @@ type Migrator struct {
 // The tasks, in their order.
 const (
 	Copying   progress.Task = "copying"
+	Encoding  progress.Task = "encoding" // instead, where the formats differ
 	Verifying progress.Task = "verifying"
 )
 
@@ -41,6 +42,8 @@ type Moved struct {
 	Bytes    int64 // of the image in use
 	Copied   bool  // false: the copy was there
 	Recorded bool  // the database has the new pool
+
+	record *sharedbase.ImageRecord // of a copy in another format
 }
 
 // Migrate moves an image. After any failure the shard's row in the database is
@@ -68,12 +71,15 @@ func (m *Migrator) Migrate(ctx context.Context, name string) (moved Moved, err e
 		if err != nil || m.NoRecord {
 			return err
 		}
-		err = claim.MoveShard(ctx, m.To.Name())
+		err = claim.MoveShard(ctx, m.To.Name(), moved.record)
 		moved.Recorded = err == nil
 		return err
 	})
 	return moved, err
 }
+
+// encodes reports whether the pools' images have different formats.
+func (m *Migrator) encodes() bool { return m.From.Format().Name() != m.To.Format().Name() }
 
 // movable returns nil where the database has the shard in From, in a state in which it
 // may be moved, and sharedbase.ErrNotFound where the database does not know it.

@@ -279,7 +279,7 @@ func TestSkipped(t *testing.T) {
 	try(migrator.ErrSkipped, "in pool new already")
 	claim, err := s.Base.ClaimImage(t.Context(), image)
 	expect.NoError(t, err)
-	expect.NoError(t, errors.Join(claim.MoveShard(t.Context(), "third"), claim.Release(t.Context())))
+	expect.NoError(t, errors.Join(claim.MoveShard(t.Context(), "third", nil), claim.Release(t.Context())))
 	try(migrator.ErrSkipped, "in pool third")
 
 	full := s.FullIn(t, "old", roletest.Objects(9, 3, 100))

@@ -9,6 +9,7 @@ import (
 
 	"winery/format"
 	"winery/pool"
+	"winery/sharedbase"
 )
 
 // errDiffers: the image in To is whole, and another than the source.
@@ -39,7 +40,12 @@ func (m *Migrator) provide(ctx context.Context, name string, proofOf func(origin
 		return err
 	}
 	proof := proofOf(original)
-	if err := m.copy(ctx, name, source, original.Info().Size, proof); err != nil {
+	if m.encodes() {
+		err = m.encode(ctx, name, original, proof)
+	} else {
+		err = m.copy(ctx, name, source, original.Info().Size, proof)
+	}
+	if err != nil {
 		return err
 	}
 	moved.Copied = true
@@ -73,7 +79,7 @@ func (m *Migrator) verify(ctx context.Context, name string, original format.Read
 	if err != nil {
 		return err
 	}
-	if original != nil && r.Fingerprint() != original.Fingerprint() {
+	if original != nil && !m.encodes() && r.Fingerprint() != original.Fingerprint() {
 		return errDiffers
 	}
 	found, err := r.Verify(ctx, m.Progress.NewMeter(Verifying, name, r.Info().ObjectsSize).Add)
@@ -81,8 +87,14 @@ func (m *Migrator) verify(ctx context.Context, name string, original format.Read
 		return err
 	}
 	moved.Objects, moved.Bytes = found.Objects, r.Info().Size
-	if original == nil {
+	if m.encodes() {
+		moved.record = &sharedbase.ImageRecord{Objects: r.Info().Objects, Bytes: found.Bytes, Fingerprint: r.Fingerprint()}
+	}
+	switch {
+	case original == nil:
 		return m.compareIndex(ctx, name, found.Objects)
+	case m.encodes():
+		return sameObjects(ctx, original, r)
 	}
 	// A copy and its original can only differ in what was erased since.
 	for _, err := range original.Keys(ctx) {

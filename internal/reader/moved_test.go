@@ -32,7 +32,7 @@ func (f *fixture) move(name string, to pool.Pool) {
 	f.Helper()
 	f.copyImage(name, to)
 	f.must(f.base.WithImage(f.Context(), name, func(ctx context.Context, c *sharedbase.ImageClaim) error {
-		return c.MoveShard(ctx, to.Name())
+		return c.MoveShard(ctx, to.Name(), nil)
 	}))
 }
 

@@ -8,11 +8,13 @@ import (
 	"crypto/sha256"
 	"errors"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 
+	"winery/format"
 	"winery/internal/config"
 	"winery/internal/storage"
 	"winery/pool"
@@ -49,6 +51,14 @@ func Directory(t testing.TB, dir string) config.Pool {
 	return config.Pool{
 		Type: config.Directory, Name: "files", ShardMaxSize: ShardMaxSize,
 		BaseDirectory: dir, UsePermissions: true,
+	}
+}
+
+// Mosaic is a pool of compressed mosaics, in a directory of the test's own.
+func Mosaic(t testing.TB) config.Pool {
+	return config.Pool{
+		Type: config.Mosaic, Name: "mosaics", ShardMaxSize: ShardMaxSize,
+		BaseDirectory: t.TempDir(), UsePermissions: true, Compression: true, CompressionLevel: 3,
 	}
 }
 
@@ -244,13 +254,19 @@ func Put(t testing.TB, into pool.Pool, name string, objects []sharedbase.Object)
 	expect.NoError(t, draft.Commit(t.Context()))
 }
 
-// Image opens a shard's image as it is in the store.
+// Image opens a shard's image, an SWHShard, as it is in the store.
 func (s *Stage) Image(t testing.TB, name string) *shard.Reader {
+	t.Helper()
+	return s.Reader(t, name).(*shard.Reader)
+}
+
+// Reader opens a shard's image as it is in the store.
+func (s *Stage) Reader(t testing.TB, name string) format.Reader {
 	t.Helper()
 	img, err := s.Pool.Pool.Open(t.Context(), name)
 	expect.NoError(t, err)
 	t.Cleanup(func() { expect.NoError(t, img.Close()) })
-	r, err := shard.Open(img, img.Size(), name)
+	r, err := s.Pool.Format().Open(img, img.Size(), name)
 	expect.NoError(t, err)
 	return r
 }
@@ -258,9 +274,9 @@ func (s *Stage) Image(t testing.TB, name string) *shard.Reader {
 // WantObjects fails the test unless a shard's image holds all objects.
 func (s *Stage) WantObjects(t testing.TB, name string, objects []sharedbase.Object) {
 	t.Helper()
-	r := s.Image(t, name)
+	r := s.Reader(t, name)
 	for _, o := range objects {
-		got, err := r.Get(o.ID)
+		_, got, err := r.GetUpTo(o.ID, math.MaxInt64)
 		expect.NoError(t, err)
 		if !bytes.Equal(got, o.Content) {
 			t.Fatalf("object %x: other bytes in the image", o.ID)
