@@ -150,7 +150,7 @@ func TestRefusesToDrop(t *testing.T) {
 		"header": func(t *testing.T, s *roletest.Stage, name, _ string) { s.FlipBit(t, name, 3) },
 		"count":  func(t *testing.T, s *roletest.Stage, name, _ string) { s.FlipBit(t, name, 47) }, // 39 → 38
 		"bytes": func(t *testing.T, s *roletest.Stage, name, _ string) {
-			r := s.Image(t, name)
+			r := s.SWHShard(t, name)
 			for at := int64(520); at < r.Layout().IndexPosition; at += 128 { // some in each object
 				s.FlipBit(t, name, at)
 			}

@@ -234,8 +234,9 @@ func TestStoppedBetweenBatches(t *testing.T) {
 		marked := len(deletedIn(t, s, name))
 		ctx, stop := context.WithCancel(t.Context())
 		var flushes atomic.Int32
+		batch := map[string]int32{"SWHShard": 4, "Mosaic": 6}[s.Pool.Format().Name()] // flushes
 		s.Pool.At = func(p roletest.Point, _ string) error {
-			if p == roletest.Flush && flushes.Add(1) == 5 { // four a batch
+			if p == roletest.Flush && flushes.Add(1) == batch+1 {
 				stop()
 			}
 			return nil

@@ -104,11 +104,11 @@ func TestImport(t *testing.T) {
 
 // The import of a damaged image leaves nothing behind, for any damage.
 func TestDamaged(t *testing.T) {
-	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+	roletest.EachStore(t, func(t *testing.T, s *roletest.Stage) {
 		const name = "damaged"
 		objects := roletest.Objects(1, 200, 1000)
 		roletest.Put(t, s.Pool, name, objects)
-		image := s.Image(t, name)
+		image := s.SWHShard(t, name)
 		layout := image.Layout()
 		entry, _ := image.EntryRange(objects[0].ID)
 		i := &importer.Importer{Base: s.Base}

@@ -74,8 +74,8 @@ func TestEncode(t *testing.T) {
 		}
 		s.wantPool(t, s.Pool)
 		s.WantObjects(t, image, left)
-		s.wantRecord(t, s.Reader(t, image), len(left))
-		if _, _, err := s.Reader(t, image).GetUpTo(all[3].ID, -1); !errors.Is(err, format.ErrNotFound) {
+		s.wantRecord(t, s.Image(t, image).Reader, len(left))
+		if _, _, err := s.Image(t, image).GetUpTo(all[3].ID, -1); !errors.Is(err, format.ErrNotFound) {
 			t.Errorf("an erased object: %v", err)
 		}
 
@@ -193,7 +193,7 @@ func TestEncodeVerified(t *testing.T) {
 	_, err := m.Migrate(t.Context(), image)
 	expect.NoError(t, err)
 	s.wantPool(t, s.From)
-	begin, _ := s.Reader(t, image).EntryRange(all[10].ID)
+	begin, _ := s.Image(t, image).EntryRange(all[10].ID)
 	edit(t, s.Pool, begin+10)
 	m = s.migrator()
 	m.NoTransfer = true
@@ -205,7 +205,7 @@ func TestEncodeVerified(t *testing.T) {
 	_, err = m.Migrate(t.Context(), image)
 	expect.NoError(t, err)
 	s.wantPool(t, s.Pool)
-	_, content, err := s.Reader(t, image).GetUpTo(all[10].ID, math.MaxInt64)
+	_, content, err := s.Image(t, image).GetUpTo(all[10].ID, math.MaxInt64)
 	if err != nil || !bytes.Equal(content, all[10].Content) {
 		t.Errorf("%d bytes, %v", len(content), err)
 	}

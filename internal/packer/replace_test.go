@@ -122,7 +122,7 @@ func TestUnreadableImage(t *testing.T) {
 			s := roletest.New(t, roletest.Directory(t, ""))
 			name := s.Full(t, objects)
 			roletest.Put(t, s.Pool.Pool, name, objects)
-			s.FlipBit(t, name, at(s.Image(t, name)))
+			s.FlipBit(t, name, at(s.SWHShard(t, name)))
 			wantRefused(t, s, name, "cannot be read")
 		})
 	}

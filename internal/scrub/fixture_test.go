@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"winery/internal/cleaner"
+	"winery/internal/config"
 	"winery/internal/packer"
 	"winery/internal/scrub"
 	"winery/pool"
@@ -67,6 +68,9 @@ func clean(t testing.TB, s *roletest.Stage) {
 func another(t testing.TB, s *roletest.Stage, image string) pool.Pool {
 	t.Helper()
 	c := roletest.Directory(t, "")
+	if s.Config.Type == config.Mosaic {
+		c = roletest.Mosaic(t)
+	}
 	c.Name = "other"
 	set := roletest.OpenPools(t, true, c)
 	s.Pools["other"] = set["other"]
@@ -96,15 +100,20 @@ func psql(t testing.TB, s *roletest.Stage, statement string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// at returns where an object's index entry and its length lie in an image.
+// at returns where an object's index entry and its length lie in an image, or its
+// element.
 func at(t testing.TB, s *roletest.Stage, name string, id sharedbase.ObjID) (entry, position int64) {
 	t.Helper()
 	img, err := s.Pool.Pool.Open(t.Context(), name)
 	expect.NoError(t, err)
 	defer img.Close()
-	entry, _ = s.Image(t, name).EntryRange(id)
+	entry, end := s.Image(t, name).EntryRange(id)
+	at := entry + 32
+	if s.Config.Type == config.Mosaic {
+		at = entry + 36
+	}
 	b := make([]byte, 8)
-	_, err = img.ReadAt(b, entry+32)
+	_, err = img.ReadAt(b[8-(end-at):], at)
 	expect.NoError(t, err)
 	return entry, int64(binary.BigEndian.Uint64(b))
 }

@@ -162,13 +162,13 @@ func TestRepairNotFromDamagedTable(t *testing.T) {
 
 // A readonly shard's image is restored in place from another pool.
 func TestRepairFromAnotherPool(t *testing.T) {
-	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+	roletest.EachStore(t, func(t *testing.T, s *roletest.Stage) {
 		objects := roletest.Objects(1, 300, 20_000)
 		name := readonly(t, s, objects)
 		another(t, s, name)
 		entry, position := at(t, s, name, objects[100].ID)
 		_, position2 := at(t, s, name, objects[200].ID)
-		hash := s.Image(t, name).Layout().HashPosition
+		hash := s.SWHShard(t, name).Layout().HashPosition
 		// Deleted and erased here, in the copy still.
 		expect.NoError(t, s.Base.Delete(t.Context(), objects[7].ID))
 		clean(t, s)

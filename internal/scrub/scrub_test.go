@@ -20,13 +20,13 @@ var none sharedbase.ObjID
 
 // Each bit that is flipped in an image is found, and its object named.
 func TestFindsFlippedBits(t *testing.T) {
-	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+	roletest.EachStore(t, func(t *testing.T, s *roletest.Stage) {
 		objects := roletest.Objects(1, 300, 20_000)
 		name := readonly(t, s, objects)
 		finds(t, s, name)
 		id := objects[100].ID
 		entry, position := at(t, s, name, id)
-		info := s.Image(t, name).Layout()
+		info := s.SWHShard(t, name).Layout()
 		for what, test := range map[string]struct {
 			at   int64
 			want finding

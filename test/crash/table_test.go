@@ -10,7 +10,6 @@ import (
 	"text/tabwriter"
 
 	"winery/pool"
-	"winery/shard"
 	"winery/test/expect"
 	"winery/test/roletest"
 )
@@ -78,7 +77,7 @@ func image(t *testing.T, s *roletest.Stage, name string) string {
 	}
 	expect.NoError(t, err)
 	defer func() { expect.NoError(t, img.Close()) }()
-	r, err := shard.Open(img, img.Size(), name)
+	r, err := s.Pool.Format().Open(img, img.Size(), name)
 	if err == nil {
 		_, err = r.Verify(t.Context(), nil)
 	}

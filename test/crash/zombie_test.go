@@ -25,7 +25,7 @@ func TestStopped(t *testing.T) {
 			// Its snapshot keeps the table, though not the image.
 			c.goOn(t, []string{"packer", "mapper"}, inImages)
 			c.note("the table waits")
-		case c.Config.Type == config.Directory && slices.Contains(way, roletest.Edit):
+		case c.Config.Type != config.RBD && slices.Contains(way, roletest.Edit):
 			c.goOn(t, crew, settledOrInUse)
 		default:
 			c.goOn(t, crew, settled)

@@ -71,9 +71,18 @@ func RBD(t testing.TB) config.Pool {
 	}
 }
 
-// EachKind runs a test once on a directory pool and once on Ceph, at the same
-// time: neither shares anything with the other.
+// EachKind runs a test once on each type of pool, at the same time: they share
+// nothing with one another.
 func EachKind(t *testing.T, test func(*testing.T, *Stage)) {
+	t.Run("mosaic", func(t *testing.T) {
+		t.Parallel()
+		test(t, New(t, Mosaic(t)))
+	})
+	EachStore(t, test)
+}
+
+// EachStore is EachKind for a test that knows the bytes of an SWHShard.
+func EachStore(t *testing.T, test func(*testing.T, *Stage)) {
 	for kind, configured := range map[string]func(testing.TB) config.Pool{
 		"directory": func(t testing.TB) config.Pool { return Directory(t, "") },
 		"rbd":       RBD,
@@ -254,29 +263,38 @@ func Put(t testing.TB, into pool.Pool, name string, objects []sharedbase.Object)
 	expect.NoError(t, draft.Commit(t.Context()))
 }
 
-// Image opens a shard's image, an SWHShard, as it is in the store.
-func (s *Stage) Image(t testing.TB, name string) *shard.Reader {
+// SWHShard opens a shard's image, which has this format, as it is in the store.
+func (s *Stage) SWHShard(t testing.TB, name string) *shard.Reader {
 	t.Helper()
-	return s.Reader(t, name).(*shard.Reader)
+	return s.Image(t, name).Reader.(*shard.Reader)
 }
 
-// Reader opens a shard's image as it is in the store.
-func (s *Stage) Reader(t testing.TB, name string) format.Reader {
+// Image is a shard's image.
+type Image struct{ format.Reader }
+
+// Get returns an object's content.
+func (i Image) Get(id sharedbase.ObjID) ([]byte, error) {
+	_, content, err := i.GetUpTo(id, math.MaxInt64)
+	return content, err
+}
+
+// Image opens a shard's image as it is in the store.
+func (s *Stage) Image(t testing.TB, name string) Image {
 	t.Helper()
 	img, err := s.Pool.Pool.Open(t.Context(), name)
 	expect.NoError(t, err)
 	t.Cleanup(func() { expect.NoError(t, img.Close()) })
 	r, err := s.Pool.Format().Open(img, img.Size(), name)
 	expect.NoError(t, err)
-	return r
+	return Image{r}
 }
 
 // WantObjects fails the test unless a shard's image holds all objects.
 func (s *Stage) WantObjects(t testing.TB, name string, objects []sharedbase.Object) {
 	t.Helper()
-	r := s.Reader(t, name)
+	r := s.Image(t, name)
 	for _, o := range objects {
-		_, got, err := r.GetUpTo(o.ID, math.MaxInt64)
+		got, err := r.Get(o.ID)
 		expect.NoError(t, err)
 		if !bytes.Equal(got, o.Content) {
 			t.Fatalf("object %x: other bytes in the image", o.ID)
