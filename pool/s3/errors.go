@@ -4,6 +4,7 @@ package s3
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -120,6 +121,9 @@ func understand(err error) meaning {
 	}
 	if strings.Contains(err.Error(), "get credentials:") {
 		return meaning{what: "no credentials", cure: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or boto3_config; for a public bucket anonymous: true"}
+	}
+	if errors.As(err, new(*tls.CertificateVerificationError)) {
+		return meaning{what: "the certificate of the store is not trusted", cure: "set verify in boto3_config, or AWS_CA_BUNDLE, to the file of the authority that signed it"}
 	}
 	// Without a whole answer: refused, reset, stalled, or cut short.
 	return meanings["InternalError"]

@@ -500,6 +500,56 @@ func TestLostPart(t *testing.T) {
 	})
 }
 
+// TestQuota: a bucket at its quota is ErrFull, and takes images again after the quota
+// was raised.
+func TestQuota(t *testing.T) {
+	s := on(t, s3test.Radosgw(t), nil)
+	finished(t, s.pool, "one", content(1, 1000))
+	s.server.Quota(t, s.bucket, 1<<20)
+	d := written(t, s.pool, "two", content(1, 4<<20))
+	wantErr(t, "Commit", d.Commit(t.Context()), pool.ErrFull, "raise the quota")
+	expect.NoError(t, d.Abort(t.Context()))
+	s.wantClean("shards/one")
+	s.server.Quota(t, s.bucket, 1<<30)
+	finished(t, s.pool, "two", content(1, 4<<20))
+}
+
+// TestHungUpload: a store that takes a part and never answers.
+func TestHungUpload(t *testing.T) {
+	s := on(t, s3test.Moto(t), nil)
+	finished(t, s.pool, "one", content(1, 10)) // tries conditions
+	impatient(&s.settings)
+	p := newPool(t, s.settings)
+	d := written(t, p, "one", content(1, 1<<20))
+	release := make(chan struct{})
+	s.trouble.Requests(func(_ http.ResponseWriter, r *http.Request) bool {
+		if isOf(r, "PUT /", "shards/one?") {
+			<-release
+			panic(http.ErrAbortHandler)
+		}
+		return false
+	})
+	wantErr(t, "Commit", d.Commit(t.Context()), pool.ErrUnavailable)
+	close(release)
+	expect.NoError(t, d.Abort(t.Context()))
+	s.wantClean("shards/one")
+}
+
+// TestTLS: the certificate of the store is checked against the authorities that verify
+// names, unless verify is false.
+func TestTLS(t *testing.T) {
+	server := s3test.Versity(t)
+	tls := s3test.BeforeTLS(t, server)
+	authority := filepath.Join(t.TempDir(), "authority.pem")
+	expect.NoError(t, os.WriteFile(authority, tls.Authority, 0o600))
+	s := settings(tls.Endpoint, server.Bucket(t), t.TempDir())
+	wantDenied(t, "CheckAccess", newPool(t, s).CheckAccess(t.Context(), true), "certificate", "AWS_CA_BUNDLE")
+	s.CABundle = authority
+	finished(t, newPool(t, s), "one", content(1, 1000))
+	s.CABundle, s.Insecure = "", true
+	finished(t, newPool(t, s), "two", content(1, 1000))
+}
+
 // TestRoom: tmp_directory has no room, or does not exist.
 func TestRoom(t *testing.T) {
 	s := on(t, s3test.Moto(t), nil)

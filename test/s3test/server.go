@@ -36,27 +36,28 @@ type Server struct {
 	Name     string
 	Endpoint string // a URL
 
-	command *exec.Cmd     // nil: not started
-	ended   chan struct{} // closed once it ended
+	admin   func(args ...string) ([]byte, error) // of radosgw
+	command *exec.Cmd                            // nil: not started
+	ended   chan struct{}                        // closed once it ended
 	dir     string
 	output  *os.File
 }
 
 // kinds are the commands of the servers.
-var kinds = map[string]func(dir, port string) (*exec.Cmd, error){
-	"moto": func(_, port string) (*exec.Cmd, error) {
+var kinds = map[string]func(s *Server, port string) (*exec.Cmd, error){
+	"moto": func(_ *Server, port string) (*exec.Cmd, error) {
 		python := os.Getenv("WINERY_PYTHON")
 		if python == "" {
 			return nil, errors.New("WINERY_PYTHON must name a Python with the packages of scripts/python-venv: `make test` sets it")
 		}
 		return exec.Command(python, "-m", "moto.server", "-H", "127.0.0.1", "-p", port), nil
 	},
-	"versitygw": func(dir, port string) (*exec.Cmd, error) {
+	"versitygw": func(s *Server, port string) (*exec.Cmd, error) {
 		program := os.Getenv("WINERY_VERSITYGW")
 		if program == "" {
 			return nil, errors.New("WINERY_VERSITYGW must name the program versitygw: `make test` makes it and sets it")
 		}
-		data, versions := filepath.Join(dir, "data"), filepath.Join(dir, "versions")
+		data, versions := filepath.Join(s.dir, "data"), filepath.Join(s.dir, "versions")
 		for _, folder := range []string{data, versions} {
 			if err := os.Mkdir(folder, 0o700); err != nil {
 				return nil, err
@@ -74,26 +75,36 @@ var (
 )
 
 // radosgw serves a Ceph for tests that runs.
-func radosgw(dir, port string) (*exec.Cmd, error) {
+func radosgw(s *Server, port string) (*exec.Cmd, error) {
 	conf := os.Getenv("CEPH_CONF")
 	if conf == "" {
 		return nil, errors.New("CEPH_CONF must name a Ceph for tests: `make test` starts one and sets it")
 	}
-	keyring := filepath.Join(dir, "keyring")
+	keyring := filepath.Join(s.dir, "keyring")
 	as := []string{"-c", conf, "-n", "client.rgw", "--keyring", keyring}
 	if out, err := exec.Command("ceph", "-c", conf, "auth", "get-or-create", "client.rgw", "mon", "allow rw", "osd", "allow rwx", "-o", keyring).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("a key for radosgw: %w\n%s", err, out)
 	}
-	user := func(args ...string) ([]byte, error) {
+	s.admin = func(args ...string) ([]byte, error) {
 		return exec.Command("radosgw-admin", append(as, args...)...).CombinedOutput()
 	}
-	if out, err := user("user", "create", "--uid=tests", "--display-name=tests", "--access-key="+AccessKey, "--secret-key="+SecretKey); err != nil {
-		if _, exists := user("user", "info", "--uid=tests"); exists != nil {
+	if out, err := s.admin("user", "create", "--uid=tests", "--display-name=tests", "--access-key="+AccessKey, "--secret-key="+SecretKey); err != nil {
+		if _, exists := s.admin("user", "info", "--uid=tests"); exists != nil {
 			return nil, fmt.Errorf("a user of radosgw: %w\n%s", err, out)
 		}
 	}
 	return exec.Command("radosgw", append(as, "-f", "--rgw-frontends", "beast endpoint=127.0.0.1:"+port,
-		"--log-file", filepath.Join(dir, "log"), "--pid-file", "", "--admin-socket", filepath.Join(dir, "asok"))...), nil
+		"--log-file", filepath.Join(s.dir, "log"), "--pid-file", "", "--admin-socket", filepath.Join(s.dir, "asok"))...), nil
+}
+
+// Quota limits the size of a bucket of a radosgw, in bytes.
+func (s *Server) Quota(t testing.TB, bucket string, bytes int64) {
+	t.Helper()
+	for _, args := range [][]string{{"set", "--max-size", fmt.Sprint(bytes)}, {"enable"}} {
+		if out, err := s.admin(append([]string{"quota", "--quota-scope=bucket", "--bucket", bucket}, args...)...); err != nil {
+			t.Fatalf("quota of bucket %s: %v\n%s", bucket, err, out)
+		}
+	}
 }
 
 // Moto returns the server moto of this test binary, which ends with [Stop].
@@ -163,7 +174,7 @@ func start(kind string) (_ *Server, err error) {
 	if s.output, err = os.Create(filepath.Join(dir, "output")); err != nil {
 		return nil, err
 	}
-	command, err := kinds[kind](dir, port)
+	command, err := kinds[kind](s, port)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,9 @@
 package s3test
 
 import (
+	"encoding/pem"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -14,7 +17,8 @@ import (
 // Trouble stands between a client and a server, and does to requests what a store in
 // trouble does. Its methods may be called concurrently.
 type Trouble struct {
-	Endpoint string // a URL
+	Endpoint  string // a URL
+	Authority []byte // the certificate that signed that of BeforeTLS, in PEM
 
 	mu       sync.Mutex
 	request  func(w http.ResponseWriter, r *http.Request) (answered bool)
@@ -23,7 +27,23 @@ type Trouble struct {
 }
 
 // Before starts a Trouble before a server, which lets everything pass.
-func Before(t testing.TB, s *Server) *Trouble {
+func Before(t testing.TB, s *Server) *Trouble { return before(t, s, httptest.NewServer) }
+
+// BeforeTLS is Before with TLS.
+func BeforeTLS(t testing.TB, s *Server) *Trouble {
+	var certificate []byte
+	tr := before(t, s, func(handler http.Handler) *httptest.Server {
+		web := httptest.NewUnstartedServer(handler)
+		web.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that do not trust it
+		web.StartTLS()
+		certificate = web.Certificate().Raw
+		return web
+	})
+	tr.Authority = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})
+	return tr
+}
+
+func before(t testing.TB, s *Server, listen func(http.Handler) *httptest.Server) *Trouble {
 	t.Helper()
 	server, err := url.Parse(s.Endpoint)
 	if err != nil {
@@ -41,7 +61,7 @@ func Before(t testing.TB, s *Server) *Trouble {
 		// Without an answer the client's connection is cut.
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	web := listen(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !tr.asked(w, r) {
 			proxy.ServeHTTP(w, r)
 		}
