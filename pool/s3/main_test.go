@@ -33,15 +33,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	goleak.VerifyTestMain(tests{m})
-}
-
-// tests stops the servers before leaked goroutines are looked for.
-type tests struct{ *testing.M }
-
-func (t tests) Run() int {
-	defer s3test.Stop()
-	return t.M.Run()
+	goleak.VerifyTestMain(s3test.Tests{M: m})
 }
 
 // settings are those of a pool "shards" in a bucket.

@@ -52,7 +52,7 @@ var _ pool.Pool = (*Pool)(nil)
 func New(s Settings) (*Pool, error) {
 	at, err := s.parse()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("pool %s: %w", s.PoolName, err)
 	}
 	s.Patience, s.ReadPatience = cmp.Or(s.Patience, DefaultPatience), cmp.Or(s.ReadPatience, DefaultReadPatience)
 	p := &Pool{
@@ -67,11 +67,22 @@ func New(s Settings) (*Pool, error) {
 		return nil, fmt.Errorf("pool %s: %w", p.name, err)
 	}
 	if s.CacheDirectory != "" {
-		if p.cache, err = blockcache.New(s.CacheDirectory, s.CacheSize); err != nil {
-			return nil, fmt.Errorf("pool %s: cache_directory: %w", p.name, err)
+		if p.cache, err = newCache(s.CacheDirectory, s.CacheSize); err != nil {
+			return nil, fmt.Errorf("pool %s: cache_directory %s: %w", p.name, s.CacheDirectory, err)
 		}
 	}
 	return p, nil
+}
+
+func newCache(folder string, size int64) (*blockcache.Cache, error) {
+	space, err := draftfile.Room(folder)
+	if err == nil {
+		err = pool.CheckRoom(size, space.Total)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return blockcache.New(folder, size)
 }
 
 // Name implements [pool.Pool].

@@ -12,15 +12,17 @@ import (
 // TestSettings: what is wrong is named by its key.
 func TestSettings(t *testing.T) {
 	for want, change := range map[string]func(s *Settings){
-		"pool_name":       func(s *Settings) { s.PoolName = "a/b" },
-		"base_url":        func(s *Settings) { s.BaseURL = "http://bucket" },
-		"s3://BUCKET":     func(s *Settings) { s.BaseURL = "s3:///prefix" },
-		"image_extension": func(s *Settings) { s.ImageExtension = "/x" },
-		"tmp_directory":   func(s *Settings) { s.TmpDirectory = "" },
-		"cache_size":      func(s *Settings) { s.CacheDirectory = "/tmp" },
-		"cache_directory": func(s *Settings) { s.CacheSize = 1 },
-		"addressing":      func(s *Settings) { s.Addressing = "dns" },
-		"verify":          func(s *Settings) { s.CABundle = "/nonexistent" },
+		"pool_name":        func(s *Settings) { s.PoolName = "a/b" },
+		"base_url":         func(s *Settings) { s.BaseURL = "http://bucket" },
+		"s3://BUCKET":      func(s *Settings) { s.BaseURL = "s3:///prefix" },
+		"image_extension":  func(s *Settings) { s.ImageExtension = "/x" },
+		"tmp_directory":    func(s *Settings) { s.TmpDirectory = "" },
+		"cache_size":       func(s *Settings) { s.CacheDirectory = "/tmp" },
+		"cache_directory":  func(s *Settings) { s.CacheSize = 1 },
+		"bytes are needed": func(s *Settings) { s.CacheDirectory, s.CacheSize = t.TempDir(), 1<<60 },
+		"no such file":     func(s *Settings) { s.CacheDirectory, s.CacheSize = "/nonexistent", 1<<20 },
+		"addressing":       func(s *Settings) { s.Addressing = "dns" },
+		"verify":           func(s *Settings) { s.CABundle = "/nonexistent" },
 	} {
 		s := Settings{BaseURL: "s3://bucket", PoolName: "shards", TmpDirectory: t.TempDir()}
 		change(&s)

@@ -141,6 +141,16 @@ func Stop() {
 	clear(shared)
 }
 
+// Tests are those of a test binary, for goleak.VerifyTestMain: after them, and before
+// goroutines are counted, the servers end.
+type Tests struct{ *testing.M }
+
+// Run runs the tests.
+func (t Tests) Run() int {
+	defer Stop()
+	return t.M.Run()
+}
+
 // Start starts a server for one test, which ends with the test.
 func Start(t testing.TB, kind string) *Server {
 	t.Helper()

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package blockcache keeps blocks of images that are far away in one local file of a
-// fixed size.
+// Package blockcache keeps blocks of images that are far away in one local file of
+// bounded size.
 //
 // The file has no name, so that nothing of it is left after a crash; a new process
-// begins with an empty cache. Which block is in which slot of the file is kept in
-// memory, about 100 bytes a block, with a checksum: a block that the disk, or a race
-// between two readers, has changed counts as absent. Which block makes room for a
+// begins with an empty cache. File and memory grow as they are used. Which block is in
+// which slot of the file is kept in memory, about 100 bytes a block, with a checksum: a
+// block that the disk, or a race between two readers, has changed counts as absent, and
+// so does one that a full disk did not take. Which block makes room for a
 // new one is decided by the clock algorithm: one that was not read since the hand
 // last passed it.
 package blockcache
@@ -17,8 +18,6 @@ import (
 	"hash/crc32"
 	"os"
 	"sync"
-
-	"golang.org/x/sys/unix"
 )
 
 // BlockSize is the size of a block, and what is read at least of an image.
@@ -27,6 +26,8 @@ const BlockSize = 64 << 10
 // Cache is the blocks. Its methods may be called concurrently.
 type Cache struct {
 	file *os.File
+
+	most int // slots
 
 	mu    sync.Mutex
 	slots []slot
@@ -50,8 +51,7 @@ type slot struct {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// New makes a cache of as many blocks as fit into bytes, in a file in folder, whose
-// space is taken at once.
+// New makes a cache of as many blocks as fit into bytes, in a file in folder.
 func New(folder string, bytes int64) (*Cache, error) {
 	if bytes < BlockSize {
 		return nil, fmt.Errorf("%d bytes are less than a block of %d", bytes, BlockSize)
@@ -60,18 +60,10 @@ func New(folder string, bytes int64) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	blocks := bytes / BlockSize
-	err = os.Remove(f.Name())
-	if err == nil {
-		err = unix.Fallocate(int(f.Fd()), 0, 0, blocks*BlockSize)
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		err = f.Truncate(blocks * BlockSize)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("making a cache of %d bytes: %w", blocks*BlockSize, err), f.Close())
-	}
-	return &Cache{file: f, slots: make([]slot, blocks), where: make(map[key]int)}, nil
+	return &Cache{file: f, most: int(bytes / BlockSize), where: make(map[key]int)}, nil
 }
 
 // Close gives the space back.
@@ -171,6 +163,10 @@ func (c *Cache) put(k key, data []byte) {
 func (c *Cache) room() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(c.slots) < c.most {
+		c.slots = append(c.slots, slot{})
+		return len(c.slots) - 1
+	}
 	for {
 		at := c.hand
 		c.hand = (c.hand + 1) % len(c.slots)
