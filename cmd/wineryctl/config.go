@@ -73,6 +73,9 @@ func summarise(w io.Writer, c *config.Config) error {
 			place = "directory " + p.BaseDirectory
 		case config.Mosaic:
 			place = fmt.Sprintf("mosaic, directory %s, %s", p.BaseDirectory, compression(p))
+		case config.MosaicS3:
+			place = fmt.Sprintf("mosaic-s3, %s, %s, tmp_directory %s, cache %s",
+				p.S3.BaseURL, compression(p), cmp.Or(p.S3.TmpDirectory, "none"), cmp.Or(p.S3.CacheDirectory, "none"))
 		}
 		active := ""
 		if p.Name == c.ActivePool {

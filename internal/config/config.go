@@ -100,10 +100,11 @@ type PoolType string
 const (
 	RBD       PoolType = "rbd"
 	Directory PoolType = "directory"
-	Mosaic    PoolType = "mosaic" // a directory, whose images have the format Mosaic
+	Mosaic    PoolType = "mosaic"    // a directory, whose images have the format Mosaic
+	MosaicS3  PoolType = "mosaic-s3" // the same images in S3
 )
 
-// MaxMosaicObject is the size in bytes of the largest object of a mosaic pool.
+// MaxMosaicObject is the size in bytes of the largest object of a mosaic or mosaic-s3 pool.
 const MaxMosaicObject = 268_435_440
 
 // Pool is an entry of shards_pools.
@@ -125,7 +126,10 @@ type Pool struct {
 	BaseDirectory  string
 	UsePermissions bool // an image's mode tells whether it is mapped
 
-	// Of a mosaic pool:
+	// Of a mosaic-s3 pool:
+	S3 S3
+
+	// Of a mosaic or mosaic-s3 pool:
 	Compression      bool
 	CompressionLevel int  // as for libzstd
 	Dictionary       bool // compress with a dictionary for each image

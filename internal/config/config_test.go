@@ -127,6 +127,19 @@ objstorage:
     - {type: mosaic, base_directory: /srv, shard_max_size: 7, pool_name: a, compression_level: none}
     - {type: mosaic, base_directory: /srv, shard_max_size: 7, pool_name: b, compression_level: 0, dictionary: true}
     - {type: mosaic, base_directory: /srv, shard_max_size: 7, pool_name: c, compression_level: 22}
+    - {type: mosaic-s3, shard_max_size: 7, pool_name: d, base_url: s3://bucket, tmp_directory: /tmp, compression_level: 3}
+    - type: mosaic-s3
+      shard_max_size: 7
+      pool_name: e
+      base_url: s3://bucket/prefix/
+      image_extension: .mosaic
+      anonymous: true
+      read_only: true
+      boto3_config: {endpoint_url: "http://s3", region_name: r, aws_access_key_id: a, aws_secret_access_key: b, aws_session_token: c, verify: /ca.pem, use_ssl: false}
+      addressing: virtual
+      cache_directory: /cache
+      cache_size: 10GiB
+    - {type: mosaic-s3, shard_max_size: 7, pool_name: f, base_url: s3://bucket, read_only: true, boto3_config: {verify: false}}
   shards_active_pool: mosaics
 winery: {max_object_size: 268435440}
 `, config.Config{
@@ -136,6 +149,11 @@ winery: {max_object_size: 268435440}
 				{Type: config.Mosaic, Name: "a", ShardMaxSize: 7, BaseDirectory: "/srv", UsePermissions: true},
 				{Type: config.Mosaic, Name: "b", ShardMaxSize: 7, BaseDirectory: "/srv", UsePermissions: true, Compression: true, Dictionary: true},
 				{Type: config.Mosaic, Name: "c", ShardMaxSize: 7, BaseDirectory: "/srv", UsePermissions: true, Compression: true, CompressionLevel: 22},
+				{Type: config.MosaicS3, Name: "d", ShardMaxSize: 7, Compression: true, CompressionLevel: 3, S3: config.S3{BaseURL: "s3://bucket", TmpDirectory: "/tmp"}},
+				{Type: config.MosaicS3, Name: "e", ShardMaxSize: 7, S3: config.S3{BaseURL: "s3://bucket/prefix/", ImageExtension: ".mosaic", Anonymous: true, ReadOnly: true,
+					Endpoint: "http://s3", Region: "r", AccessKey: "a", SecretKey: "b", SessionToken: "c", CABundle: "/ca.pem",
+					Addressing: "virtual", CacheDirectory: "/cache", CacheSize: 10 << 30}},
+				{Type: config.MosaicS3, Name: "f", ShardMaxSize: 7, S3: config.S3{BaseURL: "s3://bucket", ReadOnly: true, Insecure: true}},
 			},
 			ActivePool: "mosaics", RWIdleTimeout: 300 * time.Second, ReadersCacheSize: 1000,
 			Name: "winery", Packer: config.Packer{CreateImages: true},

@@ -9,7 +9,7 @@
 //	    db: DSN                        # URL, key=value or service= form
 //	    application_name: NAME
 //	  shards_pools:
-//	    - type: rbd                    # or directory, or mosaic
+//	    - type: rbd                    # or directory, mosaic, mosaic-s3
 //	      pool_name: shards
 //	      shard_max_size: 107374182400 # bytes, or 100GiB
 //	      data_pool_name: shards-data  # rbd, and so on to map_options
@@ -30,6 +30,19 @@
 //	      base_directory: /srv/winery
 //	      compression_level: 3         # 0 to 22 as for zstd, where 0 is 3; none by default
 //	      dictionary: false            # one for each image; Go Winery only
+//	    - type: mosaic-s3
+//	      pool_name: far
+//	      shard_max_size: 107374182400
+//	      base_url: s3://BUCKET/PREFIX
+//	      compression_level: 3
+//	      image_extension: ""
+//	      anonymous: false
+//	      read_only: false
+//	      tmp_directory: /var/lib/winery/tmp
+//	      boto3_config: {endpoint_url: "https://s3.example.org", region_name: us-east-1}
+//	      addressing: path             # or virtual; Go Winery only
+//	      cache_directory: /var/cache/winery # Go Winery only
+//	      cache_size: 100GiB           # Go Winery only
 //	  shards_active_pool: shards
 //	  packer: {create_images: true}
 //	  rw_idle_timeout: 300             # seconds, or 5m

@@ -78,6 +78,7 @@ func wantUsable(t *testing.T, c *config.Config) {
 	for _, p := range c.Pools {
 		ofType := p.Type == config.Directory && p.BaseDirectory != "" && !p.Compression ||
 			p.Type == config.Mosaic && p.BaseDirectory != "" && p.CompressionLevel >= 0 && p.CompressionLevel <= 22 && (p.Compression || !p.Dictionary) ||
+			p.Type == config.MosaicS3 && strings.HasPrefix(p.S3.BaseURL, "s3://") && (p.S3.ReadOnly || p.S3.TmpDirectory != "") && (p.S3.CacheSize > 0) == (p.S3.CacheDirectory != "") ||
 			p.Type == config.RBD && p.DataPool != "" && (p.Map == config.MapKernel || p.Map == config.MapLibrbd)
 		if !ofType || p.Name == "" || strings.ContainsAny(p.Name, "/@") || names[p.Name] || p.ShardMaxSize < 1 {
 			t.Fatalf("accepted a pool as %+v", p)

@@ -19,7 +19,7 @@ const (
 const (
 	wantDSN      = "the connection string of the database"
 	wantPools    = "a list of at least one pool"
-	wantPoolType = "rbd, directory or mosaic"
+	wantPoolType = "rbd, directory, mosaic or mosaic-s3"
 )
 
 const (
@@ -47,8 +47,8 @@ func (c *Config) read(root value) {
 
 // fitsActivePool checks that the active pool can hold the largest object.
 func (c *Config) fitsActivePool(v value) {
-	if p, _ := c.Pool(c.ActivePool); p.Type == Mosaic && c.Winery.MaxObjectSize > MaxMosaicObject {
-		v.reject(fmt.Sprintf("at most %d, the largest object that the active pool %s of type mosaic can hold", MaxMosaicObject, p.Name))
+	if p, _ := c.Pool(c.ActivePool); (p.Type == Mosaic || p.Type == MosaicS3) && c.Winery.MaxObjectSize > MaxMosaicObject {
+		v.reject(fmt.Sprintf("at most %d, the largest object that the active pool %s of type %s can hold", MaxMosaicObject, p.Name, p.Type))
 	}
 }
 
@@ -120,7 +120,7 @@ func (p *Pool) read(v value) bool {
 	if !v.isMapping() {
 		return false
 	}
-	v.apply(key("type", required(wantPoolType), notMosaicS3, enum((*string)(&p.Type), string(RBD), string(Directory), string(Mosaic))))
+	v.apply(key("type", required(wantPoolType), enum((*string)(&p.Type), string(RBD), string(Directory), string(Mosaic), string(MosaicS3))))
 	settings := []setting{key("type"), key("pool_name", text(&p.Name), nonEmpty, poolName),
 		key("shard_max_size", size(&p.ShardMaxSize, maxShardSize), p.hasMaxSize)}
 	switch p.Type {
@@ -145,17 +145,20 @@ func (p *Pool) read(v value) bool {
 		)
 	case Mosaic:
 		p.UsePermissions = true
-		if v.get("pool_name").null() {
-			p.Name = "mosaics"
-		}
 		settings = append(settings,
 			key("base_directory", required("the path of a directory"), text(&p.BaseDirectory), nonEmpty),
 			key("use_permissions", obsolete("does nothing in a mosaic pool, which always uses permissions; remove it")),
-			key("compression_level", p.compressionLevel),
-			key("dictionary", boolean(&p.Dictionary), p.canCompress),
 		)
+	case MosaicS3:
+		settings = append(settings, p.S3.keys()...)
 	default:
 		return false
+	}
+	if p.Type == Mosaic || p.Type == MosaicS3 {
+		if v.get("pool_name").null() {
+			p.Name = "mosaics"
+		}
+		settings = append(settings, key("compression_level", p.compressionLevel), key("dictionary", boolean(&p.Dictionary), p.canCompress))
 	}
 	return mapping(settings...)(v)
 }
@@ -178,11 +181,6 @@ func (p *Pool) canCompress(v value) bool {
 	return p.Compression || !p.Dictionary || v.fail("found true, must be false without a compression_level from 0 to 22")
 }
 
-func notMosaicS3(v value) bool {
-	return v.node.Value != "mosaic-s3" ||
-		v.fail("found %q, which this Winery does not have; must be %s", v.node.Value, wantPoolType)
-}
-
 // activePool checks that there is such a pool, unless the type of a pool is not known.
 func (c *Config) activePool(v value) bool {
 	var names []string
@@ -191,8 +189,11 @@ func (c *Config) activePool(v value) bool {
 	}
 	want := "the name of a pool: " + strings.Join(names, " or ")
 	switch {
-	case len(names) == 0 || slices.Contains(names, "") || slices.Contains(names, c.ActivePool):
+	case len(names) == 0 || slices.Contains(names, ""):
 		return true
+	case slices.Contains(names, c.ActivePool):
+		p, _ := c.Pool(c.ActivePool)
+		return !p.S3.ReadOnly && !p.S3.Anonymous || v.reject("a pool that is neither read_only nor anonymous")
 	case v.null():
 		return c.ReadOnly || v.fail("missing, must be %s; or set readonly: true", want)
 	}

@@ -8,12 +8,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	"winery/format"
 	"winery/internal/config"
 	"winery/mosaic"
 	"winery/pool"
 	"winery/pool/directory"
+	"winery/pool/s3"
 	"winery/rbd"
 	"winery/shard"
 )
@@ -49,9 +53,38 @@ func open(c config.Pool, createImages bool) (pool.Pool, error) {
 	case config.Directory:
 		return files(c, shard.Format{})
 	case config.Mosaic:
-		return files(c, mosaic.Format{Zstd: c.Compression, Level: c.CompressionLevel, Dictionary: c.Dictionary})
+		return files(c, mosaics(c))
+	case config.MosaicS3:
+		return objects(c, mosaics(c))
 	}
 	return nil, fmt.Errorf("pool %s: type %q is not known", c.Name, c.Type)
+}
+
+func mosaics(c config.Pool) format.Format {
+	return mosaic.Format{Zstd: c.Compression, Level: c.CompressionLevel, Dictionary: c.Dictionary}
+}
+
+// logInterval is how often the trouble of a store is logged, by each pool.
+const logInterval = 10 * time.Second
+
+func objects(c config.Pool, f format.Format) (pool.Pool, error) {
+	now := rate.Sometimes{Interval: logInterval}
+	p, err := s3.New(s3.Settings{
+		BaseURL: c.S3.BaseURL, PoolName: c.Name, ImageExtension: c.S3.ImageExtension, Format: f,
+		Anonymous: c.S3.Anonymous, ReadOnly: c.S3.ReadOnly, TmpDirectory: c.S3.TmpDirectory,
+		Endpoint: c.S3.Endpoint, Region: c.S3.Region, AccessKey: c.S3.AccessKey, SecretKey: c.S3.SecretKey, SessionToken: c.S3.SessionToken,
+		CABundle: c.S3.CABundle, Insecure: c.S3.Insecure, Addressing: s3.Addressing(c.S3.Addressing),
+		CacheDirectory: c.S3.CacheDirectory, CacheSize: c.S3.CacheSize,
+		Retrying: func(operation string, err error, pause time.Duration) {
+			now.Do(func() {
+				slog.Warn("the store is in trouble, repeating the request", "pool", c.Name, "operation", operation, "err", err, "retry_in", pause)
+			})
+		},
+	})
+	if err != nil {
+		return nil, err // not a nil *s3.Pool
+	}
+	return p, nil
 }
 
 func files(c config.Pool, f format.Format) (pool.Pool, error) {

@@ -174,8 +174,8 @@ func (e *editor) rescue() error {
 	if err := errors.Join(e.local.Sync(), os.Rename(e.local.Name(), e.rescued())); err != nil {
 		return err
 	}
-	return fmt.Errorf("the store may have a damaged image; the right one is kept in %s: verify the shard, and if it is damaged upload this file as s3://%s/%s",
-		e.rescued(), e.pool.at.bucket, e.pool.at.image(e.name))
+	return fmt.Errorf("the store may have a damaged image; the right one is kept in %s: run `wineryctl verify --shard %s`, and if the image is damaged upload this file as s3://%s/%s",
+		e.rescued(), e.name, e.pool.at.bucket, e.pool.at.image(e.name))
 }
 
 func (e *editor) rescued() string { return filepath.Join(e.pool.tmp, e.pool.name, e.name+".rescued") }

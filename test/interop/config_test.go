@@ -105,6 +105,9 @@ objstorage:
     - {type: mosaic, base_directory: DIR, shard_max_size: 7, pool_name: b, compression_level: 0, dictionary: true}
     - {type: mosaic, base_directory: DIR, shard_max_size: 7, pool_name: c, compression_level: 22}
     - {type: mosaic, base_directory: DIR, shard_max_size: 7, pool_name: d, compression_level: ~}
+    - {type: mosaic-s3, shard_max_size: 7, pool_name: e, base_url: s3://bucket/a/prefix/, tmp_directory: DIR, compression_level: 3, image_extension: .mosaic,
+       boto3_config: {endpoint_url: "http://127.0.0.1:1", region_name: eu-west-3, aws_access_key_id: a, aws_secret_access_key: b, use_ssl: false, verify: false}}
+    - {type: mosaic-s3, shard_max_size: 7, pool_name: f, base_url: s3://bucket, tmp_directory: DIR, read_only: true, boto3_config: {endpoint_url: "http://127.0.0.1:1", region_name: eu-west-3}}
   shards_active_pool: mosaics
 `,
 	"anchors": `
@@ -162,6 +165,13 @@ func effective(t *testing.T, c *config.Config) (values map[string]any) {
 			pools[i]["base_directory"], pools[i]["use_permissions"] = p.BaseDirectory, p.UsePermissions
 		case config.Mosaic:
 			pools[i]["base_directory"], pools[i]["compression_level"] = p.BaseDirectory, nil
+			if p.Compression {
+				pools[i]["compression_level"] = p.CompressionLevel
+			}
+		case config.MosaicS3:
+			pools[i]["base_url"], pools[i]["image_extension"] = strings.TrimRight(p.S3.BaseURL, "/")+"/"+p.Name, p.S3.ImageExtension
+			pools[i]["tmp_directory"], pools[i]["read_only"] = p.S3.TmpDirectory, p.S3.ReadOnly
+			pools[i]["endpoint"], pools[i]["region"], pools[i]["compression_level"] = p.S3.Endpoint, p.S3.Region, nil
 			if p.Compression {
 				pools[i]["compression_level"] = p.CompressionLevel
 			}

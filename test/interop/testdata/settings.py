@@ -49,6 +49,16 @@ def of(settings, pool):
         return common | {"base_directory": str(pool.base_directory), "use_permissions": pool.use_perms}
     if settings["type"] == "mosaic":
         return common | {"base_directory": str(pool.base_directory), "compression_level": pool.compression_level}
+    if settings["type"] == "mosaic-s3":
+        return common | {
+            "compression_level": pool.compression_level,
+            "base_url": pool.base_url,
+            "image_extension": pool.extension,
+            "tmp_directory": str(settings["tmp_directory"]),
+            "read_only": pool.read_only,
+            "endpoint": pool.client.meta.endpoint_url,
+            "region": pool.client.meta.region_name,
+        }
     return common | {
         "data_pool": pool.data_pool_name,
         "features_unsupported": list(pool.features_unsupported),

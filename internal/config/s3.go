@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package config
+
+import "regexp"
+
+// S3 is where a mosaic-s3 pool keeps its images, and how it speaks to the store. What
+// is empty is taken from the environment, as by all AWS tools.
+type S3 struct {
+	BaseURL        string // s3://BUCKET or s3://BUCKET/PREFIX
+	ImageExtension string
+	Anonymous      bool
+	ReadOnly       bool
+	TmpDirectory   string // "" only with ReadOnly
+
+	// Of boto3_config:
+	Endpoint, Region                   string
+	AccessKey, SecretKey, SessionToken string
+	CABundle                           string // verify: PATH
+	Insecure                           bool   // verify: false
+
+	Addressing     string // "", path or virtual
+	CacheDirectory string // "" without a cache
+	CacheSize      int64
+}
+
+// maxCacheSize bounds the cache of a pool: its index is in memory, 100 bytes for each 64 KiB.
+const maxCacheSize = 16 << 40
+
+var baseURL = textThat(regexp.MustCompile(`^s3://[^/]+(/.*)?$`).MatchString, "s3://BUCKET or s3://BUCKET/PREFIX")
+
+// keys are the keys of a pool of type mosaic-s3, other than those that all pools with
+// mosaics have.
+func (s *S3) keys() []setting {
+	both := func(v value) bool {
+		return (s.CacheDirectory == "") == (s.CacheSize == 0) || v.fail("cache_directory and cache_size must be given together")
+	}
+	return []setting{
+		key("base_url", required("s3://BUCKET or s3://BUCKET/PREFIX"), text(&s.BaseURL), baseURL),
+		key("image_extension", text(&s.ImageExtension)),
+		key("anonymous", boolean(&s.Anonymous)),
+		key("read_only", boolean(&s.ReadOnly)),
+		key("tmp_directory", text(&s.TmpDirectory), nonEmpty, func(v value) bool {
+			return s.TmpDirectory != "" || s.ReadOnly || required("the path of a directory, where images are built; or set read_only: true")(v)
+		}),
+		key("boto3_config", s.boto3),
+		key("addressing", enum(&s.Addressing, "path", "virtual")),
+		key("cache_directory", text(&s.CacheDirectory), nonEmpty),
+		key("cache_size", size(&s.CacheSize, maxCacheSize), both),
+	}
+}
+
+// boto3 reads the arguments of boto3.client that make sense in a file.
+func (s *S3) boto3(v value) bool {
+	given := func(to *string) rule {
+		return func(v value) bool { return v.null() || secret(to, "a string that is not empty")(v) }
+	}
+	return mapping(
+		key("endpoint_url", text(&s.Endpoint), nonEmpty),
+		key("region_name", text(&s.Region), nonEmpty),
+		key("aws_access_key_id", given(&s.AccessKey)),
+		key("aws_secret_access_key", given(&s.SecretKey), func(v value) bool {
+			return (s.AccessKey == "") == (s.SecretKey == "") || v.fail("aws_access_key_id and aws_secret_access_key must be given together")
+		}),
+		key("aws_session_token", given(&s.SessionToken)),
+		key("verify", s.verify),
+		key("use_ssl", func(v value) bool {
+			return v.null() || s.Endpoint != "" || v.is("!!bool") && v.node.Value == "true" || v.reject("true where there is no endpoint_url")
+		}),
+	)(v)
+}
+
+// verify reads whether the store's certificate is checked, and against which
+// authorities.
+func (s *S3) verify(v value) bool {
+	check := true
+	switch {
+	case v.null():
+		return true
+	case v.is("!!bool"):
+		_ = v.node.Decode(&check)
+		s.Insecure = !check
+		return true
+	}
+	return v.is("!!str") && v.node.Value != "" && v.node.Decode(&s.CABundle) == nil || v.reject("true, false or the path of a file with certificates")
+}
