@@ -13,11 +13,12 @@ import (
 	"winery/test/cephtest"
 	"winery/test/fleettest"
 	"winery/test/harness"
+	"winery/test/s3test"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(s3test.Tests{M: m}) }
 
-// eachPool runs a test once with images in a directory and once on Ceph.
+// eachPool runs a test once with images in a directory, once on Ceph, and once in S3.
 func eachPool(t *testing.T, test func(t *testing.T, o harness.Options)) {
 	t.Run("directory", func(t *testing.T) {
 		t.Parallel()
@@ -28,6 +29,13 @@ func eachPool(t *testing.T, test func(t *testing.T, o harness.Options)) {
 		ceph := cephtest.New(t)
 		o := fleettest.Options(t)
 		o.CephConf, o.CephPool = ceph.Conf, ceph.Pool
+		test(t, o)
+	})
+	t.Run("s3", func(t *testing.T) {
+		t.Parallel()
+		server := s3test.Versity(t)
+		o := fleettest.Options(t)
+		o.S3 = harness.S3{URL: "s3://" + server.Bucket(t), Endpoint: server.Endpoint, AccessKey: s3test.AccessKey, SecretKey: s3test.SecretKey}
 		test(t, o)
 	})
 }

@@ -41,6 +41,7 @@ type Options struct {
 	DSN          string // an empty database
 	OneUser      bool   // all programs use the DSN's user and CephUser; else each has users of its own
 	Mosaic       bool   // mosaics, compressed, in a directory
+	S3           S3     // mosaics, compressed, in S3, if it has a URL
 	CephConf     string // RBD images on this Ceph; empty: images in a directory
 	CephUser     string // empty: the one of the ceph.conf
 	CephPool     string // the RBD pool; its data pool is CephPool-data
@@ -50,6 +51,13 @@ type Options struct {
 	StallLimit   time.Duration // winery.stall_limit, whole seconds; 0: the default
 	ReadOnly     bool          // a writer that only serves
 	NoDelete     bool          // deletions are refused
+}
+
+// S3 is where a fleet of Options keeps its images.
+type S3 struct {
+	URL                  string // s3://BUCKET
+	Endpoint             string
+	AccessKey, SecretKey string
 }
 
 // Fleet is one Winery: a database, a pool, and the daemons that were started.
@@ -128,6 +136,11 @@ func (o Options) yaml() string {
 	name, where := PoolName, fmt.Sprintf("type: directory, base_directory: %q", cmp.Or(o.Images, o.Dir))
 	if o.Mosaic {
 		where = fmt.Sprintf("type: mosaic, compression_level: 3, base_directory: %q", cmp.Or(o.Images, o.Dir))
+	}
+	if o.S3.URL != "" {
+		where = fmt.Sprintf("type: mosaic-s3, compression_level: 3, base_url: %q, tmp_directory: %q, "+
+			"boto3_config: {endpoint_url: %q, aws_access_key_id: %q, aws_secret_access_key: %q}",
+			o.S3.URL, o.Dir, o.S3.Endpoint, o.S3.AccessKey, o.S3.SecretKey)
 	}
 	if o.CephConf != "" {
 		name, where = o.CephPool, fmt.Sprintf("type: rbd, map: librbd, ceph_conf: %q", o.CephConf)
