@@ -14,6 +14,9 @@ var (
 	ErrTooLarge = errors.New("shard image does not fit its device")
 	// ErrDuplicate says that an object was added twice.
 	ErrDuplicate = errors.New("object added twice to a shard image")
+	// ErrStaleHead says that a cached head does not lead to the object. Only the image
+	// itself can say whether it holds the object.
+	ErrStaleHead = errors.New("the cached head does not lead to the object")
 	// ErrLayout says that two images do not have the same objects at the same places.
 	ErrLayout = errors.New("the images have different layouts")
 )

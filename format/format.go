@@ -21,6 +21,11 @@ type Format interface {
 	// Open reads and checks what leads to the objects of an image.
 	Open(src io.ReaderAt, size int64, name string) (Reader, error)
 
+	// OpenCached returns a Getter of an image from what CacheHead of a Reader of it
+	// returned. It reads the first bytes of head, and nothing of the image. The head
+	// may be damaged, cut off, or of another image: ErrStaleHead, here or in GetUpTo.
+	OpenCached(head, src io.ReaderAt, name string) (Getter, error)
+
 	// Unfinished says whether an image was never finished: its Writer never
 	// began, or was interrupted, so the image was never used. A damaged image is
 	// not unfinished.
@@ -94,22 +99,33 @@ type Counts struct {
 	Bytes   int64 // content of Objects
 }
 
-// Reader reads an image. It is safe for concurrent use if its source is, and
-// holds nothing but memory, so that it needs no Close. It sees objects vanish
+// Getter reads objects of an image. It is safe for concurrent use if its sources are,
+// and holds nothing but memory, so that it needs no Close. It sees objects vanish
 // that are erased while it is open.
+type Getter interface {
+	// GetUpTo returns the size of an object's content, and the content itself
+	// unless it is larger than atMost: then content is nil and is not read. A
+	// negative atMost reads the size only. The caller compares the content's
+	// SHA-256 with id; no more than 64 MiB are allocated by an announced length
+	// that is not known to be true. ErrNotFound; instead of it, and of a *DamageError,
+	// a Getter of OpenCached returns ErrStaleHead.
+	GetUpTo(id ObjID, atMost int64) (size int64, content []byte, err error)
+}
+
+// Reader reads an image.
 type Reader interface {
+	Getter
+
 	Info() Info
 
 	// Fingerprint differs between images of different objects. Erasing does not
 	// change it.
 	Fingerprint() [32]byte
 
-	// GetUpTo returns the size of an object's content, and the content itself
-	// unless it is larger than atMost: then content is nil and is not read. A
-	// negative atMost reads the size only. The caller compares the content's
-	// SHA-256 with id; no more than 64 MiB are allocated by an announced length
-	// that is not known to be true. ErrNotFound.
-	GetUpTo(id ObjID, atMost int64) (size int64, content []byte, err error)
+	// CacheHead returns what leads to the objects: 2 to 3 bits for each, and the
+	// dictionary of the image, if it has one. A lookup reads about 100 bytes of it.
+	// Erasing does not change it.
+	CacheHead() []byte
 
 	// Check reads one object with flat memory and returns its size: ErrNotFound, or
 	// a *DamageError where the content does not have the SHA-256 id.

@@ -46,8 +46,7 @@ type Reader struct {
 // Open reads and checks the metadata and the perfect hash of an image on a device of
 // size bytes. The name is for error messages.
 func Open(src io.ReaderAt, size int64, name string) (*Reader, error) {
-	r := &Reader{src: src, name: name}
-	r.heads.New = func() any { return new([headSize]byte) }
+	r := newReader(src, name)
 	header, err := r.readHeader(size)
 	if err != nil {
 		return nil, err
@@ -64,6 +63,12 @@ func Open(src io.ReaderAt, size int64, name string) (*Reader, error) {
 	}
 	r.fingerprint = fingerprint(header, index)
 	return r, nil
+}
+
+func newReader(src io.ReaderAt, name string) *Reader {
+	r := &Reader{src: src, name: name}
+	r.heads.New = func() any { return new([headSize]byte) }
+	return r
 }
 
 // Fingerprint returns the SHA-256 of what Open reads without what erasing changes. The
@@ -94,6 +99,11 @@ func (r *Reader) GetUpTo(id format.ObjID, atMost int64) (size int64, content []b
 	if err != nil {
 		return 0, nil, err
 	}
+	return r.objectAt(id, position, atMost, buf)
+}
+
+// objectAt is GetUpTo for an object at a position. It reads into buf.
+func (r *Reader) objectAt(id format.ObjID, position, atMost int64, buf *[headSize]byte) (size int64, content []byte, err error) {
 	head := buf[:min(headSize, r.layout.index-position)]
 	if atMost < 0 {
 		head = head[:min(len(head), maxHead+frameHead)]
@@ -280,8 +290,20 @@ func (r *Reader) scanSlots(ctx context.Context, slot, end, batch int64, fn func(
 }
 
 // parseEntry takes the entry of a slot, and reports whether it is used, if it can be true.
-// An entry is erased by its first byte.
 func (r *Reader) parseEntry(slot int64, stored []byte) (e entry, used bool, err error) {
+	e, used, err = r.decodeEntry(slot, stored)
+	if err != nil || !used {
+		return e, used, err
+	}
+	if own, ok := r.hash.slot(&e.id); !ok || own != slot {
+		return e, false, r.damaged(r.layout.slotOffset(slot), "index slot %d holds a key that belongs into slot %d", slot, own)
+	}
+	return e, true, nil
+}
+
+// decodeEntry is parseEntry without a look at the slot to which the key belongs.
+// An entry is erased by its first byte.
+func (r *Reader) decodeEntry(slot int64, stored []byte) (e entry, used bool, err error) {
 	if stored[0] == byte(idVoid) {
 		return entry{}, false, nil
 	}
@@ -290,9 +312,6 @@ func (r *Reader) parseEntry(slot int64, stored []byte) (e entry, used bool, err 
 	var want [maxEntry]byte
 	if !bytes.Equal(stored, appendEntry(want[:0], &e, r.layout.offsetSize)) {
 		return e, false, r.damaged(at, "not an index entry")
-	}
-	if own, ok := r.hash.slot(&e.id); !ok || own != slot {
-		return e, false, r.damaged(at, "index slot %d holds a key that belongs into slot %d", slot, own)
 	}
 	if e.position < r.layout.tiles || e.position > r.layout.index-2 {
 		return e, false, r.damaged(at+entryFixed, "an object at %d, outside of the tiles", e.position)

@@ -169,9 +169,14 @@ func (h *hash) validate() error {
 // for any slot.
 func (h *hash) slot(key *format.ObjID) int64 {
 	a, b, c := jenkins(h.seed, key)
-	n := uint64(h.slots)
+	return h.displaced(b, c, h.displacement(a%h.buckets))
+}
+
+// displaced returns the slot of a key with the hash sums b and c, whose bucket has a
+// displacement.
+func (h *hash) displaced(b, c, displacement uint32) int64 {
+	n, d := uint64(h.slots), uint64(displacement)
 	first, step := uint64(b)%n, uint64(c)%(n-1)+1
-	d := uint64(h.displacement(a % h.buckets))
 	return int64((first + step*(d%n) + d/n) % n)
 }
 
@@ -184,11 +189,15 @@ func (h *hash) displacement(bucket uint32) uint32 {
 		start = h.codeEnd(bucket-1, at)
 		at = h.nextOne(at)
 	}
-	n := h.codeEnd(bucket, at) - start
+	return h.codes.code(start, h.codeEnd(bucket, at)-start)
+}
+
+// code returns the displacement whose code has n bits from bit i on.
+func (w words) code(i, n uint32) uint32 {
 	if n == 0 {
 		return 0
 	}
-	return h.codes.bits(start, n) + (1<<n - 1)
+	return w.bits(i, n) + (1<<n - 1)
 }
 
 // codeEnd returns where in codes the bucket's ends; at is the place of its one.

@@ -44,8 +44,7 @@ type Reader struct {
 // Open reads and checks the header and the hash function of an image on a
 // device of size bytes. The name is for error messages.
 func Open(src io.ReaderAt, size int64, name string) (*Reader, error) {
-	r := &Reader{src: src, name: name}
-	r.heads.New = func() any { return new([headSize]byte) }
+	r := newReader(src, name)
 	header, err := r.readHeader(size)
 	if err != nil {
 		return nil, err
@@ -59,6 +58,12 @@ func Open(src io.ReaderAt, size int64, name string) (*Reader, error) {
 	sum.Write(dump)
 	r.fingerprint = [32]byte(sum.Sum(nil))
 	return r, nil
+}
+
+func newReader(src io.ReaderAt, name string) *Reader {
+	r := &Reader{src: src, name: name}
+	r.heads.New = func() any { return new([headSize]byte) }
+	return r
 }
 
 // Fingerprint returns the SHA-256 of the image's header and hash function: what
@@ -88,6 +93,11 @@ func (r *Reader) GetUpTo(id format.ObjID, atMost int64) (size int64, content []b
 	if err != nil {
 		return 0, nil, err
 	}
+	return r.objectAt(id, position, atMost, buf)
+}
+
+// objectAt is GetUpTo for an object at a position. It reads into buf.
+func (r *Reader) objectAt(id format.ObjID, position, atMost int64, buf *[headSize]byte) (size int64, content []byte, err error) {
 	head := buf[:min(headSize, r.info.IndexPosition-position)]
 	if atMost < 0 {
 		head = buf[:lengthSize]
@@ -210,10 +220,14 @@ func (r *Reader) checkEntry(slot int64, e *entry) (used bool, err error) {
 	if own := r.hash.slot(&id); own != slot {
 		return false, r.damaged(at, "index slot %d holds a key that belongs into slot %d", slot, own)
 	}
+	return true, r.checkPosition(slot, e)
+}
+
+func (r *Reader) checkPosition(slot int64, e *entry) error {
 	if p := e.position(); p < headerSize || p > uint64(r.info.IndexPosition-lengthSize) {
-		return false, r.damaged(at+keySize, "an object at %d, outside of the area of objects", p)
+		return r.damaged(r.slotOffset(slot)+keySize, "an object at %d, outside of the area of objects", p)
 	}
-	return true, nil
+	return nil
 }
 
 // checkLength takes the length of an object that ends before end from its

@@ -40,6 +40,10 @@ func Run(t *testing.T, f format.Format) {
 		{"DamageIsFound", damageIsFound},
 		{"Restore", restore},
 		{"RestoreRefuses", restoreRefuses},
+		{"CachedHead", cachedHead},
+		{"CachedHeadAfterErase", cachedHeadAfterErase},
+		{"DamagedHead", damagedHead},
+		{"UnreadableImage", unreadableImage},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, f) })
