@@ -210,6 +210,37 @@ func (c *Client) ImagesHanging(pool string, images int) {
 	}
 }
 
+// HashCache says what the cache of hash functions had for the opening of an image.
+type HashCache string
+
+// What the cache had.
+const (
+	HashHit   HashCache = "hit"
+	HashMiss  HashCache = "miss"
+	HashStale HashCache = "stale" // it did not lead to an object, and the image was asked
+)
+
+// HashCacheUsed counts a use of the cache of hash functions.
+func (c *Client) HashCacheUsed(pool string, had HashCache) {
+	if c != nil {
+		c.hashes.WithLabelValues(pool, string(had)).Inc()
+	}
+}
+
+// HashCacheSize sets the bytes in the cache of hash functions.
+func (c *Client) HashCacheSize(bytes int64) {
+	if c != nil {
+		c.hashesSize.Set(float64(bytes))
+	}
+}
+
+// HashCacheFailed counts a file of the cache that could not be read or written.
+func (c *Client) HashCacheFailed() {
+	if c != nil {
+		c.hashesFailed.Inc()
+	}
+}
+
 // ReadRefused counts a read that was refused or cancelled because its image or
 // pool does not answer.
 func (c *Client) ReadRefused(pool string) {

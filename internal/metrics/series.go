@@ -26,6 +26,9 @@ type series struct {
 	lookups                                     *prometheus.CounterVec
 	hanging                                     *prometheus.GaugeVec
 	refused                                     *prometheus.CounterVec
+	hashes                                      *prometheus.CounterVec
+	hashesSize                                  prometheus.Gauge
+	hashesFailed                                prometheus.Counter
 	addsWaiting, addsMemory                     prometheus.Gauge
 	addsQueued                                  prometheus.Histogram
 	commits                                     *prometheus.HistogramVec
@@ -70,6 +73,12 @@ func newSeries(registry prometheus.Registerer) *series {
 			"Objects that were looked for in an image or in a table.", "pool_name", "source", "cache"),
 		hanging: gauge(imagesHanging, "Images that do not answer the readers of this host.", "pool_name"),
 		refused: counter(readsRefused, "Reads that were refused or cancelled because an image or its pool does not answer.", "pool_name"),
+
+		hashes:     counter("winery_hash_cache_lookups_total", "Hash functions that were looked for in the cache on disk.", "pool_name", "result"),
+		hashesSize: single("winery_hash_cache_bytes", "Bytes of the cache of hash functions on disk."),
+		hashesFailed: in.NewCounter(prometheus.CounterOpts{
+			Name: "winery_hash_cache_failures_total", Help: "Files of the cache of hash functions that could not be read or written.",
+		}),
 
 		addsWaiting: single("winery_adds_waiting", "Adds that no lane of the writer has taken yet."),
 		addsMemory:  single("winery_adds_memory_bytes", "Memory of the adds that are not answered yet."),

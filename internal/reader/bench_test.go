@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"winery/internal/reader"
 	"winery/sharedbase"
 )
 
@@ -53,4 +54,40 @@ func reads(b *testing.B, from string, all []sharedbase.Object, read func(context
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "objects/s")
 		})
 	}
+}
+
+// BenchmarkCold reads one object of each image in turn, of images with 250,000 objects,
+// so that a get always opens an image.
+func BenchmarkCold(b *testing.B) {
+	const images, each, indexed = 8, 250_000, 100
+	f, dir := newFixture(b), b.TempDir()
+	var all [images][]sharedbase.Object
+	for i := range all {
+		all[i] = objects(each, fmt.Sprint("image ", i))
+		name := fmt.Sprintf("%032x", i)
+		f.imageOf(name, all[i])
+		all[i] = all[i][:indexed]
+		_, err := f.base.ImportShard(b.Context(), name, "shards", sharedbase.ImageRecord{Objects: each}, keysOf(all[i]))
+		f.must(err)
+	}
+	cold := func(b *testing.B, r *reader.Reader) {
+		defer r.Close()
+		i := 0
+		get := func() {
+			o := all[i%images][i/images%indexed]
+			if _, err := r.Get(b.Context(), o.ID, nil); err != nil {
+				b.Fatal(err)
+			}
+			i++
+		}
+		for len(heads(b, dir)) < images && i < 10*images {
+			get()
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			get()
+		}
+	}
+	b.Run("hash=image", func(b *testing.B) { cold(b, f.reader(1)) })
+	b.Run("hash=cache", func(b *testing.B) { cold(b, f.coldReader(1, dir)) })
 }

@@ -46,5 +46,7 @@
 // Lookups that wait at the same moment go to PostgreSQL as one statement, see
 // coalescer; alone, a lookup starts at once. How many statements are in flight
 // follows from what they achieve: few where the CPU is the limit, more where
-// PostgreSQL waits for its disk, see depth. Images stay open, see images.
+// PostgreSQL waits for its disk, see depth. Images stay open, see images. The hash
+// function of an image that is not open may come from [Options.Hashes]: what it leads
+// to is believed only if it is the object, and another attempt reads the image itself.
 package reader

@@ -190,6 +190,7 @@ type watchedPool struct {
 	opened  atomic.Int64 // calls of OpenMapped
 	handles atomic.Int64 // images open
 	most    atomic.Int64 // of handles at once
+	reads   atomic.Int64 // of images
 
 	mu   sync.Mutex
 	fail error         // what reading answers
@@ -237,6 +238,7 @@ type watchedImage struct {
 }
 
 func (i *watchedImage) ReadAt(p []byte, at int64) (int, error) {
+	i.pool.reads.Add(1)
 	i.pool.mu.Lock()
 	err, hang := i.pool.fail, i.pool.hang
 	i.pool.mu.Unlock()

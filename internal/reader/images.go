@@ -8,10 +8,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
 	"winery/format"
+	"winery/internal/hashcache"
 	"winery/internal/metrics"
 	"winery/pool"
 	"winery/sharedbase"
@@ -21,8 +23,10 @@ import (
 // mapper, which reads from tables, does not ask its devices for every object.
 const unmappedFor = time.Second
 
-// images keeps the images open that were used last, with their hash functions
-// in memory. An image is opened once, however many readers want it. It is
+// images keeps the images open that were used last. Their hash functions are in
+// memory, or in the cache on disk where that has them: then opening an image reads
+// nothing of it. Where a cached hash function does not lead to an object, the next
+// attempt opens the image itself. An image is opened once, however many readers want it. It is
 // dropped for one used more recently, and after a read error, so that the next
 // reader opens it again: the device may have been mapped again, or the image
 // repaired. A dropped image is closed when its last reader is done.
@@ -36,6 +40,7 @@ type images struct {
 	limit     int // images kept open, besides those dropped while in use
 	hangAfter time.Duration
 	poolCalls int // in flight to the images of one pool
+	hashes    *hashcache.Cache
 	metrics   *metrics.Client
 	log       *slog.Logger
 
@@ -54,10 +59,12 @@ type imageKey struct{ pool, shard string }
 type image struct {
 	key    imageKey
 	since  time.Time     // it was opened after that
+	itself bool          // without the cache of hash functions
 	ready  chan struct{} // closed once reader or err is there
 	gate   *gate
 	file   pool.Image
-	reader format.Reader
+	head   *os.File // of the cache; nil where the image was read instead
+	reader format.Getter
 	err    error
 
 	// Guarded by images.mu:
@@ -69,6 +76,7 @@ func newImages(o Options) *images {
 	return &images{
 		limit:     max(o.CacheSize, 1),
 		hangAfter: cmp.Or(o.HangAfter, defaultHangAfter),
+		hashes:    o.Hashes,
 		metrics:   o.Metrics,
 		log:       o.Log,
 		open:      make(map[imageKey]*image),
@@ -82,7 +90,7 @@ func newImages(o Options) *images {
 // get returns what is wanted of an object of the image of a shard. Errors are
 // those of inImage.
 func (c *images) get(ctx context.Context, p pool.Pool, name string, w want, newerThan time.Time) (sharedbase.Content, error) {
-	return inImage(ctx, c, p, name, newerThan, w.counted(c.metrics), func(r format.Reader) (found sharedbase.Content, err error) {
+	return inImage(ctx, c, p, name, newerThan, w.counted(c.metrics), func(r format.Getter) (found sharedbase.Content, err error) {
 		found.Size, found.Bytes, err = r.GetUpTo(w.id, w.part.atMost())
 		if err == nil {
 			err = verify(w.id, found)
@@ -92,14 +100,15 @@ func (c *images) get(ctx context.Context, p pool.Pool, name string, w want, newe
 }
 
 // inImage calls read with the image of a shard, which was opened, or said to be
-// not mapped, after newerThan. Errors: [pool.ErrNotMapped],
-// ErrImageUnavailable, *format.DamageError, those of the device and of read. An
+// not mapped, after newerThan: with the image itself, unless newerThan is zero. Errors: [pool.ErrNotMapped],
+// ErrImageUnavailable, *format.DamageError, [format.ErrStaleHead] where newerThan is
+// zero, those of the device and of read. An
 // error of read other than [format.ErrNotFound] makes the next caller open the
 // image again. The request is counted in count. When ctx ends, or the image
 // hangs, inImage returns and leaves read behind: read must not write to what
 // its caller uses.
 func inImage[T any](ctx context.Context, c *images, p pool.Pool, name string, newerThan time.Time, count *metrics.Client,
-	read func(format.Reader) (T, error)) (result T, err error) {
+	read func(format.Getter) (T, error)) (result T, err error) {
 	im, found := c.acquire(p, name, newerThan)
 	if im == nil {
 		count.ImageRequested(p.Name(), found)
@@ -138,6 +147,9 @@ func inImage[T any](ctx context.Context, c *images, p pool.Pool, name string, ne
 		if err != nil && !errors.Is(err, format.ErrNotFound) {
 			c.drop(im)
 		}
+		if errors.Is(err, format.ErrStaleHead) {
+			c.hashes.Stale(im.key.pool)
+		}
 		done <- outcome{result, err}
 	})
 	select {
@@ -165,7 +177,8 @@ func (c *images) acquire(p pool.Pool, name string, newerThan time.Time) (*image,
 	key := imageKey{p.Name(), name}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if im := c.open[key]; im != nil && im.since.Before(newerThan) {
+	itself := !newerThan.IsZero()
+	if im := c.open[key]; im != nil && (im.since.Before(newerThan) || itself && !im.itself) {
 		c.forget(im)
 	} else if im != nil {
 		c.order.MoveToFront(im.place)
@@ -176,7 +189,7 @@ func (c *images) acquire(p pool.Pool, name string, newerThan time.Time) (*image,
 		return nil, metrics.Fallthrough
 	}
 	delete(c.unmapped, key)
-	im := &image{key: key, since: time.Now(), ready: make(chan struct{}), gate: c.newGate(key), uses: 3}
+	im := &image{key: key, since: time.Now(), itself: itself, ready: make(chan struct{}), gate: c.newGate(key), uses: 3}
 	im.place = c.order.PushFront(im)
 	c.open[key] = im
 	if c.order.Len() > c.limit {
@@ -226,10 +239,11 @@ func (c *images) noteHang(key imageKey, hangs bool, calls int, silent time.Durat
 func (c *images) load(im *image, p pool.Pool) {
 	defer c.release(im)
 	start := time.Now()
+	var read format.Reader
 	if im.err = im.gate.enter(context.Background()); im.err == nil {
 		im.file, im.err = p.OpenMapped(context.Background(), im.key.shard)
 		if im.err == nil {
-			im.reader, im.err = p.Format().Open(im.file, im.file.Size(), im.key.shard)
+			read = c.openReader(im, p.Format())
 		}
 		im.gate.leave()
 	}
@@ -244,6 +258,29 @@ func (c *images) load(im *image, p pool.Pool) {
 	}
 	c.metrics.ImageOpened(p.Name(), time.Since(start), failure)
 	close(im.ready)
+	if read != nil {
+		c.hashes.Put(im.key.pool, im.key.shard, read.CacheHead)
+	}
+}
+
+// openReader sets the reader of an image or its error. It returns the reader if it read
+// the image, rather than the cache.
+func (c *images) openReader(im *image, f format.Format) format.Reader {
+	name := im.key.shard
+	if !im.itself {
+		if im.head = c.hashes.Get(im.key.pool, name); im.head != nil {
+			if im.reader, im.err = f.OpenCached(im.head, im.file, name); im.err == nil {
+				return nil
+			}
+			c.hashes.Stale(im.key.pool)
+		}
+	}
+	var read format.Reader
+	if read, im.err = f.Open(im.file, im.file.Size(), name); im.err != nil {
+		return nil
+	}
+	im.reader = read
+	return read
 }
 
 func (c *images) noteUnmapped(key imageKey) {
@@ -287,6 +324,9 @@ func (c *images) unuse(im *image) {
 			slots <- struct{}{}
 			im.file.Close()
 			<-slots
+			if im.head != nil {
+				_ = im.head.Close()
+			}
 		})
 	}
 }

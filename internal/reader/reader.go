@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"winery/format"
+	"winery/internal/hashcache"
 	"winery/internal/metrics"
 	"winery/pool"
 	"winery/sharedbase"
@@ -46,6 +47,8 @@ type Options struct {
 	// HangAfter is for how long calls into an image may be in flight without one
 	// that returns, before reads in it are refused. 0: 10 s.
 	HangAfter time.Duration
+	// Hashes keeps the hash functions of images that are not open. It may be nil.
+	Hashes *hashcache.Cache
 	// Metrics may be nil.
 	Metrics *metrics.Client
 	Log     *slog.Logger

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package hashcache
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"winery/internal/metrics"
+)
+
+const (
+	folder = "heads-1"
+	ending = ".head"
+	draft  = ".tmp"
+	// usedWithin is how exactly a file says when it was last used.
+	usedWithin = time.Hour
+	// share of the size that is written before the directory is listed again.
+	share = 16
+)
+
+// Options of a Cache. Directory, Size and Log must be set.
+type Options struct {
+	Directory string
+	Size      int64           // bytes of all files together
+	Metrics   *metrics.Client // may be nil
+	Log       *slog.Logger
+}
+
+// Cache keeps heads of images. Its methods may be called concurrently, and on a nil
+// *Cache, which keeps nothing. It needs no Close.
+type Cache struct {
+	Options
+	dir     string
+	failing atomic.Bool // and that was logged
+
+	writing sync.Mutex // held by the one call of Put that writes; guards:
+	total   int64      // bytes in the directory, as far as this process knows
+	room    int64      // bytes that may be written before the directory is listed again
+}
+
+// New returns a Cache in a directory, which is made when it is needed.
+func New(o Options) *Cache {
+	return &Cache{Options: o, dir: filepath.Join(o.Directory, folder)}
+}
+
+// Get returns the head of an image as a file, which the caller closes; nil if the cache
+// does not have it.
+func (c *Cache) Get(pool, shard string) *os.File {
+	if c == nil {
+		return nil
+	}
+	path, err := c.path(pool, shard)
+	var f *os.File
+	if err == nil {
+		f, err = os.Open(path) //nolint:gosec // path has checked the name
+	}
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			c.failed(err)
+		}
+		c.Metrics.HashCacheUsed(pool, metrics.HashMiss)
+		return nil
+	}
+	if info, err := f.Stat(); err == nil && time.Since(info.ModTime()) > usedWithin {
+		_ = os.Chtimes(path, time.Now(), time.Now()) // or it is removed too early
+	}
+	c.Metrics.HashCacheUsed(pool, metrics.HashHit)
+	return f
+}
+
+// Stale counts a head, returned by Get, that did not lead to an object.
+func (c *Cache) Stale(pool string) {
+	if c != nil {
+		c.Metrics.HashCacheUsed(pool, metrics.HashStale)
+	}
+}
+
+// Put keeps the head of an image, which it asks for only if it writes: not while
+// another head is written. Whoever opens the image next brings it then.
+func (c *Cache) Put(pool, shard string, head func() []byte) {
+	if c == nil || !c.writing.TryLock() {
+		return
+	}
+	defer c.writing.Unlock()
+	err := c.put(pool, shard, head())
+	if err != nil {
+		c.room = 0 // list the directory again: others may have freed space, or removed it
+		c.failed(err)
+		return
+	}
+	if c.failing.Swap(false) {
+		c.Log.Info("hash functions are cached again", "directory", c.dir)
+	}
+	c.Metrics.HashCacheSize(c.total)
+}
+
+func (c *Cache) put(pool, shard string, head []byte) error {
+	path, err := c.path(pool, shard)
+	if err != nil {
+		return err
+	}
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, head) { //nolint:gosec // path has checked the name
+		return nil
+	}
+	size := int64(len(head))
+	if size > c.room {
+		if err := c.makeRoom(); err != nil || size > c.room {
+			return err
+		}
+	}
+	if err := c.write(path, head); err != nil {
+		return err
+	}
+	c.total += size
+	c.room -= size
+	return nil
+}
+
+func (c *Cache) write(path string, head []byte) (err error) {
+	f, err := os.CreateTemp(c.dir, "*"+draft)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(head)
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}
+
+// path refuses names that would lead out of the directory.
+func (c *Cache) path(pool, shard string) (string, error) {
+	name := pool + "@" + shard + ending
+	if strings.ContainsAny(name, "/\x00") {
+		return "", fmt.Errorf("%q is no name of a file", name)
+	}
+	return filepath.Join(c.dir, name), nil
+}
+
+func (c *Cache) failed(err error) {
+	c.Metrics.HashCacheFailed()
+	if !c.failing.Swap(true) {
+		c.Log.Warn("hash functions cannot be cached; reads are slower until they can", "directory", c.dir, "err", err)
+	}
+}
