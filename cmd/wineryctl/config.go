@@ -87,6 +87,11 @@ func summarise(w io.Writer, c *config.Config) error {
 		c.Winery.Lease, c.Winery.StallLimit, c.Winery.DatabaseConnections)
 	_, _ = fmt.Fprintf(w, "writer: listen %s, writers %d, max_object_size %s, rw_idle_timeout %v, readers_cache_size %d, readonly %t, allow_delete %t\n",
 		c.Winery.Listen, c.Winery.Writers, size(c.Winery.MaxObjectSize), c.RWIdleTimeout, c.ReadersCacheSize, c.ReadOnly, c.AllowDelete)
+	hashes := "none"
+	if c.Winery.HashCache.Directory != "" {
+		hashes = fmt.Sprintf("%s, size %s", c.Winery.HashCache.Directory, size(c.Winery.HashCache.Size))
+	}
+	_, _ = fmt.Fprintf(w, "writer: hash_cache %s\n", hashes)
 	_, _ = fmt.Fprintf(w, "clients: tls.certificate %s, tls.client_ca %s, access %s, allow_unprotected_network %t\n",
 		cmp.Or(c.Winery.TLS.Certificate, "none"), cmp.Or(c.Winery.TLS.ClientCA, "none"), cmp.Or(c.Winery.Access, "none"), c.Winery.AllowUnprotectedNetwork)
 	_, err = fmt.Fprintf(w, "packer: create_images %t\n", c.Packer.CreateImages)

@@ -31,6 +31,7 @@ pool mosaics: mosaic, directory /srv/winery, zstd level 9 with a dictionary, sha
 pool far: mosaic-s3, s3://bucket/prefix, not compressed, tmp_directory /var/tmp, cache none, shard_max_size 1000 (1000 B)
 all roles: lease 1m0s, stall_limit 15m0s, database_connections 24
 writer: listen 127.0.0.1:5003, writers 1, max_object_size 104857600 (100 MiB), rw_idle_timeout 5m0s, readers_cache_size 1000, readonly false, allow_delete false
+writer: hash_cache none
 clients: tls.certificate none, tls.client_ca none, access none, allow_unprotected_network false
 packer: create_images true
 `

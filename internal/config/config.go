@@ -75,8 +75,15 @@ type Winery struct {
 	Lease time.Duration
 	// DatabaseConnections bounds the connections of a process to PostgreSQL. 7 to 1000.
 	DatabaseConnections int
+	HashCache           HashCache
 	// StallLimit is how long a role may make no progress before its process exits. 15 s to a day.
 	StallLimit time.Duration
+}
+
+// HashCache says where a reader keeps the hash functions of images that are not open.
+type HashCache struct {
+	Directory string // "": nowhere
+	Size      int64  // bytes, at most
 }
 
 // TLS names files in PEM. Without a Certificate there is no TLS.

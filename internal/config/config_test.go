@@ -68,10 +68,12 @@ winery:
   lease: 120
   database_connections: 40
   stall_limit: 1800
+  hash_cache: {directory: /var/cache/winery, size: 1GiB}
 `
 
 func TestParse(t *testing.T) {
-	defaults := config.Winery{Listen: "127.0.0.1:5003", Writers: 1, MaxObjectSize: 104857600, Lease: time.Minute, DatabaseConnections: 24, StallLimit: 15 * time.Minute}
+	defaults := config.Winery{Listen: "127.0.0.1:5003", Writers: 1, MaxObjectSize: 104857600, Lease: time.Minute, DatabaseConnections: 24, StallLimit: 15 * time.Minute,
+		HashCache: config.HashCache{Size: 35_000_000_000}}
 	for name, c := range map[string]struct {
 		yaml string
 		want config.Config
@@ -116,7 +118,8 @@ winery:
 			ActivePool: "cold", RWIdleTimeout: 1500 * time.Millisecond, ReadersCacheSize: 10,
 			AllowDelete: true, Name: "cellar", ReadOnly: true,
 			Winery: config.Winery{Listen: "unix:/run/winery/winery.sock", TLS: config.TLS{Certificate: "/c.pem", Key: "/k.pem", ClientCA: "/ca.pem"},
-				Access: "/etc/winery/access.yml", AllowUnprotectedNetwork: true, Writers: 4, MaxObjectSize: 960 << 20, Lease: 2 * time.Minute, DatabaseConnections: 40, StallLimit: 30 * time.Minute},
+				Access: "/etc/winery/access.yml", AllowUnprotectedNetwork: true, Writers: 4, MaxObjectSize: 960 << 20, Lease: 2 * time.Minute, DatabaseConnections: 40, StallLimit: 30 * time.Minute,
+				HashCache: config.HashCache{Directory: "/var/cache/winery", Size: 1 << 30}},
 		}},
 		"mosaics": {`
 objstorage:
@@ -157,7 +160,8 @@ winery: {max_object_size: 268435440}
 			},
 			ActivePool: "mosaics", RWIdleTimeout: 300 * time.Second, ReadersCacheSize: 1000,
 			Name: "winery", Packer: config.Packer{CreateImages: true},
-			Winery: config.Winery{Listen: "127.0.0.1:5003", Writers: 1, MaxObjectSize: 268435440, Lease: time.Minute, DatabaseConnections: 24, StallLimit: 15 * time.Minute},
+			Winery: config.Winery{Listen: "127.0.0.1:5003", Writers: 1, MaxObjectSize: 268435440, Lease: time.Minute, DatabaseConnections: 24, StallLimit: 15 * time.Minute,
+				HashCache: config.HashCache{Size: 35_000_000_000}},
 		}},
 		"an anchor merged into pools": {`
 common: &common {type: directory, base_directory: /srv, shard_max_size: 7}

@@ -204,6 +204,7 @@ func (w *Winery) read(v value) bool {
 	*w = Winery{
 		Listen: "127.0.0.1:5003", Writers: 1, MaxObjectSize: 100 << 20,
 		Lease: time.Minute, DatabaseConnections: 24, StallLimit: 15 * time.Minute,
+		HashCache: HashCache{Size: 35_000_000_000},
 	}
 	ok := mapping(
 		key("listen", text(&w.Listen), nonEmpty, address),
@@ -214,6 +215,7 @@ func (w *Winery) read(v value) bool {
 		key("max_object_size", size(&w.MaxObjectSize, MaxObjectSize)),
 		key("lease", duration(&w.Lease, 4*time.Second, time.Hour)),
 		key("database_connections", integer(&w.DatabaseConnections, 7, 1000)),
+		key("hash_cache", w.HashCache.read),
 		key("stall_limit", duration(&w.StallLimit, 15*time.Second, 24*time.Hour)),
 		key("verify_content", obsolete("does nothing any more: content is always verified; remove it")),
 	)(v)
@@ -225,6 +227,15 @@ func (w *Winery) read(v value) bool {
 		return v.get("listen").fail("%v", err)
 	}
 	return true
+}
+
+func (h *HashCache) read(v value) bool {
+	return mapping(
+		key("directory", text(&h.Directory), nonEmpty),
+		key("size", size(&h.Size, 1<<50), func(v value) bool {
+			return v.null() || h.Directory != "" || v.fail("size must be given together with directory")
+		}),
+	)(v)
 }
 
 func (t *TLS) read(v value) bool {

@@ -29,6 +29,9 @@ func (d *doctor) openFiles(context.Context) Result {
 	needed := int64(otherFiles + d.Config.Winery.DatabaseConnections)
 	if d.works("writer") {
 		needed += int64(httpapi.MaxConnections + d.Config.ReadersCacheSize)
+		if d.Config.Winery.HashCache.Directory != "" {
+			needed += int64(d.Config.ReadersCacheSize) // an open image has its hash function open
+		}
 	}
 	limit := limits.Get().Files
 	if limit < needed {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"winery/internal/config"
+	"winery/internal/hashcache"
 	"winery/internal/httpapi"
 	"winery/internal/httpapi/objects"
 	"winery/internal/httpapi/rpc"
@@ -123,7 +124,7 @@ func connections(l limits.Limits) int { return int(min(httpapi.MaxConnections, m
 
 func newStore(o Options, log *slog.Logger) *store {
 	s := &store{base: o.Base, reader: reader.NewReader(reader.Options{
-		Base: o.Base, Pools: o.Pools, CacheSize: o.Config.ReadersCacheSize,
+		Base: o.Base, Pools: o.Pools, CacheSize: o.Config.ReadersCacheSize, Hashes: hashCache(o, log),
 		Calls: limits.Get().Threads() / 2, Metrics: o.Metrics, Log: log,
 	})}
 	if !o.Config.ReadOnly {
@@ -131,6 +132,14 @@ func newStore(o Options, log *slog.Logger) *store {
 		s.writer.Start()
 	}
 	return s
+}
+
+func hashCache(o Options, log *slog.Logger) *hashcache.Cache {
+	c := o.Config.Winery.HashCache
+	if c.Directory == "" {
+		return nil
+	}
+	return hashcache.New(hashcache.Options{Directory: c.Directory, Size: c.Size, Metrics: o.Metrics, Log: log})
 }
 
 func newWriter(o Options, log *slog.Logger) *ingest.Writer {

@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http/httptest"
 	"testing"
 
+	"winery/internal/config"
 	"winery/internal/httpapi"
 	"winery/internal/ingest"
 	"winery/internal/reader"
@@ -50,5 +52,17 @@ func TestTranslate(t *testing.T) {
 	}
 	if err := translate(nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestHashCache: the reader has the cache that the configuration names, or none.
+func TestHashCache(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	for _, directory := range []string{"", t.TempDir()} {
+		c := &config.Config{ReadOnly: true, Winery: config.Winery{HashCache: config.HashCache{Directory: directory, Size: 1 << 20}}}
+		hashes := newStore(Options{Config: c}, log).reader.Hashes
+		if (hashes != nil) != (directory != "") || hashes != nil && (hashes.Directory != directory || hashes.Size != 1<<20) {
+			t.Errorf("directory %q: %+v", directory, hashes)
+		}
 	}
 }
