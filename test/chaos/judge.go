@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"winery/internal/httpapi/rpc/client"
-	"winery/shard"
 	"winery/sharedbase"
 	"winery/test/harness"
 )
@@ -187,7 +186,7 @@ func (r *run) judgeImage(ctx context.Context, s sharedbase.Shard) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, image.Close()) }()
-	reader, err := shard.Open(image, image.Size(), s.Name)
+	reader, err := r.fleet.Pool.Format().Open(image, image.Size(), s.Name)
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ const (
 // Options of a run.
 type Options struct {
 	Root     string // the project's folder, with bin and scripts
-	Pool     string // rbd or directory
+	Pool     string // rbd, directory or mosaic
 	Duration time.Duration
 	Lease    time.Duration
 	Seed     uint64
@@ -43,7 +43,7 @@ type Options struct {
 type run struct {
 	Options
 	dir       string
-	disk      string // the directory pool's file system; empty with Ceph
+	disk      string // the file system of a pool of files; empty with Ceph
 	began     time.Time
 	services  *harness.Services
 	fleet     *harness.Fleet
@@ -62,8 +62,8 @@ type run struct {
 // them settle, and reports what came of it. Nothing of it stays but the logs of
 // a run that failed or has findings.
 func Run(ctx context.Context, o Options) (report *Report, err error) {
-	if o.Pool != "rbd" && o.Pool != "directory" {
-		return nil, fmt.Errorf("pool %q: it is rbd or directory", o.Pool)
+	if !slices.Contains([]string{"rbd", "directory", "mosaic"}, o.Pool) {
+		return nil, fmt.Errorf("pool %q: it is rbd, directory or mosaic", o.Pool)
 	}
 	r := &run{Options: o, counts: map[kind]map[string]int{}}
 	if r.dir, err = os.MkdirTemp("", "winery-chaos-"); err != nil {
@@ -79,7 +79,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 			o.Say("the logs stay in %s", r.dir)
 		}
 	}()
-	if o.Pool == "directory" {
+	if o.Pool != "rbd" {
 		r.disk = filepath.Join(r.dir, harness.PoolName)
 		if err := mountDisk(r.disk); err != nil {
 			return nil, err
@@ -108,6 +108,7 @@ func (r *run) all(ctx context.Context) (report *Report, err error) {
 	}
 	o := harness.Options{
 		Dir: r.dir, Bin: bin, DSN: r.services.DSN, CephConf: r.services.CephConf, CephPool: harness.PoolName,
+		Mosaic:       r.Pool == "mosaic",
 		ShardMaxSize: shardMaxSize, Lease: r.Lease,
 	}
 	if r.fleet, err = harness.New(ctx, o); err != nil {
