@@ -73,6 +73,6 @@ func (e *encoder) stream(w io.Writer, content io.Reader, size int64) (err error)
 
 // maxFrame is the size of the largest frame of a content.
 func maxFrame(size int64) int64 {
-	const header, block, blockHeader = 4 + 1 + 1 + 4 + 8, 64 << 10, 3
+	const header, block = 4 + 1 + 1 + 4 + 8, 64 << 10
 	return header + size + blockHeader*(size/block+1)
 }
