@@ -45,8 +45,9 @@ func TestExampleConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(all.Pools) != 3 || all.Pools[1].Type != config.Directory || all.Pools[1].BaseDirectory != "/srv/winery" ||
-		all.Pools[2].Type != config.Mosaic || !all.Pools[2].Compression {
+	if len(all.Pools) != 4 || all.Pools[1].Type != config.Directory || all.Pools[1].BaseDirectory != "/srv/winery" ||
+		all.Pools[2].Type != config.Mosaic || !all.Pools[2].Compression ||
+		all.Pools[3].Type != config.MosaicS3 || !strings.HasPrefix(all.Pools[3].S3.BaseURL, "s3://") {
 		t.Fatalf("pools: %+v", all.Pools)
 	}
 	if a, b := c.Pools[0], all.Pools[0]; a.DataPool != b.DataPool || a.UseSudo != b.UseSudo || a.MapOptions != b.MapOptions ||
