@@ -134,8 +134,8 @@ func (b *SharedBase) inTxOn(ctx context.Context, pool *pgxpool.Pool, what string
 }
 
 // transaction runs op in a transaction that the statement begin begins. Once op has
-// succeeded, the commit is not cancelled when ctx ends, for up to ten seconds: a commit
-// that is cut off may still take effect, and nobody would undo it.
+// succeeded, the commit is not cancelled before ten seconds after the end of ctx: a
+// commit that is cut off may still take effect, and nobody would undo it.
 func transaction(ctx context.Context, pool *pgxpool.Pool, begin string, op func(tx pgx.Tx) error) error {
 	tx, err := pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
 	if err != nil {
@@ -145,8 +145,9 @@ func transaction(ctx context.Context, pool *pgxpool.Pool, begin string, op func(
 	if err := op(tx); err != nil {
 		return err
 	}
-	committing, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasing)
+	committing, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(releasing, cancel) })()
 	return tx.Commit(committing)
 }
 
