@@ -25,6 +25,7 @@ var notMeasured = map[string]string{
 	"winery_scrub_last_round_timestamp_seconds":   "the first complete round begins after a minute",
 	"winery_certificate_expiry_timestamp_seconds": "the writer has no TLS",
 	"winery_access_expiry_timestamp_seconds":      "no access expires",
+	"winery_hash_cache_lookups_total":             "the writer has no cache of hash functions",
 }
 
 // TestTelemetry starts a fleet whose database is unavailable: each role answers,
