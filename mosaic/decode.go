@@ -50,7 +50,7 @@ func newDecoder(method string, dictionary []byte) (*decoder, error) {
 
 func newZstdDecoder(options ...zstd.DOption) (*decoder, error) {
 	options = append(options, zstd.WithDecoderMaxMemory(MaxObjectSize), zstd.WithDecoderMaxWindow(maxWindow))
-	// Without goroutines: nobody closes them.
+	// Without goroutines, which would never end: these decoders are not closed.
 	streaming := append([]zstd.DOption{zstd.WithDecoderConcurrency(1), zstd.WithDecodeBuffersBelow(0)}, options...)
 	memory, err := zstd.NewReader(nil, append(options, zstd.WithDecoderConcurrency(0), zstd.WithDecodeAllCapLimit(true))...)
 	if err != nil {

@@ -135,7 +135,7 @@ func (b *SharedBase) inTxOn(ctx context.Context, pool *pgxpool.Pool, what string
 
 // transaction runs op in a transaction that the statement begin begins. Once op has
 // succeeded, the commit is not cancelled before ten seconds after the end of ctx: a
-// commit that is cut off may still take effect, and nobody would undo it.
+// commit that is cut off may still take effect, and then no process undoes it.
 func transaction(ctx context.Context, pool *pgxpool.Pool, begin string, op func(tx pgx.Tx) error) error {
 	tx, err := pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
 	if err != nil {

@@ -5,7 +5,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -150,11 +149,11 @@ func readIDs(path string) (*load.IDs, error) {
 	ids, lines, n := new(load.IDs), bufio.NewScanner(file), 0
 	for lines.Scan() {
 		word, _, _ := strings.Cut(lines.Text(), " ")
-		id, err := hex.DecodeString(word)
-		if err != nil || len(id) != 32 {
+		id, err := parseID(word)
+		if err != nil {
 			return nil, daemon.UsageError("--ids: line %d of %s begins with %.80q, which is no SHA-256 in hexadecimal", n+1, path, word)
 		}
-		ids.Add([32]byte(id))
+		ids.Add(id)
 		n++
 	}
 	if n == 0 && lines.Err() == nil {

@@ -425,7 +425,7 @@ func TestWrongBytesAfterErasure(t *testing.T) {
 }
 
 // TestStoppedDuringErasure: the server is gone when the new image was completed. The
-// local copy is kept, since nobody knows what the store has.
+// local copy is kept, since it is not known what the store has.
 func TestStoppedDuringErasure(t *testing.T) {
 	s := on(t, s3test.Moto(t), impatient)
 	want := content(1, 100_000)
