@@ -60,7 +60,7 @@ func serving(t *testing.T, webConfig string) *served {
 	return s
 }
 
-// get returns status and body of an answer, which must come within a second.
+// get returns status and body of an answer, which must come soon.
 func (s *served) get(path string) (status int, body string) {
 	s.t.Helper()
 	began := time.Now()
@@ -69,7 +69,7 @@ func (s *served) get(path string) (status int, body string) {
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
 	expect.NoError(s.t, err)
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > 5*time.Second { // a machine may be busy; a database that hangs takes longer
 		s.t.Errorf("%s took %v", path, took)
 	}
 	return answer.StatusCode, string(text)

@@ -25,6 +25,8 @@ type outcome struct {
 	moved time.Duration // until the lost process's shards were taken back; 0: it had none
 	done  time.Duration // until nothing was left to do for the others
 	after string        // what a process that had stood still did then
+
+	reclaiming sync.Mutex // held during a call that takes shards back
 }
 
 func (o *outcome) note(what string) {
@@ -37,25 +39,23 @@ func (o *outcome) note(what string) {
 
 // held is how long the lost process had its shards, once they were taken back.
 func (o *outcome) held() time.Duration {
+	o.reclaiming.Lock() // what a call has taken back is recorded
+	defer o.reclaiming.Unlock()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.moved
 }
 
-// reclaim does in the background, to the end of the test, what every daemon does.
+// reclaim does in the background, to the end of the test, what every daemon does. An
+// expired lease must end by the first call that goes well.
 func (c *trial) reclaim(t *testing.T) {
 	var ended sync.WaitGroup
 	ended.Go(func() {
 		tick := time.NewTicker(roletest.Lease / 4)
 		defer tick.Stop()
+		var last time.Time // when the last call began that went well
 		for t.Context().Err() == nil {
-			back, _ := c.Base.ReclaimExpired(t.Context()) // which waits for a row in vain at times
-			for _, r := range back {
-				c.note("back to " + string(r.Shard.State))
-				c.mu.Lock()
-				c.moved = time.Since(c.since)
-				c.mu.Unlock()
-			}
+			last = c.reclaimOnce(t, last)
 			select {
 			case <-tick.C:
 			case <-t.Context().Done():
@@ -63,6 +63,26 @@ func (c *trial) reclaim(t *testing.T) {
 		}
 	})
 	t.Cleanup(ended.Wait)
+}
+
+func (c *trial) reclaimOnce(t *testing.T, last time.Time) time.Time {
+	c.reclaiming.Lock()
+	defer c.reclaiming.Unlock()
+	began := time.Now()
+	back, err := c.Base.ReclaimExpired(t.Context()) // which waits for a row in vain at times
+	for _, r := range back {
+		c.note("back to " + string(r.Shard.State))
+		c.mu.Lock()
+		c.moved = time.Since(c.since)
+		c.mu.Unlock()
+		if r.Lease.Expires.Before(last) {
+			t.Errorf("the lease of %s expired at %v; a call at %v did not end it", r.Lease.Holder(), r.Lease.Expires, last)
+		}
+	}
+	if err != nil {
+		return last
+	}
+	return began
 }
 
 // patience is for Ceph, which believes a dead client alive for half a minute.

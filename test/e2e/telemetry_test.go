@@ -156,7 +156,7 @@ func TestTwoPackersOfAHost(t *testing.T) {
 	}
 }
 
-// want fails unless a role answers within a second, with a status and with a line
+// want fails unless a role answers soon, with a status and with a line
 // that begins with each of lines.
 func want(ctx context.Context, t *testing.T, p *harness.Process, path string, status int, lines ...string) {
 	t.Helper()
@@ -165,7 +165,7 @@ func want(ctx context.Context, t *testing.T, p *harness.Process, path string, st
 	began := time.Now()
 	got, body, err := p.Ask(ctx, path)
 	expect.NoError(t, err)
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > 5*time.Second { // a machine may be busy; a database that hangs takes longer
 		t.Errorf("%s: %s took %v", p.Name, path, took)
 	}
 	if got != status {

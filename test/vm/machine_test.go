@@ -183,11 +183,12 @@ func (m *machine) within(t *testing.T, limit time.Duration, script string) strin
 	return out
 }
 
-// stateOfMachine prints what an operator would look at: the journal, what the kernel
-// says, processes and what they wait for, and the kernel's requests to Ceph.
-const stateOfMachine = `journalctl --no-pager --boot --lines 150 --output short-monotonic
+// stateOfMachine prints what an operator would look at: the units, the journal, what
+// the kernel says, mapped images, and the kernel's requests to Ceph.
+const stateOfMachine = `systemctl show --property Id,ActiveState,SubState,StatusText,NRestarts 'winery*'
+	journalctl --no-pager --boot --lines 150 --output short-monotonic
 	dmesg | tail -n 30
-	ps -eo pid,stat,etimes,wchan:30,args | grep -v ' \[' || true
+	ls /dev/rbd/* || true
 	mount -t debugfs none /sys/kernel/debug || true
 	tail -n 50 /sys/kernel/debug/ceph/*/{osdc,monc} || true`
 
