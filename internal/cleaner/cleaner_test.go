@@ -22,9 +22,10 @@ import (
 	"winery/sharedbase"
 	"winery/test/expect"
 	"winery/test/roletest"
+	"winery/test/s3test"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(s3test.Tests{M: m}) }
 
 // wanting is a cleaner that wants images to be mapped on so many hosts.
 func wanting(s *roletest.Stage, hosts int) *cleaner.Cleaner {

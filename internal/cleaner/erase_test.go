@@ -226,7 +226,7 @@ func deleteAll(t testing.TB, s *roletest.Stage, objects []sharedbase.Object, kep
 // TestStoppedBetweenBatches: batches that were erased before a cleaner was
 // stopped stay erased, and the next cleaner continues from there.
 func TestStoppedBetweenBatches(t *testing.T) {
-	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+	roletest.EachInPlace(t, func(t *testing.T, s *roletest.Stage) {
 		objects := roletest.Objects(1, 2600, 200)
 		objects = slices.CompactFunc(objects, func(a, b sharedbase.Object) bool { return a.ID == b.ID })
 		name := packed(t, s, objects)

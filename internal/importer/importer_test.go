@@ -18,9 +18,10 @@ import (
 	"winery/sharedbase"
 	"winery/test/expect"
 	"winery/test/roletest"
+	"winery/test/s3test"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(s3test.Tests{M: m}) }
 
 // find returns the names of what can be imported.
 func find(t testing.TB, s *roletest.Stage, pools ...pool.Pool) (names []string, refused []error) {

@@ -23,9 +23,10 @@ import (
 	"winery/sharedbase"
 	"winery/test/expect"
 	"winery/test/roletest"
+	"winery/test/s3test"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(s3test.Tests{M: m}) }
 
 func onHost(s *roletest.Stage, host string) *mapper.Mapper {
 	return mapper.New(mapper.Options{Base: s.Base, Pools: s.Pools, Host: host, Log: s.Log})

@@ -23,9 +23,10 @@ import (
 	"winery/sharedbase"
 	"winery/test/expect"
 	"winery/test/roletest"
+	"winery/test/s3test"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(s3test.Tests{M: m}) }
 
 // step is that of a packer for all pools of a stage.
 func step(s *roletest.Stage) func(context.Context) (bool, error) {

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"winery/internal/cleaner"
-	"winery/internal/config"
 	"winery/internal/packer"
 	"winery/internal/scrub"
 	"winery/pool"
@@ -68,7 +67,7 @@ func clean(t testing.TB, s *roletest.Stage) {
 func another(t testing.TB, s *roletest.Stage, image string) pool.Pool {
 	t.Helper()
 	c := roletest.Directory(t, "")
-	if s.Config.Type == config.Mosaic {
+	if s.Pool.Format().Name() == "Mosaic" {
 		c = roletest.Mosaic(t)
 	}
 	c.Name = "other"
@@ -109,7 +108,7 @@ func at(t testing.TB, s *roletest.Stage, name string, id sharedbase.ObjID) (entr
 	defer img.Close()
 	entry, end := s.Image(t, name).EntryRange(id)
 	at := entry + 32
-	if s.Config.Type == config.Mosaic {
+	if s.Pool.Format().Name() == "Mosaic" {
 		at = entry + 36
 	}
 	b := make([]byte, 8)

@@ -24,9 +24,10 @@ import (
 	"winery/test/expect"
 	"winery/test/pgtest"
 	"winery/test/roletest"
+	"winery/test/s3test"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(s3test.Tests{M: m}) }
 
 // owned returns a pool as a role of base has it.
 func owned(s *roletest.Stage, base *sharedbase.SharedBase) pool.Pool {

@@ -19,6 +19,7 @@ import (
 	"winery/internal/config"
 	"winery/internal/storage"
 	"winery/sharedbase"
+	"winery/test/s3test"
 )
 
 // Role makes the step of a role on a stage.
@@ -44,7 +45,7 @@ const orderEnv = "WINERY_TESTROLE_ORDER"
 func Main(m *testing.M, roles map[string]Role) {
 	text := os.Getenv(orderEnv)
 	if text == "" {
-		goleak.VerifyTestMain(m)
+		goleak.VerifyTestMain(s3test.Tests{M: m})
 		return
 	}
 	var o order

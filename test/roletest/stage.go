@@ -24,6 +24,7 @@ import (
 	"winery/test/cephtest"
 	"winery/test/expect"
 	"winery/test/pgtest"
+	"winery/test/s3test"
 )
 
 // ShardMaxSize is that of the pools of a stage: their images are twice as
@@ -62,6 +63,19 @@ func Mosaic(t testing.TB) config.Pool {
 	}
 }
 
+// S3 is a pool of compressed mosaics in a bucket of the test's own. The TestMain of
+// the package ends the server, by [s3test.Tests].
+func S3(t testing.TB) config.Pool {
+	server := s3test.Versity(t)
+	return config.Pool{
+		Type: config.MosaicS3, Name: "far", ShardMaxSize: ShardMaxSize, Compression: true, CompressionLevel: 3,
+		S3: config.S3{
+			BaseURL: "s3://" + server.Bucket(t), TmpDirectory: t.TempDir(), Endpoint: server.Endpoint,
+			AccessKey: s3test.AccessKey, SecretKey: s3test.SecretKey,
+		},
+	}
+}
+
 // RBD is the pool of a test that needs Ceph, read and written by librbd.
 func RBD(t testing.TB) config.Pool {
 	p := cephtest.New(t)
@@ -74,6 +88,15 @@ func RBD(t testing.TB) config.Pool {
 // EachKind runs a test once on each type of pool, at the same time: they share
 // nothing with one another.
 func EachKind(t *testing.T, test func(*testing.T, *Stage)) {
+	t.Run("mosaic-s3", func(t *testing.T) {
+		t.Parallel()
+		test(t, New(t, S3(t)))
+	})
+	EachInPlace(t, test)
+}
+
+// EachInPlace is EachKind for a test of what only pools do that change images in place.
+func EachInPlace(t *testing.T, test func(*testing.T, *Stage)) {
 	t.Run("mosaic", func(t *testing.T) {
 		t.Parallel()
 		test(t, New(t, Mosaic(t)))
