@@ -119,8 +119,8 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@scripts/fuzz $(FUZZTIME) -tags "$(TAGS)"
 
 .PHONY: crash
-crash: deps build ## only the tests that kill, stop or cut off each role everywhere, and a table of what came of it
-	@scripts/with-services --pg --ceph -- $(GOTEST) -count 1 -v -timeout 20m ./test/crash | \
+crash: deps build $(VERSITYGW) ## only the tests that kill, stop or cut off each role everywhere, and a table of what came of it
+	@WINERY_VERSITYGW=$(CURDIR)/$(VERSITYGW) scripts/with-services --pg --ceph -- $(GOTEST) -count 1 -v -timeout 20m ./test/crash | \
 		grep -Ev '^(=== (RUN|PAUSE|CONT|NAME)| *--- PASS)'
 
 .PHONY: attack
