@@ -11,6 +11,7 @@ import (
 
 	"winery/internal/daemon"
 	"winery/internal/mapper"
+	"winery/internal/pace"
 	"winery/internal/scrub"
 	"winery/sharedbase"
 )
@@ -57,7 +58,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	})
 	if rate > 0 {
 		defer patrol(ctx, &scrub.Patrol{
-			Scrubber:   &scrub.Scrubber{Base: base, Pools: set, Rate: scrub.NewRate(int64(rate)), Mapped: true, Metrics: env.Metrics},
+			Scrubber:   &scrub.Scrubber{Base: base, Pools: set, Rate: pace.NewRate(int64(rate)), Mapped: true, Metrics: env.Metrics},
 			OnlyPrefix: env.CLI.String(onlyPrefix.Name), Log: env.Log,
 		})()
 	}

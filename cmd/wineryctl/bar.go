@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -18,18 +19,23 @@ import (
 var noProgressFlag = &cli.BoolFlag{Name: "no-progress", Usage: "do not show progress: a bar on a terminal, or else a line a minute"}
 
 // bar shows the progress of tasks on standard error: on a terminal as a bar, or else
-// as a line a minute.
+// as a line a minute. Of several tasks at once the bar is that of one until it ends. It
+// is safe for concurrent use.
 type bar struct {
+	mu       sync.Mutex
 	out      io.Writer
 	hidden   bool
 	terminal bool
 	task     progress.Report
+	reported time.Time                // when task was
 	drawn    *progressbar.ProgressBar // nil where none is on the terminal
 	printed  time.Time
 }
 
-// lineInterval is the time between two lines of progress.
-const lineInterval = time.Minute
+const (
+	lineInterval = time.Minute     // between two lines of progress
+	patience     = 5 * time.Second // with a task that reports nothing more, while another does
+)
 
 func newBar(c *cli.Context, hidden bool) *bar {
 	return &bar{out: c.App.ErrWriter, hidden: hidden, terminal: term.IsTerminal(int(os.Stderr.Fd())), printed: time.Now()}
@@ -37,6 +43,8 @@ func newBar(c *cli.Context, hidden bool) *bar {
 
 // show is a [progress.Func].
 func (b *bar) show(now progress.Report) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	switch {
 	case b.hidden:
 	case b.terminal:
@@ -48,17 +56,26 @@ func (b *bar) show(now progress.Report) {
 }
 
 func (b *bar) draw(now progress.Report) {
-	if b.drawn == nil || b.task.Task != now.Task || b.task.Shard != now.Shard {
-		b.clear()
+	if b.drawn != nil && b.task.Shard != now.Shard && time.Since(b.reported) < patience {
+		return
+	}
+	if b.drawn == nil || b.task.Shard != now.Shard || b.task.Task != now.Task {
+		b.remove()
 		b.drawn = progressbar.NewOptions64(now.Total, progressbar.OptionSetWriter(b.out), progressbar.OptionShowBytes(true),
 			progressbar.OptionSetDescription(string(now.Task)+" "+now.Shard), progressbar.OptionClearOnFinish())
 	}
-	b.task = now
+	b.task, b.reported = now, time.Now()
 	_ = b.drawn.Set64(now.Done)
 }
 
 // clear removes the bar from the terminal, so that a line can be printed.
 func (b *bar) clear() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.remove()
+}
+
+func (b *bar) remove() {
 	if b.drawn != nil {
 		_ = b.drawn.Clear()
 		b.drawn = nil

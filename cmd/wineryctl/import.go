@@ -16,7 +16,7 @@ import (
 var importFlags = []cli.Flag{
 	&cli.StringSliceFlag{Name: "pool-name", Aliases: []string{"n"}, Usage: "import only the images in pool `NAME`; repeat for several pools (default: all)"},
 	&cli.BoolFlag{Name: "quick", Usage: "verify a sample of the objects of each image, instead of all objects"},
-	noProgressFlag, outputFlag,
+	workersFlag, rateFlag, noProgressFlag, outputFlag,
 }
 
 var importCommand = &cli.Command{
@@ -55,6 +55,10 @@ type imported struct {
 }
 
 func importImages(c *cli.Context) (err error) {
+	effort, err := chosenEffort(c)
+	if err != nil {
+		return err
+	}
 	s, err := openSession(c, changing)
 	if err != nil {
 		return err
@@ -72,7 +76,7 @@ func importImages(c *cli.Context) (err error) {
 		s.journal.note(nil, "%s/%s: not imported: the shard is %s in the database, and its image is complete; see `wineryctl index reconcile --dry-run`",
 			u.Pool.Name(), u.Shard.Name, u.Shard.State)
 	}
-	images, err := importUnknown(c, s, from, false)
+	images, err := importUnknown(c, s, from, effort, false)
 	if err != nil {
 		return err
 	}
@@ -81,7 +85,7 @@ func importImages(c *cli.Context) (err error) {
 
 // importUnknown imports the images that the database does not know, or with dryRun
 // only prints them. It returns their number.
-func importUnknown(c *cli.Context, s *session, from []pool.Pool, dryRun bool) (found int, err error) {
+func importUnknown(c *cli.Context, s *session, from []pool.Pool, e effort, dryRun bool) (found int, err error) {
 	j := s.journal
 	images, err := importer.Find(c.Context, s.base, from)
 	if err != nil {
@@ -89,31 +93,27 @@ func importUnknown(c *cli.Context, s *session, from []pool.Pool, dryRun bool) (f
 	}
 	var sum sharedbase.Imported
 	did := 0
-	for _, image := range images {
+	forEach(e.workers, images, func(image importer.Image) (got sharedbase.Imported, err error) {
+		if dryRun || image.Err != nil {
+			return got, image.Err
+		}
+		i := importer.Importer{Base: s.base, Quick: c.Bool("quick"), Rate: e.rate, Progress: j.bar.show}
+		return i.Import(c.Context, image.Pool, image.Name)
+	}, func(image importer.Image, got sharedbase.Imported, err error) (more bool) {
 		label := image.Pool.Name() + "/" + image.Name
-		row := imported{Pool: image.Pool.Name(), Image: image.Name}
-		if dryRun {
-			j.done(row, "%s: not in the database, would be imported", label)
-			continue
-		}
-		i := importer.Importer{Base: s.base, Quick: c.Bool("quick"), Progress: j.bar.show}
-		var got sharedbase.Imported
-		err := image.Err
-		if err == nil {
-			got, err = i.Import(c.Context, image.Pool, image.Name)
-		}
-		if err != nil {
+		row := imported{Pool: image.Pool.Name(), Image: image.Name, Objects: got.Objects, New: got.New}
+		switch {
+		case err != nil:
 			row.Error = err.Error()
 			j.failed(row, label, err)
-			if hopeless(err) {
-				break
-			}
-			continue
+		case dryRun:
+			j.done(row, "%s: not in the database, would be imported", label)
+		default:
+			j.done(row, "%s: %d objects, %d new", label, got.Objects, got.New)
+			did, sum.Objects, sum.New = did+1, sum.Objects+got.Objects, sum.New+got.New
 		}
-		row.Objects, row.New = got.Objects, got.New
-		j.done(row, "%s: %d objects, %d new", label, got.Objects, got.New)
-		did, sum.Objects, sum.New = did+1, sum.Objects+got.Objects, sum.New+got.New
-	}
+		return !hopeless(err)
+	})
 	_, err = fmt.Fprintf(c.App.ErrWriter, "imported %d images: %d objects, %d new\n", did, sum.Objects, sum.New)
 	return len(images), err
 }

@@ -17,6 +17,7 @@ import (
 
 	"winery/internal/httpapi/rpc"
 	"winery/internal/httpapi/rpc/rpctest"
+	"winery/test/s3test"
 )
 
 var binary string
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	_ = os.Unsetenv("SWH_CONFIG_FILENAME")
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	goleak.VerifyTestMain(s3test.Tests{M: m}, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(dir)
 		os.Exit(code)
 	}))

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
@@ -19,13 +20,15 @@ var migrateCommand = &cli.Command{
 	ArgsUsage: "FROM TO",
 	Description: "Each copy is flushed and read back completely; only then does the database refer to TO. Where the images of the two\n" +
 		"pools have different formats, the objects are encoded again. The images in FROM stay: remove them when all hosts read\n" +
-		"from TO. Run an interrupted migration again to continue.",
+		"from TO. Run an interrupted migration again to continue. An image is read twice, the original and the copy: --rate limits\n" +
+		"the sum.",
 	Flags: []cli.Flag{
 		&cli.StringSliceFlag{Name: "image", Aliases: []string{"i"}, Usage: "migrate only the image `NAME`; repeat for several images (default: all images in FROM)"},
-		&cli.IntFlag{Name: "limit", Aliases: []string{"n"}, DefaultText: "no limit", Usage: "stop after `N` images have been copied"},
+		&cli.IntFlag{Name: "limit", Aliases: []string{"n"}, DefaultText: "no limit", Usage: "begin no other image after `N` images have been copied"},
 		&cli.BoolFlag{Name: "no-db-update", Usage: "copy only; the database continues to refer to FROM"},
 		&cli.BoolFlag{Name: "no-transfer", Usage: "copy nothing; make the database refer to copies that TO has already"},
-		noProgressFlag, outputFlag,
+		&cli.BoolFlag{Name: "dry-run", Usage: "print which images would be migrated, and what that takes; change nothing"},
+		workersFlag, rateFlag, noProgressFlag, outputFlag,
 	},
 	Action: migrate,
 }
@@ -45,11 +48,16 @@ func migrate(c *cli.Context) (err error) {
 		return daemon.UsageError("migrate takes two different pools, FROM and TO")
 	}
 	limit := c.Int("limit")
-	if c.IsSet("limit") && limit < 1 {
+	effort, err := chosenEffort(c)
+	switch {
+	case err != nil:
+		return err
+	case c.IsSet("limit") && limit < 1:
 		return daemon.UsageError("--limit: found %d, must be 1 or more", limit)
-	}
-	if c.Bool("no-transfer") && c.Bool("no-db-update") {
+	case c.Bool("no-transfer") && c.Bool("no-db-update"):
 		return daemon.UsageError("--no-transfer and --no-db-update exclude each other: nothing would be done")
+	case c.Bool("no-transfer") && c.Bool("dry-run"):
+		return daemon.UsageError("--no-transfer and --dry-run exclude each other: whether the copies are whole is only known when they have been read")
 	}
 	s, err := openSession(c, changing)
 	if err != nil {
@@ -57,7 +65,9 @@ func migrate(c *cli.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	j := s.journal
-	m := migrator.Migrator{Base: s.base, NoTransfer: c.Bool("no-transfer"), NoRecord: c.Bool("no-db-update"), Progress: j.bar.show}
+	m := migrator.Migrator{
+		Base: s.base, NoTransfer: c.Bool("no-transfer"), NoRecord: c.Bool("no-db-update"), Rate: effort.rate, Progress: j.bar.show,
+	}
 	if m.From, err = s.chosenPool("FROM", c.Args().Get(0)); err != nil {
 		return err
 	}
@@ -71,27 +81,33 @@ func migrate(c *cli.Context) (err error) {
 			return err
 		}
 	}
-	copied := 0
-	for _, name := range images {
-		moved, err := m.Migrate(c.Context, name)
-		row := migrated{name, moved.Objects, moved.Bytes, moved.Copied, moved.Recorded, ""}
-		switch {
-		case err == nil:
-			j.done(row, "%s: %d objects, %s%s", name, moved.Objects, humanize.Bytes(uint64(moved.Bytes)), describe(moved))
-		case errors.Is(err, migrator.ErrSkipped) && len(named) == 0:
-			row.Error = err.Error()
-			j.note(row, "%s: %v", name, err)
-		default:
-			row.Error = err.Error()
-			j.failed(row, name, err)
-		}
-		if moved.Copied && err == nil {
-			copied++
-		}
-		if hopeless(err) || limit > 0 && copied == limit {
-			break
+	// failed prints why an image was not migrated.
+	failed := func(row migrated, err error) {
+		row.Error = err.Error()
+		if errors.Is(err, migrator.ErrSkipped) && len(named) == 0 {
+			j.note(row, "%s: %v", row.Image, err)
+		} else {
+			j.failed(row, row.Image, err)
 		}
 	}
+	if c.Bool("dry-run") {
+		return planMigration(c, &m, j, images, failed)
+	}
+	copied := 0
+	forEach(effort.workers, images, func(name string) (migrator.Moved, error) {
+		return m.Migrate(c.Context, name)
+	}, func(name string, moved migrator.Moved, err error) (more bool) {
+		row := migrated{name, moved.Objects, moved.Bytes, moved.Copied, moved.Recorded, ""}
+		if err != nil {
+			failed(row, err)
+			return !hopeless(err)
+		}
+		j.done(row, "%s: %d objects, %s%s", name, moved.Objects, humanize.Bytes(uint64(moved.Bytes)), describe(moved))
+		if moved.Copied {
+			copied++
+		}
+		return limit == 0 || copied < limit
+	})
 	return j.end(fmt.Sprintf("%d of %d images were not migrated", j.lost, len(images)))
 }
 
@@ -105,4 +121,38 @@ func describe(moved migrator.Moved) string {
 		words += ", recorded in the database"
 	}
 	return words
+}
+
+// planMigration prints what a migration would take.
+func planMigration(c *cli.Context, m *migrator.Migrator, j *journal, images []string, failed func(migrated, error)) error {
+	limit := c.Int("limit")
+	space, err := m.To.Space(c.Context)
+	if err != nil {
+		return err
+	}
+	var bytes, needs int64
+	for _, name := range images {
+		p, err := m.Plan(c.Context, name)
+		row := migrated{Image: name, Objects: p.Objects, Bytes: p.Needs}
+		if err != nil {
+			failed(row, err)
+			if hopeless(err) {
+				break
+			}
+			continue
+		}
+		j.done(row, "%s: %d objects, would be migrated; the copy takes at most %s", name, p.Objects, humanize.Bytes(uint64(p.Needs)))
+		bytes, needs = bytes+p.Bytes, needs+p.Needs
+		if j.did == limit {
+			break
+		}
+	}
+	took := ""
+	if mb := c.Float64(rateFlag.Name); mb > 0 {
+		read := time.Duration(float64(bytes+needs) / (mb * 1e6) * float64(time.Second))
+		took = fmt.Sprintf("; reading originals and copies at %g MB/s takes about %v", mb, read.Round(time.Second))
+	}
+	_, err = fmt.Fprintf(c.App.ErrWriter, "%d images would be migrated: %s of objects; the copies take at most %s, pool %s has %s free%s\n", j.did,
+		humanize.Bytes(uint64(bytes)), humanize.Bytes(uint64(needs)), m.To.Name(), humanize.Bytes(uint64(space.Free)), took)
+	return errors.Join(j.end(fmt.Sprintf("%d of %d images could not be migrated", j.lost, len(images))), err)
 }

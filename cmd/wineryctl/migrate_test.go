@@ -112,6 +112,9 @@ func TestMigrateRefuses(t *testing.T) {
 		"nothing would be done":      {"files", "other", "--no-transfer", "--no-db-update"},
 		"--limit: found 0":           {"files", "other", "--limit", "0"},
 		"migrate takes two":          {"files"},
+		"--workers: found 0":         {"files", "other", "--workers", "0"},
+		"--rate: found 0":            {"files", "other", "--rate", "0"},
+		"--no-transfer and --dry":    {"files", "other", "--no-transfer", "--dry-run"},
 		"output: found \"nonsense\"": {"files", "other", "--output", "nonsense"},
 	} {
 		s.fails(t, 78, says, append([]string{"shards", "migrate"}, args...)...)

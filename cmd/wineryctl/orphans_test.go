@@ -33,6 +33,7 @@ func TestOrphans(t *testing.T) {
 		t.Errorf("status %d, %q", status, stderr)
 	}
 	s.must(t, "verify", "--shard", standby)
+	s.must(t, "verify", "--pool-name", dir.Name) // shards alone, too
 
 	if out := s.must(t, "shards", "import"); !strings.Contains(out, standby+": not imported: the shard is standby") {
 		t.Errorf("import: %s", out)

@@ -84,7 +84,7 @@ func reconcile(c *cli.Context) (err error) {
 			return j.end("stopped at " + label)
 		}
 	}
-	if _, err := importUnknown(c, s, from, dryRun); err != nil {
+	if _, err := importUnknown(c, s, from, effort{workers: 1}, dryRun); err != nil {
 		return err
 	}
 	return j.end(fmt.Sprintf("%d images were not adopted", j.lost))

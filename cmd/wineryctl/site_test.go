@@ -41,9 +41,15 @@ func newSiteOn(t *testing.T, dsn string, configured ...config.Pool) *site {
 	entries := make([]map[string]any, len(configured))
 	for i, p := range configured {
 		entries[i] = map[string]any{"type": p.Type, "pool_name": p.Name, "shard_max_size": p.ShardMaxSize}
-		if p.Type == config.RBD {
+		switch p.Type {
+		case config.RBD:
 			entries[i]["map"], entries[i]["ceph_conf"], entries[i]["data_pool_name"] = p.Map, p.CephConf, p.DataPool
-		} else {
+		case config.MosaicS3:
+			entries[i]["base_url"], entries[i]["tmp_directory"] = p.S3.BaseURL, p.S3.TmpDirectory
+			entries[i]["boto3_config"] = map[string]any{
+				"endpoint_url": p.S3.Endpoint, "aws_access_key_id": p.S3.AccessKey, "aws_secret_access_key": p.S3.SecretKey,
+			}
+		default:
 			entries[i]["base_directory"] = p.BaseDirectory
 		}
 	}

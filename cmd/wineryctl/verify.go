@@ -27,7 +27,7 @@ var verifyCommand = &cli.Command{
 		&cli.StringSliceFlag{Name: "shard", Usage: "verify only the shard `NAME`; repeat for several shards (default: all)"},
 		&cli.StringFlag{Name: "pool-name", Aliases: []string{"n"}, Usage: "verify only the shards of `POOL` (default: all pools)"},
 		&cli.IntFlag{Name: "sample", DefaultText: "all objects", Usage: "verify only `N` objects per shard"},
-		&cli.Float64Flag{Name: "rate", DefaultText: "no limit", Usage: "read at most `MB` megabytes per second"},
+		workersFlag, rateFlag,
 		&cli.BoolFlag{Name: "repair", Usage: "restore damaged objects that have an intact copy"},
 		&cli.BoolFlag{Name: "erase", Usage: "DESTRUCTIVE: with --repair, erase objects that are in an image but not in the index, even if the index lost them by mistake"},
 		noProgressFlag, outputFlag,
@@ -51,6 +51,11 @@ func verify(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	effort, err := chosenEffort(c)
+	if err != nil {
+		return err
+	}
+	scrubber.Rate = effort.rate
 	open := reading
 	if c.Bool("repair") {
 		open = changing
@@ -70,17 +75,17 @@ func verify(c *cli.Context) (err error) {
 	began := time.Now()
 	var objects, bytes int64
 	findings := 0
-	for _, name := range names {
-		row, err := verifyOne(c, scrubber, name)
+	forEach(effort.workers, names, func(name string) (verified, error) {
+		own := *scrubber
+		return verifyOne(c, &own, name)
+	}, func(_ string, row verified, err error) (more bool) {
 		objects, bytes, findings = objects+row.Objects, bytes+row.Bytes, findings+len(row.Findings)
 		printVerified(j, row, err)
-		if hopeless(err) {
-			break
-		}
-	}
+		return !hopeless(err)
+	})
 	failure := fmt.Sprintf("%d of %d shards have findings, or could not be read", len(names)-j.did, len(names))
 	shards := j.handled()
-	if !c.IsSet("shard") && !c.IsSet("pool") {
+	if !c.IsSet("shard") && !c.IsSet("pool-name") {
 		strays, err := orphans(c.Context, s.base, s.pools)
 		for _, f := range strays {
 			printVerified(j, verified{Shard: f.Shard, Findings: []scrub.Finding{f}}, nil)
@@ -100,18 +105,16 @@ func verify(c *cli.Context) (err error) {
 
 // newScrubber returns a scrubber as the flags ask for, without database, pools and progress.
 func newScrubber(c *cli.Context) (*scrub.Scrubber, error) {
-	sample, mb := c.Int("sample"), c.Float64("rate")
+	sample := c.Int("sample")
 	switch {
 	case c.IsSet("sample") && sample < 1:
 		return nil, daemon.UsageError("--sample: found %d, must be 1 or more", sample)
-	case c.IsSet("rate") && mb*1e6 < 1:
-		return nil, daemon.UsageError("--rate: found %v, must be more than 0", mb)
 	case sample > 0 && c.Bool("repair"):
 		return nil, daemon.UsageError("--sample and --repair exclude each other: a repair verifies the whole shard")
 	case c.Bool("erase") && !c.Bool("repair"):
 		return nil, daemon.UsageError("--erase needs --repair")
 	}
-	return &scrub.Scrubber{Sample: sample, Rate: scrub.NewRate(int64(mb * 1e6))}, nil
+	return &scrub.Scrubber{Sample: sample}, nil
 }
 
 // chosenShards returns the shards that --shard names, or else all shards of --pool-name, or else all.

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/time/rate"
+
 	"winery/format"
+	"winery/internal/pace"
 	"winery/internal/progress"
 	"winery/pool"
 	"winery/sharedbase"
@@ -19,6 +22,8 @@ type Importer struct {
 	// Quick checks the index of an image and a sample of its objects, instead
 	// of all objects.
 	Quick bool
+	// Rate limits what is read of images, by all that share it. May be nil.
+	Rate *rate.Limiter
 	// Progress may be nil.
 	Progress progress.Func
 }
@@ -39,7 +44,7 @@ func (i *Importer) Import(ctx context.Context, from pool.Pool, name string) (don
 		return done, err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
-	r, err := from.Format().Open(img, img.Size(), name)
+	r, err := from.Format().Open(pace.Reader(ctx, img, i.Rate), img.Size(), name)
 	if err == nil {
 		err = i.check(ctx, r, name)
 	}

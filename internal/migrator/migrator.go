@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/time/rate"
+
 	"winery/format"
 	"winery/internal/progress"
 	"winery/pool"
@@ -25,6 +27,8 @@ type Migrator struct {
 	NoTransfer bool
 	// NoRecord leaves the database unchanged.
 	NoRecord bool
+	// Rate limits what is read of images, by all that share it, in both pools. May be nil.
+	Rate *rate.Limiter
 	// Progress may be nil.
 	Progress progress.Func
 }
@@ -51,18 +55,15 @@ type Moved struct {
 // in a state to be moved; *format.DamageError if the image is damaged;
 // sharedbase.ErrImageClaimed or pool.ErrInUse while another process changes it.
 func (m *Migrator) Migrate(ctx context.Context, name string) (moved Moved, err error) {
-	err = m.movable(ctx, name)
-	if errors.Is(err, sharedbase.ErrNotFound) {
-		if !m.NoRecord {
-			return moved, fmt.Errorf("%w: the database has no shard of this name; import the image first", ErrSkipped)
-		}
-		return moved, m.provide(ctx, name, func(format.Reader) pool.ReplaceProof { return unknown{m, name} }, &moved)
-	}
+	known, err := m.movable(ctx, name)
 	if err != nil {
 		return moved, err
 	}
+	if !known {
+		return moved, m.provide(ctx, name, func(format.Reader) pool.ReplaceProof { return unknown{m, name} }, &moved)
+	}
 	err = m.Base.WithImage(ctx, name, func(ctx context.Context, claim *sharedbase.ImageClaim) error {
-		if err := m.movable(ctx, name); err != nil {
+		if _, err := m.movable(ctx, name); err != nil {
 			return err // moved before it was claimed
 		}
 		err := m.provide(ctx, name, func(original format.Reader) pool.ReplaceProof {
@@ -82,18 +83,21 @@ func (m *Migrator) Migrate(ctx context.Context, name string) (moved Moved, err e
 func (m *Migrator) encodes() bool { return m.From.Format().Name() != m.To.Format().Name() }
 
 // movable returns nil where the database has the shard in From, in a state in which it
-// may be moved, and sharedbase.ErrNotFound where the database does not know it.
-func (m *Migrator) movable(ctx context.Context, name string) error {
+// may be moved, or does not know it and is not to be told of it.
+func (m *Migrator) movable(ctx context.Context, name string) (known bool, err error) {
 	s, err := m.Base.ShardByName(ctx, name)
 	switch {
+	case errors.Is(err, sharedbase.ErrNotFound) && m.NoRecord:
+		return false, nil
+	case errors.Is(err, sharedbase.ErrNotFound):
+		err = fmt.Errorf("%w: the database has no shard of this name; import the image first", ErrSkipped)
 	case err != nil:
-		return err
 	case s.Pool == m.To.Name():
-		return fmt.Errorf("%w: the database records the shard in pool %s already", ErrSkipped, s.Pool)
+		err = fmt.Errorf("%w: the database records the shard in pool %s already", ErrSkipped, s.Pool)
 	case s.Pool != m.From.Name():
-		return fmt.Errorf("%w: the database has it in pool %s", ErrSkipped, s.Pool)
+		err = fmt.Errorf("%w: the database has it in pool %s", ErrSkipped, s.Pool)
 	case !m.NoRecord && s.State != sharedbase.StateReadOnly, !s.State.ImageAvailable():
-		return fmt.Errorf("%w: the shard is %s; it can be moved once it is %s", ErrSkipped, s.State, sharedbase.StateReadOnly)
+		err = fmt.Errorf("%w: the shard is %s; it can be moved once it is %s", ErrSkipped, s.State, sharedbase.StateReadOnly)
 	}
-	return nil
+	return true, err
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"winery/format"
+	"winery/internal/pace"
 	"winery/pool"
 	"winery/sharedbase"
 )
@@ -26,7 +27,8 @@ func (m *Migrator) provide(ctx context.Context, name string, proofOf func(origin
 		return err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	original, err := m.From.Format().Open(source, source.Size(), name)
+	paced := pace.Reader(ctx, source, m.Rate)
+	original, err := m.From.Format().Open(paced, source.Size(), name)
 	if err != nil {
 		return fmt.Errorf("pool %s: %w", m.From.Name(), err)
 	}
@@ -43,7 +45,7 @@ func (m *Migrator) provide(ctx context.Context, name string, proofOf func(origin
 	if m.encodes() {
 		err = m.encode(ctx, name, original, proof)
 	} else {
-		err = m.copy(ctx, name, source, original.Info().Size, proof)
+		err = m.copy(ctx, name, paced, original.Info().Size, proof)
 	}
 	if err != nil {
 		return err
@@ -75,7 +77,7 @@ func (m *Migrator) verify(ctx context.Context, name string, original format.Read
 			err = fmt.Errorf("pool %s: %w", m.To.Name(), err)
 		}
 	}()
-	r, err := m.To.Format().Open(img, img.Size(), name)
+	r, err := m.To.Format().Open(pace.Reader(ctx, img, m.Rate), img.Size(), name)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"winery/format"
+	"winery/internal/pace"
 	"winery/internal/progress"
 	"winery/pool"
 	"winery/sharedbase"
@@ -70,7 +71,7 @@ func (p *pass) reading(ctx context.Context, open func(context.Context, string) (
 		return err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
-	r, err := p.Pools[p.shard.Pool].Format().Open(paced{ctx, img, p.Rate}, img.Size(), p.shard.Name)
+	r, err := p.Pools[p.shard.Pool].Format().Open(pace.Reader(ctx, img, p.Rate), img.Size(), p.shard.Name)
 	if err != nil {
 		return err
 	}

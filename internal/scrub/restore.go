@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 
+	"winery/internal/pace"
 	"winery/pool"
 	"winery/sharedbase"
 )
@@ -65,7 +66,7 @@ func (r *restoration) from(ctx context.Context, name string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
-	from, err := r.Pools[name].Format().Open(paced{ctx, img, r.Rate}, img.Size(), r.shard.Name)
+	from, err := r.Pools[name].Format().Open(pace.Reader(ctx, img, r.Rate), img.Size(), r.shard.Name)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"winery/internal/pace"
 	"winery/internal/scrub"
 	"winery/pool/pooltest"
 	"winery/sharedbase"
@@ -180,7 +181,7 @@ func TestRate(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	name := readonly(t, s, roletest.Objects(1, 300, 50_000))
 	slow := scrubber(s)
-	slow.Rate = scrub.NewRate(4 << 20)
+	slow.Rate = pace.NewRate(4 << 20)
 	start := time.Now()
 	r, err := slow.Scrub(t.Context(), name)
 	expect.NoError(t, err)
@@ -188,7 +189,7 @@ func TestRate(t *testing.T) {
 	if least := time.Duration(float64(r.Bytes-4<<20) / (4 << 20) * float64(time.Second)); time.Since(start) < least {
 		t.Errorf("%d bytes in %v", r.Bytes, time.Since(start))
 	}
-	slow.Rate = scrub.NewRate(1)
+	slow.Rate = pace.NewRate(1)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	defer time.AfterFunc(10*time.Millisecond, cancel).Stop()

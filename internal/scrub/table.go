@@ -6,6 +6,7 @@ import (
 	"context"
 	"slices"
 
+	"winery/internal/pace"
 	"winery/sharedbase"
 )
 
@@ -76,7 +77,7 @@ func (p *pass) rows(ctx context.Context, ids []sharedbase.ObjID) error {
 	if err != nil {
 		return err
 	}
-	return pace(ctx, p.Rate, bytes)
+	return pace.Wait(ctx, p.Rate, bytes)
 }
 
 // eachStatus looks objects up in the index, and calls fn for each.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-package scrub
+// Package pace limits how many bytes a second are read.
+package pace
 
 import (
 	"context"
@@ -12,8 +13,8 @@ import (
 // burst is the most that is read at once past a rate.
 const burst = 4 << 20
 
-// NewRate limits what scrubs read together to so many bytes a second. 0: not at
-// all.
+// NewRate limits what all who share it read together to so many bytes a second.
+// 0: not at all; then it is nil.
 func NewRate(bytes int64) *rate.Limiter {
 	if bytes == 0 {
 		return nil
@@ -21,8 +22,8 @@ func NewRate(bytes int64) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(bytes), burst)
 }
 
-// pace waits until n bytes more may be read.
-func pace(ctx context.Context, limit *rate.Limiter, n int64) error {
+// Wait waits until n bytes more may be read. A nil limit is none.
+func Wait(ctx context.Context, limit *rate.Limiter, n int64) error {
 	for ; limit != nil && n > 0; n -= burst {
 		if err := limit.WaitN(ctx, int(min(n, burst))); err != nil {
 			return err
@@ -31,7 +32,11 @@ func pace(ctx context.Context, limit *rate.Limiter, n int64) error {
 	return ctx.Err()
 }
 
-// paced reads no faster than the limit, until ctx ends.
+// Reader reads from a source no faster than the limit, until ctx ends.
+func Reader(ctx context.Context, from io.ReaderAt, limit *rate.Limiter) io.ReaderAt {
+	return paced{ctx, from, limit}
+}
+
 type paced struct {
 	ctx   context.Context
 	from  io.ReaderAt
@@ -39,7 +44,7 @@ type paced struct {
 }
 
 func (p paced) ReadAt(b []byte, at int64) (int, error) {
-	if err := pace(p.ctx, p.limit, int64(len(b))); err != nil {
+	if err := Wait(p.ctx, p.limit, int64(len(b))); err != nil {
 		return 0, err
 	}
 	return p.from.ReadAt(b, at)
