@@ -35,6 +35,7 @@ GOLANGCI_LINT := $(CACHE)/tools/golangci-lint-v2.15.0/golangci-lint
 NFPM := $(CACHE)/tools/nfpm-v2.43.0/nfpm
 GOTESTSUM := $(CACHE)/tools/gotestsum-v1.13.0/gotestsum
 VERSITYGW := $(CACHE)/tools/versitygw-v1.8.0/versitygw
+S3_SERVER := $(if $(filter mosaic-s3,$(POOL)),$(VERSITYGW))
 PYTHON := $(CURDIR)/$(CACHE)/python/bin/python
 
 ##@ To use it
@@ -46,12 +47,12 @@ help: ## show this list
 		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: deps build ## see files go through the fleet into images and back (POOL=rbd|directory|mosaic, SRC=dir)
-	$(GO) run -tags "$(TAGS)" ./test/cmd/demo -pool "$(POOL)" -src "$(SRC)" $(DEMO_FLAGS)
+demo: deps build $(S3_SERVER) ## see files go through the fleet into images and back (POOL=rbd|directory|mosaic|mosaic-s3, SRC=dir)
+	WINERY_VERSITYGW=$(CURDIR)/$(VERSITYGW) $(GO) run -tags "$(TAGS)" ./test/cmd/demo -pool "$(POOL)" -src "$(SRC)" $(DEMO_FLAGS)
 
 .PHONY: chaos
-chaos: deps build ## break a fleet under load, and prove that nothing is lost (DURATION=30m, POOL, LEASE, SEED)
-	$(GO) run -tags "$(TAGS)" ./test/cmd/chaos -duration "$(DURATION)" -pool "$(POOL)" -lease "$(LEASE)" -seed "$(SEED)"
+chaos: deps build $(S3_SERVER) ## break a fleet under load, and prove that nothing is lost (DURATION=30m, POOL, LEASE, SEED)
+	WINERY_VERSITYGW=$(CURDIR)/$(VERSITYGW) $(GO) run -tags "$(TAGS)" ./test/cmd/chaos -duration "$(DURATION)" -pool "$(POOL)" -lease "$(LEASE)" -seed "$(SEED)"
 
 .PHONY: build
 build: ## build the five programs into bin/

@@ -33,6 +33,11 @@ const (
 	monKill    kind = "Ceph: monitor killed"
 	poolQuota  kind = "Ceph: pool at its quota"
 	diskFull   kind = "directory: disk full"
+	s3Kill     kind = "S3: server killed"
+	s3Suspend  kind = "S3: server stopped for seconds"
+	s3Cut      kind = "network to S3: cut"
+	s3Stall    kind = "network to S3: stalled"
+	s3Reset    kind = "network to S3: connections reset"
 )
 
 var (
@@ -40,6 +45,7 @@ var (
 	databaseFaults  = []kind{pgRestart, pgKill, pgBackend, pgSuspend, netCut, netStall, netReset}
 	rbdFaults       = []kind{osdKill, osdSuspend, monKill, poolQuota}
 	directoryFaults = []kind{diskFull}
+	s3Faults        = []kind{s3Kill, s3Suspend, s3Cut, s3Stall, s3Reset}
 )
 
 // fault is one that is planned.
@@ -106,7 +112,7 @@ func plan(seed uint64, duration, lease time.Duration, processes int, serviceKind
 		f := fault{at: at, kind: kinds[0], process: -1, length: between(2*time.Second, 12*time.Second)}
 		kinds = kinds[1:]
 		switch f.kind {
-		case pgRestart, pgBackend, netReset:
+		case pgRestart, pgBackend, netReset, s3Reset:
 			f.length = 0
 		case poolQuota, diskFull: // felt by the next shard only, and Ceph notices after seconds
 			f.length += 10 * time.Second

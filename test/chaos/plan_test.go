@@ -11,7 +11,7 @@ import (
 
 func TestPlan(t *testing.T) {
 	const processes = 8
-	for _, pool := range [][]kind{rbdFaults, directoryFaults} {
+	for _, pool := range [][]kind{rbdFaults, directoryFaults, s3Faults} {
 		kinds := slices.Concat(databaseFaults, pool)
 		for seed := range uint64(50) {
 			lease := time.Minute

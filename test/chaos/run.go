@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +21,8 @@ import (
 
 	"winery/internal/httpapi/rpc/client"
 	"winery/test/harness"
+	"winery/test/harness/relay"
+	"winery/test/s3test"
 )
 
 const (
@@ -32,7 +35,7 @@ const (
 // Options of a run.
 type Options struct {
 	Root     string // the project's folder, with bin and scripts
-	Pool     string // rbd, directory or mosaic
+	Pool     string // rbd, directory, mosaic or mosaic-s3
 	Duration time.Duration
 	Lease    time.Duration
 	Seed     uint64
@@ -43,7 +46,9 @@ type Options struct {
 type run struct {
 	Options
 	dir       string
-	disk      string // the file system of a pool of files; empty with Ceph
+	disk      string         // the file system of a pool of files, else empty
+	s3        *s3test.Server // nil without a pool on S3
+	s3Relay   *relay.Relay
 	began     time.Time
 	services  *harness.Services
 	fleet     *harness.Fleet
@@ -62,8 +67,8 @@ type run struct {
 // them settle, and reports what came of it. Nothing of it stays but the logs of
 // a run that failed or has findings.
 func Run(ctx context.Context, o Options) (report *Report, err error) {
-	if !slices.Contains([]string{"rbd", "directory", "mosaic"}, o.Pool) {
-		return nil, fmt.Errorf("pool %q: it is rbd, directory or mosaic", o.Pool)
+	if !slices.Contains([]string{"rbd", "directory", "mosaic", "mosaic-s3"}, o.Pool) {
+		return nil, fmt.Errorf("pool %q: it is rbd, directory, mosaic or mosaic-s3", o.Pool)
 	}
 	r := &run{Options: o, counts: map[kind]map[string]int{}}
 	if r.dir, err = os.MkdirTemp("", "winery-chaos-"); err != nil {
@@ -79,15 +84,25 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 			o.Say("the logs stay in %s", r.dir)
 		}
 	}()
-	if o.Pool != "rbd" {
+	if o.Pool == "mosaic-s3" {
+		if r.s3, err = s3test.Run("versitygw"); err != nil {
+			return nil, err
+		}
+		defer r.s3.Kill()
+		if r.s3Relay, err = relay.To(strings.TrimPrefix(r.s3.Endpoint, "http://")); err != nil {
+			return nil, err
+		}
+		defer r.s3Relay.Close()
+	}
+	if o.Pool == "directory" || o.Pool == "mosaic" {
 		r.disk = filepath.Join(r.dir, harness.PoolName)
 		if err := mountDisk(r.disk); err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, unmountDisk(r.disk)) }()
 	}
-	o.Say("starting PostgreSQL%s in %s", map[bool]string{true: " and Ceph"}[r.disk == ""], r.dir)
-	r.services, err = harness.StartServices(ctx, filepath.Join(o.Root, "scripts"), r.dir, r.disk == "")
+	o.Say("starting PostgreSQL%s in %s", map[bool]string{true: " and Ceph"}[o.Pool == "rbd"], r.dir)
+	r.services, err = harness.StartServices(ctx, filepath.Join(o.Root, "scripts"), r.dir, o.Pool == "rbd")
 	defer func() {
 		if err != nil || report.Findings() > 0 {
 			err = errors.Join(err, r.keepLogs())
@@ -110,6 +125,15 @@ func (r *run) all(ctx context.Context) (report *Report, err error) {
 		Dir: r.dir, Bin: bin, DSN: r.services.DSN, CephConf: r.services.CephConf, CephPool: harness.PoolName,
 		Mosaic:       r.Pool == "mosaic",
 		ShardMaxSize: shardMaxSize, Lease: r.Lease,
+	}
+	if r.s3 != nil {
+		bucket, err := r.s3.MakeBucket(ctx)
+		if err != nil {
+			return nil, err
+		}
+		o.S3 = harness.S3{
+			URL: "s3://" + bucket, Endpoint: "http://" + r.s3Relay.Address(), AccessKey: s3test.AccessKey, SecretKey: s3test.SecretKey,
+		}
 	}
 	if r.fleet, err = harness.New(ctx, o); err != nil {
 		return nil, err
@@ -157,7 +181,7 @@ func (r *run) all(ctx context.Context) (report *Report, err error) {
 
 // breakAndMend is the run itself, from the first fault to the last judgement.
 func (r *run) breakAndMend(ctx context.Context) error {
-	kinds := rbdFaults
+	kinds := map[string][]kind{"rbd": rbdFaults, "mosaic-s3": s3Faults}[r.Pool]
 	if r.disk != "" {
 		kinds = directoryFaults
 	}

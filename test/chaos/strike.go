@@ -145,6 +145,17 @@ func (r *run) begin(ctx context.Context, k kind) (undo func() error, err error) 
 		return func() error { return startCeph(done, s.Ceph, "mon.a") }, killCeph(ctx, s.Ceph, "mon.a")
 	case poolQuota:
 		return func() error { return setQuota(done, s.Ceph, dataPool, 0) }, setQuota(ctx, s.Ceph, dataPool, 1)
+	case s3Kill:
+		r.s3.Crash()
+		return r.s3.Restart, nil
+	case s3Suspend:
+		return r.s3.Suspend()
+	case s3Cut, s3Reset:
+		r.s3Relay.Cut()
+		return func() error { r.s3Relay.Join(); return nil }, nil
+	case s3Stall:
+		r.s3Relay.Hold()
+		return func() error { r.s3Relay.Resume(); return nil }, nil
 	case diskFull:
 		return func() error { return freeDisk(r.disk) }, fillDisk(r.disk)
 	default:

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -123,7 +124,7 @@ func share(t testing.TB, kind string) *Server {
 	if s := shared[kind]; s != nil {
 		return s
 	}
-	s, err := start(kind)
+	s, err := Run(kind)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +155,7 @@ func (t Tests) Run() int {
 // Start starts a server for one test, which ends with the test.
 func Start(t testing.TB, kind string) *Server {
 	t.Helper()
-	s, err := start(kind)
+	s, err := Run(kind)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +163,8 @@ func Start(t testing.TB, kind string) *Server {
 	return s
 }
 
-func start(kind string) (_ *Server, err error) {
+// Run starts a server, which ends with Kill.
+func Run(kind string) (_ *Server, err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -188,16 +190,36 @@ func start(kind string) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
+	return s, s.start(command)
+}
+
+func (s *Server) start(command *exec.Cmd) error {
 	command.Stdout, command.Stderr = s.output, s.output
 	if err := command.Start(); err != nil {
-		return nil, err
+		return err
 	}
 	s.command, s.ended = command, make(chan struct{})
 	go func() {
 		defer close(s.ended)
 		_ = command.Wait() // was killed
 	}()
-	return s, s.await()
+	return s.await()
+}
+
+// Crash kills the server and leaves what it stored, for Restart.
+func (s *Server) Crash() {
+	_ = s.command.Process.Kill()
+	<-s.ended
+}
+
+// Restart starts the server again after Crash.
+func (s *Server) Restart() error {
+	return s.start(exec.Command(s.command.Path, s.command.Args[1:]...))
+}
+
+// Suspend stops the server until resume is called.
+func (s *Server) Suspend() (resume func() error, err error) {
+	return func() error { return s.command.Process.Signal(syscall.SIGCONT) }, s.command.Process.Signal(syscall.SIGSTOP)
 }
 
 // await waits until the server answers.
@@ -227,8 +249,7 @@ func (s *Server) said() string {
 // Kill ends the server in the middle of what it does, with what it stored.
 func (s *Server) Kill() {
 	if s.command != nil {
-		_ = s.command.Process.Kill()
-		<-s.ended
+		s.Crash()
 	}
 	if s.output != nil {
 		_ = s.output.Close()
@@ -251,9 +272,16 @@ func (s *Server) Client() *s3.Client {
 // Bucket makes an empty bucket and returns its name.
 func (s *Server) Bucket(t testing.TB) string {
 	t.Helper()
-	name := "bucket-" + strings.ReplaceAll(uuid.NewString(), "-", "")
-	if _, err := s.Client().CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name}); err != nil {
+	name, err := s.MakeBucket(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
 	return name
+}
+
+// MakeBucket is Bucket where there is no test.
+func (s *Server) MakeBucket(ctx context.Context) (string, error) {
+	name := "bucket-" + strings.ReplaceAll(uuid.NewString(), "-", "")
+	_, err := s.Client().CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &name})
+	return name, err
 }

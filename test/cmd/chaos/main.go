@@ -34,7 +34,7 @@ func run(ctx context.Context) error {
 		fmt.Printf("%7.1f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
 	}}
 	flag.StringVar(&o.Root, "root", ".", "the project's folder, with bin and scripts")
-	flag.StringVar(&o.Pool, "pool", "rbd", "where images go: rbd (a Ceph of its own), directory or mosaic (which need root)")
+	flag.StringVar(&o.Pool, "pool", "rbd", "where images go: rbd (a Ceph of its own), directory or mosaic (which need root), mosaic-s3 (an S3 server of its own)")
 	flag.DurationVar(&o.Duration, "duration", 30*time.Minute, "how long there are load and faults")
 	lease := flag.Int("lease", 60, "winery.lease, in seconds")
 	flag.Uint64Var(&o.Seed, "seed", 0, "the plan of an earlier run; 0: a new one")

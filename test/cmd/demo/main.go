@@ -20,6 +20,7 @@ import (
 
 	"winery/sharedbase"
 	"winery/test/harness"
+	"winery/test/s3test"
 )
 
 // shards is how many shards the tree should fill. The maximal size of a shard
@@ -37,12 +38,12 @@ func main() {
 }
 
 func run(ctx context.Context) (err error) {
-	kind := flag.String("pool", "rbd", "where images go: rbd (a Ceph of its own), directory or mosaic (a directory, compressed)")
+	kind := flag.String("pool", "rbd", "where images go: rbd (a Ceph of its own), directory, mosaic (a directory, compressed) or mosaic-s3 (an S3 server of its own)")
 	src := flag.String("src", filepath.Join(runtime.GOROOT(), "src"), "the tree of files to store")
 	root := flag.String("root", ".", "the project's folder, with bin and scripts")
 	flag.Parse()
-	if !slices.Contains([]string{"rbd", "directory", "mosaic"}, *kind) {
-		return fmt.Errorf("-pool %s: it is rbd, directory or mosaic", *kind)
+	if !slices.Contains([]string{"rbd", "directory", "mosaic", "mosaic-s3"}, *kind) {
+		return fmt.Errorf("-pool %s: it is rbd, directory, mosaic or mosaic-s3", *kind)
 	}
 
 	show := newDisplay()
@@ -76,12 +77,27 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 
-	show.say("filling the database, starting the four daemons")
-	f, err := harness.New(ctx, harness.Options{
+	o := harness.Options{
 		Dir: dir, Bin: filepath.Join(*root, "bin"), DSN: services.DSN,
 		Mosaic: *kind == "mosaic", CephConf: services.CephConf, CephPool: harness.PoolName,
 		ShardMaxSize: source.Bytes / (shards + 1),
-	})
+	}
+	if *kind == "mosaic-s3" {
+		show.say("starting the S3 server versitygw")
+		server, err := s3test.Run("versitygw")
+		if err != nil {
+			return err
+		}
+		defer server.Kill()
+		bucket, err := server.MakeBucket(ctx)
+		if err != nil {
+			return err
+		}
+		o.S3 = harness.S3{URL: "s3://" + bucket, Endpoint: server.Endpoint, AccessKey: s3test.AccessKey, SecretKey: s3test.SecretKey}
+	}
+
+	show.say("filling the database, starting the four daemons")
+	f, err := harness.New(ctx, o)
 	if err != nil {
 		return err
 	}

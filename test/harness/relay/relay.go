@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package relay is a proxy between a process and its PostgreSQL: connections can
+// Package relay is a proxy between a process and its PostgreSQL, or another server: connections can
 // be cut, refused, and delayed while they stay open. Tests and make chaos use it
 // for network faults.
 package relay
@@ -50,9 +50,12 @@ func Database(dsn string) (*Relay, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	u.Host = r.listener.Addr().String()
+	u.Host = r.Address()
 	return r, u.String(), nil
 }
+
+// Address is HOST:PORT, where the relay listens.
+func (r *Relay) Address() string { return r.listener.Addr().String() }
 
 // Close ends all connections and takes no more.
 func (r *Relay) Close() {
