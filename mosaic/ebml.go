@@ -49,7 +49,8 @@ type head struct {
 
 var errHead = errors.New("not the head of an element")
 
-// parseHead takes the head of an element from the first bytes of b.
+// parseHead takes the head of an element from the first bytes of b. A size of ones alone
+// is a size, though EBML reserves it: swh.mosaic writes 127 as FF, and 16383 as 7FFF.
 func parseHead(b []byte) (h head, err error) {
 	if len(b) == 0 {
 		return h, errHead
@@ -69,16 +70,13 @@ func parseHead(b []byte) (h head, err error) {
 	for _, c := range b[n+1 : n+l] {
 		size = size<<8 | uint64(c)
 	}
-	if size == 1<<(7*l)-1 { // a size that is not known
-		return h, errHead
-	}
 	h.size, h.length = int64(size), int64(n+l)
 	return h, nil
 }
 
-// sizeLength returns the number of bytes in which EBML writes a size.
+// sizeLength returns the number of bytes in which swh.mosaic writes a size.
 func sizeLength(size int64) (n int) {
-	for n = 1; size >= 1<<(7*n)-1; n++ {
+	for n = 1; size >= 1<<(7*n); n++ {
 	}
 	return n
 }

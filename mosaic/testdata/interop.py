@@ -13,14 +13,17 @@ from pathlib import Path
 from swh.mosaic import IdxDescription, MosaicCreator, MosaicReader, MosaicUpdater, create_zstd_dict
 
 SHA256 = IdxDescription.SHA256FMPHGO
+# Sizes of which EBML writes the last in so many bytes, stored as they are, or in frames.
+NOISE = {50: 127, 51: 16383, 52: 2097151} | {i: 45 + i for i in range(60, 100)} | {i: 16383 - 200 + i for i in range(170, 200)}
 
 
 def content(i):
     if i == 0:
         return b""
     seed = hashlib.sha256(b"object %d" % i).digest()
-    if i % 30000 == 0:  # does not compress
-        return b"".join(hashlib.sha256(seed + b"%d" % n).digest() for n in range(100_000))
+    if i in NOISE or i % 30000 == 0:  # does not compress
+        size = NOISE.get(i, 3_200_000)
+        return b"".join(hashlib.sha256(seed + b"%d" % n).digest() for n in range(size // 32 + 1))[:size]
     return b"int f%s(void);\n" % seed[:8].hex().encode() * (1 + i * 7919 % 100)
 
 
