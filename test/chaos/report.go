@@ -104,7 +104,7 @@ func (r *run) addFaults(out *Report) {
 		}
 		out.add("processes "+string(k), "%s", strings.Join(each, ", "))
 	}
-	for _, k := range slices.Concat(databaseFaults, rbdFaults, directoryFaults) {
+	for _, k := range slices.Concat(databaseFaults, rbdFaults, directoryFaults, s3Faults) {
 		if n := r.counts[k][""]; n > 0 {
 			out.add(string(k), "%d", n)
 		}

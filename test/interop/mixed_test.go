@@ -7,21 +7,25 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"winery/internal/config"
 	"winery/internal/httpapi/rpc/client"
 	"winery/test/fleettest"
 	"winery/test/harness"
+	"winery/test/s3test"
 )
 
 // TestMixedFleet replaces the roles of a fleet one at a time by those of the
 // other language, while objects are added and deleted.
 func TestMixedFleet(t *testing.T) {
-	t.Run("moving to Go", func(t *testing.T) { move(t, sidePython, sideGo) })
-	t.Run("moving back", func(t *testing.T) { move(t, sideGo, sidePython) })
+	for _, pool := range []config.PoolType{config.Directory, config.Mosaic, config.MosaicS3} {
+		t.Run(string(pool)+"/moving to Go", func(t *testing.T) { move(t, pool, sidePython, sideGo) })
+		t.Run(string(pool)+"/moving back", func(t *testing.T) { move(t, pool, sideGo, sidePython) })
+	}
 }
 
-func move(t *testing.T, from, to side) {
+func move(t *testing.T, pool config.PoolType, from, to side) {
 	t.Parallel()
-	m := newMixed(t)
+	m := newMixed(t, pool)
 	for _, role := range []string{harness.Writer, harness.Packer, harness.Mapper, harness.Cleaner} {
 		m.start(from, role)
 	}
@@ -49,6 +53,7 @@ type mixed struct {
 	ctx    context.Context
 	failed func(error) // ends ctx
 	dsn    string
+	pool   config.PoolType
 
 	working map[side]map[string]worker // those at work, by role
 	ever    map[side]map[string]worker // the last of each role
@@ -60,12 +65,17 @@ type mixed struct {
 	added   int                 // how many were new, by the writers' answers
 }
 
-func newMixed(t *testing.T) *mixed {
+func newMixed(t *testing.T, pool config.PoolType) *mixed {
 	o := fleettest.Options(t)
 	o.ShardMaxSize = shardMaxSize
+	o.Mosaic = pool == config.Mosaic
+	if pool == config.MosaicS3 {
+		server := s3test.Moto(t)
+		o.S3 = harness.S3{URL: "s3://" + server.Bucket(t), Endpoint: server.Endpoint, AccessKey: s3test.AccessKey, SecretKey: s3test.SecretKey}
+	}
 	ctx, cancel := context.WithCancelCause(fleettest.Within(t))
 	return &mixed{
-		T: t, Fleet: fleettest.New(t, o), ctx: ctx, failed: cancel, dsn: o.DSN,
+		T: t, Fleet: fleettest.New(t, o), ctx: ctx, failed: cancel, dsn: o.DSN, pool: pool,
 		working: map[side]map[string]worker{sidePython: {}, sideGo: {}},
 		ever:    map[side]map[string]worker{sidePython: {}, sideGo: {}},
 		random:  rand.NewChaCha8([32]byte{}),
@@ -146,6 +156,6 @@ func (m *mixed) finish(from, to side) {
 		}
 	}
 	direction := map[side]string{sideGo: "moving to Go", sidePython: "moving back"}[to]
-	paired(m.T, "mixed fleet, %s: %d objects by Python, %d by Go, %d by both, %d shards, %d deleted: each there once, read by both",
-		direction, m.given[sidePython], m.given[sideGo], m.both, shards, len(m.gone))
+	paired(m.T, "mixed fleet on %s, %s: %d objects by Python, %d by Go, %d by both, %d shards, %d deleted: each there once, read by both",
+		m.pool, direction, m.given[sidePython], m.given[sideGo], m.both, shards, len(m.gone))
 }

@@ -162,5 +162,15 @@ func (b *bench) database(ctx context.Context, template string) (dsn string, err 
 	return b.services.DSN[:strings.LastIndex(b.services.DSN, "/")+1] + name, err
 }
 
+// pythonDatabase makes a database as Python Winery does: with its schema alone, and
+// PostgreSQL's own compression. It returns its DSN.
+func (b *bench) pythonDatabase(ctx context.Context) (string, error) {
+	dsn, err := b.database(ctx, "")
+	if err == nil {
+		_, err = command(ctx, b.python, filepath.Join(b.root, "test/interop/testdata/winery.py"), "init", dsn)
+	}
+	return dsn, err
+}
+
 // program is the path of a program of Winery.
 func (b *bench) program(name string) string { return filepath.Join(b.root, "bin", name) }

@@ -24,6 +24,9 @@ func (b *bench) tables(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	if options.DSN, err = b.pythonDatabase(ctx); err != nil {
+		return err
+	}
 	beside, err := b.fleet(ctx, options)
 	if err != nil {
 		return err
