@@ -39,10 +39,18 @@ func newKernel(s Settings, from location) *kernel {
 	if from.conf != "" {
 		k.command = append(k.command, "--conf", from.conf)
 	}
-	// Without a mode the kernel speaks to the monitors' old ports only, which
-	// new clusters need not have.
-	if !strings.Contains(k.options, "ms_mode") {
-		k.options = strings.TrimPrefix(k.options+",ms_mode=prefer-crc", ",")
+	for _, option := range []string{
+		// Without a mode the kernel speaks to the monitors' old ports only, which
+		// new clusters need not have.
+		"ms_mode=prefer-crc",
+		// The kernel allocates its requests when it maps an image: of the default, 128
+		// for each CPU, a host with thousands of images has no use.
+		"queue_depth=8",
+	} {
+		key, _, _ := strings.Cut(option, "=")
+		if !strings.Contains(k.options, key) {
+			k.options = strings.TrimPrefix(k.options+","+option, ",")
+		}
 	}
 	return k
 }

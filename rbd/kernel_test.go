@@ -100,7 +100,7 @@ func TestKernelMapped(t *testing.T) {
 }
 
 func TestKernelCommands(t *testing.T) {
-	const mapAs = "device map -o ms_mode=prefer-crc --read-only --pool shards --image "
+	const mapAs = "device map -o ms_mode=prefer-crc,queue_depth=8 --read-only --pool shards --image "
 	for _, tt := range []struct {
 		name   string
 		change func(*rbd.Settings)

@@ -28,7 +28,7 @@ type Settings struct {
 	ShardMaxSize        int64    // bytes, at least 1; an image has room for twice that
 	CreateImages        bool     // Create makes images; if false they must have been reserved
 	MapMode             string   // MapKernel ("" too) or MapLibrbd
-	MapOptions          string   // for rbd device map -o, comma separated; ms_mode=prefer-crc is added unless it has an ms_mode
+	MapOptions          string   // for rbd device map -o, comma separated; ms_mode=prefer-crc and queue_depth=8 are added unless it has them
 	UseSudo             bool     // map with sudo where the process is not root's
 	Conf                string   // path of the ceph.conf; "": as Ceph's tools find it
 	Format              format.Format
