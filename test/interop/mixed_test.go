@@ -17,6 +17,13 @@ import (
 // TestMixedFleet replaces the roles of a fleet one at a time by those of the
 // other language, while objects are added and deleted.
 func TestMixedFleet(t *testing.T) {
+	// Python reads images on S3 by a library that does not see boto3_config.
+	for name, value := range map[string]string{
+		"AWS_ENDPOINT_URL": s3test.Moto(t).Endpoint, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1",
+		"AWS_ACCESS_KEY_ID": s3test.AccessKey, "AWS_SECRET_ACCESS_KEY": s3test.SecretKey,
+	} {
+		t.Setenv(name, value)
+	}
 	for _, pool := range []config.PoolType{config.Directory, config.Mosaic, config.MosaicS3} {
 		t.Run(string(pool)+"/moving to Go", func(t *testing.T) { move(t, pool, sidePython, sideGo) })
 		t.Run(string(pool)+"/moving back", func(t *testing.T) { move(t, pool, sideGo, sidePython) })

@@ -54,6 +54,7 @@ var parts = []part{
 	{"tables", (*bench).tables, false},
 	{"images", (*bench).images, false},
 	{"packing", (*bench).packing, false},
+	{"mosaic", (*bench).mosaics, false},
 	{"rbd", (*bench).rbd, true},
 	{"production", (*bench).production, true},
 }
@@ -72,7 +73,7 @@ func run(ctx context.Context) error {
 	root := flag.String("root", ".", "the project's folder, with bin and scripts")
 	rounds := flag.Int("rounds", 5, "how often each figure is measured; the median is printed")
 	each := flag.Duration("time", 5*time.Second, "how long one measurement takes")
-	only := flag.String("only", "", "the parts to measure, separated by commas: tables, images, packing, rbd, production; empty: all")
+	only := flag.String("only", "", "the parts to measure, separated by commas: tables, images, packing, mosaic, rbd, production; empty: all")
 	workers := flag.Int("python-workers", 4, "the number of workers of Python's server")
 	flag.Parse()
 	b := &bench{

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"winery/format"
+	"winery/internal/load"
+	"winery/mosaic"
+	"winery/test/harness"
+)
+
+// erasedAtOnce is how many objects of an image are erased.
+const erasedAtOnce = 1000
+
+// mosaics measures the packages mosaic and swh.mosaic on the files of a source tree.
+func (b *bench) mosaics(ctx context.Context) error {
+	tree, err := harness.ReadSource(filepath.Join(runtime.GOROOT(), "src"))
+	if err != nil {
+		return err
+	}
+	m := &mosaicBench{bench: b, path: filepath.Join(b.dir, "go.mosaic"), pythons: filepath.Join(b.dir, "python.mosaic")}
+	files := filepath.Join(b.dir, "files")
+	var list []string
+	for id, path := range tree.Paths { // in no order, the same for both
+		if len(list) == b.inImages {
+			break
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		m.ids, m.contents, list = append(m.ids, id), append(m.contents, content), append(list, path)
+		m.bytes += int64(len(content))
+	}
+	if err := os.WriteFile(files, []byte(strings.Join(list, "\n")), 0o600); err != nil {
+		return err
+	}
+	python := func(action string, args ...string) work {
+		return func(ctx context.Context) (load.Result, usage, error) {
+			if action == "write" {
+				_ = os.Remove(m.pythons) // it may not exist
+			}
+			out, err := command(ctx, b.python, append([]string{filepath.Join(b.root, "test/cmd/bench/testdata/mosaic.py"), action, m.pythons, files}, args...)...)
+			if err != nil {
+				return load.Result{}, usage{}, err
+			}
+			var result load.Result
+			var took, cpu float64
+			_, err = fmt.Sscan(out, &result.Objects, &result.Bytes, &took, &cpu)
+			result.Took = time.Duration(took * float64(time.Second))
+			return result, usage{cpu: time.Duration(cpu * float64(time.Second))}, err
+		}
+	}
+	rows := []row{
+		{what: "mosaic of source files, zstd 3: writing (Go: flushed and verified; Python: neither)", bytes: true, ours: m.here(m.write), python: python("write"), extra: m.sizes},
+		{what: "mosaic: reading one object after the other", ours: m.here(m.read), python: python("read", fmt.Sprint(b.time.Seconds()))},
+		{what: fmt.Sprintf("mosaic: erasing %d objects", erasedAtOnce), ours: after(m.here(m.write), m.here(m.erase)), python: after(python("write"), python("erase", fmt.Sprint(erasedAtOnce)))},
+	}
+	for _, r := range rows {
+		if err := b.measure(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mosaicBench is an image of each program, of the same objects.
+type mosaicBench struct {
+	*bench
+	path, pythons string
+	ids           []format.ObjID
+	contents      [][]byte
+	bytes         int64
+}
+
+// here measures this process.
+func (m *mosaicBench) here(do func(context.Context) (load.Result, error)) work {
+	return func(ctx context.Context) (load.Result, usage, error) {
+		var before, after syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &before); err != nil {
+			return load.Result{}, usage{}, err
+		}
+		result, err := do(ctx)
+		err = errors.Join(err, syscall.Getrusage(syscall.RUSAGE_SELF, &after))
+		return result, usage{cpu: time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())}, err
+	}
+}
+
+// after measures what is done after something else.
+func after(prepare, do work) work {
+	return func(ctx context.Context) (load.Result, usage, error) {
+		if _, _, err := prepare(ctx); err != nil {
+			return load.Result{}, usage{}, err
+		}
+		return do(ctx)
+	}
+}
+
+// write writes an image, flushes it, and reads it back.
+func (m *mosaicBench) write(ctx context.Context) (result load.Result, err error) {
+	began := time.Now()
+	file, err := os.Create(m.path)
+	if err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	w, err := mosaic.NewWriter(mosaic.Format{Zstd: true, Level: 3}, file, 1<<40)
+	if err != nil {
+		return result, err
+	}
+	defer func() { _ = w.Close() }()
+	for i, content := range m.contents {
+		if err := w.Add(m.ids[i], int64(len(content)), bytes.NewReader(content)); err != nil {
+			return result, err
+		}
+	}
+	info, err := w.Finish()
+	if err != nil {
+		return result, err
+	}
+	if err := file.Sync(); err != nil {
+		return result, err
+	}
+	r, err := mosaic.Open(file, info.Size, m.path)
+	if err == nil {
+		_, err = r.Verify(ctx, nil)
+	}
+	return load.Result{Objects: int64(len(m.ids)), Bytes: m.bytes, Took: time.Since(began)}, err
+}
+
+// read reads objects for a time, one after the other.
+func (m *mosaicBench) read(context.Context) (result load.Result, err error) {
+	r, _, closeFile, err := m.open()
+	if err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, closeFile()) }()
+	began := time.Now()
+	for i := 0; time.Since(began) < m.time; i = (i + 1) % len(m.ids) {
+		content, err := r.Get(m.ids[i])
+		if err != nil {
+			return result, err
+		}
+		result.Objects++
+		result.Bytes += int64(len(content))
+	}
+	result.Took = time.Since(began)
+	return result, nil
+}
+
+// flushed is a file that an image is erased in.
+type flushed struct{ *os.File }
+
+func (f flushed) Flush() error { return f.Sync() }
+
+// erase erases objects.
+func (m *mosaicBench) erase(ctx context.Context) (result load.Result, err error) {
+	_, file, closeFile, err := m.open()
+	if err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, closeFile()) }()
+	info, err := file.Stat()
+	if err != nil {
+		return result, err
+	}
+	n := min(erasedAtOnce, len(m.ids))
+	began := time.Now()
+	_, err = mosaic.Format{}.Erase(ctx, flushed{file}, info.Size(), m.path, 8, slices.Clone(m.ids[:n]))
+	return load.Result{Objects: int64(n), Took: time.Since(began)}, err
+}
+
+func (m *mosaicBench) open() (*mosaic.Reader, *os.File, func() error, error) {
+	file, err := os.OpenFile(m.path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, file.Close())
+	}
+	r, err := mosaic.Open(file, info.Size(), m.path)
+	return r, file, file.Close, err
+}
+
+// sizes compares the images.
+func (m *mosaicBench) sizes() string {
+	ours, err := os.Stat(m.path)
+	pythons, pythonErr := os.Stat(m.pythons)
+	if err := errors.Join(err, pythonErr); err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("size: %.1f %% of the contents, Python's %.1f %%", 100*float64(ours.Size())/float64(m.bytes), 100*float64(pythons.Size())/float64(m.bytes))
+}
