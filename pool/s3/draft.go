@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 
 	"winery/pool"
 	"winery/pool/draftfile"
@@ -54,11 +55,28 @@ func (p *Pool) create(ctx context.Context, name string, room int64, proof pool.R
 	if err := p.abortUploads(ctx, name); err != nil {
 		return nil, err
 	}
+	if err := p.removePythons(name); err != nil {
+		return nil, err
+	}
 	f, err := p.localFile(name, room)
 	if err != nil {
 		return nil, err
 	}
 	return &draft{pool: p, name: name, file: f, proof: proof, leftover: leftover}, nil
+}
+
+// removePythons removes the file that a packer of Python Winery left on this host, which
+// has lost its claim: as soon as the shard is packed, Python's mapper would upload that
+// file, finished or not, in the place of the image.
+func (p *Pool) removePythons(name string) error {
+	folder, err := p.folder()
+	if err == nil {
+		err = os.Remove(filepath.Join(folder, name+p.at.extension))
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func (d *draft) Size() int64 { return MaxImage }

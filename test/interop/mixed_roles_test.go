@@ -32,7 +32,7 @@ func pythonRoles(config string) map[string][]string {
 	const script = "testdata/mixed_role.py"
 	return map[string][]string{
 		harness.Writer: {"-m", "gunicorn", "--config", "python:swh.objstorage.backends.winery.gunicorn",
-			"--bind", "127.0.0.1:0", "--workers", "2", "--no-control-socket",
+			"--bind", "127.0.0.1:0", "--workers", "2", "--timeout", "600", "--no-control-socket",
 			"swh.objstorage.api.server:make_app_from_configfile()"},
 		harness.Packer:  {script, config, "packer"},
 		harness.Mapper:  {script, config, "mapper"},
