@@ -60,6 +60,25 @@ func TestPacks(t *testing.T) {
 	})
 }
 
+// TestStoppedAtTheEnd: a packer that is stopped once the image is there records it.
+func TestStoppedAtTheEnd(t *testing.T) {
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+		name := s.Full(t, roletest.Objects(1, 50, 2000))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		s.Pool.At = func(point roletest.Point, _ string) error {
+			if point == roletest.Committed {
+				cancel()
+			}
+			return nil
+		}
+		if _, err := step(s)(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("the packer ended with %v", err)
+		}
+		s.WantState(t, name, sharedbase.StatePacked)
+	})
+}
+
 func TestEmptyShard(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	name := s.Full(t, nil)

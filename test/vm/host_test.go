@@ -263,6 +263,7 @@ func TestHost(t *testing.T) {
 			t.Errorf("they ended with %s\n%s", results, m.run(t, "journalctl --no-pager --lines 50 --unit 'winery-*'"))
 		}
 	})
+	part(t, "removal stops every unit, and purge leaves nothing but the user", h.isRemoved)
 }
 
 // inImage gives an object of src that is in an image.

@@ -76,8 +76,14 @@ func TestPackage(t *testing.T) {
 	if got := states(all); got != "inactive" {
 		t.Errorf("after the removal: %s", got)
 	}
-	m.run(t, "! pgrep --full /usr/bin/winery && dpkg --purge winery && ! test -e /etc/winery")
+	if left := m.run(t, processes); left != "" {
+		t.Errorf("after the removal there are the processes %s", left)
+	}
+	m.run(t, "dpkg --purge winery && ! test -e /etc/winery")
 }
+
+// processes prints the programs of Winery that run.
+const processes = "readlink /proc/[0-9]*/exe | grep /winery || true"
 
 // packageFile returns the path of the package.
 func packageFile(t *testing.T) string {

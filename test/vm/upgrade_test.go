@@ -34,6 +34,23 @@ func (h *host) installs(t *testing.T) {
 	}
 }
 
+// isRemoved removes the package while every unit runs, and then purges it.
+func (h *host) isRemoved(t *testing.T) {
+	all := "winery.target winery-writer.socket " + h.units
+	h.run(t, "rm /usr/sbin/policy-rc.d; systemctl start "+all)
+	h.run(t, "dpkg --remove winery")
+	if got := h.states(t, all); got != "inactive" {
+		t.Errorf("after the removal the units are %s", got)
+	}
+	if left := h.run(t, processes+"; ls /etc/winery/winery.yml"); left != "/etc/winery/winery.yml\n" {
+		t.Errorf("after the removal there are %s", left)
+	}
+	h.run(t, "dpkg --purge winery")
+	if left := h.run(t, "find / -xdev -path /proc -prune -o -path /sys -prune -o -name '*winery*' -print; getent passwd winery | cut -d : -f 1"); left != "winery\n" {
+		t.Errorf("after the purge there are\n%s", left)
+	}
+}
+
 // states returns each state of units once.
 func (h *host) states(t *testing.T, units string) string {
 	t.Helper()
