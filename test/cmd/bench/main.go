@@ -168,7 +168,8 @@ func (b *bench) database(ctx context.Context, template string) (dsn string, err 
 func (b *bench) pythonDatabase(ctx context.Context) (string, error) {
 	dsn, err := b.database(ctx, "")
 	if err == nil {
-		_, err = command(ctx, b.python, filepath.Join(b.root, "test/interop/testdata/winery.py"), "init", dsn)
+		// The libpq of psycopg's binary package puts words into DSNs that psql does not know.
+		_, err = command(ctx, "env", "PSYCOPG_IMPL=python", b.python, filepath.Join(b.root, "test/interop/testdata/winery.py"), "init", dsn)
 	}
 	return dsn, err
 }
