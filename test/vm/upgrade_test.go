@@ -37,7 +37,7 @@ func (h *host) installs(t *testing.T) {
 // isRemoved removes the package while every unit runs, and then purges it.
 func (h *host) isRemoved(t *testing.T) {
 	all := "winery.target winery-writer.socket " + h.units
-	h.run(t, "rm /usr/sbin/policy-rc.d; systemctl start "+all)
+	h.run(t, "rm /usr/sbin/policy-rc.d /root/60-winery.rules; systemctl start "+all)
 	h.run(t, "dpkg --remove winery")
 	if got := h.states(t, all); got != "inactive" {
 		t.Errorf("after the removal the units are %s", got)
