@@ -36,7 +36,7 @@ type Job struct {
 // Made is an image that was made.
 type Made struct {
 	Record                sharedbase.ImageRecord
-	Bytes                 int64 // of objects with their lengths
+	Size                  int64 // of the image, in bytes
 	WriteTime, VerifyTime time.Duration
 }
 
@@ -67,7 +67,7 @@ func (j Job) Make(ctx context.Context) (made Made, err error) {
 	if made.Record, err = j.verify(ctx, draft, written); err != nil {
 		return made, err
 	}
-	made.Bytes, made.WriteTime, made.VerifyTime = written.ObjectsSize, wrote.Sub(start), time.Since(wrote)
+	made.Size, made.WriteTime, made.VerifyTime = written.Size, wrote.Sub(start), time.Since(wrote)
 	return made, draft.Commit(ctx)
 }
 

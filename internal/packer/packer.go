@@ -127,7 +127,7 @@ func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) error {
 	}
 	failure = ""
 	p.Log.Info("shard packed", "shard", claim.Name(), "pool", to.Name(),
-		"objects", made.Record.Objects, "bytes", made.Bytes,
+		"objects", made.Record.Objects, "bytes", made.Record.Bytes, "image_bytes", made.Size,
 		"write_seconds", made.WriteTime.Seconds(), "verify_seconds", made.VerifyTime.Seconds())
 	return nil
 }
