@@ -8,8 +8,9 @@
 // # Bytes
 //
 // An image is EBML (RFC 8794): elements of an id, a size and a content, which may be
-// elements again. As in swh.mosaic, a size of ones alone is a size: 127 is FF. Numbers are big-endian unless said otherwise; offsets count from
-// the start of the image. The parts follow one another without room between them:
+// elements again. As in swh.mosaic, a size of ones alone is a size: 127 is FF. Numbers
+// are big-endian unless said otherwise; offsets count from the start of the image. The
+// parts follow one another without room between them:
 //
 //	EBML                            38 bytes that are the same in all images
 //	Mosaic                          12 bytes of head; all below
