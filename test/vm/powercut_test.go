@@ -30,7 +30,7 @@ const powerCutConfiguration = `objstorage:
     - {type: directory, pool_name: shards, shard_max_size: 300000, base_directory: /srv/winery}
   shards_active_pool: shards
   allow_delete: true
-winery: {listen: "10.0.2.15:5003", allow_unprotected_network: true, lease: 4}
+winery: {listen: "10.0.2.15:5003", allow_unprotected_network: true, lease: 30}
 `
 
 // startDatabase mounts the disk and starts PostgreSQL on it, as durable as in
