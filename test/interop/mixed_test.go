@@ -19,7 +19,7 @@ import (
 func TestMixedFleet(t *testing.T) {
 	// Python reads images on S3 by a library that does not see boto3_config.
 	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": s3test.Moto(t).Endpoint, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1",
+		"AWS_ENDPOINT_URL": s3test.Versity(t).Endpoint, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1",
 		"AWS_ACCESS_KEY_ID": s3test.AccessKey, "AWS_SECRET_ACCESS_KEY": s3test.SecretKey,
 	} {
 		t.Setenv(name, value)
@@ -77,7 +77,7 @@ func newMixed(t *testing.T, pool config.PoolType) *mixed {
 	o.ShardMaxSize = shardMaxSize
 	o.Mosaic = pool == config.Mosaic
 	if pool == config.MosaicS3 {
-		server := s3test.Moto(t)
+		server := s3test.Versity(t)
 		o.S3 = harness.S3{URL: "s3://" + server.Bucket(t), Endpoint: server.Endpoint, AccessKey: s3test.AccessKey, SecretKey: s3test.SecretKey}
 	}
 	ctx, cancel := context.WithCancelCause(fleettest.Within(t))
