@@ -127,13 +127,10 @@ func (r *run) all(ctx context.Context) (report *Report, err error) {
 		ShardMaxSize: shardMaxSize, Lease: r.Lease,
 	}
 	if r.s3 != nil {
-		bucket, err := r.s3.MakeBucket(ctx)
-		if err != nil {
+		if o.S3, err = r.s3.Place(ctx); err != nil {
 			return nil, err
 		}
-		o.S3 = harness.S3{
-			URL: "s3://" + bucket, Endpoint: "http://" + r.s3Relay.Address(), AccessKey: s3test.AccessKey, SecretKey: s3test.SecretKey,
-		}
+		o.S3.Endpoint = "http://" + r.s3Relay.Address()
 	}
 	if r.fleet, err = harness.New(ctx, o); err != nil {
 		return nil, err

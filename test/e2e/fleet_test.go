@@ -11,6 +11,7 @@ import (
 
 	"winery/sharedbase"
 	"winery/test/cephtest"
+	"winery/test/expect"
 	"winery/test/fleettest"
 	"winery/test/harness"
 	"winery/test/s3test"
@@ -33,9 +34,10 @@ func eachPool(t *testing.T, test func(t *testing.T, o harness.Options)) {
 	})
 	t.Run("s3", func(t *testing.T) {
 		t.Parallel()
-		server := s3test.Versity(t)
 		o := fleettest.Options(t)
-		o.S3 = harness.S3{URL: "s3://" + server.Bucket(t), Endpoint: server.Endpoint, AccessKey: s3test.AccessKey, SecretKey: s3test.SecretKey}
+		var err error
+		o.S3, err = s3test.Versity(t).Place(t.Context())
+		expect.NoError(t, err)
 		test(t, o)
 	})
 }
@@ -64,8 +66,8 @@ func TestSourceTreeThroughEveryRoleAndBack(t *testing.T) {
 		if n := report.Shards[sharedbase.StateReadOnly]; n < 5 {
 			t.Errorf("%d shards are read-only, want at least 5: %v", n, report.Shards)
 		}
-		if report.Pack.Bytes == 0 || report.ImageBytes < report.Pack.Bytes {
-			t.Errorf("packed %d bytes into images of %d", report.Pack.Bytes, report.ImageBytes)
+		if report.Pack.Bytes == 0 || report.PackedBytes == 0 || report.ImageBytes < report.PackedBytes {
+			t.Errorf("packed %d bytes into images of %d; there are images of %d", report.Pack.Bytes, report.PackedBytes, report.ImageBytes)
 		}
 	})
 }

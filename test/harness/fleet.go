@@ -20,6 +20,7 @@ import (
 	"winery/pool"
 	"winery/sharedbase"
 	"winery/test/dbusers"
+	"winery/test/s3test"
 )
 
 // The roles, by the names of their programs.
@@ -35,29 +36,22 @@ const PoolName = "shards"
 
 // Options say what kind of fleet to make.
 type Options struct {
-	Dir          string // a folder of its own: configuration, logs, images of a directory pool
-	Images       string // base_directory of a directory pool; empty: Dir
-	Bin          string // the folder with the programs
-	DSN          string // an empty database
-	OneUser      bool   // all programs use the DSN's user and CephUser; else each has users of its own
-	Mosaic       bool   // mosaics, compressed, in a directory
-	S3           S3     // mosaics, compressed, in S3, if it has a URL
-	CephConf     string // RBD images on this Ceph; empty: images in a directory
-	CephUser     string // empty: the one of the ceph.conf
-	CephPool     string // the RBD pool; its data pool is CephPool-data
+	Dir          string       // a folder of its own: configuration, logs, images of a directory pool
+	Images       string       // base_directory of a directory pool; empty: Dir
+	Bin          string       // the folder with the programs
+	DSN          string       // an empty database
+	OneUser      bool         // all programs use the DSN's user and CephUser; else each has users of its own
+	Mosaic       bool         // mosaics, compressed, in a directory
+	S3           s3test.Place // mosaics, compressed, in S3, if it has a URL
+	CephConf     string       // RBD images on this Ceph; empty: images in a directory
+	CephUser     string       // empty: the one of the ceph.conf
+	CephPool     string       // the RBD pool; its data pool is CephPool-data
 	ShardMaxSize int64
 	IdleTimeout  time.Duration // rw_idle_timeout, whole seconds; 0: the default
 	Lease        time.Duration // winery.lease, whole seconds; 0: the default
 	StallLimit   time.Duration // winery.stall_limit, whole seconds; 0: the default
 	ReadOnly     bool          // a writer that only serves
 	NoDelete     bool          // deletions are refused
-}
-
-// S3 is where a fleet of Options keeps its images.
-type S3 struct {
-	URL                  string // s3://BUCKET
-	Endpoint             string
-	AccessKey, SecretKey string
 }
 
 // Fleet is one Winery: a database, a pool, and the daemons that were started.

@@ -23,6 +23,7 @@ type Report struct {
 	Deleted           int
 	Shards            map[sharedbase.ShardState]int
 	ImageBytes        int64 // of all images, as far as they are in use
+	PackedBytes       int64 // of the images that packers made, as they say
 	Images            int
 }
 
@@ -129,8 +130,11 @@ func (f *Fleet) erased(ctx context.Context, name string, id [32]byte) (bool, err
 		return false, err
 	}
 	_, _, err = reader.GetUpTo(id, -1)
-	if errors.Is(err, format.ErrNotFound) {
+	switch damage := new(*format.DamageError); {
+	case errors.Is(err, format.ErrNotFound):
 		return true, nil
+	case errors.As(err, damage):
+		return false, nil // it is being erased in: the entry was read before, the object after
 	}
 	return false, err
 }
@@ -161,6 +165,7 @@ func (f *Fleet) measure(ctx context.Context, r *Report) error {
 		for _, record := range packed {
 			r.Pack.Objects += int(record["objects"].(float64))
 			r.Pack.Bytes += int64(record["bytes"].(float64))
+			r.PackedBytes += int64(record["image_bytes"].(float64))
 			seconds := record["write_seconds"].(float64) + record["verify_seconds"].(float64)
 			r.Pack.Took += time.Duration(seconds * float64(time.Second))
 		}

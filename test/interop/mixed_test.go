@@ -9,6 +9,7 @@ import (
 
 	"winery/internal/config"
 	"winery/internal/httpapi/rpc/client"
+	"winery/test/expect"
 	"winery/test/fleettest"
 	"winery/test/harness"
 	"winery/test/s3test"
@@ -77,8 +78,9 @@ func newMixed(t *testing.T, pool config.PoolType) *mixed {
 	o.ShardMaxSize = shardMaxSize
 	o.Mosaic = pool == config.Mosaic
 	if pool == config.MosaicS3 {
-		server := s3test.Versity(t)
-		o.S3 = harness.S3{URL: "s3://" + server.Bucket(t), Endpoint: server.Endpoint, AccessKey: s3test.AccessKey, SecretKey: s3test.SecretKey}
+		var err error
+		o.S3, err = s3test.Versity(t).Place(t.Context())
+		expect.NoError(t, err)
 	}
 	ctx, cancel := context.WithCancelCause(fleettest.Within(t))
 	return &mixed{

@@ -272,15 +272,27 @@ func (s *Server) Client() *s3.Client {
 // Bucket makes an empty bucket and returns its name.
 func (s *Server) Bucket(t testing.TB) string {
 	t.Helper()
-	name, err := s.MakeBucket(t.Context())
+	name, err := s.makeBucket(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return name
 }
 
-// MakeBucket is Bucket where there is no test.
-func (s *Server) MakeBucket(ctx context.Context) (string, error) {
+// Place is where a Winery keeps its images.
+type Place struct {
+	URL                  string // s3://BUCKET
+	Endpoint             string
+	AccessKey, SecretKey string
+}
+
+// Place makes an empty bucket and returns what a Winery needs to know of it.
+func (s *Server) Place(ctx context.Context) (Place, error) {
+	name, err := s.makeBucket(ctx)
+	return Place{URL: "s3://" + name, Endpoint: s.Endpoint, AccessKey: AccessKey, SecretKey: SecretKey}, err
+}
+
+func (s *Server) makeBucket(ctx context.Context) (string, error) {
 	name := "bucket-" + strings.ReplaceAll(uuid.NewString(), "-", "")
 	_, err := s.Client().CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &name})
 	return name, err

@@ -64,9 +64,9 @@ func (b *bench) mosaics(ctx context.Context) error {
 		}
 	}
 	rows := []row{
-		{what: "mosaic of source files, zstd 3: writing (Go: flushed and verified; Python: neither)", bytes: true, ours: m.here(m.write), python: python("write"), extra: m.sizes},
-		{what: "mosaic: reading one object after the other", ours: m.here(m.read), python: python("read", fmt.Sprint(b.time.Seconds()))},
-		{what: fmt.Sprintf("mosaic: erasing %d objects", erasedAtOnce), ours: after(m.here(m.write), m.here(m.erase)), python: after(python("write"), python("erase", fmt.Sprint(erasedAtOnce)))},
+		{what: "mosaic of source files, zstd 3: writing (Go: flushed and verified; Python: neither)", bytes: true, ours: here(m.write), python: python("write"), extra: m.sizes},
+		{what: "mosaic: reading one object after the other", ours: here(m.read), python: python("read", fmt.Sprint(b.time.Seconds()))},
+		{what: fmt.Sprintf("mosaic: erasing %d objects", erasedAtOnce), ours: after(here(m.write), here(m.erase)), python: after(python("write"), python("erase", fmt.Sprint(erasedAtOnce)))},
 	}
 	for _, r := range rows {
 		if err := b.measure(ctx, r); err != nil {
@@ -86,7 +86,7 @@ type mosaicBench struct {
 }
 
 // here measures this process.
-func (m *mosaicBench) here(do func(context.Context) (load.Result, error)) work {
+func here(do func(context.Context) (load.Result, error)) work {
 	return func(ctx context.Context) (load.Result, usage, error) {
 		var before, after syscall.Rusage
 		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &before); err != nil {
@@ -142,11 +142,11 @@ func (m *mosaicBench) write(ctx context.Context) (result load.Result, err error)
 
 // read reads objects for a time, one after the other.
 func (m *mosaicBench) read(context.Context) (result load.Result, err error) {
-	r, _, closeFile, err := m.open()
+	r, file, err := m.open()
 	if err != nil {
 		return result, err
 	}
-	defer func() { err = errors.Join(err, closeFile()) }()
+	defer func() { err = errors.Join(err, file.Close()) }()
 	began := time.Now()
 	for i := 0; time.Since(began) < m.time; i = (i + 1) % len(m.ids) {
 		content, err := r.Get(m.ids[i])
@@ -167,11 +167,11 @@ func (f flushed) Flush() error { return f.Sync() }
 
 // erase erases objects.
 func (m *mosaicBench) erase(ctx context.Context) (result load.Result, err error) {
-	_, file, closeFile, err := m.open()
+	_, file, err := m.open()
 	if err != nil {
 		return result, err
 	}
-	defer func() { err = errors.Join(err, closeFile()) }()
+	defer func() { err = errors.Join(err, file.Close()) }()
 	info, err := file.Stat()
 	if err != nil {
 		return result, err
@@ -182,17 +182,17 @@ func (m *mosaicBench) erase(ctx context.Context) (result load.Result, err error)
 	return load.Result{Objects: int64(n), Took: time.Since(began)}, err
 }
 
-func (m *mosaicBench) open() (*mosaic.Reader, *os.File, func() error, error) {
+func (m *mosaicBench) open() (*mosaic.Reader, *os.File, error) {
 	file, err := os.OpenFile(m.path, os.O_RDWR, 0)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	info, err := file.Stat()
 	if err != nil {
-		return nil, nil, nil, errors.Join(err, file.Close())
+		return nil, nil, errors.Join(err, file.Close())
 	}
 	r, err := mosaic.Open(file, info.Size(), m.path)
-	return r, file, file.Close, err
+	return r, file, err
 }
 
 // sizes compares the images.

@@ -89,11 +89,9 @@ func run(ctx context.Context) (err error) {
 			return err
 		}
 		defer server.Kill()
-		bucket, err := server.MakeBucket(ctx)
-		if err != nil {
+		if o.S3, err = server.Place(ctx); err != nil {
 			return err
 		}
-		o.S3 = harness.S3{URL: "s3://" + bucket, Endpoint: server.Endpoint, AccessKey: s3test.AccessKey, SecretKey: s3test.SecretKey}
 	}
 
 	show.say("filling the database, starting the four daemons")
