@@ -118,6 +118,48 @@ func TestGoReadsPython(t *testing.T) {
 	t.Log("interop: mosaic images: Python MosaicCreator → Go: 24 images of 0 to 3000 objects, of 6 methods")
 }
 
+// TestInterruptedPython: what a Python packer leaves that ended in the middle is
+// unfinished, wherever it stopped; a whole image is not, whatever bit flips.
+func TestInterruptedPython(t *testing.T) {
+	unfinished := func(t *testing.T, d formattest.Device) bool {
+		t.Helper()
+		is, err := mosaic.Format{}.Unfinished(d, int64(len(d)), "test")
+		expect.NoError(t, err)
+		if _, err := mosaic.Open(d, int64(len(d)), "test"); is && err == nil {
+			t.Error("it is unfinished, and opens")
+		}
+		return is
+	}
+	for _, method := range []string{"none", "3"} {
+		for _, n := range []int{0, 40, 30_001} { // the last ends within a tile that is written
+			t.Run(fmt.Sprintf("%s, %d objects", method, n), func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "image")
+				swhMosaic(t, "interrupt", path, method, strconv.Itoa(n))
+				d, err := os.ReadFile(path)
+				expect.NoError(t, err)
+				const mosaicSize = 42 // where close writes first
+				for _, size := range []byte{0, 1} {
+					d[mosaicSize+7] = size
+					if !unfinished(t, d) {
+						t.Errorf("%d bytes are not unfinished", len(d))
+					}
+				}
+			})
+		}
+	}
+	path := filepath.Join(t.TempDir(), "image")
+	swhMosaic(t, "write", path, "3", "40")
+	d, err := os.ReadFile(path)
+	expect.NoError(t, err)
+	for bit := range 101 * 8 {
+		d[bit/8] ^= 1 << (bit % 8)
+		if unfinished(t, d) {
+			t.Errorf("unfinished with bit %d flipped", bit)
+		}
+		d[bit/8] ^= 1 << (bit % 8)
+	}
+}
+
 // TestSameBytes: without compression, an image is byte for byte what swh.mosaic makes
 // of the same objects, but for the comment.
 func TestSameBytes(t *testing.T) {

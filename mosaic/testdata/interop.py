@@ -3,10 +3,12 @@
 
     interop.py write IMAGE METHOD N   an image of test objects 0 … N-1: METHOD is none,
                                       a level of zstd, or one and "dict": 3dict
+    interop.py interrupt IMAGE METHOD N   the same, killed before the end
     interop.py read IMAGE N [I…]      it must hold test objects 0 … N-1, but for those numbered I
     interop.py delete IMAGE I…        deletes test objects
 """
 import hashlib
+import os
 import sys
 from pathlib import Path
 
@@ -31,7 +33,7 @@ def key(i):
     return hashlib.sha256(content(i)).digest()
 
 
-def write(image, method, n):
+def begin(image, method, n):
     level = dictionary = None
     if method != "none":
         level = int(method.removesuffix("dict"))
@@ -40,7 +42,17 @@ def write(image, method, n):
     creator = MosaicCreator(Path(image), [SHA256], compression_level=level, compression_data=dictionary)
     for i in range(int(n)):
         creator.add([key(i)], content(i))
-    creator.close()
+    return creator
+
+
+def write(image, method, n):
+    begin(image, method, n).close()
+
+
+def interrupt(image, method, n):
+    begin(image, method, n)
+    print("done", flush=True)
+    os._exit(0)
 
 
 def read(image, n, *deleted):
@@ -70,5 +82,5 @@ def delete(image, *numbers):
 
 
 command, image, *arguments = sys.argv[1:]
-{"write": write, "read": read, "delete": delete}[command](image, *arguments)
+{"write": write, "interrupt": interrupt, "read": read, "delete": delete}[command](image, *arguments)
 print("done")

@@ -76,6 +76,8 @@ var meanings = map[string]meaning{
 	"BadDigest":                 {is: pool.ErrUnavailable, passing: true}, // damaged on its way
 	"IncompleteBody":            {is: pool.ErrUnavailable, passing: true},
 	"XAmzContentSHA256Mismatch": {is: pool.ErrUnavailable, passing: true},
+	// versitygw, while another request removes the last object, and the folder with it.
+	"ExistingObjectIsDirectory": {is: pool.ErrUnavailable, passing: true},
 }
 
 var (

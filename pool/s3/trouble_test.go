@@ -99,6 +99,7 @@ func TestPassing(t *testing.T) {
 		"Skewed":   refuse("", "", 403, "RequestTimeTooSkewed"),
 		"Reset":    reset,
 		"Digest":   refuse("PUT /", "partNumber=", 400, "BadDigest"),
+		"Folder":   refuse("PUT /", "", 409, "ExistingObjectIsDirectory"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var pauses atomic.Int32

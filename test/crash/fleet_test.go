@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"winery/internal/ingest"
 	"winery/internal/reader"
 	"winery/sharedbase"
@@ -46,16 +48,14 @@ func (o *outcome) held() time.Duration {
 	return o.moved
 }
 
-// reclaim does in the background, to the end of the test, what every daemon does. An
-// expired lease must end by the first call that goes well.
+// reclaim does in the background, to the end of the test, what every daemon does.
 func (c *trial) reclaim(t *testing.T) {
 	var ended sync.WaitGroup
 	ended.Go(func() {
 		tick := time.NewTicker(roletest.Lease / 4)
 		defer tick.Stop()
-		var last time.Time // when the last call began that went well
 		for t.Context().Err() == nil {
-			last = c.reclaimOnce(t, last)
+			c.reclaimOnce(t)
 			select {
 			case <-tick.C:
 			case <-t.Context().Done():
@@ -65,24 +65,36 @@ func (c *trial) reclaim(t *testing.T) {
 	t.Cleanup(ended.Wait)
 }
 
-func (c *trial) reclaimOnce(t *testing.T, last time.Time) time.Time {
+// reclaimOnce takes shards back: a call that goes well must end every lease that was
+// seen before it and had expired.
+func (c *trial) reclaimOnce(t *testing.T) {
 	c.reclaiming.Lock()
 	defer c.reclaiming.Unlock()
-	began := time.Now()
+	before := c.leases(t)
 	back, err := c.Base.ReclaimExpired(t.Context()) // which waits for a row in vain at times
 	for _, r := range back {
 		c.note("back to " + string(r.Shard.State))
 		c.mu.Lock()
 		c.moved = time.Since(c.since)
 		c.mu.Unlock()
-		if r.Lease.Expires.Before(last) {
-			t.Errorf("the lease of %s expired at %v; a call at %v did not end it", r.Lease.Holder(), r.Lease.Expires, last)
-		}
 	}
 	if err != nil {
-		return last
+		return
 	}
-	return began
+	for locker, l := range c.leases(t) {
+		if seen := before[locker]; seen.Expired && seen.Expires.Equal(l.Expires) {
+			t.Errorf("the lease of %s expired at %v; a later call did not end it", l.Holder(), l.Expires)
+		}
+	}
+}
+
+// leases returns those that are seen; none at the end of the test.
+func (c *trial) leases(t *testing.T) map[uuid.UUID]sharedbase.Lease {
+	all, err := c.Base.Leases(t.Context())
+	if err != nil && t.Context().Err() == nil {
+		t.Error(err)
+	}
+	return all
 }
 
 // patience is for Ceph, which believes a dead client alive for half a minute.
