@@ -104,7 +104,7 @@ interop: deps build $(GOTESTSUM) python ## only the tests with the Python Winery
 check: build ## the quick checks and the tests that need no service and no Python
 	@files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "gofmt these: $$files"; exit 1; }
 	$(GO) vet -tags "$(TAGS)" ./...
-	@$(GOTEST) -skip Python $$($(GO) list -tags "$(TAGS)" \
+	@$(GOTEST) -skip 'Python|TestBench$$' $$($(GO) list -tags "$(TAGS)" \
 		-f '{{.ImportPath}} {{join .TestImports " "}} {{join .XTestImports " "}}' ./... | \
 		grep -vE '^winery/packaging |winery/test/(pg|ceph|role|fleet|s3)test' | cut -d ' ' -f 1)
 

@@ -160,9 +160,9 @@ func TestInterruptedPython(t *testing.T) {
 	}
 }
 
-// TestSameBytes: without compression, an image is byte for byte what swh.mosaic makes
+// TestSameBytesAsPython: without compression, an image is byte for byte what swh.mosaic makes
 // of the same objects, but for the comment.
-func TestSameBytes(t *testing.T) {
+func TestSameBytesAsPython(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "image")
 	swhMosaic(t, "write", path, "none", "3000")
 	pythons, err := os.ReadFile(path)
