@@ -36,6 +36,7 @@ type SharedBase struct {
 	pooler  pooler
 	connect *pgx.ConnConfig // before pooler.prepare
 	limit   int             // of connections
+	streams int             // that have a connection beside those
 	lease   time.Duration
 	holder  Lease     // of the claims that are made here
 	process uuid.UUID // of the heartbeats
@@ -73,7 +74,7 @@ func New(dsn, applicationName string, options ...Option) (*SharedBase, error) {
 		b.connect.Tracer = b.observe
 	}
 	cfg.BeforeConnect = b.pooler.prepare
-	return b, b.conns.open(cfg, cmp.Or(int(cfg.MaxConns), b.limit))
+	return b, b.conns.open(cfg, cmp.Or(int(cfg.MaxConns), b.limit), b.streams)
 }
 
 // Close ends the connections, after the operations in flight. Claims that were

@@ -28,8 +28,9 @@ type connections struct {
 	rest    *pgxpool.Pool // claims, transitions, quarantine
 }
 
-// open prepares the pools of connections, limit of them together with the one of Listen. None connects yet.
-func (c *connections) open(cfg *pgxpool.Config, limit int) error {
+// open prepares the pools of connections, limit of them together with the one of Listen, and more for lists. None
+// connects yet.
+func (c *connections) open(cfg *pgxpool.Config, limit, more int) error {
 	if limit < MinConnections {
 		return fmt.Errorf("%d connections to the database are too few: at least %d are needed", limit, MinConnections)
 	}
@@ -40,6 +41,9 @@ func (c *connections) open(cfg *pgxpool.Config, limit int) error {
 	}{{&c.lookups, 8}, {&c.adds, 6}, {&c.deletes, 2}, {&c.lists, 3}, {&c.rest, 3}, {&c.keeper, 0}} {
 		own := cfg.Copy()
 		own.MaxConns = int32(max(1, p.share*(limit-fixed)/(DefaultConnections-fixed)))
+		if p.pool == &c.lists {
+			own.MaxConns += int32(more)
+		}
 		pool, err := pgxpool.NewWithConfig(context.Background(), own)
 		if err != nil {
 			return err

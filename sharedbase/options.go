@@ -29,6 +29,12 @@ func WithConnections(n int) Option {
 	return func(b *SharedBase) { b.limit = n }
 }
 
+// WithStreams adds n connections for tables that are streamed at the same time: each
+// takes one for as long as it lasts.
+func WithStreams(n int) Option {
+	return func(b *SharedBase) { b.streams = n }
+}
+
 // WithHolder names the holder of all claims: a role, and the version of its
 // program.
 func WithHolder(role, version string) Option {

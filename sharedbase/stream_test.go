@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 
 	"winery/sharedbase"
@@ -87,6 +88,27 @@ func TestStreamTableMemory(t *testing.T) {
 	if err != nil || most > before+limit {
 		t.Errorf("%d MiB were in use, %d MiB before: %v", most>>20, before>>20, err)
 	}
+}
+
+// TestStreamsAtOnce: streams do not wait for one another, up to as many as were asked for.
+func TestStreamsAtOnce(t *testing.T) {
+	const streams = 4
+	dsn := pgtest.New(t)
+	b := open(t, dsn, sharedbase.WithConnections(sharedbase.MinConnections), sharedbase.WithStreams(streams-1))
+	must(b.Init(t.Context()))(t)
+	var together, all sync.WaitGroup
+	together.Add(streams)
+	for i := range streams {
+		c := claim(t, b, shardIn(t, b, sharedbase.StateFull, noise(10+i)), sharedbase.StatePacking)
+		all.Go(func() {
+			must(b.StreamTable(t.Context(), c, func(sharedbase.ObjID, int64, io.Reader) error {
+				together.Done()
+				together.Wait() // for the others, without which none goes on
+				return nil
+			}))(t)
+		})
+	}
+	all.Wait()
 }
 
 // What fn returns is what StreamTable returns, and the stream ends there.

@@ -22,8 +22,10 @@ var minMappedHosts = &cli.IntFlag{
 	Value: 1,
 }
 
+var limit = daemon.RateFlag("read images, before tables are dropped, at most at `MB` megabytes per second")
+
 func main() {
-	flags := []cli.Flag{daemon.StopFlag, minMappedHosts}
+	flags := []cli.Flag{daemon.StopFlag, minMappedHosts, limit}
 	daemon.Run("winery-cleaner", "drop the tables of packed shards, and erase deleted objects from images", flags, run)
 }
 
@@ -31,6 +33,10 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	hosts := env.CLI.Int(minMappedHosts.Name)
 	if hosts < 0 {
 		return daemon.UsageError("--%s: found %d, must be 0 or more", minMappedHosts.Name, hosts)
+	}
+	rate, err := env.Rate()
+	if err != nil {
+		return err
 	}
 	base, err := env.OpenDatabase(ctx)
 	if err != nil {
@@ -43,7 +49,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	defer func() { err = errors.Join(err, set.Close()) }()
 	options := func(notify *daemon.Notifier) cleaner.Options {
 		return cleaner.Options{
-			Base: base, Pools: set.Watched(notify.Progress), MinMappedHosts: hosts, Log: env.Log, Metrics: env.Metrics,
+			Base: base, Pools: set.Watched(notify.Progress), MinMappedHosts: hosts, Rate: rate, Log: env.Log, Metrics: env.Metrics,
 			Progress: notify.Working,
 		}
 	}

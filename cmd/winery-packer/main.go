@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/urfave/cli/v2"
 
@@ -20,8 +21,16 @@ var poolName = &cli.StringFlag{
 	Usage:   "pack the shards of `POOL`, or of every pool with \"all\" (default: shards_active_pool of the configuration)",
 }
 
+var (
+	parallel = &cli.IntFlag{Name: "parallel", Usage: "pack up to `N` shards at once", Value: 1}
+	limit    = daemon.RateFlag("write, and read back, at most `MB` megabytes per second, all shards together")
+)
+
+// mostParallel bounds memory: the keys of each shard are in it.
+const mostParallel = 16
+
 func main() {
-	daemon.Run("winery-packer", "pack full shards into images", []cli.Flag{daemon.StopFlag, poolName}, run)
+	daemon.Run("winery-packer", "pack full shards into images", []cli.Flag{daemon.StopFlag, poolName, parallel, limit}, run)
 }
 
 func run(ctx context.Context, env *daemon.Env) (err error) {
@@ -35,7 +44,15 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	} else if _, ok := env.Config.Pool(pool); !ok {
 		return daemon.UsageError("--%s: found %q, must be a pool of the configuration, or \"all\"", poolName.Name, pool)
 	}
-	base, err := env.OpenDatabase(ctx)
+	loops := env.CLI.Int(parallel.Name)
+	if loops < 1 || loops > mostParallel {
+		return daemon.UsageError("--%s: found %d, must be from 1 to %d", parallel.Name, loops, mostParallel)
+	}
+	rate, err := env.Rate()
+	if err != nil {
+		return err
+	}
+	base, err := env.OpenDatabase(ctx, sharedbase.WithStreams(loops-1))
 	if err != nil {
 		return err
 	}
@@ -44,15 +61,24 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
-	p := packer.New(packer.Options{
-		Base: base, Pools: set.Watched(env.Notify.Progress), Pool: pool, Log: env.Log, Metrics: env.Metrics, MaxSizes: env.Config.MaxSizes(),
-		Progress: env.Notify.Working,
-	})
-	env.Notify.Ready()
-	defer env.Reclaim(ctx, base)()
 	waitsFor := "full shards"
 	if pool != "" {
 		waitsFor += " of pool " + pool
 	}
-	return env.Loops(ctx, base, daemon.Part{Notify: env.Notify, Step: p.Step, States: []sharedbase.ShardState{sharedbase.StateFull}, WaitsFor: waitsFor})
+	history := packer.NewHistory()
+	var parts []daemon.Part
+	for i := range loops {
+		notify := env.Notify
+		if loops > 1 {
+			notify = notify.Part(fmt.Sprint(i + 1))
+		}
+		p := packer.New(packer.Options{
+			Base: base, Pools: set.Watched(notify.Progress), Pool: pool, Rate: rate, History: history, Log: env.Log, Metrics: env.Metrics,
+			MaxSizes: env.Config.MaxSizes(), Progress: notify.Working,
+		})
+		parts = append(parts, daemon.Part{Notify: notify, Step: p.Step, States: []sharedbase.ShardState{sharedbase.StateFull}, WaitsFor: waitsFor})
+	}
+	env.Notify.Ready()
+	defer env.Reclaim(ctx, base)()
+	return env.Loops(ctx, base, parts...)
 }

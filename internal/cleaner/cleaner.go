@@ -7,6 +7,8 @@ import (
 	"errors"
 	"log/slog"
 
+	"golang.org/x/time/rate"
+
 	"winery/format"
 	"winery/internal/metrics"
 	"winery/internal/progress"
@@ -22,6 +24,8 @@ type Options struct {
 	// MinMappedHosts is how many hosts must have recorded that they mapped an
 	// image before its table is dropped. 0: none need to.
 	MinMappedHosts int
+	// Rate limits how fast images are read before tables are dropped. Nil: no limit.
+	Rate *rate.Limiter
 	// Metrics may be nil.
 	Metrics *metrics.Client
 	// Progress is called before each shard that needs work. May be nil.

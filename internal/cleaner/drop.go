@@ -63,7 +63,7 @@ func (c *Cleaner) stillThere(ctx context.Context, claim *sharedbase.Claim) error
 
 // check requires of a shard what the package comment says.
 func (c *Cleaner) check(ctx context.Context, claim *sharedbase.Claim) error {
-	image := scrub.Scrubber{Base: c.Base, Pools: c.Pools, NoTable: true}
+	image := scrub.Scrubber{Base: c.Base, Pools: c.Pools, NoTable: true, Rate: c.Rate}
 	report, err := image.Scrub(ctx, claim.Name())
 	if err != nil {
 		return err

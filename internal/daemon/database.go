@@ -20,12 +20,13 @@ import (
 // the database has no schema, or one of another version. Claims are made for this
 // role, with the configured lease. It warns of settings of the server that can
 // lose acknowledged objects. From then on the role sends heartbeats. The database is
-// closed once the role's run has returned. Call it once.
-func (e *Env) OpenDatabase(ctx context.Context) (*sharedbase.SharedBase, error) {
+// closed once the role's run has returned. Call it once; more are options beside those of
+// the configuration.
+func (e *Env) OpenDatabase(ctx context.Context, more ...sharedbase.Option) (*sharedbase.SharedBase, error) {
 	db := e.Config.Database
-	base, err := sharedbase.New(db.DSN, cmp.Or(db.ApplicationName, e.CLI.App.Name),
+	base, err := sharedbase.New(db.DSN, cmp.Or(db.ApplicationName, e.CLI.App.Name), append(more,
 		sharedbase.WithLease(e.Config.Winery.Lease), sharedbase.WithHolder(Role(e.CLI.App.Name), Version()),
-		sharedbase.WithConnections(e.Config.Winery.DatabaseConnections))
+		sharedbase.WithConnections(e.Config.Winery.DatabaseConnections))...)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,10 @@ import (
 	"io"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"winery/format"
+	"winery/internal/pace"
 	"winery/internal/progress"
 	"winery/pool"
 	"winery/sharedbase"
@@ -24,6 +27,8 @@ type Job struct {
 	// Repairs is the claim to the image, where it is made again for a shard that
 	// has one: it is damaged, or missing. Nil for a shard that is packed.
 	Repairs *sharedbase.ImageClaim
+	// Rate limits how fast contents are written, and the image is read back. Nil: no limit.
+	Rate *rate.Limiter
 	// Progress may be nil.
 	Progress progress.Func
 	// Added is called with the size of each object that is written. May be nil.
@@ -81,11 +86,10 @@ func (j Job) write(ctx context.Context, draft pool.Draft, size int64) (info form
 
 	meter := j.Progress.NewMeter(Writing, j.Claim.Name(), size)
 	count, err := j.Base.StreamTable(ctx, j.Claim, func(id sharedbase.ObjID, size int64, content io.Reader) error {
-		meter.Add(size)
 		if j.Added != nil {
 			j.Added(size)
 		}
-		return w.Add(id, size, content)
+		return w.Add(id, size, meter.Reader(pace.Stream(ctx, content, j.Rate)))
 	})
 	if err != nil {
 		return info, err
@@ -109,7 +113,7 @@ func (j Job) verify(ctx context.Context, draft pool.Draft, want format.Info) (im
 		return image, err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
-	r, err := j.Pool.Format().Open(img, img.Size(), name)
+	r, err := j.Pool.Format().Open(pace.Reader(ctx, img, j.Rate), img.Size(), name)
 	if err != nil {
 		return image, err
 	}

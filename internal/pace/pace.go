@@ -4,6 +4,7 @@
 package pace
 
 import (
+	"cmp"
 	"context"
 	"io"
 
@@ -30,6 +31,26 @@ func Wait(ctx context.Context, limit *rate.Limiter, n int64) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// Stream reads from a stream no faster than the limit, and then until ctx ends. A nil
+// limit is none.
+func Stream(ctx context.Context, from io.Reader, limit *rate.Limiter) io.Reader {
+	if limit == nil {
+		return from
+	}
+	return stream{ctx, from, limit}
+}
+
+type stream struct {
+	ctx   context.Context
+	from  io.Reader
+	limit *rate.Limiter
+}
+
+func (s stream) Read(b []byte) (int, error) {
+	n, err := s.from.Read(b)
+	return n, cmp.Or(Wait(s.ctx, s.limit, int64(n)), err)
 }
 
 // Reader reads from a source no faster than the limit, until ctx ends.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,7 +30,17 @@ func TestReader(t *testing.T) {
 		if took := time.Since(began).Round(time.Second); took != 5*time.Second { // the first 4 MiB are free
 			t.Errorf("24 MiB took %v at 4 MiB/s", took)
 		}
+		began = time.Now()
+		if got, err := io.ReadAll(pace.Stream(ctx, bytes.NewReader(content), limit)); len(got) != len(content) || err != nil {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		if took := time.Since(began).Round(time.Second); took != 3*time.Second {
+			t.Errorf("a stream of 12 MiB took %v at 4 MiB/s", took)
+		}
 		cancel()
+		if _, err := io.ReadAll(pace.Stream(ctx, bytes.NewReader(content), limit)); !errors.Is(err, context.Canceled) {
+			t.Errorf("after the end of the context: %v", err)
+		}
 		if _, err := pace.Reader(ctx, bytes.NewReader(content), limit).ReadAt(make([]byte, 1), 0); !errors.Is(err, context.Canceled) {
 			t.Errorf("after the end of the context: %v", err)
 		}

@@ -5,4 +5,4 @@ package packer
 import "time"
 
 // SetClock replaces the clock by which a try is timed and repeated.
-func (p *Packer) SetClock(now func() time.Time) { p.now = now }
+func (p *Packer) SetClock(now func() time.Time) { p.History.now = now }

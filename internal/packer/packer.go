@@ -3,12 +3,13 @@
 package packer
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"slices"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"winery/internal/imagebuild"
 	"winery/internal/metrics"
@@ -23,6 +24,11 @@ type Options struct {
 	Pools storage.Set
 	// Pool is the name of the only pool to pack for. Empty: all of Pools.
 	Pool string
+	// Rate limits how fast contents are written, and images are read back, all packers
+	// that share it together. Nil: no limit.
+	Rate *rate.Limiter
+	// History is that of all packers of a process. Nil: of this one alone.
+	History *History
 	// Progress is called about once a second while bytes move, one call at a
 	// time. May be nil.
 	Progress progress.Func
@@ -35,17 +41,14 @@ type Options struct {
 
 // Packer packs full shards, one at a time. Any number of packers may work on
 // one database; a Packer itself serves one goroutine.
-type Packer struct {
-	Options
-	tried map[string]tries // by shard
-	now   func() time.Time
-
-	unconfigured []string // the pools of the last warning of warnUnconfigured
-}
+type Packer struct{ Options }
 
 // New makes a Packer. It does not connect to anything.
 func New(o Options) *Packer {
-	return &Packer{Options: o, tried: map[string]tries{}, now: time.Now}
+	if o.History == nil {
+		o.History = NewHistory()
+	}
+	return &Packer{o}
 }
 
 // Step packs one full shard. worked is false if there is none. Step ignores shards of pools
@@ -62,25 +65,18 @@ func (p *Packer) Step(ctx context.Context) (worked bool, err error) {
 	full = slices.DeleteFunc(full, func(s sharedbase.Shard) bool {
 		return p.Pools[s.Pool] == nil || p.Pool != "" && s.Pool != p.Pool
 	})
-	slices.SortStableFunc(full, func(a, b sharedbase.Shard) int {
-		return cmp.Compare(p.tried[a.Name].failed, p.tried[b.Name].failed)
-	})
-	for _, s := range full {
-		tried, start := p.tried[s.Name], p.now()
-		if start.Before(tried.next) {
-			continue
-		}
+	for _, s := range p.History.due(full) {
+		start := p.History.now()
 		worked, err := p.Base.WithOneShard(ctx, sharedbase.StateFull, sharedbase.StatePacking,
 			sharedbase.ClaimFilter{Name: s.Name}, p.pack)
 		if err != nil {
-			if pause := tried.fail(p.now(), p.now().Sub(start)); pause > 0 {
+			if pause := p.History.fails(s.Name, start); pause > 0 {
 				p.Log.Warn("shard postponed after a costly failure", "shard", s.Name, "pool", s.Pool, "retry_in", pause)
 			}
-			p.tried[s.Name] = tried
 			return false, fmt.Errorf("packing shard %s into pool %s: %w", s.Name, s.Pool, err)
 		}
 		if worked { // else another packer was faster
-			delete(p.tried, s.Name)
+			p.History.succeeds(s.Name)
 			return true, nil
 		}
 	}
@@ -100,10 +96,9 @@ func (p *Packer) warnUnconfigured(full []sharedbase.Shard) {
 	}
 	slices.Sort(pools)
 	pools = slices.Compact(pools)
-	if len(pools) > 0 && !slices.Equal(pools, p.unconfigured) {
+	if p.History.warnOf(pools) {
 		p.Log.Warn("full shards of pools that are not configured", "pools", pools, "shards", shards)
 	}
-	p.unconfigured = pools
 }
 
 // pack does the work of Step under the claim.
@@ -114,7 +109,7 @@ func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) error {
 	failure := "Error"
 	defer func() { p.Metrics.Packed(to.Name(), time.Since(start), failure) }()
 	made, err := imagebuild.Job{
-		Base: p.Base, Claim: claim, Pool: to, Progress: p.Progress,
+		Base: p.Base, Claim: claim, Pool: to, Progress: p.Progress, Rate: p.Rate,
 		Added:    func(size int64) { p.Metrics.ObjectPacked(to.Name(), size) },
 		Verified: func(bytes int64) { p.Metrics.Verified(to.Name(), bytes) },
 	}.Make(ctx)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 	"winery/format"
 	"winery/internal/imagebuild"
+	"winery/internal/pace"
 	"winery/internal/packer"
 	"winery/internal/progress"
 	"winery/pool"
@@ -125,6 +127,82 @@ func TestTwoPackers(t *testing.T) {
 		if created[name] != 1 {
 			t.Errorf("shard %s was packed %d times", name, created[name])
 		}
+	}
+}
+
+// TestParallel: the packers of a process work on several shards at once, and none tries
+// what another has failed at shortly before.
+func TestParallel(t *testing.T) {
+	const at = 3
+	s := roletest.New(t, roletest.Directory(t, ""))
+	var names []string
+	for i := range uint64(at) {
+		names = append(names, s.Full(t, roletest.Objects(i, 21, 1000)[1:]))
+	}
+	var failing atomic.Value
+	failing.Store("")
+	var together sync.WaitGroup
+	together.Add(at)
+	s.Pool.At = func(point roletest.Point, image string) error {
+		switch {
+		case image == failing.Load():
+			return pool.ErrUnavailable
+		case point == roletest.Create:
+			together.Done()
+			together.Wait() // for the others, without which none goes on
+		}
+		return nil
+	}
+	options := packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log, History: packer.NewHistory()}
+	var all sync.WaitGroup
+	for range at {
+		all.Go(func() {
+			if worked, err := packer.New(options).Step(t.Context()); !worked || err != nil {
+				t.Errorf("%v, %v", worked, err)
+			}
+		})
+	}
+	all.Wait()
+	for _, name := range names {
+		s.WantState(t, name, sharedbase.StatePacked)
+	}
+
+	bad := s.Full(t, roletest.Objects(9, 21, 1000)[1:])
+	failing.Store(bad)
+	first, second := packer.New(options), packer.New(options)
+	now := time.Now()
+	first.SetClock(func() time.Time { now = now.Add(2 * time.Minute); return now })
+	if _, err := first.Step(t.Context()); !errors.Is(err, pool.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	first.SetClock(func() time.Time { return now })
+	if worked, err := second.Step(t.Context()); worked || err != nil {
+		t.Errorf("it was tried again at once: %v, %v", worked, err)
+	}
+	now = now.Add(time.Hour)
+	if _, err := second.Step(t.Context()); !errors.Is(err, pool.ErrUnavailable) {
+		t.Errorf("it was not tried later: %v", err)
+	}
+}
+
+// TestRate: contents are written, and the image is read back, no faster than the rate.
+func TestRate(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	s.Full(t, roletest.Objects(1, 80, 400_000))
+	content := roletest.Objects(1, 80, 400_000)
+	var bytes int
+	for _, o := range content {
+		bytes += len(o.Content)
+	}
+	const rate, burst = 8 << 20, 4 << 20
+	p := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log, Rate: pace.NewRate(rate)})
+	began := time.Now()
+	if worked, err := p.Step(t.Context()); !worked || err != nil {
+		t.Fatal(worked, err)
+	}
+	least := time.Duration(2*bytes-burst) * time.Second / rate
+	if took := time.Since(began); least < time.Second || took < least {
+		t.Errorf("%d bytes took %v, want at least %v", bytes, took, least)
 	}
 }
 

@@ -2,7 +2,10 @@
 
 package progress
 
-import "time"
+import (
+	"io"
+	"time"
+)
 
 // interval between two reports of a Meter.
 const interval = time.Second
@@ -18,6 +21,20 @@ type Meter struct {
 // NewMeter makes a Meter of a task of total bytes, or Unknown.
 func (f Func) NewMeter(task Task, shard string, total int64) *Meter {
 	return &Meter{report: f, now: Report{Task: task, Shard: shard, Total: total}, began: time.Now()}
+}
+
+// Reader returns a reader of from that counts what is read.
+func (m *Meter) Reader(from io.Reader) io.Reader { return metered{m, from} }
+
+type metered struct {
+	*Meter
+	from io.Reader
+}
+
+func (r metered) Read(b []byte) (int, error) {
+	n, err := r.from.Read(b)
+	r.Add(int64(n))
+	return n, err
 }
 
 // Add counts n more bytes; 0 means that the task makes progress otherwise.

@@ -49,8 +49,11 @@ func newProcess(f *harness.Fleet, role string, n int) (*process, error) {
 		return nil, err
 	}
 	args := []string{"--config", file, "--log-format", "json"}
-	if role == harness.Writer {
+	switch role {
+	case harness.Writer:
 		args = append(args, "--listen", "unix:"+socket(o.Dir, n))
+	case harness.Packer: // one packs a shard after another, one two at once
+		args = append(args, "--parallel", fmt.Sprint(n+1))
 	}
 	p.start = func() (*harness.Process, error) {
 		return harness.StartProcess(p.name, o.Dir, filepath.Join(o.Bin, role), args...)

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package packer
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"winery/sharedbase"
+)
+
+// History is what the packers of a process remember: one does not try what another has
+// just failed at. It is safe for concurrent use.
+type History struct {
+	now func() time.Time
+
+	mu           sync.Mutex
+	tried        map[string]tries // by shard
+	unconfigured []string         // the pools of the last warning of warnUnconfigured
+}
+
+// NewHistory makes an empty one.
+func NewHistory() *History { return &History{now: time.Now, tried: map[string]tries{}} }
+
+// due returns the shards that may be tried now, those that failed least first.
+func (h *History) due(full []sharedbase.Shard) []sharedbase.Shard {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	full = slices.DeleteFunc(full, func(s sharedbase.Shard) bool { return h.now().Before(h.tried[s.Name].next) })
+	slices.SortStableFunc(full, func(a, b sharedbase.Shard) int {
+		return cmp.Compare(h.tried[a.Name].failed, h.tried[b.Name].failed)
+	})
+	return full
+}
+
+// fails notes that a shard could not be packed, which began at start, and returns the
+// pause before the next try.
+func (h *History) fails(shard string, start time.Time) (pause time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.tried[shard]
+	pause = t.fail(h.now(), h.now().Sub(start))
+	h.tried[shard] = t
+	return pause
+}
+
+func (h *History) succeeds(shard string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.tried, shard)
+}
+
+// failures returns how often a shard could not be packed.
+func (h *History) failures(shard string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.tried[shard].failed
+}
+
+// warnOf says whether to warn of these pools: there are some, and others than before.
+func (h *History) warnOf(pools []string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	changed := !slices.Equal(pools, h.unconfigured)
+	h.unconfigured = pools
+	return changed && len(pools) > 0
+}
