@@ -10,7 +10,7 @@ import (
 )
 
 // mappingPage is how many shards ShardsToMap reads at a time.
-const mappingPage = 1000
+const mappingPage = 10_000
 
 // MappingFilter selects the shards that a host maps.
 type MappingFilter struct {

@@ -15,8 +15,9 @@
 // every [Options.CompareInterval], and one after a step that could not map a
 // recorded image, compare all: the shards that have this host, with the images
 // that each pool lists as mapped. An image that is recorded but no longer mapped,
-// after a reboot or an unmap, is mapped and checked again. An image that is
-// recorded and listed was read when it was recorded, and is not read again.
+// after a reboot or an unmap, is mapped again, and must have a header: one read, so
+// that a host with many images is back soon. An image that is recorded and listed was
+// read when it was recorded, and is not read again.
 //
 // # A wrong mapping, a damaged image
 //
@@ -50,9 +51,7 @@
 //	checked, not recorded          a mapping                  adopts, checks, records
 //	recorded                       mapping and record         nothing to do
 //
-// One case is adopted unread: the host was recorded by an earlier mapping, and
-// the mapper died between a new mapping and its check. The image has passed on
-// this host before, and nothing rests on the second check.
+// An image that has passed on this host is not checked again: nothing rests on that.
 //
 // An object that a cleaner is erasing reads as damaged; if the cleaner died, this
 // lasts for any time. The index has the object marked by then, so a damaged

@@ -21,7 +21,8 @@ const (
 	attempts = 3
 )
 
-// admit maps an image, checks what the mapping gives, and records the host. It
+// admit maps an image, checks what the mapping gives, and records the host. An image
+// that passed the check on this host before is only asked for its beginning. It
 // maps an image that is mapped, too: its mapping may be one of an image of the
 // same name that was removed. The mapping itself ends with step, the context of the
 // whole step, and not with ctx: on a host that is slow for hours, one that is cut
@@ -30,11 +31,28 @@ func (r *round) admit(step, ctx context.Context, img image) error {
 	if err := r.Pools[img.Pool].Map(step, img.Name); err != nil {
 		return err
 	}
+	if img.passed {
+		if answers, err := r.begins(ctx, img); answers || err != nil {
+			return err
+		}
+	}
 	if err := r.check(ctx, img); err != nil || img.Recorded {
 		return err
 	}
 	_, err := r.Base.RecordShardMapped(ctx, r.host, img.Name)
 	return err
+}
+
+// begins says whether the mapping of an image returns the beginning of an image, by one
+// read.
+func (r *round) begins(ctx context.Context, img image) (is bool, err error) {
+	p := r.Pools[img.Pool]
+	src, err := p.OpenMapped(ctx, img.Name)
+	if err != nil {
+		return false, err
+	}
+	unfinished, err := p.Format().Unfinished(src, src.Size(), img.Name)
+	return !unfinished, errors.Join(err, src.Close())
 }
 
 // check checks that the mapping of an image returns the complete image that was

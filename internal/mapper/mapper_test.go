@@ -5,6 +5,7 @@ package mapper_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"winery/format"
+	"winery/internal/config"
 	"winery/internal/mapper"
 	"winery/internal/packer"
 	"winery/internal/progress"
@@ -119,24 +121,62 @@ func TestNothingToDoIsCheap(t *testing.T) {
 	}
 }
 
-// TestMapsAgain: an image that was unmapped, as by a reboot, is mapped and
-// checked again although the host is recorded.
+// TestMapsAgain: images that were unmapped, as by a reboot, although the host is
+// recorded, are mapped again, with one read each and one statement for all.
 func TestMapsAgain(t *testing.T) {
-	s := roletest.New(t, roletest.Directory(t, ""))
-	names := packed(t, s, 2)
+	for kind, configured := range map[string]config.Pool{"directory": roletest.Directory(t, ""), "mosaic": roletest.Mosaic(t)} {
+		t.Run(kind, func(t *testing.T) { mapsAgain(t, roletest.New(t, configured)) })
+	}
+}
+
+func mapsAgain(t *testing.T, s *roletest.Stage) {
+	names := packed(t, s, 5)
 	step(t, onHost(s, "a"), true)
-	expect.NoError(t, s.Pool.Unmap(t.Context(), names[1]))
+	for _, name := range names[1:] {
+		expect.NoError(t, s.Pool.Unmap(t.Context(), name))
+	}
+	var sent []string
+	b, err := sharedbase.New(s.DSN, "test", sharedbase.WithObserver(func(s sharedbase.Statement) {
+		if !s.Done {
+			sent = append(sent, s.Name())
+		}
+	}))
+	expect.NoError(t, err)
+	defer b.Close()
 	count := points(s)
-	step(t, onHost(s, "a"), true)
-	if got := count(); got[roletest.Map] != 1 || got[roletest.OpenMapped] != 1 {
-		t.Errorf("the calls of the pool are %v", got)
+	step(t, mapper.New(mapper.Options{Base: b, Pools: s.Pools, Host: "a", Log: s.Log}), true)
+	want := map[roletest.Point]int{roletest.Listing: 1, roletest.Map: 4, roletest.OpenMapped: 4, roletest.Read: 4, roletest.Close: 4}
+	if got := count(); !maps.Equal(got, want) {
+		t.Errorf("the calls of the pool are %v, want %v", got, want)
+	}
+	if len(sent) != 1 {
+		t.Errorf("statements: %q", sent)
 	}
 	mapped, err := s.Pool.Mapped(t.Context())
 	expect.NoError(t, err)
-	if !mapped[names[1]] {
-		t.Error("the image was not mapped again")
+	for _, name := range names {
+		if !mapped[name] {
+			t.Error("an image was not mapped again")
+		}
+		wantMapped(t, s, name, "a")
 	}
-	wantMapped(t, s, names[1], "a")
+}
+
+// TestMapsNothingAgain: an image that was recorded, and is none any more, is found when
+// it is mapped again.
+func TestMapsNothingAgain(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	name := packed(t, s, 1)[0]
+	step(t, onHost(s, "a"), true)
+	expect.NoError(t, s.Pool.Unmap(t.Context(), name))
+	e, err := s.Pool.Edit(t.Context(), name, pooltest.Anything{})
+	expect.NoError(t, err)
+	_, err = e.WriteAt(make([]byte, 512), 0)
+	expect.NoError(t, errors.Join(err, e.Commit(t.Context()), e.Close()))
+	if _, err := onHost(s, "a").Step(t.Context()); err == nil || !strings.Contains(err.Error(), name) {
+		t.Error(err)
+	}
+	s.WantQuarantined(t, "damaged", name)
 }
 
 func TestTwoHosts(t *testing.T) {

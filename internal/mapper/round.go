@@ -34,6 +34,7 @@ type round struct {
 type image struct {
 	sharedbase.ShardToMap
 	mapped bool // in the pool's listing; false where there is none
+	passed bool // the check on this host, at some time, and has not failed since
 }
 
 // list returns the images that need work, those that failed before last.
@@ -53,10 +54,10 @@ func (r *round) list(ctx context.Context) []image {
 			break
 		}
 		r.progress.Total++
-		img := image{s, mapped[s.Pool][s.Name]}
+		img := image{s, mapped[s.Pool][s.Name], s.Recorded && r.failures[s.Name] == 0}
 		switch {
 		case r.all && mapped[s.Pool] == nil: // its listing failed
-		case img.mapped && img.Recorded && r.failures[s.Name] == 0:
+		case img.mapped && img.passed:
 			r.progress.Done++
 		default:
 			todo = append(todo, img)
