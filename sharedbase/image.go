@@ -56,16 +56,6 @@ func insertImage(ctx context.Context, tx pgx.Tx, begin string, shardID int64, i 
 	return err
 }
 
-// RecordVerified notes that the whole image of a shard was read back just now, and
-// found right.
-func (b *SharedBase) RecordVerified(ctx context.Context, shardID int64) error {
-	return b.withShortTimeout(ctx, fmt.Sprintf("recording the verification of shard number %d", shardID), func(ctx context.Context) error {
-		_, err := b.conns.rest.Exec(ctx, `/* winery: RecordVerified */
-			INSERT INTO winery_verification (shard) VALUES ($1) ON CONFLICT (shard) DO UPDATE SET at = excluded.at`, shardID)
-		return err
-	})
-}
-
 // ImageRecord returns the record of a shard's image; false where there is none,
 // because Python packed or imported it.
 func (b *SharedBase) ImageRecord(ctx context.Context, shardID int64) (i ImageRecord, found bool, err error) {

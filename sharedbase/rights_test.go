@@ -67,6 +67,7 @@ func TestEveryUserReads(t *testing.T) {
 			"Statistics":        func() error { _, err := as.Statistics(ctx); return err },
 			"Unerased":          func() error { _, err := as.Unerased(ctx); return err },
 			"UnsafeSettings":    func() error { _, err := as.UnsafeSettings(ctx); return err },
+			"Verifications":     func() error { _, err := as.Verifications(ctx); return err },
 		} {
 			if err := read(); err != nil {
 				t.Errorf("%s, as %s: %v", what, user, err)

@@ -56,5 +56,6 @@
 // # Patrol
 //
 // [Patrol] scrubs the images that are mapped on this host, slowly, through the
-// mapping, and quarantines the shards of those that are damaged.
+// mapping, and quarantines the shards of those that are damaged. Hosts that map the
+// same images share the work: the database has when each was last read back.
 package scrub

@@ -16,7 +16,7 @@ import (
 )
 
 // Patrol scrubs the images that are mapped on this host, one after the other
-// and over and over.
+// and over and over. The hosts of a fleet share the work.
 type Patrol struct {
 	// Scrubber does it. Its Rate should be low, and Mapped on.
 	*Scrubber
@@ -27,23 +27,14 @@ type Patrol struct {
 	Log   *slog.Logger
 }
 
-// Run scrubs until ctx ends. Each round is in the order of the shards' names. The
-// first round begins at a random shard, so that hosts and restarts do not all
-// begin with the same one.
+// neighbours are images of a similar age, which hosts read in different orders.
+const neighbours = 256
+
+// Run scrubs round after round until ctx ends.
 func (p *Patrol) Run(ctx context.Context) {
-	for first := true; ctx.Err() == nil; first = false {
-		names, err := p.names(ctx)
-		if err != nil && ctx.Err() == nil {
+	for ctx.Err() == nil {
+		if err := p.Round(ctx); err != nil && ctx.Err() == nil {
 			p.Log.Warn("cannot list the images to scrub", "err", err)
-		}
-		if first && len(names) > 0 {
-			names = names[rand.IntN(len(names)):]
-		}
-		for _, name := range names {
-			p.visit(ctx, name)
-		}
-		if !first && err == nil && ctx.Err() == nil { // the first one did not begin with the first image
-			p.Metrics.RoundScrubbed()
 		}
 		select {
 		case <-ctx.Done():
@@ -52,32 +43,43 @@ func (p *Patrol) Run(ctx context.Context) {
 	}
 }
 
-// names lists the shards to scrub: those that are mapped here and not quarantined.
-func (p *Patrol) names(ctx context.Context) (names []string, err error) {
-	shards, err := p.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{
-		sharedbase.StatePacked, sharedbase.StateCleaning, sharedbase.StateReadOnly,
-	}})
+// Round scrubs each image that is mapped on this host, and whose shard is not
+// quarantined, once: first those that no host has read back for the longest time, so that
+// a process that starts again continues, and none that another host reads back during
+// the round.
+func (p *Patrol) Round(ctx context.Context) error {
+	images, err := p.images(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	quarantined, err := p.Base.QuarantinedShards(ctx)
-	if err != nil {
-		return nil, err
+	for some := range slices.Chunk(images, neighbours) {
+		rand.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
+		for _, img := range some {
+			if done, err := p.Base.VerifiedSince(ctx, img); err != nil || !done {
+				p.visit(ctx, img.Name)
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+		}
 	}
+	p.Metrics.RoundScrubbed()
+	return nil
+}
+
+// images lists those to scrub.
+func (p *Patrol) images(ctx context.Context) ([]sharedbase.Verification, error) {
 	mapped := map[string]map[string]bool{}
 	for name, from := range p.Pools {
+		var err error
 		if mapped[name], err = from.Mapped(ctx); err != nil {
 			return nil, err
 		}
 	}
-	for _, s := range shards {
-		isQuarantined := slices.ContainsFunc(quarantined, func(p sharedbase.Quarantined) bool { return p.Shard.ID == s.ID })
-		if mapped[s.Pool][s.Name] && !isQuarantined && strings.HasPrefix(s.Name, p.OnlyPrefix) {
-			names = append(names, s.Name)
-		}
-	}
-	slices.Sort(names)
-	return names, nil
+	all, err := p.Base.Verifications(ctx)
+	return slices.DeleteFunc(all, func(v sharedbase.Verification) bool {
+		return !mapped[v.Pool][v.Name] || !strings.HasPrefix(v.Name, p.OnlyPrefix)
+	}), err
 }
 
 // visit scrubs one image. It maps the image again if the mapping gave other bytes

@@ -5,6 +5,7 @@ package scrub_test
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"winery/internal/scrub"
 	"winery/sharedbase"
 	"winery/test/expect"
+	"winery/test/pgtest"
 	"winery/test/roletest"
 )
 
@@ -113,6 +115,62 @@ func TestPatrol(t *testing.T) {
 	wantQuarantined(t, s, good, false)
 	s.FlipBit(t, bad, position+9)
 	repairs(t, s, bad, "unquarantined")
+}
+
+// TestPatrolsShare: a round begins with the images that no host has read back for the
+// longest time, and leaves out those that another host reads back meanwhile.
+func TestPatrolsShare(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	var names []string
+	for i := range uint64(5) {
+		names = append(names, readonly(t, s, roletest.Objects(i, 10, 500)[1:]))
+	}
+	var opened []string
+	var meanwhile func(image string)
+	s.Pool.At = func(point roletest.Point, image string) error {
+		if point == roletest.OpenMapped {
+			opened = append(opened, image)
+			meanwhile(image)
+		}
+		return nil
+	}
+	p := &scrub.Patrol{Scrubber: scrubber(s), Log: slog.New(slog.DiscardHandler)}
+	p.Mapped = true
+	round := func(during func(image string)) []string {
+		t.Helper()
+		opened, meanwhile = nil, during
+		expect.NoError(t, p.Round(t.Context()))
+		slices.Sort(opened)
+		return opened
+	}
+	nothing := func(string) {}
+	slices.Sort(names)
+	if got := round(nothing); !slices.Equal(got, names) {
+		t.Errorf("read %q, want %q", got, names)
+	}
+	if got := round(nothing); !slices.Equal(got, names) {
+		t.Errorf("in the next round read %q, want %q", got, names)
+	}
+	if got := round(func(image string) {
+		for _, name := range names {
+			if name != image {
+				expect.NoError(t, s.Base.RecordVerified(t.Context(), s.Shard(t, name).ID))
+			}
+		}
+	}); len(got) != 1 {
+		t.Errorf("read %q, although another host had read all others", got)
+	}
+	pgtest.Exec(t, s.DSN, "DELETE FROM winery_verification WHERE shard = $1", s.Shard(t, names[3]).ID)
+	all, err := s.Base.Verifications(t.Context())
+	expect.NoError(t, err)
+	if len(all) != len(names) || all[0].Name != names[3] || !all[0].At.IsZero() ||
+		!slices.IsSortedFunc(all, func(a, b sharedbase.Verification) int { return a.At.Compare(b.At) }) {
+		t.Errorf("%+v", all)
+	}
+	expect.NoError(t, s.Base.Quarantine(t.Context(), all[1].ShardID, "test"))
+	if got := round(nothing); len(got) != len(names)-1 || slices.Contains(got, all[1].Name) {
+		t.Errorf("read %q, want all but the quarantined %s", got, all[1].Name)
+	}
 }
 
 // TestWrongMapping: what a host reads wrongly through its mapping, and the store
