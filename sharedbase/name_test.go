@@ -15,7 +15,7 @@ import (
 var (
 	ofPGX     = regexp.MustCompile(`^(begin isolation level repeatable read|commit|rollback|savepoint|release savepoint)\b`)
 	goName    = regexp.MustCompile(`^[A-Z]\w+$`)
-	variables = regexp.MustCompile(`--.*|"[^"]*"|'[^']*'`) // the parts in which two texts of a statement may differ
+	variables = regexp.MustCompile(`--.*|"[^"]*"|'[^']*'|\d+`) // the parts in which two texts of a statement may differ
 )
 
 // texts has the text of each statement, by name.

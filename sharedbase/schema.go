@@ -7,6 +7,8 @@ import (
 	"context"
 	_ "embed"
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -26,11 +28,53 @@ func lockSchema(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
+// InitOption changes what Init creates.
+type InitOption func(*layout)
+
+type layout struct{ partitions int }
+
+// MaxIndexPartitions is the most that WithIndexPartitions takes.
+const MaxIndexPartitions = 1024
+
+// WithIndexPartitions has the index of objects in n tables, by a hash of the object's id,
+// instead of one: vacuum, REINDEX and backups then work on parts, which may be in
+// different tablespaces. Python's statements are the same. n is from 1, which is one table,
+// to MaxIndexPartitions.
+func WithIndexPartitions(n int) InitOption { return func(l *layout) { l.partitions = n } }
+
+// create creates the schema.
+func (l layout) create(ctx context.Context, tx pgx.Tx) error {
+	if l.partitions <= 1 {
+		_, err := tx.Exec(ctx, "/* winery: Init */ "+schema)
+		return err
+	}
+	const clause = "PARTITION BY HASH (signature)"
+	_, err := tx.Exec(ctx, "/* winery: InitPartitioned */ "+strings.Replace(schema, "/* "+clause+" */", clause, 1))
+	for i := 0; i < l.partitions && err == nil; i++ {
+		_, err = tx.Exec(ctx, fmt.Sprintf(`/* winery: CreatePartition */
+			CREATE TABLE signature2shard_%d PARTITION OF signature2shard FOR VALUES WITH (MODULUS %d, REMAINDER %d)`, i, l.partitions, i))
+	}
+	return err
+}
+
+// IndexPartitions returns the number of tables that the index of objects consists of.
+func (b *SharedBase) IndexPartitions(ctx context.Context) (n int, err error) {
+	err = b.withShortTimeout(ctx, "counting the partitions of the index", func(ctx context.Context) error {
+		return b.conns.lookups.QueryRow(ctx, `/* winery: IndexPartitions */
+			SELECT greatest(1, count(*)) FROM pg_inherits WHERE inhparent = 'signature2shard'::regclass`).Scan(&n)
+	})
+	return n, err
+}
+
 // Init creates the schema in an empty database, in one transaction. It returns
 // false if the schema exists, after it has attached Go Winery to it;
 // *VersionError if the schema has another version; and *ModuleError if the
 // database belongs to another program.
-func (b *SharedBase) Init(ctx context.Context) (created bool, err error) {
+func (b *SharedBase) Init(ctx context.Context, options ...InitOption) (created bool, err error) {
+	var l layout
+	for _, change := range options {
+		change(&l)
+	}
 	err = b.inTx(ctx, "creating the database's schema", func(ctx context.Context, tx pgx.Tx) error {
 		if err := lockSchema(ctx, tx); err != nil {
 			return err
@@ -43,7 +87,7 @@ func (b *SharedBase) Init(ctx context.Context) (created bool, err error) {
 			return err
 		}
 		created = true
-		if _, err := tx.Exec(ctx, "/* winery: Init */ "+schema); err != nil {
+		if err := l.create(ctx, tx); err != nil {
 			return err
 		}
 		if err := tune(ctx, tx); err != nil {

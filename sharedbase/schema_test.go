@@ -4,10 +4,12 @@ package sharedbase_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
 	"winery/sharedbase"
+	"winery/test/expect"
 	"winery/test/pgtest"
 )
 
@@ -50,6 +52,43 @@ func TestInit(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "dbversion is empty") {
 			t.Errorf("without a version: %v", err)
 		}
+	}
+}
+
+// TestIndexPartitions: an index of several tables takes and finds objects, and a lookup
+// reads the one table that may have the object.
+func TestIndexPartitions(t *testing.T) {
+	dsn := pgtest.New(t)
+	b, conn := open(t, dsn), connect(t, dsn)
+	must(b.Init(t.Context(), sharedbase.WithIndexPartitions(7)))(t)
+	if n := must(b.IndexPartitions(t.Context()))(t); n != 7 {
+		t.Errorf("%d partitions", n)
+	}
+	var all []sharedbase.Object
+	for i := range 300 {
+		all = append(all, object(fmt.Sprint(i)))
+	}
+	s := shardIn(t, b, sharedbase.StateFull, all...)
+	for i, l := range must(b.Locate(t.Context(), ids(all...)))(t) {
+		if l.ShardID != s.ID {
+			t.Errorf("object %d is in shard %d", i, l.ShardID)
+		}
+	}
+	for i := range 7 {
+		if n := count(t, conn, fmt.Sprintf("SELECT count(*) FROM signature2shard_%d", i)); n < 10 {
+			t.Errorf("partition %d has %d of 300 rows", i, n)
+		}
+	}
+	var plan string
+	rows := must(conn.Query(t.Context(), "EXPLAIN (COSTS OFF) SELECT FROM signature2shard WHERE signature = $1", all[0].ID[:]))(t)
+	for rows.Next() {
+		var line string
+		expect.NoError(t, rows.Scan(&line))
+		plan += line + "\n"
+	}
+	expect.NoError(t, rows.Err())
+	if n := strings.Count(plan, " Scan "); n != 1 {
+		t.Errorf("a lookup reads %d tables:\n%s", n, plan)
 	}
 }
 

@@ -45,6 +45,11 @@ func TestDatabase(t *testing.T) {
 			t.Errorf("db init said %q, expected %q", got, want)
 		}
 	}
+	for flag, says := range map[string]string{"0": "must be from 1 to 1024", "3": "its index is 1 table"} {
+		if _, stderr, status := ctl(t, "--config", cfg, "db", "init", "--index-partitions", flag); status == 0 || !strings.Contains(stderr, says) {
+			t.Errorf("--index-partitions %s: status %d, %q", flag, status, stderr)
+		}
+	}
 	if got := must(t, "--config", cfg, "db", "version"); got != "5\n" {
 		t.Errorf("db version said %q", got)
 	}

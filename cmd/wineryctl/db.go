@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/urfave/cli/v2"
 
 	"winery/internal/daemon"
@@ -16,7 +17,11 @@ var dbCommand = &cli.Command{
 	Usage:     "set up and upgrade the database, and its users",
 	ArgsUsage: "COMMAND",
 	Subcommands: []*cli.Command{
-		{Name: "init", Usage: "create the schema in an existing, empty database, and initialise the configured pools", Before: noArguments, Action: dbInit},
+		{
+			Name: "init", Usage: "create the schema in an existing, empty database, and initialise the configured pools",
+			Flags:  []cli.Flag{indexPartitions},
+			Before: noArguments, Action: dbInit,
+		},
 		{Name: "version", Usage: "print the schema version of the database", Before: noArguments, Action: dbVersion},
 		upgradeCommand,
 		{
@@ -48,15 +53,29 @@ func noArguments(c *cli.Context) error {
 	return nil
 }
 
+var indexPartitions = &cli.IntFlag{
+	Name: "index-partitions", Value: 1,
+	Usage: "make the index of objects of `N` tables, for many billions of objects",
+}
+
 func dbInit(c *cli.Context) error {
+	partitions := c.Int(indexPartitions.Name)
+	if partitions < 1 || partitions > sharedbase.MaxIndexPartitions {
+		return daemon.UsageError("--%s: found %d, must be from 1 to %d", indexPartitions.Name, partitions, sharedbase.MaxIndexPartitions)
+	}
 	cfg, base, err := configured(c)
 	if err != nil {
 		return err
 	}
 	defer base.Close()
-	created, err := base.Init(c.Context)
+	created, err := base.Init(c.Context, sharedbase.WithIndexPartitions(partitions))
 	if err != nil {
 		return err
+	}
+	if !created && c.IsSet(indexPartitions.Name) {
+		if err := havePartitions(c, base, partitions); err != nil {
+			return err
+		}
 	}
 	what := "schema exists already"
 	if created {
@@ -66,6 +85,16 @@ func dbInit(c *cli.Context) error {
 		return err
 	}
 	return initPools(c, base, cfg.Pools)
+}
+
+// havePartitions fails unless the index of a schema that existed has so many partitions.
+func havePartitions(c *cli.Context, base *sharedbase.SharedBase, want int) error {
+	n, err := base.IndexPartitions(c.Context)
+	if err == nil && n != want {
+		err = fmt.Errorf("--%s: the schema exists already, and its index is %s; an index is divided only when the schema is created",
+			indexPartitions.Name, english.Plural(n, "table", ""))
+	}
+	return err
 }
 
 func dbTune(c *cli.Context) error {

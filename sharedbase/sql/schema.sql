@@ -26,7 +26,7 @@ CREATE TABLE signature2shard (
     signature bytea PRIMARY KEY,
     state signature_state NOT NULL DEFAULT 'inflight',
     shard bigint NOT NULL REFERENCES shards (id)
-);
+) /* PARTITION BY HASH (signature) */;
 
 CREATE INDEX signature2shard_deleted ON signature2shard (signature, shard) WHERE state = 'deleted';
 CREATE INDEX signature2shard_shard_state ON signature2shard (shard, state);

@@ -47,11 +47,13 @@ type Options struct {
 	CephUser     string       // empty: the one of the ceph.conf
 	CephPool     string       // the RBD pool; its data pool is CephPool-data
 	ShardMaxSize int64
-	IdleTimeout  time.Duration // rw_idle_timeout, whole seconds; 0: the default
-	Lease        time.Duration // winery.lease, whole seconds; 0: the default
-	StallLimit   time.Duration // winery.stall_limit, whole seconds; 0: the default
-	ReadOnly     bool          // a writer that only serves
-	NoDelete     bool          // deletions are refused
+	// IndexPartitions is the number of tables that the index consists of; 0: one.
+	IndexPartitions int
+	IdleTimeout     time.Duration // rw_idle_timeout, whole seconds; 0: the default
+	Lease           time.Duration // winery.lease, whole seconds; 0: the default
+	StallLimit      time.Duration // winery.stall_limit, whole seconds; 0: the default
+	ReadOnly        bool          // a writer that only serves
+	NoDelete        bool          // deletions are refused
 }
 
 // Fleet is one Winery: a database, a pool, and the daemons that were started.
@@ -76,7 +78,7 @@ func New(ctx context.Context, o Options) (*Fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = f.Ctl(ctx, "db", "init")
+	_, err = f.Ctl(ctx, "db", "init", "--index-partitions", fmt.Sprint(max(1, o.IndexPartitions)))
 	return f.withUsers(ctx, err)
 }
 

@@ -77,6 +77,9 @@ func newMixed(t *testing.T, pool config.PoolType) *mixed {
 	o := fleettest.Options(t)
 	o.ShardMaxSize = shardMaxSize
 	o.Mosaic = pool == config.Mosaic
+	if pool == config.Directory {
+		o.IndexPartitions = 5
+	}
 	if pool == config.MosaicS3 {
 		var err error
 		o.S3, err = s3test.Versity(t).Place(t.Context())

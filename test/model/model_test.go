@@ -57,6 +57,7 @@ func live(t *testing.T, configured ...config.Pool) {
 	stores := roletest.OpenPools(t, true, configured...)
 	dsn := pgtest.New(t)
 	rapid.Check(t, func(r *rapid.T) {
-		r.Repeat(rapid.StateMachineActions(newWorld(run{t, r}, dsn, configured, stores)))
+		partitions := rapid.SampledFrom([]int{1, 5}).Draw(r, "partitions of the index")
+		r.Repeat(rapid.StateMachineActions(newWorld(run{t, r}, dsn, partitions, configured, stores)))
 	})
 }

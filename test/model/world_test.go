@@ -49,7 +49,7 @@ type placed struct {
 
 // newWorld makes an empty Winery of a database, which it empties, and two pools,
 // of which it writes to the first.
-func newWorld(t testing.TB, dsn string, configured []config.Pool, stores storage.Set) *world {
+func newWorld(t testing.TB, dsn string, partitions int, configured []config.Pool, stores storage.Set) *world {
 	pgtest.Empty(t, dsn)
 	w := &world{
 		TB: t, dsn: dsn, stores: stores, active: configured[0].Name,
@@ -60,7 +60,7 @@ func newWorld(t testing.TB, dsn string, configured []config.Pool, stores storage
 	}
 	w.base = w.connect("life")
 	t.Cleanup(w.base.Close)
-	_, err := w.base.Init(t.Context())
+	_, err := w.base.Init(t.Context(), sharedbase.WithIndexPartitions(partitions))
 	expect.NoError(t, err)
 	w.openReader()
 	t.Cleanup(func() {
