@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 
 	"github.com/urfave/cli/v2"
 
@@ -37,7 +38,8 @@ var indexCommand = &cli.Command{
 		Name:  "rebuild",
 		Usage: "import all images into a new database (see db init), after the loss of the old database",
 		Description: "Objects that were not packed are lost with the old database. Objects that were deleted, but not yet erased from\n" +
-			"their image, are present again. Run an interrupted command again to continue.",
+			"their image, are present again. Run an interrupted command again to continue. Several hosts may run it at once: each\n" +
+			"imports images that no other has imported.",
 		Flags:  importFlags,
 		Before: noArguments,
 		Action: importImages,
@@ -91,8 +93,11 @@ func importUnknown(c *cli.Context, s *session, from []pool.Pool, e effort, dryRu
 	if err != nil {
 		return 0, err
 	}
+	if !dryRun { // several hosts that begin together share the work
+		rand.Shuffle(len(images), func(i, j int) { images[i], images[j] = images[j], images[i] })
+	}
 	var sum sharedbase.Imported
-	did := 0
+	did, others := 0, 0
 	forEach(e.workers, images, func(image importer.Image) (got sharedbase.Imported, err error) {
 		if dryRun || image.Err != nil {
 			return got, image.Err
@@ -103,6 +108,9 @@ func importUnknown(c *cli.Context, s *session, from []pool.Pool, e effort, dryRu
 		label := image.Pool.Name() + "/" + image.Name
 		row := imported{Pool: image.Pool.Name(), Image: image.Name, Objects: got.Objects, New: got.New}
 		switch {
+		case errors.Is(err, sharedbase.ErrExists):
+			others++
+			j.note(nil, "%s: another process imports it, or has imported it meanwhile", label)
 		case err != nil:
 			row.Error = err.Error()
 			j.failed(row, label, err)
@@ -115,5 +123,5 @@ func importUnknown(c *cli.Context, s *session, from []pool.Pool, e effort, dryRu
 		return !hopeless(err)
 	})
 	_, err = fmt.Fprintf(c.App.ErrWriter, "imported %d images: %d objects, %d new\n", did, sum.Objects, sum.New)
-	return len(images), err
+	return len(images) - others, err
 }

@@ -84,6 +84,34 @@ func TestImportKilled(t *testing.T) {
 	s.wantObjects(t, objects)
 }
 
+// TestImportBeside: of two imports at once each image is imported by one, and the other's
+// end is no failure.
+func TestImportBeside(t *testing.T) {
+	files := roletest.Directory(t, "")
+	objects := roletest.Objects(1, 300, 1000)
+	pack(t, files, objects)
+	s := newSite(t, files)
+	s.must(t, "db", "init")
+	unlock := s.locking(t, fmt.Sprintf(`WITH s AS (INSERT INTO shards (name, pool_name) VALUES ('blocker', 'files') RETURNING id)
+		INSERT INTO signature2shard SELECT '\x%x', 'present', id FROM s`, objects[150].ID))
+	first := make(chan []map[string]any)
+	go func() {
+		defer close(first)
+		first <- s.rows(t, "shards", "import")
+	}()
+	expect.Eventually(t, "the first import to wait for the lock", func() bool {
+		return s.sql(t, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") == "1"
+	})
+	if got := s.must(t, "shards", "import"); !strings.Contains(got, "another process imports it") {
+		t.Errorf("the second import says %q", got)
+	}
+	unlock()
+	if rows := <-first; len(rows) != 1 || rows[0]["new"] != 300.0 {
+		t.Errorf("the first import has %v", rows)
+	}
+	s.wantObjects(t, objects)
+}
+
 // TestImportRefuses imports one intact image, and refuses the others.
 func TestImportRefuses(t *testing.T) {
 	files := roletest.Directory(t, "")

@@ -36,9 +36,15 @@ const sample = 100
 
 // Import makes a shard of an image, and returns how many objects it has and how
 // many of them no shard had. *format.DamageError where the image is not whole,
-// sharedbase.ErrExists where the shard is there: in both cases, and after any
-// other error, nothing was changed.
+// sharedbase.ErrExists where the shard is there, in which case the image is not read: in
+// both cases, and after any other error, nothing was changed.
 func (i *Importer) Import(ctx context.Context, from pool.Pool, name string) (done sharedbase.Imported, err error) {
+	switch s, err := i.Base.ShardByName(ctx, name); {
+	case err == nil && s.State != sharedbase.StateImporting:
+		return done, fmt.Errorf("shard %s: %w", name, sharedbase.ErrExists)
+	case err != nil && !errors.Is(err, sharedbase.ErrNotFound):
+		return done, err
+	}
 	img, err := from.Open(ctx, name)
 	if err != nil {
 		return done, err

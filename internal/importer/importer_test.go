@@ -64,6 +64,24 @@ func wantRecord(t testing.TB, s *roletest.Stage, name string, objects []sharedba
 	}
 }
 
+// TestImportedIsNotRead: an image whose shard is there is not read.
+func TestImportedIsNotRead(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	roletest.Put(t, s.Pool, "first", roletest.Objects(1, 20, 1000))
+	i := &importer.Importer{Base: s.Base}
+	_, err := i.Import(t.Context(), s.Pool, "first")
+	expect.NoError(t, err)
+	s.Pool.At = func(point roletest.Point, _ string) error {
+		if point == roletest.Open {
+			t.Error("it was opened")
+		}
+		return nil
+	}
+	if _, err := i.Import(t.Context(), s.Pool, "first"); !errors.Is(err, sharedbase.ErrExists) {
+		t.Error(err)
+	}
+}
+
 func TestImport(t *testing.T) {
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		first, second := roletest.Objects(1, 2000, 1000), roletest.Objects(2, 50, 1000)
