@@ -57,6 +57,12 @@ type Format interface {
 	// where the object would reach into another: nothing is written then. What was
 	// written is flushed.
 	RestoreContent(ctx context.Context, img Device, size int64, name string, content []byte) error
+
+	// Mend writes what the objects tell of the rest of an image, where they are all
+	// intact and something else is damaged: heads and checksums of its parts. False
+	// where there is nothing of that kind. A *DamageError where the damage is of another
+	// kind: nothing is written then. What was written is flushed.
+	Mend(ctx context.Context, img Device, size int64, name string) (mended bool, err error)
 }
 
 // Device is a finished image opened for changes. Flush returns once all that was

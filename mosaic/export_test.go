@@ -4,6 +4,7 @@ package mosaic
 
 import (
 	"bytes"
+	"context"
 
 	"winery/format"
 )
@@ -26,6 +27,20 @@ func (r *Reader) Element(id format.ObjID) (position, start, end int64, err error
 func (r *Reader) Parts() (metadata, tiles, index, entries, tail int64) {
 	l := r.layout
 	return l.start, l.tiles, l.index, l.unrolled, l.tail
+}
+
+// TileHeads returns where what precedes the elements of each tile begins and ends.
+func (r *Reader) TileHeads(ctx context.Context) (heads [][2]int64, err error) {
+	err = r.eachTile(ctx, func(t tile) error {
+		heads = append(heads, [2]int64{t.start, t.crcAt + crcLength})
+		return nil
+	})
+	return heads, err
+}
+
+// IndexCRC returns where the checksum of the index is.
+func (r *Reader) IndexCRC() (begin, end int64) {
+	return r.layout.indexCRC + crcLength - 4, r.layout.indexCRC + crcLength
 }
 
 // CRC is the checksum of bytes.

@@ -80,3 +80,6 @@ func (r *Reader) isolated(ctx context.Context, begin, end int64) error {
 	}
 	return nil // a damaged neighbour proves nothing
 }
+
+// Mend implements [format.Format]: the objects tell nothing of the rest of an SWHShard.
+func (Format) Mend(context.Context, format.Device, int64, string) (bool, error) { return false, nil }

@@ -3,6 +3,7 @@
 package scrub_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"winery/format"
+	"winery/internal/config"
 	"winery/internal/reader"
 	"winery/internal/scrub"
 	"winery/pool"
@@ -123,6 +125,31 @@ func TestRepairFromTableWithMore(t *testing.T) {
 	wantFindings(t, r.Report)
 	clean(t, s)
 	s.WantState(t, name, sharedbase.StateReadOnly)
+}
+
+// The head of a tile is restored from the objects of a mosaic, which are all intact.
+func TestRepairTileHead(t *testing.T) {
+	for kind, configured := range map[string]func(testing.TB) config.Pool{"mosaic": roletest.Mosaic, "mosaic-s3": roletest.S3} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := roletest.New(t, configured(t))
+			name := readonly(t, s, roletest.Objects(1, 100, 5000)[1:])
+			img, err := s.Pool.Open(t.Context(), name)
+			expect.NoError(t, err)
+			start := make([]byte, min(1<<16, img.Size()))
+			_, err = img.ReadAt(start, 0)
+			expect.NoError(t, errors.Join(err, img.Close()))
+			tile := int64(bytes.Index(start, []byte{0x1e, 'S', 'W', 'H'}))
+			for _, at := range []int64{tile, tile + 5, tile + 12} { // its type, its size, its checksum
+				s.FlipBit(t, name, at)
+				finds(t, s, name, finding{kind: scrub.ImageDamaged})
+				quarantine(t, s, name)
+				repairs(t, s, name, "restored heads and checksums")
+				wantQuarantined(t, s, name, false)
+				finds(t, s, name)
+			}
+		})
+	}
 }
 
 // A repair that is killed leaves the table, and the next repair completes it.

@@ -21,14 +21,20 @@ func (s *Scrubber) others(sh sharedbase.Shard) []string {
 }
 
 // restore replaces damaged parts of a readonly shard's image, from images of the
-// same name in other pools.
+// same name in other pools; where all objects are intact, from what they tell.
 func (s *Scrubber) restore(ctx context.Context, sh sharedbase.Shard, findings []Finding) (done []string, why error) {
 	r := &restoration{Scrubber: s, shard: sh}
+	rest := false
 	for _, f := range findings {
 		r.head = r.head || f.Kind == HeadDamaged || f.Kind == RecordDiffers
+		rest = rest || f.Kind == ImageDamaged
 	}
 	r.ids = objectsOf(findings, ObjectDamaged, NotInImage)
-	if !r.head && len(r.ids) == 0 {
+	switch {
+	case r.head || len(r.ids) > 0:
+	case rest:
+		return s.mend(ctx, sh)
+	default:
 		return nil, nil
 	}
 	var err error
@@ -47,6 +53,19 @@ func (s *Scrubber) restore(ctx context.Context, sh sharedbase.Shard, findings []
 		why = fmt.Errorf("no other pool has an image of shard %s", sh.Name)
 	}
 	return r.done, why
+}
+
+// mend has the format write what the objects tell of the rest of the image.
+func (s *Scrubber) mend(ctx context.Context, sh sharedbase.Shard) (done []string, why error) {
+	why = s.edit(ctx, sh, func(ctx context.Context, e pool.Editor) error {
+		mended, err := s.Pools[sh.Pool].Format().Mend(ctx, e, e.Size(), sh.Name)
+		if !mended || err != nil {
+			return err
+		}
+		done = []string{"restored heads and checksums of the image, from its objects, which are all intact"}
+		return e.Commit(ctx)
+	})
+	return done, why
 }
 
 type restoration struct {
