@@ -57,7 +57,7 @@ func (h *host) devices(t *testing.T) string {
 // its units serve, pack, map, clean and erase, fail and recover; the machine boots
 // without PostgreSQL; the package is upgraded. The parts build on one another.
 func TestHost(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 35*time.Minute)
 	defer cancel()
 	ceph := cephtest.New(t)
 	dsn := pgtest.New(t)

@@ -22,9 +22,10 @@ import (
 	"winery/test/expect"
 )
 
+// A machine is emulated, and may get a small part of a processor: what takes longer hangs.
 const (
-	bootTimeout   = 4 * time.Minute
-	scriptTimeout = 3 * time.Minute
+	bootTimeout   = 10 * time.Minute
+	scriptTimeout = 10 * time.Minute
 )
 
 // kernelArguments make a short boot: no page-table isolation, which would flush
