@@ -70,7 +70,12 @@ func (b *SharedBase) add(ctx context.Context, c *Claim, objects []Object, wait t
 	err := b.withTimeout(ctx, shortTimeout+perMiB*time.Duration(size>>20), what, func(ctx context.Context) error {
 		var held bool
 		var taken [][]byte
-		err := b.conns.adds.QueryRow(ctx, addStatement(c.name), c.id, c.locker, keys, contents, wait.Milliseconds()).Scan(&held, &taken)
+		var err error
+		if len(order) == 1 && size >= largeSize {
+			held, taken, err = b.addLarge(ctx, c, keys[0], contents[0], wait)
+		} else {
+			err = b.conns.adds.QueryRow(ctx, addStatement(c.name), c.id, c.locker, keys, contents, wait.Milliseconds()).Scan(&held, &taken)
+		}
 		if err != nil {
 			return err
 		}
@@ -95,13 +100,18 @@ const perMiB = time.Second
 // a join, which would put the contents into a hash, and that on the server's
 // disk.
 func addStatement(shard string) string {
-	return `/* winery: Add */
+	return "/* winery: Add */" + addFrom(shard, "unnest($3::bytea[]) key", "(SELECT unnest($3::bytea[]) AS key, unnest($4::bytea[]) AS content) given")
+}
+
+// addFrom is the rest of a statement whose keys and contents are from these subqueries.
+func addFrom(shard, keys, given string) string {
+	return `
 		WITH patience AS MATERIALIZED (SELECT set_config('lock_timeout', $5::bigint::text, true)),
 		claim AS (
 			SELECT id FROM patience CROSS JOIN shards s
 			WHERE id = $1 AND locker = $2 AND state = 'writing' FOR SHARE OF s),
 		wanted AS (
-			SELECT key FROM unnest($3::bytea[]) key LEFT JOIN LATERAL (
+			SELECT key FROM ` + keys + ` LEFT JOIN LATERAL (
 				SELECT true AS present FROM signature2shard WHERE signature = key AND state = 'present' LIMIT 1) o ON true
 			WHERE o.present IS NULL),
 		taken AS (
@@ -111,7 +121,7 @@ func addStatement(shard string) string {
 			RETURNING signature),
 		stored AS (
 			INSERT INTO ` + quoteTable(shard) + ` AS t (key, content)
-			SELECT given.key, given.content FROM (SELECT unnest($3::bytea[]) AS key, unnest($4::bytea[]) AS content) given
+			SELECT given.key, given.content FROM ` + given + `
 			WHERE (given.key IN (SELECT signature FROM taken)) IS TRUE
 			ON CONFLICT (key) DO UPDATE SET content = excluded.content)
 		SELECT EXISTS (SELECT FROM claim), ARRAY (SELECT signature FROM taken)`
