@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"winery/sharedbase"
+	"winery/test/pgtest"
 )
 
 // TestAddLarge: an object that is large and alone is added like any other, and needs the
@@ -48,4 +49,19 @@ func TestAddLarge(t *testing.T) {
 	}
 	_, err := b.Add(ctx, c, []sharedbase.Object{noise(size / 8)})
 	wantState(t, err, sharedbase.StateStandby)
+}
+
+// TestAddLargeBehindPooler: the statement works through PgBouncer, too.
+func TestAddLargeBehindPooler(t *testing.T) {
+	dsn := pgtest.New(t)
+	must(open(t, dsn).Init(t.Context()))(t)
+	b := open(t, pgtest.Bouncer(t, dsn))
+	large := []sharedbase.Object{noise(2 << 20)}
+	c := must(b.LockWritingShard(t.Context(), "pool"))(t)
+	for _, objects := range []int{1, 0} {
+		if added := must(b.Add(t.Context(), c, large))(t); added.Objects != objects {
+			t.Errorf("%+v", added)
+		}
+	}
+	present(t, b, c.Name(), large[0])
 }
