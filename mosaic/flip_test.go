@@ -48,8 +48,7 @@ func TestEveryBit(t *testing.T) {
 			}
 			for bit := range 8 * len(image) {
 				at := int64(bit / 8)
-				d := device(bytes.Clone(image))
-				d[at] ^= 1 << (bit % 8)
+				d := flipped(image, int64(bit))
 				victim, owned := owner[at]
 				if !owned {
 					victim = random.IntN(len(objects))

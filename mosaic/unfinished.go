@@ -25,15 +25,14 @@ func (Format) Unfinished(src io.ReaderAt, size int64, name string) (bool, error)
 		return false, nil
 	}
 	// The size of the first element is another place for what is known at the end.
+	var h head
 	for _, id := range []elementID{idMosaic, idMetadata} {
-		h, err := parseHead(rest)
-		if err != nil || h.id != id {
+		var err error
+		if h, err = parseHead(rest); err != nil || h.id != id {
 			return false, nil //nolint:nilerr // it is damaged
 		}
-		if rest = rest[h.length:]; id == idMetadata {
-			rest = rest[:min(h.size, int64(len(rest)))]
-		}
+		rest = rest[h.length:]
 	}
 	var m metadata
-	return m.parse(rest) == nil && m.intact() && m.endOfTiles == 0, nil
+	return m.parse(rest[:min(h.size, int64(len(rest)))]) == nil && m.intact() && m.endOfTiles == 0, nil
 }

@@ -14,7 +14,7 @@ import (
 
 var (
 	workersFlag = &cli.IntFlag{Name: "workers", Value: 1, Usage: "work on `N` images at once"}
-	rateFlag    = &cli.Float64Flag{Name: "rate", DefaultText: "no limit", Usage: "read at most `MB` megabytes per second, all workers together"}
+	rateFlag    = daemon.RateFlag("read at most `MB` megabytes per second, all workers together")
 )
 
 // maxWorkers bounds memory: a worker holds the hash function of an image, and keys.

@@ -12,8 +12,8 @@ import (
 // rateFlag is the name of the flag that RateFlag makes.
 const rateFlag = "rate"
 
-// RateFlag is the flag that limits what a role moves; usage names `MB`.
-func RateFlag(usage string) cli.Flag {
+// RateFlag is the flag that limits what a role or a command moves; usage names `MB`.
+func RateFlag(usage string) *cli.Float64Flag {
 	return &cli.Float64Flag{Name: rateFlag, Usage: usage, DefaultText: "no limit"}
 }
 

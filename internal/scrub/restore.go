@@ -30,12 +30,11 @@ func (s *Scrubber) restore(ctx context.Context, sh sharedbase.Shard, findings []
 		rest = rest || f.Kind == ImageDamaged
 	}
 	r.ids = objectsOf(findings, ObjectDamaged, NotInImage)
-	switch {
-	case r.head || len(r.ids) > 0:
-	case rest:
+	if !r.head && len(r.ids) == 0 {
+		if !rest {
+			return nil, nil
+		}
 		return s.mend(ctx, sh)
-	default:
-		return nil, nil
 	}
 	var err error
 	if r.record, r.recorded, err = s.Base.ImageRecord(ctx, sh.ID); err != nil {
