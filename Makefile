@@ -132,7 +132,7 @@ attack: deps build ## only the attacks on a writer, and a table of its memory an
 ONLY ?=
 ROUNDS ?= 5
 .PHONY: bench
-bench: deps build python ## measure a whole Winery beside Python Winery, and print a table (ONLY=tables,images,packing,mosaic,rbd,production, ROUNDS=5)
+bench: deps build python ## measure a whole Winery beside Python Winery, and print a table (ONLY=tables,images,packing,memory,mosaic,rbd,production,index, ROUNDS=5)
 	@WINERY_PYTHON=$(PYTHON) $(GO) run -tags "$(TAGS)" ./test/cmd/bench -only "$(ONLY)" -rounds "$(ROUNDS)"
 
 .PHONY: alerts

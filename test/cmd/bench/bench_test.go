@@ -15,13 +15,13 @@ import (
 func TestBench(t *testing.T) {
 	var out strings.Builder
 	b := &bench{
-		rounds: 1, time: 200 * time.Millisecond, inImages: 500, toPack: 500, root: "../../..",
+		rounds: 1, time: 200 * time.Millisecond, inImages: 500, toPack: 500, tinyToPack: 1000, indexRows: []int{5000, 10_000}, root: "../../..",
 		python: os.Getenv("WINERY_PYTHON"), workers: 1, report: report{out: &out},
 	}
 	expect.NoError(t, b.run(t.Context(), parts))
 	t.Logf("\n%s", &out)
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	const heading, rows, columns = 2, 19, 12 // with an empty column at each side
+	const heading, rows, columns = 2, 19 + 1 + 2*2*4, 12 // with an empty column at each side
 	if len(lines) != heading+rows {
 		t.Errorf("%d rows, want %d", len(lines)-heading, rows)
 	}

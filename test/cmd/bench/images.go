@@ -77,19 +77,21 @@ func (b *bench) packed(ctx context.Context, o harness.Options) (*harness.Fleet, 
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := b.pack(ctx, f)
+	s, err := b.pack(ctx, f, b.inImages, load.Source)
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())
 	}
 	return f, s, nil
 }
 
-func (b *bench) pack(ctx context.Context, f *harness.Fleet) (*store, error) {
+// pack fills a fleet with objects, packs them, and starts a writer.
+func (b *bench) pack(ctx context.Context, f *harness.Fleet, objects int, sizes load.Sizes) (*store, error) {
 	filled, err := goStore(ctx, f, 1)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(filled.fill(ctx, b.inImages), filled.stop()); err != nil {
+	filled.objects.Sizes = sizes
+	if err := errors.Join(filled.fill(ctx, objects), filled.stop()); err != nil {
 		return nil, err
 	}
 	if _, err := f.Ctl(ctx, "shards", "seal", "--pool-name", f.Config.ActivePool); err != nil {
@@ -108,6 +110,6 @@ func (b *bench) pack(ctx context.Context, f *harness.Fleet) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.stored = filled.stored
+	s.stored, s.objects.Sizes = filled.stored, sizes
 	return s, nil
 }

@@ -28,18 +28,20 @@ const unlimited = math.MaxInt
 
 // bench is what all parts use.
 type bench struct {
-	rounds   int
-	time     time.Duration // of one measurement
-	inImages int           // how many objects the images have from which objects are read
-	toPack   int           // how many objects the shard has that is packed
-	root     string        // the project's folder
-	dir      string        // of this run
-	python   string        // the interpreter of Python Winery
-	workers  int           // of Python's server
-	services *harness.Services
-	postgres int // process id
-	report   report
-	made     int // folders and databases
+	rounds     int
+	time       time.Duration // of one measurement
+	inImages   int           // how many objects the images have from which objects are read
+	toPack     int           // how many objects the shard has that is packed
+	tinyToPack int           // the same, for the memory that many small objects take
+	indexRows  []int         // the sizes of an index, in ascending order
+	root       string        // the project's folder
+	dir        string        // of this run
+	python     string        // the interpreter of Python Winery
+	workers    int           // of Python's server
+	services   *harness.Services
+	postgres   int // process id
+	report     report
+	made       int // folders and databases
 }
 
 // part is what can be measured by itself.
@@ -54,9 +56,20 @@ var parts = []part{
 	{"tables", (*bench).tables, false},
 	{"images", (*bench).images, false},
 	{"packing", (*bench).packing, false},
+	{"memory", (*bench).memory, false},
 	{"mosaic", (*bench).mosaics, false},
 	{"rbd", (*bench).rbd, true},
 	{"production", (*bench).production, true},
+	{"index", (*bench).indexSizes, false},
+}
+
+// names lists the parts for a person.
+func names() string {
+	var all []string
+	for _, p := range parts {
+		all = append(all, p.name)
+	}
+	return strings.Join(all, ", ")
 }
 
 func main() {
@@ -73,11 +86,11 @@ func run(ctx context.Context) error {
 	root := flag.String("root", ".", "the project's folder, with bin and scripts")
 	rounds := flag.Int("rounds", 5, "how often each figure is measured; the median is printed")
 	each := flag.Duration("time", 5*time.Second, "how long one measurement takes")
-	only := flag.String("only", "", "the parts to measure, separated by commas: tables, images, packing, mosaic, rbd, production; empty: all")
+	only := flag.String("only", "", "the parts to measure, separated by commas: "+names()+"; empty: all")
 	workers := flag.Int("python-workers", 4, "the number of workers of Python's server")
 	flag.Parse()
 	b := &bench{
-		rounds: *rounds, time: *each, inImages: 20_000, toPack: 50_000, root: *root,
+		rounds: *rounds, time: *each, inImages: 20_000, toPack: 50_000, tinyToPack: 5_000_000, indexRows: []int{1e6, 10e6, 50e6}, root: *root,
 		python: os.Getenv("WINERY_PYTHON"), workers: *workers, report: report{out: os.Stdout},
 	}
 	chosen := parts
@@ -161,6 +174,12 @@ func (b *bench) database(ctx context.Context, template string) (dsn string, err 
 	}
 	_, err = psql(ctx, b.services.DSN, command)
 	return b.services.DSN[:strings.LastIndex(b.services.DSN, "/")+1] + name, err
+}
+
+// dropDatabase removes a database and ends its connections.
+func (b *bench) dropDatabase(ctx context.Context, dsn string) error {
+	_, err := psql(ctx, b.services.DSN, "DROP DATABASE "+dsn[strings.LastIndex(dsn, "/")+1:]+" WITH (FORCE)")
+	return err
 }
 
 // pythonDatabase makes a database as Python Winery does: with its schema alone, and

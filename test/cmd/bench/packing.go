@@ -24,21 +24,20 @@ func (b *bench) packing(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	image := filepath.Join(full.options.Images, harness.PoolName, full.name)
-	remove := func(context.Context) error { return os.Remove(image) }
 	python := filepath.Join(filepath.Dir(b.python), "swh")
 	return b.measure(ctx, row{
 		what: "packing to a directory (Go: flushed and verified; Python: neither)", bytes: true,
-		ours:   b.packer(full, remove, b.program(harness.Packer), "--config", "CONFIG", "--stop-instead-of-waiting"),
-		python: b.packer(full, remove, python, "--config-file", "CONFIG", "objstorage", "winery", "packer", "--stop-instead-of-waiting"),
+		ours:   b.goPacker(full),
+		python: b.packer(full, python, "--config-file", "CONFIG", "objstorage", "winery", "packer", "--stop-instead-of-waiting"),
 	})
 }
 
 // fullShard is a database with one full shard, of which copies are packed.
 type fullShard struct {
-	options harness.Options
-	name    string
-	bytes   int64
+	options        harness.Options
+	name           string
+	objects, bytes int64
+	remove         func(context.Context) error // removes its image
 }
 
 func (b *bench) fullShard(ctx context.Context, o harness.Options) (*fullShard, error) {
@@ -57,6 +56,12 @@ func (b *bench) fullShard(ctx context.Context, o harness.Options) (*fullShard, e
 	if err := errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
+	return noteSteps(ctx, f, o)
+}
+
+// noteSteps returns the full shard of a fleet, after it made the database note when a shard
+// changes its state.
+func noteSteps(ctx context.Context, f *harness.Fleet, o harness.Options) (*fullShard, error) {
 	o.DSN, o.Images = f.Config.Database.DSN, filepath.Dir(f.File)
 	name, err := psql(ctx, o.DSN, `CREATE TABLE bench_step (state text, at timestamptz);
 		CREATE FUNCTION bench_note() RETURNS trigger LANGUAGE plpgsql AS
@@ -68,13 +73,22 @@ func (b *bench) fullShard(ctx context.Context, o harness.Options) (*fullShard, e
 		return nil, err
 	}
 	full := &fullShard{options: o, name: strings.TrimSpace(name)}
+	full.remove = func(context.Context) error { return os.Remove(filepath.Join(o.Images, harness.PoolName, full.name)) }
 	full.bytes, err = count(ctx, o.DSN, "SELECT sum(octet_length(content)) FROM shard_"+full.name)
+	if err == nil {
+		full.objects, err = count(ctx, o.DSN, "SELECT count(*) FROM shard_"+full.name)
+	}
 	return full, err
 }
 
+// goPacker measures winery-packer.
+func (b *bench) goPacker(full *fullShard) work {
+	return b.packer(full, b.program(harness.Packer), "--config", "CONFIG", "--stop-instead-of-waiting")
+}
+
 // packer measures a packer on a copy of the full shard, from the moment that it has
-// locked the shard until the shard is packed. remove removes the image afterwards.
-func (b *bench) packer(full *fullShard, remove func(context.Context) error, program ...string) work {
+// locked the shard until the shard is packed. It removes the image afterwards.
+func (b *bench) packer(full *fullShard, program ...string) work {
 	return func(ctx context.Context) (result load.Result, used usage, err error) {
 		o := full.options
 		if o.DSN, err = b.database(ctx, full.options.DSN); err != nil {
@@ -101,9 +115,8 @@ func (b *bench) packer(full *fullShard, remove func(context.Context) error, prog
 			return result, used, errors.Join(err, f.Close())
 		}
 		seconds, err := strconv.ParseFloat(strings.TrimSpace(took), 64)
-		result = load.Result{Objects: int64(b.toPack), Bytes: full.bytes, Took: time.Duration(seconds * float64(time.Second))}
-		err = errors.Join(err, remove(ctx), f.Close())
-		_, dropErr := psql(ctx, b.services.DSN, "DROP DATABASE "+o.DSN[strings.LastIndex(o.DSN, "/")+1:]+" WITH (FORCE)")
-		return result, used, errors.Join(err, dropErr)
+		result = load.Result{Objects: full.objects, Bytes: full.bytes, Took: time.Duration(seconds * float64(time.Second))}
+		err = errors.Join(err, full.remove(ctx), f.Close())
+		return result, used, errors.Join(err, b.dropDatabase(ctx, o.DSN))
 	}
 }

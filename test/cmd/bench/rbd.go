@@ -77,7 +77,7 @@ func (b *bench) packRBD(ctx context.Context, o harness.Options) error {
 	if err != nil {
 		return err
 	}
-	remove := func(ctx context.Context) error {
+	full.remove = func(ctx context.Context) error {
 		_, err := b.ceph(ctx, "rbd", "rm", "--no-progress", o.CephPool+"/"+full.name)
 		return err
 	}
@@ -92,7 +92,7 @@ func (b *bench) packRBD(ctx context.Context, o harness.Options) error {
 	}}
 	return b.measure(ctx, row{
 		what: "packing to RBD, flushed and verified", bytes: true, limits: []limit{write},
-		ours: b.packer(full, remove, b.program(harness.Packer), "--config", "CONFIG", "--stop-instead-of-waiting"),
+		ours: b.goPacker(full),
 	})
 }
 

@@ -69,27 +69,28 @@ func (b *bench) tables(ctx context.Context) (err error) {
 	}
 	ours.objects.Repeated, python.objects.Repeated = 0.9, 0.9
 	again := adds("add, 90 % are present, one a request, 64 clients", 64, 1)
-	again.extra, again.ours = walOfPresent(ctx, dsn, again.ours)
+	again.extra, again.ours = walOf(dsn, again.ours)
 	return b.measure(ctx, again)
 }
 
-// walOfPresent measures how much WAL Go Winery writes for an object, of which most
-// are present.
-func walOfPresent(ctx context.Context, dsn string, do work) (extra func() string, measured work) {
+// walOf measures how much WAL a database writes for each object of a work.
+func walOf(dsn string, do work) (extra func() string, measured work) {
 	var perObject []float64
-	position := func() (int64, error) { return count(ctx, dsn, "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint") }
+	position := func(ctx context.Context) (int64, error) {
+		return count(ctx, dsn, "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
+	}
 	measured = func(ctx context.Context) (load.Result, usage, error) {
-		before, err := position()
+		before, err := position(ctx)
 		if err != nil {
 			return load.Result{}, usage{}, err
 		}
 		result, used, err := do(ctx)
-		after, positionErr := position()
+		after, positionErr := position(ctx)
 		perObject = append(perObject, float64(after-before)/float64(result.Objects))
 		return result, used, errors.Join(err, positionErr)
 	}
 	return func() string {
-		return fmt.Sprintf("WAL: %.0f B an object, one of ten is new", median(perObject, func(v float64) float64 { return v }))
+		return fmt.Sprintf("WAL: %.0f B an object", median(perObject, func(v float64) float64 { return v }))
 	}, measured
 }
 
