@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"winery/internal/daemon"
+	"winery/internal/hashcache"
 	"winery/internal/mapper"
 	"winery/internal/pace"
 	"winery/internal/scrub"
@@ -50,10 +51,12 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
+	cache := env.Config.Winery.HashCache
 	m := mapper.New(mapper.Options{
 		Base: base, Pools: set.Watched(env.Notify.Progress), Log: env.Log, Metrics: env.Metrics,
 		OnlyPrefix:     env.CLI.String(onlyPrefix.Name),
 		ManageRWImages: env.CLI.Bool(manageRWImages.Name),
+		Hashes:         hashcache.New(hashcache.Options{Directory: cache.Directory, Size: cache.Size, Metrics: env.Metrics, Log: env.Log}),
 		Progress:       env.Notify.Working,
 	})
 	if rate > 0 {

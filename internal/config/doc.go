@@ -56,7 +56,7 @@
 //	  max_object_size: 100MiB
 //	  lease: 60s
 //	  database_connections: 24         # at most, of each process
-//	  hash_cache: {directory: /var/cache/winery, size: 35GB} # of the writer; none by default
+//	  hash_cache: {directory: /var/cache/winery, size: 35GB} # none by default
 //	  stall_limit: 15m
 //
 // A duration is a number of seconds, or text with the units ms, s, m and h: 90,

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"winery/internal/metrics"
 )
 
@@ -26,11 +28,13 @@ const (
 	usedWithin = time.Hour
 	// share of the size that is written before the directory is listed again.
 	share = 16
+	// The group of the files is that of the processes, whoever of them wrote one.
+	dirMode, fileMode = 0o770, 0o660
 )
 
-// Options of a Cache. Directory, Size and Log must be set.
+// Options of a Cache. Size and Log must be set.
 type Options struct {
-	Directory string
+	Directory string          // "": no cache
 	Size      int64           // bytes of all files together
 	Metrics   *metrics.Client // may be nil
 	Log       *slog.Logger
@@ -46,10 +50,15 @@ type Cache struct {
 	writing sync.Mutex // held by the one call of Put that writes; guards:
 	total   int64      // bytes in the directory, as far as this process knows
 	room    int64      // bytes that may be written before the directory is listed again
+	full    time.Time  // when Fill found no room
 }
 
-// New returns a Cache in a directory, which is made when it is needed.
+// New returns a Cache in a directory, which is made when it is needed. Without a
+// directory it returns nil.
 func New(o Options) *Cache {
+	if o.Directory == "" {
+		return nil
+	}
 	return &Cache{Options: o, dir: filepath.Join(o.Directory, folder)}
 }
 
@@ -72,7 +81,8 @@ func (c *Cache) Get(pool, shard string) *os.File {
 		return nil
 	}
 	if info, err := f.Stat(); err == nil && time.Since(info.ModTime()) > usedWithin {
-		_ = os.Chtimes(path, time.Now(), time.Now()) // or it is removed too early
+		// Or it is removed too early. Setting it to now needs the right to write only.
+		_ = unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{{Nsec: unix.UTIME_NOW}, {Nsec: unix.UTIME_NOW}}, 0)
 	}
 	c.Metrics.HashCacheUsed(pool, metrics.HashHit)
 	return f
@@ -86,13 +96,44 @@ func (c *Cache) Stale(pool string) {
 }
 
 // Put keeps the head of an image, which it asks for only if it writes: not while
-// another head is written. Whoever opens the image next brings it then.
+// another head is written. Whoever opens the image next brings it then. It removes what
+// was not used for longest where that is necessary.
 func (c *Cache) Put(pool, shard string, head func() []byte) {
 	if c == nil || !c.writing.TryLock() {
 		return
 	}
 	defer c.writing.Unlock()
-	err := c.put(pool, shard, head())
+	c.keep(pool, shard, head())
+}
+
+// Fill keeps the head of an image that nobody has asked for yet, if that is possible
+// without removing another. It waits for other calls.
+func (c *Cache) Fill(pool, shard string, head func() []byte) {
+	if c == nil {
+		return
+	}
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if time.Since(c.full) < usedWithin {
+		return
+	}
+	content := head()
+	if size := int64(len(content)); size > c.room {
+		if _, err := c.list(); err != nil {
+			c.failed(err)
+			return
+		}
+		if size > c.room {
+			c.full = time.Now()
+			return
+		}
+	}
+	c.keep(pool, shard, content)
+}
+
+// keep writes a head, and notes whether the directory can be written. It needs c.writing.
+func (c *Cache) keep(pool, shard string, head []byte) {
+	err := c.put(pool, shard, head)
 	if err != nil {
 		c.room = 0 // list the directory again: others may have freed space, or removed it
 		c.failed(err)
@@ -114,7 +155,7 @@ func (c *Cache) put(pool, shard string, head []byte) error {
 	}
 	size := int64(len(head))
 	if size > c.room {
-		if err := c.makeRoom(); err != nil || size > c.room {
+		if err := c.evict(); err != nil || size > c.room {
 			return err
 		}
 	}
@@ -132,7 +173,7 @@ func (c *Cache) write(path string, head []byte) (err error) {
 		return err
 	}
 	_, err = f.Write(head)
-	err = errors.Join(err, f.Close())
+	err = errors.Join(err, f.Chmod(fileMode), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}

@@ -156,6 +156,52 @@ func TestRestartWithASmallerSize(t *testing.T) {
 	}
 }
 
+// What nobody has asked for removes nothing, and the directory is not listed for each
+// head that has no room.
+func TestFill(t *testing.T) {
+	const size = 64 << 10
+	c, _ := newCache(t, t.TempDir(), size)
+	fill := func(shard string) { c.Fill("pool", shard, func() []byte { return make([]byte, 1000) }) }
+	put(c, "used", make([]byte, 1000))
+	age(t, c, "used", 24*time.Hour)
+	for i := range 100 {
+		fill(fmt.Sprint(i))
+	}
+	if total := onDisk(t, c); total > size || total < size-size/share {
+		t.Errorf("%d bytes are used of %d", total, size)
+	}
+	if get(t, c, "used") == nil || get(t, c, "0") == nil || get(t, c, "99") != nil {
+		t.Error("a head that had no room was kept, or another one removed")
+	}
+	expect.NoError(t, os.RemoveAll(c.dir))
+	if fill("a"); get(t, c, "a") != nil {
+		t.Error("the directory was listed again at once")
+	}
+	c.full = time.Now().Add(-usedWithin)
+	if fill("a"); get(t, c, "a") == nil {
+		t.Error("a head was not kept where there is room again")
+	}
+	var none *Cache
+	none.Fill("pool", "a", nil)
+}
+
+// The group has all rights, whatever the umask: the mapper may be another user than
+// the writer.
+func TestGroupShares(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077))
+	c, _ := newCache(t, t.TempDir(), 1<<20)
+	put(c, "a", []byte("head"))
+	path, err := c.path("pool", "a")
+	expect.NoError(t, err)
+	for path, want := range map[string]os.FileMode{c.dir: dirMode, path: fileMode} {
+		info, err := os.Stat(path)
+		expect.NoError(t, err)
+		if info.Mode().Perm() != want {
+			t.Errorf("%s has the mode %o, want %o", path, info.Mode().Perm(), want)
+		}
+	}
+}
+
 // Two processes share a directory: each has what the other wrote, and both together
 // exceed the size by a sixteenth at most.
 func TestSharedDirectory(t *testing.T) {

@@ -20,6 +20,10 @@
 // is written under another name, NUMBER.tmp, and renamed. Files with other endings are
 // left alone.
 //
+// A host's mapper may be root and its writers another user: directory and files belong
+// to the group that both have, and the group may write. [Cache.Put] is for the heads
+// that readers need. [Cache.Fill] is for those that they may need later, and removes none.
+//
 // Files are read with pread, not mapped into memory: a lookup reads two or three times,
 // and an error of the disk is then an error, not a signal.
 //

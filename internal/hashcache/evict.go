@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // cachedFile is a file of the cache.
@@ -18,19 +20,50 @@ type cachedFile struct {
 	used time.Time
 }
 
-// makeRoom lists the directory, and removes the files that were not used for longest.
-// It needs c.writing.
-func (c *Cache) makeRoom() error {
-	if err := os.MkdirAll(c.dir, 0o700); err != nil {
-		return err
+// list makes the directory and returns the files in it. What they leave free may be
+// written, up to a share of the size. It needs c.writing.
+func (c *Cache) list() ([]cachedFile, error) {
+	if err := c.makeDirectory(); err != nil {
+		return nil, err
 	}
 	files, err := c.files()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c.total = 0
 	for _, f := range files {
 		c.total += f.size
+	}
+	c.noteRoom()
+	return files, nil
+}
+
+func (c *Cache) makeDirectory() error {
+	if err := os.MkdirAll(c.Directory, 0o750); err != nil {
+		return err
+	}
+	err := os.Mkdir(c.dir, dirMode)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	// Whatever the umask, and nothing that took the directory's place meanwhile: the
+	// mapper is root, the owner of the parent is not.
+	made, err := os.OpenFile(c.dir, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(made.Chmod(dirMode), made.Close())
+}
+
+// evict lists the directory, and removes the files that were not used for longest.
+// It needs c.writing.
+func (c *Cache) evict() error {
+	files, err := c.list()
+	if err != nil {
+		return err
 	}
 	slices.SortFunc(files, func(a, b cachedFile) int { return a.used.Compare(b.used) })
 	for _, f := range files {
@@ -46,9 +79,12 @@ func (c *Cache) makeRoom() error {
 		}
 		c.total -= f.size
 	}
-	c.room = min(c.Size/share, c.Size-c.total)
+	c.noteRoom()
 	return nil
 }
+
+// noteRoom sets what may be written before the directory is listed again.
+func (c *Cache) noteRoom() { c.room = max(0, min(c.Size/share, c.Size-c.total)) }
 
 // files lists the files of the cache.
 func (c *Cache) files() (files []cachedFile, err error) {

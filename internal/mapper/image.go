@@ -124,6 +124,7 @@ func (r *round) compareOnce(ctx context.Context, src pool.Image, img image, ids 
 			return ids, err
 		}
 	}
+	r.Hashes.Fill(img.Pool, img.Name, reader.CacheHead)
 	return ids, nil
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"winery/internal/hashcache"
 	"winery/internal/metrics"
 	"winery/internal/progress"
 	"winery/internal/storage"
@@ -50,6 +51,9 @@ type Options struct {
 	// by default every 5 minutes. In between a step asks for those alone that
 	// Host has not recorded.
 	CompareInterval time.Duration
+	// Hashes gets the hash function of each image that is checked, for the readers of
+	// this host, as long as it has room. May be nil.
+	Hashes *hashcache.Cache
 	// Metrics may be nil.
 	Metrics *metrics.Client
 	// Progress is called at the beginning of a step, about once a second and

@@ -3,8 +3,10 @@
 package mapper_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -17,6 +19,7 @@ import (
 
 	"winery/format"
 	"winery/internal/config"
+	"winery/internal/hashcache"
 	"winery/internal/mapper"
 	"winery/internal/packer"
 	"winery/internal/progress"
@@ -160,6 +163,27 @@ func mapsAgain(t *testing.T, s *roletest.Stage) {
 		}
 		wantMapped(t, s, name, "a")
 	}
+}
+
+// TestFillsTheHashCache: readers of the host find the hash function of each image.
+func TestFillsTheHashCache(t *testing.T) {
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+		names := packed(t, s, 2)
+		m := onHost(s, "a")
+		m.Hashes = hashcache.New(hashcache.Options{Directory: t.TempDir(), Size: 1 << 20, Log: s.Log})
+		step(t, m, true)
+		for _, name := range names {
+			cached := m.Hashes.Get(s.Pool.Name(), name)
+			if cached == nil {
+				t.Fatalf("the cache lacks the hash function of image %s", name)
+			}
+			head, err := io.ReadAll(cached)
+			expect.NoError(t, errors.Join(err, cached.Close()))
+			if !bytes.Equal(head, s.Image(t, name).CacheHead()) {
+				t.Errorf("the cached hash function of image %s differs", name)
+			}
+		}
+	})
 }
 
 // TestMapsNothingAgain: an image that was recorded, and is none any more, is found when

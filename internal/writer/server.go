@@ -123,8 +123,10 @@ func Run(ctx context.Context, settings Settings, open func(context.Context) (Opt
 func connections(l limits.Limits) int { return int(min(httpapi.MaxConnections, max(l.Files/2, 1))) }
 
 func newStore(o Options, log *slog.Logger) *store {
+	cache := o.Config.Winery.HashCache
+	hashes := hashcache.New(hashcache.Options{Directory: cache.Directory, Size: cache.Size, Metrics: o.Metrics, Log: log})
 	s := &store{base: o.Base, reader: reader.NewReader(reader.Options{
-		Base: o.Base, Pools: o.Pools, CacheSize: o.Config.ReadersCacheSize, Hashes: hashCache(o, log),
+		Base: o.Base, Pools: o.Pools, CacheSize: o.Config.ReadersCacheSize, Hashes: hashes,
 		Calls: limits.Get().Threads() / 2, Metrics: o.Metrics, Log: log,
 	})}
 	if !o.Config.ReadOnly {
@@ -132,14 +134,6 @@ func newStore(o Options, log *slog.Logger) *store {
 		s.writer.Start()
 	}
 	return s
-}
-
-func hashCache(o Options, log *slog.Logger) *hashcache.Cache {
-	c := o.Config.Winery.HashCache
-	if c.Directory == "" {
-		return nil
-	}
-	return hashcache.New(hashcache.Options{Directory: c.Directory, Size: c.Size, Metrics: o.Metrics, Log: log})
 }
 
 func newWriter(o Options, log *slog.Logger) *ingest.Writer {
