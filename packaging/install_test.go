@@ -47,7 +47,7 @@ func TestInstall(t *testing.T) {
 	}
 	// What an operator and the roles add.
 	s.run(t, `
-		install -m 0600 /usr/share/doc/winery/examples/winery.yml /etc/winery/winery.yml
+		install -m 0640 -g winery /usr/share/doc/winery/examples/winery.yml /etc/winery/winery.yml
 		echo '# of this site' >>/etc/winery/winery.yml
 		install /usr/share/doc/winery/examples/winery.env /etc/default/winery
 		install -D -o winery -g winery /dev/null /srv/winery/shards/image

@@ -34,7 +34,7 @@ var benchCommand = &cli.Command{
 		&cli.IntFlag{Name: "writers", Usage: "let `N` clients store objects"},
 		&cli.IntFlag{Name: "readers", Usage: "let `N` clients read objects"},
 		&cli.IntFlag{Name: "batch", Value: 1, Usage: "send `N` objects in each request"},
-		&cli.StringFlag{Name: "sizes", Value: "source", Usage: "store objects with the `SIZES` of: source (files of source code, 9 kB in the mean) or production (up to 68 MB)"},
+		&cli.StringFlag{Name: "sizes", Value: "source", Usage: "store objects with the `SIZES` of: source (files of source code, 9 kB on average) or production (up to 68 MB)"},
 		&cli.DurationFlag{Name: "duration", Value: 30 * time.Second, Usage: "measure for `TIME`, such as 30s or 10m"},
 		&cli.StringFlag{Name: "ids", Usage: "read the objects whose SHA-256 are the first word of each line in `FILE`, as `wineryctl put` prints them"},
 		&cli.StringFlag{Name: "save-ids", Usage: "write the ids of the stored objects to `FILE`"},

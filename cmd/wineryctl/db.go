@@ -18,7 +18,7 @@ var dbCommand = &cli.Command{
 	ArgsUsage: "COMMAND",
 	Subcommands: []*cli.Command{
 		{
-			Name: "init", Usage: "create the schema in an existing, empty database, and initialise the configured pools",
+			Name: "init", Usage: "create the schema in an empty database, or only the tables winery_* in one of Python Winery, and initialise the configured pools",
 			Flags:  []cli.Flag{indexPartitions},
 			Before: noArguments, Action: dbInit,
 		},

@@ -24,7 +24,7 @@ const watchInterval = 5 * time.Second
 var statusCommand = &cli.Command{
 	Name:  "status",
 	Usage: "show what is wrong and how to cure it, then shards, processes and pools",
-	Description: "Run this command first when something is wrong. docs/operations.md explains the codes of the problems.\n" +
+	Description: "Run this command first when something is wrong. /usr/share/doc/winery/operations.md explains the codes of the problems.\n" +
 		"The exit status is 0 if there is no problem, 1 if there are problems, and 2 if the database could not be read.",
 	Flags: []cli.Flag{
 		&cli.BoolFlag{Name: "watch", Usage: fmt.Sprintf("repeat every %v until a signal", watchInterval)},

@@ -15,12 +15,12 @@ import (
 	"winery/pool"
 )
 
-const identityCure = "wineryctl pool list; see The identity of a pool in docs/operations.md"
+const identityCure = "wineryctl pool list; see The identity of a pool in /usr/share/doc/winery/operations.md"
 
 // poolFailure is the result of a check for which a pool has an error.
 func poolFailure(err error) Result {
 	if Unanswered(err) {
-		return failure(err, "start the OSDs of Ceph, or the server of the file system; see Outages in docs/operations.md")
+		return failure(err, "start the OSDs of Ceph, or the server of the file system; see Outages in /usr/share/doc/winery/operations.md")
 	}
 	return failure(err, identityCure)
 }

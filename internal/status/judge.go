@@ -97,7 +97,7 @@ func (f *facts) unreadable() (problems []Problem) {
 // DatabaseCure returns what to do about an error of the database.
 func DatabaseCure(err error) string {
 	if errors.Is(err, sharedbase.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
-		return "start PostgreSQL, or correct objstorage.database.db; see Outages in docs/operations.md"
+		return "start PostgreSQL, or correct objstorage.database.db; see Outages in /usr/share/doc/winery/operations.md"
 	}
 	if errors.Is(err, sharedbase.ErrNotInitialised) || errors.Is(err, sharedbase.ErrNotAttached) {
 		return initCure

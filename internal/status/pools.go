@@ -35,5 +35,5 @@ func poolsUnusable(f *facts) []Problem {
 		}
 	}
 	return several(PoolUnusable, Error, english.Plural(len(on), "pool", "pools")+" cannot be used from this host", on,
-		"wineryctl pool list; see The identity of a pool in docs/operations.md")
+		"wineryctl pool list; see The identity of a pool in /usr/share/doc/winery/operations.md")
 }

@@ -52,7 +52,7 @@ func processesFailing(f *facts) []Problem {
 
 func versionsDiffer(f *facts) []Problem {
 	return differ(f, VersionsDiffer, "processes have different versions", func(p sharedbase.Process) string { return "version " + p.Version },
-		"complete the upgrade on all hosts; see docs/versions.md")
+		"complete the upgrade on all hosts; see /usr/share/doc/winery/versions.md")
 }
 
 func leasesDiffer(f *facts) []Problem {
