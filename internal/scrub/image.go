@@ -3,9 +3,11 @@
 package scrub
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"winery/format"
 	"winery/internal/pace"
@@ -187,7 +189,9 @@ func (p *pass) sample(ctx context.Context, r format.Reader, c *candidates) error
 		return err
 	}
 	p.progress = p.Progress.NewMeter(VerifyingImage, p.shard.Name, progress.Unknown)
-	for _, id := range append(picked, present...) {
+	ids := append(picked, present...)
+	slices.SortFunc(ids, func(a, b sharedbase.ObjID) int { return bytes.Compare(a[:], b[:]) })
+	for _, id := range slices.Compact(ids) {
 		size, err := r.Check(ctx, id)
 		damage := new(format.DamageError)
 		switch {
