@@ -121,6 +121,12 @@ func TestHost(t *testing.T) {
 			t.Errorf("not every device is read-only:\n%s", ro)
 		}
 	})
+	part(t, "a reader finds the hash functions that the mapper, as root, has cached", func(t *testing.T) {
+		const count = "runuser -u winery -- sh -c 'cat /var/cache/winery/heads-1/*.head >/dev/null && touch /var/cache/winery/heads-1/*.head && ls /var/cache/winery/heads-1 | wc -l'"
+		if got := strings.TrimSpace(m.run(t, count)); got != fmt.Sprint(len(shards)) {
+			t.Errorf("%s of %d hash functions are cached", got, len(shards))
+		}
+	})
 	part(t, "the group winery may read the devices of its pool and no others", func(t *testing.T) {
 		if groups := m.run(t, "stat -Lc %G:%a /dev/rbd/"+ceph.Pool+"/* | sort -u"); groups != "winery:640\n" {
 			t.Errorf("the pool's devices belong to %q", groups)
@@ -352,7 +358,7 @@ func configuration(dsn, poolName string, shardMaxSize int64) string {
     - {type: rbd, map: kernel, pool_name: %s, shard_max_size: %d}
   shards_active_pool: %s
   allow_delete: true
-winery: {listen: "10.0.2.15:5003", allow_unprotected_network: true}
+winery: {listen: "10.0.2.15:5003", allow_unprotected_network: true, hash_cache: {directory: /var/cache/winery}}
 `, dsn, poolName, shardMaxSize, poolName)
 }
 
