@@ -35,7 +35,7 @@ func (r *report) print(of *row) error {
 	cells := []string{of.what, number(ours.rate) + unit, fmt.Sprintf("%.0f, %.0f", ours.cpu, ours.db), number(ours.peak), wait(ours.p99)}
 	if of.python != nil {
 		cells = append(cells, number(python.rate)+unit, fmt.Sprintf("%.0f, %.0f", python.cpu, python.db), number(python.peak),
-			fmt.Sprintf("%.1f ×, 1/%.1f", ours.rate/python.rate, python.cpu/ours.cpu))
+			fmt.Sprintf("%.1f ×, %s", ours.rate/python.rate, share(ours.cpu, python.cpu)))
 	} else {
 		cells = append(cells, "–", "–", "–", "–")
 	}
@@ -60,6 +60,14 @@ func summary(all []sample) sample {
 		peak: median(all, func(s sample) float64 { return s.peak }),
 		p99:  median(all, func(s sample) float64 { return s.p99 }),
 	}
+}
+
+// share shows how small a part one figure is of another, if it is large enough to be measured.
+func share(of, whole float64) string {
+	if of == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("1/%.1f", whole/of)
 }
 
 // wait shows milliseconds, of which there are none where no client waits.
