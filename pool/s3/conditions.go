@@ -91,7 +91,11 @@ func (p *Pool) refuses(ctx context.Context, key string, condition func(*s3.Compl
 // removeTrial removes the object of a trial, and all of its versions.
 func (p *Pool) removeTrial(ctx context.Context, key string, versions bool) error {
 	if versions {
-		return p.removeVersionsOf(ctx, key, "")
+		latest, older, err := p.versions(ctx, key)
+		if err != nil {
+			return err
+		}
+		return p.removeVersionsOf(ctx, key, append(older, latest))
 	}
 	_, err := send(ctx, p, "try conditions", func() (*s3.DeleteObjectOutput, error) {
 		return p.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &p.at.bucket, Key: &key})

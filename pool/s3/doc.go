@@ -78,8 +78,9 @@
 // Commit of that image removes it.
 //
 // In a bucket that keeps versions the old versions have what was erased. Commit removes
-// them, and so does the next Commit after one that was interrupted; Remove removes all
-// versions.
+// them, and so does the next Commit after one that was interrupted; Remove and Abort
+// remove all versions. Each lists the versions first, removes only what it listed, and
+// nothing if another process has made a newer one.
 //
 // Readers of the old version are not disturbed: their next request gets 412, and they
 // continue with the new version, in which all objects are where they were.

@@ -161,12 +161,38 @@ func (s *stage) wantClean(keys ...string) {
 	if got := s.keys(); !slices.Equal(got, keys) {
 		s.Errorf("the bucket has %q, want %q", got, keys)
 	}
-	if got := s.uploads(); len(got) > 0 {
-		s.Errorf("incomplete uploads: %q", got)
-	}
+	s.wantUploads()
 	if got := s.files(); len(got) > 0 {
 		s.Errorf("tmp_directory has %q", got)
 	}
+}
+
+func (s *stage) wantUploads(keys ...string) {
+	s.Helper()
+	if got := s.uploads(); !slices.Equal(got, keys) {
+		s.Errorf("incomplete uploads: %q, want %q", got, keys)
+	}
+}
+
+// edited opens image "one" and overwrites ten bytes at 1000, in want, too.
+func (s *stage) edited(want []byte) pool.Editor {
+	s.Helper()
+	e, err := s.pool.Edit(s.Context(), "one", pooltest.Anything{})
+	expect.NoError(s, err)
+	s.Cleanup(func() { _ = e.Close() })
+	_, err = e.WriteAt(make([]byte, 10), 1000)
+	expect.NoError(s, err)
+	clear(want[1000:1010])
+	return e
+}
+
+// put replaces image "one" past the pool.
+func (s *stage) put(content []byte) {
+	s.Helper()
+	_, err := s.server.Client().PutObject(s.Context(), &awss3.PutObjectInput{
+		Bucket: &s.bucket, Key: aws.String("shards/one"), Body: bytes.NewReader(content),
+	})
+	expect.NoError(s, err)
 }
 
 func (s *stage) victim() []string {
@@ -237,9 +263,7 @@ func TestDeadUploads(t *testing.T) {
 		s.begun("shards/one")
 		s.begun("shards/one-more")
 		d := written(t, s.pool, "one", content(1, 100))
-		if got := s.uploads(); !slices.Equal(got, []string{"shards/one-more"}) {
-			t.Errorf("uploads: %q", got)
-		}
+		s.wantUploads("shards/one-more")
 		expect.NoError(t, d.Commit(t.Context()))
 	})
 }

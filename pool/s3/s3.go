@@ -178,14 +178,11 @@ func (p *Pool) remove(ctx context.Context, name string, proof pool.Proof) error 
 	if err := verify(ctx, proof); err != nil {
 		return err
 	}
-	if err := p.removeVersions(ctx, name, found); err != nil {
-		return err
-	}
 	return p.removeObject(ctx, name, found)
 }
 
-// removeObject removes an object if it is still the one that was found. Few stores
-// honour a condition for that, so it looks first.
+// removeObject removes an object, after its old versions, if it is still the one that
+// was found. Few stores honour a condition for that, so it looks first.
 func (p *Pool) removeObject(ctx context.Context, name string, found object) error {
 	now, err := p.find(ctx, name)
 	if err != nil || now == nil {
@@ -193,6 +190,9 @@ func (p *Pool) removeObject(ctx context.Context, name string, found object) erro
 	}
 	if *now != found {
 		return fmt.Errorf("%w: another image has replaced it meanwhile", pool.ErrInUse)
+	}
+	if err := p.removeVersions(ctx, name, found); err != nil {
+		return err
 	}
 	in := &s3.DeleteObjectInput{Bucket: &p.at.bucket, Key: aws.String(p.at.image(name)), IfMatch: &found.etag}
 	if found.versionID != "" {

@@ -247,8 +247,7 @@ func (p *Pool) abort(ctx context.Context, key string, id *string) error {
 // and of one that lost its claim, which thereby is fenced off.
 func (p *Pool) abortUploads(ctx context.Context, name string) error {
 	key := p.at.image(name)
-	pages := s3.NewListMultipartUploadsPaginator(p.client, &s3.ListMultipartUploadsInput{Bucket: &p.at.bucket, Prefix: &key},
-		func(o *s3.ListMultipartUploadsPaginatorOptions) { o.StopOnDuplicateToken = true })
+	pages := s3.NewListMultipartUploadsPaginator(p.client, &s3.ListMultipartUploadsInput{Bucket: &p.at.bucket, Prefix: &key})
 	for pages.HasMorePages() {
 		page, err := send(ctx, p, "list uploads", func() (*s3.ListMultipartUploadsOutput, error) { return pages.NextPage(ctx) })
 		if statusOf(err) == notImplemented {

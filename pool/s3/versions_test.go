@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package s3_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"winery/pool"
+	"winery/pool/pooltest"
+	"winery/test/expect"
+	"winery/test/s3test"
+)
+
+// TestLateEraser: an eraser that stalls before it removes the old versions removes none
+// that its successor made.
+func TestLateEraser(t *testing.T) {
+	each(t, func(t *testing.T, server *s3test.Server) {
+		s := on(t, server, nil)
+		s.versioned()
+		want := content(1, 100_000)
+		finished(t, s.pool, "one", want)
+		late := s.edited(want)
+		other := newPool(t, settings(server.Endpoint, s.bucket, t.TempDir()))
+		err := s.during("GET /", "versions", func() error { return late.Commit(t.Context()) }, func() {
+			e, err := other.Edit(t.Context(), "one", pooltest.Anything{})
+			expect.NoError(t, err)
+			_, err = e.WriteAt(make([]byte, 10), 2000)
+			expect.NoError(t, errors.Join(err, e.Commit(t.Context()), e.Close()))
+			clear(want[2000:2010])
+		})
+		wantErr(t, "Commit", err, pool.ErrInUse)
+		expect.NoError(t, late.Close())
+		wantContent(t, s.pool, "one", want)
+		if n := s.versions(); n != 1 {
+			t.Errorf("%d versions, want the successor's", n)
+		}
+	})
+}
+
+// TestLateRemove: an image that replaced the one to be removed stays, with its versions.
+func TestLateRemove(t *testing.T) {
+	each(t, func(t *testing.T, server *s3test.Server) {
+		s := on(t, server, nil)
+		s.versioned()
+		finished(t, s.pool, "one", content(1, 1000))
+		want := content(2, 2000)
+		err := s.during("GET /", "versions", func() error { return s.pool.Remove(t.Context(), "one", pooltest.Anything{}) }, func() {
+			s.put(want)
+		})
+		wantErr(t, "Remove", err, pool.ErrInUse)
+		wantContent(t, s.pool, "one", want)
+	})
+}
+
+// TestAbortedVersions: in a bucket that keeps versions Abort leaves none of two uploads
+// that the store returned with other bytes.
+func TestAbortedVersions(t *testing.T) {
+	each(t, func(t *testing.T, server *s3test.Server) {
+		s := on(t, server, nil)
+		s.versioned()
+		d := written(t, s.pool, "one", content(1, 100_000))
+		s.trouble.Answers(corrupt(always))
+		wantSays(t, "Commit", d.Commit(t.Context()), "other bytes than were uploaded")
+		s.trouble.Answers(nil)
+		expect.NoError(t, d.Abort(t.Context()))
+		if n := s.versions(); n != 0 {
+			t.Errorf("%d versions after Abort", n)
+		}
+	})
+}
+
+// TestManyVersions: all pages of the list of versions are read, also those that begin
+// with the same key.
+func TestManyVersions(t *testing.T) {
+	s := on(t, s3test.Moto(t), nil)
+	s.versioned()
+	want := content(1, 1000)
+	for range 5 {
+		s.put(content(2, 100))
+	}
+	finished(t, s.pool, "one", want)
+	for range 5 {
+		s.put(want)
+	}
+	s.trouble.Requests(func(_ http.ResponseWriter, r *http.Request) bool {
+		if isOf(r, "GET /", "versions") {
+			r.URL.RawQuery += "&max-keys=2"
+		}
+		return false
+	})
+	e, err := s.pool.Edit(t.Context(), "one", pooltest.Anything{})
+	expect.NoError(t, err)
+	expect.NoError(t, errors.Join(e.Commit(t.Context()), e.Close()))
+	if n := s.versions(); n != 1 {
+		t.Errorf("%d versions, want 1", n)
+	}
+	wantContent(t, s.pool, "one", want)
+}
+
+// TestManyUploads: all pages of the list of uploads are read, also those that begin
+// with the same key.
+func TestManyUploads(t *testing.T) {
+	s := on(t, s3test.Moto(t), nil)
+	var ids []string
+	for range 4 {
+		ids = append(ids, *s.begun("shards/one"))
+	}
+	s.trouble.Requests(func(w http.ResponseWriter, r *http.Request) bool {
+		if !isOf(r, "GET /", "uploads") {
+			return false
+		}
+		page := 0 // one upload each
+		for i, id := range ids {
+			if r.URL.Query().Get("upload-id-marker") == id {
+				page = i + 1
+			}
+		}
+		truncated := "false"
+		if page+1 < len(ids) {
+			truncated = "true"
+		}
+		w.Header().Set("Content-Type", "application/xml")
+		_, _ = io.WriteString(w, strings.NewReplacer("ID", ids[page], "MORE", truncated).Replace("<ListMultipartUploadsResult>"+
+			"<Upload><Key>shards/one</Key><UploadId>ID</UploadId></Upload>"+
+			"<NextKeyMarker>shards/one</NextKeyMarker><NextUploadIdMarker>ID</NextUploadIdMarker><IsTruncated>MORE</IsTruncated></ListMultipartUploadsResult>"))
+		return true
+	})
+	written(t, s.pool, "one", content(1, 100))
+	s.wantUploads()
+}
