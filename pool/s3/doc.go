@@ -22,6 +22,7 @@
 //   - That the ETag is an MD5: it is compared for equality only.
 //   - Checksums that Amazon added in 2022, versions, and conditional deletes.
 //   - That what was sent is what was stored: it is read back.
+//   - That one answer has the right bytes: what replaces an image was read twice.
 //   - That an error means that nothing was done: the answer may have been lost.
 //   - A directory, an empty object in its place, and free space that could be asked for.
 //
@@ -46,8 +47,8 @@
 // the upload under a condition: If-None-Match: * where there was no object, If-Match
 // with the noted ETag where there was one. So of two drafts the first to commit wins,
 // the other gets ErrExists, and one whose upload was ended gets ErrFenced. Then Commit
-// reads the whole object back and compares it with the file, which the caller has
-// verified; only then it returns nil. If the store returns other bytes, the file is
+// reads the whole object back and compares it with what it sent of the file, which the
+// caller has verified; only then it returns nil. If the store returns other bytes, the file is
 // uploaded once more. An image that was not found to be right is removed by Abort, if
 // the claim still holds; until then no database refers to it.
 //
@@ -73,7 +74,16 @@
 // version that was opened. Its Commit publishes the copy as a draft's does, in place of
 // the version that was opened and no other: a concurrent eraser gets ErrInUse, and
 // starts again from the new version. At every moment the image is the old object or the
-// new one. The copy is kept until the new object was read back; if that fails, it stays
+// new one.
+//
+// The copy alone proves nothing: the store may have returned a wrong byte, or the disk
+// may have changed one. So Commit reads the version that was opened a second time, and
+// compares each part with the copy before it uploads the part, but for the ranges that
+// were written. An image that was damaged before can be erased in, and repaired: only the
+// copy must be equal. What was read back after the upload is compared with the sums of
+// these parts, and not with the file. What was written is for the caller to verify.
+//
+// The copy is kept until the new object was read back; if that fails, it stays
 // as NAME.rescued, which the error names, since it may be the only right copy. A later
 // Commit of that image removes it.
 //

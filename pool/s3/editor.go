@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -26,9 +27,9 @@ type editor struct {
 	ctx    context.Context //nolint:containedctx // of Edit, for the copy, which may take long
 	opened object
 
-	mu    sync.Mutex // for the making of the copy
-	local *os.File   // nil before the first WriteAt
-	dirty bool       // local was written since the last Commit
+	mu      sync.Mutex // for the making of the copy, and what was written
+	local   *os.File   // nil before the first WriteAt
+	written []extent   // of local, since the last Commit
 
 	closed bool
 }
@@ -75,19 +76,20 @@ func (e *editor) ReadAt(b []byte, off int64) (int, error) {
 	if f := e.copied(); f != nil {
 		return f.ReadAt(b, off)
 	}
-	part, eof := within(b, off, e.opened.size)
-	n, err := e.pool.read(e.ctx, e.pool.patience, e.name, e.opened.etag, part, off)
-	if err != nil {
-		return n, e.pool.fail("read", e.name, inUse(err))
+	n, err := e.version(e.ctx).ReadAt(b, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = e.pool.fail("read", e.name, inUse(err))
 	}
-	return n, eof
+	return n, err
 }
+
+func (e *editor) version(ctx context.Context) pinned { return pinned{e.pool, ctx, e.name, e.opened} }
 
 func (e *editor) WriteAt(b []byte, off int64) (int, error) {
 	if off+int64(len(b)) > e.opened.size {
 		return 0, e.pool.fail("erase", e.name, fmt.Errorf("write of %d bytes at %d past the end at %d", len(b), off, e.opened.size))
 	}
-	if err := e.copy(); err != nil {
+	if err := e.copy(extent{off, off + int64(len(b))}); err != nil {
 		return 0, e.pool.fail("erase", e.name, inUse(err))
 	}
 	n, err := e.local.WriteAt(b, off)
@@ -104,22 +106,22 @@ func (e *editor) copied() *os.File {
 	return e.local
 }
 
-// copy makes the local copy of the version that was opened, and marks it as changed.
-func (e *editor) copy() error {
+// copy makes the local copy of the version that was opened, if there is none, and notes
+// what will be written to it.
+func (e *editor) copy(write extent) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.dirty = true
-	if e.local != nil {
-		return nil
+	if e.local == nil {
+		f, err := e.pool.localFile(e.name, e.opened.size)
+		if err != nil {
+			return err
+		}
+		if err := e.download(f); err != nil {
+			return errors.Join(err, draftfile.Remove(f))
+		}
+		e.local = f
 	}
-	f, err := e.pool.localFile(e.name, e.opened.size)
-	if err != nil {
-		return err
-	}
-	if err := e.download(f); err != nil {
-		return errors.Join(err, draftfile.Remove(f))
-	}
-	e.local = f
+	e.written = append(e.written, write)
 	return nil
 }
 
@@ -127,13 +129,10 @@ func (e *editor) copy() error {
 func (e *editor) download(f *os.File) error {
 	group, ctx := errgroup.WithContext(e.ctx)
 	group.SetLimit(partsAtOnce)
-	for off := int64(0); off < e.opened.size && ctx.Err() == nil; off += compared {
+	for off := int64(0); off < e.opened.size && ctx.Err() == nil; off += pieceSize {
 		group.Go(func() error {
-			b := make([]byte, min(compared, e.opened.size-off))
-			if _, err := e.pool.read(ctx, e.pool.patience, e.name, e.opened.etag, b, off); err != nil {
-				return err
-			}
-			_, err := f.WriteAt(b, off)
+			piece := io.NewSectionReader(e.version(ctx), off, pieceSize)
+			_, err := io.CopyBuffer(io.NewOffsetWriter(f, off), piece, make([]byte, pieceSize))
 			return err
 		})
 	}
@@ -151,8 +150,11 @@ func (e *editor) Commit(ctx context.Context) error {
 }
 
 func (e *editor) commit(ctx context.Context) error {
-	if e.dirty {
-		u := &publication{pool: e.pool, name: e.name, file: e.local, size: e.opened.size, replaces: &e.opened, proof: e.proof}
+	if len(e.written) > 0 {
+		u := &publication{
+			pool: e.pool, name: e.name, file: e.local, size: e.opened.size, replaces: &e.opened, proof: e.proof,
+			expected: copied{e.version(ctx), e.local, united(e.written)},
+		}
 		published, err := u.run(ctx)
 		if err != nil && u.doubtful {
 			return errors.Join(err, e.rescue())
@@ -160,7 +162,7 @@ func (e *editor) commit(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		e.opened, e.dirty = *published, false
+		e.opened, e.written = *published, nil
 	}
 	if err := os.Remove(e.rescued()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

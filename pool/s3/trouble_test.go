@@ -375,6 +375,20 @@ func corrupt(n int32) func(answer *http.Response) error {
 
 const always = 1 << 30
 
+// onceCompleted changes the answers from the completion of an upload on.
+func onceCompleted(change func(answer *http.Response) error) func(answer *http.Response) error {
+	var completed atomic.Bool
+	return func(answer *http.Response) error {
+		if isOf(answer.Request, "POST /", "uploadId=") {
+			completed.Store(true)
+		}
+		if !completed.Load() {
+			return nil
+		}
+		return change(answer)
+	}
+}
+
 // TestWrongBytes: what the store returns with other bytes is uploaded again; if that
 // does not help it is an error, and no such image is left.
 func TestWrongBytes(t *testing.T) {
@@ -406,7 +420,7 @@ func TestWrongBytesAfterErasure(t *testing.T) {
 		expect.NoError(t, err)
 		_, err = e.WriteAt(make([]byte, 10), 1000)
 		expect.NoError(t, err)
-		s.trouble.Answers(corrupt(always))
+		s.trouble.Answers(onceCompleted(corrupt(always)))
 		err = e.Commit(t.Context())
 		s.trouble.Answers(nil)
 		return errors.Join(err, e.Close())
@@ -436,16 +450,7 @@ func TestStoppedDuringErasure(t *testing.T) {
 	_, err = e.WriteAt(make([]byte, 10), 1000)
 	expect.NoError(t, err)
 	clear(want[1000:1010])
-	var gone atomic.Bool
-	s.trouble.Answers(func(answer *http.Response) error {
-		if isOf(answer.Request, "POST /", "uploadId=") {
-			gone.Store(true)
-		}
-		if gone.Load() {
-			return errors.New("lost")
-		}
-		return nil
-	})
+	s.trouble.Answers(onceCompleted(func(*http.Response) error { return errors.New("lost") }))
 	kept := filepath.Join(s.settings.TmpDirectory, "shards", "one.rescued")
 	wantErr(t, "Commit", e.Commit(t.Context()), pool.ErrUnavailable, kept)
 	expect.NoError(t, e.Close())

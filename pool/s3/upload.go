@@ -29,8 +29,8 @@ const (
 	MaxImage = 5 << 40
 	// partsAtOnce is how many parts are sent, or read back, at once.
 	partsAtOnce = 4
-	// compared is how much is read back at once.
-	compared = 4 << 20
+	// pieceSize is how much of a part is read from the store at once.
+	pieceSize = 4 << 20
 	// uploadsTried is how often an image is uploaded that the store gives back with
 	// other bytes than were sent.
 	uploadsTried = 2
@@ -38,8 +38,13 @@ const (
 	aborting = 30 * time.Second
 )
 
-// errDiffers is returned where the store has other bytes than it was sent.
-var errDiffers = errors.New("the store returned other bytes than were uploaded; check its disks and its log")
+var (
+	// errDiffers is returned where the store has other bytes than it was sent.
+	errDiffers = errors.New("the store returned other bytes than were uploaded; check its disks and its log")
+	// errCopy is returned for a local file that is not what it must be.
+	errCopy = errors.New("the file in tmp_directory has other bytes than were read from the store before, and was not uploaded; " +
+		"if the next attempt fails, too, check the disk of tmp_directory, and the store")
+)
 
 // publication replaces what there is under an image's name by a local file.
 type publication struct {
@@ -49,6 +54,9 @@ type publication struct {
 	size     int64
 	replaces *object // nil: there must be no image
 	proof    pool.Proof
+	expected io.ReaderAt // what the file must have; nil: the caller has verified it
+
+	sums [][]byte // of the parts; each is nil until its part was found to be right
 
 	// doubtful: the store may have this file, or what became of it, in place of what
 	// was there, and it was not found to be right.
@@ -56,8 +64,9 @@ type publication struct {
 }
 
 // run publishes the file, and reads it back from the store. It verifies the proof
-// before it disturbs another upload, and again after all parts were uploaded. If the
-// store returns other bytes, it uploads the file again. It returns what it made in the
+// before it disturbs another upload, and again after all parts were uploaded. It compares
+// each part with what is expected before it uploads it. If the store returns other bytes
+// than were uploaded, it uploads the file again. It returns what it made in the
 // store, as far as it knows, also with an error.
 func (u *publication) run(ctx context.Context) (published *object, err error) {
 	if err := verify(ctx, u.proof); err != nil {
@@ -66,6 +75,7 @@ func (u *publication) run(ctx context.Context) (published *object, err error) {
 	if err := u.pool.abortUploads(ctx, u.name); err != nil {
 		return nil, err
 	}
+	u.sums = make([][]byte, u.count())
 	for range uploadsTried {
 		var made object
 		if made, err = u.upload(ctx); err != nil {
@@ -127,35 +137,84 @@ func (u *publication) upload(ctx context.Context) (_ object, err error) {
 
 // parts uploads the parts of the file.
 func (u *publication) parts(ctx context.Context, key string, id *string) ([]types.CompletedPart, error) {
-	length := max(smallestPart, (u.size/mostParts/smallestPart+1)*smallestPart)
-	parts := make([]types.CompletedPart, max(1, (u.size+length-1)/length)) // an empty file has one
+	parts := make([]types.CompletedPart, u.count())
+	return parts, u.each(ctx, func(ctx context.Context, i int) error {
+		sum, err := u.sum(i)
+		if err != nil {
+			return err
+		}
+		number, part := aws.Int32(int32(i+1)), u.part(u.file, i)
+		answer, err := send(ctx, u.pool, "upload", func() (*s3.UploadPartOutput, error) {
+			if _, err := part.Seek(0, io.SeekStart); err != nil {
+				return nil, err
+			}
+			return u.pool.client.UploadPart(ctx, &s3.UploadPartInput{
+				Bucket: &u.pool.at.bucket, Key: &key, UploadId: id, PartNumber: number,
+				Body: part, ContentLength: aws.Int64(part.Size()), ContentMD5: aws.String(base64.StdEncoding.EncodeToString(sum)),
+			})
+		})
+		if err == nil {
+			parts[i] = types.CompletedPart{PartNumber: number, ETag: answer.ETag}
+		}
+		return err
+	})
+}
+
+// sum returns the MD5 of a part of the file, which is right: as expected, where this is
+// the first upload of the part, and as in the first upload, where this is the second.
+func (u *publication) sum(i int) ([]byte, error) {
+	got, err := sumOf(u.part(u.file, i))
+	if err != nil {
+		return nil, err
+	}
+	want := u.sums[i]
+	if want == nil && u.expected == nil {
+		want = got
+	}
+	if want == nil {
+		if want, err = sumOf(u.part(u.expected, i)); err != nil {
+			return nil, err
+		}
+	}
+	if !bytes.Equal(got, want) {
+		return nil, errCopy
+	}
+	u.sums[i] = want
+	return want, nil
+}
+
+func sumOf(part io.Reader) ([]byte, error) {
+	sum := md5.New() //nolint:gosec // see above
+	_, err := io.CopyBuffer(sum, part, make([]byte, pieceSize))
+	return sum.Sum(nil), err
+}
+
+// each calls do for each part, for several at once.
+func (u *publication) each(ctx context.Context, do func(ctx context.Context, i int) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(partsAtOnce)
-	for i := range parts {
+	for i := range u.count() {
 		group.Go(func() error {
-			number := aws.Int32(int32(i + 1))
-			part := io.NewSectionReader(u.file, int64(i)*length, min(length, u.size-int64(i)*length))
-			sum := md5.New() //nolint:gosec // see above
-			if _, err := io.Copy(sum, part); err != nil {
-				return err
+			if err := do(ctx, i); err != nil {
+				return fmt.Errorf("part %d of %d: %w", i+1, u.count(), err)
 			}
-			answer, err := send(ctx, u.pool, "upload", func() (*s3.UploadPartOutput, error) {
-				if _, err := part.Seek(0, io.SeekStart); err != nil {
-					return nil, err
-				}
-				return u.pool.client.UploadPart(ctx, &s3.UploadPartInput{
-					Bucket: &u.pool.at.bucket, Key: &key, UploadId: id, PartNumber: number,
-					Body: part, ContentLength: aws.Int64(part.Size()), ContentMD5: aws.String(base64.StdEncoding.EncodeToString(sum.Sum(nil))),
-				})
-			})
-			if err != nil {
-				return fmt.Errorf("part %d of %d: %w", i+1, len(parts), err)
-			}
-			parts[i] = types.CompletedPart{PartNumber: number, ETag: answer.ETag}
 			return nil
 		})
 	}
-	return parts, group.Wait()
+	return group.Wait()
+}
+
+// count is how many parts the file has; an empty file has one.
+func (u *publication) count() int { return int(max(1, (u.size+u.length()-1)/u.length())) }
+
+func (u *publication) length() int64 {
+	return max(smallestPart, (u.size/mostParts/smallestPart+1)*smallestPart)
+}
+
+// part returns a part of the file, or of what it must have.
+func (u *publication) part(of io.ReaderAt, i int) *io.SectionReader {
+	off := int64(i) * u.length()
+	return io.NewSectionReader(of, off, min(u.length(), u.size-off))
 }
 
 // complete makes the upload visible. An answer that was lost, or that a repeated
@@ -203,30 +262,18 @@ func (u *publication) unchanged(ctx context.Context) error {
 	return fmt.Errorf("%w: another process made it meanwhile", pool.ErrExists)
 }
 
-// compare reads what was published from the store, and compares it with the file.
+// compare reads what was published from the store, and compares it with what was sent.
 func (u *publication) compare(ctx context.Context, published object) error {
 	if published.size != u.size {
 		return fmt.Errorf("%w: %d bytes instead of %d", errDiffers, published.size, u.size)
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(partsAtOnce)
-	for off := int64(0); off < u.size && ctx.Err() == nil; off += compared {
-		group.Go(func() error {
-			length := min(compared, u.size-off)
-			got, want := make([]byte, length), make([]byte, length)
-			if _, err := u.file.ReadAt(want, off); err != nil {
-				return err
-			}
-			if _, err := u.pool.read(ctx, u.pool.patience, u.name, published.etag, got, off); err != nil {
-				return err
-			}
-			if !bytes.Equal(got, want) {
-				return fmt.Errorf("%w: between byte %d and byte %d", errDiffers, off, off+length)
-			}
-			return nil
-		})
-	}
-	return group.Wait()
+	return u.each(ctx, func(ctx context.Context, i int) error {
+		got, err := sumOf(u.part(pinned{u.pool, ctx, u.name, published}, i))
+		if err == nil && !bytes.Equal(got, u.sums[i]) {
+			err = errDiffers
+		}
+		return err
+	})
 }
 
 // abort ends an upload that failed, which frees its space. It has done so already, or
