@@ -83,9 +83,14 @@
 // copy must be equal. What was read back after the upload is compared with the sums of
 // these parts, and not with the file. What was written is for the caller to verify.
 //
-// The copy is kept until the new object was read back; if that fails, it stays
-// as NAME.rescued, which the error names, since it may be the only right copy. A later
-// Commit of that image removes it.
+// Before the upload is completed the copy gets a second name in tmp_directory,
+// NAME.ETAG.rescued, with the ETag of the version that it replaces, and loses it when the
+// new object was read back. So it stays, as it may be the only right copy, if the process
+// dies, if the store returns other bytes, and if it is not known whether the store
+// completed the upload: only a refusal, status 4xx, says that it did not. The error names
+// the file. The next Edit of the image on this host ends incomplete uploads, and then
+// removes the file if the store has the version with that ETag still, or the same bytes
+// as the file. Else it fails, changes nothing, and names the file again: a person decides.
 //
 // In a bucket that keeps versions the old versions have what was erased. Commit removes
 // them, and so does the next Commit after one that was interrupted; Remove and Abort

@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -43,15 +42,22 @@ func (p *Pool) Edit(ctx context.Context, name string, proof pool.Proof) (pool.Ed
 	if !p.lock(name) {
 		return nil, p.fail("edit", name, fmt.Errorf("%w: this process edits it already", pool.ErrInUse))
 	}
-	opened, err := p.stat(ctx, name)
-	if err == nil {
-		err = verify(ctx, proof)
-	}
-	if err != nil {
+	e := &editor{pool: p, name: name, proof: proof, ctx: ctx}
+	if err := e.open(ctx); err != nil {
 		p.unlock(name)
 		return nil, p.fail("edit", name, err)
 	}
-	return &editor{pool: p, name: name, proof: proof, ctx: ctx, opened: opened}, nil
+	return e, nil
+}
+
+func (e *editor) open(ctx context.Context) (err error) {
+	if e.opened, err = e.pool.stat(ctx, e.name); err != nil {
+		return err
+	}
+	if err := verify(ctx, e.proof); err != nil {
+		return err
+	}
+	return e.settle(ctx)
 }
 
 func (p *Pool) lock(name string) bool {
@@ -150,37 +156,26 @@ func (e *editor) Commit(ctx context.Context) error {
 }
 
 func (e *editor) commit(ctx context.Context) error {
-	if len(e.written) > 0 {
-		u := &publication{
-			pool: e.pool, name: e.name, file: e.local, size: e.opened.size, replaces: &e.opened, proof: e.proof,
-			expected: copied{e.version(ctx), e.local, united(e.written)},
-		}
-		published, err := u.run(ctx)
-		if err != nil && u.doubtful {
-			return errors.Join(err, e.rescue())
-		}
-		if err != nil {
-			return err
-		}
-		e.opened, e.written = *published, nil
+	if len(e.written) == 0 {
+		return e.pool.removeVersions(ctx, e.name, e.opened)
 	}
-	if err := os.Remove(e.rescued()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	u := &publication{
+		pool: e.pool, name: e.name, file: e.local, size: e.opened.size, replaces: &e.opened, proof: e.proof,
+		expected: copied{e.version(ctx), e.local, united(e.written)}, completing: e.keep,
+	}
+	published, err := u.run(ctx)
+	if err != nil && u.doubtful {
+		return errors.Join(err, e.cure(e.kept()))
+	}
+	if gone := os.Remove(e.kept()); !errors.Is(gone, fs.ErrNotExist) {
+		err = errors.Join(err, gone)
+	}
+	if err != nil {
 		return err
 	}
+	e.opened, e.written = *published, nil
 	return e.pool.removeVersions(ctx, e.name, e.opened)
 }
-
-// rescue keeps the local copy: what the store has in place of the only other one is
-// not known to be right. A later Commit that succeeds removes it.
-func (e *editor) rescue() error {
-	if err := errors.Join(e.local.Sync(), os.Rename(e.local.Name(), e.rescued())); err != nil {
-		return err
-	}
-	return fmt.Errorf("the store may have a damaged image; the right one is kept in %s: run `wineryctl verify --shard %s`, and if the image is damaged upload this file as s3://%s/%s",
-		e.rescued(), e.name, e.pool.at.bucket, e.pool.at.image(e.name))
-}
-
-func (e *editor) rescued() string { return filepath.Join(e.pool.tmp, e.pool.name, e.name+".rescued") }
 
 // inUse explains the error that the image is not the one that was opened any more.
 func inUse(err error) error {

@@ -409,56 +409,6 @@ func TestWrongBytes(t *testing.T) {
 	})
 }
 
-// TestWrongBytesAfterErasure: the only right copy is kept, and removed once the store
-// has another.
-func TestWrongBytesAfterErasure(t *testing.T) {
-	s := on(t, s3test.Moto(t), nil)
-	want := content(1, 100_000)
-	finished(t, s.pool, "one", want)
-	edit := func() error {
-		e, err := s.pool.Edit(t.Context(), "one", pooltest.Anything{})
-		expect.NoError(t, err)
-		_, err = e.WriteAt(make([]byte, 10), 1000)
-		expect.NoError(t, err)
-		s.trouble.Answers(onceCompleted(corrupt(always)))
-		err = e.Commit(t.Context())
-		s.trouble.Answers(nil)
-		return errors.Join(err, e.Close())
-	}
-	clear(want[1000:1010])
-	kept := filepath.Join(s.settings.TmpDirectory, "shards", "one.rescued")
-	wantSays(t, "Commit", edit(), "other bytes than were uploaded", kept, "s3://"+s.bucket+"/shards/one")
-	if got, err := os.ReadFile(kept); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("the rescued file has other bytes: %v", err)
-	}
-	e, err := s.pool.Edit(t.Context(), "one", pooltest.Anything{})
-	expect.NoError(t, err)
-	_, err = e.WriteAt(make([]byte, 10), 1000)
-	expect.NoError(t, errors.Join(err, e.Commit(t.Context()), e.Close()))
-	wantContent(t, s.pool, "one", want)
-	s.wantClean("shards/one")
-}
-
-// TestStoppedDuringErasure: the server is gone when the new image was completed. The
-// local copy is kept, since it is not known what the store has.
-func TestStoppedDuringErasure(t *testing.T) {
-	s := on(t, s3test.Moto(t), impatient)
-	want := content(1, 100_000)
-	finished(t, s.pool, "one", want)
-	e, err := s.pool.Edit(t.Context(), "one", pooltest.Anything{})
-	expect.NoError(t, err)
-	_, err = e.WriteAt(make([]byte, 10), 1000)
-	expect.NoError(t, err)
-	clear(want[1000:1010])
-	s.trouble.Answers(onceCompleted(func(*http.Response) error { return errors.New("lost") }))
-	kept := filepath.Join(s.settings.TmpDirectory, "shards", "one.rescued")
-	wantErr(t, "Commit", e.Commit(t.Context()), pool.ErrUnavailable, kept)
-	expect.NoError(t, e.Close())
-	if got, err := os.ReadFile(kept); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("the rescued file has other bytes: %v", err)
-	}
-}
-
 // TestLostAnswer: the answer to the completion of an upload is lost. The image is
 // there, and Commit knows it, whatever the repeated request is told.
 func TestLostAnswer(t *testing.T) {

@@ -55,6 +55,8 @@ type publication struct {
 	replaces *object // nil: there must be no image
 	proof    pool.Proof
 	expected io.ReaderAt // what the file must have; nil: the caller has verified it
+	// completing is called when all is uploaded, before the store may make it visible.
+	completing func() error
 
 	sums [][]byte // of the parts; each is nil until its part was found to be right
 
@@ -129,6 +131,11 @@ func (u *publication) upload(ctx context.Context) (_ object, err error) {
 		in.IfNoneMatch = aws.String("*")
 	default:
 		if err := u.unchanged(ctx); err != nil {
+			return object{}, err
+		}
+	}
+	if u.completing != nil {
+		if err := u.completing(); err != nil {
 			return object{}, err
 		}
 	}
@@ -218,11 +225,15 @@ func (u *publication) part(of io.ReaderAt, i int) *io.SectionReader {
 }
 
 // complete makes the upload visible. An answer that was lost, or that a repeated
-// request got, does not say whether this upload is visible: its version does.
+// request got, does not say whether this upload is visible: its version does. Where the
+// store has not refused the request, it may complete the upload later.
 func (u *publication) complete(ctx context.Context, in *s3.CompleteMultipartUploadInput, version string) (object, error) {
 	_, failed := send(ctx, u.pool, "complete the upload", func() (*s3.CompleteMultipartUploadOutput, error) {
 		return u.pool.client.CompleteMultipartUpload(ctx, in)
 	})
+	if status := statusOf(failed); failed != nil && (status < 400 || status >= 500) {
+		u.doubtful = true
+	}
 	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), aborting)
 	defer cancel()
 	found, err := u.pool.find(look, u.name)

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package s3
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// rescued is what the names of files end with that may be the only right copy of an image.
+const rescued = ".rescued"
+
+// kept is the path under which the local copy is kept: NAME.ETAG.rescued, with the ETag
+// of the version that it replaces.
+func (e *editor) kept() string {
+	return filepath.Join(e.pool.tmp, e.pool.name, e.name+"."+url.PathEscape(strings.Trim(e.opened.etag, `"`))+rescued)
+}
+
+// keep gives the local copy a second name, which stays if this process dies.
+func (e *editor) keep() error {
+	err := os.Link(e.local.Name(), e.kept())
+	if errors.Is(err, fs.ErrExist) {
+		err = nil // of the first upload
+	}
+	return errors.Join(err, e.local.Sync())
+}
+
+// settle removes the copies that were kept of the image, where the store is found to have
+// the version that the copy was to replace, or what the copy has. Where it has something
+// else, only a person can say which of the two is right.
+func (e *editor) settle(ctx context.Context) error {
+	folder := filepath.Join(e.pool.tmp, e.pool.name)
+	files, err := os.ReadDir(folder)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, f := range files {
+		if !strings.HasPrefix(f.Name(), e.name+".") || !strings.HasSuffix(f.Name(), rescued) {
+			continue
+		}
+		if err := e.settleOne(ctx, filepath.Join(folder, f.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *editor) settleOne(ctx context.Context, path string) error {
+	// So that the store does not complete the copy's upload after this.
+	err := e.pool.abortUploads(ctx, e.name)
+	if err != nil {
+		return err
+	}
+	if e.opened, err = e.pool.stat(ctx, e.name); err != nil {
+		return err
+	}
+	if path != e.kept() {
+		if err := e.sameAs(ctx, path); err != nil {
+			return err
+		}
+	}
+	return os.Remove(path)
+}
+
+// sameAs compares a file with the version that was opened.
+func (e *editor) sameAs(ctx context.Context, path string) error {
+	f, err := os.Open(path) //nolint:gosec // below tmp_directory
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	same := info.Size() == e.opened.size
+	got, want := make([]byte, pieceSize), make([]byte, pieceSize)
+	for off := int64(0); same && off < e.opened.size; off += pieceSize {
+		n := min(pieceSize, e.opened.size-off)
+		if _, err := f.ReadAt(want[:n], off); err != nil {
+			return err
+		}
+		if _, err := e.version(ctx).ReadAt(got[:n], off); err != nil {
+			return err
+		}
+		same = bytes.Equal(got[:n], want[:n])
+	}
+	if !same {
+		return fmt.Errorf("the store does not have the image that an interrupted erasure uploaded: %w", e.cure(path))
+	}
+	return nil
+}
+
+// cure says what a person has to do about a copy that was kept.
+func (e *editor) cure(path string) error {
+	return fmt.Errorf("the store may have a damaged image, and the right one is in %s: run `wineryctl verify --shard %s`; if it finds damage, upload this file as s3://%s/%s, else remove it",
+		path, e.name, e.pool.at.bucket, e.pool.at.image(e.name))
+}

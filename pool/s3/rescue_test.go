@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package s3_test
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"winery/pool"
+	"winery/pool/pooltest"
+	"winery/test/expect"
+	"winery/test/s3test"
+)
+
+// rescued returns the path of the only file that was kept of image "one", which must have
+// this content.
+func (s *stage) rescued(want []byte) string {
+	s.Helper()
+	found, err := filepath.Glob(filepath.Join(s.settings.TmpDirectory, "shards", "one.*.rescued"))
+	if err != nil || len(found) != 1 {
+		s.Errorf("rescued: %q, tmp_directory has %q: %v", found, s.files(), err)
+		return "no file"
+	}
+	if got, err := os.ReadFile(found[0]); err != nil || !bytes.Equal(got, want) {
+		s.Errorf("the rescued file has other bytes: %v", err)
+	}
+	return found[0]
+}
+
+// TestLostDuringErasure: nothing is heard of the store from the moment on when it has
+// completed the upload. The copy is kept until the store is found to have the same.
+func TestLostDuringErasure(t *testing.T) {
+	s := on(t, s3test.Moto(t), impatient)
+	want := content(1, 100_000)
+	finished(t, s.pool, "one", want)
+	e := s.edited(want)
+	s.trouble.Answers(onceCompleted(func(*http.Response) error { return errors.New("lost") }))
+	err := e.Commit(t.Context())
+	s.trouble.Answers(nil)
+	wantErr(t, "Commit", err, pool.ErrUnavailable, s.rescued(want))
+	expect.NoError(t, e.Close())
+	e = s.edited(want)
+	expect.NoError(t, e.Close())
+	wantContent(t, s.pool, "one", want)
+	s.wantClean("shards/one")
+}
+
+// TestRescued: a rescued copy stays, and nothing is erased, while the store has another
+// image, in the place of the one that the copy was to replace.
+func TestRescued(t *testing.T) {
+	s := on(t, s3test.Moto(t), nil)
+	want := content(1, 100_000)
+	finished(t, s.pool, "one", want)
+	e := s.edited(want)
+	s.trouble.Answers(onceCompleted(corrupt(always)))
+	err := e.Commit(t.Context())
+	s.trouble.Answers(nil)
+	kept := s.rescued(want)
+	wantSays(t, "Commit", errors.Join(err, e.Close()), "other bytes than were uploaded", kept)
+
+	damaged := bytes.Clone(want)
+	damaged[5] ^= 1
+	s.put(damaged)
+	for range 2 {
+		_, err = s.pool.Edit(t.Context(), "one", pooltest.Anything{})
+		wantSays(t, "Edit", err, kept, "wineryctl verify --shard one", "s3://"+s.bucket+"/shards/one")
+		s.rescued(want)
+	}
+	wantContent(t, s.pool, "one", damaged)
+
+	s.put(want) // as the error says
+	e, err = s.pool.Edit(t.Context(), "one", pooltest.Anything{})
+	expect.NoError(t, err)
+	expect.NoError(t, errors.Join(e.Commit(t.Context()), e.Close()))
+	s.wantClean("shards/one")
+}
+
+// TestUnknownCompletion: no request to complete the upload is answered. The store may
+// still do it, so the copy is kept until the store has it, or cannot have it any more.
+func TestUnknownCompletion(t *testing.T) {
+	s := on(t, s3test.Moto(t), impatient)
+	want := content(1, 100_000)
+	finished(t, s.pool, "one", want)
+	old := bytes.Clone(want)
+	e := s.edited(want)
+	s.trouble.Requests(func(w http.ResponseWriter, r *http.Request) bool {
+		return isOf(r, "POST /", "uploadId=") && reset(w, r)
+	})
+	err := e.Commit(t.Context())
+	s.trouble.Requests(nil)
+	wantErr(t, "Commit", err, pool.ErrUnavailable, s.rescued(want))
+	expect.NoError(t, e.Close())
+	wantContent(t, s.pool, "one", old)
+	s.begun("shards/one") // as if the upload could still be completed
+	e = s.edited(want)
+	s.wantUploads()
+	expect.NoError(t, errors.Join(e.Commit(t.Context()), e.Close()))
+	wantContent(t, s.pool, "one", want)
+	s.wantClean("shards/one")
+}
+
+// TestRefusedCompletion: a store that refuses to complete the upload has the old image,
+// and no copy is kept.
+func TestRefusedCompletion(t *testing.T) {
+	s := on(t, s3test.Moto(t), nil)
+	want := content(1, 100_000)
+	finished(t, s.pool, "one", want)
+	e := s.edited(bytes.Clone(want))
+	s.trouble.Requests(refuse("POST /", "uploadId=", 403, "QuotaExceeded"))
+	wantErr(t, "Commit", e.Commit(t.Context()), pool.ErrFull)
+	s.trouble.Requests(nil)
+	expect.NoError(t, e.Close())
+	wantContent(t, s.pool, "one", want)
+	s.wantClean("shards/one")
+}
+
+// TestCopyIsKept: from before the upload is completed until the image was read back, a
+// process that dies leaves the copy, under a name that no other process removes.
+func TestCopyIsKept(t *testing.T) {
+	s := on(t, s3test.Moto(t), nil)
+	want := content(1, 100_000)
+	finished(t, s.pool, "one", want)
+	e := s.edited(want)
+	var checked atomic.Int32
+	s.trouble.Requests(func(_ http.ResponseWriter, r *http.Request) bool {
+		completing := isOf(r, "POST /", "uploadId=")
+		if completing || checked.Load() > 0 && isOf(r, "GET /", "shards/one") {
+			s.rescued(want)
+			checked.Add(1)
+		}
+		return false
+	})
+	expect.NoError(t, e.Commit(t.Context()))
+	s.trouble.Requests(nil)
+	if checked.Load() < 2 {
+		t.Error("no request was seen")
+	}
+	expect.NoError(t, e.Close())
+	s.wantClean("shards/one")
+}
