@@ -26,8 +26,12 @@ type conditions struct {
 // conditions tries, once in the life of a Pool, which conditions the store honours, on
 // an object of the pool's own.
 func (p *Pool) conditions(ctx context.Context) (conditions, error) {
-	p.trial.Lock()
-	defer p.trial.Unlock()
+	select {
+	case p.trial <- struct{}{}:
+		defer func() { <-p.trial }()
+	case <-ctx.Done():
+		return conditions{}, ctx.Err()
+	}
 	if p.honoured != nil {
 		return *p.honoured, nil
 	}

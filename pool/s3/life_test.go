@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -302,6 +303,20 @@ func TestCommitRace(t *testing.T) {
 			wantContent(t, s.pool, "one", want)
 		})
 	}
+}
+
+// TestWaitForTrial: a Commit that waits until another has tried the conditions ends with
+// its context.
+func TestWaitForTrial(t *testing.T) {
+	s := on(t, s3test.Moto(t), nil)
+	first, second := written(t, s.pool, "one", content(1, 100)), written(t, s.pool, "two", content(1, 100))
+	expect.NoError(t, s.during("PUT /", "trial-", func() error { return first.Commit(t.Context()) }, func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		wantErr(t, "second Commit", second.Commit(ctx), context.DeadlineExceeded)
+	}))
+	expect.NoError(t, second.Abort(t.Context()))
+	s.wantClean("shards/one")
 }
 
 // TestEditors: of two erasers of one version the first to commit wins; the other

@@ -39,8 +39,8 @@ type Pool struct {
 
 	cache *blockcache.Cache // nil: readers' reads are not cached
 
-	trial    sync.Mutex  // one trial of conditions at a time
-	honoured *conditions // what the store honours; nil: it was not tried
+	trial    chan struct{} // holds a token during a trial of conditions, and for the use of honoured
+	honoured *conditions   // what the store honours; nil: it was not tried
 
 	mu      sync.Mutex
 	editing map[string]bool // images that this process has open for erasing
@@ -58,7 +58,7 @@ func New(s Settings) (*Pool, error) {
 	p := &Pool{
 		name: s.PoolName, at: at, format: s.Format, readOnly: s.ReadOnly, anonymous: s.Anonymous, tmp: s.TmpDirectory,
 		patience: s.Patience, readPatience: s.ReadPatience,
-		retrying: s.Retrying, editing: map[string]bool{},
+		retrying: s.Retrying, trial: make(chan struct{}, 1), editing: map[string]bool{},
 	}
 	if p.retrying == nil {
 		p.retrying = func(string, error, time.Duration) {}
