@@ -101,7 +101,9 @@ type Editor interface {
 	// of it. Where a pool changes images in place, Flush has done so already. Where a
 	// pool cannot, Commit verifies the proof that Edit was given, and replaces the
 	// whole image at once, if it was written to: until Commit returns, the image is
-	// the old one or the new one, never a mixture, and never incomplete.
+	// the old one or the new one, never a mixture, and never incomplete; what was not
+	// written is proven to be as in the old one before it is replaced.
+	// *format.DamageError if the store does not return the new image as it was sent.
 	// ErrInUse if another process changed the image meanwhile, which stays as that
 	// process left it; ErrFenced if another process took the image over. After an
 	// error the editor is only good for Close.

@@ -91,6 +91,8 @@
 // the file. The next Edit of the image on this host ends incomplete uploads, and then
 // removes the file if the store has the version with that ETag still, or the same bytes
 // as the file. Else it fails, changes nothing, and names the file again: a person decides.
+// Where the store returned other bytes, the error is also a [format.DamageError]: the
+// shard is to be quarantined, so that no other host changes the image.
 //
 // In a bucket that keeps versions the old versions have what was erased. Commit removes
 // them, and so does the next Commit after one that was interrupted; Remove and Abort

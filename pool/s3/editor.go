@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"winery/format"
 	"winery/pool"
 	"winery/pool/draftfile"
 )
@@ -164,6 +165,9 @@ func (e *editor) commit(ctx context.Context) error {
 		expected: copied{e.version(ctx), e.local, united(e.written)}, completing: e.keep,
 	}
 	published, err := u.run(ctx)
+	if errors.Is(err, errDiffers) {
+		err = errors.Join(err, &format.DamageError{Image: e.name, What: "the store does not return what was uploaded"})
+	}
 	if err != nil && u.doubtful {
 		return errors.Join(err, e.cure(e.kept()))
 	}

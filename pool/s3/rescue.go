@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -42,11 +43,10 @@ func (e *editor) settle(ctx context.Context) error {
 		return err
 	}
 	for _, f := range files {
-		if !strings.HasPrefix(f.Name(), e.name+".") || !strings.HasSuffix(f.Name(), rescued) {
-			continue
-		}
-		if err := e.settleOne(ctx, filepath.Join(folder, f.Name())); err != nil {
-			return err
+		if strings.HasPrefix(f.Name(), e.name+".") && strings.HasSuffix(f.Name(), rescued) {
+			if err := e.settleOne(ctx, filepath.Join(folder, f.Name())); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -61,41 +61,26 @@ func (e *editor) settleOne(ctx context.Context, path string) error {
 	if e.opened, err = e.pool.stat(ctx, e.name); err != nil {
 		return err
 	}
-	if path != e.kept() {
-		if err := e.sameAs(ctx, path); err != nil {
-			return err
-		}
+	if path == e.kept() {
+		return os.Remove(path)
 	}
-	return os.Remove(path)
-}
-
-// sameAs compares a file with the version that was opened.
-func (e *editor) sameAs(ctx context.Context, path string) error {
 	f, err := os.Open(path) //nolint:gosec // below tmp_directory
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	info, err := f.Stat()
+	want, err := sumOf(f)
 	if err != nil {
 		return err
 	}
-	same := info.Size() == e.opened.size
-	got, want := make([]byte, pieceSize), make([]byte, pieceSize)
-	for off := int64(0); same && off < e.opened.size; off += pieceSize {
-		n := min(pieceSize, e.opened.size-off)
-		if _, err := f.ReadAt(want[:n], off); err != nil {
-			return err
-		}
-		if _, err := e.version(ctx).ReadAt(got[:n], off); err != nil {
-			return err
-		}
-		same = bytes.Equal(got[:n], want[:n])
+	got, err := sumOf(io.NewSectionReader(e.version(ctx), 0, e.opened.size))
+	if err != nil {
+		return err
 	}
-	if !same {
+	if !bytes.Equal(got, want) {
 		return fmt.Errorf("the store does not have the image that an interrupted erasure uploaded: %w", e.cure(path))
 	}
-	return nil
+	return os.Remove(path)
 }
 
 // cure says what a person has to do about a copy that was kept.

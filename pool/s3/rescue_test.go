@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"winery/format"
 	"winery/pool"
 	"winery/pool/pooltest"
 	"winery/test/expect"
@@ -43,6 +44,9 @@ func TestLostDuringErasure(t *testing.T) {
 	err := e.Commit(t.Context())
 	s.trouble.Answers(nil)
 	wantErr(t, "Commit", err, pool.ErrUnavailable, s.rescued(want))
+	if errors.As(err, new(*format.DamageError)) {
+		t.Errorf("Commit: got %v, which says that the image is damaged", err)
+	}
 	expect.NoError(t, e.Close())
 	e = s.edited(want)
 	expect.NoError(t, e.Close())
@@ -62,6 +66,9 @@ func TestRescued(t *testing.T) {
 	s.trouble.Answers(nil)
 	kept := s.rescued(want)
 	wantSays(t, "Commit", errors.Join(err, e.Close()), "other bytes than were uploaded", kept)
+	if !errors.As(err, new(*format.DamageError)) {
+		t.Errorf("Commit: got %v, want a DamageError, for which the shard is quarantined", err)
+	}
 
 	damaged := bytes.Clone(want)
 	damaged[5] ^= 1

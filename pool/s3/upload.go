@@ -175,10 +175,11 @@ func (u *publication) sum(i int) ([]byte, error) {
 		return nil, err
 	}
 	want := u.sums[i]
-	if want == nil && u.expected == nil {
+	switch {
+	case want != nil:
+	case u.expected == nil:
 		want = got
-	}
-	if want == nil {
+	default:
 		if want, err = sumOf(u.part(u.expected, i)); err != nil {
 			return nil, err
 		}
@@ -186,8 +187,8 @@ func (u *publication) sum(i int) ([]byte, error) {
 	if !bytes.Equal(got, want) {
 		return nil, errCopy
 	}
-	u.sums[i] = want
-	return want, nil
+	u.sums[i] = got
+	return got, nil
 }
 
 func sumOf(part io.Reader) ([]byte, error) {
