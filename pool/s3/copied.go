@@ -33,7 +33,7 @@ func (v pinned) ReadAt(b []byte, off int64) (int, error) {
 type copied struct {
 	version pinned
 	local   io.ReaderAt
-	written []extent // sorted, and apart from one another
+	written []extent // sorted and disjoint
 }
 
 // extent is a range of bytes, without the last.
@@ -55,15 +55,15 @@ func (c copied) ReadAt(b []byte, off int64) (int, error) {
 	return n, err
 }
 
-// united sorts extents, and unites those that touch.
-func united(extents []extent) (apart []extent) {
+// merged sorts extents, and merges those that overlap or touch.
+func merged(extents []extent) (disjoint []extent) {
 	slices.SortFunc(extents, func(a, b extent) int { return cmp.Compare(a.from, b.from) })
 	for _, x := range extents {
-		if last := len(apart) - 1; last >= 0 && x.from <= apart[last].to {
-			apart[last].to = max(apart[last].to, x.to)
+		if last := len(disjoint) - 1; last >= 0 && x.from <= disjoint[last].to {
+			disjoint[last].to = max(disjoint[last].to, x.to)
 		} else {
-			apart = append(apart, x)
+			disjoint = append(disjoint, x)
 		}
 	}
-	return apart
+	return disjoint
 }

@@ -162,7 +162,7 @@ func (e *editor) commit(ctx context.Context) error {
 	}
 	u := &publication{
 		pool: e.pool, name: e.name, file: e.local, size: e.opened.size, replaces: &e.opened, proof: e.proof,
-		expected: copied{e.version(ctx), e.local, united(e.written)}, completing: e.keep,
+		expected: copied{e.version(ctx), e.local, merged(e.written)}, beforeComplete: e.keep,
 	}
 	published, err := u.run(ctx)
 	if errors.Is(err, errDiffers) {

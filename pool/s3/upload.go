@@ -55,8 +55,8 @@ type publication struct {
 	replaces *object // nil: there must be no image
 	proof    pool.Proof
 	expected io.ReaderAt // what the file must have; nil: the caller has verified it
-	// completing is called when all is uploaded, before the store may make it visible.
-	completing func() error
+	// beforeComplete is called when all is uploaded, before the store may make it visible.
+	beforeComplete func() error
 
 	sums [][]byte // of the parts; each is nil until its part was found to be right
 
@@ -134,8 +134,8 @@ func (u *publication) upload(ctx context.Context) (_ object, err error) {
 			return object{}, err
 		}
 	}
-	if u.completing != nil {
-		if err := u.completing(); err != nil {
+	if u.beforeComplete != nil {
+		if err := u.beforeComplete(); err != nil {
 			return object{}, err
 		}
 	}
