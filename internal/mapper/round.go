@@ -76,7 +76,10 @@ func (r *round) listMapped(ctx context.Context) map[string]map[string]bool {
 	var asked sync.WaitGroup
 	for name, p := range r.Pools {
 		asked.Go(func() {
-			if _, hangs := r.hanging[name]; hangs {
+			r.mu.Lock()
+			_, hangs := r.hanging[name]
+			r.mu.Unlock()
+			if hangs {
 				r.fail(fmt.Errorf("pool %s: an earlier listing of its mapped images has not returned", name))
 				return
 			}

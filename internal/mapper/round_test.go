@@ -5,6 +5,7 @@ package mapper_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -141,6 +142,31 @@ func TestHangingListing(t *testing.T) {
 	}
 	close(release)
 	expect.Eventually(t, "the pool to be listed", func() bool { _, err := m.Step(t.Context()); return err == nil })
+}
+
+// TestManyListingsHang: the calls that hang are noted while others begin. The race
+// detector tells whether that is safe.
+func TestManyListingsHang(t *testing.T) {
+	const pools = 100
+	s := roletest.New(t, roletest.Directory(t, ""))
+	release := make(chan struct{})
+	hangs := &roletest.Hooked{Pool: s.Pool.Pool, At: func(roletest.Point, string) error {
+		<-release
+		return nil
+	}}
+	for i := range pools {
+		s.Pools[fmt.Sprint("hangs-", i)] = hangs
+	}
+	m := mapper.New(mapper.Options{Base: s.Base, Pools: s.Pools, Host: "a", ImageTimeout: time.Nanosecond, Log: s.Log})
+	_, err := m.Step(t.Context())
+	if n := strings.Count(fmt.Sprint(err), "does not answer"); n < pools {
+		t.Errorf("the error tells of %d listings that hang, want %d", n, pools)
+	}
+	close(release)
+	expect.Eventually(t, "the listings to return", func() bool {
+		_, err := m.Step(t.Context())
+		return !strings.Contains(fmt.Sprint(err), "has not returned")
+	})
 }
 
 // deadStore is a pool in which reserving hangs.
