@@ -131,16 +131,13 @@ func (c *Cache) Fill(pool, shard string, head func() []byte) {
 	c.keep(pool, shard, content)
 }
 
-// keep writes a head, and notes whether the directory can be written. It needs c.writing.
+// keep writes a head, or notes that the directory cannot be written. It needs c.writing.
 func (c *Cache) keep(pool, shard string, head []byte) {
 	err := c.put(pool, shard, head)
 	if err != nil {
 		c.room = 0 // list the directory again: others may have freed space, or removed it
 		c.failed(err)
 		return
-	}
-	if c.failing.Swap(false) {
-		c.Log.Info("hash functions are cached again", "directory", c.dir)
 	}
 	c.Metrics.HashCacheSize(c.total)
 }
@@ -164,6 +161,9 @@ func (c *Cache) put(pool, shard string, head []byte) error {
 	}
 	c.total += size
 	c.room -= size
+	if c.failing.Swap(false) {
+		c.Log.Info("hash functions are cached again", "directory", c.dir)
+	}
 	return nil
 }
 

@@ -254,6 +254,8 @@ func TestUnwritableDirectory(t *testing.T) {
 	}
 	logged(t, logs, "hash functions cannot be cached; reads are slower until they can", 1)
 	expect.NoError(t, os.Remove(dir))
+	put(c, "huge", make([]byte, 1<<20))
+	logged(t, logs, "hash functions are cached again", 0)
 	put(c, "a", []byte("head"))
 	if string(get(t, c, "a")) != "head" {
 		t.Error("the cache does not work again")
