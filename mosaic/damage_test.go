@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"runtime"
+	"sync/atomic"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -143,35 +144,74 @@ func disguised(t *testing.T, d device, object, frame []byte) device {
 	return d[:info.Size]
 }
 
-// A size that an object announces is not believed: Get must not allocate what it says.
+// segment returns a frame of one segment that announces a size, with these blocks.
+func segment(size uint64, blocks []byte) []byte {
+	return append(binary.LittleEndian.AppendUint64([]byte("\x28\xb5\x2f\xfd\xe0"), size), blocks...)
+}
+
+// repeated is a block of 128 KiB.
+var repeated = []byte{2, 0, 16, 'x'}
+
+// The smallest frame that a content can have, of 4 bytes a block, is read.
+func TestSmallestFrame(t *testing.T) {
+	object := bytes.Repeat([]byte{'x'}, 8*128<<10)
+	blocks := bytes.Repeat(repeated, 8)
+	blocks[7*4]++ // the last block
+	holds(t, disguised(t, make(device, 1<<20), object, segment(8*128<<10, blocks)), [][]byte{object}, 0)
+}
+
+// A size that an object announces is not believed: Get must not allocate what it says,
+// nor read the frame in small pieces.
 func TestHugeSizeIsNotBelieved(t *testing.T) {
-	objects := contents(10)
-	image := newImage(t, mosaic.Format{Zstd: true}, objects)
-	// A frame of 100 MiB, as a single segment.
-	_, start, end, err := open(t, image).Element(formattest.ID(objects[5]))
-	expect.NoError(t, err)
-	frame := binary.LittleEndian.AppendUint32([]byte{0x28, 0xb5, 0x2f, 0xfd, 0xa0}, 100<<20)
-	for what, rest := range map[string][]byte{
-		"one block": {1, 0, 0}, "blocks to the end": bytes.Repeat([]byte{2, 0, 16, 'x'}, int(end-start)/4-4),
+	object := []byte("whatever")
+	empty := make([]byte, 2<<20) // blocks without content
+	for what, stored := range map[string][]byte{
+		"30 MiB of 25 bytes":       segment(30<<20, bytes.Repeat(repeated, 3)),
+		"100 MiB in one block":     segment(100<<20, append([]byte{1, 0, 0}, empty...)),
+		"100 MiB in empty blocks":  segment(100<<20, empty),
+		"a TiB in empty blocks":    segment(1<<40, empty),
+		"100 MiB in too few bytes": segment(100<<20, bytes.Repeat(repeated, 500)),
 	} {
-		copy(image[start:], append(frame, rest...))
-		r := open(t, image)
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		if _, err := r.Get(formattest.ID(objects[5])); !errors.As(err, new(*format.DamageError)) {
-			t.Fatalf("%s: got %v", what, err)
-		}
-		runtime.ReadMemStats(&after)
-		if n := after.TotalAlloc - before.TotalAlloc; n > 66<<20 {
-			t.Errorf("%s: allocated %d bytes", what, n)
+		d := &counted{device: disguised(t, make(device, 4<<20), object, stored)}
+		r, err := mosaic.Open(d, int64(len(d.device)), "test")
+		expect.NoError(t, err)
+		for call, try := range map[string]func() error{
+			"Get":    func() error { _, err := r.Get(formattest.ID(object)); return err },
+			"Check":  func() error { _, err := r.Check(t.Context(), formattest.ID(object)); return err },
+			"Verify": func() error { _, err := r.Verify(t.Context(), nil); return err },
+		} {
+			d.reads = 0
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			if err := try(); !errors.As(err, new(*format.DamageError)) {
+				t.Errorf("%s, %s: got %v", what, call, err)
+			}
+			runtime.ReadMemStats(&after)
+			if n := after.TotalAlloc - before.TotalAlloc; n > 8<<20 {
+				t.Errorf("%s, %s: allocated %d bytes", what, call, n)
+			}
+			if d.reads > 50 {
+				t.Errorf("%s, %s: %d reads", what, call, d.reads)
+			}
 		}
 	}
+}
+
+// counted counts reads.
+type counted struct {
+	device
+	reads int64
+}
+
+func (c *counted) ReadAt(p []byte, at int64) (int, error) {
+	atomic.AddInt64(&c.reads, 1)
+	return c.device.ReadAt(p, at)
 }
 
 // TestBomb: a frame without a size, of blocks that each stand for many bytes, ends at the
 // size of the largest object.
 func TestBomb(t *testing.T) {
-	blocks := bytes.Repeat([]byte{2, 0, 16, 'x'}, 5000) // 128 KiB each
+	blocks := bytes.Repeat(repeated, 5000)
 	frame := append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0x58}, blocks...)
 	object := []byte("whatever")
 	for what, stored := range map[string][]byte{"a bomb": frame, "nothing": nil} {

@@ -72,14 +72,20 @@ func (d *decoder) size(stored int64, first []byte) (size int64, ok bool, err err
 	if !d.compressed {
 		return stored, true, nil
 	}
-	var h zstd.Header
-	if err := h.Decode(first[:min(int64(len(first)), stored)]); err != nil || h.Skippable {
-		return 0, false, errContent
+	h, err := frameHeader(stored, first)
+	return int64(h.FrameContentSize), h.HasFCS, err
+}
+
+// frameHeader returns the header of a frame of so many bytes, from the first of these. It
+// refuses sizes that the decoder refuses, or that so few bytes cannot have: a block takes
+// 4 bytes at least.
+func frameHeader(stored int64, first []byte) (h zstd.Header, err error) {
+	err = h.Decode(first[:min(int64(len(first)), stored)])
+	most := min(MaxObjectSize, uint64(stored/(blockHeader+1)*maxBlock))
+	if err != nil || h.Skippable || h.WindowSize > maxWindow || h.FrameContentSize > most {
+		return zstd.Header{}, errContent
 	}
-	if h.HasFCS && h.FrameContentSize > MaxObjectSize {
-		return 0, false, errContent
-	}
-	return int64(h.FrameContentSize), h.HasFCS, nil
+	return h, nil
 }
 
 // decode returns the content of size bytes, in room if that is large enough.

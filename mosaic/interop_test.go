@@ -3,6 +3,7 @@
 package mosaic_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"os"
@@ -54,9 +55,12 @@ func noise() map[int]int {
 }
 
 // interopContents are the test objects of testdata/interop.py: those of contents, but for
-// noise.
+// noise, and for one that compresses as well as any.
 func interopContents(n int) [][]byte {
 	objects := contents(n)
+	if n > 45 {
+		objects[45] = bytes.Repeat([]byte("x"), 1_000_000)
+	}
 	for i, size := range noise() {
 		if i >= n {
 			continue

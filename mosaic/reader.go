@@ -142,7 +142,7 @@ func (r *Reader) content(id format.ObjID, o object, head []byte, size int64) ([]
 		}
 		return content, nil
 	}
-	if err := r.believe(o.start, o.stored, head); err != nil {
+	if err := r.believe(context.Background(), o.start, o.stored, head); err != nil {
 		return nil, r.contentError(id, o.position, err)
 	}
 	rest := r.section(o.start+int64(len(head)), o.stored-int64(len(head)))

@@ -116,7 +116,7 @@ func (s *span) content(ctx context.Context, n int64) (sum format.ObjID, size int
 	if err != nil {
 		return sum, 0, err
 	}
-	if err := s.believe(s.at(), n, first); err != nil {
+	if err := s.believe(ctx, s.at(), n, first); err != nil {
 		return sum, 0, err
 	}
 	in := s.decoder.stream(&stored{s, ctx, n})
@@ -137,7 +137,7 @@ func (s *span) small(ctx context.Context, n int64) (sum format.ObjID, size int64
 		return sum, 0, err
 	}
 	if !known || size > inMemory {
-		if err := s.believe(s.at(), n, b); err != nil {
+		if err := s.believe(ctx, s.at(), n, b); err != nil {
 			return sum, 0, err
 		}
 		in := s.decoder.stream(bytes.NewReader(b))
