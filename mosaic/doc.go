@@ -89,7 +89,7 @@
 // New checksums follow from the old ones and from what changes, because CRC-32 is linear:
 // neither the tiles nor the index are read, and a checksum that was wrong stays wrong. Cut short
 // anywhere, at any byte of a write, the image has for each of the objects an entry that
-// leads to it, or is done with it, and all others are as they were. The next call sees
+// leads to it, or one that is Void, and all other objects are as they were. The next call sees
 // the Void of the first step. It reads the whole image once, completes the erasures that reached
 // step 3, and computes checksums and counters from what it reads.
 //

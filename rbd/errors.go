@@ -34,8 +34,8 @@ func (p *Pool) fail(op, name string, err error) error {
 	if code := errno(err); code == unix.EPERM || code == unix.EACCES {
 		return fmt.Errorf("pool %s: %s: Ceph refuses it to %s: %w; see the caps that `wineryctl ceph caps` prints for its role", p.Name(), what, p.ceph.from.user, err)
 	}
-	if is := sentinels[errno(err)]; is != nil {
-		return fmt.Errorf("pool %s: %s: %w: %w", p.Name(), what, is, err)
+	if kind := sentinels[errno(err)]; kind != nil {
+		return fmt.Errorf("pool %s: %s: %w: %w", p.Name(), what, kind, err)
 	}
 	return fmt.Errorf("pool %s: %s: %w", p.Name(), what, err)
 }

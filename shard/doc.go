@@ -57,8 +57,8 @@
 // bytes readable); zeros over the lengths, once the contents read back as zeros;
 // over the first byte of each entry's position 0xff, which marks the object as
 // erased; and over the entries the empty one. Cut short anywhere, at any byte of
-// a write, the image has for each of the objects an entry that leads to it, or is
-// done with it:
+// a write, the image has for each of the objects an entry that leads to it, or one
+// that is marked as erased or empty:
 //
 //	cut in step 1   entry and length kept; content partly zeros
 //	cut in step 2   entry kept; content zeros, length kept, less or 0

@@ -45,7 +45,7 @@ func (r *round) admit(step, ctx context.Context, img image) error {
 
 // begins says whether the mapping of an image returns the beginning of an image, by one
 // read.
-func (r *round) begins(ctx context.Context, img image) (is bool, err error) {
+func (r *round) begins(ctx context.Context, img image) (answers bool, err error) {
 	p := r.Pools[img.Pool]
 	src, err := p.OpenMapped(ctx, img.Name)
 	if err != nil {
@@ -139,8 +139,8 @@ func (r *round) object(ctx context.Context, reader format.Reader, img image, id 
 	if !damaged(err) {
 		return err
 	}
-	is, lookErr := r.Base.ObjectStatuses(ctx, img.ID, []sharedbase.ObjID{id})
-	if lookErr != nil || is[0].Present {
+	statuses, lookErr := r.Base.ObjectStatuses(ctx, img.ID, []sharedbase.ObjID{id})
+	if lookErr != nil || statuses[0].Present {
 		return errors.Join(err, lookErr)
 	}
 	return nil

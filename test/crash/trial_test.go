@@ -33,8 +33,8 @@ type trial struct {
 // something takes.
 var turns = make(chan struct{}, 4)
 
-// eachTrial halts a process at every point of every scenario on both kinds of
-// pool, and logs what came of it.
+// eachTrial halts a process at every point of every scenario on every type of pool,
+// and logs what came of it.
 func eachTrial(t *testing.T, signal syscall.Signal, test func(*testing.T, *trial)) {
 	t.Parallel()
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
@@ -56,7 +56,7 @@ func eachTrial(t *testing.T, signal syscall.Signal, test func(*testing.T, *trial
 	})
 }
 
-// ground is what the trials on a kind of pool share.
+// ground is what the trials on a type of pool share.
 type ground struct {
 	*testing.T
 	stage *roletest.Stage
