@@ -23,8 +23,9 @@
 // continues, it finds that it was fenced off, or that its claim is lost. It can
 // do only one harm: if it stalls after it verified its proof and before it fences
 // the holder of the image's lock, its successor loses the draft and gets
-// ErrFenced, and the shard is packed again. Edit fences no live process:
-// ErrInUse.
+// ErrFenced, and the shard is packed again. The same holds for [Pool.Remove], but that a
+// pool may lock the image against its successor, which gets ErrInUse. Edit fences no live
+// process: ErrInUse.
 //
 // A pool does not know whether the packing of a finished image was recorded in
 // the database: a packer may have died between [Draft.Commit] and that record, or

@@ -74,11 +74,11 @@ type Draft interface {
 	Open(ctx context.Context) (Image, error)
 	// Commit verifies the proof that Create was given, makes the image durable
 	// and then visible, read-only, whole: when it returns nil the image survives
-	// a power cut. It may take as long as writing and reading the image. No WriteAt may be in flight. After an error the image may or
-	// may not exist; Abort, then Create again. ErrExists if another draft of that
-	// name was committed first, ErrFenced if another process took the image over,
-	// ErrInUse, which names the process and its address, if another client could
-	// still write to the image.
+	// a power cut. It may take as long as writing and reading the image. No WriteAt
+	// may be in flight. After an error the image may or may not exist; Abort, then
+	// Create again. ErrExists if another draft of that name was committed first,
+	// ErrFenced if another process took the image over, ErrInUse, which names the
+	// process and its address, if another client could still write to the image.
 	Commit(ctx context.Context) error
 	// Abort gives the draft up and leaves nothing that hinders the next
 	// Create: no bytes that were written take up space. It does so even if ctx
@@ -190,9 +190,11 @@ type Pool interface {
 	// are among them is the pool's choice.
 	List(ctx context.Context) ([]string, error)
 
-	// Remove verifies the proof and destroys an image. ErrNotFound; ErrInUse
-	// where the pool can see that it is open for writing. The pool does not see
-	// all readers: the caller must know that no reader needs the image.
+	// Remove verifies the proof once the image is locked, and destroys the image. It may
+	// also verify it earlier. ErrNotFound; ErrInUse where the pool can see that the image
+	// is open for writing, or was replaced meanwhile; ErrFenced if another process took
+	// it over. The pool does not see all readers: the caller must know that no reader
+	// needs the image.
 	Remove(ctx context.Context, name string, proof Proof) error
 
 	// Space returns the room in the pool now; where the store has no limit that can

@@ -59,13 +59,6 @@ func (p *Pool) Create(ctx context.Context, name string, room int64, proof pool.R
 // openAlone opens and locks an image to write, and creates it if necessary and
 // allowed. leftover: the image existed before.
 func (p *Pool) openAlone(ctx context.Context, ceph *link, name string, room int64, proof pool.Proof) (h *handle, leftover bool, err error) {
-	if !p.settings.CreateImages {
-		h, err := p.openLocked(ctx, ceph, name, true)
-		if errno(err) == unix.ENOENT {
-			err = fmt.Errorf("create_images is false and the image does not exist; run winery-rbd-mapper with --manage-rw-images: %w", err)
-		}
-		return h, true, err
-	}
 	g, err := ceph.guard(name)
 	if err != nil {
 		return nil, false, err
@@ -75,6 +68,13 @@ func (p *Pool) openAlone(ctx context.Context, ceph *link, name string, room int6
 			h, err = nil, errors.Join(released, h.Close())
 		}
 	}()
+	if !p.settings.CreateImages {
+		h, err := p.openLocked(ctx, ceph, name, true)
+		if errno(err) == unix.ENOENT {
+			err = fmt.Errorf("create_images is false and the image does not exist; run winery-rbd-mapper with --manage-rw-images: %w", err)
+		}
+		return h, true, err
+	}
 	for {
 		err := p.newImage(ceph.io, name, room)
 		leftover := errors.Is(err, rbd.ErrExist)

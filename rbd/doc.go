@@ -53,9 +53,10 @@
 // first opened for writing.
 //
 // Until an image has its header, librbd has no lock for it. So Create holds a
-// RADOS lock of its own, on the object winery_guard.NAME, while it makes the
+// RADOS lock of its own, on the object winery_guard.NAME, while it makes or opens the
 // image, and while it removes what an interrupted creation left (the one case
-// in which it removes anything); the holder of that is shut out in the same
+// in which it removes anything); Remove holds it, too, from before it verifies the
+// claim until the image is gone. The holder of that is shut out in the same
 // way. Else a process that stalled there could remove its successor's image.
 //
 // Create wipes an image that exists already. It discards the whole image, which

@@ -160,10 +160,25 @@ func (p *Pool) Remove(ctx context.Context, name string, proof pool.Proof) error 
 	if err != nil {
 		return err
 	}
+	return p.fail("remove", name, p.remove(ctx, ceph, name, proof))
+}
+
+// remove removes an image under its guard: Create takes that first, and shuts out the
+// process that has it.
+func (p *Pool) remove(ctx context.Context, ceph *link, name string, proof pool.Proof) (err error) {
+	// Else a process that lost its claim would shut out its successor.
 	if err := verify(ctx, proof); err != nil {
-		return p.fail("remove", name, err)
+		return err
 	}
-	return p.fail("remove", name, rbd.RemoveImage(ceph.io, name))
+	g, err := ceph.guard(name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.release()) }()
+	if err := verify(ctx, proof); err != nil {
+		return err
+	}
+	return rbd.RemoveImage(ceph.io, name)
 }
 
 // Map implements [pool.Pool].

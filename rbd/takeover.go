@@ -152,10 +152,10 @@ func (l *link) blocklist(addr string) error {
 	return l.conn.WaitForLatestOSDMap()
 }
 
-// guard is a separate lock on a name, held while an image is created, or the
-// remains of one are removed: RBD has no lock until the image has a header. A
-// process that stalls meanwhile must not remove its successor's image when it
-// continues.
+// guard is a separate lock on a name, held while an image is created, or one or its
+// remains are removed: RBD has no lock until the image has a header, and librbd
+// removes no image whose lock another handle holds. A process that stalls meanwhile
+// must not remove its successor's image when it continues.
 type guard struct {
 	link   *link
 	object string
@@ -172,7 +172,7 @@ func (l *link) guard(name string) (*guard, error) {
 	}
 	taken := 0
 	if err == nil {
-		taken, err = l.io.LockExclusive(g.object, guardLock, "", "making the image", 0, nil)
+		taken, err = l.io.LockExclusive(g.object, guardLock, "", "making or removing the image", 0, nil)
 	}
 	if err == nil && taken != 0 {
 		err = unix.EBUSY

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -151,6 +152,39 @@ func TestStalled(t *testing.T) {
 					expect.NoError(t, err)
 				}
 				_ = d.Abort(t.Context())
+			})
+		}
+	}
+}
+
+// TestStalledRemove: a process that stalls in Remove while its successor replaces the
+// image does not remove the new image when it continues.
+func TestStalledRemove(t *testing.T) {
+	t.Parallel()
+	pools := cephtest.New(t)
+	for at, want := range map[int]error{1: errLost, 2: pool.ErrFenced} { // the number of the proof after which it stalls
+		for _, create := range []bool{true, false} {
+			name := fmt.Sprintf("stalls-at-%d-creates-%t", at, create)
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				leftover(t, pools, name)
+				s := settings(pools)
+				s.CreateImages = create
+				slow, next := open(t, settings(pools)), open(t, s)
+				asked := 0
+				err := slow.Remove(t.Context(), name, proofFunc(func(context.Context) error {
+					switch asked++; {
+					case asked == at:
+						expect.NoError(t, write(t, next, name, "successor").Commit(t.Context()))
+					case asked > at:
+						return errLost
+					}
+					return nil
+				}))
+				if !errors.Is(err, want) {
+					t.Errorf("it went on: got %v, want %v", err, want)
+				}
+				wantImage(t, next, name, "successor")
 			})
 		}
 	}
