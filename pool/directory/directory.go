@@ -104,17 +104,12 @@ func (p *Pool) List(ctx context.Context) ([]string, error) {
 // Remove implements [pool.Pool]. Handles that are open keep the file's bytes. Of
 // a link to a file it removes the link.
 func (p *Pool) Remove(ctx context.Context, name string, proof pool.Proof) error {
-	if err := p.check(ctx, name); err != nil {
+	img, err := p.openLocked(ctx, "remove", name, proof)
+	if err != nil {
 		return err
 	}
-	if err := pool.Verify(ctx, proof); err != nil {
-		return fmt.Errorf("pool %s: remove %s: %w", p.name, name, err)
-	}
-	_, err := p.stat(name)
-	if err == nil {
-		err = os.Remove(p.path(name))
-	}
-	if err != nil {
+	defer img.Close()
+	if err := os.Remove(p.path(name)); err != nil {
 		return p.fail("remove", name, err)
 	}
 	return p.fail("remove", name, p.syncDir())
@@ -170,22 +165,22 @@ func syncFolder(path string) error {
 // fail translates an error of the file system; nil stays nil.
 func (p *Pool) fail(op, name string, err error) error {
 	what := strings.TrimSpace(op + " " + name)
-	var is error
+	var kind error
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, fs.ErrNotExist) && p.exists() != nil:
-		is = pool.ErrNoPool
+		kind = pool.ErrNoPool
 	case errors.Is(err, fs.ErrNotExist):
-		is = pool.ErrNotFound
+		kind = pool.ErrNotFound
 	case errors.Is(err, fs.ErrExist):
-		is = pool.ErrExists
+		kind = pool.ErrExists
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		is = pool.ErrFull
+		kind = pool.ErrFull
 	case errors.Is(err, unix.EWOULDBLOCK):
-		is = pool.ErrInUse
+		kind = pool.ErrInUse
 	default:
 		return fmt.Errorf("pool %s: %s: %w", p.name, what, err)
 	}
-	return fmt.Errorf("pool %s: %s: %w: %w", p.name, what, is, err)
+	return fmt.Errorf("pool %s: %s: %w: %w", p.name, what, kind, err)
 }

@@ -181,6 +181,45 @@ func TestModes(t *testing.T) {
 	step("Commit", 0o400, func() error { return nil })
 }
 
+// TestReplacedMeanwhile: a file that was replaced after Edit or Remove opened it, and
+// before they locked it, is neither edited nor removed. A lease on the file keeps them
+// in open(2), where they have found the file and do not have it yet.
+func TestReplacedMeanwhile(t *testing.T) {
+	base := t.TempDir()
+	p := newPool(t, base, false)
+	for what, call := range map[string]func() error{
+		"Edit": func() error {
+			e, err := p.Edit(t.Context(), "one", pooltest.Anything{})
+			if err == nil {
+				err = e.Close()
+			}
+			return err
+		},
+		"Remove": func() error { return p.Remove(t.Context(), "one", pooltest.Anything{}) },
+	} {
+		pooltest.AfterKill(t, p, "one")
+		path := filepath.Join(base, "shards", "one")
+		leased, err := os.Open(path)
+		expect.NoError(t, err)
+		lease := func(cmd, kind int) int {
+			got, err := unix.FcntlInt(leased.Fd(), cmd, kind)
+			expect.NoError(t, err)
+			return got
+		}
+		lease(unix.F_SETLEASE, unix.F_RDLCK)
+		called := make(chan error)
+		go func() { called <- call() }()
+		expect.Eventually(t, what+" to open the file", func() bool { return lease(unix.F_GETLEASE, 0) == unix.F_UNLCK })
+		expect.NoError(t, os.Remove(path))
+		pooltest.AfterKill(t, p, "one")
+		expect.NoError(t, leased.Close()) // ends the lease
+		if err := <-called; !errors.Is(err, pool.ErrInUse) {
+			t.Errorf("%s: %v, want ErrInUse", what, err)
+		}
+		pooltest.StillThere(t, p, "one")
+	}
+}
+
 // TestReservedMeanwhile: the mapper may reserve the image of a shard that is
 // being packed, for a packer that creates none. That disturbs no process.
 func TestReservedMeanwhile(t *testing.T) {

@@ -44,6 +44,10 @@
 // holder cannot replace its successor's image. Until the link nothing is visible
 // under NAME; a process that dies leaves either no image or a complete one.
 //
+// Edit and Remove lock the image's file with flock and then verify the claim; Commit
+// locks the file that it replaces. None of them touches a file that, once locked, is no
+// longer the one under NAME.
+//
 // # Verification
 //
 // Images and drafts that are opened to be verified are flushed and then read from the disk

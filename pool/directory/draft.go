@@ -10,8 +10,6 @@ import (
 	"math"
 	"os"
 
-	"golang.org/x/sys/unix"
-
 	"winery/pool"
 	"winery/pool/draftfile"
 )
@@ -157,8 +155,7 @@ func (d *draft) alive(ctx context.Context, op string) error {
 }
 
 // removeLeftover removes only the file that existed at Create, or was reserved
-// since. It locks that file meanwhile, like every other draft that would replace
-// it, and every editor: so no process can put another image under the name
+// since, and locks it meanwhile: so no process can put another image under the name
 // between the last check of the file and its removal.
 func (d *draft) removeLeftover() error {
 	path := d.pool.path(d.name)
@@ -170,19 +167,12 @@ func (d *draft) removeLeftover() error {
 		return err
 	}
 	defer f.Close()
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return err
+	locked, err := d.pool.lock(f, d.name)
+	if err != nil || locked == nil {
+		return err // link fails if the name is not free
 	}
-	locked, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	now, err := os.Stat(path)
-	if err != nil || !os.SameFile(now, locked) {
-		return nil // link fails if the name is not free
-	}
-	reserved := now.Size() == 0
-	unchanged := d.leftover != nil && os.SameFile(now, d.leftover) && now.ModTime().Equal(d.leftover.ModTime())
+	reserved := locked.Size() == 0
+	unchanged := d.leftover != nil && os.SameFile(locked, d.leftover) && locked.ModTime().Equal(d.leftover.ModTime())
 	if !reserved && !unchanged {
 		return nil
 	}

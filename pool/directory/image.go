@@ -83,6 +83,16 @@ func (p *Pool) OpenMapped(ctx context.Context, name string) (pool.Image, error) 
 // host can read while objects are erased; only a process that could not open the
 // file otherwise changes the mode, for that moment.
 func (p *Pool) Edit(ctx context.Context, name string, proof pool.Proof) (pool.Editor, error) {
+	img, err := p.openLocked(ctx, "edit", name, proof)
+	if err != nil {
+		return nil, err
+	}
+	return editor{img}, nil
+}
+
+// openLocked opens an image's file for writing, locks it, and verifies the proof. op is
+// what the caller will do.
+func (p *Pool) openLocked(ctx context.Context, op, name string, proof pool.Proof) (*image, error) {
 	img, err := p.open(ctx, name, os.O_RDWR)
 	if p.modes && errors.Is(err, fs.ErrPermission) {
 		img, err = p.openReadOnlyFile(ctx, name)
@@ -90,13 +100,34 @@ func (p *Pool) Edit(ctx context.Context, name string, proof pool.Proof) (pool.Ed
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(img.file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(p.fail("edit", name, err), img.file.Close())
+	locked, err := p.lock(img.file, name)
+	if err == nil && locked == nil {
+		err = fmt.Errorf("%w: another process has just replaced or removed it", unix.EWOULDBLOCK)
+	}
+	if err != nil {
+		return nil, errors.Join(p.fail(op, name, err), img.Close())
 	}
 	if err := pool.Verify(ctx, proof); err != nil {
-		return nil, errors.Join(fmt.Errorf("pool %s: edit %s: %w", p.name, name, err), img.file.Close())
+		return nil, errors.Join(fmt.Errorf("pool %s: %s %s: %w", p.name, op, name, err), img.Close())
 	}
-	return editor{img}, nil
+	return img, nil
+}
+
+// lock locks an image's open file, so that no other process replaces or removes it. It
+// returns nil if the image has another file by then, or none.
+func (p *Pool) lock(f *os.File, name string) (fs.FileInfo, error) {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, err
+	}
+	locked, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	now, err := os.Stat(p.path(name))
+	if err != nil || !os.SameFile(now, locked) {
+		return nil, nil
+	}
+	return now, nil
 }
 
 // openReadOnlyFile opens for writing a file whose mode does not allow that.

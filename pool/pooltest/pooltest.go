@@ -36,6 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) pool.Pool) {
 		{"RefusedCreate", refusedCreate},
 		{"RefusedCommit", refusedCommit},
 		{"RefusedEdit", refusedEdit},
+		{"ReplacedMeanwhile", replacedMeanwhile},
 		{"NoProof", noProof},
 		{"Edit", edit},
 		{"EditAlone", editAlone},

@@ -120,6 +120,41 @@ func refusedEdit(t *testing.T, p pool.Pool) {
 	expect.NoError(t, e.Close())
 }
 
+// proofFunc is a proof that is verified by a function.
+type proofFunc func() error
+
+func (f proofFunc) Verify(context.Context) error { return f() }
+
+// replacedMeanwhile: Remove does not remove an image that replaced the first one while
+// the proof was verified. A pool with locks may refuse the replacement instead.
+func replacedMeanwhile(t *testing.T, p pool.Pool) {
+	want := pattern(2, 500)
+	for nth, asked := 1, 1; nth <= asked; nth++ {
+		finished(t, p, "one", pattern(1, 1000))
+		var refused error
+		asked = 0
+		err := p.Remove(t.Context(), "one", proofFunc(func() error {
+			switch asked++; {
+			case asked == nth:
+				refused = packAndRead(t, p, "one", want)
+			case asked > nth && refused == nil:
+				return errLost
+			}
+			return nil
+		}))
+		if refused != nil {
+			wantErr(t, "Create meanwhile", refused, pool.ErrInUse)
+			expect.NoError(t, err)
+			wantList(t, p)
+			continue
+		}
+		if !errors.Is(err, errLost) {
+			wantErr(t, "Remove", err, pool.ErrInUse)
+		}
+		wantContent(t, p, "one", want)
+	}
+}
+
 // noProof: nothing is destroyed without a proof.
 func noProof(t *testing.T, p pool.Pool) {
 	want := pattern(1, 1000)
