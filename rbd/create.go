@@ -143,9 +143,20 @@ func wholeMiB(size uint64) uint64 {
 	return (size + mib - 1) / mib * mib
 }
 
-// wipe removes every object that holds bytes of the image.
+// wipe removes every object that holds bytes of the image. The image's header goes
+// first: a process that dies meanwhile leaves an image that was never finished, not one
+// that is damaged.
 func (h *handle) wipe(ctx context.Context) error {
-	const step = 1 << 30 // librbd refuses more than 2 GiB; small enough to check ctx often
+	const (
+		header = 4 << 10 // a format's, or its beginning: one write, however small the objects
+		step   = 1 << 30 // librbd refuses more than 2 GiB; small enough to check ctx often
+	)
+	if _, err := h.image.Discard(0, uint64(min(header, h.size))); err != nil {
+		return err
+	}
+	if err := h.image.Flush(); err != nil {
+		return err
+	}
 	for off := int64(0); off < h.size; off += step {
 		if err := ctx.Err(); err != nil {
 			return err

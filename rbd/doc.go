@@ -59,10 +59,12 @@
 // claim until the image is gone. The holder of that is shut out in the same
 // way. Else a process that stalled there could remove its successor's image.
 //
-// Create wipes an image that exists already. It discards the whole image, which
-// removes every RADOS object that holds its bytes. It does not remove and create
-// the image, because the id must stay for hosts that have mapped it (Reserve),
-// and because no lock would exist between the two steps.
+// Create wipes an image that exists already. It discards the first bytes, where all
+// formats have their header, and then the whole image, which removes every RADOS object
+// that holds its bytes. If it dies meanwhile, the image has no header, like one that was
+// never finished. It does not remove and create the image, because the id must stay for
+// hosts that have mapped it (Reserve), and because no lock would exist between the two
+// steps.
 //
 // A full pool, or one at its quota, answers writes with pool.ErrFull instead of
 // the wait that is Ceph's default. Create asks `ceph df` first whether the data

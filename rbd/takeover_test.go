@@ -232,6 +232,26 @@ func TestInterruptedCreation(t *testing.T) {
 	expect.NoError(t, iter.Err())
 }
 
+// TestInterruptedWipe: as long as an image has its header, it has all the rest. A user
+// that may remove the last object alone does not come so far as to remove it.
+func TestInterruptedWipe(t *testing.T) {
+	t.Parallel()
+	pools := cephtest.New(t)
+	p, ioctx := open(t, settings(pools)), ioContext(t, pools.Pool)
+	expect.NoError(t, write(t, p, "one", "finished").Commit(t.Context()))
+	image, err := ceph.OpenImageReadOnly(ioctx, "one", ceph.NoSnapshot)
+	expect.NoError(t, err)
+	id, err := image.GetId()
+	expect.NoError(t, errors.Join(err, image.Close()))
+	_, err = open(t, withCaps(t, pools, rbd.Caps{Mon: "profile rbd", OSD: fmt.Sprintf(
+		"profile rbd pool=%s, allow rx pool=%s, allow rwx pool=%[2]s object_prefix rbd_data.%d.%s.%016x", pools.Pool, pools.DataPool, ioctx.GetPoolID(), id, 2)},
+	)).Create(t.Context(), "one", 0, pooltest.Anything{})
+	if err == nil || !strings.Contains(err.Error(), "wineryctl ceph caps") {
+		t.Fatalf("the user was not refused: %v", err)
+	}
+	wantImage(t, p, "one", "finished")
+}
+
 // TestLockedByHand: an image with a manual lock, by `rbd lock add`, is not
 // touched.
 func TestLockedByHand(t *testing.T) {
