@@ -13,7 +13,8 @@ import (
 
 const (
 	// releasing is how long a release is retried, even after its context has
-	// ended. A shard that is not released by then waits until its lease expires.
+	// ended. A shard that is not released by then stays locked until its lease
+	// expires.
 	releasing = 10 * time.Second
 	// dropping is how long it is tried to drop a table that readers keep busy.
 	dropping = 2 * time.Minute
@@ -116,7 +117,9 @@ func (c *Claim) advance(ctx context.Context, to ShardState, rest func(context.Co
 // Release returns the shard to the state from which it was claimed. It does
 // nothing if the claim is used up. It continues after ctx has ended, and retries
 // for up to ten seconds while the database is unavailable. *StateError means that
-// the claim was lost, and the shard was not released.
+// the claim was lost, and the shard was not released. After any other error Release
+// may be called again; the lease is not renewed any more, so when it has expired any
+// process reclaims the shard.
 func (c *Claim) Release(ctx context.Context) error {
 	return c.release(ctx, nil)
 }
@@ -138,8 +141,9 @@ func (c *Claim) release(ctx context.Context, total *Total) error {
 		}
 		return err
 	})
+	c.base.keeper.forget(c.heldLease) // whatever the error: the holder works no more
 	if err == nil {
-		c.becomes(origin)
+		c.state = origin
 	}
 	return err
 }

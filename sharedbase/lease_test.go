@@ -183,6 +183,28 @@ func TestExpiredIsNotRenewed(t *testing.T) {
 	}
 }
 
+// A claim whose release failed is not renewed any more, so that its shard is
+// reclaimed; and the release can be retried.
+func TestFailedReleaseIsNotRenewed(t *testing.T) {
+	b, conn := shortLease(t)
+	retried := claim(t, b, shardIn(t, b, sharedbase.StateFull), sharedbase.StatePacking)
+	abandoned := claim(t, b, shardIn(t, b, sharedbase.StateFull), sharedbase.StatePacking)
+	exec(t, conn, "ALTER TABLE winery_total RENAME TO hidden")
+	for _, c := range []*sharedbase.Claim{retried, abandoned} {
+		if err := c.Release(t.Context()); err == nil {
+			t.Fatal("a shard was released without winery_total")
+		}
+	}
+	exec(t, conn, "ALTER TABLE hidden RENAME TO winery_total")
+	if err := retried.Release(t.Context()); err != nil || retried.State() != sharedbase.StateFull {
+		t.Errorf("the second release: state %s, error %v", retried.State(), err)
+	}
+	expect.Eventually(t, "the other shard to be reclaimed", func() bool {
+		back := reclaimed(t, b)
+		return len(back) == 1 && back[0].Shard.Name == abandoned.Name()
+	})
+}
+
 // The holder of a shard notices that another process has taken it.
 func TestClaimLost(t *testing.T) {
 	b, conn := shortLease(t)
