@@ -55,8 +55,8 @@ func (l *lane) claimNext(ctx context.Context) error {
 		return err
 	}
 	total, known := claim.Total()
-	l.claim, l.broken, l.total = claim, false, total
-	if !known {
+	l.claim, l.broken, l.total, l.uncounted = claim, false, total, !known
+	if l.uncounted {
 		l.startCount()
 	}
 	l.Log.Info("writing to a shard", "shard", claim.Name(), "pool", claim.Pool(), "objects", total.Objects, "bytes", total.Bytes, "counted", known)
@@ -75,16 +75,18 @@ func (l *lane) fill(ctx context.Context) error {
 	return nil
 }
 
-// release gives the shard back, if the lane has one. One that could not be
-// released is broken, and tried once more before the next claim; but not where
-// ctx has ended meanwhile: then it stays locked until its lease ends.
+// release releases the shard, if the lane has one. After a failure the claim may
+// only be released, which claimNext tries again. The lease is not renewed meanwhile:
+// so another process gets the shard where that does not succeed. Once ctx has
+// ended, no claim follows, and the lane drops this one.
 func (l *lane) release(ctx context.Context) {
 	if l.claim == nil {
 		return
 	}
 	log := l.Log.With("shard", l.claim.Name())
+	l.stopCount()
 	var err error
-	if l.stopCount() {
+	if l.uncounted {
 		err = l.claim.Release(ctx)
 	} else {
 		err = l.claim.ReleaseWithTotal(ctx, l.total)
@@ -94,12 +96,12 @@ func (l *lane) release(ctx context.Context) {
 		log.Info("shard released", "objects", l.total.Objects, "bytes", l.total.Bytes)
 	case errors.As(err, &lost):
 		log.Warn("shard was taken by another process", "err", err)
-	case ctx.Err() != nil:
-		log.Warn("cannot release the shard: it stays locked until its lease expires", "err", err)
 	default:
-		log.Warn("cannot release the shard, retrying", "err", err)
-		l.broken = true
-		return
+		log.Warn("cannot release the shard: it stays locked until its lease expires, unless a retry releases it earlier", "err", err)
+		if ctx.Err() == nil {
+			l.broken = true
+			return
+		}
 	}
 	l.claim = nil
 }

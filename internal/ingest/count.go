@@ -45,14 +45,12 @@ func (l *lane) counted() <-chan struct{} {
 	return l.count.done
 }
 
-// stopCount ends a count without its result, and reports whether there was one.
-func (l *lane) stopCount() (stopped bool) {
-	if l.count == nil {
-		return false
+// stopCount ends a count without its result, if there is one.
+func (l *lane) stopCount() {
+	if l.count != nil {
+		l.count.stop()
+		l.count = nil
 	}
-	l.count.stop()
-	l.count = nil
-	return true
 }
 
 // takeCount adds to the total what was counted, if a count has ended.
@@ -67,6 +65,7 @@ func (l *lane) takeCount() {
 			l.startCount()
 			return
 		}
+		l.uncounted = false
 		l.grow(c.total)
 		l.grow(sharedbase.Total{Objects: -c.since.Objects, Bytes: -c.since.Bytes})
 		log.Info("counted the shard's objects", "objects", l.total.Objects, "bytes", l.total.Bytes)
@@ -82,7 +81,7 @@ func (l *lane) grow(by sharedbase.Total) {
 // counted, whether half of it was added, which leaves room in the image.
 func (l *lane) full() bool {
 	size := l.maxSize()
-	if l.count != nil {
+	if l.uncounted {
 		size /= 2
 	}
 	return l.total.Bytes >= size

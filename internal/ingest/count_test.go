@@ -5,6 +5,7 @@ package ingest_test
 import (
 	"log/slog"
 	"testing"
+	"time"
 
 	"winery/internal/ingest"
 	"winery/sharedbase"
@@ -23,11 +24,15 @@ func (f *fixture) died(objects ...sharedbase.Object) (name string) {
 	return claim.Name()
 }
 
-// slowCount opens the database so that tables are counted only once go is closed.
-func (f *fixture) slowCount() (base *sharedbase.SharedBase, counting, count chan struct{}) {
+// slowCount opens the database so that tables are counted only once count is closed.
+// Each of the functions sees all statements.
+func (f *fixture) slowCount(see ...func(sharedbase.Statement)) (base *sharedbase.SharedBase, counting, count chan struct{}) {
 	f.Helper()
 	counting, count = make(chan struct{}, 1), make(chan struct{})
 	base, err := sharedbase.New(f.dsn, "writer test", sharedbase.WithObserver(func(s sharedbase.Statement) {
+		for _, f := range see {
+			f(s)
+		}
 		if s.Name() == "TableSize" && !s.Done {
 			select {
 			case counting <- struct{}{}:
@@ -95,6 +100,51 @@ func TestKnownSizeIsNotCounted(t *testing.T) {
 	expect.Eventually(t, "the shard to be full", func() bool { return len(f.shards(sharedbase.StateFull)) == 1 })
 	if len(counting) > 0 {
 		t.Error("the table was counted")
+	}
+}
+
+// firstMoveFails lets the first transition of a claimed shard fail.
+func (f *fixture) firstMoveFails() func(sharedbase.Statement) {
+	seen := 0
+	return func(s sharedbase.Statement) {
+		if s.Name() != "SetState" {
+			return
+		}
+		switch seen++; seen {
+		case 1: // about to be sent
+			f.sql("ALTER TABLE winery_total RENAME TO hidden")
+		case 2: // answered
+			f.sql("ALTER TABLE hidden RENAME TO winery_total")
+		}
+	}
+}
+
+// Only a complete count is recorded, even where the first attempt to release the
+// shard, or to mark it full, failed.
+func TestIncompleteCountIsNotRecorded(t *testing.T) {
+	for failure, test := range map[string]struct {
+		options ingest.Options
+		objects int // added meanwhile
+	}{
+		"cannot release the shard": {ingest.Options{IdleTimeout: time.Millisecond}, 1},
+		"marking a shard full":     {ingest.Options{ShardMaxSize: 10_000}, 5},
+	} {
+		t.Run(failure, func(t *testing.T) {
+			f := newFixture(t)
+			f.died(objects(9, 1000, "before")...)
+			base, _, count := f.slowCount(f.firstMoveFails())
+			defer close(count)
+			var log logtest.Log
+			test.options.Base, test.options.Log = base, log.Logger(slog.LevelInfo)
+			w := f.start(test.options)
+			f.add(w, objects(test.objects, 1000, "meanwhile")...)
+			log.Wait(t, failure)
+			f.add(w, object("later"))
+			log.Wait(t, "shard released")
+			if total := f.sql("SELECT objects, bytes FROM winery_total"); total != "" {
+				t.Errorf("recorded are %s", total)
+			}
+		})
 	}
 }
 

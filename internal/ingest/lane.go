@@ -22,11 +22,12 @@ type lane struct {
 	*Writer
 	pauses *backoff.ExponentialBackOff // between attempts since the last commit
 
-	claim  *sharedbase.Claim
-	broken bool             // the claim's last use had an unknown outcome: it may only be released
-	total  sharedbase.Total // of the shard's table, but for what is still being counted
-	count  *count           // nil where the total is known
-	aside  aside            // requests with contended objects
+	claim     *sharedbase.Claim
+	broken    bool             // the claim's last use had an unknown outcome: it may only be released
+	total     sharedbase.Total // of the shard's table
+	uncounted bool             // total lacks what the table had before the claim
+	count     *count           // of that, in the background; nil where there is none
+	aside     aside            // requests with contended objects
 
 	began atomic.Pointer[time.Time] // the current step; nil while the lane waits
 }
