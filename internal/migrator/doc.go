@@ -21,8 +21,9 @@
 //     not quarantined. The transaction records the fingerprint of an image in another
 //     format, and notifies mappers, which map the copy.
 //
-// An existing image of that name in the new pool is replaced only if it is a copy
-// of the same image, or if no object is lost (package containment).
+// An existing image of that name in the new pool is replaced only if it is unfinished;
+// or if the whole source was read and is intact, and the image is a copy of the source
+// or no object is lost with it (package containment).
 //
 // The source stays, for hosts that have it open, and for the operator to
 // remove. It is out of use: what is erased in the copy stays in it.

@@ -35,6 +35,7 @@ type Migrator struct {
 
 // The tasks, in their order.
 const (
+	Checking  progress.Task = "checking the original of" // only before an image is replaced
 	Copying   progress.Task = "copying"
 	Encoding  progress.Task = "encoding" // instead, where the formats differ
 	Verifying progress.Task = "verifying"

@@ -232,6 +232,34 @@ func TestErasedSince(t *testing.T) {
 	})
 }
 
+// An image in the new pool is not replaced by a damaged one, whatever is wrong with it:
+// it may be the only one with some object.
+func TestDamagedSourceReplacesNothing(t *testing.T) {
+	eachWay(t, func(t *testing.T, s *stage) {
+		all := s.old(t)
+		m := s.migrator()
+		m.NoRecord = true
+		_, err := m.Migrate(t.Context(), image)
+		expect.NoError(t, err)
+		eraseIn(t, s.From, all[7].ID)
+		edit(t, s.From, 600)
+		refused := func() {
+			t.Helper()
+			_, err := s.migrator().Migrate(t.Context(), image)
+			if !errors.As(err, new(*format.DamageError)) || !strings.Contains(err.Error(), "pool "+s.From.Name()) {
+				t.Errorf("error %v", err)
+			}
+			s.wantPool(t, s.From)
+		}
+		refused() // another object was erased in the source since
+		s.WantObjects(t, image, all)
+		edit(t, s.Pool, 100_000)
+		refused() // the copy is damaged, too, in another object
+		edit(t, s.Pool, 100_000)
+		s.WantObjects(t, image, all)
+	})
+}
+
 func TestNoTransfer(t *testing.T) {
 	s := newStage(t, directory(t, "old"), directory(t, "new"))
 	all := s.old(t)

@@ -21,15 +21,25 @@ type claimed struct {
 	m        *Migrator
 }
 
-// MayReplace implements [pool.ReplaceProof]. A copy of the same image may be
-// replaced: what it has more than the original was erased there since.
+// MayReplace implements [pool.ReplaceProof]. It reads the whole original: a damaged
+// one replaces only an unfinished image. A copy of the same image may be replaced:
+// what it has more than the original was erased there since.
 func (p claimed) MayReplace(ctx context.Context, existing io.ReaderAt, size int64) error {
-	r, err := p.m.To.Format().Open(existing, size, p.Name())
+	to := p.m.To.Format()
+	unfinished, err := to.Unfinished(existing, size, p.Name())
+	if err != nil || unfinished {
+		return err
+	}
+	meter := p.m.Progress.NewMeter(Checking, p.Name(), p.original.Info().ObjectsSize)
+	if _, err := p.original.Verify(ctx, meter.Add); err != nil {
+		return fmt.Errorf("the image that would replace it, in pool %s: %w", p.m.From.Name(), err)
+	}
+	r, err := to.Open(existing, size, p.Name())
 	if err == nil && r.Fingerprint() == p.original.Fingerprint() {
 		return nil
 	}
 	return containment.Replacement{
-		Base: p.m.Base, ShardID: p.ID(), Shard: p.Name(), Format: p.m.To.Format(), Keys: p.original.Keys(ctx),
+		Base: p.m.Base, ShardID: p.ID(), Shard: p.Name(), Format: to, Keys: p.original.Keys(ctx),
 	}.Contains(ctx, existing, size)
 }
 
