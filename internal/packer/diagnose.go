@@ -38,7 +38,7 @@ func (p *Packer) diagnose(ctx context.Context, claim *sharedbase.Claim, why erro
 		return errors.Join(why, err)
 	case damaged != nil:
 		why = withExport(fmt.Errorf("the table is damaged; nothing was packed: %w", damaged), claim)
-	case p.History.failures(claim.Name())+1 < maxDamaged:
+	case p.History.damages(claim.Name()) < maxDamaged:
 		return why
 	}
 	return p.quarantine(ctx, claim, why)

@@ -49,7 +49,7 @@
 //
 // The table is read again. If an object in the table has a checksum mismatch, or a row is not an object at all, the shard is
 // quarantined: an operator must act (wineryctl shards quarantined). Otherwise the image was at fault: the shard goes back to FULL with
-// an error that names image and offset, and the next attempt replaces the image; the third such failure quarantines the shard, too. A
+// an error that names image and offset, and the next attempt replaces the image; the third damaged image quarantines the shard, too. A
 // shard that failed is retried after the shards that did not, so that one bad shard does not block the queue.
 //
 // # A full pool, and other failures that cost much

@@ -52,11 +52,15 @@ func (h *History) succeeds(shard string) {
 	delete(h.tried, shard)
 }
 
-// failures returns how often a shard could not be packed.
-func (h *History) failures(shard string) int {
+// damages notes that the image of a shard turned out damaged, and returns how often it
+// has by now.
+func (h *History) damages(shard string) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.tried[shard].failed
+	t := h.tried[shard]
+	t.damaged++
+	h.tried[shard] = t
+	return t.damaged
 }
 
 // warnOf says whether to warn of these pools: there are some, and others than before.

@@ -359,6 +359,31 @@ func TestDamagedImage(t *testing.T) {
 	})
 }
 
+// TestOneDamagedImage: a damaged image is not the third because of failures of another
+// kind.
+func TestOneDamagedImage(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	s.Full(t, roletest.Objects(1, 20, 1000))
+	step := step(s)
+	s.Pool.At = func(point roletest.Point, _ string) error {
+		if point == roletest.Create {
+			return pool.ErrFull
+		}
+		return nil
+	}
+	for range 2 {
+		if _, err := step(t.Context()); !errors.Is(err, pool.ErrFull) {
+			t.Fatalf("error %v", err)
+		}
+	}
+	s.Pool.At = nil
+	s.Pool.Pool = forgetful{s.Pool.Pool}
+	if _, err := step(t.Context()); !errors.As(err, new(*format.DamageError)) {
+		t.Fatalf("error %v", err)
+	}
+	s.WantQuarantined(t, "")
+}
+
 // TestBadShardLast: a shard whose table is damaged does not block the others, and
 // is not retried.
 func TestBadShardLast(t *testing.T) {
@@ -401,7 +426,7 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// TestUnknownImage: a pool that may not create images and has none reserved.
+// TestNothingReserved: a pool that may not create images and has none reserved.
 func TestNothingReserved(t *testing.T) {
 	s := roletest.NewWith(t, roletest.RBD(t), false)
 	objects := roletest.Objects(1, 10, 100)

@@ -13,8 +13,9 @@ const (
 
 // tries are those of this process to pack one shard, all of which failed.
 type tries struct {
-	failed int
-	next   time.Time // not before
+	failed  int
+	damaged int       // those whose image was damaged
+	next    time.Time // not before
 }
 
 // fail notes a try that failed after cost, and returns the pause before the
