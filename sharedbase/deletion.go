@@ -36,8 +36,8 @@ type Deletion struct {
 func (b *SharedBase) deletionArgs(ctx context.Context, id ObjID, shardID int64) pgx.NamedArgs {
 	by, _ := ctx.Value(requesterKey{}).(Requester)
 	return pgx.NamedArgs{
-		"id": id[:], "shard": shardID, "client": by.Client, "address": by.Address, "request": by.RequestID, "trace": by.TraceID,
-		"role": b.holder.Role, "host": b.holder.Host,
+		"id": id[:], "shard": shardID, "client": asText(by.Client), "address": asText(by.Address),
+		"request": asText(by.RequestID), "trace": asText(by.TraceID), "role": b.holder.Role, "host": b.holder.Host,
 	}
 }
 

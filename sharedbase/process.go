@@ -49,8 +49,7 @@ const beginHeartbeat = "/* winery: BeginHeartbeat */ BEGIN ISOLATION LEVEL READ 
 // of this process, which are those of its role and host that were last seen before
 // it started.
 func (b *SharedBase) Heartbeat(ctx context.Context, status string, failing bool) error {
-	status = strings.ReplaceAll(status[:min(len(status), maxStatus)], "\x00", "")
-	status = strings.ToValidUTF8(status, "\ufffd") // also where it was cut
+	status = asText(status[:min(len(status), maxStatus)]) // it may be cut within a character
 	return b.heartbeat(ctx, `/* winery: Heartbeat */
 		WITH dead AS (SELECT p.id FROM winery_process p
 			WHERE p.id <> @process AND (p.last_seen < clock_timestamp() - interval '1 day'

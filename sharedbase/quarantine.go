@@ -58,7 +58,7 @@ func (b *SharedBase) Quarantine(ctx context.Context, shardID int64, reason strin
 			WITH held AS (SELECT id FROM shards WHERE id = $1 FOR NO KEY UPDATE)
 			INSERT INTO winery_quarantine (shard, reason, role, host) SELECT id, $2, $3, $4 FROM held
 			ON CONFLICT (shard) DO UPDATE SET reason = excluded.reason, role = excluded.role, host = excluded.host, at = excluded.at`,
-			shardID, reason, b.holder.Role, b.holder.Host)
+			shardID, asText(reason), b.holder.Role, b.holder.Host)
 		return err
 	})
 }

@@ -5,6 +5,7 @@ package sharedbase_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"winery/sharedbase"
 )
@@ -54,6 +55,33 @@ func TestQuarantined(t *testing.T) {
 	}
 	if lock(sharedbase.ClaimFilter{}) == nil {
 		t.Error("an unquarantined shard cannot be claimed")
+	}
+}
+
+// TestTextsOfAnyBytes: a quarantine and a deletion do not fail because of what an error or
+// a client sent, which PostgreSQL cannot store as text.
+func TestTextsOfAnyBytes(t *testing.T) {
+	b, _ := newBase(t)
+	s := shardIn(t, b, sharedbase.StatePacked, object("content"))
+	const dirty, clean = "bad \xff\x00bytes", "bad \ufffdbytes"
+	if err := b.Quarantine(t.Context(), s.ID, dirty); err != nil {
+		t.Fatal(err)
+	}
+	if got := must(b.QuarantinedShards(t.Context()))(t)[0].Reason; got != clean {
+		t.Errorf("the reason is %q", got)
+	}
+	ctx := sharedbase.WithRequester(t.Context(), sharedbase.Requester{Client: dirty, Address: dirty, RequestID: dirty, TraceID: dirty})
+	if err := b.Delete(ctx, object("content").ID); err != nil {
+		t.Fatal(err)
+	}
+	err := b.Deletions(t.Context(), time.Time{}, nil, func(d sharedbase.Deletion) error {
+		if d.Requester != (sharedbase.Requester{Client: clean, Address: clean, RequestID: clean, TraceID: clean}) {
+			t.Errorf("recorded %+q", d.Requester)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
