@@ -73,6 +73,40 @@ func (b *SharedBase) Unquarantine(ctx context.Context, name string) error {
 	})
 }
 
+// QuarantinedAt returns when a shard was quarantined, by the database's clock: the zero
+// time where it is not.
+func (b *SharedBase) QuarantinedAt(ctx context.Context, name string) (at time.Time, err error) {
+	err = b.withShortTimeout(ctx, "finding the quarantine of shard "+name, func(ctx context.Context) error {
+		return b.conns.rest.QueryRow(ctx, `/* winery: QuarantinedAt */
+			SELECT at FROM winery_quarantine p JOIN shards s ON s.id = p.shard WHERE s.name = $1`, name).Scan(&at)
+	})
+	if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
+	return at, orNothing(err)
+}
+
+// UnquarantineSince is Unquarantine of a shard that was quarantined at the moment at.
+// *QuarantinedError if it was quarantined again since: nothing was changed.
+// ErrNotFound if it is not quarantined.
+func (b *SharedBase) UnquarantineSince(ctx context.Context, name string, at time.Time) error {
+	return b.inTx(ctx, "unquarantining shard "+name, func(ctx context.Context, tx pgx.Tx) error {
+		s, err := lockShard(ctx, tx, name)
+		if err != nil {
+			return err
+		}
+		err = tx.QueryRow(ctx, `/* winery: UnquarantineSince */
+			DELETE FROM winery_quarantine p USING shards s WHERE s.id = p.shard AND s.id = $1 AND p.at = $2
+			RETURNING `+notify, s.ID, at).Scan(nil)
+		if errors.Is(err, pgx.ErrNoRows) {
+			if later := quarantined(ctx, tx, s.ID, name); later != nil {
+				return later
+			}
+		}
+		return err
+	})
+}
+
 // QuarantinedShards lists the quarantined shards, oldest first.
 func (b *SharedBase) QuarantinedShards(ctx context.Context) (quarantined []Quarantined, err error) {
 	err = b.withShortTimeout(ctx, "listing quarantined shards", func(ctx context.Context) error {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"winery/pool"
 	"winery/sharedbase"
@@ -22,13 +23,21 @@ type Repaired struct {
 const rounds = 3
 
 // Repair scrubs a shard as a whole, repairs what it can, and scrubs again. It
-// unquarantines the shard if nothing is left. erase has it erase the objects that are
+// unquarantines the shard if nothing is left; *sharedbase.QuarantinedError if another
+// process quarantined it since the last scrub began. erase has it erase the objects that are
 // NotErased. What is left is in the report, and the error says why it was not
 // repaired, as well as what could not be read.
 func (s *Scrubber) Repair(ctx context.Context, name string, erase bool) (r Repaired, err error) {
 	whole := *s
 	whole.Sample = 0
-	r.Report, err = whole.Scrub(ctx, name)
+	var quarantined time.Time
+	verify := func() (report Report, err error) {
+		if quarantined, err = s.Base.QuarantinedAt(ctx, name); err != nil {
+			return report, err
+		}
+		return whole.Scrub(ctx, name)
+	}
+	r.Report, err = verify()
 	for n := 0; n < rounds && err == nil && len(r.Findings) > 0; n++ {
 		done, why := whole.repair(ctx, name, r.Findings, erase)
 		r.Done = append(r.Done, done...)
@@ -36,7 +45,7 @@ func (s *Scrubber) Repair(ctx context.Context, name string, erase bool) (r Repai
 			return r, why
 		}
 		var again Report
-		again, err = whole.Scrub(ctx, name)
+		again, err = verify()
 		r.Objects, r.Bytes, r.Findings = again.Objects, r.Bytes+again.Bytes, again.Findings
 		if len(r.Findings) > 0 {
 			err = errors.Join(err, why)
@@ -45,7 +54,7 @@ func (s *Scrubber) Repair(ctx context.Context, name string, erase bool) (r Repai
 	if err != nil || len(r.Findings) > 0 {
 		return r, err
 	}
-	err = s.Base.Unquarantine(ctx, name)
+	err = s.Base.UnquarantineSince(ctx, name, quarantined)
 	if errors.Is(err, sharedbase.ErrNotFound) {
 		return r, nil
 	}

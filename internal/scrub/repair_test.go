@@ -315,6 +315,31 @@ func deleted(t testing.TB, s *roletest.Stage, name string) int {
 	return len(ids)
 }
 
+// TestQuarantinedWhileVerified: a repair ends the quarantine from before its last scrub,
+// and no later one.
+func TestQuarantinedWhileVerified(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	name := readonly(t, s, roletest.Objects(1, 20, 1000))
+	for _, before := range []bool{false, true} {
+		if before {
+			quarantine(t, s, name)
+		}
+		s.Pool.At = func(p roletest.Point, _ string) error {
+			if p == roletest.Open {
+				return s.Base.Quarantine(t.Context(), s.Shard(t, name).ID, "found by another process")
+			}
+			return nil
+		}
+		_, err := scrubber(s).Repair(t.Context(), name, false)
+		if q, ok := errors.AsType[*sharedbase.QuarantinedError](err); !ok || q.Reason != "found by another process" {
+			t.Errorf("error %v", err)
+		}
+		s.WantQuarantined(t, "found by another process", name)
+		s.Pool.At = nil
+		repairs(t, s, name, "unquarantined")
+	}
+}
+
 // What cannot be repaired stays as it is.
 func TestUnrepairable(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
