@@ -15,7 +15,9 @@
 //     image of those that are not erased;
 //  3. it reads the whole copy through another handle, past this host's caches:
 //     every object must have its SHA-256, every key must be found, and there must
-//     be as many as in the source; in another format also the same keys;
+//     be as many as in the source; in another format also the same keys. Where the
+//     source was removed before, the copy must be the recorded image, unless its format
+//     is another, and have every object that the index has in the shard;
 //  4. only then it records the new pool in the database, in a transaction that
 //     proves the claim: the shard must be readonly, still in the old pool, and
 //     not quarantined. The transaction records the fingerprint of an image in another

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 
 	"golang.org/x/sync/errgroup"
@@ -110,16 +111,24 @@ func sameObjects(ctx context.Context, original, encoded format.Reader) error {
 		return err
 	}
 	defer inventory.Close()
-	for id, err := range original.Keys(ctx) {
-		if err != nil {
-			return err
-		}
-		if !inventory.Mark(id) {
-			return errDiffers
-		}
+	if err := markAll(inventory, original.Keys(ctx)); err != nil {
+		return err
 	}
 	for range inventory.Unmarked() {
 		return errDiffers
+	}
+	return nil
+}
+
+// markAll requires that an image has all of ids.
+func markAll(image format.Inventory, ids iter.Seq2[format.ObjID, error]) error {
+	for id, err := range ids {
+		if err != nil {
+			return err
+		}
+		if !image.Mark(id) {
+			return fmt.Errorf("%w: it does not have object %x", errDiffers, id)
+		}
 	}
 	return nil
 }

@@ -94,7 +94,7 @@ func (m *Migrator) verify(ctx context.Context, name string, original format.Read
 	}
 	switch {
 	case original == nil:
-		return m.compareIndex(ctx, name, found.Objects)
+		return m.compareIndex(ctx, name, r)
 	case m.encodes():
 		return sameObjects(ctx, original, r)
 	}
@@ -111,13 +111,24 @@ func (m *Migrator) verify(ctx context.Context, name string, original format.Read
 	return nil
 }
 
-// compareIndex requires of an image at least what the index has of the shard.
-func (m *Migrator) compareIndex(ctx context.Context, name string, objects int64) error {
-	present, err := m.Base.CountObjects(ctx, name)
-	if err == nil && present > objects {
-		err = fmt.Errorf("%w: the image has %d objects, the index has %d", errDiffers, objects, present)
+// compareIndex requires of an image that it is the recorded one, unless its record is
+// to be replaced, and that it has every object that the index has in the shard.
+func (m *Migrator) compareIndex(ctx context.Context, name string, image format.Reader) error {
+	s, err := m.Base.ShardByName(ctx, name)
+	if err != nil {
+		return err
 	}
-	return err
+	if !m.encodes() {
+		if err := m.Base.CheckImage(ctx, s.ID, image.Info().Objects, image.Fingerprint()); err != nil {
+			return err
+		}
+	}
+	inventory, err := image.Inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer inventory.Close()
+	return markAll(inventory, m.Base.PresentObjects(ctx, s.ID, 0))
 }
 
 // blame says so if it is the original that is damaged, not the copy alone.
