@@ -66,6 +66,19 @@ func (c *Cleaner) suspect(ctx context.Context, shardID int64, poolName string, e
 	return errors.Join(err, c.Base.Quarantine(ctx, shardID, err.Error()))
 }
 
+// outage reports whether, after a failure, no other shard is worth a try: the database
+// does not answer, or ctx has ended.
+func (c *Cleaner) outage(ctx context.Context, failure error) bool {
+	if ctx.Err() != nil {
+		return true
+	}
+	if !errors.Is(failure, sharedbase.ErrUnavailable) { // which a busy table is, too
+		return false
+	}
+	_, err := c.Base.Ping(ctx)
+	return err != nil
+}
+
 // read opens an image past this host's caches and calls fn with it.
 func read(ctx context.Context, from pool.Pool, name string, fn func(format.Reader) error) (err error) {
 	img, err := from.Open(ctx, name)

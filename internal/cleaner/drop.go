@@ -14,7 +14,8 @@ import (
 
 // DropTables drops the table of every shard whose image enough hosts have mapped.
 // worked says whether any table was dropped. A failure does not stop the
-// remaining shards: the error joins the failures of all shards.
+// remaining shards, unless the database is unavailable: the error joins the failures
+// of all shards.
 func (c *Cleaner) DropTables(ctx context.Context) (worked bool, err error) {
 	packed, err := c.Base.ListShards(ctx, sharedbase.ShardFilter{
 		States: []sharedbase.ShardState{sharedbase.StatePacked},
@@ -29,6 +30,9 @@ func (c *Cleaner) DropTables(ctx context.Context) (worked bool, err error) {
 			sharedbase.ClaimFilter{Name: s.Name, MinMappedHosts: c.MinMappedHosts}, c.drop)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("dropping the table of shard %s: %w", s.Name, err))
+			if c.outage(ctx, err) {
+				break
+			}
 			continue
 		}
 		worked = worked || dropped

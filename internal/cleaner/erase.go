@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -29,8 +30,9 @@ const (
 
 // EraseDeleted erases the objects that are marked deleted, and returns how many
 // were erased, also if it fails. It skips an image that another process changes;
-// a failure does not stop the remaining images. It stops soon after ctx ends: a
-// later call, by any cleaner, completes an interrupted batch.
+// a failure does not stop the remaining images, unless the database is unavailable.
+// It stops soon after ctx ends: a later call, by any cleaner, completes an interrupted
+// batch.
 func (c *Cleaner) EraseDeleted(ctx context.Context) (erased int64, err error) {
 	var mu sync.Mutex // for errs and erased
 	var errs []error
@@ -39,6 +41,7 @@ func (c *Cleaner) EraseDeleted(ctx context.Context) (erased int64, err error) {
 		defer mu.Unlock()
 		errs = append(errs, err)
 	}
+	var outage atomic.Bool
 	var images errgroup.Group
 	images.SetLimit(imagesAtOnce)
 	for name := range c.Pools {
@@ -48,9 +51,15 @@ func (c *Cleaner) EraseDeleted(ctx context.Context) (erased int64, err error) {
 		}
 		for _, s := range shards {
 			images.Go(func() error {
+				if outage.Load() {
+					return nil
+				}
 				gone, err := c.eraseIn(ctx, s)
 				if err != nil {
 					fail(fmt.Errorf("erasing deleted objects of shard %s: %w", s.Name, err))
+					if c.outage(ctx, err) {
+						outage.Store(true)
+					}
 				}
 				mu.Lock()
 				defer mu.Unlock()

@@ -32,13 +32,14 @@ const neighbours = 256
 
 // Run scrubs round after round until ctx ends.
 func (p *Patrol) Run(ctx context.Context) {
+	pause := cmp.Or(p.Pause, time.Minute)
 	for ctx.Err() == nil {
 		if err := p.Round(ctx); err != nil && ctx.Err() == nil {
-			p.Log.Warn("cannot list the images to scrub", "err", err)
+			p.Log.Warn("scrub of mapped images stopped, retrying", "err", err, "retry_in", pause)
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(cmp.Or(p.Pause, time.Minute)):
+		case <-time.After(pause):
 		}
 	}
 }
@@ -46,7 +47,7 @@ func (p *Patrol) Run(ctx context.Context) {
 // Round scrubs each image that is mapped on this host, and whose shard is not
 // quarantined, once: first those that no host has read back for the longest time, so that
 // a process that starts again continues, and none that another host reads back during
-// the round.
+// the round. It ends early when the database is unavailable.
 func (p *Patrol) Round(ctx context.Context) error {
 	images, err := p.images(ctx)
 	if err != nil {
@@ -55,7 +56,11 @@ func (p *Patrol) Round(ctx context.Context) error {
 	for some := range slices.Chunk(images, neighbours) {
 		rand.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
 		for _, img := range some {
-			if done, err := p.Base.VerifiedSince(ctx, img); err != nil || !done {
+			done, err := p.Base.VerifiedSince(ctx, img)
+			if err != nil {
+				return err
+			}
+			if !done {
 				p.visit(ctx, img.Name)
 			}
 			if ctx.Err() != nil {

@@ -4,6 +4,7 @@ package scrub_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -15,6 +16,8 @@ import (
 	"winery/internal/scrub"
 	"winery/sharedbase"
 	"winery/test/expect"
+	"winery/test/harness/relay"
+	"winery/test/logtest"
 	"winery/test/pgtest"
 	"winery/test/roletest"
 )
@@ -115,6 +118,35 @@ func TestPatrol(t *testing.T) {
 	wantQuarantined(t, s, good, false)
 	s.FlipBit(t, bad, position+9)
 	repairs(t, s, bad, "unquarantined")
+}
+
+// TestPatrolInOutage: a round ends when the database is unavailable, and does not try
+// each of the remaining images.
+func TestPatrolInOutage(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	for i := range uint64(3) {
+		readonly(t, s, roletest.Objects(i, 10, 1000)[1:])
+	}
+	r, dsn, err := relay.Database(s.DSN)
+	expect.NoError(t, err)
+	defer r.Close()
+	base, err := sharedbase.New(dsn, "scrub behind a relay")
+	expect.NoError(t, err)
+	defer base.Close()
+	s.Pool.At = func(p roletest.Point, _ string) error {
+		if p == roletest.OpenMapped {
+			r.Cut()
+		}
+		return nil
+	}
+	var log logtest.Log
+	p := &scrub.Patrol{Scrubber: &scrub.Scrubber{Base: base, Pools: s.Pools, Mapped: true}, Log: log.Logger(slog.LevelInfo)}
+	if err := p.Round(t.Context()); !errors.Is(err, sharedbase.ErrUnavailable) {
+		t.Errorf("the round ended with %v", err)
+	}
+	if n := len(log.Lines("cannot scrub the image")); n != 1 {
+		t.Errorf("%d images were tried:\n%s", n, &log)
+	}
 }
 
 // TestPatrolsShare: a round begins with the images that no host has read back for the
