@@ -21,7 +21,7 @@
 //     [*CorruptError].
 //
 // If the image fails and the table still exists, the object is read from the
-// table. If this host has not mapped the image, the object is read from the image
+// table, and the log says so. If this host has not mapped the image, the object is read from the image
 // of that name in another pool, if there is one: a shard that was moved to
 // another pool is read in its old pool until the mapper of this host has mapped
 // the new image.

@@ -11,6 +11,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"winery/format"
 	"winery/internal/hashcache"
 	"winery/internal/metrics"
@@ -62,6 +64,7 @@ type Reader struct {
 	images *images
 	index  *coalescer[struct{}, sharedbase.ObjID, sharedbase.Location]
 	tables [parts]*coalescer[string, sharedbase.ObjID, sharedbase.Content]
+	warn   rate.Sometimes // of images that cannot be read
 }
 
 // NewReader makes a Reader. It does not connect to anything.
@@ -69,6 +72,7 @@ func NewReader(o Options) *Reader {
 	r := &Reader{
 		Options: o,
 		images:  newImages(o),
+		warn:    rate.Sometimes{Interval: 10 * time.Second},
 		index: newCoalescer(newDepth(leastRounds, mostRounds), maxIDs, func(ctx context.Context, _ struct{}, ids []sharedbase.ObjID) ([]sharedbase.Location, error) {
 			return o.Base.Locate(ctx, ids)
 		}),
@@ -178,13 +182,20 @@ func (r *Reader) read(ctx context.Context, w want, at sharedbase.Location, newer
 	if err == nil {
 		return found, nil
 	}
+	unreachable := errors.Is(err, pool.ErrNotMapped) || errors.Is(err, errNoPool)
 	if table {
 		found, tableErr := r.fromTable(ctx, w, at)
+		if tableErr == nil && !unreachable && !errors.Is(err, ErrImageUnavailable) { // which is in the log already
+			r.warn.Do(func() {
+				r.Log.Warn("object read from the table, because its image cannot be read",
+					"shard", at.Shard, "pool", at.Pool, "object", fmt.Sprintf("%x", w.id), "err", err)
+			})
+		}
 		if !errors.Is(tableErr, sharedbase.ErrNoTable) {
 			return found, tableErr
 		}
 	}
-	if errors.Is(err, pool.ErrNotMapped) || errors.Is(err, errNoPool) {
+	if unreachable {
 		if found, ok := r.fromAnotherPool(ctx, w, at, newerThan); ok {
 			return found, nil
 		}

@@ -262,7 +262,8 @@ func TestCorrupted(t *testing.T) {
 	}
 }
 
-// As long as the table exists, a damaged image loses no object.
+// As long as the table exists, a damaged image loses no object. The log says that it
+// is damaged.
 func TestDamagedImageWithTable(t *testing.T) {
 	f := newFixture(t)
 	r := f.reader(10)
@@ -271,6 +272,9 @@ func TestDamagedImageWithTable(t *testing.T) {
 	f.pack(claim)
 	f.overwrite(claim.Name(), "kept twice", "kept TWICE")
 	sameBatch(t, r, []sharedbase.Object{o})
+	if len(f.logs.Lines("object read from the table, because its image cannot be read\" shard="+claim.Name()+" pool=shards")) == 0 {
+		t.Errorf("the log has:\n%s", f.logs)
+	}
 }
 
 func TestPoolThatIsNotConfigured(t *testing.T) {
