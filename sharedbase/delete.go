@@ -14,7 +14,7 @@ import (
 // winery_deletion, in one transaction. ErrNotFound says that it is absent already.
 //
 // The index keeps a row for it, marked deleted, until the cleaner has erased the
-// object from the shard's image (DeletedObjects, CleanDeletedObjects); its row in
+// object from the shard's image (DeletedObjects, ImageClaim.RecordErased); its row in
 // the shard's table is removed at once, if the table still exists. The shard's
 // row is locked FOR SHARE meanwhile: if packing began before, the image may have
 // the object; if it begins after, it has not. During packing there is no lock: it
