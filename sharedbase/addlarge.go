@@ -29,7 +29,7 @@ func (b *SharedBase) addLarge(ctx context.Context, c *Claim, key, content []byte
 	}
 	types := []uint32{pgtype.Int8OID, pgtype.UUIDOID, pgtype.ByteaOID, pgtype.ByteaOID, pgtype.Int8OID}
 	binaryFormat := []int16{pgtype.BinaryFormatCode}
-	err = b.observe.around(sql, func() error {
+	err = b.observe.send(sql, func() error {
 		rows := conn.Conn().PgConn().ExecParams(ctx, sql, parameters, types, binaryFormat, binaryFormat)
 		for rows.NextRow() {
 			held = rows.Values()[0][0] != 0

@@ -67,7 +67,7 @@ func (c *Claim) AdoptImage(ctx context.Context, record ImageRecord, keys iter.Se
 		if done.New, err = c.indexAdopted(ctx, tx); err != nil {
 			return err
 		}
-		if done.MovedTo, done.Moved, err = c.moveRest(ctx, tx); err != nil {
+		if done.MovedTo, done.Moved, err = c.moveOthers(ctx, tx); err != nil {
 			return err
 		}
 		return c.becomeAdopted(ctx, tx, record)
@@ -93,14 +93,14 @@ func (c *Claim) indexAdopted(ctx context.Context, tx pgx.Tx) (added int64, err e
 	return done.RowsAffected(), err
 }
 
-// moveRest moves the objects that are in the table and not in the image.
-func (c *Claim) moveRest(ctx context.Context, tx pgx.Tx) (to string, moved int64, err error) {
-	// rest selects the objects to move, as a whole query: $1 is the number of the shard that has them.
-	rest := `SELECT t.key, t.content FROM ` + quoteTable(c.name) + ` t
+// moveOthers moves the objects that are in the table and not in the image.
+func (c *Claim) moveOthers(ctx context.Context, tx pgx.Tx) (to string, moved int64, err error) {
+	// selected selects the objects to move, as a whole query: $1 is the number of the shard that has them.
+	selected := `SELECT t.key, t.content FROM ` + quoteTable(c.name) + ` t
 		JOIN signature2shard o ON o.signature = t.key AND o.shard = $1 AND o.state = 'present'
 		WHERE NOT EXISTS (SELECT FROM pg_temp.winery_adopt a WHERE a.key = t.key)`
 	var exists bool
-	err = tx.QueryRow(ctx, "/* winery: FindRowsToMove */ SELECT EXISTS ("+rest+")", c.id).Scan(&exists)
+	err = tx.QueryRow(ctx, "/* winery: FindRowsToMove */ SELECT EXISTS ("+selected+")", c.id).Scan(&exists)
 	if err != nil || !exists {
 		return "", 0, err
 	}
@@ -114,7 +114,7 @@ func (c *Claim) moveRest(ctx context.Context, tx pgx.Tx) (to string, moved int64
 	if err := createTable(ctx, tx, to, StateStandby, uuid.Nil); err != nil {
 		return "", 0, err
 	}
-	copied, err := tx.Exec(ctx, "/* winery: MoveRows */ INSERT INTO "+quoteTable(to)+" (key, content) "+rest, c.id)
+	copied, err := tx.Exec(ctx, "/* winery: MoveRows */ INSERT INTO "+quoteTable(to)+" (key, content) "+selected, c.id)
 	if err != nil {
 		return "", 0, err
 	}

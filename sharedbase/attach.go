@@ -71,8 +71,8 @@ func (b *SharedBase) CheckAttached(ctx context.Context) error {
 	return err
 }
 
-// orNothing is for what is only read from the extension's tables.
-func orNothing(err error) error {
+// ignoreNotAttached drops ErrNotAttached: tables that do not exist yet have no rows.
+func ignoreNotAttached(err error) error {
 	if errors.Is(err, ErrNotAttached) {
 		return nil
 	}

@@ -97,8 +97,8 @@ func (c *Claim) SetState(ctx context.Context, to ShardState) error {
 	return c.advance(ctx, to, func(context.Context, pgx.Tx) error { return nil })
 }
 
-// advance moves the shard on, and does the rest in the same transaction.
-func (c *Claim) advance(ctx context.Context, to ShardState, rest func(context.Context, pgx.Tx) error) error {
+// advance moves the shard on, and calls also in the same transaction.
+func (c *Claim) advance(ctx context.Context, to ShardState, also func(context.Context, pgx.Tx) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	what := fmt.Sprintf("moving shard %s from %s to %s", c.name, c.state, to)
@@ -106,7 +106,7 @@ func (c *Claim) advance(ctx context.Context, to ShardState, rest func(context.Co
 		if err := moveIn(ctx, tx, c.name, c.locker, c.state, to, nil); err != nil {
 			return err
 		}
-		return rest(ctx, tx)
+		return also(ctx, tx)
 	})
 	if err == nil {
 		c.becomes(to)

@@ -35,10 +35,7 @@ func (c *Claim) DamagedRows(ctx context.Context) (rows []DamagedRow, err error) 
 // WriteDamaged writes the content of a damaged row, in pieces.
 func (c *Claim) WriteDamaged(ctx context.Context, row DamagedRow, w io.Writer) error {
 	for at := int64(0); at < row.Size; {
-		var slice []byte
-		err := c.base.conns.lists.QueryRow(ctx, `/* winery: ReadDamagedRow */
-			SELECT substring(content FROM $2 FOR $3) FROM `+quoteTable(c.name)+" WHERE key = $1",
-			row.Key, at+1, sliceSize).Scan(&slice)
+		slice, err := readSlice(ctx, c.base.conns.lists, c.name, row.Key, at)
 		if err != nil {
 			return c.base.explain(ctx, fmt.Sprintf("reading the damaged row %x of shard %s", row.Key, c.name), err)
 		}

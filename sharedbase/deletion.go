@@ -55,5 +55,5 @@ func (b *SharedBase) Deletions(ctx context.Context, since time.Time, ids []ObjID
 			return found(d)
 		})
 	}
-	return orNothing(b.explain(ctx, "listing deletions", err))
+	return ignoreNotAttached(b.explain(ctx, "listing deletions", err))
 }

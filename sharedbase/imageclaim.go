@@ -256,5 +256,5 @@ func (b *SharedBase) ImageLeases(ctx context.Context) (map[int64]Lease, error) {
 		})
 		return err
 	})
-	return leases, orNothing(err)
+	return leases, ignoreNotAttached(err)
 }

@@ -107,7 +107,7 @@ func abandonedImport(ctx context.Context, tx pgx.Tx, name, pool string) (id int6
 // copyKeys sends keys to the server by a statement COPY … FROM STDIN (FORMAT binary),
 // whose table has a column of bytea. It returns how many there were.
 func (b *SharedBase) copyKeys(ctx context.Context, tx pgx.Tx, sql string, keys *keySource) (copied int64, err error) {
-	err = b.observe.around(sql, func() error {
+	err = b.observe.send(sql, func() error {
 		done, err := tx.Conn().PgConn().CopyFrom(ctx, keys, sql)
 		copied = done.RowsAffected()
 		return err

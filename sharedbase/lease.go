@@ -49,8 +49,15 @@ func (b *SharedBase) Leases(ctx context.Context) (map[uuid.UUID]Lease, error) {
 		})
 		return err
 	})
-	return leases, orNothing(err)
+	return leases, ignoreNotAttached(err)
 }
+
+// insertLease is the part of a statement that makes the lease of the shard whose id is in the part "locked".
+const insertLease = `leased AS (
+	INSERT INTO winery_lease (locker, role, host, pid, version, expires, shard)
+	SELECT @locker, @role, @host, @pid, @version, clock_timestamp() + @lease, id FROM locked
+	ON CONFLICT (shard) DO UPDATE SET locker = excluded.locker, role = excluded.role, host = excluded.host,
+		pid = excluded.pid, version = excluded.version, expires = excluded.expires)`
 
 // leaseArgs adds to args those of a statement that makes a lease: @locker, @role, @host, @pid, @version, and
 // @lease, which is its length.

@@ -48,12 +48,7 @@ func (b *SharedBase) LockOneShard(ctx context.Context, from, to ShardState, f Cl
 				RETURNING s.id, s.name::text, s.pool_name,
 					(SELECT objects FROM winery_total WHERE shard = s.id AND row_version = free.version),
 					(SELECT bytes FROM winery_total WHERE shard = s.id AND row_version = free.version), `+notify+`),
-			leased AS (
-				INSERT INTO winery_lease (locker, role, host, pid, version, expires, shard)
-				SELECT @locker, @role, @host, @pid, @version, clock_timestamp() + @lease, id FROM locked
-				ON CONFLICT (shard) DO UPDATE SET locker = excluded.locker, role = excluded.role, host = excluded.host,
-					pid = excluded.pid, version = excluded.version, expires = excluded.expires)
-			SELECT * FROM locked`,
+			`+insertLease+" SELECT * FROM locked",
 			b.leaseArgs(c.locker, pgx.NamedArgs{
 				"from": from, "to": to, "pools": append([]string{}, f.Pools...), "name": f.Name, "hosts": f.MinMappedHosts, "quarantined": f.IncludeQuarantined,
 			})).Scan(&c.id, &c.name, &c.pool, &objects, &bytes, nil)
@@ -75,7 +70,7 @@ func (b *SharedBase) LockOneShard(ctx context.Context, from, to ShardState, f Cl
 	if errors.Is(err, ErrNotFound) || errors.As(err, new(*QuarantinedError)) {
 		return nil, nil
 	}
-	return c.orUndo(ctx, asked, err)
+	return c.keepOrRelease(ctx, asked, err)
 }
 
 // WithOneShard does work on one shard that it locks as LockOneShard does, and
@@ -118,24 +113,20 @@ func (b *SharedBase) CreateShard(ctx context.Context, state ShardState, pool str
 		err := tx.QueryRow(ctx, `/* winery: CreateShard */
 			WITH locked AS (INSERT INTO shards AS s (name, state, pool_name, locker, locker_ts)
 				VALUES (@name, @state, @pool, @locker, now()) RETURNING id, `+notify+`),
-			leased AS (
-				INSERT INTO winery_lease (locker, role, host, pid, version, expires, shard)
-				SELECT @locker, @role, @host, @pid, @version, clock_timestamp() + @lease, id FROM locked
-				ON CONFLICT (shard) DO UPDATE SET locker = excluded.locker, role = excluded.role, host = excluded.host,
-					pid = excluded.pid, version = excluded.version, expires = excluded.expires)
-			SELECT * FROM locked`,
+			`+insertLease+" SELECT * FROM locked",
 			b.leaseArgs(c.locker, pgx.NamedArgs{"name": c.name, "state": state, "pool": pool})).Scan(&c.id, nil)
 		if err != nil {
 			return err
 		}
 		return createTable(ctx, tx, c.name, StateWriting, c.locker)
 	})
-	return c.orUndo(ctx, asked, err)
+	return c.keepOrRelease(ctx, asked, err)
 }
 
-// orUndo returns the claim, whose lease is renewed from now on, or the error of its transaction: if the
-// answer to the commit is missing, the shard may be locked, and is released again.
-func (c *Claim) orUndo(ctx context.Context, asked time.Time, err error) (*Claim, error) {
+// keepOrRelease returns the claim, whose lease is renewed from now on, or the error of
+// its transaction: if the answer to the commit is missing, the shard may be locked, and
+// is released again.
+func (c *Claim) keepOrRelease(ctx context.Context, asked time.Time, err error) (*Claim, error) {
 	if err == nil {
 		c.base.keep(c.heldLease, asked)
 		return c, nil
@@ -197,7 +188,7 @@ func moveIn(ctx context.Context, tx pgx.Tx, name string, locker uuid.UUID, from,
 			SELECT id, $5, $6, pg_current_xact_id()::xid FROM moved WHERE $4 = 'standby' AND $5::bigint IS NOT NULL
 			ON CONFLICT (shard) DO UPDATE SET objects = excluded.objects, bytes = excluded.bytes, row_version = excluded.row_version),
 		forgotten AS (DELETE FROM winery_total t USING moved WHERE t.shard = moved.id AND $4 = 'full')
-		SELECT FROM moved`, name, orNull(locker), from, to, objects, bytes, !relies(from, to))
+		SELECT FROM moved`, name, orNull(locker), from, to, objects, bytes, !needsConsistentShard(from, to))
 	if err != nil || done.RowsAffected() == 1 {
 		return err
 	}
@@ -207,10 +198,10 @@ func moveIn(ctx context.Context, tx pgx.Tx, name string, locker uuid.UUID, from,
 	return notHeld(ctx, tx, name, locker, from)
 }
 
-// relies reports whether a transition relies on a consistent shard: its image is
+// needsConsistentShard reports whether a transition relies on a consistent shard: its image is
 // used from then on, or its table is dropped. The other transitions, which
 // release a shard or mark it full, lose nothing.
-func relies(from, to ShardState) bool {
+func needsConsistentShard(from, to ShardState) bool {
 	return to == StateReadOnly || from == StatePacking && to == StatePacked
 }
 

@@ -82,13 +82,13 @@ func (o observer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.Trace
 	o(Statement{SQL: sql, Done: true, Err: data.Err})
 }
 
-// around is for a statement that pgx does not trace.
-func (o observer) around(sql string, send func() error) error {
+// send sends a statement that pgx does not trace.
+func (o observer) send(sql string, statement func() error) error {
 	if o == nil {
-		return send()
+		return statement()
 	}
 	o(Statement{SQL: sql})
-	err := send()
+	err := statement()
 	o(Statement{SQL: sql, Done: true, Err: err})
 	return err
 }

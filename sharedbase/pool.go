@@ -58,7 +58,7 @@ func (b *SharedBase) PoolRecords(ctx context.Context) (records map[string]PoolRe
 		})
 		return err
 	})
-	return records, orNothing(err)
+	return records, ignoreNotAttached(err)
 }
 
 // RecordPool records that a pool has this UUID. Unless replace is set, a pool

@@ -92,7 +92,7 @@ func (b *SharedBase) Processes(ctx context.Context) (all []Process, err error) {
 		all, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Process])
 		return err
 	})
-	return all, orNothing(err)
+	return all, ignoreNotAttached(err)
 }
 
 // bootID returns the kernel's random id of the current boot, "" if there is none.

@@ -83,7 +83,7 @@ func (b *SharedBase) QuarantinedAt(ctx context.Context, name string) (at time.Ti
 	if errors.Is(err, ErrNotFound) {
 		err = nil
 	}
-	return at, orNothing(err)
+	return at, ignoreNotAttached(err)
 }
 
 // UnquarantineSince is Unquarantine of a shard that was quarantined at the moment at.
@@ -121,5 +121,5 @@ func (b *SharedBase) QuarantinedShards(ctx context.Context) (quarantined []Quara
 		})
 		return err
 	})
-	return quarantined, orNothing(err)
+	return quarantined, ignoreNotAttached(err)
 }

@@ -66,7 +66,7 @@ type largeObject struct {
 	size int64
 }
 
-// streamSmall streams what fits into one piece, and returns the rest.
+// streamSmall streams what fits into one piece, and returns the others.
 func (b *SharedBase) streamSmall(ctx context.Context, tx pgx.Tx, shard string,
 	fn func(id ObjID, size int64, content io.Reader) error) (large []largeObject, err error) {
 	var content bytes.Reader
@@ -88,7 +88,7 @@ func (b *SharedBase) streamSmall(ctx context.Context, tx pgx.Tx, shard string,
 	sql := fmt.Sprintf(`/* winery: StreamTable */ COPY (SELECT key, octet_length(content),
 		CASE WHEN octet_length(content) <= %d THEN content END FROM %s) TO STDOUT (FORMAT binary)`,
 		sliceSize, quoteTable(shard))
-	err = b.observe.around(sql, func() error {
+	err = b.observe.send(sql, func() error {
 		_, err := tx.Conn().PgConn().CopyTo(ctx, p, sql)
 		return err
 	})
@@ -128,9 +128,15 @@ func (s *sliced) Read(p []byte) (int, error) {
 }
 
 func (s *sliced) fetch() error {
-	err := s.tx.QueryRow(s.ctx, `/* winery: ReadSlice */
-		SELECT substring(content FROM $2 FOR $3) FROM `+quoteTable(s.shard)+" WHERE key = $1",
-		s.of.id[:], s.read+1, sliceSize).Scan(&s.slice)
+	var err error
+	s.slice, err = readSlice(s.ctx, s.tx, s.shard, s.of.id[:], s.read)
 	s.read += int64(len(s.slice))
 	return s.base.explain(s.ctx, fmt.Sprintf("reading object %x of shard %s", s.of.id, s.shard), err)
+}
+
+// readSlice reads a slice of a content in a shard's table, which begins at byte at.
+func readSlice(ctx context.Context, db querier, shard string, key []byte, at int64) (slice []byte, err error) {
+	err = db.QueryRow(ctx, `/* winery: ReadSlice */
+		SELECT substring(content FROM $2 FOR $3) FROM `+quoteTable(shard)+" WHERE key = $1", key, at+1, sliceSize).Scan(&slice)
+	return slice, err
 }

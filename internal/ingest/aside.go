@@ -16,7 +16,7 @@ const (
 	// before it sets aside all that is not stored.
 	splitTime = time.Second
 	// retryInterval is how often the objects that are set aside are tried, and
-	// retryTime how long at once: the rest of the time is for others.
+	// retryTime how long at once: the remaining time is for others.
 	retryInterval = 500 * time.Millisecond
 	retryTime     = 200 * time.Millisecond
 	// contendedFor is how long after the last try an object is thought contended.
@@ -56,7 +56,7 @@ func (a *aside) retry() (due <-chan time.Time, stop func()) {
 
 // store adds objects. Where some are contended it adds the others, and returns
 // those that are not stored.
-func (l *lane) store(ctx context.Context, pieces []piece) (rest []piece, err error) {
+func (l *lane) store(ctx context.Context, pieces []piece) (left []piece, err error) {
 	if len(pieces) == 0 {
 		return nil, nil
 	}
@@ -76,25 +76,25 @@ func (l *lane) retryAside(ctx context.Context) error {
 	requests, pieces := a.requests, a.pieces
 	a.requests, a.pieces, a.cost = nil, nil, 0
 	err := l.add(ctx, pieces, l.Base.TryAdd)
-	var rest []piece
+	var left []piece
 	if errors.Is(err, sharedbase.ErrContended) {
-		rest, err = l.split(ctx, pieces, retryTime)
+		left, err = l.split(ctx, pieces, retryTime)
 	}
-	l.answer(requests, rest, err)
+	l.answer(requests, left, err)
 	return err
 }
 
 // split adds in parts what is contended as a whole, for a limited time, and
 // returns what is not stored then. Where many objects are contended, one
 // transaction holds them, as a rule, and there is no point in looking for each.
-func (l *lane) split(ctx context.Context, pieces []piece, limit time.Duration) (rest []piece, err error) {
+func (l *lane) split(ctx context.Context, pieces []piece, limit time.Duration) (left []piece, err error) {
 	until := time.Now().Add(limit)
 	parts := [][]piece{pieces} // contended, in reverse order
 	for len(parts) > 0 {
 		part := parts[len(parts)-1]
 		parts = parts[:len(parts)-1]
 		if len(part) == 1 || time.Now().After(until) {
-			rest = append(rest, part...)
+			left = append(left, part...)
 			continue
 		}
 		for _, half := range [][]piece{part[len(part)/2:], part[:len(part)/2]} {
@@ -108,16 +108,16 @@ func (l *lane) split(ctx context.Context, pieces []piece, limit time.Duration) (
 		}
 	}
 	l.aside.tried = time.Now()
-	for _, p := range rest {
+	for _, p := range left {
 		l.aside.contended[p.object().ID] = true
 	}
-	return rest, nil
+	return left, nil
 }
 
 // answer responds to requests: with err if there is one, and else those of which
-// all is stored. The others are set aside, with the rest of their objects,
+// all is stored. The others are set aside, with their objects that are left,
 // unless they have been for too long or there is no memory for more.
-func (l *lane) answer(requests []*request, rest []piece, err error) {
+func (l *lane) answer(requests []*request, left []piece, err error) {
 	a, now := &l.aside, time.Now()
 	for _, r := range requests {
 		if r.expires.IsZero() {
@@ -134,7 +134,7 @@ func (l *lane) answer(requests []*request, rest []piece, err error) {
 			a.cost += cost
 		}
 	}
-	for _, p := range rest {
+	for _, p := range left {
 		if !p.request.answered {
 			a.pieces = append(a.pieces, p)
 		}

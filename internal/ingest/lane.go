@@ -128,8 +128,8 @@ func (l *lane) commit(ctx context.Context, group []*request) error {
 			*to = append(*to, piece{r, i})
 		}
 	}
-	rest, err := l.store(ctx, pieces)
-	l.answer(group, append(contended, rest...), err)
+	left, err := l.store(ctx, pieces)
+	l.answer(group, append(contended, left...), err)
 	return err
 }
 

@@ -48,10 +48,10 @@ type copier struct {
 // all copies the first block last: it has the header, without which the rest
 // is no image.
 func (c *copier) all(ctx context.Context) error {
-	group, rest := errgroup.WithContext(ctx)
+	group, working := errgroup.WithContext(ctx)
 	group.SetLimit(concurrency)
-	for at := int64(blockSize); at < c.size && rest.Err() == nil; at += blockSize {
-		group.Go(func() error { return c.block(rest, at) })
+	for at := int64(blockSize); at < c.size && working.Err() == nil; at += blockSize {
+		group.Go(func() error { return c.block(working, at) })
 	}
 	if err := group.Wait(); err != nil {
 		return err

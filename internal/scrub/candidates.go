@@ -21,19 +21,19 @@ type candidates struct {
 	damaged   map[sharedbase.ObjID]*format.DamageError // objects of the image
 	absent    map[sharedbase.ObjID]bool                // objects of the index
 	unindexed map[sharedbase.ObjID]bool                // objects of the image that the index does not have
-	rest      map[int64]*format.DamageError            // by offset: what is not one object's
+	outside   map[int64]*format.DamageError            // by offset: damage that is not one object's
 }
 
 func newCandidates(r format.Reader) *candidates {
 	return &candidates{
-		reader: r, damaged: map[sharedbase.ObjID]*format.DamageError{}, rest: map[int64]*format.DamageError{},
+		reader: r, damaged: map[sharedbase.ObjID]*format.DamageError{}, outside: map[int64]*format.DamageError{},
 		absent: map[sharedbase.ObjID]bool{}, unindexed: map[sharedbase.ObjID]bool{},
 	}
 }
 
 // limit ends a scrub that finds only damage.
 func (c *candidates) limit() error {
-	if len(c.damaged)+len(c.absent)+len(c.unindexed)+len(c.rest) > maxFindings {
+	if len(c.damaged)+len(c.absent)+len(c.unindexed)+len(c.outside) > maxFindings {
 		return errTooMany
 	}
 	return nil
@@ -41,7 +41,7 @@ func (c *candidates) limit() error {
 
 func (c *candidates) addDamage(d format.Damage) error {
 	if d.ID == (sharedbase.ObjID{}) {
-		c.rest[d.Offset] = d.DamageError
+		c.outside[d.Offset] = d.DamageError
 	} else {
 		c.damaged[d.ID] = d.DamageError
 	}
@@ -68,9 +68,9 @@ func (p *pass) confirm(ctx context.Context, c *candidates) error {
 			return nil
 		}
 		begin, end := c.reader.EntryRange(id)
-		for offset := range c.rest { // a damaged entry, whose object is unknown
+		for offset := range c.outside { // a damaged entry, whose object is unknown
 			if begin <= offset && offset < end {
-				delete(c.rest, offset)
+				delete(c.outside, offset)
 			}
 		}
 		return p.find(NotInImage, id, "object %x is in the index, but not in the image (its entry would be at byte %d)", id, begin)
@@ -81,7 +81,7 @@ func (p *pass) confirm(ctx context.Context, c *candidates) error {
 	if err := p.confirmDamaged(ctx, c); err != nil {
 		return err
 	}
-	return p.confirmRest(ctx, c)
+	return p.confirmOutside(ctx, c)
 }
 
 // confirmMapping looks in the store for the objects that the mapping lacks.
@@ -180,14 +180,14 @@ func (p *pass) judge(id sharedbase.ObjID, is sharedbase.ObjectStatus, first *for
 	return nil
 }
 
-// confirmRest reads the image a second time for damage that no object explains.
-func (p *pass) confirmRest(ctx context.Context, c *candidates) error {
-	if len(c.rest) == 0 {
+// confirmOutside reads the image a second time for damage that no object explains.
+func (p *pass) confirmOutside(ctx context.Context, c *candidates) error {
+	if len(c.outside) == 0 {
 		return nil
 	}
 	return p.again(ctx, func(ctx context.Context, r format.Reader) error {
 		_, err := r.Inspect(ctx, nil, func(d format.Damage) error {
-			if d.ID == (sharedbase.ObjID{}) && c.rest[d.Offset] != nil {
+			if d.ID == (sharedbase.ObjID{}) && c.outside[d.Offset] != nil {
 				return p.find(ImageDamaged, d.ID, "%v", d.DamageError)
 			}
 			return nil

@@ -29,7 +29,7 @@ func (p *pass) image(ctx context.Context) error {
 	}
 	err := p.reading(ctx, open, p.opened)
 	damage := new(format.DamageError)
-	if p.Mapped && errors.As(err, &damage) && p.again(ctx, well) == nil {
+	if p.Mapped && errors.As(err, &damage) && p.again(ctx, openOnly) == nil {
 		return p.find(ReadsDiffer, sharedbase.ObjID{}, "%v; a second read from the store found no damage", damage)
 	}
 	switch {
@@ -80,7 +80,8 @@ func (p *pass) reading(ctx context.Context, open func(context.Context, string) (
 	return fn(ctx, r)
 }
 
-func well(context.Context, format.Reader) error { return nil }
+// openOnly is for a second read that need not find more than the head.
+func openOnly(context.Context, format.Reader) error { return nil }
 
 // again opens the image as it is in the store now.
 func (p *pass) again(ctx context.Context, fn func(context.Context, format.Reader) error) error {

@@ -24,14 +24,14 @@ func (s *Scrubber) others(sh sharedbase.Shard) []string {
 // same name in other pools; where all objects are intact, from what they tell.
 func (s *Scrubber) restore(ctx context.Context, sh sharedbase.Shard, findings []Finding) (done []string, why error) {
 	r := &restoration{Scrubber: s, shard: sh}
-	rest := false
+	outside := false // damage that is no object's
 	for _, f := range findings {
 		r.head = r.head || f.Kind == HeadDamaged || f.Kind == RecordDiffers
-		rest = rest || f.Kind == ImageDamaged
+		outside = outside || f.Kind == ImageDamaged
 	}
 	r.ids = objectsOf(findings, ObjectDamaged, NotInImage)
 	if !r.head && len(r.ids) == 0 {
-		if !rest {
+		if !outside {
 			return nil, nil
 		}
 		return s.mend(ctx, sh)
