@@ -75,10 +75,9 @@ func (l *lane) fill(ctx context.Context) error {
 	return nil
 }
 
-// release releases the shard, if the lane has one. After a failure the claim may
-// only be released, which claimNext tries again. The lease is not renewed meanwhile:
-// so another process gets the shard where that does not succeed. Once ctx has
-// ended, no claim follows, and the lane drops this one.
+// release releases the shard, if the lane has one. After a failure the lane keeps the
+// claim, only for claimNext to release it; the lease is not renewed any more, so that
+// its end frees the shard otherwise. Once ctx has ended, there is no second attempt.
 func (l *lane) release(ctx context.Context) {
 	if l.claim == nil {
 		return
@@ -97,7 +96,7 @@ func (l *lane) release(ctx context.Context) {
 	case errors.As(err, &lost):
 		log.Warn("shard was taken by another process", "err", err)
 	default:
-		log.Warn("cannot release the shard: it stays locked until its lease expires, unless a retry releases it earlier", "err", err)
+		log.Warn("cannot release the shard: it stays locked until a retry succeeds or its lease expires", "err", err)
 		if ctx.Err() == nil {
 			l.broken = true
 			return
