@@ -3,8 +3,10 @@
 package httpapi_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net"
@@ -119,6 +121,54 @@ func TestAttacks(t *testing.T) {
 			t.Errorf("%s: %d MiB of memory, want at most %d", name, (now-before)>>20, limit>>20)
 		} else {
 			t.Logf("%s: %d MiB of memory", name, (now-before)>>20)
+		}
+	}
+}
+
+// TestShortErrors: however long the text is that a client sends, the error that quotes it is short.
+func TestShortErrors(t *testing.T) {
+	limits := httpapi.DefaultLimits()
+	var store rpctest.Store
+	content, one := []byte("content"), [32]byte{1}
+	key := sha256.Sum256(content)
+	store.Put(key, content)
+	store.Put(one, content)
+	mux := http.NewServeMux()
+	objectsHandler := objects.NewHandler(&store, objects.Options{MaxObjectSize: 100 << 20, Limits: limits, Log: discard})
+	mux.Handle("/objects", objectsHandler)
+	mux.Handle("/objects/", objectsHandler)
+	mux.Handle("/", rpc.NewHandler(&store, rpc.Options{Limits: limits, Log: discard}))
+	address := listen(t, mux)
+	long := strings.Repeat("%ff", 20<<10)
+	raw := strings.Repeat("\xff", 60<<10)
+	post := func(path, contentType, body string) string {
+		return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", path, contentType, len(body), body)
+	}
+	name := strings.Repeat("\xff", 1<<20)
+	sum := wire.ObjID{{Name: "sha256", Sum: key[:]}, {Name: "sha1", Sum: make([]byte, 30<<10)}}
+	for what, request := range map[string]string{
+		"argument":     post("/content/get/batch", "application/x-msgpack", "\x81\xdb\x00\x10\x00\x00"+name+"\xc1"),
+		"hash":         post("/content/get/batch", "application/x-msgpack", "\x81\xa7obj_ids\x91\x81\xdb\x00\x10\x00\x00"+name+"\xc1"),
+		"in JSON":      post("/content/get/batch", "application/json", `{"`+strings.Repeat("x", 1<<20)+`": ]`),
+		"sum":          post("/content/check", "application/x-msgpack", encoded(wire.Request{ObjID: sum})),
+		"content type": post("/content/get", raw, "x"),
+		"endpoint":     post("/"+long, "", ""),
+		"id":           "GET /objects/" + long + " HTTP/1.1\r\nHost: x\r\n\r\n",
+		"address":      "GET /objects/x/" + long + " HTTP/1.1\r\nHost: x\r\n\r\n",
+		"method":       strings.Repeat("X", 60<<10) + " /objects HTTP/1.1\r\nHost: x\r\n\r\n",
+		"query":        "GET /objects?x=%zz" + raw + " HTTP/1.1\r\nHost: x\r\n\r\n",
+		"parameter":    "GET /objects?" + long + " HTTP/1.1\r\nHost: x\r\n\r\n",
+		"limit":        "GET /objects?limit=" + long + " HTTP/1.1\r\nHost: x\r\n\r\n",
+		"range":        fmt.Sprintf("GET /objects/%x HTTP/1.1\r\nHost: x\r\nRange: bytes=9999999-%s\r\n\r\n", one, strings.Repeat("9", 60<<10)),
+	} {
+		answer, err := http.ReadResponse(bufio.NewReader(dial(t, address, request)), nil)
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+			continue
+		}
+		n, err := io.Copy(io.Discard, answer.Body)
+		if err != nil || answer.StatusCode < 400 || answer.StatusCode > 499 || n > 4096 {
+			t.Errorf("%s: status %d with %d bytes, %v", what, answer.StatusCode, n, err)
 		}
 	}
 }

@@ -15,7 +15,8 @@
 // by their sizes, and until they are written. Bodies and contents of up to
 // [Small] bytes are outside of the budgets, so that small requests are answered
 // while the budgets are exhausted. A request that gets no memory within 5 s is
-// answered with 503. So a server takes at most both budgets ([LimitsFor]) and, for
+// answered with 503. A text that is sent to a client has at most 1,000 bytes,
+// whatever it quotes. So a server takes at most both budgets ([LimitsFor]) and, for
 // each of its connections, two times Small and net/http's buffers.
 //
 // One client gets at most half of a budget for several requests at a time; a single

@@ -83,6 +83,10 @@ var problems = []struct {
 
 var internalError = Problem{wire.TypeUnavailable, http.StatusInternalServerError, http.StatusInternalServerError, "internal error"}
 
+// maxText is the length in bytes of the longest text for a client: texts quote what clients send, and are outside of
+// the budgets.
+const maxText = 1000
+
 // Classify returns what is known of err's kind.
 func Classify(err error) Problem {
 	var request *RequestError
@@ -91,7 +95,7 @@ func Classify(err error) Problem {
 		if request.Status == http.StatusUnauthorized || request.Status == http.StatusForbidden {
 			kind = wire.TypePermission
 		}
-		return Problem{cmp.Or(request.Type, kind), request.Status, request.Status, request.Text}
+		return Problem{cmp.Or(request.Type, kind), request.Status, request.Status, request.Text[:min(len(request.Text), maxText)]}
 	}
 	for _, known := range problems {
 		if errors.Is(err, known.err) {

@@ -43,6 +43,7 @@ func (w *writer) attacks(t *testing.T, large [32]byte) []attack {
 	object := fmt.Sprintf("/objects/%x", large)
 	batch := encoded(t, wire.Request{ObjIDs: slices.Repeat([][32]byte{large}, 4)})
 	nested := "\x81\xa1x" + strings.Repeat("\x91", 1<<20)
+	name := "\x81\xdb\x00\x40\x00\x00" + strings.Repeat("\xff", 4<<20) + "\xc1"
 	plain := w.tls()
 	return []attack{
 		{name: "connection flood", connections: 3000},
@@ -53,6 +54,7 @@ func (w *writer) attacks(t *testing.T, large [32]byte) []attack {
 		{name: "unread answers of 64 MiB", connections: 200, tls: plain, text: head(good, "GET "+object, 0)},
 		{name: "unread batches", connections: 100, tls: plain, text: head(good, "POST /content/get/batch", len(batch)) + batch},
 		{name: "nested msgpack", connections: 20, tls: plain, text: head(good, "POST /content/add/batch", len(nested)) + nested, answer: "400"},
+		{name: "unread errors about a name of 4 MiB", connections: 40, tls: plain, text: strings.Replace(head(good, "POST /content/get/batch", len(name)), "Accept", "X", 1) + name},
 		{name: "no token", connections: 100, tls: plain, text: "GET " + object + " HTTP/1.1\r\nHost: x\r\n\r\n", answer: "401"},
 		{name: "expired token", connections: 100, tls: plain, text: head(w.tokens["expired"], "GET "+object, 0), answer: "401"},
 		{name: "token without the right", connections: 100, tls: plain, text: head(w.tokens["reader"], "PUT "+object, 5) + "small", answer: "403"},

@@ -25,5 +25,6 @@
 //
 // Decoding allocates in proportion to what was really received, never to a length that was only announced;
 // contents are slices of the body, not copies (except in JSON). Values that are skipped may nest without limit
-// in msgpack and up to 10,000 deep in JSON without using the stack. A batch has at most [MaxBatch] entries.
+// in msgpack and up to 10,000 deep in JSON without using the stack. A batch has at most [MaxBatch] entries, and
+// a name at most 128 bytes.
 package wire

@@ -73,6 +73,16 @@ type Decoder interface {
 	end() error                                 // an error unless all is read
 }
 
+// maxName is the length in bytes of the longest name in an object. Errors quote names.
+const maxName = 128
+
+func checkName(length int) error {
+	if length > maxName {
+		return fmt.Errorf("a name has %d bytes: send at most %d", length, maxName)
+	}
+	return nil
+}
+
 var errTrailing = errors.New("there are bytes after the end of the message")
 
 // Decode reads one message, which read must consume whole. Bytes that msgpack yields are slices of body.

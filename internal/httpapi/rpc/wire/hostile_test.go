@@ -38,6 +38,8 @@ var hostile = []struct{ format, body, says string }{
 	{"msgpack", "\x81\xa1x\xc9\xff\xff\xff\xff\x01", "too early"},
 	{"msgpack", "\x81\xa1x\xdd\xff\xff\xff\xff" + strings.Repeat("\xdd\xff\xff\xff\xff", 1000), "too early"},
 	{"msgpack", "\x81\xa1x" + strings.Repeat("\x91", 10<<20), "too early"},
+	{"msgpack", "\x81\xdb\x00\x10\x00\x00" + strings.Repeat("\xff", 1<<20) + "\xc1", "a name has 1048576 bytes"},
+	{"msgpack", "\x81\xa6obj_id\x81\xd9\x81" + strings.Repeat("\xff", 129) + "\xc0", "a name has 129 bytes"},
 	{"json", "", "too early"},
 	{"json", "{", "too early"},
 	{"json", "[]", "an object"},
@@ -53,6 +55,7 @@ var hostile = []struct{ format, body, says string }{
 	{"json", `{"obj_ids": [{]}`, "invalid character"},
 	{"json", `{"contents": [[]]}`, "the pair"},
 	{"json", `{"check_write": 1}`, "true or false"},
+	{"json", `{"` + strings.Repeat("x", 129) + `": ]`, "a name has 129 bytes"},
 	{"json", `{"x": ` + strings.Repeat("[", 1<<20), "depth"},
 }
 
@@ -63,7 +66,9 @@ func TestHostileRequests(t *testing.T) {
 		_, err := wire.Decode(formats[h.format], []byte(h.body), wire.ReadRequest)
 		runtime.ReadMemStats(&after)
 		if err == nil || !strings.Contains(err.Error(), h.says) {
-			t.Errorf("%s %.60q: got the error %v, expected one with %q", h.format, h.body, err, h.says)
+			t.Errorf("%s %.60q: got the error %.200v, expected one with %q", h.format, h.body, err, h.says)
+		} else if len(err.Error()) > 300 {
+			t.Errorf("%s %.60q: the error has %d bytes", h.format, h.body, len(err.Error()))
 		}
 		if got, limit := after.TotalAlloc-before.TotalAlloc, uint64(4*len(h.body)+64<<10); got > limit {
 			t.Errorf("%s %.60q: decoding %d bytes took %d bytes of memory", h.format, h.body, len(h.body), got)

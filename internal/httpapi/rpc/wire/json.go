@@ -163,6 +163,9 @@ func (d jsonDecoder) Object(field func(name string) error) error {
 		if err != nil {
 			return err
 		}
+		if err := checkName(len(name)); err != nil {
+			return err
+		}
 		if err := field(name); err != nil {
 			return err
 		}

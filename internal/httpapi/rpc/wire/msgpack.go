@@ -163,6 +163,9 @@ func (u *unpacker) Object(field func(name string) error) error {
 		if err != nil {
 			return err
 		}
+		if err := checkName(len(name)); err != nil {
+			return err
+		}
 		if err := field(intern(name)); err != nil {
 			return err
 		}
