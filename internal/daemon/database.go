@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"time"
 
 	"github.com/cenkalti/backoff/v4"
 	"golang.org/x/sync/errgroup"
@@ -31,9 +30,6 @@ func (e *Env) OpenDatabase(ctx context.Context, more ...sharedbase.Option) (*sha
 		return nil, err
 	}
 	e.Telemetry.WatchDatabase(base)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(e.Finishing, cancel)()
 	unsafe, err := e.waitForDatabase(ctx, base)
 	if err != nil {
 		base.Close()
@@ -56,32 +52,16 @@ func (e *Env) closeDatabase(failed bool) {
 	e.base.Close()
 }
 
-// waitForDatabase attaches this program. Each reason to wait is logged once, and
-// at level debug with each further try.
+// waitForDatabase attaches this program.
 func (e *Env) waitForDatabase(ctx context.Context, base *sharedbase.SharedBase) (unsafe []sharedbase.UnsafeSetting, err error) {
-	reported, began := "", time.Now()
-	report := func(err error, wait time.Duration) {
-		e.Notify.waitsForDatabase(began, err)
-		e.Telemetry.Fails("database", err)
-		level := slog.LevelWarn
-		if err.Error() == reported {
-			level = slog.LevelDebug
+	wait := startWait{"database", "waiting for the database", "the database answers", slog.LevelWarn}
+	err = e.until(ctx, wait, func(ctx context.Context) error {
+		if err := attach(ctx, base); err != nil {
+			return err
 		}
-		reported = err.Error()
-		e.Log.Log(ctx, level, "waiting for the database", "err", err, "retry_in", wait)
-	}
-	err = backoff.RetryNotify(func() error {
-		if err = attach(ctx, base); err == nil {
-			unsafe, err = base.UnsafeSettings(ctx)
-		}
-		if e.StopWhenIdle {
-			return backoff.Permanent(err)
-		}
+		unsafe, err = base.UnsafeSettings(ctx)
 		return err
-	}, backoff.WithContext(newBackOff(), ctx), report)
-	if err == nil && reported != "" {
-		e.Log.Info("the database answers")
-	}
+	})
 	return unsafe, err
 }
 

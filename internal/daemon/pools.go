@@ -5,10 +5,9 @@ package daemon
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"time"
-
-	"github.com/cenkalti/backoff/v4"
 
 	"winery/internal/doctor"
 	"winery/internal/storage"
@@ -30,26 +29,8 @@ func (e *Env) OpenPools(ctx context.Context, base *sharedbase.SharedBase, create
 		return nil, err
 	}
 	set := opened.Owned(base, e.Log)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(e.Finishing, cancel)()
-	began := time.Now()
-	err = backoff.RetryNotify(
-		func() error {
-			err := e.oneUsable(ctx, base, set, needed)
-			if e.StopWhenIdle {
-				return backoff.Permanent(err)
-			}
-			return err
-		},
-		backoff.WithContext(newBackOff(), ctx),
-		func(err error, wait time.Duration) {
-			e.Log.Error("waiting for a pool", "err", err, "retry_in", wait)
-			e.Notify.Status("waiting for a pool since %s: %v", clock(began), err)
-			e.Notify.failing(true)
-			e.Telemetry.Fails("pools", err)
-		})
-	e.Notify.failing(err != nil)
+	wait := startWait{"pools", "waiting for a pool", "a pool can be used", slog.LevelError}
+	err = e.until(ctx, wait, func(ctx context.Context) error { return e.oneUsable(ctx, base, set, needed) })
 	if err != nil {
 		return nil, errors.Join(err, set.Close())
 	}

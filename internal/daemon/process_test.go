@@ -126,6 +126,20 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 		fmt.Println("open")
 		return env.Loops(ctx, base, daemon.Part{Notify: env.Notify, Step: func(context.Context) (bool, error) { return false, nil }, WaitsFor: "work"})
 	},
+	"pools": func(ctx context.Context, env *daemon.Env) error {
+		base, err := env.OpenDatabase(ctx)
+		if err != nil {
+			return err
+		}
+		set, err := env.OpenPools(ctx, base, false)
+		if err != nil {
+			return err
+		}
+		env.Notify.Ready()
+		fmt.Println("open")
+		<-env.Finishing.Done()
+		return set.Close()
+	},
 }
 
 // process is a role under test.

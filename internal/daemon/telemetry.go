@@ -69,7 +69,7 @@ func serveTelemetry(ctx context.Context, c *cli.Context, cfg *config.Config, m *
 		log.Warn("metrics and health are served to other hosts without authentication", "address", l.Addr().String(), "cure", "--"+telemetryConfig)
 	}
 	server := telemetry.Serve(l, telemetry.Options{
-		Registry: m.Registry(), WebConfig: webConfig, Log: log,
+		Registry: m.Registry(), Role: Role(c.App.Name), WebConfig: webConfig, Log: log,
 		Live: func() error { return live(notify, cfg.Winery.StallLimit) },
 	})
 	server.Requires("role", notify.whyNotReady)

@@ -9,7 +9,7 @@
 //	/livez         200 while the process makes progress or waits; it depends on no
 //	               other service. 503: a restart is due
 //	/readyz        200 while the role can work: a line for each condition. 503 if one
-//	               does not hold
+//	               does not hold, and winery_ready is 0
 //	/debug/pprof/  Go's profiles, only for requests from this host
 //
 // # Time

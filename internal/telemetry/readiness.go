@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"winery/internal/httpapi"
 	"winery/internal/storage"
 	"winery/pool"
@@ -26,6 +28,8 @@ const errNotOpened = Reason("not opened yet")
 
 // readiness has the conditions under which a role can work.
 type readiness struct {
+	role string
+
 	mu     sync.Mutex
 	names  []string // in the order of the answer
 	checks map[string]func(context.Context) error
@@ -44,9 +48,9 @@ func (r *readiness) require(name string, check func(context.Context) error) {
 	r.checks[name] = check
 }
 
-// ServeHTTP answers with a line for each condition.
-func (r *readiness) ServeHTTP(w http.ResponseWriter, request *http.Request) {
-	status, lines := http.StatusOK, []string{}
+// ready returns whether all conditions hold, and a line for each.
+func (r *readiness) ready(ctx context.Context) (all bool, lines []string) {
+	all = true
 	r.mu.Lock()
 	names := r.names
 	r.mu.Unlock()
@@ -55,12 +59,36 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		check := r.checks[name]
 		r.mu.Unlock()
 		line := name + ": ok"
-		if err := check(request.Context()); err != nil {
-			status, line = http.StatusServiceUnavailable, name+": failed: "+describe(err)
+		if err := check(ctx); err != nil {
+			all, line = false, name+": failed: "+describe(err)
 		}
 		lines = append(lines, line)
 	}
+	return all, lines
+}
+
+// ServeHTTP answers with a line for each condition.
+func (r *readiness) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	ready, lines := r.ready(request.Context())
+	status := http.StatusOK
+	if !ready {
+		status = http.StatusServiceUnavailable
+	}
 	httpapi.Text(w, status, strings.Join(lines, "\n"))
+}
+
+var isReady = prometheus.NewDesc("winery_ready", "1 while the role can work, as /readyz says, else 0.", []string{"role"}, nil)
+
+// Describe implements [prometheus.Collector].
+func (r *readiness) Describe(all chan<- *prometheus.Desc) { all <- isReady }
+
+// Collect implements [prometheus.Collector].
+func (r *readiness) Collect(all chan<- prometheus.Metric) {
+	value := 0.0
+	if ready, _ := r.ready(context.Background()); ready {
+		value = 1
+	}
+	all <- prometheus.MustNewConstMetric(isReady, prometheus.GaugeValue, value, r.role)
 }
 
 // public are errors whose own text names no host, user or path.

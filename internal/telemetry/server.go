@@ -25,6 +25,7 @@ const maxConnections = 64
 // Options are the settings of a Server. All but WebConfig must be set.
 type Options struct {
 	Registry *prometheus.Registry
+	Role     string // of winery_ready
 	// Live returns nil while the process makes progress, or waits. It must not wait
 	// for anything.
 	Live func() error
@@ -50,8 +51,8 @@ type Server struct {
 // Serve answers the requests that come by l, until Close. Until conditions are
 // added, /readyz says that database and pools are not opened yet.
 func Serve(l net.Listener, o Options) *Server {
-	s := &Server{database: newDatabase(o.Log), pools: &pools{log: o.Log}, ended: make(chan struct{})}
-	o.Registry.MustRegister(s.database, s.pools)
+	s := &Server{readiness: readiness{role: o.Role}, database: newDatabase(o.Log), pools: &pools{log: o.Log}, ended: make(chan struct{})}
+	o.Registry.MustRegister(&s.readiness, s.database, s.pools)
 	for _, name := range []string{"database", "pools"} {
 		s.Fails(name, errNotOpened)
 	}

@@ -47,7 +47,7 @@ func serving(t *testing.T, webConfig string) *served {
 	expect.NoError(t, err)
 	s := &served{t: t, registry: prometheus.NewRegistry(), url: "http://" + l.Addr().String()}
 	s.Server = Serve(l, Options{
-		Registry: s.registry, WebConfig: webConfig, Log: slog.New(slog.DiscardHandler),
+		Registry: s.registry, Role: "test", WebConfig: webConfig, Log: slog.New(slog.DiscardHandler),
 		Live: func() error {
 			if s.stalled.Load() {
 				return Reason("no progress for 8m0s")
@@ -195,6 +195,10 @@ func TestReadyz(t *testing.T) {
 	s.DatabaseReady()
 	s.WatchPools(nil)
 	s.Requires("role", func() error { return nil })
+	s.want("/metrics", 200, `winery_ready{role="test"} 0`)
+	s.Requires("database", func() error { return nil })
+	s.want("/metrics", 200, `winery_ready{role="test"} 1`)
+	s.DatabaseReady()
 	s.Requires("adds", func() error { return errors.New("dial tcp 10.1.2.3:5432: password=secret") })
 	if status, body := s.get("/readyz"); status != 503 ||
 		body != "database: failed: not opened yet\npools: ok\nrole: ok\nadds: failed: the log has the error\n" {

@@ -148,6 +148,17 @@ func TestAlerts(t *testing.T) {
 		{"the network to PostgreSQL is cut", []string{"WineryDatabaseUnavailable", "WineryRequestsFailing"}, s.network.Cut, s.network.Join},
 	})
 	s.during([]fault{
+		{"the only writer waits for the marker of its pool", []string{"WineryNoWriter"}, func() {
+			expect.NoError(t, os.Rename(marker, marker+".gone"))
+			waiting := s.start(harness.Writer, "--listen", "127.0.0.1:0")
+			s.scraped(waiting, "")
+			s.stopAll(harness.Writer, waiting)
+		}, func() {
+			expect.NoError(t, os.Rename(marker+".gone", marker))
+			s.startWriter()
+		}},
+	})
+	s.during([]fault{
 		{"the writers were stopped", []string{"WineryNoWriter"}, func() {
 			last = s.add(1000)
 			s.stopAll(harness.Writer)

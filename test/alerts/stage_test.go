@@ -144,11 +144,11 @@ func (s *stage) startOldWriter(program string) *harness.Process {
 	return p
 }
 
-// stopAll stops all processes of a program.
-func (s *stage) stopAll(program string) {
+// stopAll stops all processes of a program, but for some.
+func (s *stage) stopAll(program string, but ...*harness.Process) {
 	s.t.Helper()
 	for p, of := range s.running {
-		if of == program {
+		if of == program && !slices.Contains(but, p) {
 			expect.NoError(s.t, p.Stop())
 			delete(s.running, p)
 		}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package daemon_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"winery/test/expect"
+)
+
+// A role that waits for a pool at its start says each reason once, is not ready, and counts as failing.
+func TestWaitsForPool(t *testing.T) {
+	_, dsn := initialised(t)
+	file, images := configuration(t, dsn), filepath.Join(t.TempDir(), "images")
+	text, err := os.ReadFile(file)
+	expect.NoError(t, err)
+	expect.NoError(t, os.WriteFile(file, []byte(strings.ReplaceAll(string(text), "/nonexistent", images)), 0o600))
+	p := launch(t, "pools", "--config", file, "--log-level", "debug", "--telemetry-listen", "127.0.0.1:0")
+	p.stderr.Wait(t, `level=DEBUG msg="waiting for a pool"`) // at the second try
+	_, body := p.telemetry("/metrics")
+	for _, line := range []string{`winery_ready{role="test"} 0\n`, `winery_backoff_seconds{part="",role="test"} [1-9]`, `winery_database_up 1\n`} {
+		if !regexp.MustCompile(`\n` + line).MatchString(body) {
+			t.Errorf("no %s in:\n%s", line, body)
+		}
+	}
+	expect.NoError(t, os.MkdirAll(filepath.Join(images, "shards"), 0o700))
+	p.expect("open")
+	_, body = p.telemetry("/metrics")
+	for _, line := range []string{`winery_ready{role="test"} 1`, `winery_backoff_seconds{part="",role="test"} 0`} {
+		if !strings.Contains(body, "\n"+line+"\n") {
+			t.Errorf("no %s in:\n%s", line, body)
+		}
+	}
+	p.signal(syscall.SIGTERM)
+	p.end(0, "a pool can be used")
+	if n := strings.Count(p.stderr.String(), `level=ERROR msg="waiting for a pool"`); n != 1 {
+		t.Errorf("said %d times:\n%s", n, p.stderr.String())
+	}
+}
