@@ -34,7 +34,8 @@
 // # Caches
 //
 // An object's content never changes: its ETag is its id, and caches may keep it
-// for a year without asking ("immutable"). What is deleted here stays in them
+// for a year without asking ("immutable"); a cache that clients share, only what needs
+// no token or certificate ("private" otherwise). What is deleted here stays in them
 // until then, or until it is purged there. A client that asks again with
 // If-None-Match is answered from the index alone, 304 or 404. Errors and lists
 // are not to be kept (no-store).

@@ -18,11 +18,16 @@ const octets = "application/octet-stream"
 
 func etagOf(id [32]byte) string { return fmt.Sprintf(`"%x"`, id) }
 
-// describe sets what is said of every object.
-func describe(header http.Header, etag string) {
-	header.Set("Etag", etag)
-	header.Set("Cache-Control", "public, max-age=31536000, immutable")
-	header.Set("Accept-Ranges", "bytes")
+// describe sets what is said of every object. A cache that clients share does not keep
+// what a client could read by its token or certificate only.
+func describe(w http.ResponseWriter, r *http.Request, etag string) {
+	scope := "public"
+	if httpapi.OriginOf(r.Context()).Client != "" {
+		scope = "private"
+	}
+	w.Header().Set("Etag", etag)
+	w.Header().Set("Cache-Control", scope+", max-age=31536000, immutable")
+	w.Header().Set("Accept-Ranges", "bytes")
 }
 
 // get answers GET and HEAD.
@@ -38,7 +43,7 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request, id [32]byte) error
 		case asked.matchFails(etag, true):
 			return errPrecondition
 		case asked.noneMatchFails(etag, true):
-			describe(w.Header(), etag)
+			describe(w, r, etag)
 			w.WriteHeader(http.StatusNotModified)
 			return nil
 		}
@@ -48,7 +53,7 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request, id [32]byte) error
 		if err != nil {
 			return err
 		}
-		h.whole(w, etag, size)
+		h.whole(w, r, etag, size)
 		return nil
 	}
 	if ranges != "" {
@@ -60,14 +65,14 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request, id [32]byte) error
 	if err != nil {
 		return err
 	}
-	h.whole(w, etag, int64(len(content)))
+	h.whole(w, r, etag, int64(len(content)))
 	h.write(w, r, content)
 	return nil
 }
 
 // whole begins the answer of a whole object.
-func (h *handler) whole(w http.ResponseWriter, etag string, size int64) {
-	describe(w.Header(), etag)
+func (h *handler) whole(w http.ResponseWriter, r *http.Request, etag string, size int64) {
+	describe(w, r, etag)
 	w.Header().Set("Content-Type", octets)
 	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
 	w.WriteHeader(http.StatusOK)
@@ -93,11 +98,11 @@ func (h *handler) getParts(w http.ResponseWriter, r *http.Request, id [32]byte, 
 	}
 	switch len(parts) {
 	case 0:
-		h.whole(w, etag, size)
+		h.whole(w, r, etag, size)
 		h.write(w, r, content)
 	case 1:
 		p := parts[0]
-		describe(w.Header(), etag)
+		describe(w, r, etag)
 		w.Header().Set("Content-Type", octets)
 		w.Header().Set("Content-Range", p.contentRange(size))
 		w.Header().Set("Content-Length", strconv.FormatInt(p.length, 10))
@@ -117,7 +122,7 @@ func (s span) of(content []byte) []byte { return content[s.from : s.from+s.lengt
 
 // multipart answers several parts. Their total is no more than the object's size.
 func (h *handler) multipart(w http.ResponseWriter, r *http.Request, etag string, content []byte, parts []span) {
-	describe(w.Header(), etag)
+	describe(w, r, etag)
 	body := multipart.NewWriter(w)
 	w.Header().Set("Content-Type", "multipart/byteranges; boundary="+body.Boundary())
 	w.WriteHeader(http.StatusPartialContent)
