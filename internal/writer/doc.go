@@ -38,5 +38,6 @@
 // # Sign of life
 //
 // Clients drive a server's work, so the sign of life for the watchdog is an
-// answer to a request that the writer sends to itself, through its own socket.
+// answer to a request that the writer sends to itself, through its own socket. The
+// connection does not count for the limit of connections.
 package writer

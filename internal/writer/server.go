@@ -71,6 +71,8 @@ func Run(ctx context.Context, settings Settings, open func(context.Context) (Opt
 		front.until = time.Now().Add(starting)
 	}
 	server := httpapi.NewServer(requests, front, connections(limits.Get()), log)
+	self := &selfCheck{}
+	self.exempt(server)
 	front.drain.count(server)
 	running, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -89,7 +91,7 @@ func Run(ctx context.Context, settings Settings, open func(context.Context) (Opt
 			o.Adding(func() error { return addsFailure(s.writer) })
 		}
 		o.Ready(listeners[0].Addr().String())
-		watch(running, listeners[0].Addr(), p, o, log, s.writer)
+		watch(running, listeners[0].Addr(), p, self, o, log, s.writer)
 	}
 	if ctx.Err() == nil && running.Err() != nil {
 		err = errors.Join(context.Cause(running), err)

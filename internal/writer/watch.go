@@ -20,13 +20,17 @@ const patience = 4 * time.Minute
 
 // watch asks the server for an answer now and then, until ctx ends. w is nil
 // where it only reads.
-func watch(ctx context.Context, address net.Addr, p Protection, o Options, log *slog.Logger, w *ingest.Writer) {
+func watch(ctx context.Context, address net.Addr, p Protection, self *selfCheck, o Options, log *slog.Logger, w *ingest.Writer) {
 	client := http.Client{
 		Timeout: 10 * time.Second,
 		Transport: &http.Transport{
 			DisableKeepAlives: true,
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return p.dialSelf(ctx, address)
+				conn, err := self.dial(ctx, address)
+				if err != nil {
+					return nil, err
+				}
+				return p.wrapOwn(conn), nil
 			},
 		},
 	}
