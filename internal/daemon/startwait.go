@@ -35,7 +35,7 @@ func (e *Env) until(ctx context.Context, w startWait, try func(context.Context) 
 			level = slog.LevelDebug
 		}
 		reported = err.Error()
-		e.Log.Log(ctx, level, w.waiting, "err", err, "retry_in", wait)
+		e.Log.Log(ctx, level, w.waiting, "err", err, "retry_in", wait) //nolint:sloglint // a constant of the caller
 	}
 	err := backoff.RetryNotify(func() error {
 		err := try(ctx)
@@ -47,7 +47,7 @@ func (e *Env) until(ctx context.Context, w startWait, try func(context.Context) 
 	e.Notify.failing(err != nil)
 	if err == nil && reported != "" {
 		e.Metrics.BackOff(role, "", 0)
-		e.Log.Info(w.over)
+		e.Log.Info(w.over) //nolint:sloglint // a constant of the caller
 	}
 	return err
 }

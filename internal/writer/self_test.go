@@ -4,6 +4,7 @@ package writer
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -75,6 +76,8 @@ func TestSelfCheckAtTheLimit(t *testing.T) {
 		<-answered
 		client.CloseIdleConnections()
 		expect.NoError(t, server.Shutdown(t.Context()))
-		<-ended
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	}
 }

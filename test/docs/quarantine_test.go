@@ -13,7 +13,7 @@ import (
 // text of the code.
 func TestQuarantineReasons(t *testing.T) {
 	source := ""
-	for _, dir := range []string{"sharedbase", "format", "internal/packer", "internal/cleaner", "internal/containment"} {
+	for _, dir := range []string{"sharedbase", "format", "internal/packer", "internal/cleaner", "internal/containment", "pool/s3"} {
 		files, err := filepath.Glob(filepath.Join(root, dir, "*.go"))
 		if err != nil {
 			t.Fatal(err)
