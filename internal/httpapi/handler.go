@@ -91,7 +91,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	took := time.Since(start)
 	h.record(a, r, origin, needed, took, err)
 	if endpoint := h.api.Endpoint(r); endpoint != "" {
-		h.Metrics.Request(endpoint, took, ResultOf(err), kind)
+		result := ResultOf(err)
+		if err != nil && a.err != nil { // the client broke off the answer
+			result = metrics.ClientError
+		}
+		h.Metrics.Request(endpoint, took, result, kind)
 	}
 	if err != nil && begun {
 		panic(http.ErrAbortHandler)

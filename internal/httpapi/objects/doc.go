@@ -5,7 +5,7 @@
 //
 //	GET, HEAD /objects/{sha256}       the object; Range and conditions as in RFC 9110
 //	PUT       /objects/{sha256}       201 once it is stored, 204 if it existed; conditions, too
-//	GET       /objects?after=&limit=  the ids of objects, a line each, in order
+//	GET, HEAD /objects?after=&limit=  the ids of objects, a line each, in order
 //
 // {sha256} and after are 64 hex digits. An error is answered by a line of
 // text that says what is wrong:
@@ -16,6 +16,7 @@
 //	408, 411, 413  a body that ends early, has no Content-Length, is too large
 //	412, 416       conditions and ranges that cannot be met
 //	422  the content's SHA-256 is not that of the address, in any configuration
+//	426  a list by HTTP/1.0, in which a list that fails midway would look whole
 //	500  damaged, or an internal error; the log has the cause under the X-Request-Id
 //	503  something is unavailable, as the text says; with Retry-After
 //

@@ -79,8 +79,8 @@ func (h *handler) Serve(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	if r.URL.Path == root {
-		if r.Method != http.MethodGet {
-			return disallow(w, r, "GET")
+		if !reads {
+			return disallow(w, r, "GET, HEAD")
 		}
 		return h.list(w, r)
 	}

@@ -20,6 +20,11 @@ const (
 )
 
 func (h *handler) list(w http.ResponseWriter, r *http.Request) error {
+	if !r.ProtoAtLeast(1, 1) { // its end is the end of the connection, which is also that of a list that fails
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", "HTTP/1.1")
+		return httpapi.Refuse(http.StatusUpgradeRequired, "a list needs HTTP/1.1: in nginx, set proxy_http_version 1.1")
+	}
 	after, limit, err := parseList(r.URL.RawQuery)
 	if err != nil {
 		return err
@@ -31,6 +36,10 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
+	if r.Method == http.MethodHead {
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
 	w.Header().Set("Trailer", "Link")
 	var lines []byte
 	for {

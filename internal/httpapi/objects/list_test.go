@@ -7,14 +7,23 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
+	"log/slog"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
+	"winery/internal/httpapi"
+	"winery/internal/httpapi/objects"
 	"winery/internal/httpapi/rpc"
 	"winery/internal/httpapi/rpc/rpctest"
+	"winery/internal/metrics"
+	"winery/test/expect"
+	"winery/test/logtest"
 )
 
 func TestList(t *testing.T) {
@@ -111,6 +120,67 @@ func TestListMillion(t *testing.T) {
 	if n != objects || !strings.Contains(response.Trailer.Get("Link"), "after="+last) {
 		t.Errorf("%d ids; %v", n, response.Trailer)
 	}
+}
+
+// TestListOverHTTP10: HTTP/1.0 has no sign of an answer that was cut off, so it has no lists.
+func TestListOverHTTP10(t *testing.T) {
+	server := serve(t, &many{size: 10_000, broken: 9000}, false)
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	expect.NoError(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, "GET /objects?limit=10000 HTTP/1.0\r\n\r\n")
+	expect.NoError(t, err)
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	expect.NoError(t, err)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusUpgradeRequired || answer.Header.Get("Upgrade") != "HTTP/1.1" || !strings.Contains(string(text), "proxy_http_version 1.1") {
+		t.Errorf("%s, %v: %.200s", answer.Status, err, text)
+	}
+}
+
+// TestClientLeavesList: a client that breaks off a list is no failure of the server.
+func TestClientLeavesList(t *testing.T) {
+	measured, err := metrics.FromEnvironment(slog.New(slog.DiscardHandler))
+	expect.NoError(t, err)
+	defer measured.Close()
+	var log logtest.Log
+	server := httptest.NewServer(objects.NewHandler(&many{size: 2_000_000}, objects.Options{
+		MaxObjectSize: maxSize, Limits: httpapi.DefaultLimits(), Log: log.Logger(slog.LevelInfo), Metrics: measured,
+	}))
+	request, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/objects?limit=1000000", nil)
+	expect.NoError(t, err)
+	response, err := server.Client().Do(request)
+	expect.NoError(t, err)
+	expect.NoError(t, response.Body.Close()) // closes the connection
+	server.Close()                           // once the request has ended
+	for result, want := range map[string]uint64{"server_error": 0, "client_error": 1} {
+		if got := requests(t, measured, "objects_list", result); got != want {
+			t.Errorf("%s: %d requests, want %d", result, got, want)
+		}
+	}
+	if log.String() != "" {
+		t.Errorf("logged %s", log.String())
+	}
+}
+
+// requests returns how many requests to an endpoint had a result.
+func requests(t *testing.T, measured *metrics.Client, endpoint, result string) uint64 {
+	t.Helper()
+	families, err := measured.Registry().Gather()
+	expect.NoError(t, err)
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			labels := map[string]string{}
+			for _, pair := range m.GetLabel() {
+				labels[pair.GetName()] = pair.GetValue()
+			}
+			if family.GetName() == "winery_http_request_duration_seconds" && labels["endpoint"] == endpoint && labels["result"] == result {
+				return m.GetHistogram().GetSampleCount()
+			}
+		}
+	}
+	return 0
 }
 
 // TestListBreaks holds that a list that fails midway does not look whole.
