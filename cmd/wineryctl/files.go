@@ -44,7 +44,8 @@ func walk(name string, yield func(file) bool) (more bool) {
 		return yield(file{path: name, err: errors.New("neither a regular file nor a directory")})
 	}
 	more = true
-	_ = filepath.WalkDir(name, func(path string, entry fs.DirEntry, err error) error {
+	root := name + string(filepath.Separator) // follows a symbolic link
+	_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && !entry.Type().IsRegular() {
 			return nil
 		}
