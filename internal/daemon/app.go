@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime/debug"
 	"slices"
 
@@ -91,10 +92,14 @@ func exitStatus(err error) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, new(*usageError)), errors.As(err, new(*config.Error)), errors.As(err, new(cli.ExitCoder)):
+	case errors.As(err, new(*usageError)), errors.As(err, new(*config.Error)):
 		return statusConfig
 	case errors.As(err, new(*unknownError)):
 		return statusUnknown
+	case errors.As(err, new(*exec.ExitError)): // of a command; it is a cli.ExitCoder, too
+		return statusFailed
+	case errors.As(err, new(cli.ExitCoder)):
+		return statusConfig
 	default:
 		return statusFailed
 	}

@@ -40,6 +40,9 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 	"done":  func(context.Context, *daemon.Env) error { return nil },
 	"fail":  func(context.Context, *daemon.Env) error { return errUnavailable },
 	"usage": func(context.Context, *daemon.Env) error { return daemon.UsageError("--pool-name: no pool %q", "x") },
+	"command": func(context.Context, *daemon.Env) error {
+		return fmt.Errorf("mapping: %w", exec.Command("false").Run())
+	},
 	"panic": func(context.Context, *daemon.Env) error { panic("bug") },
 	"notify": func(_ context.Context, env *daemon.Env) error {
 		for range 1000 {
@@ -264,6 +267,7 @@ func TestExitStatus(t *testing.T) {
 		"done":          {"done", nil, 0, []string{"role=test", "level=WARN", "throttler: does nothing any more", "msg=ended"}},
 		"done, in JSON": {"done", []string{"--log-format", "json"}, 0, []string{`"role":"test"`}},
 		"failed":        {"fail", nil, 1, []string{"level=ERROR", `err="the database is unavailable"`}},
+		"a command":     {"command", nil, 1, []string{`err="mapping: exit status 1"`}},
 		"wrong at once": {"usage", nil, 78, []string{`--pool-name: no pool`}},
 		"panic":         {"panic", nil, 1, []string{`err="internal error: bug"`}},
 		"panic, debug":  {"panic", []string{"--log-level", "debug"}, 1, []string{"process_test.go"}},
