@@ -31,6 +31,9 @@ type Source struct {
 	Base  *sharedbase.SharedBase
 	Pools []config.Pool
 	Set   storage.Set
+	// Public leaves out of a report what clients of the writer must not see: where the
+	// database is, and as which user a role connects to it.
+	Public bool
 
 	asked singleflight.Group // each pool once at a time, so that a store that hangs holds one thread
 }
@@ -74,6 +77,9 @@ func Read(ctx context.Context, source *Source) Report {
 		f.readParts(ctx)
 	}
 	f.readPools(ctx)
+	if source.Public {
+		f.hideErrors()
+	}
 	return f.report()
 }
 
@@ -127,6 +133,9 @@ func (f *facts) readPool(ctx context.Context, c config.Pool) Pool {
 		return p
 	}
 	identity, err := f.identify(ctx, c.Name)
+	if f.source.Public {
+		err = hide(err)
+	}
 	p.State = identity.State
 	if err := errors.Join(err, identity.Why); err != nil {
 		p.Error = oneLine(err)

@@ -177,7 +177,7 @@ func handler(ctx context.Context, o Options, p Protection, s *store, log *slog.L
 	mux.Handle("/objects", objectsHandler)
 	mux.Handle("/objects/", objectsHandler)
 	mux.Handle("/status", statuspage.New(ctx, statuspage.Options{
-		Source: &status.Source{Base: o.Base, Pools: c.Pools, Set: o.Pools}, Limits: bounds, Access: p.access(), Log: log,
+		Source: &status.Source{Base: o.Base, Pools: c.Pools, Set: o.Pools, Public: true}, Limits: bounds, Access: p.access(), Log: log,
 	}))
 	mux.Handle("/", rpc.NewHandler(s, rpc.Options{
 		Name: c.Name, ReadOnly: c.ReadOnly, AllowDelete: c.AllowDelete, MaxObjectSize: c.Winery.MaxObjectSize,

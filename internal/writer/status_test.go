@@ -3,10 +3,12 @@
 package writer_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"winery/sharedbase"
 	"winery/test/expect"
 	"winery/test/harness/relay"
 	"winery/test/pgtest"
@@ -66,4 +68,49 @@ func TestStatusPageOfFrozenDatabase(t *testing.T) {
 	if index := curl(t, "http://"+s.address+"/"); !strings.HasPrefix(index, "SWH Objstorage API server") {
 		t.Errorf("/ has %q", index)
 	}
+}
+
+// TestStatusPageHidesDatabase: the page says what kind of error there is, and not where the
+// database is.
+func TestStatusPageHidesDatabase(t *testing.T) {
+	r, dsn, err := relay.Database(pgtest.New(t))
+	expect.NoError(t, err)
+	defer r.Close()
+	o := configured(t, dsn, t.TempDir())
+	defer o.Base.Close()
+	_, err = o.Base.Init(t.Context())
+	expect.NoError(t, err)
+	const secret = "failed to connect to `user=winery database=winery`: 10.1.2.3:5432"
+	for i, status := range []string{
+		"failed: " + secret, "waiting for the database since 19:43: " + secret, "waiting for the database since 2026-11-26 19:43: " + secret,
+		"failing since 19:43, retry in 1m0s: " + secret, "adds on 127.0.0.1:5003 fail since 19:43: " + secret,
+		"tables: waiting for packed shards; objects: failing since 19:43, retry in 2s: " + secret,
+	} {
+		base, err := sharedbase.New(dsn, "test", sharedbase.WithHolder(fmt.Sprint("role", i), "1"))
+		expect.NoError(t, err)
+		expect.NoError(t, base.Attach(t.Context()))
+		expect.NoError(t, base.Heartbeat(t.Context(), status, true))
+		base.Close()
+	}
+	o.Config.ReadOnly = true
+	s := start(t, o)
+	defer s.end()
+	hides := func(page string, wanted ...string) {
+		t.Helper()
+		for _, want := range wanted {
+			if !strings.Contains(page, want) {
+				t.Errorf("no %q in\n%s", want, page)
+			}
+		}
+		for _, hidden := range []string{"user=", "10.1.2.3", r.Address()} {
+			if strings.Contains(page, hidden) {
+				t.Errorf("%q in\n%s", hidden, page)
+			}
+		}
+	}
+	address := "http://" + s.address + "/status"
+	hides(curl(t, address), "objects: failing since 19:43, retry in 2s", "waiting for the database since 2026-11-26 19:43", "adds on 127.0.0.1:5003 fail since 19:43")
+	r.Cut()
+	expect.Eventually(t, "a page without the database", func() bool { return strings.Contains(curl(t, address), "U001") })
+	hides(curl(t, address), "the database is unavailable", "start PostgreSQL")
 }

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package status
+
+import (
+	"context"
+	"errors"
+	"regexp"
+
+	"winery/sharedbase"
+)
+
+// public are the errors of the database whose texts name no host, user or statement.
+var public = []error{
+	sharedbase.ErrNotInitialised, sharedbase.ErrNotAttached, sharedbase.ErrFull, sharedbase.ErrUnavailable, context.DeadlineExceeded,
+}
+
+const elsewhere = "`wineryctl status` shows the error"
+
+// hide returns err without what clients of the writer must not see.
+func hide(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, known := range public {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	return errors.New(elsewhere)
+}
+
+// cause matches the status of a role up to the error for which it fails.
+var cause = regexp.MustCompile(`^(.*?(?:since (?:[0-9-]+ )?\d\d:\d\d[^:]*|failed)): .*`)
+
+// hideErrors is for a report that clients of the writer see.
+func (f *facts) hideErrors() {
+	f.databaseErr = hide(f.databaseErr)
+	for p, err := range f.unread {
+		f.unread[p] = hide(err)
+	}
+	for i, p := range f.processes {
+		f.processes[i].Status = cause.ReplaceAllString(p.Status, "$1: "+elsewhere)
+	}
+}
