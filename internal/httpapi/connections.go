@@ -4,6 +4,7 @@ package httpapi
 
 import (
 	"container/list"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"sync"
@@ -65,7 +66,11 @@ func (c *connections) note(conn net.Conn, state http.ConnState) {
 func (c *connections) closeOne(may func(*connection) bool) {
 	for place := c.waiting.Front(); place != nil; place = place.Next() {
 		if o := place.Value.(*connection); may(o) {
-			_ = o.Close() // its goroutine notices this, and reports StateClosed
+			conn := o.Conn
+			if secure, ok := conn.(*tls.Conn); ok {
+				conn = secure.NetConn() // TLS would wait for a client that does not read
+			}
+			_ = conn.Close() // its goroutine notices this, and reports StateClosed
 			c.waiting.Remove(place)
 			c.forget(o)
 			return

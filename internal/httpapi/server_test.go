@@ -5,17 +5,21 @@ package httpapi_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"winery/internal/httpapi"
+	"winery/test/certtest"
+	"winery/test/expect"
 )
 
 var discard = slog.New(slog.DiscardHandler)
@@ -226,6 +230,35 @@ func TestConnectionFlood(t *testing.T) {
 	_, _ = fmt.Fprint(silent[9], "Host: x\r\n\r\n")
 	if answer, err := http.ReadResponse(bufio.NewReader(silent[9]), nil); err != nil || answer.StatusCode != http.StatusOK {
 		t.Errorf("the last one: %v, %v", answer, err)
+	}
+}
+
+// TestCloseWithoutFarewell: a client that reads nothing does not block those that connect,
+// when its TLS connection is closed to make room. By itself, TLS would wait for it for 5 s.
+func TestCloseWithoutFarewell(t *testing.T) {
+	dir, ca := t.TempDir(), certtest.New(t)
+	certificate, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	ca.Server(certificate, key)
+	pair, err := tls.LoadX509KeyPair(certificate, key)
+	expect.NoError(t, err)
+	theirs, ours := net.Pipe() // without buffers
+	client := tls.Client(theirs, &tls.Config{RootCAs: ca.Pool(), ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12})
+	server := tls.Server(ours, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12})
+	shaken := make(chan error, 1)
+	go func() { shaken <- client.Handshake() }()
+	expect.NoError(t, server.Handshake())
+	expect.NoError(t, <-shaken)
+
+	note := httpapi.NewConnections(1)
+	note(server, http.StateNew)
+	_, another := net.Pipe()
+	began := time.Now()
+	note(another, http.StateNew)
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if _, err := theirs.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the connection is open: %v", err)
 	}
 }
 
