@@ -53,17 +53,18 @@ func (m *Memory) release(peer string, bytes int64) {
 }
 
 // take takes bytes for c if they are free and c's client may have them, else
-// returns a channel that is closed at the next change.
-func (m *Memory) take(c *Charge, bytes int64) (changed <-chan struct{}, ok bool) {
+// returns a channel that is closed at the next change, and whether bytes are lacking.
+func (m *Memory) take(c *Charge, bytes int64) (changed <-chan struct{}, lacking, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	all := m.held[c.peer]
-	if bytes > m.free || c.peer != "" && all > c.held && all+bytes > m.limit/2 {
-		return m.changed, false
+	tooMany := c.peer != "" && all > c.held && all+bytes > m.limit/2
+	if bytes > m.free || tooMany {
+		return m.changed, !tooMany, false
 	}
 	m.free -= bytes
 	m.move(c.peer, bytes)
-	return nil, true
+	return nil, false, true
 }
 
 // move adds bytes to what a client holds. The caller holds mu.
@@ -77,11 +78,11 @@ func (m *Memory) acquire(ctx context.Context, c *Charge, bytes int64) error {
 	ctx, cancel := context.WithTimeout(ctx, m.wait)
 	defer cancel()
 	for {
-		changed, ok := m.take(c, bytes)
+		changed, lacking, ok := m.take(c, bytes)
 		if ok {
 			return nil
 		}
-		if m.reclaim != nil && m.reclaim() {
+		if lacking && m.reclaim != nil && m.reclaim() {
 			continue
 		}
 		select {

@@ -90,6 +90,10 @@ func TestMemoryOfOneClient(t *testing.T) {
 	const mib = 1 << 20
 	limits := httpapi.DefaultLimits()
 	limits.Answers = httpapi.NewMemory("tests", 10*mib, time.Millisecond)
+	limits.Answers.ReclaimFrom(func() bool {
+		t.Error("what is kept in reserve was wanted")
+		return false
+	})
 	holding, end := make(chan int64), make(chan struct{})
 	address := listen(t, httpapi.Handler(api(func(w http.ResponseWriter, r *http.Request) error {
 		size, err := strconv.ParseInt(strings.TrimPrefix(r.URL.Path, "/"), 10, 64)

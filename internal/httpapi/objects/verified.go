@@ -5,6 +5,7 @@ package objects
 import (
 	"container/list"
 	"context"
+	"errors"
 	"sync"
 
 	"winery/internal/httpapi"
@@ -84,14 +85,23 @@ func (v *verified) acquire(ctx context.Context, id [32]byte) (o *object, first b
 }
 
 func (v *verified) load(ctx context.Context, o *object) {
-	defer close(o.ready)
+	o.err = errPanic
+	defer func() {
+		if o.err != nil {
+			v.mu.Lock()
+			delete(v.objects, o.id)
+			v.mu.Unlock()
+		}
+		close(o.ready)
+		if o.err == errPanic { //nolint:errorlint // the caller does not return
+			v.release(o)
+		}
+	}()
 	o.content, o.err = v.read(ctx, o.id, func(bytes int64) error { return o.charge.Reach(ctx, bytes) })
-	if o.err != nil {
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		delete(v.objects, o.id)
-	}
 }
+
+// errPanic is what other requests for the object get while a panic ends the one that reads it.
+var errPanic = errors.New("reading the object panicked")
 
 // release keeps an object that is charged; others are small.
 func (v *verified) release(o *object) {

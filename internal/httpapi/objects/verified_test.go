@@ -4,6 +4,7 @@ package objects_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -116,6 +117,33 @@ func TestRangesFail(t *testing.T) {
 	store.failGets(nil)
 	if got := do(t, server, "GET", address(content), "", "Range: bytes=0-4"); got.status != 206 {
 		t.Errorf("%+v", got)
+	}
+	if err := memory.NewCharge().Reach(t.Context(), 2<<20); err != nil {
+		t.Errorf("memory is lost: %v", err)
+	}
+}
+
+// panicking is a store whose first Get panics, once it has its memory.
+type panicking struct{ counting }
+
+func (s *panicking) Get(ctx context.Context, id [32]byte, admit rpc.Admit) ([]byte, error) {
+	content, err := s.counting.Get(ctx, id, admit)
+	if s.gets.Load() == 1 {
+		panic("bug")
+	}
+	return content, err
+}
+
+// TestRangesPanic: a bug in the store fails its request, and neither keeps memory nor is an empty object.
+func TestRangesPanic(t *testing.T) {
+	var store panicking
+	content := large("panic 16 bytes!!")
+	put(&store.Store, content)
+	server, memory := served(t, &store, 2<<20)
+	for _, status := range []int{500, 206} {
+		if got := do(t, server, "GET", address(content), "", "Range: bytes=0-4"); got.status != status {
+			t.Errorf("want status %d: %+v", status, got)
+		}
 	}
 	if err := memory.NewCharge().Reach(t.Context(), 2<<20); err != nil {
 		t.Errorf("memory is lost: %v", err)
