@@ -239,6 +239,21 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
+// A profile takes as long as was asked for, and not until the server's deadline.
+func TestLongProfile(t *testing.T) {
+	s := serving(t, "")
+	server := httptest.NewUnstartedServer(s.handler(Options{Registry: s.registry, Log: slog.New(slog.DiscardHandler)}))
+	server.Config.ReadHeaderTimeout, server.Config.ReadTimeout, server.Config.WriteTimeout = 50*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
+	server.Start()
+	defer server.Close()
+	s.url = server.URL
+	began := time.Now()
+	s.want("/debug/pprof/trace?seconds=1", 200)
+	if took := time.Since(began); took < time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
 // While a fetch hangs, no caller waits for longer than its context, and no second
 // fetch begins. A failed fetch is repeated after a second, a good one after its
 // time.
