@@ -30,7 +30,7 @@ type Object = wire.Object
 //
 // Every call is tried again, after 100 ms at first and up to 5 s later, while the server is unavailable (status 502, 503 or
 // 504, no connection, a connection that broke); Delete only while there is no connection, as it cannot be repeated: it would say
-// ErrNotFound of what it has just deleted. A repeated AddBatch may find what it added itself and count too little.
+// ErrNotFound of what it has just deleted. A server whose certificate is not trusted is not asked again. A repeated AddBatch may find what it added itself and count too little.
 type Client struct {
 	base     string
 	address  string // for messages, without a password
@@ -123,7 +123,7 @@ func call[T any](ctx context.Context, c *Client, path string, request wire.Reque
 		}
 		var none T
 		unsent := neverSent(err)
-		if !errors.Is(err, ErrUnavailable) || path == pathDelete && !unsent || unsent && c.impatient && !c.reached.Load() {
+		if !errors.Is(err, ErrUnavailable) || untrusted(err) || path == pathDelete && !unsent || unsent && c.impatient && !c.reached.Load() {
 			err = backoff.Permanent(err)
 		}
 		return none, err

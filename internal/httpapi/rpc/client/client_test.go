@@ -7,7 +7,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"errors"
+	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -310,5 +313,18 @@ func TestAddress(t *testing.T) {
 		if _, err := client.New(address); err == nil || !strings.Contains(err.Error(), "unix:/PATH") || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: %v", address, err)
 		}
+	}
+}
+
+// TestUntrustedServer: a certificate that is not trusted is not waited for.
+func TestUntrustedServer(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	c := newClient(t, server.URL, client.Authorities(x509.NewCertPool()),
+		client.OnRetry(func(err error, _ time.Duration) { t.Errorf("tried again after %v", err) }))
+	if _, err := c.Contains(t.Context(), key("x")); !errors.Is(err, client.ErrUnavailable) || !strings.Contains(err.Error(), "--ca") {
+		t.Error(err)
 	}
 }

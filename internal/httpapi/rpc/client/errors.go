@@ -4,6 +4,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -66,12 +67,19 @@ func (c *Client) unavailable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return err
 	}
+	if untrusted(err) {
+		return fmt.Errorf("%w: the certificate at %s is not trusted: %w; trust the authority that signed it (wineryctl --ca FILE), or use a name that is in it",
+			ErrUnavailable, c.address, err)
+	}
 	var refused *net.OpError
 	if errors.As(err, &refused) && neverSent(err) {
 		return fmt.Errorf("%w: no answer at %s: %w; is winery-writer running there?", ErrUnavailable, c.address, refused)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
+
+// untrusted reports whether the server's certificate was refused: a retry does not help.
+func untrusted(err error) bool { return errors.As(err, new(*tls.CertificateVerificationError)) }
 
 // neverSent reports whether the server cannot have seen the request.
 func neverSent(err error) bool {
