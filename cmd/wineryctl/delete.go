@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -36,7 +37,7 @@ func deleteObjects(c *cli.Context) error {
 	failed := 0
 	for i, id := range ids {
 		err := winery.Delete(c.Context, id)
-		if errors.Is(err, client.ErrUnavailable) {
+		if errors.Is(err, client.ErrUnavailable) || errors.Is(err, context.Canceled) {
 			return fmt.Errorf("%d of %d objects were not deleted: object %x: %w", len(ids)-i+failed, len(ids), id, err)
 		}
 		if err != nil {

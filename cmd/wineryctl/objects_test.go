@@ -3,18 +3,23 @@
 package main_test
 
 import (
+	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"winery/internal/httpapi/rpc"
 	"winery/internal/httpapi/rpc/rpctest"
+	"winery/test/expect"
 )
 
 func line(path, content string) string {
@@ -139,6 +144,29 @@ func TestServerErrors(t *testing.T) {
 	readOnly := serve(t, &store, rpc.Options{ReadOnly: true})
 	if _, stderr, status := ctl(t, "--url", readOnly, "put", write(t, t.TempDir(), "x", "x")); status != 1 || !strings.Contains(stderr, "read-only") {
 		t.Errorf("put to a read-only server: status %d, %q", status, stderr)
+	}
+}
+
+// A signal stops the deletion of many objects at once, with one line.
+func TestDeleteStops(t *testing.T) {
+	var store rpctest.Store
+	deleting, finish := make(chan struct{}), make(chan struct{})
+	store.Before(func(context.Context) error {
+		deleting <- struct{}{}
+		<-finish
+		return nil
+	})
+	url := serve(t, &store, rpc.Options{AllowDelete: true})
+	cmd := exec.CommandContext(t.Context(), binary, "--url", url, "delete", idOf("x"), idOf("y"), idOf("z"))
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	expect.NoError(t, cmd.Start())
+	<-deleting
+	expect.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+	_ = cmd.Wait()
+	close(finish)
+	if cmd.ProcessState.ExitCode() != 1 || strings.Count(stderr.String(), "\n") != 2 || !strings.Contains(stderr.String(), "3 of 3 objects were not deleted: object "+idOf("x")) {
+		t.Errorf("status %d: %s", cmd.ProcessState.ExitCode(), stderr.String())
 	}
 }
 
