@@ -31,9 +31,11 @@
 //     10 s for a release that was begun then.
 //  3. It ends the requests that are still in flight: 5 s. Their connections are
 //     closed.
+//  4. It closes the images: 10 s for those that hang. The last heartbeat takes up to
+//     3 s, and reports to Sentry 2 s.
 //
-// So it has ended after 55 s, or 56 with a passed socket, also where the database is unavailable. A shard
-// that could not be released stays locked until its lease ends.
+// So it has ended after 70 s, or 71 with a passed socket, also where database and images
+// are unavailable. A shard that could not be released stays locked until its lease ends.
 //
 // # Sign of life
 //

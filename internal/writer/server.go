@@ -25,8 +25,8 @@ import (
 	"winery/sharedbase"
 )
 
-// The limits of a shutdown's steps. With the ten seconds that a release may take
-// their sum is below systemd's TimeoutStopSec of the unit.
+// The limits of a shutdown's steps. With what other packages may take, their sum is below
+// systemd's TimeoutStopSec of the unit (TestTimeToStop).
 const (
 	answering  = 20 * time.Second // requests in flight
 	committing = 20 * time.Second // what was accepted

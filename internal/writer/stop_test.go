@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package writer
+
+import (
+	"os"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"winery/test/expect"
+)
+
+// TestTimeToStop: systemd kills no writer that is within the limits of its shutdown.
+func TestTimeToStop(t *testing.T) {
+	unit, err := os.ReadFile("../../systemd/winery-writer.service")
+	expect.NoError(t, err)
+	seconds, err := strconv.Atoi(regexp.MustCompile(`(?m)^TimeoutStopSec=(\d+)$`).FindStringSubmatch(string(unit))[1])
+	expect.NoError(t, err)
+	// In other packages: a release that was begun, images that hang, the last heartbeat, and Sentry.
+	const others = (10 + 10 + 3 + 2) * time.Second
+	if needed, limit := draining+answering+committing+cutting+others, time.Duration(seconds)*time.Second; needed+10*time.Second > limit {
+		t.Errorf("TimeoutStopSec is %v: a shutdown may need %v, and some time for what has no limit", limit, needed)
+	}
+}
