@@ -45,8 +45,11 @@ func TestSelfCheckAtTheLimit(t *testing.T) {
 		self.exempt(server)
 		l, err := httpapi.Listen(t.Context(), c.network, c.address)
 		expect.NoError(t, err)
-		ended := make(chan error)
-		go func() { ended <- server.Serve(c.protection.wrap(l)) }()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = server.Serve(c.protection.wrap(l)) // until the Shutdown
+		}()
 
 		client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			conn, err := (&net.Dialer{}).DialContext(ctx, c.network, l.Addr().String())

@@ -27,7 +27,8 @@
 //
 // read is for the contents, presence and ids of objects; write for adding; delete
 // for deleting, where objstorage.allow_delete permits it at all. No right implies
-// another. GET / needs none: it says only that a writer answers.
+// another, but who may add learns whether an object was there: by the answer to an add,
+// or to a PUT with a condition. GET / needs none: it says only that a writer answers.
 //
 // # Errors
 //

@@ -88,9 +88,9 @@ func (s *many) List(_ context.Context, after [32]byte, limit int) (ids [][32]byt
 
 // TestListMillion holds that a million ids take no memory, and are all there.
 func TestListMillion(t *testing.T) {
-	const objects = 1_000_000
-	server := serve(t, &many{size: objects + 1}, false)
-	request, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+fmt.Sprintf("/objects?limit=%d", objects), nil)
+	const million = 1_000_000
+	server := serve(t, &many{size: million + 1}, false)
+	request, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+fmt.Sprintf("/objects?limit=%d", million), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestListMillion(t *testing.T) {
 			t.Fatalf("line %d is %s, after %s", n, lines.Text(), last)
 		}
 		last = lines.Text()
-		if n%(objects/10) == objects/20 {
+		if n%(million/10) == million/20 {
 			runtime.GC()
 			var now runtime.MemStats
 			runtime.ReadMemStats(&now)
@@ -117,7 +117,7 @@ func TestListMillion(t *testing.T) {
 			}
 		}
 	}
-	if n != objects || !strings.Contains(response.Trailer.Get("Link"), "after="+last) {
+	if n != million || !strings.Contains(response.Trailer.Get("Link"), "after="+last) {
 		t.Errorf("%d ids; %v", n, response.Trailer)
 	}
 }
