@@ -151,7 +151,7 @@ func TestProblems(t *testing.T) {
 		"a process that fails": {process("packer", "ceph2", "5 s", "failed, retry in 1m0s: pool is full", true),
 			status.ProcessFailing, status.Error, []string{"packer on ceph2 (pid 4711): failed, retry in 1m0s: pool is full"}},
 		"versions": {both(process("packer", "ceph2", "5 s", "", false), exec("UPDATE winery_process SET version = '0.9' WHERE host = 'ceph2'")),
-			status.VersionsDiffer, status.Warning, []string{"version 0.9: packer on ceph2", "version 1.0: cleaner on ceph1, mapper on ceph1", "docs/versions.md"}},
+			status.VersionsDiffer, status.Warning, []string{"version 0.9: packer on ceph2", "version 1.0: cleaner on ceph1, mapper on ceph1", "/usr/share/doc/winery/versions.md"}},
 		"leases": {both(process("packer", "ceph2", "5 s", "", false), exec("UPDATE winery_process SET lease = '10 s' WHERE host = 'ceph2'")),
 			status.LeasesDiffer, status.Warning, []string{"lease 10s: packer on ceph2", "winery.lease"}},
 		"a host name of two machines": {both(process("packer", "ceph1", "5 s", "", false), exec("UPDATE winery_process SET boot = role")),
