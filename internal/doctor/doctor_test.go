@@ -93,7 +93,7 @@ func TestBroken(t *testing.T) {
 		"clock":                 {`CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.now() + interval '1 hour' $$; DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database()); END $$`, "clock", doctor.Warning, "ahead of this host's", "timedatectl"},
 		"connections":           {process("h' || n || '"), "connections", doctor.Warning, "61 processes with up to 24 connections each may need 1464", "max_connections"},
 		"leases":                {process("h' || n || '") + " LIMIT 2; UPDATE winery_process SET lease = '10 s' WHERE boot = '1'", "leases", doctor.Warning, "different settings of winery.lease: lease 10s: packer on h1", "winery.lease"},
-		"versions":              {process("h' || n || '") + " LIMIT 2; UPDATE winery_process SET version = '2.0' WHERE boot = '1'", "versions", doctor.Warning, "version 2.0: packer on h1", "docs/versions.md"},
+		"versions":              {process("h' || n || '") + " LIMIT 2; UPDATE winery_process SET version = '2.0' WHERE boot = '1'", "versions", doctor.Warning, "version 2.0: packer on h1", "/usr/share/doc/winery/versions.md"},
 		"a host name twice":     {process("h") + " LIMIT 2", "host_names", doctor.Warning, "packer on h (pid 1), and another machine", "hostnamectl"},
 		"an unconfigured pool":  {"INSERT INTO shards (name, state, pool_name) VALUES ('one', 'readonly', 'old')", "configured_pools", doctor.Failed, "pool old, with 1 shard", "shards_pools"},
 		"another database":      {"UPDATE winery_pool SET uuid = gen_random_uuid()", "marker", doctor.Failed, "the pool's marker has UUID", "wineryctl pool list"},
