@@ -106,8 +106,8 @@ func (c *Cache) Put(pool, shard string, head func() []byte) {
 	c.keep(pool, shard, head())
 }
 
-// Fill keeps the head of an image that nobody has asked for yet, if that is possible
-// without removing another. It waits for other calls.
+// Fill keeps the head of an image before a reader needs it, if that is possible without
+// removing another. It waits for other calls.
 func (c *Cache) Fill(pool, shard string, head func() []byte) {
 	if c == nil {
 		return

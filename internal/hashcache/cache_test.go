@@ -156,8 +156,7 @@ func TestRestartWithASmallerSize(t *testing.T) {
 	}
 }
 
-// What nobody has asked for removes nothing, and the directory is not listed for each
-// head that has no room.
+// Fill removes no head, and does not list the directory for each head that has no room.
 func TestFill(t *testing.T) {
 	const size = 64 << 10
 	c, _ := newCache(t, t.TempDir(), size)

@@ -28,7 +28,7 @@ type Clients struct {
 // is no error, or until limit objects are stored, and adds their ids to stored.
 func (c Clients) Add(ctx context.Context, objects *Objects, limit int, stored *IDs) (Result, error) {
 	text() // not while time is measured
-	return c.work(ctx, limit, func(ctx context.Context) (size int64, err error) {
+	return c.Run(ctx, limit, func(ctx context.Context) (size int64, err error) {
 		batch, ids := make([]client.Object, c.Batch), make([][32]byte, c.Batch)
 		for i := range batch {
 			batch[i] = objects.Next()
@@ -54,7 +54,7 @@ func (c Clients) add(ctx context.Context, batch []client.Object) error {
 // Get reads objects, which are drawn from ids, until the time is over or ctx ends,
 // which is no error, or until limit objects are read.
 func (c Clients) Get(ctx context.Context, ids *IDs, limit int) (Result, error) {
-	return c.work(ctx, limit, func(ctx context.Context) (int64, error) {
+	return c.Run(ctx, limit, func(ctx context.Context) (int64, error) {
 		batch, err := ids.draw(c.Batch)
 		if err != nil {
 			return 0, err
@@ -78,9 +78,10 @@ func (c Clients) get(ctx context.Context, batch [][32]byte) (size int64, err err
 	return size, err
 }
 
-// work has each client call request until the time is over, ctx ends or limit objects
-// are done. What is in flight then is completed, and counts.
-func (c Clients) work(ctx context.Context, limit int, request func(context.Context) (size int64, err error)) (Result, error) {
+// Run has each client call request, which is for Batch objects and returns their bytes,
+// until the time is over, ctx ends or limit objects are done. What is in flight then is
+// completed, and counts.
+func (c Clients) Run(ctx context.Context, limit int, request func(context.Context) (size int64, err error)) (Result, error) {
 	if c.Count < 1 || c.Batch < 1 {
 		return Result{}, errors.New("a load needs at least one client, and one object in a request")
 	}

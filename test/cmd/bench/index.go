@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"winery/internal/load"
 	"winery/test/harness"
 )
@@ -71,8 +69,8 @@ func (b *bench) indexIn(ctx context.Context, partitions int) (err error) {
 	return nil
 }
 
-// fillIndex adds the rows number from up to number to. The indexes are made anew, which
-// takes much less time than to insert into them.
+// fillIndex adds rows: those numbered above from, up to the one numbered to. It drops the
+// indexes and creates them again, which takes much less time than to insert into them.
 func fillIndex(ctx context.Context, dsn string, from, to int) error {
 	_, err := psql(ctx, dsn,
 		"SET maintenance_work_mem = '1GB'",
@@ -94,49 +92,22 @@ func fillIndex(ctx context.Context, dsn string, from, to int) error {
 func deleteObjects(ctx context.Context, s *store, clients int, d time.Duration) (load.Result, error) {
 	ids := s.stored.All()
 	var next atomic.Int64
-	began := time.Now()
-	work, failed := errgroup.WithContext(ctx)
-	for range clients {
-		work.Go(func() error {
-			for time.Since(began) < d {
-				i := next.Add(1) - 1
-				if int(i) >= len(ids) {
-					return nil
-				}
-				if err := s.client.Delete(failed, ids[i]); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	err := work.Wait()
-	deleted := min(int(next.Load()), len(ids))
+	result, err := load.Clients{Count: clients, Batch: 1, Time: d}.Run(ctx, len(ids), func(ctx context.Context) (int64, error) {
+		return 0, s.client.Delete(ctx, ids[next.Add(1)-1])
+	})
 	s.stored = new(load.IDs)
-	s.stored.Add(ids[deleted:]...)
-	return load.Result{Objects: int64(deleted), Took: time.Since(began)}, err
+	s.stored.Add(ids[next.Load():]...)
+	return result, err
 }
 
 // listObjects has clients read pages of the list of all objects from anywhere on.
 func listObjects(ctx context.Context, url string, clients int, d time.Duration) (load.Result, error) {
 	const page, line = 10_000, 65 // objects; bytes of each: an id and the end of a line
-	var bytes atomic.Int64
-	began := time.Now()
-	work, failed := errgroup.WithContext(ctx)
-	for range clients {
-		work.Go(func() error {
-			for time.Since(began) < d {
-				n, err := getBytes(failed, fmt.Sprintf("%s/objects?after=%016x%048x&limit=%d", url, rand.Uint64()/2, 0, page))
-				if err != nil {
-					return err
-				}
-				bytes.Add(n)
-			}
-			return nil
-		})
-	}
-	err := work.Wait()
-	return load.Result{Objects: bytes.Load() / line, Took: time.Since(began)}, err
+	result, err := load.Clients{Count: clients, Batch: 1, Time: d}.Run(ctx, unlimited, func(ctx context.Context) (int64, error) {
+		return getBytes(ctx, fmt.Sprintf("%s/objects?after=%016x%048x&limit=%d", url, rand.Uint64()/2, 0, page))
+	})
+	result.Objects = result.Bytes / line
+	return result, err
 }
 
 // getBytes returns how many bytes the answer to a GET has.
