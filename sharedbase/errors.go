@@ -162,3 +162,14 @@ func noAnswer(err error) bool {
 	return errors.As(err, &connect) || errors.As(err, &network) || pgconn.SafeToRetry(err) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }
+
+// Public returns the error of this package that err is, if the text of that names no
+// host, user or statement, so that any client may see it. Else it returns nil.
+func Public(err error) error {
+	for _, known := range []error{ErrNotInitialised, ErrNotAttached, ErrFull, ErrUnavailable} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	return nil
+}

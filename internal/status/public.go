@@ -10,11 +10,6 @@ import (
 	"winery/sharedbase"
 )
 
-// public are the errors of the database whose texts name no host, user or statement.
-var public = []error{
-	sharedbase.ErrNotInitialised, sharedbase.ErrNotAttached, sharedbase.ErrFull, sharedbase.ErrUnavailable, context.DeadlineExceeded,
-}
-
 const elsewhere = "`wineryctl status` shows the error"
 
 // hide returns err without what clients of the writer must not see.
@@ -22,10 +17,11 @@ func hide(err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, known := range public {
-		if errors.Is(err, known) {
-			return known
-		}
+	if known := sharedbase.Public(err); known != nil {
+		return known
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return context.DeadlineExceeded
 	}
 	return errors.New(elsewhere)
 }

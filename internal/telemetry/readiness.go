@@ -91,12 +91,6 @@ func (r *readiness) Collect(all chan<- prometheus.Metric) {
 	all <- prometheus.MustNewConstMetric(isReady, prometheus.GaugeValue, value, r.role)
 }
 
-// public are errors whose own text names no host, user or path.
-var public = []error{
-	sharedbase.ErrNotInitialised, sharedbase.ErrNotAttached, sharedbase.ErrFull, sharedbase.ErrUnavailable,
-	pool.ErrNoPool, pool.ErrNoMarker, pool.ErrFenced,
-}
-
 // describe returns what clients may know of an error.
 func describe(err error) string {
 	var reason Reason
@@ -112,7 +106,10 @@ func describe(err error) string {
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time"
 	}
-	for _, known := range public {
+	if known := sharedbase.Public(err); known != nil {
+		return known.Error()
+	}
+	for _, known := range []error{pool.ErrNoPool, pool.ErrNoMarker, pool.ErrFenced} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}
