@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"winery/internal/writer"
 	"winery/sharedbase"
 	"winery/test/expect"
 	"winery/test/harness/relay"
@@ -46,16 +47,24 @@ func TestStatusPageNeedsTheRightToRead(t *testing.T) {
 	}
 }
 
-// TestStatusPageOfFrozenDatabase: while the database does not answer, the page says so.
-func TestStatusPageOfFrozenDatabase(t *testing.T) {
+// behindRelay returns the options of a writer that only reads, with a new database behind
+// a relay, and the database's DSN there.
+func behindRelay(t *testing.T) (r *relay.Relay, dsn string, o writer.Options) {
+	t.Helper()
 	r, dsn, err := relay.Database(pgtest.New(t))
 	expect.NoError(t, err)
-	defer r.Close()
-	o := configured(t, dsn, t.TempDir())
-	defer o.Base.Close()
+	t.Cleanup(r.Close)
+	o = configured(t, dsn, t.TempDir())
+	t.Cleanup(o.Base.Close)
 	_, err = o.Base.Init(t.Context())
 	expect.NoError(t, err)
 	o.Config.ReadOnly = true
+	return r, dsn, o
+}
+
+// TestStatusPageOfFrozenDatabase: while the database does not answer, the page says so.
+func TestStatusPageOfFrozenDatabase(t *testing.T) {
+	r, _, o := behindRelay(t)
 	s := start(t, o)
 	defer s.end()
 	defer r.Resume()
@@ -73,13 +82,7 @@ func TestStatusPageOfFrozenDatabase(t *testing.T) {
 // TestStatusPageHidesDatabase: the page says what kind of error there is, and not where the
 // database is.
 func TestStatusPageHidesDatabase(t *testing.T) {
-	r, dsn, err := relay.Database(pgtest.New(t))
-	expect.NoError(t, err)
-	defer r.Close()
-	o := configured(t, dsn, t.TempDir())
-	defer o.Base.Close()
-	_, err = o.Base.Init(t.Context())
-	expect.NoError(t, err)
+	r, dsn, o := behindRelay(t)
 	const secret = "failed to connect to `user=winery database=winery`: 10.1.2.3:5432"
 	for i, status := range []string{
 		"failed: " + secret, "waiting for the database since 19:43: " + secret, "waiting for the database since 2026-11-26 19:43: " + secret,
@@ -92,7 +95,6 @@ func TestStatusPageHidesDatabase(t *testing.T) {
 		expect.NoError(t, base.Heartbeat(t.Context(), status, true))
 		base.Close()
 	}
-	o.Config.ReadOnly = true
 	s := start(t, o)
 	defer s.end()
 	hides := func(page string, wanted ...string) {

@@ -62,10 +62,7 @@ func TestWrongCopy(t *testing.T) {
 // TestCopyFailsBetweenUploads: the store returns other bytes, and the disk has changed
 // the copy when it is uploaded again.
 func TestCopyFailsBetweenUploads(t *testing.T) {
-	s := on(t, s3test.Moto(t), nil)
-	want := content(1, 100_000)
-	finished(t, s.pool, "one", want)
-	e := s.edited(want)
+	s, want, e := erasing(t, nil)
 	damage := corrupt(1)
 	var once sync.Once
 	s.trouble.Answers(onceCompleted(func(answer *http.Response) error {

@@ -14,6 +14,7 @@ import (
 	"winery/format"
 	"winery/pool"
 	"winery/pool/pooltest"
+	"winery/pool/s3"
 	"winery/test/expect"
 	"winery/test/s3test"
 )
@@ -33,13 +34,19 @@ func (s *stage) rescued(want []byte) string {
 	return found[0]
 }
 
+// erasing returns a stage on whose image "one" an erasure has written, and what the image
+// has once that is committed.
+func erasing(t *testing.T, change func(*s3.Settings)) (s *stage, want []byte, e pool.Editor) {
+	t.Helper()
+	s, want = on(t, s3test.Moto(t), change), content(1, 100_000)
+	finished(t, s.pool, "one", want)
+	return s, want, s.edited(want)
+}
+
 // TestLostDuringErasure: nothing is heard of the store from the moment on when it has
 // completed the upload. The copy is kept until the store is found to have the same.
 func TestLostDuringErasure(t *testing.T) {
-	s := on(t, s3test.Moto(t), impatient)
-	want := content(1, 100_000)
-	finished(t, s.pool, "one", want)
-	e := s.edited(want)
+	s, want, e := erasing(t, impatient)
 	s.trouble.Answers(onceCompleted(func(*http.Response) error { return errors.New("lost") }))
 	err := e.Commit(t.Context())
 	s.trouble.Answers(nil)
@@ -57,10 +64,7 @@ func TestLostDuringErasure(t *testing.T) {
 // TestRescued: a rescued copy stays, and nothing is erased, while the store has another
 // image, in the place of the one that the copy was to replace.
 func TestRescued(t *testing.T) {
-	s := on(t, s3test.Moto(t), nil)
-	want := content(1, 100_000)
-	finished(t, s.pool, "one", want)
-	e := s.edited(want)
+	s, want, e := erasing(t, nil)
 	s.trouble.Answers(onceCompleted(corrupt(always)))
 	err := e.Commit(t.Context())
 	s.trouble.Answers(nil)
@@ -90,11 +94,7 @@ func TestRescued(t *testing.T) {
 // TestUnknownCompletion: no request to complete the upload is answered. The store may
 // still do it, so the copy is kept until the store has it, or cannot have it any more.
 func TestUnknownCompletion(t *testing.T) {
-	s := on(t, s3test.Moto(t), impatient)
-	want := content(1, 100_000)
-	finished(t, s.pool, "one", want)
-	old := bytes.Clone(want)
-	e := s.edited(want)
+	s, want, e := erasing(t, impatient)
 	s.trouble.Requests(func(w http.ResponseWriter, r *http.Request) bool {
 		return isOf(r, "POST /", "uploadId=") && reset(w, r)
 	})
@@ -102,7 +102,7 @@ func TestUnknownCompletion(t *testing.T) {
 	s.trouble.Requests(nil)
 	wantErr(t, "Commit", err, pool.ErrUnavailable, s.rescued(want))
 	expect.NoError(t, e.Close())
-	wantContent(t, s.pool, "one", old)
+	wantContent(t, s.pool, "one", content(1, 100_000))
 	s.begun("shards/one") // as if the upload could still be completed
 	e = s.edited(want)
 	s.wantUploads()
@@ -114,25 +114,19 @@ func TestUnknownCompletion(t *testing.T) {
 // TestRefusedCompletion: a store that refuses to complete the upload has the old image,
 // and no copy is kept.
 func TestRefusedCompletion(t *testing.T) {
-	s := on(t, s3test.Moto(t), nil)
-	want := content(1, 100_000)
-	finished(t, s.pool, "one", want)
-	e := s.edited(bytes.Clone(want))
+	s, _, e := erasing(t, nil)
 	s.trouble.Requests(refuse("POST /", "uploadId=", 403, "QuotaExceeded"))
 	wantErr(t, "Commit", e.Commit(t.Context()), pool.ErrFull)
 	s.trouble.Requests(nil)
 	expect.NoError(t, e.Close())
-	wantContent(t, s.pool, "one", want)
+	wantContent(t, s.pool, "one", content(1, 100_000))
 	s.wantClean("shards/one")
 }
 
 // TestCopyIsKept: from before the upload is completed until the image was read back, a
 // process that dies leaves the copy, under a name that no other process removes.
 func TestCopyIsKept(t *testing.T) {
-	s := on(t, s3test.Moto(t), nil)
-	want := content(1, 100_000)
-	finished(t, s.pool, "one", want)
-	e := s.edited(want)
+	s, want, e := erasing(t, nil)
 	var checked atomic.Int32
 	s.trouble.Requests(func(_ http.ResponseWriter, r *http.Request) bool {
 		completing := isOf(r, "POST /", "uploadId=")
