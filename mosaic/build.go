@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/bits"
+
+	"winery/format"
 )
 
 // levelKeys is for how many keys a level has levelGroups groups.
@@ -18,11 +20,11 @@ const (
 // [parseHash] takes it. It is the function that the crate makes of these keys,
 // byte for byte, whatever their order. Meanwhile it takes about 17 bytes an entry.
 func buildHash(entries []entry) ([]byte, error) {
-	keys, err := reallocate[key](nil, len(entries)) // those that are left
+	keys, err := format.Reallocate[key](nil, len(entries)) // those that are left
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _, _ = reallocate(keys[:cap(keys)], 0) }()
+	defer func() { _, _ = format.Reallocate(keys[:cap(keys)], 0) }()
 	for i := range keys {
 		keys[i].entry = uint32(i)
 	}

@@ -42,7 +42,7 @@ type block struct {
 }
 
 func newStream(dst io.WriterAt, at, limit int64) (*stream, error) {
-	room, err := reallocate[byte](nil, blocks*blockSize)
+	room, err := format.Reallocate[byte](nil, blocks*blockSize)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func newStream(dst io.WriterAt, at, limit int64) (*stream, error) {
 // release waits for writes in flight and frees the blocks.
 func (s *stream) release() {
 	s.writes.Wait()
-	_, _ = reallocate(s.room, 0)
+	_, _ = format.Reallocate(s.room, 0)
 	s.room = nil
 }
 

@@ -38,7 +38,7 @@ func (t *table) append(e entry) error {
 
 // reserve sets the capacity.
 func (t *table) reserve(n int) error {
-	room, err := reallocate(t.entries[:cap(t.entries)], n)
+	room, err := format.Reallocate(t.entries[:cap(t.entries)], n)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (t *table) reserve(n int) error {
 }
 
 func (t *table) free() {
-	_, _ = reallocate(t.entries[:cap(t.entries)], 0)
+	_, _ = format.Reallocate(t.entries[:cap(t.entries)], 0)
 	t.entries = nil
 }
 

@@ -121,11 +121,11 @@ type extent struct {
 
 // tiles reads all objects, given in the order of their positions.
 func (v *verification) tiles(ctx context.Context, entries []entry) error {
-	room, err := reallocate[byte](nil, verifiers*blockSize)
+	room, err := format.Reallocate[byte](nil, verifiers*blockSize)
 	if err != nil {
 		return err
 	}
-	defer func() { _, _ = reallocate(room, 0) }()
+	defer func() { _, _ = format.Reallocate(room, 0) }()
 	g, ctx := errgroup.WithContext(ctx)
 	extents := make(chan extent)
 	g.Go(func() error {

@@ -40,7 +40,6 @@ import "C"
 
 import (
 	"bytes"
-	"errors"
 	"unsafe"
 )
 
@@ -55,21 +54,4 @@ func buildHash(entries []entry) []byte {
 	}
 	defer C.free(unsafe.Pointer(dump))
 	return bytes.Clone(unsafe.Slice((*byte)(unsafe.Pointer(dump)), size))
-}
-
-// reallocate makes room for n values of a type outside Go's heap, where it
-// can grow without a second copy and goes back to the system at once. Room of
-// nil is new; for n = 0 the room is freed. Never used pages take no memory.
-func reallocate[T any](room []T, n int) ([]T, error) {
-	var zero T
-	at := unsafe.Pointer(unsafe.SliceData(room))
-	if n == 0 {
-		C.free(at)
-		return nil, nil
-	}
-	at = C.realloc(at, C.size_t(n)*C.size_t(unsafe.Sizeof(zero)))
-	if at == nil {
-		return nil, errors.New("out of memory")
-	}
-	return unsafe.Slice((*T)(at), n), nil
 }

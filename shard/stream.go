@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"winery/format"
 )
 
 const (
@@ -30,7 +32,7 @@ type stream struct {
 }
 
 func newStream(dst io.WriterAt, at int64) (*stream, error) {
-	room, err := reallocate[byte](nil, (blocksAhead+1)*blockSize)
+	room, err := format.Reallocate[byte](nil, (blocksAhead+1)*blockSize)
 	if err != nil {
 		return nil, fmt.Errorf("allocating write buffers: %w", err)
 	}
@@ -44,7 +46,7 @@ func newStream(dst io.WriterAt, at int64) (*stream, error) {
 // release waits for writes in flight and frees the blocks.
 func (s *stream) release() {
 	s.writes.Wait()
-	s.room, _ = reallocate(s.room, 0)
+	s.room, _ = format.Reallocate(s.room, 0)
 }
 
 // fail keeps the first error, which stays.

@@ -30,7 +30,7 @@ func (t *table) append(e entry) error {
 
 // reserve sets the capacity.
 func (t *table) reserve(n int) error {
-	room, err := reallocate(t.entries[:cap(t.entries)], n)
+	room, err := format.Reallocate(t.entries[:cap(t.entries)], n)
 	if err != nil {
 		return fmt.Errorf("allocating %d index entries: %w", n, err)
 	}
@@ -39,7 +39,7 @@ func (t *table) reserve(n int) error {
 }
 
 func (t *table) free() {
-	t.entries, _ = reallocate(t.entries[:cap(t.entries)], 0)
+	t.entries, _ = format.Reallocate(t.entries[:cap(t.entries)], 0)
 }
 
 // index builds a hash function over the keys, puts each entry in its key's

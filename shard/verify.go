@@ -106,11 +106,11 @@ func (v *verification) between(err error) error {
 
 // objects reads all objects, given in the order of their positions.
 func (v *verification) objects(ctx context.Context, objects []entry) error {
-	room, err := reallocate[byte](nil, verifiers*blockSize)
+	room, err := format.Reallocate[byte](nil, verifiers*blockSize)
 	if err != nil {
 		return err
 	}
-	defer func() { _, _ = reallocate(room, 0) }()
+	defer func() { _, _ = format.Reallocate(room, 0) }()
 	g, ctx := errgroup.WithContext(ctx)
 	extents := make(chan extent)
 	g.Go(func() error {

@@ -38,27 +38,45 @@ func openDirect(path string) (*os.File, error) {
 	return f, nil
 }
 
+// isAligned reports whether O_DIRECT takes a buffer for an offset as it is.
+func isAligned(b []byte, off int64) bool {
+	address := uintptr(unsafe.Pointer(unsafe.SliceData(b))) //nolint:gosec // only the address is used
+	return len(b) > 0 && (address|uintptr(off)|uintptr(len(b)))%alignment == 0
+}
+
 // readDirect is ReadAt of a file that was opened by openDirect.
 func readDirect(f *os.File, b []byte, off int64) (n int, err error) {
 	if off < 0 {
 		return 0, &os.PathError{Op: "read", Path: f.Name(), Err: unix.EINVAL}
 	}
-	buf := aligned.Get().(*[]byte)
-	defer aligned.Put(buf)
 	for n < len(b) {
-		at := off + int64(n)
-		skip := at % alignment
-		want := (skip + int64(len(b)-n) + alignment - 1) / alignment * alignment
-		got, err := unix.Pread(int(f.Fd()), (*buf)[:min(want, int64(len(*buf)))], at-skip)
+		got, err := readSome(int(f.Fd()), b[n:], off+int64(n))
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
 			return n, &os.PathError{Op: "read", Path: f.Name(), Err: err}
-		case int64(got) <= skip:
+		case got == 0:
 			return n, io.EOF
 		}
-		n += copy(b[n:], (*buf)[skip:got])
+		n += got
 	}
 	return n, nil
+}
+
+// readSome reads by one call, into b where that is aligned. It returns 0 at the end of
+// the file.
+func readSome(fd int, b []byte, off int64) (int, error) {
+	if whole := b[:len(b)/alignment*alignment]; isAligned(whole, off) {
+		return unix.Pread(fd, whole, off)
+	}
+	buf := aligned.Get().(*[]byte)
+	defer aligned.Put(buf)
+	skip := off % alignment
+	want := (skip + int64(len(b)) + alignment - 1) / alignment * alignment
+	got, err := unix.Pread(fd, (*buf)[:min(want, int64(len(*buf)))], off-skip)
+	if err != nil || int64(got) <= skip {
+		return 0, err
+	}
+	return copy(b, (*buf)[skip:got]), nil
 }

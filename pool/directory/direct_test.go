@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -156,4 +157,74 @@ func TestPatternsInPath(t *testing.T) {
 			t.Errorf("in %s are %q, want the image alone", name, got)
 		}
 	}
+}
+
+// TestWritesPastThePageCache: whole blocks of a draft go to the disk, the rest by the
+// page cache, and all of it is the image.
+func TestWritesPastThePageCache(t *testing.T) {
+	const block = 1 << 20
+	random := corrupt.Random(t)
+	base := t.TempDir()
+	room, err := unix.Mmap(-1, 0, 3*block, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	expect.NoError(t, err)
+	defer func() { expect.NoError(t, unix.Munmap(room)) }()
+	for i := range room {
+		room[i] = byte(random.Uint32())
+	}
+	content := slices.Concat(room[:block-512], room[block:2*block], room[:700])
+	d, err := newPool(t, base, true).Create(t.Context(), "one", 0, pooltest.Anything{})
+	expect.NoError(t, err)
+	for _, part := range []struct {
+		b  []byte
+		at int64
+	}{{room[block : 2*block], block - 512}, {room[:700], 2*block - 512}, {room[:block-512], 0}} {
+		_, err := d.WriteAt(part.b, part.at)
+		expect.NoError(t, err)
+	}
+	// The same block at a place that is aligned, beyond the rest.
+	_, err = d.WriteAt(room[block:2*block], 4*block)
+	expect.NoError(t, err)
+	content = append(content, make([]byte, 4*block-len(content))...)
+	content = append(content, room[block:2*block]...)
+
+	var fs unix.Statfs_t
+	expect.NoError(t, unix.Statfs(base, &fs))
+	path := filepath.Join(base, "shards", files(t, base)[0])
+	if n := inPageCache(t, path, 4*block, block); fs.Type != unix.TMPFS_MAGIC && n > 0 {
+		t.Errorf("%d pages of a whole block are in the page cache", n)
+	}
+	img, err := d.Open(t.Context())
+	expect.NoError(t, err)
+	got := make([]byte, len(content))
+	_, err = img.ReadAt(got, 0)
+	expect.NoError(t, err)
+	if !bytes.Equal(got, content) {
+		t.Error("the draft differs from what was written")
+	}
+	expect.NoError(t, img.Close())
+	expect.NoError(t, d.Commit(t.Context()))
+	stored, err := os.ReadFile(filepath.Join(base, "shards", "one"))
+	if err != nil || !bytes.Equal(stored, content) {
+		t.Errorf("the image of %d bytes differs, %v", len(stored), err)
+	}
+}
+
+// inPageCache counts the pages of a part of a file that are in the kernel's memory.
+func inPageCache(t *testing.T, path string, at int64, size int) (n int) {
+	t.Helper()
+	f, err := os.Open(path)
+	expect.NoError(t, err)
+	defer f.Close()
+	part, err := unix.Mmap(int(f.Fd()), at, size, unix.PROT_READ, unix.MAP_SHARED)
+	expect.NoError(t, err)
+	defer func() { expect.NoError(t, unix.Munmap(part)) }()
+	resident := make([]byte, size/os.Getpagesize())
+	_, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&part[0])), uintptr(size), uintptr(unsafe.Pointer(&resident[0]))) //nolint:gosec // mincore has no other interface
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	for _, r := range resident {
+		n += int(r & 1)
+	}
+	return n
 }

@@ -51,7 +51,9 @@
 // # Verification
 //
 // Images and drafts that are opened to be verified are flushed and then read from the disk
-// with O_DIRECT: the page cache may hold bytes that the disk does not have. On a file
+// with O_DIRECT: the page cache may hold bytes that the disk does not have. Whole blocks
+// of an image are written with O_DIRECT, too, so that a large image does not displace
+// what this host reads. On a file
 // system without O_DIRECT the kernel is advised to drop the file from the page cache
 // (FADV_DONTNEED), which it may ignore, and the pool reports this once
 // ([Settings].NoDirectIO).

@@ -10,6 +10,8 @@ import (
 	"math"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"winery/pool"
 	"winery/pool/draftfile"
 )
@@ -19,6 +21,7 @@ type draft struct {
 	pool     *Pool
 	name     string
 	file     *os.File // locked while open; nil once the draft was committed or aborted already
+	direct   *os.File // the same, for writes past the page cache; nil where the file system has no such
 	proof    pool.ReplaceProof
 	leftover fs.FileInfo // what lay under name at Create, and may be replaced; or nil
 }
@@ -51,7 +54,11 @@ func (p *Pool) Create(ctx context.Context, name string, room int64, proof pool.R
 	if err != nil {
 		return nil, p.fail("create", name, err)
 	}
-	return &draft{pool: p, name: name, file: f, proof: proof, leftover: leftover}, nil
+	direct, err := os.OpenFile(f.Name(), os.O_WRONLY|unix.O_DIRECT, 0)
+	if err != nil && !errors.Is(err, unix.EINVAL) {
+		return nil, errors.Join(p.fail("create", name, err), draftfile.Remove(f))
+	}
+	return &draft{pool: p, name: name, file: f, direct: direct, proof: proof, leftover: leftover}, nil
 }
 
 // mayReplace asks the proof about an image's file, which it makes readable if need be.
@@ -100,8 +107,16 @@ func (p *Pool) newFile(name string) (*os.File, error) {
 
 func (d *draft) Size() int64 { return math.MaxInt64 }
 
-func (d *draft) WriteAt(b []byte, off int64) (int, error) {
-	n, err := d.file.WriteAt(b, off)
+// WriteAt writes whole blocks past the page cache, where an image would displace what
+// this host reads.
+func (d *draft) WriteAt(b []byte, off int64) (n int, err error) {
+	if d.direct != nil && isAligned(b, off) {
+		n, err = d.direct.WriteAt(b, off)
+		if !errors.Is(err, unix.EINVAL) {
+			return n, d.pool.fail("write", d.name, err)
+		}
+	}
+	n, err = d.file.WriteAt(b, off)
 	return n, d.pool.fail("write", d.name, err)
 }
 
@@ -138,9 +153,17 @@ func (d *draft) publish() error {
 	if err := os.Link(d.file.Name(), d.pool.path(d.name)); err != nil {
 		return err
 	}
-	f := d.file
-	d.file = nil
-	return errors.Join(draftfile.Remove(f), d.pool.syncDir())
+	return errors.Join(d.removeFile(), d.pool.syncDir())
+}
+
+// removeFile removes the temporary name, and ends the draft.
+func (d *draft) removeFile() error {
+	err := draftfile.Remove(d.file)
+	if d.direct != nil {
+		err = errors.Join(err, d.direct.Close())
+	}
+	d.file, d.direct = nil, nil
+	return err
 }
 
 // alive fails if ctx has ended or the draft was committed or aborted already.
@@ -183,7 +206,5 @@ func (d *draft) Abort(context.Context) error {
 	if d.file == nil {
 		return nil
 	}
-	f := d.file
-	d.file = nil
-	return d.pool.fail("abort", d.name, draftfile.Remove(f))
+	return d.pool.fail("abort", d.name, d.removeFile())
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-package mosaic
+package format
 
 import (
 	"fmt"
@@ -9,10 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reallocate makes room for n values of a type without pointers, outside Go's heap,
-// where it can grow without a second copy and goes back to the system at once. Room
-// of nil is new; for n = 0 the room is freed. Never used pages take no memory.
-func reallocate[T any](room []T, n int) ([]T, error) {
+// Reallocate makes room for n values of a type without pointers, outside Go's heap,
+// where it can grow without a second copy and goes back to the system at once. It
+// begins with a page, so that blocks in it can be transferred by O_DIRECT. Room of nil is
+// new; for n = 0 the room is freed. Never used pages take no memory.
+func Reallocate[T any](room []T, n int) ([]T, error) {
 	var zero T
 	before, after := uintptr(cap(room))*unsafe.Sizeof(zero), uintptr(n)*unsafe.Sizeof(zero)
 	at := unsafe.Pointer(unsafe.SliceData(room)) //nolint:gosec // the room came from here
