@@ -85,7 +85,7 @@ LONGEST := ./test/vm ./test/model ./sharedbase
 .PHONY: test
 test: deps deps-vm deps-package-test lint package vm-image $(GOTESTSUM) $(VERSITYGW) python ## install what is missing and run every check and every test
 	WINERY_PYTHON=$(PYTHON) WINERY_VERSITYGW=$(CURDIR)/$(VERSITYGW) scripts/with-services --pg --ceph -- $(GOTESTSUM) --format testname -- \
-		-tags "$(TAGS)" -race -p 4 -timeout 40m $(LONGEST) ./...
+		-tags "$(TAGS)" -race -p 4 -timeout 70m $(LONGEST) ./...
 
 # Those of test/interop, and those that other packages have with "Python" in
 # their names.
