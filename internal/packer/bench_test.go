@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/procfs"
+
 	"winery/sharedbase"
 	"winery/test/expect"
 	"winery/test/roletest"
@@ -25,7 +27,9 @@ const size = 256 << 20
 
 // BenchmarkPack packs a shard of source text, cut to objects of 3 kB in the
 // median and 9 kB in the mean: written, flushed, read back and recorded.
-// grown-MiB is by how much the process grew meanwhile, at most.
+// grown-MiB is by how much the process grew meanwhile, at most; the other metrics
+// are seconds of CPU for each 10^9 bytes, of this process and of all processes of
+// PostgreSQL's and Ceph's servers on this machine.
 func BenchmarkPack(b *testing.B) {
 	text := sourceText(b)
 	b.Run("directory", func(b *testing.B) { benchmarkPack(b, roletest.New(b, roletest.Directory(b, "")), text) })
@@ -38,19 +42,48 @@ func BenchmarkPack(b *testing.B) {
 
 func benchmarkPack(b *testing.B, s *roletest.Stage, text []byte) {
 	b.SetBytes(size)
+	total := map[string]float64{}
 	for i := 0; b.Loop(); i++ {
 		b.StopTimer()
 		fill(b, s, text, size, uint64(i))
 		debug.FreeOSMemory()
 		expect.NoError(b, os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)) // resets VmHWM
-		before := memory(b, "VmRSS")
+		before, used := memory(b, "VmRSS"), cpu(b)
 		b.StartTimer()
 		worked, err := step(s)(b.Context())
 		if err != nil || !worked {
 			b.Fatal(worked, err)
 		}
+		b.StopTimer()
 		b.ReportMetric(memory(b, "VmHWM")-before, "grown-MiB")
+		for process, seconds := range cpu(b) {
+			total[process] += seconds - used[process]
+			b.ReportMetric(total[process]/float64(i+1)/(size/1e9), process+"-s/GB")
+		}
+		b.StartTimer()
 	}
+}
+
+// cpu returns the seconds of CPU that this process and the servers have used.
+func cpu(b *testing.B) map[string]float64 {
+	all, err := procfs.AllProcs()
+	expect.NoError(b, err)
+	used := map[string]float64{}
+	for _, p := range all {
+		stat, err := p.Stat()
+		if os.IsNotExist(err) {
+			continue
+		}
+		expect.NoError(b, err)
+		const tick = 0.01
+		switch {
+		case p.PID == os.Getpid():
+			used["packer"] += stat.CPUTime()
+		case stat.Comm == "postgres" || stat.Comm == "ceph-osd": // and those of its processes that have ended
+			used[stat.Comm] += stat.CPUTime() + tick*float64(stat.CUTime+stat.CSTime)
+		}
+	}
+	return used
 }
 
 // fill makes a full shard of about size bytes.

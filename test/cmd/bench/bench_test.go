@@ -21,7 +21,7 @@ func TestBench(t *testing.T) {
 	expect.NoError(t, b.run(t.Context(), parts))
 	t.Logf("\n%s", &out)
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	const heading, rows, columns = 2, 19 + 1 + 2*2*4, 12 // with an empty column at each side
+	const heading, rows, columns = 2, 20 + 1 + 2*2*4, 12 // with an empty column at each side
 	if len(lines) != heading+rows {
 		t.Errorf("%d rows, want %d", len(lines)-heading, rows)
 	}

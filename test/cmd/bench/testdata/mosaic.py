@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measures swh.mosaic, and prints objects, bytes, seconds and seconds of CPU.
 
-    mosaic.py write IMAGE FILES           makes an image of the files that FILES lists
-    mosaic.py read IMAGE FILES SECONDS    reads objects, in the order of FILES, for a time
-    mosaic.py erase IMAGE FILES COUNT     erases the first COUNT objects
+    mosaic.py write IMAGE FILES               makes an image of the files that FILES lists
+    mosaic.py read IMAGE FILES SECONDS        reads objects, in the order of FILES, for a time
+    mosaic.py erase IMAGE FILES COUNT         erases the first COUNT objects, with one updater
+    mosaic.py erase-each IMAGE FILES COUNT    the same, with an updater for each object
 
 IMAGE is zstd of level 3. What is measured begins when the contents are in memory.
 """
@@ -45,9 +46,15 @@ def erase(image, objects, count):
     return int(count), sum(len(content) for _, content in objects[: int(count)])
 
 
+def erase_each(image, objects, count):
+    for object in objects[: int(count)]:
+        erase(image, [object], 1)
+    return int(count), sum(len(content) for _, content in objects[: int(count)])
+
+
 command, image, files, *arguments = sys.argv[1:]
 contents = [pathlib.Path(file).read_bytes() for file in pathlib.Path(files).read_text().splitlines()]
 objects = [(hashlib.sha256(content).digest(), content) for content in contents]
 began, spent = time.monotonic(), time.process_time()
-count, size = {"write": write, "read": read, "erase": erase}[command](pathlib.Path(image), objects, *arguments)
+count, size = {"write": write, "read": read, "erase": erase, "erase-each": erase_each}[command](pathlib.Path(image), objects, *arguments)
 print(count, size, time.monotonic() - began, time.process_time() - spent)
