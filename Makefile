@@ -44,7 +44,7 @@ PYTHON := $(CURDIR)/$(CACHE)/python/bin/python
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: deps build $(S3_SERVER) ## see files go through the fleet into images and back (POOL=rbd|directory|mosaic|mosaic-s3, SRC=dir)
@@ -140,6 +140,16 @@ alerts: deps build ## only the tests of the alerts: faults and their alerts, and
 	@WINERY_TEST_ALERTS_DURATION=$(DURATION) scripts/with-services --pg -- $(GOTEST) -count 1 -v -timeout 0 ./test/alerts | \
 		grep -Ev '^(=== (RUN|PAUSE|CONT|NAME)| *--- PASS)'
 
+# Which metrics the pictures of the Grafana dashboard show: those of a Prometheus, over a time, until a time (now, unless it is set).
+PROMETHEUS ?= http://127.0.0.1:9090
+RANGE ?= 30m
+TO ?=
+OUT ?= docs
+DASHBOARD := $(CACHE)/dashboard
+.PHONY: dashboard-pictures
+dashboard-pictures: $(DASHBOARD)/page.js ## draw the Grafana dashboard into docs/, by npm and chromium (PROMETHEUS=URL, RANGE=30m, TO=2006-01-02T15:04:05Z, OUT=docs)
+	node test/dashboard/draw.mjs --prometheus "$(PROMETHEUS)" --range "$(RANGE)" --to "$(TO)" --out "$(OUT)" --bundle $(DASHBOARD)
+
 .PHONY: vm
 vm: deps deps-vm package vm-image ## only the tests in a virtual machine: the package, its units, the kernel's rbd driver; with their steps
 	scripts/with-services --pg --ceph -- $(GOTEST) -count 1 -v -timeout 30m ./test/vm
@@ -182,3 +192,13 @@ $(NFPM):
 # A server of S3, for tests.
 $(VERSITYGW):
 	GOBIN=$(CURDIR)/$(@D) $(GO) install github.com/versity/versitygw/cmd/versitygw@v1.8.0
+
+# Without a package-lock.json: the pictures are made by hand, now and then, and CI does not use it.
+$(DASHBOARD)/node_modules: test/dashboard/package.json
+	mkdir -p $(DASHBOARD) && cp $< $(DASHBOARD)
+	npm install --prefix $(DASHBOARD) --no-package-lock --no-audit --no-fund --loglevel=error
+	touch $@
+
+$(DASHBOARD)/page.js: $(DASHBOARD)/node_modules $(wildcard test/dashboard/*.ts*)
+	NODE_PATH=$(CURDIR)/$(DASHBOARD)/node_modules $(DASHBOARD)/node_modules/.bin/esbuild test/dashboard/page.tsx --outfile=$@ --log-level=error \
+		--bundle --minify --format=esm --jsx=automatic --loader:.ttf=empty
