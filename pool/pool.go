@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 
 	"winery/format"
@@ -123,6 +124,9 @@ type Space struct {
 	Total int64 // Free, and what is stored in the pool, by Winery or by others
 }
 
+// Unlimited is the room in a store that has no limit that can be asked for.
+var Unlimited = Space{Free: math.MaxInt64, Total: math.MaxInt64}
+
 // Pool keeps images. See the package comment for what holds for all methods.
 // A name that [CheckName] refuses is answered with ErrName.
 type Pool interface {
@@ -197,8 +201,7 @@ type Pool interface {
 	// needs the image.
 	Remove(ctx context.Context, name string, proof Proof) error
 
-	// Space returns the room in the pool now; where the store has no limit that can
-	// be asked for, the room on the disk where images are built. ErrNoPool.
+	// Space returns the room in the pool now, or Unlimited. ErrNoPool.
 	Space(ctx context.Context) (Space, error)
 
 	// CheckAccess returns nil if the store lets this process read images, and with

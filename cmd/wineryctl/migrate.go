@@ -12,6 +12,7 @@ import (
 
 	"winery/internal/daemon"
 	"winery/internal/migrator"
+	"winery/pool"
 )
 
 var migrateCommand = &cli.Command{
@@ -152,7 +153,11 @@ func planMigration(c *cli.Context, m *migrator.Migrator, j *journal, images []st
 		read := time.Duration(float64(bytes+needs) / (mb * 1e6) * float64(time.Second))
 		took = fmt.Sprintf("; reading originals and copies at %g MB/s takes about %v", mb, read.Round(time.Second))
 	}
-	_, err = fmt.Fprintf(c.App.ErrWriter, "%d images would be migrated: %s of objects; the copies take at most %s, pool %s has %s free%s\n", j.did,
-		humanize.Bytes(uint64(bytes)), humanize.Bytes(uint64(needs)), m.To.Name(), humanize.Bytes(uint64(space.Free)), took)
+	room := fmt.Sprintf("pool %s has %s free", m.To.Name(), humanize.Bytes(uint64(space.Free)))
+	if space == pool.Unlimited {
+		room = fmt.Sprintf("the store of pool %s has no limit that can be asked for", m.To.Name())
+	}
+	_, err = fmt.Fprintf(c.App.ErrWriter, "%d images would be migrated: %s of objects; the copies take at most %s, %s%s\n", j.did,
+		humanize.Bytes(uint64(bytes)), humanize.Bytes(uint64(needs)), room, took)
 	return errors.Join(j.end(fmt.Sprintf("%d of %d images could not be migrated", j.lost, len(images))), err)
 }

@@ -75,6 +75,9 @@ func (p poolCheck) space(ctx context.Context) Result {
 	if err != nil {
 		return poolFailure(err)
 	}
+	if space == pool.Unlimited {
+		return ok("the store has no limit that can be asked for")
+	}
 	r := ok("%s are free; a shard has up to %s", humanize.IBytes(uint64(space.Free)), humanize.IBytes(uint64(p.config.ShardMaxSize)))
 	if space.Free < p.config.ShardMaxSize {
 		r.State, r.Cure = Warning, "add disks or OSDs, raise the quota, or have another shards_active_pool"

@@ -100,7 +100,8 @@ func TestCostlyFailure(t *testing.T) {
 			t.Fatalf("%v, %v", worked, err)
 		}
 		now = now.Add(pause - time.Second)
-		if worked, err := p.Step(t.Context()); worked || err != nil {
+		worked, err := p.Step(t.Context())
+		if worked || err == nil || errors.Is(err, late) || !strings.Contains(err.Error(), "tried again in 1s: ") || !strings.Contains(err.Error(), late.Error()) {
 			t.Fatalf("after a little less than %v: %v, %v", pause, worked, err)
 		}
 		now = now.Add(time.Second)

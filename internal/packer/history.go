@@ -4,6 +4,7 @@ package packer
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -35,13 +36,29 @@ func (h *History) due(full []sharedbase.Shard) []sharedbase.Shard {
 	return full
 }
 
+// postponed returns why shards are not due, of the one that is tried next; nil if all are.
+func (h *History) postponed(full []sharedbase.Shard) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.now()
+	full = slices.DeleteFunc(slices.Clone(full), func(s sharedbase.Shard) bool { return !now.Before(h.tried[s.Name].next) })
+	if len(full) == 0 {
+		return nil
+	}
+	next := slices.MinFunc(full, func(a, b sharedbase.Shard) int { return h.tried[a.Name].next.Compare(h.tried[b.Name].next) })
+	t := h.tried[next.Name]
+	// Not %w: the error is of an earlier step.
+	return fmt.Errorf("shard %s of pool %s could not be packed %d times, and is tried again in %v: %v",
+		next.Name, next.Pool, t.failed, t.next.Sub(now).Round(time.Second), t.last)
+}
+
 // fails notes that a shard could not be packed, which began at start, and returns the
 // pause before the next try.
-func (h *History) fails(shard string, start time.Time) (pause time.Duration) {
+func (h *History) fails(shard string, start time.Time, err error) (pause time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.tried[shard]
-	pause = t.fail(h.now(), h.now().Sub(start))
+	pause = t.fail(h.now(), h.now().Sub(start), err)
 	h.tried[shard] = t
 	return pause
 }

@@ -53,7 +53,8 @@ func New(o Options) *Packer {
 
 // Step packs one full shard. worked is false if there is none. Step ignores shards of pools
 // that are not configured, with a warning, and postpones a shard whose packing failed after
-// more than a minute. After an error, and also when ctx ended, the shard is FULL again and
+// more than a minute: while there is nothing else to pack, it fails with the reason, so
+// that status and alerts know. After an error, and also when ctx ended, the shard is FULL again and
 // its table is unchanged. Step notices the end of ctx at the next object or block; but not
 // while it computes the hash function, which takes some seconds for a million objects.
 func (p *Packer) Step(ctx context.Context) (worked bool, err error) {
@@ -65,12 +66,13 @@ func (p *Packer) Step(ctx context.Context) (worked bool, err error) {
 	full = slices.DeleteFunc(full, func(s sharedbase.Shard) bool {
 		return p.Pools[s.Pool] == nil || p.Pool != "" && s.Pool != p.Pool
 	})
+	postponed := p.History.postponed(full)
 	for _, s := range p.History.due(full) {
 		start := p.History.now()
 		worked, err := p.Base.WithOneShard(ctx, sharedbase.StateFull, sharedbase.StatePacking,
 			sharedbase.ClaimFilter{Name: s.Name}, p.pack)
 		if err != nil {
-			if pause := p.History.fails(s.Name, start); pause > 0 {
+			if pause := p.History.fails(s.Name, start, err); pause > 0 {
 				p.Log.Warn("shard postponed after a costly failure", "shard", s.Name, "pool", s.Pool, "retry_in", pause)
 			}
 			return false, fmt.Errorf("packing shard %s into pool %s: %w", s.Name, s.Pool, err)
@@ -80,7 +82,7 @@ func (p *Packer) Step(ctx context.Context) (worked bool, err error) {
 			return true, nil
 		}
 	}
-	return false, nil
+	return false, postponed
 }
 
 // warnUnconfigured warns of full shards whose pools are not configured, so that

@@ -16,15 +16,17 @@ type tries struct {
 	failed  int
 	damaged int       // those whose image was damaged
 	next    time.Time // not before
+	last    error     // of the last try
 }
 
-// fail notes a try that failed after cost, and returns the pause before the
+// fail notes a try that failed with err after cost, and returns the pause before the
 // next: as long as the try took, doubled with each failure.
-func (t *tries) fail(now time.Time, cost time.Duration) (pause time.Duration) {
+func (t *tries) fail(now time.Time, cost time.Duration, err error) (pause time.Duration) {
 	if cost > cheap {
 		pause = min(cost<<min(t.failed, 8), maxPause)
 	}
 	t.failed++
+	t.last = err
 	t.next = now.Add(pause)
 	return pause
 }

@@ -15,6 +15,9 @@ const (
 	fetchLimit = 5 * time.Second
 	// errorKept is how long a failed fetch is not repeated.
 	errorKept = time.Second
+	// staleLimit is for how long a measurement is given after its time, while the next
+	// takes longer than patience: less than the alerts wait that count on it.
+	staleLimit = 2 * time.Minute
 )
 
 // errSilent is returned when a service has not answered yet.
@@ -24,6 +27,7 @@ var errSilent = Reason("no answer within " + patience.String())
 // so that a fetch that hangs holds one goroutine, and delays no caller.
 type cached[T any] struct {
 	kept  time.Duration
+	stale time.Duration // for how long after kept it is given while a fetch is in flight
 	fetch func(ctx context.Context) (T, error)
 	// failed is called with each error that differs from the one before. May be nil.
 	failed func(error)
@@ -36,7 +40,7 @@ type cached[T any] struct {
 }
 
 // get returns the value, or why it could not be fetched. It waits until ctx ends
-// for a fetch in flight: errSilent.
+// for a fetch in flight; then it returns the value before, or errSilent if that is stale.
 func (c *cached[T]) get(ctx context.Context) (value T, err error) {
 	c.mu.Lock()
 	if time.Now().Before(c.until) {
@@ -55,6 +59,11 @@ func (c *cached[T]) get(ctx context.Context) (value T, err error) {
 		defer c.mu.Unlock()
 		return c.value, c.err
 	case <-ctx.Done():
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.err == nil && time.Since(c.until) < c.stale {
+			return c.value, nil
+		}
 		return value, errSilent
 	}
 }

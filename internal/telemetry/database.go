@@ -28,10 +28,10 @@ func newDatabase(log *slog.Logger) *database {
 	d.ping = cached[time.Duration]{kept: time.Second, fetch: func(ctx context.Context) (time.Duration, error) {
 		return d.base.Load().Ping(ctx)
 	}}
-	d.stats = cached[[]sharedbase.ShardStatistics]{kept: 15 * time.Second, failed: failed, fetch: func(ctx context.Context) ([]sharedbase.ShardStatistics, error) {
+	d.stats = cached[[]sharedbase.ShardStatistics]{kept: 15 * time.Second, stale: staleLimit, failed: failed, fetch: func(ctx context.Context) ([]sharedbase.ShardStatistics, error) {
 		return d.base.Load().Statistics(ctx)
 	}}
-	d.unerased = cached[[]sharedbase.Unerased]{kept: time.Minute, failed: failed, fetch: func(ctx context.Context) ([]sharedbase.Unerased, error) {
+	d.unerased = cached[[]sharedbase.Unerased]{kept: time.Minute, stale: staleLimit, failed: failed, fetch: func(ctx context.Context) ([]sharedbase.Unerased, error) {
 		return d.base.Load().Unerased(ctx)
 	}}
 	return d

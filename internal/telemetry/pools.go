@@ -27,7 +27,7 @@ func (p *pools) watch(opened map[string]pool.Pool) {
 	defer p.mu.Unlock()
 	p.room = map[string]*cached[pool.Space]{}
 	for name, from := range opened {
-		p.room[name] = &cached[pool.Space]{kept: 15 * time.Second, fetch: from.Space, failed: func(err error) {
+		p.room[name] = &cached[pool.Space]{kept: 15 * time.Second, stale: staleLimit, fetch: from.Space, failed: func(err error) {
 			p.log.Warn("pool does not say how much space is free", "pool", name, "err", err)
 		}}
 	}
@@ -41,7 +41,7 @@ func (p *pools) watched() map[string]*cached[pool.Space] {
 
 var (
 	poolUp   = prometheus.NewDesc("winery_pool_up", "1 if the pool answers this process and is its database's, else 0.", []string{"pool_name"}, nil)
-	poolFree = prometheus.NewDesc("winery_pool_free_bytes", "Bytes that the pool can still take, by its space and its quota.", []string{"pool_name"}, nil)
+	poolFree = prometheus.NewDesc("winery_pool_free_bytes", "Bytes that the pool can still take, by its space and its quota; absent where the store cannot be asked, as S3.", []string{"pool_name"}, nil)
 	poolSize = prometheus.NewDesc("winery_pool_size_bytes", "Bytes that are free in the pool, and bytes that are stored in it.", []string{"pool_name"}, nil)
 )
 
@@ -63,6 +63,8 @@ func (p *pools) Collect(all chan<- prometheus.Metric) {
 			space, err := room.get(ctx)
 			if err == nil {
 				up = 1
+			}
+			if err == nil && space != pool.Unlimited {
 				all <- prometheus.MustNewConstMetric(poolFree, prometheus.GaugeValue, float64(space.Free), name)
 				all <- prometheus.MustNewConstMetric(poolSize, prometheus.GaugeValue, float64(space.Total), name)
 			}

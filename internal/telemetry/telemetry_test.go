@@ -155,6 +155,11 @@ func (h *hanging) Space(context.Context) (pool.Space, error) {
 	return pool.Space{}, errors.New("released")
 }
 
+// unlimited is a pool whose store cannot be asked for its space.
+type unlimited struct{ pool.Pool }
+
+func (unlimited) Space(context.Context) (pool.Space, error) { return pool.Unlimited, nil }
+
 // A pool that hangs delays neither the scrape nor the answers of other pools, and
 // holds one goroutine.
 func TestPools(t *testing.T) {
@@ -166,10 +171,19 @@ func TestPools(t *testing.T) {
 	hung := &hanging{Pool: absent, release: make(chan struct{})}
 	defer close(hung.release)
 	s := serving(t, "")
-	s.WatchPools(storage.Set{"files": files, "absent": absent, "hung": hung})
+	s.WatchPools(storage.Set{"files": files, "absent": absent, "hung": hung, "store": unlimited{files}})
 	for range 3 {
 		s.want("/metrics", 200, `winery_pool_up{pool_name="files"} 1`, `winery_pool_free_bytes{pool_name="files"} `, `winery_pool_size_bytes{pool_name="files"} `,
-			`winery_pool_up{pool_name="absent"} 0`, `winery_pool_up{pool_name="hung"} 0`)
+			`winery_pool_up{pool_name="absent"} 0`, `winery_pool_up{pool_name="hung"} 0`, `winery_pool_up{pool_name="store"} 1`)
+	}
+	families, err := s.registry.Gather()
+	expect.NoError(t, err)
+	for _, f := range families {
+		for _, m := range f.Metric {
+			if f.GetName() != "winery_pool_up" && strings.Contains(m.String(), `value:"store"`) {
+				t.Errorf("%s of a store without a limit: %s", f.GetName(), m)
+			}
+		}
 	}
 	if n := hung.calls.Load(); n != 1 {
 		t.Errorf("%d calls into the pool that hangs", n)
@@ -299,5 +313,47 @@ func TestCached(t *testing.T) {
 		if v, err := get(); v != 4 || err != nil {
 			t.Errorf("%d, %v", v, err)
 		}
+	})
+}
+
+// A measurement that takes longer than a scrape waits is old, not absent; and absent once
+// it is too old.
+func TestCachedIsStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const takes = 700 * time.Millisecond
+		fetches, hangs := 0, new(atomic.Bool)
+		c := &cached[int]{kept: 15 * time.Second, stale: staleLimit, fetch: func(context.Context) (int, error) {
+			fetches++
+			if !hangs.Load() {
+				time.Sleep(takes)
+				return fetches, nil
+			}
+			time.Sleep(time.Hour)
+			return 0, errors.New("late")
+		}}
+		get := func() (int, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			return c.get(ctx)
+		}
+		if v, err := get(); !errors.Is(err, errSilent) {
+			t.Errorf("before the first fetch has ended: %d, %v", v, err)
+		}
+		for i, interval := range []time.Duration{16 * time.Second, time.Minute, 16 * time.Second, time.Minute} {
+			time.Sleep(interval)
+			if v, err := get(); v != i+1 || err != nil {
+				t.Errorf("%v after fetch %d: %d, %v", interval, i+1, v, err)
+			}
+		}
+		time.Sleep(time.Minute)
+		hangs.Store(true)
+		if v, err := get(); v != 5 || err != nil {
+			t.Errorf("while a fetch hangs: %d, %v", v, err)
+		}
+		time.Sleep(staleLimit)
+		if v, err := get(); !errors.Is(err, errSilent) {
+			t.Errorf("after %v without a measurement: %d, %v", staleLimit, v, err)
+		}
+		time.Sleep(time.Hour)
 	})
 }
