@@ -24,11 +24,13 @@
 // other begins. After SIGINT, another signal of either kind acts as SIGTERM.
 // After SIGTERM, another signal of either kind ends the process at once, even
 // if a call into a library or a device hangs; its shard stays locked until the
-// lease ends. A wait is ended at once by both.
+// lease ends. A wait is ended at once by both. A log that blocks, because the reader
+// of standard error hangs, keeps no signal from acting: it delays the end of the
+// process, by a further signal or by a stall, by 5 s at most.
 //
 // SIGHUP reads the log level of --log-level-file again, and what the role registered
 // with Env.OnReload: the writer its access file and TLS certificates. The
-// configuration is not read again. A closed pipe on standard output or error
+// configuration is not read again. Other signals act meanwhile. A closed pipe on standard output or error
 // (SIGPIPE) does not end a role; its output is lost.
 //
 // A command of wineryctl stops by the first SIGINT or SIGTERM, with status 1,

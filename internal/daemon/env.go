@@ -103,7 +103,7 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 			return err
 		}
 		defer server.Close()
-		watch := &supervisor{log, notify, measured, Role(c.App.Name), cfg.Winery.StallLimit, os.Exit}
+		watch := &supervisor{log: log, notify: notify, metrics: measured, role: Role(c.App.Name), limit: cfg.Winery.StallLimit, exit: os.Exit}
 		defer watch.begin()()
 		hangup := &reloads{}
 		if c.IsSet(logLevelFile) {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"winery/internal/daemon"
 	"winery/test/expect"
@@ -109,6 +110,15 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 	"reloading": func(ctx context.Context, env *daemon.Env) error {
 		env.OnReload("what fails", func() error { return errUnavailable })
 		env.OnReload("what works", func() error { env.Log.Debug("reading"); return nil })
+		fmt.Println("working")
+		<-env.Finishing.Done()
+		return nil
+	},
+	"reload hangs": func(_ context.Context, env *daemon.Env) error {
+		env.OnReload("what hangs", func() error {
+			fmt.Println("reading")
+			select {}
+		})
 		fmt.Println("working")
 		<-env.Finishing.Done()
 		return nil
@@ -384,6 +394,14 @@ func TestSignals(t *testing.T) {
 		p.signal(syscall.SIGTERM)
 		p.end(0)
 	})
+	t.Run("a reload that hangs", func(t *testing.T) {
+		p := start(t, "reload hangs", "dbname=winery")
+		p.expect("working")
+		p.signal(syscall.SIGHUP)
+		p.expect("reading")
+		p.signal(syscall.SIGTERM)
+		p.end(0)
+	})
 	t.Run("a failure while giving up is one", func(t *testing.T) {
 		p := start(t, "stuck", "dbname=winery")
 		p.expect("working")
@@ -420,6 +438,41 @@ func TestClosedStderr(t *testing.T) {
 	_ = p.stdin.Close()
 	p.expect("finished")
 	p.end(0)
+}
+
+// Signals act also where the reader of the log hangs, and so each write to it.
+func TestBlockedStderr(t *testing.T) {
+	reader, writer, err := os.Pipe()
+	expect.NoError(t, err)
+	defer reader.Close()
+	defer writer.Close()
+	p := prepare(t, "work", "--config", configuration(t, "dbname=winery"))
+	p.cmd.Stderr = writer
+	expect.NoError(t, p.cmd.Start())
+	p.expect("working") // it has logged its start
+	fill(t, writer)
+	p.signal(syscall.SIGTERM)
+	p.expect("finishing")
+	p.expect("given up")
+	p.signal(syscall.SIGTERM)
+	p.end(143)
+}
+
+// fill writes to a pipe until that has no room for another byte.
+func fill(t *testing.T, pipe *os.File) {
+	t.Helper()
+	// Opened again, because O_NONBLOCK would be the other writer's, too.
+	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", pipe.Fd()), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	expect.NoError(t, err)
+	defer unix.Close(fd)
+	for _, size := range []int{4096, 1} {
+		for err = nil; err == nil; {
+			_, err = unix.Write(fd, make([]byte, size))
+		}
+		if !errors.Is(err, unix.EAGAIN) {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestFullStdout(t *testing.T) {

@@ -30,6 +30,18 @@ func (r *reloads) add(what string, read func() error) {
 	r.all = append(r.all, reload{what, read})
 }
 
+// begin makes a goroutine that reads again upon each request, until requests is
+// closed. Nobody waits for it: a file may be on a mount that hangs.
+func (r *reloads) begin(log *slog.Logger) (requests chan struct{}) {
+	requests = make(chan struct{}, 1)
+	go func() {
+		for range requests {
+			r.run(log)
+		}
+	}()
+	return requests
+}
+
 func (r *reloads) run(log *slog.Logger) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -22,13 +22,15 @@ func surviveClosedPipes() {
 
 // signals catches SIGINT, SIGTERM and SIGHUP until stop is called, and does
 // what the package comment says: SIGINT ends finishing, SIGTERM or a second
-// SIGINT ends ctx and with it finishing, and one more ends the process.
+// SIGINT ends ctx and with it finishing, and one more ends the process. Neither a
+// log that blocks nor a reload that hangs delays what a signal does.
 func signals(parent context.Context, log *slog.Logger, hangup *reloads) (ctx, finishing context.Context, stop func()) {
 	ctx, abort := context.WithCancel(parent)
 	finishing, finish := context.WithCancel(ctx)
 	received := make(chan os.Signal, 2)
 	quit, done := make(chan struct{}), make(chan struct{})
 	signal.Notify(received, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	reload, aside := hangup.begin(log), newAside()
 	go func() {
 		defer close(done)
 		for {
@@ -38,16 +40,24 @@ func signals(parent context.Context, log *slog.Logger, hangup *reloads) (ctx, fi
 			case s := <-received:
 				switch {
 				case s == syscall.SIGHUP:
-					hangup.run(log)
+					select {
+					case reload <- struct{}{}:
+					default: // one that waits does for both
+					}
 				case ctx.Err() != nil:
-					log.Error("exiting at once; a shard stays locked until its lease expires", "signal", s.String())
-					exitBy(s)
+					exitAfter(func() {
+						log.Error("exiting at once; a shard stays locked until its lease expires", "signal", s.String())
+					}, func() { exitBy(s) })
 				case s == syscall.SIGINT && finishing.Err() == nil:
-					log.Info("finishing the current step; send SIGINT again to abort it", "signal", s.String())
 					finish()
+					aside.do(func() {
+						log.Info("finishing the current step; send SIGINT again to abort it", "signal", s.String())
+					})
 				default:
-					log.Info("aborting the current step; send the signal again to exit at once", "signal", s.String())
 					abort()
+					aside.do(func() {
+						log.Info("aborting the current step; send the signal again to exit at once", "signal", s.String())
+					})
 				}
 			}
 		}
@@ -57,6 +67,8 @@ func signals(parent context.Context, log *slog.Logger, hangup *reloads) (ctx, fi
 		close(quit)
 		<-done
 		abort()
+		close(reload)
+		aside.end()
 	}
 }
 
@@ -65,7 +77,8 @@ const commandLimit = 30 * time.Second
 
 // UntilSignal returns the context of a command, which SIGINT and SIGTERM end.
 // Even if a call hangs then, the process exits at once on a second signal, and
-// commandLimit after the first signal; messages about this go to log.
+// commandLimit after the first signal; messages about this go to log, which may
+// block.
 func UntilSignal(log io.Writer) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	received := make(chan os.Signal, 2)
@@ -78,13 +91,12 @@ func UntilSignal(log io.Writer) (ctx context.Context, stop func()) {
 		case <-ctx.Done():
 			return
 		}
-		_, _ = fmt.Fprintf(log, "%v: stopping; send it again to exit at once\n", first)
+		go func() { _, _ = fmt.Fprintf(log, "%v: stopping; send it again to exit at once\n", first) }()
 		select {
 		case s := <-received:
 			exitBy(s)
 		case <-time.After(commandLimit):
-			_, _ = fmt.Fprintf(log, "not stopped after %v: exiting\n", commandLimit)
-			exitBy(first)
+			exitAfter(func() { _, _ = fmt.Fprintf(log, "not stopped after %v: exiting\n", commandLimit) }, func() { exitBy(first) })
 		}
 	}()
 	return ctx, cancel

@@ -20,12 +20,14 @@ type supervisor struct {
 	role    string
 	limit   time.Duration // without progress, after which the process ends
 	exit    func(status int)
+	aside   *aside // of begin
 }
 
 // begin supervises until the returned function is called. The first warning
 // comes after a fifteenth of the limit, each further one after twice the time.
 func (s *supervisor) begin() (stop func()) {
 	quit, ended := make(chan struct{}), make(chan struct{})
+	s.aside = newAside()
 	go func() {
 		defer close(ended)
 		tick := time.NewTicker(time.Second)
@@ -40,26 +42,29 @@ func (s *supervisor) begin() (stop func()) {
 			}
 		}
 	}()
-	return func() { close(quit); <-ended }
+	return func() { close(quit); <-ended; s.aside.end() }
 }
 
 // check warns of a stall that has lasted until next, and returns when to warn
-// again. It ends the process at the limit.
+// again. It ends the process at the limit, even if the log blocks.
 func (s *supervisor) check(first, next time.Duration) time.Duration {
 	stalled, status := s.notify.stalled()
 	s.metrics.Stalled(s.role, stalled)
 	switch {
 	case stalled >= s.limit:
-		s.log.Error("no progress: this process exits, its lease expires, and another process continues",
-			"stalled", stalled, "status", status, "stacks", stacks())
-		s.metrics.Close()
-		s.exit(statusFailed)
+		exitAfter(func() {
+			s.metrics.Close()
+			s.log.Error("no progress: this process exits, its lease expires, and another process continues",
+				"stalled", stalled, "status", status, "stacks", stacks())
+		}, func() { s.exit(statusFailed) })
 	case stalled >= next:
-		s.log.Warn("no progress", "stalled", stalled, "status", status, "ends_after", s.limit)
-		s.notify.send("STATUS=no progress for " + stalled.String() + ": " + status)
+		s.aside.do(func() {
+			s.log.Warn("no progress", "stalled", stalled, "status", status, "ends_after", s.limit)
+			s.notify.send("STATUS=no progress for " + stalled.String() + ": " + status)
+		})
 		return 2 * next
 	case stalled < first && next > first:
-		s.log.Info("progress again", "status", status)
+		s.aside.do(func() { s.log.Info("progress again", "status", status) })
 		return first
 	}
 	return next

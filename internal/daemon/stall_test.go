@@ -5,6 +5,7 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"runtime"
 	"slices"
@@ -98,5 +99,34 @@ func TestStall(t *testing.T) {
 		if got := strings.Split(strings.TrimSpace(out.String()), "\n"); !slices.Equal(got, want) {
 			t.Errorf("logged:\n%s", out.String())
 		}
+	})
+}
+
+// blocking is a log whose reader hangs until released is closed.
+type blocking struct {
+	slog.Handler
+	released chan struct{}
+}
+
+func (b blocking) Handle(context.Context, slog.Record) error { <-b.released; return nil }
+
+// A log that blocks does not keep a stalled process alive.
+func TestStallWithBlockedLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := blocking{slog.NewTextHandler(io.Discard, nil), make(chan struct{})}
+		log := slog.New(b)
+		exited := make(chan int, 2)
+		s := &supervisor{log: log, notify: newNotifier(log), role: "test", limit: 15 * time.Minute, exit: func(code int) { exited <- code; runtime.Goexit() }}
+		s.notify.Progress()
+		began := time.Now()
+		stop := s.begin()
+		if status := <-exited; status != 1 {
+			t.Errorf("status %d", status)
+		}
+		if late := time.Since(began) - s.limit; late < 0 || late > 10*time.Second {
+			t.Errorf("it exits %v after the limit", late)
+		}
+		close(b.released)
+		stop()
 	})
 }
