@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -96,8 +97,7 @@ func (s *Server) handler(o Options) http.Handler {
 	return mux
 }
 
-// onlyLocal refuses requests that come neither over loopback nor over a unix
-// socket.
+// onlyLocal refuses requests that do not come from this host.
 func onlyLocal(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLocal(r) {
@@ -108,9 +108,18 @@ func onlyLocal(h http.Handler) http.Handler {
 	})
 }
 
+// isLocal reports whether r came over a unix socket, over loopback, or from the address
+// that it was sent to: a process that asks an address of its own host has that address.
 func isLocal(r *http.Request) bool {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	return httpapi.OverUnixSocket(r) || err == nil && net.ParseIP(host).IsLoopback()
+	if httpapi.OverUnixSocket(r) {
+		return true
+	}
+	client, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+	asked, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	return client.Addr().Unmap().IsLoopback() || ok && client.Addr().Unmap() == asked.AddrPort().Addr().Unmap()
 }
 
 // Requires adds a condition for /readyz, or replaces the one of that name. check

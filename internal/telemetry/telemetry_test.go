@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -238,16 +239,37 @@ func TestProfiles(t *testing.T) {
 	s.want("/debug/pprof/", 200)
 	s.want("/debug/pprof/goroutine?debug=1", 200, "goroutine profile:")
 	h := s.handler(Options{Registry: s.registry, Log: slog.New(slog.DiscardHandler)})
-	for address, status := range map[string]int{
-		"192.0.2.1:1234": 403, "[2001:db8::1]:1234": 403, "": 403, "127.0.0.1:1": 200, "[::1]:1": 200, "[::ffff:127.0.0.1]:1": 200,
+	for _, c := range []struct {
+		from, to string
+		status   int
+	}{
+		{"192.0.2.1:1234", "192.0.2.2:5005", 403},
+		{"[2001:db8::1]:1234", "[2001:db8::2]:5005", 403},
+		{"[fe80::1%eth0]:1234", "[fe80::1%eth1]:5005", 403},
+		{"192.0.2.1:1234", "127.0.0.1:5005", 403},
+		{"192.0.2.1:1234", "", 403},
+		{"", "127.0.0.1:5005", 403},
+		{"127.0.0.1:1", "127.0.0.1:5005", 200},
+		{"127.0.0.1:1", "", 200},
+		{"[::1]:1", "[::1]:5005", 200},
+		{"[::ffff:127.0.0.1]:1", "127.0.0.1:5005", 200},
+		// A process that asks for 192.0.2.1 of its own host comes from there.
+		{"192.0.2.1:1234", "192.0.2.1:5005", 200},
+		{"192.0.2.1:1234", "[::ffff:192.0.2.1]:5005", 200},
+		{"[2001:db8::1]:1234", "[2001:db8::1]:5005", 200},
+		{"[fe80::1%eth0]:1234", "[fe80::1%eth0]:5005", 200},
 	} {
 		for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/cmdline"} {
-			r := httptest.NewRequest(http.MethodGet, path, nil)
-			r.RemoteAddr = address
+			ctx := t.Context()
+			if to, err := netip.ParseAddrPort(c.to); err == nil {
+				ctx = context.WithValue(ctx, http.LocalAddrContextKey, net.TCPAddrFromAddrPort(to))
+			}
+			r := httptest.NewRequestWithContext(ctx, http.MethodGet, path, nil)
+			r.RemoteAddr = c.from
 			answer := httptest.NewRecorder()
 			h.ServeHTTP(answer, r)
-			if answer.Code != status {
-				t.Errorf("%s from %q: status %d, want %d", path, address, answer.Code, status)
+			if answer.Code != c.status {
+				t.Errorf("%s from %q to %q: status %d, want %d", path, c.from, c.to, answer.Code, c.status)
 			}
 		}
 	}
