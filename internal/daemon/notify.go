@@ -132,13 +132,14 @@ func (n *Notifier) Serving(address string, failure error) {
 	n.Status("adds on %s fail since %s: %v", address, clock(n.addsFail), failure)
 }
 
-// clock returns the time of day of t, with the date if that is not today.
+// clock returns the time of day of t, with the date if that is not today, and with the
+// zone, because heartbeats carry it to hosts in other zones.
 func clock(t time.Time) string {
 	t = t.Local()
 	if t.Format(time.DateOnly) != time.Now().Format(time.DateOnly) {
-		return t.Format("2006-01-02 15:04")
+		return t.Format("2006-01-02 15:04 MST")
 	}
-	return t.Format("15:04")
+	return t.Format("15:04 MST")
 }
 
 func (n *Notifier) lastStatus() string {

@@ -34,7 +34,7 @@ func TestLoopStatus(t *testing.T) {
 			return false, failures[len(statuses)-1]
 		}
 		began := time.Now()
-		clock := func(after time.Duration) string { return began.Add(after).Local().Format("15:04") }
+		clock := func(after time.Duration) string { return began.Add(after).Local().Format("15:04 MST") }
 		if err := Loop(ctx, LoopOptions{Log: slog.New(slog.DiscardHandler), Notify: notify, WaitsFor: "full shards"}, step); err != nil {
 			t.Fatal(err)
 		}
@@ -54,11 +54,17 @@ func TestLoopStatus(t *testing.T) {
 	})
 }
 
-// A time of another day has its date.
+// A time of another day has its date, and each has its zone.
 func TestClock(t *testing.T) {
+	local := time.Local
+	defer func() { time.Local = local }()
+	time.Local = time.FixedZone("NPT", (5*60+45)*60)
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		today := clock(began)
+		if want := began.Local().Format("15:04") + " NPT"; today != want {
+			t.Errorf("%q, want %q", today, want)
+		}
 		time.Sleep(24 * time.Hour)
 		if later := clock(began); later != began.Local().Format("2006-01-02 ")+today {
 			t.Errorf("%q, and a day later %q", today, later)
