@@ -30,8 +30,8 @@
 //
 // SIGHUP reads the log level of --log-level-file again, and what the role registered
 // with Env.OnReload: the writer its access file and TLS certificates. The
-// configuration is not read again. Other signals act meanwhile. A closed pipe on standard output or error
-// (SIGPIPE) does not end a role; its output is lost.
+// configuration is not read again. Other signals act meanwhile. A closed pipe on
+// standard output or error (SIGPIPE) does not end a role; its output is lost.
 //
 // A command of wineryctl stops by the first SIGINT or SIGTERM, with status 1,
 // and exits at once by the second ([UntilSignal]).

@@ -49,15 +49,17 @@ func Logger(c *cli.Context, w io.Writer) (*slog.Logger, error) {
 }
 
 // roleLogger is Logger for a role, whose level a reload may change. A file of the
-// level that cannot be read does not keep the role from starting.
+// level that cannot be read, or has a wrong word, does not keep the role from starting.
 func roleLogger(c *cli.Context, level *slog.LevelVar) (*slog.Logger, error) {
-	unread := setLogLevel(c, level)
-	if unread != nil && !errors.As(unread, new(*fs.PathError)) {
-		return nil, unread
+	unset := setLogLevel(c, level)
+	if unset != nil {
+		if err := flagLogLevel(c, level); err != nil {
+			return nil, err
+		}
 	}
 	log, err := newLogger(c, c.App.ErrWriter, level)
-	if err == nil && unread != nil {
-		log.Warn("log level is that of --"+logLevelFlag, "err", unread)
+	if err == nil && unset != nil {
+		log.Warn("log level is that of --"+logLevelFlag, "err", unset)
 	}
 	return log, err
 }
@@ -81,25 +83,39 @@ func newLogger(c *cli.Context, w io.Writer, level slog.Leveler) (*slog.Logger, e
 	}
 }
 
-// setLogLevel sets level to what the file of --log-level-file says, or else to
-// --log-level; it also does so, and returns a *fs.PathError, if there is a file that
-// it cannot read.
-func setLogLevel(c *cli.Context, level *slog.LevelVar) (failed error) {
-	text, from := c.String(logLevelFlag), "--"+logLevelFlag
-	if file := c.String(logLevelFile); file != "" {
-		content, err := os.ReadFile(file) //nolint:gosec // the file that the operator names
-		switch {
-		case err == nil:
-			text, from = strings.TrimSpace(string(content)), "--"+logLevelFile+" "+file
-		case !errors.Is(err, fs.ErrNotExist):
-			failed = fmt.Errorf("--%s: %w", logLevelFile, err)
-		}
+// setLogLevel sets level to what the file of --log-level-file says, and to
+// --log-level where there is no such file. After an error, level is what it was.
+func setLogLevel(c *cli.Context, level *slog.LevelVar) error {
+	file := c.String(logLevelFile)
+	if file == "" {
+		return flagLogLevel(c, level)
 	}
+	text, err := os.ReadFile(file) //nolint:gosec // the file that the operator names
+	if errors.Is(err, fs.ErrNotExist) {
+		return flagLogLevel(c, level)
+	}
+	if err != nil {
+		return fmt.Errorf("--%s: %w", logLevelFile, err)
+	}
+	if err := parseLogLevel(strings.TrimSpace(string(text)), level); err != nil {
+		return fmt.Errorf("--%s %s: %w", logLevelFile, file, err)
+	}
+	return nil
+}
+
+func flagLogLevel(c *cli.Context, level *slog.LevelVar) error {
+	if err := parseLogLevel(c.String(logLevelFlag), level); err != nil {
+		return UsageError("--%s: %w", logLevelFlag, err)
+	}
+	return nil
+}
+
+func parseLogLevel(text string, level *slog.LevelVar) error {
 	known := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
 	l, ok := known[text]
 	if !ok {
-		return UsageError("%s: found %q, must be debug, info, warn or error", from, text)
+		return fmt.Errorf("found %q, must be debug, info, warn or error", text)
 	}
 	level.Set(l)
-	return failed
+	return nil
 }

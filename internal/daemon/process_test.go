@@ -29,7 +29,17 @@ import (
 // asRole, in the environment, makes the test binary a role of that name.
 const asRole = "WINERY_TEST_AS_ROLE"
 
+// hungCommand, as a role's name, is a command that hangs once it should stop.
+const hungCommand = "a command that hangs"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(asRole) == hungCommand {
+		ctx, _ := daemon.UntilSignal(os.Stderr)
+		fmt.Println("working")
+		<-ctx.Done()
+		fmt.Println("hung")
+		select {}
+	}
 	if run := roles[os.Getenv(asRole)]; run != nil {
 		daemon.Run("winery-test", "serves tests", []cli.Flag{daemon.StopFlag}, run)
 	}
@@ -285,6 +295,9 @@ func TestExitStatus(t *testing.T) {
 		"argument":      {"done", []string{"shard"}, 78, []string{`winery-test: unexpected argument "shard"`}},
 		"log level":     {"done", []string{"--log-level", "loud"}, 78, []string{`--log-level: found "loud", must be debug, info, warn or error`}},
 		"no log level":  {"done", []string{"--log-level-file", "/"}, 0, []string{`level=WARN msg="log level is that of --log-level" err="--log-level-file: read /: is a directory"`}},
+		"empty level":   {"done", []string{"--log-level-file", "/dev/null"}, 0, []string{`level=WARN msg="log level is that of --log-level" err="--log-level-file /dev/null: found \"\", must be debug, info, warn or error"`}},
+		"wrong level":   {"done", []string{"--log-level-file", "/proc/self/comm", "--log-level", "debug"}, 0, []string{`level=WARN msg="log level is that of --log-level"`}},
+		"wrong levels":  {"done", []string{"--log-level-file", "/dev/null", "--log-level", "loud"}, 78, []string{`--log-level: found "loud", must be debug, info, warn or error`}},
 		"log format":    {"done", []string{"--log-format", "xml"}, 78, []string{`--log-format: found "xml", must be auto, text or json`}},
 		"configuration": {"done", []string{"--config", "/nonexistent/w.yml"}, 78, []string{"winery-test: /nonexistent/w.yml: no such file: name the configuration by --config"}},
 		"flag's value":  {"done", []string{"--stop-instead-of-waiting=maybe"}, 78, []string{"stop-instead-of-waiting"}},
@@ -381,7 +394,9 @@ func TestSignals(t *testing.T) {
 		p.stderr.Wait(t, "level=DEBUG msg=reading")
 		expect.NoError(t, os.WriteFile(file, []byte("loud\n"), 0o600))
 		p.signal(syscall.SIGHUP)
-		p.stderr.Wait(t, file+`: found \"loud\", must be debug, info, warn or error`)
+		p.stderr.Wait(t, `msg="not reloaded: the role continues with what it had" role=test what="log level" err="--log-level-file `+file+`: found \"loud\", must be debug, info, warn or error`)
+		p.signal(syscall.SIGHUP)
+		expect.Eventually(t, "the level to be debug still", func() bool { return len(p.stderr.Lines("level=DEBUG msg=reading")) == 3 })
 		p.signal(syscall.SIGTERM)
 		p.end(0)
 	})
@@ -440,22 +455,29 @@ func TestClosedStderr(t *testing.T) {
 	p.end(0)
 }
 
-// Signals act also where the reader of the log hangs, and so each write to it.
+// Signals act also where the reader of the log hangs, and so each write to it: on a
+// role, and on a command.
 func TestBlockedStderr(t *testing.T) {
-	reader, writer, err := os.Pipe()
-	expect.NoError(t, err)
-	defer reader.Close()
-	defer writer.Close()
-	p := prepare(t, "work", "--config", configuration(t, "dbname=winery"))
-	p.cmd.Stderr = writer
-	expect.NoError(t, p.cmd.Start())
-	p.expect("working") // it has logged its start
-	fill(t, writer)
-	p.signal(syscall.SIGTERM)
-	p.expect("finishing")
-	p.expect("given up")
-	p.signal(syscall.SIGTERM)
-	p.end(143)
+	for role, stops := range map[string][]string{"work": {"finishing", "given up"}, hungCommand: {"hung"}} {
+		t.Run(role, func(t *testing.T) {
+			t.Parallel()
+			reader, writer, err := os.Pipe()
+			expect.NoError(t, err)
+			defer reader.Close()
+			defer writer.Close()
+			p := prepare(t, role, "--config", configuration(t, "dbname=winery"))
+			p.cmd.Stderr = writer
+			expect.NoError(t, p.cmd.Start())
+			p.expect("working") // it has logged its start
+			fill(t, writer)
+			p.signal(syscall.SIGTERM)
+			for _, line := range stops {
+				p.expect(line)
+			}
+			p.signal(syscall.SIGTERM)
+			p.end(143)
+		})
+	}
 }
 
 // fill writes to a pipe until that has no room for another byte.
