@@ -3,6 +3,7 @@
 package yaml11
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -10,8 +11,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Error tells why a file is not a YAML document. Of the file's text it shows only
-// single words, see Shown.
+// Error tells why a file is not a YAML document. It shows nothing of the file's text,
+// which may be a password.
 type Error struct {
 	Line int // counted from 1; 0 if the error is about the file as a whole
 	Msg  string
@@ -25,12 +26,13 @@ func failure(node *yaml.Node, msg string) error {
 
 var (
 	libraryError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
+	noAnchor     = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
 	quoted       = regexp.MustCompile(`['"` + "`" + `].*['"` + "`" + `]`)
 	word         = regexp.MustCompile(`^[\w.-]{1,64}$`)
 )
 
-// translate makes an Error of an error of the library.
-func translate(err error) error {
+// translate makes an Error of an error of the library about data.
+func translate(err error, data []byte) error {
 	line, msg := 1, err.Error()
 	if parts := libraryError.FindStringSubmatch(msg); parts != nil {
 		msg = parts[2]
@@ -38,9 +40,20 @@ func translate(err error) error {
 			line = n
 		}
 	}
-	return &Error{line, "not valid YAML: " + quoted.ReplaceAllStringFunc(msg, func(s string) string {
-		return strconv.Quote(Shown(s[1 : len(s)-1]))
-	}) + ": correct quotes, brackets or indentation (spaces, no tabs) up to this line"}
+	if anchor := noAnchor.FindStringSubmatch(msg); anchor != nil {
+		return &Error{lineOfAlias(anchor[1], data), `not valid YAML: a value refers to an unknown anchor: write a value that begins with "*" in quotes`}
+	}
+	return &Error{line, "not valid YAML: " + quoted.ReplaceAllString(msg, `"…"`) +
+		": correct quotes, brackets or indentation (spaces, no tabs) up to this line"}
+}
+
+// lineOfAlias returns where anchor is referred to first, which the library does not tell.
+func lineOfAlias(anchor string, data []byte) int {
+	at := regexp.MustCompile(`\*` + regexp.QuoteMeta(anchor) + `(?:[^\w-]|$)`).FindIndex(data)
+	if at == nil {
+		return 1
+	}
+	return 1 + bytes.Count(data[:at[0]], []byte("\n"))
 }
 
 // Shown returns a word of a file for a message. It returns an ellipsis if the word cannot be the name of a key: it may then

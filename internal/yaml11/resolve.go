@@ -4,6 +4,7 @@ package yaml11
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -66,7 +67,7 @@ func resolve(node *yaml.Node) error {
 	case explicit == "!!null", explicit == "!!float" && tag == "!!int":
 		tag = explicit
 	case explicit != "" && explicit != tag:
-		return failure(node, "a value with the tag "+strconv.Quote(Shown(strings.TrimLeft(explicit, "!")))+" cannot be read")
+		return failure(node, wrongTag(explicit))
 	}
 	node.Tag, node.Value, node.Style = tag, text, 0
 	if tag == "!!int" && node.Decode(new(int64)) != nil {
@@ -79,4 +80,16 @@ func resolve(node *yaml.Node) error {
 		}
 	}
 	return nil
+}
+
+// standardTags are those of YAML 1.1 that resolve can refuse.
+var standardTags = []string{"!!bool", "!!int", "!!float", "!!binary", "!!timestamp", "!!seq", "!!map", "!!set", "!!omap", "!!pairs"}
+
+// wrongTag says that a value of that tag cannot be read. Another tag than a standard one
+// is not shown: it may be a password without quotes.
+func wrongTag(tag string) string {
+	if !slices.Contains(standardTags, tag) {
+		return `a value has an unknown tag: write a value that begins with "!" in quotes`
+	}
+	return "a value with the tag " + strconv.Quote(strings.TrimLeft(tag, "!")) + " cannot be read"
 }

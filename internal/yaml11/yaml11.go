@@ -40,7 +40,7 @@ func Parse(data []byte) (*Document, error) {
 			break
 		}
 		if err != nil {
-			return nil, translate(err)
+			return nil, translate(err, data)
 		}
 		roots = append(roots, document.Content[0])
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -81,12 +82,14 @@ func read(path string) (*list, error) {
 	return l, nil
 }
 
+var quoted = regexp.MustCompile("['`].*['`]")
+
 // plain is a decoder's error without the names of Go types, and without values: one
 // may be a secret in the wrong place.
 func plain(err error) string {
 	var types *yaml.TypeError
 	if !errors.As(err, &types) {
-		return strings.TrimPrefix(err.Error(), "yaml: ")
+		return quoted.ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), `"…"`)
 	}
 	for i, line := range types.Errors {
 		place, what, _ := strings.Cut(line, ": ")

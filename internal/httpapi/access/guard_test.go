@@ -132,6 +132,8 @@ func TestFileErrors(t *testing.T) {
 		"anonymous: [all]": `anonymous: there is no right "all"`,
 		"clients:\n  - name: a\n    token: my-own-secret\n": `line 3: unknown key "token"`,
 		"clients:\n  - name: [my-own-secret]\n":             "line 2: wrong type of value",
+		"clients: [{name: *my-own-secret }]":                `unknown anchor "…" referenced`,
+		"clients: [{name: a, rights: !!int my-own-secret}]": `cannot decode !!str "…" as a !!int`,
 		"clients: my-own-secret":                            "line 1: wrong type of value",
 		"clients: [":                                        "line 1: did not find expected node content",
 		"clients: []\n---\nanonymous: [read]":               "more than one YAML document",
