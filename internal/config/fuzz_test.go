@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"winery/internal/config"
+	"winery/pool"
 )
 
 // FuzzParse looks for bytes that make Parse panic or say different things at
@@ -80,6 +82,7 @@ func wantUsable(t *testing.T, c *config.Config) {
 			p.Type == config.Mosaic && p.BaseDirectory != "" && p.CompressionLevel >= 0 && p.CompressionLevel <= 22 && (p.Compression || !p.Dictionary) ||
 			p.Type == config.MosaicS3 && strings.HasPrefix(p.S3.BaseURL, "s3://") && (p.S3.ReadOnly || p.S3.TmpDirectory != "") && (p.S3.CacheSize > 0) == (p.S3.CacheDirectory != "") ||
 			p.Type == config.RBD && p.DataPool != "" && (p.Map == config.MapKernel || p.Map == config.MapLibrbd)
+		ofType = ofType && (p.Type == config.RBD || pool.CheckName(p.Name) == nil) && !slices.Contains(p.FeaturesUnsupported, "exclusive-lock") && !strings.Contains(p.S3.ImageExtension, "/")
 		if !ofType || p.Name == "" || strings.ContainsAny(p.Name, "/@") || names[p.Name] || p.ShardMaxSize < 1 {
 			t.Fatalf("accepted a pool as %+v", p)
 		}

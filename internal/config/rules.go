@@ -3,6 +3,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -62,15 +63,16 @@ func enum(to *string, choices ...string) rule {
 	}
 }
 
-// enums reads a list whose elements are choices.
-func enums(to *[]string, choices ...string) rule {
+// enums reads a list whose elements are choices. refused has, for each word that is no
+// choice but may be expected to be one, what it must be.
+func enums(to *[]string, refused map[string]string, choices ...string) rule {
 	return func(v value) bool {
 		if !v.null() && !v.is("!!seq") {
 			return v.reject("a list")
 		}
 		for _, element := range v.elements() {
 			if !element.isOneOf(choices) {
-				element.reject("one of " + strings.Join(choices, ", "))
+				element.reject(cmp.Or(refused[element.node.Value], "one of "+strings.Join(choices, ", ")))
 			}
 			*to = append(*to, element.node.Value)
 		}

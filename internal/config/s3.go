@@ -2,7 +2,10 @@
 
 package config
 
-import "regexp"
+import (
+	"regexp"
+	"strings"
+)
 
 // S3 is where a mosaic-s3 pool keeps its images, and how it speaks to the store. What
 // is empty is taken from the environment, as by all AWS tools.
@@ -29,6 +32,8 @@ const maxCacheSize = 16 << 40
 
 var baseURL = textThat(regexp.MustCompile(`^s3://[^/]+(/.*)?$`).MatchString, "s3://BUCKET or s3://BUCKET/PREFIX")
 
+var extension = textThat(func(s string) bool { return !strings.Contains(s, "/") }, `text without "/", such as .mosaic`)
+
 // keys are the keys of a pool of type mosaic-s3, other than those that all pools with
 // mosaics have.
 func (s *S3) keys() []setting {
@@ -37,7 +42,7 @@ func (s *S3) keys() []setting {
 	}
 	return []setting{
 		key("base_url", required("s3://BUCKET or s3://BUCKET/PREFIX"), text(&s.BaseURL), baseURL),
-		key("image_extension", text(&s.ImageExtension)),
+		key("image_extension", text(&s.ImageExtension), extension),
 		key("anonymous", boolean(&s.Anonymous)),
 		key("read_only", boolean(&s.ReadOnly)),
 		key("tmp_directory", text(&s.TmpDirectory), nonEmpty, func(v value) bool {

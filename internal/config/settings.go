@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"winery/pool"
 )
 
 const (
@@ -24,14 +26,17 @@ const (
 
 const (
 	doesNothing   = "does nothing any more; remove it"
+	lockNeeded    = "left out: Winery needs this feature, which prevents two writers of one image; set map: librbd if the host's kernel (before 4.9) cannot map such images"
 	shardsSection = "an obsolete section; move max_size to each pool as shard_max_size, and rw_idle_timeout to objstorage"
 )
 
 var (
 	nonEmpty = textThat(func(s string) bool { return s != "" }, "a string that is not empty")
 	poolName = textThat(func(s string) bool { return s != "." && s != ".." && !strings.ContainsAny(s, "/@\x00") }, `a name without "/" and "@"`)
-	cephUser = textThat(func(s string) bool { return !strings.HasPrefix(s, "client.") }, "the user's id without client.")
-	address  = textThat(func(s string) bool { _, _, err := ParseListen(s); return err == nil }, wantAddress)
+	// A file system and S3 take fewer names than Ceph: package pool says which.
+	folderName = textThat(func(s string) bool { return pool.CheckName(s) == nil }, "1 to 64 letters, digits, '_' or '-', of which the first is a letter or digit")
+	cephUser   = textThat(func(s string) bool { return !strings.HasPrefix(s, "client.") }, "the user's id without client.")
+	address    = textThat(func(s string) bool { _, _, err := ParseListen(s); return err == nil }, wantAddress)
 )
 
 // read fills c from the root of a file. Sections of other tools are left alone.
@@ -121,15 +126,15 @@ func (p *Pool) read(v value) bool {
 		return false
 	}
 	v.apply(key("type", required(wantPoolType), enum((*string)(&p.Type), string(RBD), string(Directory), string(Mosaic), string(MosaicS3))))
-	settings := []setting{key("type"), key("pool_name", text(&p.Name), nonEmpty, poolName),
+	settings := []setting{key("type"), key("pool_name", text(&p.Name), nonEmpty, p.hasName),
 		key("shard_max_size", size(&p.ShardMaxSize, maxShardSize), p.hasMaxSize)}
 	switch p.Type {
 	case RBD:
 		p.UseSudo, p.Map = true, MapKernel
 		settings = append(settings,
 			key("data_pool_name", text(&p.DataPool), nonEmpty),
-			key("image_features_unsupported", enums(&p.FeaturesUnsupported,
-				"striping", "exclusive-lock", "object-map", "fast-diff", "deep-flatten", "journaling")),
+			key("image_features_unsupported", enums(&p.FeaturesUnsupported, map[string]string{"exclusive-lock": lockNeeded},
+				"striping", "object-map", "fast-diff", "deep-flatten", "journaling")),
 			key("use_sudo", boolean(&p.UseSudo)),
 			key("map_options", text(&p.MapOptions)),
 			key("map", enum(&p.Map, MapKernel, MapLibrbd)),
@@ -161,6 +166,13 @@ func (p *Pool) read(v value) bool {
 		settings = append(settings, key("compression_level", p.compressionLevel), key("dictionary", boolean(&p.Dictionary), p.canCompress))
 	}
 	return mapping(settings...)(v)
+}
+
+func (p *Pool) hasName(v value) bool {
+	if p.Type == RBD {
+		return poolName(v)
+	}
+	return folderName(v)
 }
 
 func (p *Pool) hasMaxSize(v value) bool {
