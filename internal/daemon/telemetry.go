@@ -61,7 +61,7 @@ func serveTelemetry(ctx context.Context, c *cli.Context, cfg *config.Config, m *
 	}
 	webConfig := c.String(telemetryConfig)
 	if err := telemetry.CheckWebConfig(webConfig); err != nil {
-		return nil, errors.Join(UsageError("--%s: %s: %w", telemetryConfig, webConfig, err), l.Close())
+		return nil, errors.Join(config.FileError("--"+telemetryConfig+": "+webConfig, err), l.Close())
 	}
 	m.Running(Role(c.App.Name), Version(), configHash(cfg), cfg.MaxSizes())
 	log.Info("serving metrics and health", "address", l.Addr().String())

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"winery/test/certtest"
 	"winery/test/expect"
 )
 
@@ -108,12 +109,39 @@ func TestTelemetryAddress(t *testing.T) {
 	start(t, "done", "dbname=winery", "--telemetry-listen", address).
 		end(1, "--telemetry-listen: listen tcp "+address+": bind: address already in use; give each process of a host an address of its own")
 	start(t, "done", "dbname=winery", "--telemetry-listen", "localhost").end(78, `--telemetry-listen: found "localhost", must be HOST:PORT or unix:/PATH`)
-	start(t, "done", "dbname=winery", "--telemetry-listen", "127.0.0.1:0", "--telemetry-web-config", "/nonexistent").
-		end(78, "--telemetry-web-config: /nonexistent: open /nonexistent: no such file")
 	start(t, "done", "dbname=winery", "--telemetry-listen", "0.0.0.0:0").end(0, "served to other hosts without authentication")
 	p := start(t, "done", "dbname=winery", "--telemetry-listen", "off")
 	p.end(0)
 	if strings.Contains(p.stderr.String(), "serving metrics") {
 		t.Errorf("serves nevertheless:\n%s", p.stderr.String())
+	}
+}
+
+// A wrong web configuration is not worth a restart. A file that cannot be read is, and
+// so is a key that does not match the certificate: a renewal may not have written it yet.
+func TestTelemetryWebConfig(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	certtest.New(t).Server(path("cert.pem"), path("key.pem"))
+	certtest.New(t).Server(path("renewed.pem"), path("renewed-key.pem"))
+	expect.NoError(t, os.WriteFile(path("wrong.pem"), []byte("-----"), 0o600))
+	for text, c := range map[string]struct {
+		status int
+		says   string
+	}{
+		"": {1, "open " + path("web.yml") + ": no such file"},
+		"{cert_file: absent.pem, key_file: key.pem}":    {1, "failed to read cert_file"},
+		"{cert_file: cert.pem, key_file: .}":            {1, "failed to read key_file"},
+		"{cert_file: renewed.pem, key_file: key.pem}":   {1, "does not match public key"},
+		"{cert_file: cert.pem, key_file: wrong.pem}":    {78, "failed to find any PEM data"},
+		"{cert_file: cert.pem, key_file: key.pem, a: 1": {78, "yaml"},
+		"{cert_file: cert.pem}":                         {78, "missing one of key or key_file"},
+	} {
+		if text != "" {
+			expect.NoError(t, os.WriteFile(path("web.yml"), []byte("tls_server_config: "+text+"\n"), 0o600))
+		}
+		start(t, "done", "dbname=winery", "--telemetry-listen", "127.0.0.1:0", "--telemetry-web-config", path("web.yml")).
+			end(c.status, "--telemetry-web-config: "+path("web.yml")+": ", c.says)
+		_ = os.Remove(path("web.yml"))
 	}
 }

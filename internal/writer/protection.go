@@ -19,16 +19,16 @@ type Protection struct {
 	guard        *access.Guard        // nil: every client has all rights
 }
 
-// NewProtection reads the files that w names.
+// NewProtection reads the files that w names. Its error is one of [config.FileError].
 func NewProtection(w config.Winery) (p Protection, err error) {
 	if w.TLS.Certificate != "" {
 		if p.certificates, err = access.NewCertificates(access.Files(w.TLS)); err != nil {
-			return p, &config.Error{Key: "winery.tls", Msg: err.Error()}
+			return p, config.FileError("winery.tls", err)
 		}
 	}
 	if w.Access != "" {
 		if p.guard, err = access.NewGuard(w.Access); err != nil {
-			return p, &config.Error{Key: "winery.access", Msg: err.Error()}
+			return p, config.FileError("winery.access", err)
 		}
 	}
 	return p, nil
