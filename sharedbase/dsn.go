@@ -149,6 +149,7 @@ var dsnFaults = []struct{ part, fault string }{
 	{"port numbers to", "has several ports: write one port, or as many ports as hosts"},
 	{"sslmode is invalid", "has an invalid sslmode: it must be disable, allow, prefer, require, verify-ca or verify-full"},
 	{`both "sslcert" and "sslkey"`, "has only one of sslcert and sslkey: write both"},
+	{"does not match public key", "has an sslkey that is not the key of the sslcert: complete the renewal, or correct the names"},
 	{"failed to configure TLS", "has an invalid sslcert, sslkey, sslrootcert or sslpassword: correct it"},
 	{"invalid connect_timeout", "has an invalid connect_timeout: it must be a number of seconds"},
 	{"unknown target_session_attrs", "has an invalid target_session_attrs: it must be any, read-write, read-only, primary, standby or prefer-standby"},

@@ -11,8 +11,18 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"golang.org/x/sync/errgroup"
 
+	"winery/internal/config"
 	"winery/sharedbase"
 )
+
+// checkDSN is [sharedbase.CheckDSN] without errors that may pass: with these, OpenDatabase
+// fails, and the role is started again.
+func checkDSN(dsn string) error {
+	if err := sharedbase.CheckDSN(dsn); err != nil && !config.MayPass(err) {
+		return err
+	}
+	return nil
+}
 
 // OpenDatabase opens the configured database and waits until it answers; with
 // StopWhenIdle it does not wait. It fails with an error that names the cure if

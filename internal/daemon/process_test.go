@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"winery/internal/daemon"
+	"winery/test/certtest"
 	"winery/test/expect"
 	"winery/test/logtest"
 )
@@ -275,6 +276,18 @@ func TestConfigurationFaults(t *testing.T) {
 	if strings.Contains(p.stderr.String(), "hunter2") {
 		t.Error("shows the password")
 	}
+}
+
+// A file of the connection string that cannot be read now, or a renewed certificate
+// without its key yet, does not end a role for good.
+func TestFilesOfDSN(t *testing.T) {
+	dir := t.TempDir()
+	certtest.New(t).Server(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
+	certtest.New(t).Server(filepath.Join(dir, "renewed.pem"), filepath.Join(dir, "renewed-key.pem"))
+	const dsn = "host=127.0.0.1 port=1 dbname=winery sslmode=require "
+	start(t, "database", dsn+"sslrootcert="+dir+"/absent.pem").end(1, "the database's DSN names a file that cannot be read: open "+dir+"/absent.pem")
+	start(t, "database", dsn+"sslcert="+dir+"/renewed.pem sslkey="+dir+"/key.pem").end(1, "the database's DSN has an sslkey that is not the key of the sslcert: complete the renewal")
+	start(t, "database", dsn+"sslcert="+dir+"/cert.pem").end(78, "has only one of sslcert and sslkey")
 }
 
 func TestExitStatus(t *testing.T) {
