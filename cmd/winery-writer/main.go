@@ -70,9 +70,10 @@ func open(ctx context.Context, env *daemon.Env, cfg *config.Config) (writer.Opti
 			env.Notify.Ready()
 			env.Notify.Serving(address, nil)
 		},
-		Serving: env.Notify.Serving,
-		Adding:  func(failure func() error) { env.Telemetry.Requires("adds", failure) },
-		Alive:   env.Notify.Progress,
+		Serving:  env.Notify.Serving,
+		Adding:   func(failure func() error) { env.Telemetry.Requires("adds", failure) },
+		Alive:    env.Notify.Progress,
+		Progress: env.Notify.Working,
 		Close: func() error {
 			stopReclaiming()
 			return set.Close()

@@ -60,36 +60,36 @@ func TestOpenFails(t *testing.T) {
 // What the configuration accepts, Open does not refuse: `wineryctl config check` would
 // otherwise approve of a file with which no role starts.
 func TestOpenWhatIsConfigured(t *testing.T) {
-	const directory, s3, image = "type: directory, base_directory: /srv", "type: mosaic-s3, base_url: 's3://bucket', tmp_directory: /tmp", "type: rbd, map: librbd, ceph_conf: /nowhere"
-	for pool, refused := range map[string]string{
-		directory + ", pool_name: shards-2_":                     "",
-		directory + ", pool_name: a.b":                           "pool_name",
-		directory + ", pool_name: a b":                           "pool_name",
-		directory + ", pool_name: -a":                            "pool_name",
-		directory + ", pool_name: " + strings.Repeat("a", 65):    "pool_name",
-		"type: mosaic, base_directory: /srv, pool_name: a.b":     "pool_name",
-		s3 + ", pool_name: a.b":                                  "pool_name",
-		s3 + ", image_extension: a/b":                            "image_extension",
-		s3 + ", image_extension: .mosaic":                        "",
-		s3 + ", addressing: virtual":                             "",
-		image + ", pool_name: .rgw.root":                         "", // a name that Ceph has
-		image + ", image_features_unsupported: [exclusive-lock]": "image_features_unsupported",
-		image + ", image_features_unsupported: [striping, object-map, fast-diff, deep-flatten, journaling]": "",
+	const files, objects, images = "type: directory, base_directory: /srv", "type: mosaic-s3, base_url: 's3://bucket', tmp_directory: /tmp", "type: rbd, map: librbd, ceph_conf: /nowhere"
+	for entry, refused := range map[string]string{
+		files + ", pool_name: shards-2_":                          "",
+		files + ", pool_name: a.b":                                "pool_name",
+		files + ", pool_name: a b":                                "pool_name",
+		files + ", pool_name: -a":                                 "pool_name",
+		files + ", pool_name: " + strings.Repeat("a", 65):         "pool_name",
+		"type: mosaic, base_directory: /srv, pool_name: a.b":      "pool_name",
+		objects + ", pool_name: a.b":                              "pool_name",
+		objects + ", image_extension: a/b":                        "image_extension",
+		objects + ", image_extension: .mosaic":                    "",
+		objects + ", addressing: virtual":                         "",
+		images + ", pool_name: .rgw.root":                         "", // a name that Ceph has
+		images + ", image_features_unsupported: [exclusive-lock]": "image_features_unsupported",
+		images + ", image_features_unsupported: [striping, object-map, fast-diff, deep-flatten, journaling]": "",
 	} {
-		c, err := config.Parse("f.yml", []byte("objstorage: {cls: winery, readonly: true, database: {db: dbname=winery}, shards_pools: [{"+pool+", shard_max_size: 7}]}"))
+		c, err := config.Parse("f.yml", []byte("objstorage: {cls: winery, readonly: true, database: {db: dbname=winery}, shards_pools: [{"+entry+", shard_max_size: 7}]}"))
 		if refused != "" {
 			if err == nil || !strings.Contains(err.Error(), "."+refused) {
-				t.Errorf("%s: error %v", pool, err)
+				t.Errorf("%s: error %v", entry, err)
 			}
 			continue
 		}
 		if err != nil {
-			t.Errorf("%s: %v", pool, err)
+			t.Errorf("%s: %v", entry, err)
 			continue
 		}
 		set, err := storage.Open(c.Pools, true)
 		if err != nil {
-			t.Errorf("%s: %v", pool, err)
+			t.Errorf("%s: %v", entry, err)
 			continue
 		}
 		if err := set.Close(); err != nil {

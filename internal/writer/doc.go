@@ -36,6 +36,8 @@
 //
 // So it has ended after 70 s, or 71 with a passed socket, also where database and images
 // are unavailable. A shard that could not be released stays locked until its lease ends.
+// The shutdown is reported as a task with that limit, so that a shorter
+// winery.stall_limit does not cut it off.
 //
 // # Sign of life
 //

@@ -19,21 +19,28 @@ import (
 	"winery/internal/ingest"
 	"winery/internal/limits"
 	"winery/internal/metrics"
+	"winery/internal/progress"
 	"winery/internal/reader"
 	"winery/internal/status"
 	"winery/internal/storage"
 	"winery/sharedbase"
 )
 
-// The limits of a shutdown's steps. With what other packages may take, their sum is below
-// systemd's TimeoutStopSec of the unit (TestTimeToStop).
+// The limits of a shutdown's steps. Their sum is below systemd's TimeoutStopSec of the
+// unit (TestTimeToStop).
 const (
 	answering  = 20 * time.Second // requests in flight
 	committing = 20 * time.Second // what was accepted
 	cutting    = 5 * time.Second  // for requests whose context was cancelled
+	// In other packages: a release that was begun, images that hang, the last heartbeat, and Sentry.
+	others   = (10 + 10 + 3 + 2) * time.Second
+	stopping = draining + answering + committing + cutting + others
 )
 
-// Options say what to serve. All but Metrics, Adding, Serving and Close must be set.
+// Stopping is the shutdown as a task.
+const Stopping progress.Task = "stopping"
+
+// Options say what to serve. All but Metrics, Adding, Serving, Progress and Close must be set.
 type Options struct {
 	Config  *config.Config
 	Base    *sharedbase.SharedBase
@@ -43,7 +50,9 @@ type Options struct {
 	Adding  func(failure func() error)          // called once before Ready, unless read-only, with what tells why objects cannot be added
 	Alive   func()                              // called every few seconds while they are, and adds are not stalled
 	Serving func(address string, failure error) // called every few seconds, with the reason why objects cannot be added
-	Close   func() error                        // called when the server has stopped
+	// Progress is called when the shutdown begins, with the limit of all its steps: Alive is not called any more.
+	Progress progress.Func
+	Close    func() error // called when the server has stopped
 }
 
 // Settings say how to listen. All but Protection must be set.
@@ -92,6 +101,7 @@ func Run(ctx context.Context, settings Settings, open func(context.Context) (Opt
 		}
 		o.Ready(listeners[0].Addr().String())
 		watch(running, listeners[0].Addr(), p, self, o, log, s.writer)
+		o.Progress.Unmeasured(Stopping, "", stopping)
 	}
 	if ctx.Err() == nil && running.Err() != nil {
 		err = errors.Join(context.Cause(running), err)

@@ -19,6 +19,7 @@ import (
 
 	"winery/internal/config"
 	"winery/internal/httpapi/rpc/client"
+	"winery/internal/progress"
 	"winery/internal/storage"
 	"winery/internal/writer"
 	"winery/sharedbase"
@@ -299,5 +300,29 @@ func TestUnixSocket(t *testing.T) {
 	s.end()
 	if _, err := os.Stat(socket); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("left the socket: %v", err)
+	}
+}
+
+// TestStopHasLimit: a server that ends says how long that may take. Nobody asks it for
+// a sign of life meanwhile, and winery.stall_limit may be less.
+func TestStopHasLimit(t *testing.T) {
+	o := configured(t, "host=127.0.0.1 port=1 dbname=nowhere", t.TempDir())
+	defer o.Base.Close()
+	defer o.Pools.Close()
+	o.Config.ReadOnly = true // needs no database to serve
+	reports := make(chan progress.Report, 9)
+	o.Progress = func(r progress.Report) { reports <- r }
+	s := start(t, o)
+	if len(reports) != 0 {
+		t.Errorf("it reports before it ends: %v", <-reports)
+	}
+	s.end()
+	select {
+	case r := <-reports:
+		if r.Limit < time.Minute || r.String() != "stopping: at most "+r.Limit.String() {
+			t.Errorf("it reports %v", r)
+		}
+	default:
+		t.Error("it reports nothing")
 	}
 }
