@@ -5,7 +5,6 @@ package daemon
 import (
 	"bytes"
 	"context"
-	"io"
 	"log/slog"
 	"runtime"
 	"slices"
@@ -108,12 +107,14 @@ type blocking struct {
 	released chan struct{}
 }
 
+func (b blocking) Enabled(context.Context, slog.Level) bool { return true }
+
 func (b blocking) Handle(context.Context, slog.Record) error { <-b.released; return nil }
 
 // A log that blocks does not keep a stalled process alive.
 func TestStallWithBlockedLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := blocking{slog.NewTextHandler(io.Discard, nil), make(chan struct{})}
+		b := blocking{slog.DiscardHandler, make(chan struct{})}
 		log := slog.New(b)
 		exited := make(chan int, 2)
 		s := &supervisor{log: log, notify: newNotifier(log), role: "test", limit: 15 * time.Minute, exit: func(code int) { exited <- code; runtime.Goexit() }}
