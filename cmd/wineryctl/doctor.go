@@ -51,10 +51,7 @@ func runDoctor(c *cli.Context) error {
 		return err
 	}
 	defer base.Close()
-	set, err := storage.Open(cfg.Pools, true) // not closed: that would wait for a store that hangs
-	if err != nil {
-		return err
-	}
+	set := storage.OpenToReport(cfg.Pools) // not closed: that would wait for a store that hangs
 	report := doctor.Run(c.Context, doctor.Subject{Config: cfg, Base: base, Pools: set, Roles: roles, Patience: c.Duration("patience")})
 	if c.Context.Err() != nil {
 		return c.Context.Err()

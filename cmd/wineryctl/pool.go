@@ -69,10 +69,7 @@ func poolList(c *cli.Context) (err error) {
 		return err
 	}
 	defer base.Close()
-	set, err := storage.Open(cfg.Pools, true)
-	if err != nil {
-		return err
-	}
+	set := storage.OpenToReport(cfg.Pools)
 	defer func() { err = errors.Join(err, set.Close()) }()
 	rows := make([]poolRow, len(cfg.Pools))
 	for i, p := range cfg.Pools {

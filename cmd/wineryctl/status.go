@@ -44,10 +44,7 @@ func showStatus(c *cli.Context) (err error) {
 		return err
 	}
 	defer base.Close()
-	set, err := storage.Open(cfg.Pools, true)
-	if err != nil {
-		return err
-	}
+	set := storage.OpenToReport(cfg.Pools)
 	defer func() { err = errors.Join(err, set.Close()) }()
 	source := &status.Source{Base: base, Pools: cfg.Pools, Set: set}
 	for {

@@ -4,6 +4,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -56,6 +57,29 @@ func TestStatus(t *testing.T) {
 		t.Errorf("status %d, stderr %q, stdout\n%s", status, stderr, stdout)
 	}
 	s.fails(t, 78, "must be table or json", "status", "--output", "xml")
+}
+
+// TestPoolsThatCannotBeOpened are problems in the reports, and do not end a report. No
+// command opens a cache.
+func TestPoolsThatCannotBeOpened(t *testing.T) {
+	s := newSite(t, roletest.Directory(t, ""))
+	s.must(t, "db", "init")
+	text, err := os.ReadFile(s.config)
+	expect.NoError(t, err)
+	far := func(name, more string) string {
+		return fmt.Sprintf(`{"type": "mosaic-s3", "pool_name": %q, "shard_max_size": 1000, "base_url": "s3://bucket", "read_only": true, "anonymous": true, %s},`, name, more)
+	}
+	config := write(t, t.TempDir(), "winery.yml", strings.Replace(string(text), `"shards_pools":[`, `"shards_pools":[`+
+		far("uncached", `"cache_directory": "/nonexistent", "cache_size": 100000, "boto3_config": {"endpoint_url": "http://127.0.0.1:1"}`)+
+		far("untrusted", `"boto3_config": {"endpoint_url": "https://127.0.0.1:1", "verify": "/nonexistent/ca.pem"}`), 1))
+	for _, command := range [][]string{{"status"}, {"doctor", "--patience", "1s"}, {"pool", "list"}} {
+		stdout, stderr, _ := ctl(t, append([]string{"--config", config}, command...)...)
+		printed := stdout + stderr
+		if !strings.Contains(stdout, "files") || !strings.Contains(stdout, "uncached") || !strings.Contains(printed, "untrusted: ") ||
+			!strings.Contains(printed, "/nonexistent/ca.pem") || strings.Contains(printed, "cache_directory") {
+			t.Errorf("%q: stderr %q, stdout\n%s", command, stderr, stdout)
+		}
+	}
 }
 
 // TestStatusWatch: --watch ends by a signal, with the exit status of its last report.

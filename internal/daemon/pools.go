@@ -21,10 +21,10 @@ const poolTimeout = 15 * time.Second
 // [storage.Set.Owned]), and waits until one of the pools needed can be used, or
 // any pool if needed is empty; with StopWhenIdle it does not wait. Package doctor
 // says what a role must be able to do in a pool. A pool that was adopted earlier
-// and whose store is unavailable counts as usable: it exists. The caller closes
-// the set.
+// and whose store is unavailable counts as usable: it exists. Only the writer, which
+// serves reads, caches them. The caller closes the set.
 func (e *Env) OpenPools(ctx context.Context, base *sharedbase.SharedBase, createImages bool, needed ...string) (storage.Set, error) {
-	opened, err := storage.Open(e.Config.Pools, createImages)
+	opened, err := e.openPools(createImages)
 	if err != nil {
 		return nil, err
 	}
@@ -36,6 +36,13 @@ func (e *Env) OpenPools(ctx context.Context, base *sharedbase.SharedBase, create
 	}
 	e.Telemetry.WatchPools(set)
 	return set, nil
+}
+
+func (e *Env) openPools(createImages bool) (storage.Set, error) {
+	if Role(e.CLI.App.Name) == "writer" {
+		return storage.OpenToServe(e.Config.Pools)
+	}
+	return storage.Open(e.Config.Pools, createImages)
 }
 
 // oneUsable returns nil if one of the needed pools can be used, or was adopted earlier

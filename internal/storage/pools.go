@@ -30,10 +30,26 @@ type Set map[string]pool.Pool
 //
 // createImages reports whether the caller may create images, packer.create_images
 // in the configuration; where not, a packer needs them to be reserved.
+//
+// No read is cached on local disk: that is for processes that serve reads.
 func Open(configured []config.Pool, createImages bool) (Set, error) {
+	return openAll(configured, settings{createImages: createImages})
+}
+
+// OpenToServe is Open for a process that serves reads and creates no images. It opens
+// the caches that the configuration names. A pool whose cache cannot be opened works
+// without it, and the log says so.
+func OpenToServe(configured []config.Pool) (Set, error) {
+	return openAll(configured, settings{cacheReads: true})
+}
+
+// settings are the choices of a process, for all pools.
+type settings struct{ createImages, cacheReads bool }
+
+func openAll(configured []config.Pool, s settings) (Set, error) {
 	set := Set{}
 	for _, c := range configured {
-		p, err := open(c, createImages)
+		p, err := open(c, s)
 		if err != nil {
 			return nil, errors.Join(err, set.Close())
 		}
@@ -42,11 +58,11 @@ func Open(configured []config.Pool, createImages bool) (Set, error) {
 	return set, nil
 }
 
-func open(c config.Pool, createImages bool) (pool.Pool, error) {
+func open(c config.Pool, s settings) (pool.Pool, error) {
 	switch c.Type {
 	case config.RBD:
 		return rbd.New(rbd.Settings{
-			PoolName: c.Name, Format: shard.Format{}, DataPool: c.DataPool, FeaturesUnsupported: c.FeaturesUnsupported, CreateImages: createImages,
+			PoolName: c.Name, Format: shard.Format{}, DataPool: c.DataPool, FeaturesUnsupported: c.FeaturesUnsupported, CreateImages: s.createImages,
 			ShardMaxSize: c.ShardMaxSize, MapMode: c.Map, MapOptions: c.MapOptions, UseSudo: c.UseSudo,
 			Conf: c.CephConf, User: c.CephUser,
 		})
@@ -55,7 +71,7 @@ func open(c config.Pool, createImages bool) (pool.Pool, error) {
 	case config.Mosaic:
 		return files(c, mosaics(c))
 	case config.MosaicS3:
-		return objects(c, mosaics(c))
+		return objects(c, mosaics(c), s.cacheReads)
 	}
 	return nil, fmt.Errorf("pool %s: type %q is not known", c.Name, c.Type)
 }
@@ -67,7 +83,10 @@ func mosaics(c config.Pool) format.Format {
 // logInterval is how often the trouble of a store is logged, by each pool.
 const logInterval = 10 * time.Second
 
-func objects(c config.Pool, f format.Format) (pool.Pool, error) {
+func objects(c config.Pool, f format.Format, cacheReads bool) (pool.Pool, error) {
+	if !cacheReads {
+		c.S3.CacheDirectory, c.S3.CacheSize = "", 0
+	}
 	now := rate.Sometimes{Interval: logInterval}
 	p, err := s3.New(s3.Settings{
 		BaseURL: c.S3.BaseURL, PoolName: c.Name, ImageExtension: c.S3.ImageExtension, Format: f,
@@ -75,6 +94,10 @@ func objects(c config.Pool, f format.Format) (pool.Pool, error) {
 		Endpoint: c.S3.Endpoint, Region: c.S3.Region, AccessKey: c.S3.AccessKey, SecretKey: c.S3.SecretKey, SessionToken: c.S3.SessionToken,
 		CABundle: c.S3.CABundle, Insecure: c.S3.Insecure, Addressing: s3.Addressing(c.S3.Addressing),
 		CacheDirectory: c.S3.CacheDirectory, CacheSize: c.S3.CacheSize,
+		NoCache: func(err error) {
+			slog.Warn("reads are not cached, and are slower; correct cache_directory or cache_size, name the folder in ReadWritePaths= of the unit, and restart the writer",
+				"pool", c.Name, "cache_directory", c.S3.CacheDirectory, "cache_size", c.S3.CacheSize, "err", err)
+		},
 		Retrying: func(operation string, err error, pause time.Duration) {
 			now.Do(func() {
 				slog.Warn("the store is in trouble, repeating the request", "pool", c.Name, "operation", operation, "err", err, "retry_in", pause)

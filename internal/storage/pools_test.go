@@ -3,16 +3,22 @@
 package storage_test
 
 import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"winery/internal/config"
 	"winery/internal/storage"
 	"winery/mosaic"
+	"winery/pool"
 	"winery/pool/directory"
 	"winery/pool/s3"
 	"winery/rbd"
 	"winery/shard"
+	"winery/test/logtest"
 )
 
 func TestOpen(t *testing.T) {
@@ -36,6 +42,84 @@ func TestOpen(t *testing.T) {
 	}
 	if _, ok := set["images"].(*rbd.Pool); !ok {
 		t.Errorf("%v", set)
+	}
+	if err := set.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// far is a mosaic-s3 pool that no store answers for.
+func far(name string, change func(*config.S3)) config.Pool {
+	c := config.Pool{Type: config.MosaicS3, Name: name, S3: config.S3{BaseURL: "s3://bucket", ReadOnly: true, Endpoint: "http://127.0.0.1:1"}}
+	change(&c.S3)
+	return c
+}
+
+// TestCache: a cache is opened only to serve reads, and a pool whose cache cannot be
+// opened works without it.
+func TestCache(t *testing.T) {
+	folder := t.TempDir()
+	for _, directory := range []string{folder, "/nonexistent"} {
+		configured := []config.Pool{
+			{Type: config.Directory, Name: "files", BaseDirectory: t.TempDir()},
+			far("far", func(s *config.S3) { s.CacheDirectory, s.CacheSize = directory, 1<<20 }),
+		}
+		for what, open := range map[string]func() (storage.Set, error){
+			"to serve": func() (storage.Set, error) { return storage.OpenToServe(configured) },
+			"else":     func() (storage.Set, error) { return storage.Open(configured, true) },
+		} {
+			files := openFiles(t, folder)
+			var log logtest.Log
+			was := slog.Default()
+			slog.SetDefault(log.Logger(slog.LevelInfo))
+			set, err := open()
+			slog.SetDefault(was)
+			if err != nil || len(set) != 2 {
+				t.Fatalf("%s, %s: %v, %v", directory, what, set, err)
+			}
+			cached := openFiles(t, folder) - files
+			warned := len(log.Lines("reads are not cached"))
+			if served := what == "to serve"; (cached == 1) != (served && directory == folder) || (warned == 1) != (served && directory != folder) {
+				t.Errorf("%s, %s: %d caches, %d warnings:\n%s", directory, what, cached, warned, &log)
+			}
+			if err := set.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// openFiles returns how many files below a folder this process has open.
+func openFiles(t *testing.T, folder string) (n int) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if to, err := os.Readlink(file); err == nil && strings.HasPrefix(to, folder) {
+			n++
+		}
+	}
+	return n
+}
+
+// TestOpenToReport: a pool that cannot be opened says why, and the others are open.
+func TestOpenToReport(t *testing.T) {
+	set := storage.OpenToReport([]config.Pool{
+		{Type: config.Directory, Name: "files", BaseDirectory: t.TempDir()},
+		far("far", func(s *config.S3) { s.CABundle = "/nonexistent" }),
+	})
+	if _, err := set["files"].Marker(t.Context()); !errors.Is(err, pool.ErrNoPool) {
+		t.Errorf("files: %v", err)
+	}
+	bad := set["far"]
+	_, err := bad.Marker(t.Context())
+	_, spaceErr := bad.Space(t.Context())
+	for _, err := range []error{err, spaceErr, bad.CheckAccess(t.Context(), true)} {
+		if bad.Name() != "far" || err == nil || !strings.Contains(err.Error(), "far: ") || !strings.Contains(err.Error(), "/nonexistent") {
+			t.Errorf("far: %v", err)
+		}
 	}
 	if err := set.Close(); err != nil {
 		t.Error(err)

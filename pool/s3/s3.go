@@ -47,7 +47,8 @@ type Pool struct {
 
 var _ pool.Pool = (*Pool)(nil)
 
-// New returns the pool. It connects to nothing, and makes the cache's file.
+// New returns the pool. It connects to nothing, and makes the cache's file. Without
+// its cache a pool is slower, and nothing else.
 func New(s Settings) (*Pool, error) {
 	at, err := s.parse()
 	if err != nil {
@@ -66,8 +67,8 @@ func New(s Settings) (*Pool, error) {
 		return nil, fmt.Errorf("pool %s: %w", p.name, err)
 	}
 	if s.CacheDirectory != "" {
-		if p.cache, err = newCache(s.CacheDirectory, s.CacheSize); err != nil {
-			return nil, fmt.Errorf("pool %s: cache_directory %s: %w", p.name, s.CacheDirectory, err)
+		if p.cache, err = newCache(s.CacheDirectory, s.CacheSize); err != nil && s.NoCache != nil {
+			s.NoCache(err)
 		}
 	}
 	return p, nil
@@ -75,11 +76,11 @@ func New(s Settings) (*Pool, error) {
 
 func newCache(folder string, size int64) (*blockcache.Cache, error) {
 	space, err := draftfile.Room(folder)
-	if err == nil {
-		err = pool.CheckRoom(size, space.Total)
-	}
 	if err != nil {
 		return nil, err
+	}
+	if size > space.Total {
+		return nil, fmt.Errorf("%d bytes are needed, the file system has %d", size, space.Total)
 	}
 	return blockcache.New(folder, size)
 }

@@ -42,6 +42,9 @@ type Settings struct {
 	// readers read. Both or none must be set.
 	CacheDirectory string
 	CacheSize      int64
+	// NoCache is called, at most once and by New, if the cache cannot be opened: the
+	// pool then reads without one. It may be nil.
+	NoCache func(error)
 
 	// Patience is for how long a request is repeated that the store did not answer, or
 	// answered with a passing error, by default [DefaultPatience]. ReadPatience is

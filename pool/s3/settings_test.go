@@ -12,23 +12,40 @@ import (
 // TestSettings: what is wrong is named by its key.
 func TestSettings(t *testing.T) {
 	for want, change := range map[string]func(s *Settings){
-		"pool_name":        func(s *Settings) { s.PoolName = "a/b" },
-		"base_url":         func(s *Settings) { s.BaseURL = "http://bucket" },
-		"s3://BUCKET":      func(s *Settings) { s.BaseURL = "s3:///prefix" },
-		"image_extension":  func(s *Settings) { s.ImageExtension = "/x" },
-		"tmp_directory":    func(s *Settings) { s.TmpDirectory = "" },
-		"cache_size":       func(s *Settings) { s.CacheDirectory = "/tmp" },
-		"cache_directory":  func(s *Settings) { s.CacheSize = 1 },
-		"bytes are needed": func(s *Settings) { s.CacheDirectory, s.CacheSize = t.TempDir(), 1<<60 },
-		"no such file":     func(s *Settings) { s.CacheDirectory, s.CacheSize = "/nonexistent", 1<<20 },
-		"addressing":       func(s *Settings) { s.Addressing = "dns" },
-		"verify":           func(s *Settings) { s.CABundle = "/nonexistent" },
+		"pool_name":       func(s *Settings) { s.PoolName = "a/b" },
+		"base_url":        func(s *Settings) { s.BaseURL = "http://bucket" },
+		"s3://BUCKET":     func(s *Settings) { s.BaseURL = "s3:///prefix" },
+		"image_extension": func(s *Settings) { s.ImageExtension = "/x" },
+		"tmp_directory":   func(s *Settings) { s.TmpDirectory = "" },
+		"cache_size":      func(s *Settings) { s.CacheDirectory = "/tmp" },
+		"cache_directory": func(s *Settings) { s.CacheSize = 1 },
+		"addressing":      func(s *Settings) { s.Addressing = "dns" },
+		"verify":          func(s *Settings) { s.CABundle = "/nonexistent" },
 	} {
 		s := Settings{BaseURL: "s3://bucket", PoolName: "shards", TmpDirectory: t.TempDir()}
 		change(&s)
 		if _, err := New(s); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want an error about %s", err, want)
 		}
+	}
+}
+
+// TestNoCache: a pool whose cache cannot be opened reads without one, and says why.
+func TestNoCache(t *testing.T) {
+	for want, change := range map[string]func(s *Settings){
+		"bytes are needed": func(s *Settings) { s.CacheDirectory, s.CacheSize = t.TempDir(), 1<<60 },
+		"no such file":     func(s *Settings) { s.CacheDirectory, s.CacheSize = "/nonexistent", 1<<20 },
+	} {
+		s := Settings{BaseURL: "s3://bucket", PoolName: "shards", TmpDirectory: t.TempDir()}
+		change(&s)
+		var why error
+		s.NoCache = func(err error) { why = err }
+		p, err := New(s)
+		expect.NoError(t, err)
+		if p.cache != nil || why == nil || !strings.Contains(why.Error(), want) {
+			t.Errorf("cache %v, %v; want none, because of %s", p.cache, why, want)
+		}
+		expect.NoError(t, p.Close())
 	}
 }
 
