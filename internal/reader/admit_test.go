@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"winery/internal/reader"
@@ -14,6 +15,34 @@ import (
 )
 
 func admitAll(int64) error { return nil }
+
+// TestAdmitAfterFailures: objects whose sizes could not be read are not read either,
+// even if the pool answers again.
+func TestAdmitAfterFailures(t *testing.T) {
+	f := newFixture(t)
+	r := f.reader(10)
+	all := []sharedbase.Object{object("small"), object(strings.Repeat("large", 1<<20))}
+	inTable := object(strings.Repeat("in a table", 1<<20))
+	f.readOnly(all...)
+	f.write(inTable)
+	f.pool.failReads(syscall.EIO)
+	admitted, read := int64(0), int64(0)
+	found, err := r.GetBatch(t.Context(), idsOf(append(all, inTable)), func(bytes int64) error {
+		admitted = bytes
+		f.pool.failReads(nil)
+		return nil
+	})
+	f.must(err)
+	for i, o := range found {
+		read += int64(len(o.Content))
+		if i < len(all) && !errors.Is(o.Err, syscall.EIO) {
+			t.Errorf("object %d: %d bytes, %v", i, len(o.Content), o.Err)
+		}
+	}
+	if want := int64(len(inTable.Content)); admitted != want || read != want {
+		t.Errorf("admitted %d bytes and read %d, want %d", admitted, read, want)
+	}
+}
 
 // TestAdmit holds that a reader asks before it reads a large object, and for a
 // batch by the sum of the sizes, wherever the objects are.

@@ -26,17 +26,20 @@ type Found struct {
 // GetBatch reads the objects ids, and returns them in the same order. An object
 // that cannot be read does not fail the others; the call fails if the database is
 // unavailable or ctx ends. Before contents are read, GetBatch calls admit, if it
-// is not nil, with the sum of their sizes, and returns its error.
+// is not nil, with the sum of their sizes, and returns its error. It does not read an
+// object whose size it could not read.
 func (r *Reader) GetBatch(ctx context.Context, ids []sharedbase.ObjID, admit Admit) ([]Found, error) {
 	at, err := r.locateAll(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
+	found := make([]Found, len(ids))
 	if admit != nil {
 		var total atomic.Int64
 		err := each(ctx, at, func(ctx context.Context, i int) error {
-			found, err := r.get(ctx, want{ids[i], size}, at[i])
-			total.Add(found.Size)
+			object, err := r.get(ctx, want{ids[i], size}, at[i])
+			total.Add(object.Size)
+			found[i].Err = err
 			return err
 		})
 		if err == nil {
@@ -46,9 +49,10 @@ func (r *Reader) GetBatch(ctx context.Context, ids []sharedbase.ObjID, admit Adm
 			return nil, err
 		}
 	}
-	found := make([]Found, len(ids))
 	err = each(ctx, at, func(ctx context.Context, i int) error {
-		found[i].Content, found[i].Err = r.content(ctx, ids[i], at[i], nil)
+		if found[i].Err == nil { // or its size was not admitted
+			found[i].Content, found[i].Err = r.content(ctx, ids[i], at[i], nil)
+		}
 		return found[i].Err
 	})
 	return found, err
