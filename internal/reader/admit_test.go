@@ -5,6 +5,7 @@ package reader_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"syscall"
@@ -42,6 +43,21 @@ func TestAdmitAfterFailures(t *testing.T) {
 	if want := int64(len(inTable.Content)); admitted != want || read != want {
 		t.Errorf("admitted %d bytes and read %d, want %d", admitted, read, want)
 	}
+}
+
+// TestBatchLargerThanMemory: a batch that was admitted waits for its own objects.
+func TestBatchLargerThanMemory(t *testing.T) {
+	f := newFixture(t)
+	o := f.options(10)
+	o.Memory = 200 << 10
+	r := f.readerWith(o)
+	var all []sharedbase.Object
+	for i := range 50 {
+		all = append(all, object(fmt.Sprint(i, strings.Repeat("x", 100<<10))))
+	}
+	all = append(all, object(strings.Repeat("larger than the memory", 20<<10)))
+	f.readOnly(all...)
+	sameBatch(t, r, all)
 }
 
 // TestAdmit holds that a reader asks before it reads a large object, and for a

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"winery/sharedbase"
 )
@@ -37,7 +38,7 @@ func (r *Reader) GetBatch(ctx context.Context, ids []sharedbase.ObjID, admit Adm
 	if admit != nil {
 		var total atomic.Int64
 		err := each(ctx, at, func(ctx context.Context, i int) error {
-			object, err := r.get(ctx, want{ids[i], size}, at[i])
+			object, err := r.get(ctx, want{id: ids[i], part: size}, at[i])
 			total.Add(object.Size)
 			found[i].Err = err
 			return err
@@ -49,13 +50,29 @@ func (r *Reader) GetBatch(ctx context.Context, ids []sharedbase.ObjID, admit Adm
 			return nil, err
 		}
 	}
+	room := semaphore.NewWeighted(r.images.memorySize)
 	err = each(ctx, at, func(ctx context.Context, i int) error {
 		if found[i].Err == nil { // or its size was not admitted
-			found[i].Content, found[i].Err = r.content(ctx, ids[i], at[i], nil)
+			found[i].Content, found[i].Err = r.contentWithin(ctx, room, ids[i], at[i])
 		}
 		return found[i].Err
 	})
 	return found, err
+}
+
+// contentWithin is content that waits until a large object has room among those of the
+// same batch that are being read: a batch may be larger than Options.Memory.
+func (r *Reader) contentWithin(ctx context.Context, room *semaphore.Weighted, id sharedbase.ObjID, at sharedbase.Location) ([]byte, error) {
+	var held int64
+	defer func() { room.Release(held) }()
+	return r.content(ctx, id, at, func(bytes int64) error {
+		bytes = min(bytes, r.images.memorySize)
+		if err := room.Acquire(ctx, bytes); err != nil {
+			return err
+		}
+		held = bytes
+		return nil
+	})
 }
 
 // lookupsTogether is how many objects of a batch are looked up one after the other:

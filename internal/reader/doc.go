@@ -31,7 +31,10 @@
 // A call to an image occupies a thread until it returns, and a stopped OSD or NFS
 // server answers only after it has been restarted. So the calls in flight are
 // bounded, 32 per image and 256 per pool; a caller whose context ends returns at
-// once, and its call keeps its slot. An image with calls in flight of which none
+// once, and its call keeps its slot. The contents of more than 32 KiB that calls read
+// have [Options.Memory] together, and a call keeps its part until it returns, too: where
+// calls that were left behind hold too much of it, reads of such contents in any image
+// fail at once with ErrImageUnavailable. An image with calls in flight of which none
 // has returned for [Options.HangAfter] hangs: until one returns, reads in it fail
 // at once with ErrImageUnavailable, or come from the table while there is one.
 // The log says so once for each image and outage; the metrics count images and

@@ -192,18 +192,22 @@ type watchedPool struct {
 	most    atomic.Int64 // of handles at once
 	reads   atomic.Int64 // of images
 
-	mu   sync.Mutex
-	fail error         // what reading answers
-	hang chan struct{} // reading waits until it is closed
-	in   atomic.Int64  // reads that wait
+	mu    sync.Mutex
+	fail  error         // what reading answers
+	hang  chan struct{} // reading waits until it is closed
+	small int           // bytes of reads that do not wait
+	in    atomic.Int64  // reads that wait
 }
 
 // hangReads makes all reads hang until the returned function is called.
-func (p *watchedPool) hangReads() (release func()) {
+func (p *watchedPool) hangReads() (release func()) { return p.hangReadsAbove(-1) }
+
+// hangReadsAbove is hangReads for reads of more bytes than small.
+func (p *watchedPool) hangReadsAbove(small int) (release func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	hang := make(chan struct{})
-	p.hang = hang
+	p.hang, p.small = hang, small
 	return sync.OnceFunc(func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -240,9 +244,9 @@ type watchedImage struct {
 func (i *watchedImage) ReadAt(p []byte, at int64) (int, error) {
 	i.pool.reads.Add(1)
 	i.pool.mu.Lock()
-	err, hang := i.pool.fail, i.pool.hang
+	err, hang, small := i.pool.fail, i.pool.hang, i.pool.small
 	i.pool.mu.Unlock()
-	if hang != nil {
+	if hang != nil && len(p) > small {
 		i.pool.in.Add(1)
 		<-hang
 		i.pool.in.Add(-1)

@@ -118,6 +118,49 @@ func TestManyHangingImages(t *testing.T) {
 	})
 }
 
+// TestReadsLeftBehind: the memory of large reads whose callers gave up is bounded.
+// Tables, and small objects of other images, are read meanwhile.
+func TestReadsLeftBehind(t *testing.T) {
+	const clients, bound = 32, 4
+	f := newFixture(t)
+	o := f.options(10)
+	o.HangAfter = time.Minute
+	large, small, inTable := object(strings.Repeat("sixteen.", 2<<20)), object("small"), object(strings.Repeat("in a table", 1<<20))
+	o.Memory = bound * int64(len(large.Content))
+	r := f.readerWith(o)
+	f.readOnly(large)
+	f.readOnly(small)
+	f.write(inTable)
+	sameBatch(t, r, []sharedbase.Object{large})
+
+	release := f.pool.hangReadsAbove(32 << 10)
+	defer release()
+	ctx, giveUp := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	var refused atomic.Int64
+	for range clients {
+		waiting.Go(func() {
+			if _, err := r.Get(ctx, large.ID, nil); errors.Is(err, reader.ErrImageUnavailable) {
+				refused.Add(1)
+			} else if !errors.Is(err, context.Canceled) {
+				t.Errorf("the image hangs: %v", err)
+			}
+		})
+	}
+	expect.Eventually(t, "all clients to wait or to be refused", func() bool { return f.pool.in.Load()+refused.Load() == clients })
+	giveUp()
+	waiting.Wait()
+	if in := f.pool.in.Load(); in != bound {
+		t.Errorf("%d reads of %d bytes were left behind, want %d", in, len(large.Content), bound)
+	}
+	if _, err := r.Get(t.Context(), large.ID, nil); !errors.Is(err, reader.ErrImageUnavailable) {
+		t.Errorf("with the memory in use: %v", err)
+	}
+	sameBatch(t, r, []sharedbase.Object{small, inTable})
+	release()
+	expect.Eventually(t, "the image to be read", func() bool { _, err := r.Get(t.Context(), large.ID, nil); return err == nil })
+}
+
 // TestHangingImageWithTable reads an object from its table, once the image
 // is known to hang.
 func TestHangingImageWithTable(t *testing.T) {

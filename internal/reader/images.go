@@ -7,10 +7,13 @@ import (
 	"container/list"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"winery/format"
 	"winery/internal/hashcache"
@@ -22,6 +25,9 @@ import (
 // unmappedFor is how long "not mapped" is believed, so that a host without a
 // mapper, which reads from tables, does not ask its devices for every object.
 const unmappedFor = time.Second
+
+// contentMemory is the default of Options.Memory: httpapi.AnswerMemory.
+const contentMemory = 512 << 20
 
 // images keeps the images open that were used last. Their hash functions are in
 // memory, or in the cache on disk where that has them: then opening an image reads
@@ -35,7 +41,8 @@ const unmappedFor = time.Second
 // found in open images either.
 //
 // Each call into an image passes its gate. A caller whose context ends leaves at
-// once; its call keeps its slot, and the image stays open, until the call returns.
+// once; its call keeps its slot and its memory, and the image stays open, until the
+// call returns.
 type images struct {
 	limit     int // images kept open, besides those dropped while in use
 	hangAfter time.Duration
@@ -43,6 +50,9 @@ type images struct {
 	hashes    *hashcache.Cache
 	metrics   *metrics.Client
 	log       *slog.Logger
+
+	memory     *semaphore.Weighted // of contents that calls read
+	memorySize int64
 
 	mu       sync.Mutex
 	open     map[imageKey]*image
@@ -73,12 +83,14 @@ type image struct {
 }
 
 func newImages(o Options) *images {
+	memory := cmp.Or(o.Memory, contentMemory)
 	return &images{
 		limit:     max(o.CacheSize, 1),
 		hangAfter: cmp.Or(o.HangAfter, defaultHangAfter),
 		hashes:    o.Hashes,
 		metrics:   o.Metrics,
 		log:       o.Log,
+		memory:    semaphore.NewWeighted(memory), memorySize: memory,
 		open:      make(map[imageKey]*image),
 		unmapped:  make(map[imageKey]time.Time),
 		poolCalls: callsOfPool(o),
@@ -90,9 +102,13 @@ func newImages(o Options) *images {
 // get returns what is wanted of an object of the image of a shard. Errors are
 // those of inImage.
 func (c *images) get(ctx context.Context, p pool.Pool, name string, w want, newerThan time.Time) (sharedbase.Content, error) {
-	return inImage(ctx, c, p, name, newerThan, w.counted(c.metrics), func(r format.Getter) (found sharedbase.Content, err error) {
-		found.Size, found.Bytes, err = r.GetUpTo(w.id, w.part.atMost())
-		if err == nil {
+	return inImage(ctx, c, p, name, newerThan, w.bytes, w.counted(c.metrics), func(r format.Getter) (found sharedbase.Content, err error) {
+		found.Size, found.Bytes, err = r.GetUpTo(w.id, w.atMost())
+		switch {
+		case err != nil:
+		case w.part == whole && found.Bytes == nil:
+			err = errSize
+		default:
 			err = verify(w.id, found)
 		}
 		return found, err
@@ -105,9 +121,9 @@ func (c *images) get(ctx context.Context, p pool.Pool, name string, w want, newe
 // zero, those of the device and of read. An
 // error of read other than [format.ErrNotFound] makes the next caller open the
 // image again. The request is counted in count. When ctx ends, or the image
-// hangs, inImage returns and leaves read behind: read must not write to what
-// its caller uses.
-func inImage[T any](ctx context.Context, c *images, p pool.Pool, name string, newerThan time.Time, count *metrics.Client,
+// hangs, inImage returns and leaves read behind, with the bytes that read may
+// allocate: read must not write to what its caller uses.
+func inImage[T any](ctx context.Context, c *images, p pool.Pool, name string, newerThan time.Time, bytes int64, count *metrics.Client,
 	read func(format.Getter) (T, error)) (result T, err error) {
 	im, found := c.acquire(p, name, newerThan)
 	if im == nil {
@@ -127,8 +143,9 @@ func inImage[T any](ctx context.Context, c *images, p pool.Pool, name string, ne
 		found = metrics.Fallthrough
 	}
 	count.ImageRequested(p.Name(), found)
+	bytes = min(bytes, c.memorySize)
 	if err == nil {
-		err = im.gate.enter(ctx)
+		err = c.enter(ctx, im, bytes)
 	}
 	if err != nil {
 		c.refused(im, err)
@@ -144,6 +161,7 @@ func inImage[T any](ctx context.Context, c *images, p pool.Pool, name string, ne
 		defer c.release(im)
 		defer im.gate.leave()
 		result, err := read(im.reader)
+		c.memory.Release(bytes) // before the caller returns its own charge
 		if err != nil && !errors.Is(err, format.ErrNotFound) {
 			c.drop(im)
 		}
@@ -162,6 +180,20 @@ func inImage[T any](ctx context.Context, c *images, p pool.Pool, name string, ne
 	}
 	c.refused(im, err)
 	return result, err
+}
+
+// enter takes memory for a call that reads so many bytes, without waiting, and enters
+// the gate of the image. While all callers wait, they have less memory than there is:
+// what lacks is held by calls that were left behind.
+func (c *images) enter(ctx context.Context, im *image, bytes int64) error {
+	if !c.memory.TryAcquire(bytes) {
+		return fmt.Errorf("%w: reads that do not return hold the memory for contents, %d bytes", ErrImageUnavailable, c.memorySize)
+	}
+	err := im.gate.enter(ctx)
+	if err != nil {
+		c.memory.Release(bytes)
+	}
+	return err
 }
 
 // refused counts a read that was refused or cancelled.

@@ -46,6 +46,12 @@ type Options struct {
 	// Calls is how many calls may be in flight to the images of all pools together,
 	// for each occupies a thread. 0: 256 to each pool.
 	Calls int
+	// Memory is how many bytes of contents calls to images may read at the same time.
+	// What a call reads counts until the call returns, even if its caller no longer
+	// waits. Contents of up to 32 KiB do not count. 0: 512 MiB.
+	// A caller that admits what it reads, within a budget of no more, is refused only
+	// where calls were left behind.
+	Memory int64
 	// HangAfter is for how long calls into an image may be in flight without one
 	// that returns, before reads in it are refused. 0: 10 s.
 	HangAfter time.Duration
@@ -102,7 +108,7 @@ func (r *Reader) Size(ctx context.Context, id sharedbase.ObjID) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	found, err := r.get(ctx, want{id, size}, at)
+	found, err := r.get(ctx, want{id: id, part: size}, at)
 	return found.Size, err
 }
 
@@ -120,7 +126,7 @@ func (r *Reader) Get(ctx context.Context, id sharedbase.ObjID, admit Admit) ([]b
 }
 
 func (r *Reader) content(ctx context.Context, id sharedbase.ObjID, at sharedbase.Location, admit Admit) ([]byte, error) {
-	found, err := r.get(ctx, want{id, small}, at)
+	found, err := r.get(ctx, want{id: id, part: small}, at)
 	if err != nil || found.Bytes != nil {
 		return found.Bytes, err
 	}
@@ -129,7 +135,7 @@ func (r *Reader) content(ctx context.Context, id sharedbase.ObjID, at sharedbase
 			return nil, err
 		}
 	}
-	found, err = r.get(ctx, want{id, whole}, at)
+	found, err = r.get(ctx, want{id, whole, found.Size}, at)
 	return found.Bytes, err
 }
 
@@ -251,6 +257,9 @@ func (r *Reader) fromTable(ctx context.Context, w want, at sharedbase.Location) 
 // errDigest: the bytes are not the object's.
 var errDigest = errors.New("checksum mismatch")
 
+// errSize: an image says that an object is larger than it was a moment ago.
+var errSize = errors.New("the object's size changes between two reads")
+
 // verify is the only place that hashes content between storage and callers. It
 // accepts a content that was not read.
 func verify(id sharedbase.ObjID, c sharedbase.Content) error {
@@ -268,7 +277,7 @@ func explain(err error, id sharedbase.ObjID, at sharedbase.Location) error {
 	case errors.Is(err, format.ErrNotFound):
 		err = errAbsent
 		fallthrough
-	case errors.Is(err, errAbsent), errors.Is(err, errDigest), errors.As(err, &damage):
+	case errors.Is(err, errAbsent), errors.Is(err, errDigest), errors.Is(err, errSize), errors.As(err, &damage):
 		return &CorruptError{ID: id, Shard: at.Shard, Err: err}
 	case errors.Is(err, pool.ErrNotMapped):
 		host, _ := os.Hostname()

@@ -11,8 +11,17 @@ import (
 
 // want is what is wanted of an object.
 type want struct {
-	id   sharedbase.ObjID
-	part part
+	id    sharedbase.ObjID
+	part  part
+	bytes int64 // of the content, as the index of its shard says, if all is wanted
+}
+
+// atMost is the size in bytes of the largest content that is read from an image.
+func (w want) atMost() int64 {
+	if w.part == whole {
+		return w.bytes
+	}
+	return w.part.atMost()
 }
 
 // counted returns m if the object is looked for the first time, to be read, else
@@ -38,7 +47,7 @@ const (
 // asking: httpapi.Small.
 const smallContent = 32 << 10
 
-// atMost is the size in bytes of the largest content that is read.
+// atMost is the size in bytes of the largest content that is read from a table.
 func (p part) atMost() int64 {
 	return [parts]int64{size: -1, small: smallContent, whole: math.MaxInt64}[p]
 }

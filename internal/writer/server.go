@@ -137,15 +137,23 @@ func connections(l limits.Limits) int { return int(min(httpapi.MaxConnections, m
 func newStore(o Options, log *slog.Logger) *store {
 	cache := o.Config.Winery.HashCache
 	hashes := hashcache.New(hashcache.Options{Directory: cache.Directory, Size: cache.Size, Metrics: o.Metrics, Log: log})
+	process := limits.Get()
 	s := &store{base: o.Base, reader: reader.NewReader(reader.Options{
 		Base: o.Base, Pools: o.Pools, CacheSize: o.Config.ReadersCacheSize, Hashes: hashes,
-		Calls: limits.Get().Threads() / 2, Metrics: o.Metrics, Log: log,
+		Calls: process.Threads() / 2, Memory: readMemory(o.Config, process), Metrics: o.Metrics, Log: log,
 	})}
 	if !o.Config.ReadOnly {
 		s.writer = newWriter(o, log)
 		s.writer.Start()
 	}
 	return s
+}
+
+// readMemory is the reader's memory for what calls to images read: as much as the
+// budget for answers, so that requests within that budget find memory as long as no call
+// was left behind.
+func readMemory(c *config.Config, process limits.Limits) int64 {
+	return httpapi.LimitsFor(c.Winery.MaxObjectSize, process.Memory).Answers.Limit()
 }
 
 func newWriter(o Options, log *slog.Logger) *ingest.Writer {
@@ -175,7 +183,7 @@ func (s *store) close() error {
 func handler(ctx context.Context, o Options, p Protection, s *store, log *slog.Logger) http.Handler {
 	c, memory := o.Config, limits.Get().Memory
 	bounds := httpapi.LimitsFor(c.Winery.MaxObjectSize, memory)
-	log.Info("memory budgets", "bodies", bounds.Bodies.Limit(), "answers", bounds.Answers.Limit())
+	log.Info("memory budgets", "bodies", bounds.Bodies.Limit(), "answers", bounds.Answers.Limit(), "reads", s.reader.Memory)
 	if needed := 2 * c.Winery.MaxObjectSize; bounds.Bodies.Limit() < needed {
 		log.Warn("the memory limit is low: large requests wait for each other; raise MemoryMax of the unit or lower winery.max_object_size",
 			"memory", memory, "needed", 4*needed)

@@ -13,6 +13,7 @@ import (
 	"winery/internal/config"
 	"winery/internal/httpapi"
 	"winery/internal/ingest"
+	"winery/internal/limits"
 	"winery/internal/reader"
 	"winery/pool"
 	"winery/sharedbase"
@@ -63,6 +64,18 @@ func TestHashCache(t *testing.T) {
 		hashes := newStore(Options{Config: c}, log).reader.Hashes
 		if (hashes != nil) != (directory != "") || hashes != nil && (hashes.Directory != directory || hashes.Size != 1<<20) {
 			t.Errorf("directory %q: %+v", directory, hashes)
+		}
+	}
+}
+
+// TestReadMemory: requests that are within the budget for answers find memory to read.
+func TestReadMemory(t *testing.T) {
+	for _, c := range []struct{ memory, maxObjectSize, want int64 }{
+		{limits.None, 0, 512 << 20}, {4 << 30, 400 << 20, 800 << 20}, {1 << 30, 400 << 20, 256 << 20},
+	} {
+		configured := &config.Config{Winery: config.Winery{MaxObjectSize: c.maxObjectSize}}
+		if got := readMemory(configured, limits.Limits{Memory: c.memory}); got != c.want {
+			t.Errorf("%+v: %d", c, got)
 		}
 	}
 }
