@@ -13,10 +13,10 @@
 //
 // A writer has one or more lanes. A lane holds a claim on a shard of its own and
 // commits one group after the other into the shard's table. It claims the oldest
-// standby shard of any configured pool, or else creates a shard in the active
-// pool. A shard that has reached its size is marked full, and the next is
-// claimed. A shard without an add for the idle timeout goes back to standby, and
-// so do all shards at shutdown.
+// standby shard of the active pool and of [Options.OtherPools], or else creates a
+// shard in the active pool. A shard that has reached its size is marked full, and
+// the next is claimed. A shard without an add for the idle timeout goes back to
+// standby, and so do all shards at shutdown.
 //
 // The lane knows the size of the shard's table from the last writer of the shard,
 // which recorded it when it released the shard. Where nothing is recorded (the

@@ -157,14 +157,9 @@ func readMemory(c *config.Config, process limits.Limits) int64 {
 }
 
 func newWriter(o Options, log *slog.Logger) *ingest.Writer {
-	active, others := o.Config.ActivePool, map[string]int64{}
-	for _, p := range o.Config.Pools {
-		others[p.Name] = p.ShardMaxSize
-	}
-	size := others[active]
-	delete(others, active)
+	active, _ := o.Config.Pool(o.Config.ActivePool)
 	return ingest.New(ingest.Options{
-		Base: o.Base, Pools: o.Pools, Pool: active, ShardMaxSize: size, OtherPools: others,
+		Base: o.Base, Pools: o.Pools, Pool: active.Name, ShardMaxSize: active.ShardMaxSize, OtherPools: otherPools(o.Config, log),
 		IdleTimeout: o.Config.RWIdleTimeout, Writers: o.Config.Winery.Writers, Metrics: o.Metrics, Log: log,
 	})
 }
