@@ -29,7 +29,8 @@ type lane struct {
 	count     *count           // of that, in the background; nil where there is none
 	aside     aside            // requests with contended objects
 
-	began atomic.Pointer[time.Time] // the current step; nil while the lane waits
+	began   atomic.Pointer[time.Time] // the current step; nil while the lane waits
+	failure atomic.Pointer[error]     // why the lane cannot write; nil while it can
 }
 
 func newLane(w *Writer) *lane {

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"math"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"winery/internal/metrics"
@@ -58,9 +57,8 @@ type Writer struct {
 	queue      *queue
 	groupBytes int64
 	lanes      sync.WaitGroup
-	all        []*lane               // from Start on
-	failure    atomic.Pointer[error] // why a lane cannot write; nil while all can
-	ctx        context.Context       // of the lanes' work; ends if Close times out
+	all        []*lane
+	ctx        context.Context // of the lanes' work; ends if Close times out
 	cancel     context.CancelFunc
 }
 
@@ -83,15 +81,15 @@ func New(o Options) *Writer {
 		w.groupBytes = min(w.groupBytes, size/2)
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background()) //nolint:gosec // only Close may call it, out of time
+	for range max(1, w.Writers) {
+		w.all = append(w.all, newLane(w))
+	}
 	return w
 }
 
 // Start begins to work. The first lane claims a shard at once, the others when
 // there is something to add. It is called once.
 func (w *Writer) Start() {
-	for range max(1, w.Writers) {
-		w.all = append(w.all, newLane(w))
-	}
 	for i, l := range w.all {
 		w.lanes.Go(func() { l.run(i == 0) })
 	}
@@ -99,14 +97,16 @@ func (w *Writer) Start() {
 
 // Failure is why a lane cannot write, nil while all can.
 func (w *Writer) Failure() error {
-	if failure := w.failure.Load(); failure != nil {
-		return *failure
+	for _, l := range w.all {
+		if failure := l.failure.Load(); failure != nil {
+			return *failure
+		}
 	}
 	return nil
 }
 
 // Busy is the age of the oldest step that a lane has not finished, 0 where all
-// lanes wait. It is called after Start.
+// lanes wait.
 func (w *Writer) Busy() (d time.Duration) {
 	for _, l := range w.all {
 		if began := l.began.Load(); began != nil {
