@@ -84,6 +84,16 @@ func (l *lane) retryAside(ctx context.Context) error {
 	return err
 }
 
+// refuseAside answers what is set aside. Of its pieces nothing is written: each was
+// refused, or not tried.
+func (l *lane) refuseAside(err error) {
+	a := &l.aside
+	for _, r := range a.requests {
+		l.queue.answer(r, err)
+	}
+	a.requests, a.pieces, a.cost = nil, nil, 0
+}
+
 // split adds in parts what is contended as a whole, for a limited time, and
 // returns what is not stored then. Where many objects are contended, one
 // transaction holds them, as a rule, and there is no point in looking for each.

@@ -110,6 +110,48 @@ func TestAllObjectsContended(t *testing.T) {
 	f.stored(held...)
 }
 
+// Contended objects that wait are answered when the database goes away, although the
+// lane cannot write anything until it is back, and nothing of them was written.
+func TestOutageAnswersContended(t *testing.T) {
+	const queueWait = 8 * time.Second
+	f := newFixture(t)
+	relay, dsn := relayed(t, f.dsn)
+	w := f.start(ingest.Options{Base: f.open(dsn), QueueWait: queueWait})
+	contended, other := object("contended"), object("other")
+	release := pgtest.Hold(f, f.dsn, insertion(contended))
+	began := time.Now()
+	answer := make(chan error, 1)
+	go func() {
+		_, err := w.Add(context.Background(), []sharedbase.Object{contended})
+		answer <- err
+	}()
+	expect.Eventually(t, "a lane to take the add", func() bool { return w.Waiting() == 0 && w.Busy() > 0 })
+	expect.Eventually(t, "the lane to set it aside", func() bool { return w.Busy() == 0 })
+	relay.Cut()
+	if _, err := w.Add(context.Background(), []sharedbase.Object{other}); !errors.Is(err, sharedbase.ErrUnavailable) && !errors.Is(err, ingest.ErrBusy) {
+		t.Errorf("the other object, without a database: %v", err)
+	}
+	select {
+	case err := <-answer:
+		if !errors.Is(err, sharedbase.ErrUnavailable) && !errors.Is(err, sharedbase.ErrContended) {
+			t.Errorf("the contended object: %v", err)
+		}
+		t.Logf("answered after %v with %v", time.Since(began), err)
+	case <-time.After(queueWait + 10*time.Second):
+		t.Error("the contended object is not answered while the database is unavailable")
+	}
+	release()
+	relay.Join()
+	if n := f.sql("SELECT count(*) FROM signature2shard"); n != "0" {
+		t.Errorf("%s objects are stored", n)
+	}
+	expect.Eventually(t, "the objects to be added", func() bool {
+		added, err := w.Add(t.Context(), []sharedbase.Object{contended, other})
+		return err == nil && added.Objects == 2
+	})
+	f.stored(contended, other)
+}
+
 // Contended objects that wait are answered when the writer closes.
 func TestCloseAnswersContended(t *testing.T) {
 	f := newFixture(t)

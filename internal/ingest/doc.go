@@ -39,9 +39,9 @@
 // of it is written. The lane then splits the group until it has found the
 // contended objects, and commits the others. Requests with a contended object are
 // set aside and tried twice a second; after [Options.QueueWait] such a request
-// fails with [sharedbase.ErrContended]. As long as an object is known to be
-// contended, new requests that have it are set aside at once, so that they delay
-// no other.
+// fails with [sharedbase.ErrContended]. It fails at once, with the reason, where the
+// lane cannot write. As long as an object is known to be contended, new requests that
+// have it are set aside at once, so that they delay no other.
 //
 // # Errors
 //

@@ -59,7 +59,10 @@ func (l *lane) run(eager bool) {
 		err := l.timed(func() error { return l.step(l.ctx, group) })
 		if err == nil {
 			l.pauses.Reset()
-		} else if l.recover(l.ctx, err) != nil {
+			continue
+		}
+		l.refuseAside(err) // a lane that recovers answers nobody
+		if l.recover(l.ctx, err) != nil {
 			return
 		}
 	}
@@ -67,9 +70,7 @@ func (l *lane) run(eager bool) {
 
 // end answers what is still set aside, and releases the shard.
 func (l *lane) end() {
-	for _, r := range l.aside.requests {
-		l.queue.answer(r, sharedbase.ErrContended)
-	}
+	l.refuseAside(sharedbase.ErrContended)
 	l.release(l.ctx)
 }
 
