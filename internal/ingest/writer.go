@@ -80,7 +80,7 @@ func New(o Options) *Writer {
 	for _, size := range o.OtherPools {
 		w.groupBytes = min(w.groupBytes, size/2)
 	}
-	w.ctx, w.cancel = context.WithCancel(context.Background()) //nolint:gosec // only Close may call it, out of time
+	w.ctx, w.cancel = context.WithCancel(context.Background())
 	for range max(1, w.Writers) {
 		w.all = append(w.all, newLane(w))
 	}
