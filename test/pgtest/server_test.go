@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"winery/test/expect"
 	"winery/test/pgtest"
 )
 
@@ -40,16 +41,41 @@ func TestForeignFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for script, says := range map[string]string{
+	for name, says := range map[string]string{
 		"pg-up": "is not empty", "pg-down": "nothing is removed", "pg-restart": "was not made by scripts/pg-up",
 		"ceph-up": "is not empty", "ceph-down": "nothing is removed",
 	} {
-		out, err := exec.Command("../../scripts/"+script, dir).CombinedOutput()
-		if err == nil || !strings.Contains(string(out), says) {
-			t.Errorf("%s: %v, %s", script, err, out)
+		if said, err := script(t, name, dir); err == nil || !strings.Contains(said, says) {
+			t.Errorf("%s: %v, %s", name, err, said)
 		}
 	}
 	if left, err := filepath.Glob(filepath.Join(dir, "*", "precious")); err != nil || len(left) != 4 {
 		t.Errorf("left are %v, %v", left, err)
+	}
+}
+
+// script returns what one of the scripts says.
+func script(t *testing.T, name, dir string) (says string, err error) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "../../scripts/"+name, dir).CombinedOutput()
+	return string(out), err
+}
+
+// TestNothingInstalled: where PostgreSQL or a part of Ceph is missing, the scripts say so.
+func TestNothingInstalled(t *testing.T) {
+	programs := t.TempDir()
+	program := func(name, text string) {
+		expect.NoError(t, os.WriteFile(filepath.Join(programs, name), []byte("#!/bin/sh\n"+text+"\n"), 0o700))
+	}
+	program("find", `shift; exec /usr/bin/find /nosuch "$@"`)
+	t.Setenv("PATH", programs+":"+os.Getenv("PATH"))
+	if says, err := script(t, "pg-up", filepath.Join(t.TempDir(), "pg")); err == nil || !strings.Contains(says, "no PostgreSQL in /usr/lib/postgresql: run scripts/install-deps") {
+		t.Errorf("pg-up: %v, %q", err, says)
+	}
+	program("realpath", `exec /usr/bin/realpath "$@"`)
+	program("ceph", "")
+	t.Setenv("PATH", programs)
+	if says, err := script(t, "ceph-up", filepath.Join(t.TempDir(), "ceph")); err == nil || !strings.Contains(says, "no ceph-osd on this machine: run scripts/install-deps") {
+		t.Errorf("ceph-up: %v, %q", err, says)
 	}
 }
