@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -71,7 +72,7 @@ func (c *Cache) Get(pool, shard string) *os.File {
 	path, err := c.path(pool, shard)
 	var f *os.File
 	if err == nil {
-		f, err = os.Open(path) //nolint:gosec // path has checked the name
+		f, err = open(path)
 	}
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -82,7 +83,7 @@ func (c *Cache) Get(pool, shard string) *os.File {
 	}
 	if info, err := f.Stat(); err == nil && time.Since(info.ModTime()) > usedWithin {
 		// Or it is removed too early. Setting it to now needs the right to write only.
-		_ = unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{{Nsec: unix.UTIME_NOW}, {Nsec: unix.UTIME_NOW}}, 0)
+		_ = unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{{Nsec: unix.UTIME_NOW}, {Nsec: unix.UTIME_NOW}}, unix.AT_SYMLINK_NOFOLLOW)
 	}
 	c.Metrics.HashCacheUsed(pool, metrics.HashHit)
 	return f
@@ -147,7 +148,7 @@ func (c *Cache) put(pool, shard string, head []byte) error {
 	if err != nil {
 		return err
 	}
-	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, head) { //nolint:gosec // path has checked the name
+	if contains(path, head) {
 		return nil
 	}
 	size := int64(len(head))
@@ -165,6 +166,39 @@ func (c *Cache) put(pool, shard string, head []byte) error {
 		c.Log.Info("hash functions are cached again", "directory", c.dir)
 	}
 	return nil
+}
+
+// open opens a file of the cache to read. It follows no link, and waits for no pipe: the
+// group of the directory can put either there, and the mapper is root.
+func open(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) //nolint:gosec // c.path has checked the name
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// contains reports whether a file has the bytes of head and no others.
+func contains(path string, head []byte) bool {
+	f, err := open(path)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil || info.Size() != int64(len(head)) {
+		return false
+	}
+	old := make([]byte, len(head))
+	_, err = io.ReadFull(f, old)
+	return err == nil && bytes.Equal(old, head)
 }
 
 func (c *Cache) write(path string, head []byte) (err error) {

@@ -295,3 +295,50 @@ func logged(t *testing.T, logs *logtest.Log, message string, times int) {
 		t.Errorf("%q is logged %d times instead of %d", message, len(lines), times)
 	}
 }
+
+// TestPlantedFiles: what is no regular file is neither waited for nor read, and is replaced:
+// whoever is in the group of the directory can put anything there.
+func TestPlantedFiles(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "outside")
+	expect.NoError(t, os.WriteFile(outside, []byte("head"), 0o600))
+	for name, plant := range map[string]func(path string) error{
+		"pipe": func(path string) error { return syscall.Mkfifo(path, 0o660) },
+		"link": func(path string) error { return os.Symlink(outside, path) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, _ := newCache(t, t.TempDir(), 1<<20)
+			put(c, "other", []byte("head"))
+			path, err := c.path("pool", "a")
+			expect.NoError(t, err)
+			expect.NoError(t, plant(path))
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				if f := c.Get("pool", "a"); f != nil {
+					t.Errorf("got %v, %v", f, f.Close())
+				}
+				c.Fill("pool", "a", func() []byte { return []byte("head") })
+			}()
+			select {
+			case <-ended:
+			case <-time.After(10 * time.Second):
+				t.Fatal("the cache waits for what is there")
+			}
+			if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
+				t.Errorf("it was not replaced: %v, %v", info, err)
+			}
+			if head := get(t, c, "a"); string(head) != "head" {
+				t.Errorf("got %q", head)
+			}
+		})
+	}
+	dir := t.TempDir()
+	c, logs := newCache(t, dir, 1<<20)
+	elsewhere := t.TempDir()
+	expect.NoError(t, os.Symlink(elsewhere, c.dir))
+	put(c, "a", []byte("head"))
+	if files, err := os.ReadDir(elsewhere); err != nil || len(files) != 0 {
+		t.Errorf("where a link in place of the directory leads, there are %v, %v", files, err)
+	}
+	logged(t, logs, "hash functions cannot be cached; reads are slower until they can", 1)
+}

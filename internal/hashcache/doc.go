@@ -24,6 +24,9 @@
 // to the group that both have, and the group may write. [Cache.Put] is for the heads
 // that readers need. [Cache.Fill] is for those that they may need later, and removes none.
 //
+// So any process of the group can put anything into the place of a file: what is not a
+// regular file is never read, and replaced like a file that is damaged.
+//
 // Files are read with pread, not mapped into memory: a lookup reads two or three times,
 // and an error of the disk is then an error, not a signal.
 //

@@ -4,6 +4,7 @@ package hashcache
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -44,7 +45,7 @@ func (c *Cache) makeDirectory() error {
 	}
 	err := os.Mkdir(c.dir, dirMode)
 	if errors.Is(err, fs.ErrExist) {
-		return nil
+		return c.checkDirectory()
 	}
 	if err != nil {
 		return err
@@ -56,6 +57,16 @@ func (c *Cache) makeDirectory() error {
 		return err
 	}
 	return errors.Join(made.Chmod(dirMode), made.Close())
+}
+
+// checkDirectory refuses a link, by which the mapper, which is root, would write and
+// remove files elsewhere.
+func (c *Cache) checkDirectory() error {
+	info, err := os.Lstat(c.dir)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is not a directory; remove it", c.dir)
+	}
+	return err
 }
 
 // evict lists the directory, and removes the files that were not used for longest.
