@@ -81,7 +81,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 }
 
 // patrol runs p in the background until ctx ends or stop is called. stop returns
-// when p has ended.
+// when p has ended, within a few seconds, also while an image hangs.
 func patrol(ctx context.Context, p *scrub.Patrol) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})

@@ -57,5 +57,7 @@
 //
 // [Patrol] scrubs the images that are mapped on this host, slowly, through the
 // mapping, and quarantines the shards of those that are damaged. Hosts that map the
-// same images share the work: the database has when each was last read back.
+// same images share the work: the database has when each was last read back. An
+// image that does not answer is left behind with the call that hangs, and a pool that
+// fails is skipped, so that neither keeps the others from being scrubbed.
 package scrub
