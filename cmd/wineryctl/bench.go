@@ -55,11 +55,12 @@ func bench(c *cli.Context) error {
 	}
 	defer b.write.To.Close()
 	written, read, err := b.run(c.Context)
+	var unsaved error
 	if path := c.String("save-ids"); path != "" {
-		err = errors.Join(err, saveIDs(path, b.stored.All()))
+		unsaved = saveIDs(path, b.stored.All())
 	}
 	if err != nil {
-		return err
+		return errors.Join(err, unsaved)
 	}
 	rows := map[string]load.Result{}
 	if b.write.Count > 0 {
@@ -69,9 +70,11 @@ func bench(c *cli.Context) error {
 		rows["read"] = read
 	}
 	if json {
-		return printJSON(c.App.Writer, benchJSON(rows))
+		err = printJSON(c.App.Writer, benchJSON(rows))
+	} else {
+		err = printBench(c, rows)
 	}
-	return printBench(c, rows)
+	return errors.Join(err, unsaved)
 }
 
 // benchmark is what the flags ask for.

@@ -30,6 +30,11 @@ func TestBench(t *testing.T) {
 		t.Errorf("%d ids are saved, %d objects stored", n, store.Len())
 	}
 
+	out, stderr, status := ctl(t, "--url", url, "bench", "--writers", "1", "--duration", "100ms", "--save-ids", "/nowhere/ids")
+	if status != 1 || !strings.Contains(out, "\nwrite ") || !strings.Contains(stderr, "/nowhere/ids") {
+		t.Errorf("ids that cannot be saved: status %d, %q, %q", status, out, stderr)
+	}
+
 	stored := store.Len()
 	out = must(t, "--url", url, "bench", "--readers", "2", "--ids", ids, "--duration", "100ms", "--output", "json")
 	var rows []struct {

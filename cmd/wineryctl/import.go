@@ -79,10 +79,7 @@ func importImages(c *cli.Context) (err error) {
 			u.Pool.Name(), u.Shard.Name, u.Shard.State)
 	}
 	images, err := importUnknown(c, s, from, effort, false)
-	if err != nil {
-		return err
-	}
-	return s.journal.end(fmt.Sprintf("%d of %d images were not imported", images-s.journal.did, images))
+	return errors.Join(s.journal.end(fmt.Sprintf("%d of %d images were not imported", images-s.journal.did, images)), err)
 }
 
 // importUnknown imports the images that the database does not know, or with dryRun

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,7 +24,8 @@ const (
 
 // orphans lists the tables and images that no shard uses, with the cure. The
 // complete image of a full shard is no orphan: a packer that died leaves such an
-// image, and the next packer replaces the image or quarantines the shard.
+// image, and the next packer replaces the image or quarantines the shard. An error names
+// the pools that could not be listed: the findings are those of the others.
 func orphans(ctx context.Context, base *sharedbase.SharedBase, set storage.Set) (found []scrub.Finding, err error) {
 	tables, err := base.OrphanTables(ctx)
 	if err != nil {
@@ -34,8 +36,9 @@ func orphans(ctx context.Context, base *sharedbase.SharedBase, set storage.Set) 
 			Text: fmt.Sprintf("no shard uses table %s; check what its rows are, then remove the table with psql: DROP TABLE %[1]s", table)})
 	}
 	for _, name := range slices.Sorted(maps.Keys(set)) {
-		differs, err := inventory.Compare(ctx, base, set[name])
-		if err != nil {
+		differs, failure := inventory.Compare(ctx, base, set[name])
+		err = errors.Join(err, failure)
+		if hopeless(failure) {
 			return found, err
 		}
 		for _, image := range differs.Unknown {
@@ -51,5 +54,5 @@ func orphans(ctx context.Context, base *sharedbase.SharedBase, set storage.Set) 
 					name, s.State)})
 		}
 	}
-	return found, nil
+	return found, err
 }

@@ -84,10 +84,8 @@ func reconcile(c *cli.Context) (err error) {
 			return j.end("stopped at " + label)
 		}
 	}
-	if _, err := importUnknown(c, s, from, effort{workers: 1}, dryRun); err != nil {
-		return err
-	}
-	return j.end(fmt.Sprintf("%d images were not adopted", j.lost))
+	_, err = importUnknown(c, s, from, effort{workers: 1}, dryRun)
+	return errors.Join(j.end(fmt.Sprintf("%d images were not adopted", j.lost)), err)
 }
 
 func orDash(s string) string {
