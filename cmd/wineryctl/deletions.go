@@ -4,7 +4,9 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -54,21 +56,30 @@ func objectsDeletions(c *cli.Context) error {
 	}
 	defer base.Close()
 	since := time.Now().Add(-time.Duration(*c.Generic("since").(*duration)))
-	rows := []deletionRow{}
-	err = base.Deletions(c.Context, since, ids, func(d sharedbase.Deletion) error {
-		rows = append(rows, deletionRow{d.At, fmt.Sprintf("%x", d.ID), d.Client, d.Address, d.RequestID, d.TraceID, d.Role, d.Host})
-		return nil
+	return printDeletions(c.App.Writer, json, func(found func(sharedbase.Deletion) error) error {
+		return base.Deletions(c.Context, since, ids, found)
 	})
-	if err != nil {
-		return err
-	}
+}
+
+// printDeletions prints the deletions that each calls found with, while it does so: there
+// may be more than fit into memory.
+func printDeletions(w io.Writer, json bool, each func(found func(sharedbase.Deletion) error) error) error {
+	var listing, printing error
 	if json {
-		return printJSON(c.App.Writer, rows)
+		list := newJSONList(w)
+		listing = each(func(d sharedbase.Deletion) error {
+			list.add(deletionRow{d.At, fmt.Sprintf("%x", d.ID), d.Client, d.Address, d.RequestID, d.TraceID, d.Role, d.Host})
+			return nil
+		})
+		printing = list.end()
+	} else {
+		printing = printTable(w, "AT\tSHA256\tCLIENT\tFROM\tREQUEST\tTRACE", func(row func(string, ...any)) {
+			listing = each(func(d sharedbase.Deletion) error {
+				row("%s\t%x\t%s\t%s\t%s\t%s",
+					d.At.Local().Format(time.DateTime), d.ID, cmp.Or(d.Client, "-"), cmp.Or(d.Address, "-"), cmp.Or(d.RequestID, "-"), cmp.Or(d.TraceID, "-"))
+				return nil
+			})
+		})
 	}
-	return printTable(c.App.Writer, "AT\tSHA256\tCLIENT\tFROM\tREQUEST\tTRACE", func(row func(string, ...any)) {
-		for _, r := range rows {
-			row("%s\t%s\t%s\t%s\t%s\t%s",
-				r.At.Local().Format(time.DateTime), r.Object, cmp.Or(r.Client, "-"), cmp.Or(r.Address, "-"), cmp.Or(r.Request, "-"), cmp.Or(r.Trace, "-"))
-		}
-	})
+	return errors.Join(listing, printing)
 }

@@ -3,6 +3,8 @@
 package main
 
 import (
+	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,6 +31,36 @@ func printJSON(w io.Writer, v any) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(v)
+}
+
+// jsonList prints a list as printJSON does, entry by entry.
+type jsonList struct {
+	w       *bufio.Writer
+	entries int
+	err     error
+}
+
+func newJSONList(w io.Writer) *jsonList { return &jsonList{w: bufio.NewWriter(w)} }
+
+func (l *jsonList) add(v any) {
+	text, err := json.MarshalIndent(v, "  ", "  ")
+	l.err = cmp.Or(l.err, err)
+	before := ",\n  "
+	if l.entries == 0 {
+		before = "[\n  "
+	}
+	l.entries++
+	_, _ = fmt.Fprintf(l.w, "%s%s", before, text) // an error comes back from Flush
+}
+
+// end completes the list, and returns the first error of all.
+func (l *jsonList) end() error {
+	after := "\n]\n"
+	if l.entries == 0 {
+		after = "[]\n"
+	}
+	_, _ = l.w.WriteString(after)
+	return cmp.Or(l.err, l.w.Flush())
 }
 
 // journal prints the results of a command that handles several things: one line each, or with --output json all of them

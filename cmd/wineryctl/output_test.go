@@ -39,7 +39,7 @@ func TestFullOutput(t *testing.T) {
 		{"shards", "list"}, {"shards", "list", "--output", "json"}, {"shards", "stale"},
 		{"shards", "release"}, {"shards", "quarantined"},
 		{"verify"}, {"verify", "--output", "json"},
-		{"objects", "clean-deleted"},
+		{"objects", "clean-deleted"}, {"objects", "deletions"}, {"objects", "deletions", "--output", "json"},
 	} {
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 		expect.NoError(t, err)
