@@ -184,12 +184,24 @@ func TestDriver(t *testing.T) {
 	s, stage := healthy(t, roletest.RBD(t))
 	s.Config.Pools[0].Map = config.MapKernel
 	doctor.SetRBDBus(t, "/nosuch")
+	modprobe := filepath.Join(t.TempDir(), "modprobe")
+	t.Setenv("PATH", filepath.Dir(modprobe)+":"+os.Getenv("PATH"))
+	expect.NoError(t, os.WriteFile(modprobe, []byte("#!/bin/sh\nexit 1"), 0o700))
 	want(t, s, "rbd_driver", doctor.Failed, "driver is not loaded", "modprobe rbd")
 	for _, role := range doctor.Roles {
 		err := doctor.Usable(t.Context(), patient, role, s.Config.Pools[0], stage.Pool)
 		if refused := err != nil; refused != (role == "writer" || role == "mapper") {
 			t.Errorf("%s: %v", role, err)
 		}
+	}
+	expect.NoError(t, os.WriteFile(modprobe, []byte("#!/bin/sh\n[ \"$*\" = '--dry-run --quiet rbd' ]"), 0o700))
+	r := doctor.Run(t.Context(), s)
+	i := slices.IndexFunc(r.Checks, func(r doctor.Result) bool { return r.Check == "rbd_driver" })
+	if got := r.Checks[i]; got.State != doctor.OK || !strings.Contains(got.What, "is loaded when winery-rbd-mapper or winery-writer starts") {
+		t.Errorf("before the roles start: %+v", got)
+	}
+	if err := doctor.Usable(t.Context(), patient, "mapper", s.Config.Pools[0], stage.Pool); err == nil {
+		t.Error("a mapper starts without the driver")
 	}
 	doctor.SetRBDBus(t, t.TempDir())
 	if bad := notWell(doctor.Run(t.Context(), s)); len(bad) != 0 {

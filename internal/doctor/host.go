@@ -41,29 +41,51 @@ func (d *doctor) openFiles(context.Context) Result {
 	return ok("a process may open %d files, and needs %d at most", limit, needed)
 }
 
-func (d *doctor) rbdDriver(context.Context) Result {
+func (d *doctor) rbdDriver(ctx context.Context) Result {
+	result := ok("loaded, or no pool needs it")
 	for _, c := range d.Config.Pools {
-		if r := driver(c, d.Roles); r.State != OK {
+		r := driver(c, d.Roles, func() bool { return loadable(ctx) })
+		if r.State != OK {
 			return r
 		}
+		if r.What == loadedLater {
+			result = r
+		}
 	}
-	return ok("loaded, or no pool needs it")
+	return result
 }
 
-// driver checks what a pool whose images the kernel maps needs of this host.
-func driver(c config.Pool, roles []string) Result {
+const loadedLater = "the kernel's rbd driver is loaded when winery-rbd-mapper or winery-writer starts"
+
+// driver checks what a pool whose images the kernel maps needs of this host. A driver that
+// is not loaded is no failure where later says that it will be.
+func driver(c config.Pool, roles []string, later func() bool) Result {
 	maps := slices.Contains(roles, "mapper")
 	if c.Type != config.RBD || c.Map != config.MapKernel || !maps && !slices.Contains(roles, "writer") {
 		return ok("not needed")
 	}
+	what := "loaded"
 	if _, err := os.Stat(rbdBus); err != nil {
-		return Result{State: Failed, What: fmt.Sprintf("the kernel's rbd driver is not loaded, and pool %s has map: kernel", c.Name),
-			Cure: "modprobe rbd; or set map: librbd for the pool"}
+		if !later() {
+			return Result{State: Failed, What: fmt.Sprintf("the kernel's rbd driver is not loaded, and pool %s has map: kernel", c.Name),
+				Cure: "modprobe rbd; or set map: librbd for the pool"}
+		}
+		what = loadedLater
 	}
 	if _, err := exec.LookPath("rbd"); err != nil && maps {
 		return failure(err, "apt install ceph-common: the command rbd maps the images")
 	}
-	return ok("loaded")
+	return ok("%s", what)
+}
+
+// loadable reports whether the units of the roles, which want modprobe@rbd.service, can
+// load the kernel's rbd driver.
+func loadable(ctx context.Context) bool {
+	modprobe, err := exec.LookPath("modprobe")
+	if err != nil {
+		modprobe = "/usr/sbin/modprobe" // which the PATH of a user may lack
+	}
+	return exec.CommandContext(ctx, modprobe, "--dry-run", "--quiet", "rbd").Run() == nil //nolint:gosec // the program of this host
 }
 
 // clients is about the files by which the writer knows its clients.

@@ -90,7 +90,8 @@ func (p poolCheck) space(ctx context.Context) Result {
 // failure: it may come back.
 func Usable(ctx context.Context, patience time.Duration, role string, c config.Pool, p pool.Pool) error {
 	roles := []string{role}
-	for _, r := range []Result{driver(c, roles), allowed(ctx, patience, p, roles)} {
+	loaded := driver(c, roles, func() bool { return false })
+	for _, r := range []Result{loaded, allowed(ctx, patience, p, roles)} {
 		if r.State == Failed {
 			return &storage.RefusedError{Pool: p.Name(), Why: r.What + "; " + r.Cure}
 		}
