@@ -100,7 +100,7 @@ func TestSettings(t *testing.T) {
 		for _, setting := range []string{
 			"Restart=on-failure", "RestartForceExitStatus=SIGHUP SIGINT SIGPIPE SIGTERM", "RestartPreventExitStatus=78",
 			"StartLimitIntervalSec=0", "WatchdogSignal=SIGKILL", "LogRateLimitIntervalSec=5", "LogRateLimitBurst=2000",
-			"RequiresMountsFor=/srv/winery", "RestartSec=2", "ExecReload=/bin/sh -c 'kill -HUP $MAINPID'", "LimitNOFILE=16384",
+			"RestartSec=2", "ExecReload=/bin/sh -c 'kill -HUP $MAINPID'", "LimitNOFILE=16384",
 		} {
 			if strings.Count(string(text), "\n"+setting+"\n") != 1 {
 				t.Errorf("%s: no %s", unit, setting)
@@ -110,6 +110,27 @@ func TestSettings(t *testing.T) {
 			if !regexp.MustCompile("\n" + limit + "\n").Match(text) {
 				t.Errorf("%s: no %s", unit, limit)
 			}
+		}
+	}
+}
+
+// TestNoMountIsRequired: systemd does not try a start again that failed because a
+// file system could not be mounted, and a later mount starts nothing. A role waits
+// for its pool by itself.
+func TestNoMountIsRequired(t *testing.T) {
+	for unit := range roles {
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if line := regexp.MustCompile(`(?m)^(Requires|Requisite|BindsTo)(MountsFor)?=.*$`).Find(text); line != nil {
+			t.Errorf("%s has %s", unit, line)
+		}
+		if !regexp.MustCompile(`(?m)^After=.* remote-fs\.target$`).Match(text) {
+			t.Errorf("%s does not start after the mounts of file servers", unit)
+		}
+		if strings.Contains(string(text), "=/srv/winery\n") {
+			t.Errorf("%s needs the folder of the pools to start", unit)
 		}
 	}
 }

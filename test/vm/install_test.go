@@ -3,6 +3,7 @@
 package vm
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,6 +50,23 @@ func TestFirstInstall(t *testing.T) {
 	}
 	// The document's last command: exit status 0 is "well".
 	m.run(t, "wineryctl --config /etc/winery/winery.yml status")
+	part(t, "the roles start while the pool's file server is unavailable, and work once it is mounted", m.mountsLater)
+}
+
+// mountsLater puts the pool on a mount that fails, starts the roles, and corrects it.
+// systemd treats a start at boot the same.
+func (m *machine) mountsLater(t *testing.T) {
+	const roles = "winery-writer winery-packer@shards winery-rbd-mapper winery-cleaner"
+	m.run(t, fmt.Sprintf(`systemctl stop %[1]s
+		wineryctl --config /etc/winery/winery.yml shards seal --pool-name shards
+		mv /srv/winery /srv/server; touch /srv/file; mkdir /srv/winery
+		echo "/srv/file /srv/winery none bind,_netdev 0 0" >/etc/fstab; systemctl daemon-reload
+		if systemctl start srv-winery.mount; then exit 1; fi
+		systemctl start --no-block %[1]s
+		until [ "$(systemctl show --property StatusText --value %[1]s | grep -c "^waiting for a pool since")" = 4 ]; do sleep 0.5; done
+		sed -i s:/srv/file:/srv/server: /etc/fstab; systemctl daemon-reload; mount /srv/winery
+		until [ "$(systemctl is-active %[1]s | sort -u)" = active ]; do sleep 0.5; done
+		until ls /srv/server/shards | grep . >/dev/null; do sleep 0.5; done # the packer writes to the mount`, roles))
 }
 
 // firstInstall returns the commands in the first block of docs/install.md.
