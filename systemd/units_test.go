@@ -135,6 +135,28 @@ func TestNoMountIsRequired(t *testing.T) {
 	}
 }
 
+// TestWrongConfigurationPausesTheWriter: its socket starts the writer again while a
+// client waits, and would fail after 20 starts within 2 s.
+func TestWrongConfigurationPausesTheWriter(t *testing.T) {
+	text, err := os.ReadFile("winery-writer.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := regexp.MustCompile(`(?m)^ExecStopPost=/bin/sh -c '(.*)'$`).FindSubmatch(text)
+	if command == nil {
+		t.Fatal("winery-writer.service does nothing after a wrong configuration")
+	}
+	bin := t.TempDir()
+	place(t, filepath.Join(bin, "sleep"), "#!/bin/sh\necho sleep \"$@\"\n", 0o700)
+	for status, want := range map[string]string{"78": "sleep 2\n", "0": "", "1": "", "TERM": ""} {
+		cmd := exec.Command("/bin/sh", "-c", string(command[1]))
+		cmd.Env = []string{"EXIT_STATUS=" + status, "PATH=" + bin}
+		if out, err := cmd.CombinedOutput(); err != nil || string(out) != want {
+			t.Errorf("after status %s: %q, %v, want %q", status, out, err, want)
+		}
+	}
+}
+
 // TestExposure bounds what a role that was broken into could reach.
 func TestExposure(t *testing.T) {
 	for unit := range roles {

@@ -5,6 +5,7 @@ package vm
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -72,6 +73,8 @@ func TestPackage(t *testing.T) {
 	}
 	m.run(t, "rm /usr/sbin/policy-rc.d")
 
+	part(t, "a client that waits has the writer started again at a slow pace, until its configuration is right", m.pauses)
+
 	m.run(t, "dpkg --remove winery")
 	if got := states(all); got != "inactive" {
 		t.Errorf("after the removal: %s", got)
@@ -80,6 +83,27 @@ func TestPackage(t *testing.T) {
 		t.Errorf("after the removal there are the processes %s", left)
 	}
 	m.run(t, "dpkg --purge winery && ! test -e /etc/winery")
+}
+
+// pauses starts the writer by its socket, with a wrong flag.
+func (m *machine) pauses(t *testing.T) {
+	times := strings.Fields(m.run(t, `echo WINERY_WRITER_FLAGS=--wibble >/etc/default/winery
+		systemctl start winery-writer.socket
+		exec 3<>/dev/tcp/127.0.0.1/5003
+		ended() { journalctl --unit winery-writer --output short-unix --grep status=78 | cut -d . -f 1; }
+		until [ "$(ended | wc -l)" -ge 3 ]; do sleep 0.5; done
+		ended | sed -n 1,3p
+		rm /etc/default/winery
+		until systemctl show --property StatusText winery-writer | grep "waiting for the database" >/dev/null; do sleep 0.5; done
+		systemctl --quiet is-active winery-writer.socket
+		systemctl stop winery-writer.socket winery-writer`))
+	first, err := strconv.Atoi(times[0])
+	expect.NoError(t, err)
+	third, err := strconv.Atoi(times[2])
+	expect.NoError(t, err)
+	if third-first < 4-1 { // the seconds are rounded
+		t.Errorf("the writer failed at the seconds %s, want 2 s from one to the next", times)
+	}
 }
 
 // processes prints the programs of Winery that run.
