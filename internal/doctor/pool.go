@@ -19,6 +19,9 @@ const identityCure = "wineryctl pool list; see The identity of a pool in /usr/sh
 
 // poolFailure is the result of a check for which a pool has an error.
 func poolFailure(err error) Result {
+	if refused, found := errors.AsType[*pool.AccessError](err); found {
+		return Result{State: Failed, What: refused.What, Cure: refused.Cure}
+	}
 	if Unanswered(err) {
 		return failure(err, "start the OSDs of Ceph, or the server of the file system; see Outages in /usr/share/doc/winery/operations.md")
 	}
@@ -61,9 +64,6 @@ func (p poolCheck) access(ctx context.Context) Result {
 func allowed(ctx context.Context, patience time.Duration, p pool.Pool, roles []string) Result {
 	write := slices.Contains(roles, "packer") || slices.Contains(roles, "cleaner")
 	err := askNothing(ctx, patience, func(ctx context.Context) error { return p.CheckAccess(ctx, write) })
-	if refused, found := errors.AsType[*pool.AccessError](err); found {
-		return Result{State: Failed, What: refused.What, Cure: refused.Cure}
-	}
 	if err != nil {
 		return poolFailure(err)
 	}

@@ -27,8 +27,18 @@ func (p *Pool) CheckAccess(ctx context.Context, write bool) error {
 	case errors.Is(err, unix.EROFS):
 		return &pool.AccessError{Pool: p.name, What: "the file system of " + p.dir + " is read-only", Cure: "mount it read-write, or name it in ReadWritePaths= of the unit"}
 	case errors.Is(err, unix.EACCES):
-		return &pool.AccessError{Pool: p.name, What: fmt.Sprintf("user %d must not %s %s", os.Geteuid(), verb, p.dir),
-			Cure: "chown the folder to the user of the roles, and its images, too"}
+		return p.denied(verb, p.dir)
 	}
 	return p.fail("check access", "", err)
+}
+
+// denied is the error of a path to which this process has no right.
+func (p *Pool) denied(verb, path string) *pool.AccessError {
+	cure := "chown the folder to the user of the roles, and its images, too"
+	user := os.Geteuid()
+	if user == 0 {
+		cure = "run as the user winery, because the file server gives root no rights (root_squash of NFS); " +
+			"for winery-rbd-mapper see Images on NFS in /usr/share/doc/winery/install.md"
+	}
+	return &pool.AccessError{Pool: p.name, What: fmt.Sprintf("user %d must not %s %s", user, verb, path), Cure: cure}
 }

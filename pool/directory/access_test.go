@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -39,6 +40,30 @@ func TestModeOfFolder(t *testing.T) {
 	expect.NoError(t, os.Chmod(folder, 0o755))
 	expect.NoError(t, os.Remove(folder))
 	wantNoPool(t, "CheckAccess", p.CheckAccess(t.Context(), false))
+}
+
+// TestSquashedRoot: a server of NFS with root_squash treats root as nobody.
+func TestSquashedRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // nobody squashes other users
+	}
+	base := t.TempDir()
+	p := newPool(t, base, true)
+	expect.NoError(t, p.SetMarker(t.Context(), []byte("marker"), false))
+	expect.NoError(t, os.Chmod(base, 0o750))
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	expect.NoError(t, unix.Setfsuid(65534)) // of this thread alone; with it go the capabilities
+	defer func() { expect.NoError(t, unix.Setfsuid(0)) }()
+
+	check := p.CheckAccess(t.Context(), false)
+	_, marker := p.Marker(t.Context())
+	for _, err := range []error{check, marker} {
+		if refused, ok := errors.AsType[*pool.AccessError](err); !ok || !strings.Contains(refused.What, "user 0 must not read "+base) ||
+			!strings.Contains(refused.Cure, "root_squash") || strings.Contains(refused.Cure, "chown") {
+			t.Errorf("got %v, want the cure for root_squash", err)
+		}
+	}
 }
 
 func TestReadOnlyFileSystem(t *testing.T) {

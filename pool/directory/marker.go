@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"winery/pool"
 	"winery/pool/draftfile"
 )
@@ -41,6 +43,9 @@ func (p *Pool) Marker(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	marker, err := os.ReadFile(p.markerPath())
+	if errors.Is(err, unix.EACCES) {
+		return nil, p.denied("read", p.markerPath())
+	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return marker, p.fail("read the marker", "", err)
 	}
