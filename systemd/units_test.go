@@ -157,6 +157,27 @@ func TestWrongConfigurationPausesTheWriter(t *testing.T) {
 	}
 }
 
+// TestEnvironment: what is in /etc/default/winery counts for every role and instance,
+// and more than Environment= of a unit.
+func TestEnvironment(t *testing.T) {
+	text, err := os.ReadFile("winery.env")
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := regexp.MustCompile(`(?m)^#?([A-Z0-9_]+)=(.*)$`).FindAllStringSubmatch(string(text), -1)
+	if len(settings) < 5 {
+		t.Fatalf("found only the settings %q", settings)
+	}
+	for _, setting := range settings {
+		if strings.HasPrefix(setting[1], "PG") || setting[1] == "CEPH_ARGS" {
+			t.Errorf("%s would name the user of every role, also where its unit names another one", setting[0])
+		}
+		if strings.Contains(setting[2], "--telemetry-listen") {
+			t.Errorf("%s gives one address to every instance", setting[0])
+		}
+	}
+}
+
 // TestExposure bounds what a role that was broken into could reach.
 func TestExposure(t *testing.T) {
 	for unit := range roles {
