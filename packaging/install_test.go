@@ -88,7 +88,11 @@ func TestInstall(t *testing.T) {
 	if out, err := s.try(`command -v winery-writer`); err == nil {
 		t.Errorf("removal left %s", out)
 	}
-	s.run(t, `dpkg --purge winery`)
+	// A mount point cannot be removed.
+	s.run(t, `mount -t tmpfs tmpfs /var/cache/winery; touch /var/cache/winery/head; dpkg --purge winery`)
+	if left := s.run(t, `ls -A /var/cache/winery; umount /var/cache/winery; rmdir /var/cache/winery`); left != "" {
+		t.Errorf("purging left %s on the file system of /var/cache/winery", left)
+	}
 	if left := s.changed(t, "*winery*"); left != "/srv/winery\n/srv/winery/shards\n/srv/winery/shards/image" {
 		t.Errorf("purging left\n%s", left)
 	}
