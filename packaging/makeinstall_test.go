@@ -38,6 +38,26 @@ func TestMakeInstall(t *testing.T) {
 	}
 }
 
+// TestMakeInstallLeadsOn: after README's commands, the units find their user and folders.
+func TestMakeInstallLeadsOn(t *testing.T) {
+	s := newSandbox(t)
+	readme, err := os.ReadFile("../README.md")
+	expect.NoError(t, err)
+	commands := regexp.MustCompile(`(?m)^make install\n(.*)\n`).FindSubmatch(readme)
+	if commands == nil {
+		t.Fatal("README has no commands after make install")
+	}
+	root, err := filepath.Abs("..")
+	expect.NoError(t, err)
+	s.run(t, `cd "$1"; make --no-print-directory install`, root)
+	s.run(t, `printf '#!/bin/sh\n[ "$*" = daemon-reload ]\n' >/usr/local/sbin/systemctl; chmod +x /usr/local/sbin/systemctl`) // no systemd runs here
+	s.run(t, string(commands[1]))
+	if got := s.run(t, `install -m 0640 -g winery /usr/local/share/doc/winery/examples/winery.yml /etc/winery/
+		stat --format %U:%G /etc/winery/winery.yml /var/cache/winery`); got != "root:winery\nwinery:winery" {
+		t.Errorf("configuration and cache belong to %q", got)
+	}
+}
+
 // names returns the sorted names of the files in a list of paths, without folders.
 func names(list string) (names []string) {
 	for path := range strings.Lines(list) {
