@@ -47,9 +47,9 @@ func (h *History) postponed(full []sharedbase.Shard) error {
 	}
 	next := slices.MinFunc(full, func(a, b sharedbase.Shard) int { return h.tried[a.Name].next.Compare(h.tried[b.Name].next) })
 	t := h.tried[next.Name]
-	// Not %w: the error is of an earlier step.
-	return fmt.Errorf("shard %s of pool %s could not be packed %d times, and is tried again in %v: %v",
-		next.Name, next.Pool, t.failed, t.next.Sub(now).Round(time.Second), t.last)
+	// Its text alone: the error is of an earlier step.
+	return fmt.Errorf("shard %s of pool %s could not be packed %d times, and is tried again in %v: %s",
+		next.Name, next.Pool, t.failed, t.next.Sub(now).Round(time.Second), t.last.Error())
 }
 
 // fails notes that a shard could not be packed, which began at start, and returns the

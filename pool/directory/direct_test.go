@@ -219,7 +219,7 @@ func inPageCache(t *testing.T, path string, at int64, size int) (n int) {
 	expect.NoError(t, err)
 	defer func() { expect.NoError(t, unix.Munmap(part)) }()
 	resident := make([]byte, size/os.Getpagesize())
-	_, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&part[0])), uintptr(size), uintptr(unsafe.Pointer(&resident[0]))) //nolint:gosec // mincore has no other interface
+	_, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&part[0])), uintptr(size), uintptr(unsafe.Pointer(&resident[0])))
 	if errno != 0 {
 		t.Fatal(errno)
 	}
