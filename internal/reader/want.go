@@ -13,7 +13,7 @@ import (
 type want struct {
 	id    sharedbase.ObjID
 	part  part
-	bytes int64 // of the content, as the index of its shard says, if all is wanted
+	bytes int64 // of the content, as read before; only where all is wanted
 }
 
 // atMost is the size in bytes of the largest content that is read from an image.
