@@ -53,7 +53,7 @@ func TestStatus(t *testing.T) {
 	expect.NoError(t, json.Unmarshal([]byte(stdout), &report))
 	pool := report["pools"].([]any)[0].(map[string]any)
 	if status != 2 || !strings.Contains(stderr, "the database could not be read") || report["verdict"] != "unknown" ||
-		pool["name"] != "files" || pool["state"] != "unavailable" || pool["error"] == "" {
+		pool["name"] != "files" || pool["state"] != "not compared" || pool["error"] == "" {
 		t.Errorf("status %d, stderr %q, stdout\n%s", status, stderr, stdout)
 	}
 	s.fails(t, 78, "must be table or json", "status", "--output", "xml")

@@ -129,7 +129,7 @@ func (f *facts) readPools(ctx context.Context) {
 func (f *facts) readPool(ctx context.Context, c config.Pool) Pool {
 	p := Pool{Name: c.Name, Type: c.Type}
 	if f.databaseErr != nil && !errors.Is(f.databaseErr, sharedbase.ErrNotAttached) {
-		p.State, p.Error = storage.Unavailable, "the database did not answer, and the pool cannot be compared with it"
+		p.State, p.Error = storage.NotCompared, "the database did not answer, and the pool cannot be compared with it"
 		return p
 	}
 	identity, err := f.identify(ctx, c.Name)

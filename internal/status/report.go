@@ -106,7 +106,7 @@ type Host struct {
 type Pool struct {
 	Name  string                `json:"name"`
 	Type  config.PoolType       `json:"type"`
-	State storage.IdentityState `json:"state"` // Unavailable if the store does not answer
+	State storage.IdentityState `json:"state"` // Unavailable if the store does not answer, NotCompared if the database does not
 	UUID  *uuid.UUID            `json:"uuid"`  // of the marker; null without a marker
 	Error string                `json:"error,omitempty"`
 }

@@ -54,6 +54,8 @@ const (
 	NoPool IdentityState = "does not exist"
 	// Unavailable: the store or the database does not answer.
 	Unavailable IdentityState = "unavailable"
+	// NotCompared: the database does not answer, and the store was not asked.
+	NotCompared IdentityState = "not compared"
 )
 
 // RefusedError says that a pool is not this database's to work in, or not usable by
@@ -241,7 +243,7 @@ func (i Identity) mark(ctx context.Context, base *sharedbase.SharedBase, p pool.
 		i.Marker.UUID = uuid.New()
 	case NoMarker:
 		i.Marker.UUID = i.Record.UUID
-	case Recorded, NotRecorded, OtherPool, OtherDatabase, NoPool, Unavailable: // the marker's UUID remains
+	case Recorded, NotRecorded, OtherPool, OtherDatabase, NoPool, Unavailable, NotCompared: // the marker's UUID remains
 	}
 	if i.State != NotRecorded {
 		err := i.write(ctx, p, false)
