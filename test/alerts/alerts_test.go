@@ -34,7 +34,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // within seconds.
 var shortened = []struct{ long, short string }{
 	{`(?m)^        for: \w+$`, "        for: 1s"},
-	{`\[(?:5m|1h|2d)\]`, "[20s]"},
+	{`\[(?:5m|10m|1h|2d)\]`, "[20s]"},
 	{`offset 7d`, "offset 5s"},
 	{`winery_stalled_seconds > 60`, "winery_stalled_seconds > 3"},
 }
