@@ -28,8 +28,9 @@ type Series struct {
 
 // Alert is an alert that is pending or firing.
 type Alert struct {
-	Labels map[string]string `json:"labels"`
-	State  string            `json:"state"`
+	Labels   map[string]string `json:"labels"`
+	State    string            `json:"state"`
+	ActiveAt time.Time         `json:"activeAt"` // since when the rule has held
 }
 
 // StartPrometheus starts a server that scrapes, and evaluates the rules in a file, at an
