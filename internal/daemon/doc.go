@@ -50,7 +50,8 @@
 // state from which the role takes shards ends an idle wait, at most once a
 // second; all changes within that second cause one step. A notification does not
 // end the wait after an error: a failing step that releases its shard causes such
-// a notification itself, and would otherwise retry without pause.
+// a notification itself, and would otherwise retry without pause. It does end the wait of
+// a step that only reports work that failed before and is not due ([Postponed]).
 //
 // # Service manager
 //

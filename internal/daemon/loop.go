@@ -19,6 +19,14 @@ import (
 // do. When ctx ends it gives its work up, soon.
 type Step func(ctx context.Context) (worked bool, err error)
 
+// Postponed is an error of a step that tried nothing, because work that failed before is
+// not due yet: the loop fails, but logs and counts no new failure, and wakes up for other
+// work.
+type Postponed interface {
+	error
+	Postponed()
+}
+
 // LoopOptions are the settings of Loop. Only Log must be set.
 type LoopOptions struct {
 	Log          *slog.Logger
@@ -54,7 +62,9 @@ func Loop(ctx context.Context, o LoopOptions, step Step) error {
 			o.Metrics.BackOff(o.Role, o.Part, 0)
 			o.since = time.Time{}
 		} else {
-			o.Metrics.StepFailed(o.Role, o.Part)
+			if !postponed(err) {
+				o.Metrics.StepFailed(o.Role, o.Part)
+			}
 			if errors.Is(err, sharedbase.ErrLeaseLost) {
 				o.Metrics.LeaseLost(o.Role)
 			}
@@ -82,8 +92,12 @@ func Loop(ctx context.Context, o LoopOptions, step Step) error {
 func (o *LoopOptions) pause(ctx context.Context, wait time.Duration, err error) {
 	wake := o.Wake
 	if err != nil {
-		wake = nil
-		o.Log.Error("step failed", "err", err, "retry_in", wait)
+		if postponed(err) {
+			o.Log.Debug("nothing to do but what failed before", "err", err, "wait", wait)
+		} else {
+			wake = nil
+			o.Log.Error("step failed", "err", err, "retry_in", wait)
+		}
 		o.Metrics.BackOff(o.Role, o.Part, wait)
 		if errors.Is(err, sharedbase.ErrUnavailable) {
 			o.Notify.waitsForDatabase(o.since, err)
@@ -120,6 +134,8 @@ func (o *LoopOptions) gather(ctx context.Context) {
 	default:
 	}
 }
+
+func postponed(err error) bool { return errors.As(err, new(Postponed)) }
 
 func closed(c <-chan struct{}) bool {
 	select {

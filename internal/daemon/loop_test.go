@@ -8,15 +8,21 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"winery/internal/daemon"
+	"winery/internal/metrics"
 	"winery/pool"
+	"winery/test/expect"
 )
 
 var errUnavailable = errors.New("the database is unavailable")
@@ -41,6 +47,12 @@ func (s *seq) step(context.Context) (bool, error) {
 func idle() (bool, error) { return false, nil }
 func work() (bool, error) { return true, nil }
 func fail() (bool, error) { return false, errUnavailable }
+
+type notDue struct{ error }
+
+func (notDue) Postponed() {}
+
+func notYet() (bool, error) { return false, fmt.Errorf("step: %w", notDue{errors.New("not due")}) }
 
 // The times are those of a bubble, where the clock advances by itself when all
 // wait: they are exact.
@@ -92,6 +104,7 @@ func TestLoopWake(t *testing.T) {
 	}{
 		"an idle wait ends":             {idle, true},
 		"the wait of an error does not": {fail, false},
+		"that of postponed work ends":   {notYet, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -243,7 +256,7 @@ func TestLoopLogs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		ctx, cancel := context.WithCancel(t.Context())
-		q := &seq{steps: []func() (bool, error){fail, idle, work, fail}, cancel: cancel}
+		q := &seq{steps: []func() (bool, error){fail, idle, work, fail, notYet, notYet}, cancel: cancel}
 		log := slog.New(slog.NewTextHandler(&out, nil)).With("role", "packer")
 		if err := daemon.Loop(ctx, daemon.LoopOptions{Log: log}, q.step); err != nil {
 			t.Fatal(err)
@@ -260,4 +273,33 @@ func TestLoopLogs(t *testing.T) {
 			}
 		}
 	})
+}
+
+// While work that failed is postponed, the role shows a failure; but none is counted.
+func TestLoopPostponed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, err := metrics.FromEnvironment(slog.New(slog.DiscardHandler))
+		expect.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		q := &seq{steps: []func() (bool, error){fail, notYet, notYet}, cancel: cancel}
+		step := func(ctx context.Context) (bool, error) {
+			if len(q.calls) == 3 {
+				wantMetrics(t, m, `winery_step_failures_total{part="",role="packer"} 1`, `winery_backoff_seconds{part="",role="packer"} [1-9]`)
+			}
+			return q.step(ctx)
+		}
+		expect.NoError(t, daemon.Loop(ctx, daemon.LoopOptions{Log: slog.New(slog.DiscardHandler), Metrics: m, Role: "packer"}, step))
+	})
+}
+
+// wantMetrics fails unless there is a line that matches each pattern, braces as they are.
+func wantMetrics(t *testing.T, m *metrics.Client, patterns ...string) {
+	t.Helper()
+	answer := httptest.NewRecorder()
+	promhttp.HandlerFor(m.Registry(), promhttp.HandlerOpts{}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	for _, pattern := range patterns {
+		if !regexp.MustCompile(strings.NewReplacer("{", `\{`, "}", `\}`).Replace(pattern)).MatchString(answer.Body.String()) {
+			t.Errorf("no metric %s", pattern)
+		}
+	}
 }

@@ -5,6 +5,7 @@ package doctor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"winery/internal/config"
 	"winery/internal/storage"
 	"winery/pool"
+	"winery/pool/draftfile"
 )
 
 const identityCure = "wineryctl pool list; see The identity of a pool in /usr/share/doc/winery/operations.md"
@@ -62,12 +64,17 @@ func (p poolCheck) access(ctx context.Context) Result {
 
 // allowed checks whether roles may do with a pool what they must.
 func allowed(ctx context.Context, patience time.Duration, p pool.Pool, roles []string) Result {
-	write := slices.Contains(roles, "packer") || slices.Contains(roles, "cleaner")
+	write := writes(roles)
 	err := askNothing(ctx, patience, func(ctx context.Context) error { return p.CheckAccess(ctx, write) })
 	if err != nil {
 		return poolFailure(err)
 	}
 	return ok("images can be %s", map[bool]string{false: "read", true: "read and written"}[write])
+}
+
+// writes says whether one of the roles makes images, or erases in them.
+func writes(roles []string) bool {
+	return slices.Contains(roles, "packer") || slices.Contains(roles, "cleaner")
 }
 
 func (p poolCheck) space(ctx context.Context) Result {
@@ -76,11 +83,27 @@ func (p poolCheck) space(ctx context.Context) Result {
 		return poolFailure(err)
 	}
 	if space == pool.Unlimited {
-		return ok("the store has no limit that can be asked for")
+		return p.tmpSpace(ctx)
 	}
 	r := ok("%s are free; a shard has up to %s", humanize.IBytes(uint64(space.Free)), humanize.IBytes(uint64(p.config.ShardMaxSize)))
 	if space.Free < p.config.ShardMaxSize {
 		r.State, r.Cure = Warning, "add disks or OSDs, raise the quota, or have another shards_active_pool"
+	}
+	return r
+}
+
+// tmpSpace checks the room on the disk where the images of a pool on S3 are built.
+func (p poolCheck) tmpSpace(ctx context.Context) Result {
+	if !writes(p.Roles) || p.config.S3.ReadOnly {
+		return ok("the store has no limit that can be asked for")
+	}
+	space, err := ask(ctx, p.Patience, func(context.Context) (pool.Space, error) { return draftfile.Room(p.config.S3.TmpDirectory) })
+	if err != nil {
+		return failure(fmt.Errorf("tmp_directory %s: %w", p.config.S3.TmpDirectory, err), "make the directory, or name another one in tmp_directory")
+	}
+	r := ok("%s are free in tmp_directory; an image has up to %s", humanize.IBytes(uint64(space.Free)), humanize.IBytes(uint64(p.config.ShardMaxSize)))
+	if space.Free < p.config.ShardMaxSize {
+		r.State, r.Cure = Warning, "make room in tmp_directory, or name another one"
 	}
 	return r
 }

@@ -57,7 +57,8 @@
 // Create asks the pool for the room that the shard needs before anything is
 // written. A try that failed after more than a minute is followed by a pause for
 // this shard as long as the try took, twice as long after each further failure,
-// 6 hours at most. Other shards are packed meanwhile. A process that starts again
+// 6 hours at most. Other shards are packed meanwhile; without any, each step fails with
+// the last error until then, so that heartbeat and metrics show it. A process that starts again
 // tries again at once.
 //
 // # Losing the shard

@@ -5,6 +5,7 @@ package packer_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -95,13 +96,15 @@ func TestCostlyFailure(t *testing.T) {
 		}
 		return nil
 	}
-	for _, pause := range []time.Duration{20 * time.Minute, 40 * time.Minute, 80 * time.Minute} {
+	for try, pause := range []time.Duration{20 * time.Minute, 40 * time.Minute, 80 * time.Minute} {
 		if worked, err := p.Step(t.Context()); worked || !errors.Is(err, late) {
 			t.Fatalf("%v, %v", worked, err)
 		}
 		now = now.Add(pause - time.Second)
-		worked, err := p.Step(t.Context())
-		if worked || err == nil || errors.Is(err, late) || !strings.Contains(err.Error(), "tried again in 1s: ") || !strings.Contains(err.Error(), late.Error()) {
+		var postponed *packer.PostponedError
+		if worked, err := p.Step(t.Context()); worked || !errors.As(err, &postponed) || postponed.Last == nil ||
+			!strings.Contains(err.Error(), fmt.Sprintf("shard %s into pool %s failed %d times, next try at %s: last error: ", name, s.Config.Name, try+1,
+				now.Add(time.Second).UTC().Format(time.RFC3339))) {
 			t.Fatalf("after a little less than %v: %v, %v", pause, worked, err)
 		}
 		now = now.Add(time.Second)

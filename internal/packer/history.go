@@ -4,7 +4,6 @@ package packer
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -25,35 +24,28 @@ type History struct {
 // NewHistory makes an empty one.
 func NewHistory() *History { return &History{now: time.Now, tried: map[string]tries{}} }
 
-// due returns the shards that may be tried now, those that failed least first.
-func (h *History) due(full []sharedbase.Shard) []sharedbase.Shard {
+// due returns the shards that may be tried now, those that failed least first; and of
+// the others the one that is tried next, nil if there are none.
+func (h *History) due(full []sharedbase.Shard) (due []sharedbase.Shard, postponed *PostponedError) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	full = slices.DeleteFunc(full, func(s sharedbase.Shard) bool { return h.now().Before(h.tried[s.Name].next) })
-	slices.SortStableFunc(full, func(a, b sharedbase.Shard) int {
+	for _, s := range full {
+		t := h.tried[s.Name]
+		switch {
+		case !h.now().Before(t.next):
+			due = append(due, s)
+		case postponed == nil || t.next.Before(postponed.Next):
+			postponed = &PostponedError{s.Name, s.Pool, t.failed, t.next, t.last}
+		}
+	}
+	slices.SortStableFunc(due, func(a, b sharedbase.Shard) int {
 		return cmp.Compare(h.tried[a.Name].failed, h.tried[b.Name].failed)
 	})
-	return full
+	return due, postponed
 }
 
-// postponed returns why shards are not due, of the one that is tried next; nil if all are.
-func (h *History) postponed(full []sharedbase.Shard) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	now := h.now()
-	full = slices.DeleteFunc(slices.Clone(full), func(s sharedbase.Shard) bool { return !now.Before(h.tried[s.Name].next) })
-	if len(full) == 0 {
-		return nil
-	}
-	next := slices.MinFunc(full, func(a, b sharedbase.Shard) int { return h.tried[a.Name].next.Compare(h.tried[b.Name].next) })
-	t := h.tried[next.Name]
-	// Its text alone: the error is of an earlier step.
-	return fmt.Errorf("shard %s of pool %s could not be packed %d times, and is tried again in %v: %s",
-		next.Name, next.Pool, t.failed, t.next.Sub(now).Round(time.Second), t.last.Error())
-}
-
-// fails notes that a shard could not be packed, which began at start, and returns the
-// pause before the next try.
+// fails notes that a shard could not be packed, which began at start, with its error,
+// and returns the pause before the next try.
 func (h *History) fails(shard string, start time.Time, err error) (pause time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

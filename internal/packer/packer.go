@@ -53,10 +53,10 @@ func New(o Options) *Packer {
 
 // Step packs one full shard. worked is false if there is none. Step ignores shards of pools
 // that are not configured, with a warning, and postpones a shard whose packing failed after
-// more than a minute: while there is nothing else to pack, it fails with the reason, so
-// that status and alerts know. After an error, and also when ctx ended, the shard is FULL again and
-// its table is unchanged. Step notices the end of ctx at the next object or block; but not
-// while it computes the hash function, which takes some seconds for a million objects.
+// more than a minute: [*PostponedError] where there is nothing else to do. After an error,
+// and also when ctx ended, the shard is FULL again and its table is unchanged. Step notices
+// the end of ctx at the next object or block; but not while it computes the hash function,
+// which takes some seconds for a million objects.
 func (p *Packer) Step(ctx context.Context) (worked bool, err error) {
 	full, err := p.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{sharedbase.StateFull}})
 	if err != nil {
@@ -66,8 +66,8 @@ func (p *Packer) Step(ctx context.Context) (worked bool, err error) {
 	full = slices.DeleteFunc(full, func(s sharedbase.Shard) bool {
 		return p.Pools[s.Pool] == nil || p.Pool != "" && s.Pool != p.Pool
 	})
-	postponed := p.History.postponed(full)
-	for _, s := range p.History.due(full) {
+	due, postponed := p.History.due(full)
+	for _, s := range due {
 		start := p.History.now()
 		worked, err := p.Base.WithOneShard(ctx, sharedbase.StateFull, sharedbase.StatePacking,
 			sharedbase.ClaimFilter{Name: s.Name}, p.pack)
@@ -82,7 +82,10 @@ func (p *Packer) Step(ctx context.Context) (worked bool, err error) {
 			return true, nil
 		}
 	}
-	return false, postponed
+	if postponed != nil {
+		return false, postponed
+	}
+	return false, nil
 }
 
 // warnUnconfigured warns of full shards whose pools are not configured, so that
