@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/ceph/go-ceph/rados"
 	"golang.org/x/sys/unix"
@@ -169,8 +170,22 @@ func (c *connection) count(n int) {
 	c.handles += n
 }
 
-// close disconnects, unless images are open. A second close does nothing.
+func (c *connection) inUse() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.handles > 0
+}
+
+// closePatience is how long close waits for calls whose callers no longer wait, as those
+// of a role that is stopped while it checks its pools.
+const closePatience = 3 * time.Second
+
+// close disconnects, unless images are still open after closePatience. A second close
+// does nothing.
 func (c *connection) close() error {
+	for began := time.Now(); c.inUse() && time.Since(began) < closePatience; {
+		time.Sleep(10 * time.Millisecond)
+	}
 	c.mu.Lock()
 	if c.handles > 0 {
 		defer c.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ceph/go-ceph/rados"
 	ceph "github.com/ceph/go-ceph/rbd"
@@ -140,6 +141,22 @@ func TestOpenImagesAreCounted(t *testing.T) {
 	if _, err := p.List(t.Context()); err == nil {
 		t.Error("a closed pool lists its images")
 	}
+}
+
+// TestCloseWaitsForCalls: a call that its caller has left behind ends soon as a rule, and
+// is no reason for a role to fail when it stops.
+func TestCloseWaitsForCalls(t *testing.T) {
+	t.Parallel()
+	p := open(t, settings(cephtest.New(t)))
+	d, err := p.Create(t.Context(), "one", 0, pooltest.Anything{})
+	expect.NoError(t, err)
+	expect.NoError(t, d.Commit(t.Context()))
+	img, err := p.Open(t.Context(), "one")
+	expect.NoError(t, err)
+	closed := make(chan error)
+	time.AfterFunc(100*time.Millisecond, func() { closed <- img.Close() })
+	failure := p.Close()
+	expect.NoError(t, errors.Join(failure, <-closed))
 }
 
 // TestFailedClose: librbd frees an image even if it cannot close it. So after a
