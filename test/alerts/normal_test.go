@@ -22,7 +22,7 @@ import (
 
 // transient is how long a rule may hold under normal load: alerts wait for a minute and
 // more, and a short run would see none of them fire.
-const transient = 8 * time.Second
+const transient = 15 * time.Second
 
 // holdsAnyway are the rules that say nothing of so short a run, with the reason.
 var holdsAnyway = map[string]string{
@@ -65,7 +65,7 @@ func TestLasting(t *testing.T) {
 // the rules as they are installed: no alert fires, nor would later, and each query of the
 // dashboard returns data at the end. WINERY_TEST_ALERTS_DURATION says how long it runs.
 func TestNormalLoad(t *testing.T) {
-	duration := 20 * time.Second
+	duration := 25 * time.Second
 	if text := os.Getenv("WINERY_TEST_ALERTS_DURATION"); text != "" {
 		var err error
 		duration, err = time.ParseDuration(text)
