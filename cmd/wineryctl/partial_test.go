@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"winery/pool/pooltest"
-	"winery/sharedbase"
 	"winery/test/expect"
 	"winery/test/roletest"
 )
@@ -57,10 +56,7 @@ func TestReconcileWithAPoolLost(t *testing.T) {
 	s := newSite(t, files, other)
 	s.must(t, "db", "init")
 	objects := roletest.Objects(1, 20, 1000)
-	claim, err := s.base.CreateShard(t.Context(), sharedbase.StateWriting, "files")
-	expect.NoError(t, err)
-	_, err = s.base.Add(t.Context(), claim, objects)
-	expect.NoError(t, err)
+	claim := s.writing(t, "files", objects)
 	expect.NoError(t, claim.Release(t.Context()))
 	roletest.Put(t, s.pools["files"], claim.Name(), objects)
 

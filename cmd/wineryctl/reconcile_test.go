@@ -127,10 +127,7 @@ func (s *site) add(t *testing.T, shard string, o sharedbase.Object) error {
 func (s *site) store(t *testing.T, objects []sharedbase.Object) (shard string) {
 	t.Helper()
 	for pool := range s.pools {
-		claim, err := s.base.CreateShard(t.Context(), sharedbase.StateWriting, pool)
-		expect.NoError(t, err)
-		_, err = s.base.Add(t.Context(), claim, objects)
-		expect.NoError(t, err)
+		claim := s.writing(t, pool, objects)
 		expect.NoError(t, claim.Release(t.Context()))
 		return claim.Name()
 	}

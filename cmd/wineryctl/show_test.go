@@ -22,10 +22,7 @@ func TestShow(t *testing.T) {
 	s := newSite(t, roletest.Directory(t, ""))
 	s.must(t, "db", "init")
 	objects := roletest.Objects(1, 5, 100)
-	claim, err := s.base.CreateShard(t.Context(), sharedbase.StateWriting, "files")
-	expect.NoError(t, err)
-	_, err = s.base.Add(t.Context(), claim, objects)
-	expect.NoError(t, err)
+	claim := s.writing(t, "files", objects)
 	name := claim.Name()
 	text := s.must(t, "shards", "show", name)
 	for _, want := range []string{"in this state since:  20", "locked by:            test on ", "image mapped by:      no host\n", "image as packed:      no record\n",
@@ -39,7 +36,7 @@ func TestShow(t *testing.T) {
 	}
 
 	expect.NoError(t, claim.SetState(t.Context(), sharedbase.StateFull))
-	claim, err = s.base.LockOneShard(t.Context(), sharedbase.StateFull, sharedbase.StatePacking, sharedbase.ClaimFilter{})
+	claim, err := s.base.LockOneShard(t.Context(), sharedbase.StateFull, sharedbase.StatePacking, sharedbase.ClaimFilter{})
 	expect.NoError(t, err)
 	expect.NoError(t, claim.Packed(t.Context(), sharedbase.ImageRecord{Objects: 5, Bytes: 300, Fingerprint: [32]byte{0xab}}))
 	expect.NoError(t, s.base.Delete(t.Context(), objects[1].ID))
@@ -75,10 +72,7 @@ func TestLocate(t *testing.T) {
 	s := newSite(t, files, other)
 	s.must(t, "db", "init")
 	objects := roletest.Objects(1, 3, 100)
-	claim, err := s.base.CreateShard(t.Context(), sharedbase.StateWriting, "files")
-	expect.NoError(t, err)
-	_, err = s.base.Add(t.Context(), claim, objects)
-	expect.NoError(t, err)
+	claim := s.writing(t, "files", objects)
 	id := hex.EncodeToString(objects[0].ID[:])
 	located := func(state, pool, from string) {
 		t.Helper()

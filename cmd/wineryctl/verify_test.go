@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"winery/pool/pooltest"
-	"winery/sharedbase"
 	"winery/test/expect"
 	"winery/test/roletest"
 )
@@ -100,10 +99,7 @@ func TestVerify(t *testing.T) {
 func TestVerifyCannotRead(t *testing.T) {
 	s := newSite(t, roletest.Directory(t, ""))
 	s.must(t, "db", "init")
-	claim, err := s.base.CreateShard(t.Context(), sharedbase.StateWriting, "files")
-	expect.NoError(t, err)
-	_, err = s.base.Add(t.Context(), claim, roletest.Objects(1, 10, 100))
-	expect.NoError(t, err)
+	claim := s.writing(t, "files", roletest.Objects(1, 10, 100))
 	if rows := s.rows(t, "verify"); len(rows) != 1 || rows[0]["objects"] != 10.0 {
 		t.Errorf("%v", rows)
 	}

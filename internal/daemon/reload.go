@@ -31,7 +31,7 @@ func (r *reloads) add(what string, read func() error) {
 }
 
 // begin makes a goroutine that reads again upon each request, until requests is
-// closed. Nobody waits for it: a file may be on a mount that hangs.
+// closed. No caller waits for it: a file may be on a mount that hangs.
 func (r *reloads) begin(log *slog.Logger) (requests chan struct{}) {
 	requests = make(chan struct{}, 1)
 	go func() {

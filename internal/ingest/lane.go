@@ -61,7 +61,7 @@ func (l *lane) run(eager bool) {
 			l.pauses.Reset()
 			continue
 		}
-		l.refuseAside(err) // a lane that recovers answers nobody
+		l.refuseAside(err) // no request is answered while the lane recovers
 		if l.recover(l.ctx, err) != nil {
 			return
 		}

@@ -19,7 +19,7 @@ import (
 	"winery/test/roletest"
 )
 
-// forget makes all images ones that nobody has read back.
+// forget removes the records of when images were read back.
 func forget(t *testing.T, s *roletest.Stage) {
 	t.Helper()
 	pgtest.Exec(t, s.DSN, "DELETE FROM winery_verification")

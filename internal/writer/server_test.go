@@ -303,8 +303,8 @@ func TestUnixSocket(t *testing.T) {
 	}
 }
 
-// TestStopHasLimit: a server that ends says how long that may take. Nobody asks it for
-// a sign of life meanwhile, and winery.stall_limit may be less.
+// TestStopHasLimit: a server that ends says how long that may take. Meanwhile no
+// step reports progress, and winery.stall_limit may be less.
 func TestStopHasLimit(t *testing.T) {
 	o := configured(t, "host=127.0.0.1 port=1 dbname=nowhere", t.TempDir())
 	defer o.Base.Close()

@@ -42,10 +42,10 @@ func TestModeOfFolder(t *testing.T) {
 	wantNoPool(t, "CheckAccess", p.CheckAccess(t.Context(), false))
 }
 
-// TestSquashedRoot: a server of NFS with root_squash treats root as nobody.
+// TestSquashedRoot: an NFS server with root_squash gives root no rights.
 func TestSquashedRoot(t *testing.T) {
 	if os.Geteuid() != 0 {
-		return // nobody squashes other users
+		return // root_squash is about root only
 	}
 	base := t.TempDir()
 	p := newPool(t, base, true)
