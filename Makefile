@@ -128,12 +128,13 @@ crash: deps build $(VERSITYGW) ## only the tests that kill, stop or cut off each
 attack: deps build ## only the attacks on a writer, and a table of its memory and of what another client waits
 	@scripts/with-services --pg -- $(GOTEST) -count 1 -v -timeout 10m ./test/attack
 
-# Which parts "make bench" measures, all unless it is set, and how often.
+# Which parts "make bench" measures, all unless it is set, how often, and a folder for CPU profiles of the writer.
 ONLY ?=
 ROUNDS ?= 5
+PROFILES ?=
 .PHONY: bench
-bench: deps build python ## measure a whole Winery beside Python Winery, and print a table (ONLY=tables,images,packing,memory,mosaic,rbd,production,index, ROUNDS=5)
-	@WINERY_PYTHON=$(PYTHON) $(GO) run -tags "$(TAGS)" ./test/cmd/bench -only "$(ONLY)" -rounds "$(ROUNDS)"
+bench: deps build python ## measure a whole Winery beside Python Winery, and print a table (ONLY=tables,images,packing,memory,mosaic,rbd,production,index, ROUNDS=5, PROFILES=folder)
+	@WINERY_PYTHON=$(PYTHON) $(GO) run -tags "$(TAGS)" ./test/cmd/bench -only "$(ONLY)" -rounds "$(ROUNDS)" -profiles "$(PROFILES)"
 
 .PHONY: alerts
 alerts: deps build ## only the tests of the alerts: faults and their alerts, and none under normal load (DURATION=30m)

@@ -18,15 +18,23 @@ const noBytes = ^uint32(0)
 // remainder takes what [updateCRC] made of noBytes.
 func remainder(crc uint32) uint32 { return ^crc }
 
+// zeroBits has the powers x^8, x^16, x^32 and so on: what 1, 2, 4 and more zero bytes
+// multiply a remainder by.
+var zeroBits = func() (powers [63]uint32) {
+	powers[0] = 1 << (31 - 8) // the highest power is the lowest bit
+	for i := 1; i < len(powers); i++ {
+		powers[i] = multiply(powers[i-1], powers[i-1])
+	}
+	return powers
+}()
+
 // shift returns the remainder of bytes that n zeros follow; and the part of a
 // checksum of a sequence that comes of its start, where n bytes follow it.
 func shift(crc uint32, n int64) uint32 {
-	const oneByte = 1 << (31 - 8) // x^8; the highest power is the lowest bit
-	for power := uint32(oneByte); n > 0; n >>= 1 {
+	for i := 0; n > 0; i, n = i+1, n>>1 {
 		if n&1 != 0 {
-			crc = multiply(crc, power)
+			crc = multiply(crc, zeroBits[i])
 		}
-		power = multiply(power, power)
 	}
 	return crc
 }

@@ -33,7 +33,7 @@ func (b *bench) images(ctx context.Context) (err error) {
 	python.stored = ours.stored
 	for _, clients := range []int{64, 8} {
 		what := fmt.Sprintf("get from directory images, %d clients", clients)
-		if err := b.measure(ctx, row{what: what, ours: b.gets(ours, clients), python: b.gets(python, clients)}); err != nil {
+		if err := b.measure(ctx, row{what: what, ours: b.gets(ours, clients), python: b.gets(python, clients), server: ours}); err != nil {
 			return err
 		}
 	}

@@ -34,6 +34,7 @@ type bench struct {
 	toPack     int           // how many objects the shard has that is packed
 	tinyToPack int           // the same, for the memory that many small objects take
 	indexRows  []int         // the sizes of an index, in ascending order
+	profiles   string        // a folder for CPU profiles, or ""
 	root       string        // the project's folder
 	dir        string        // of this run
 	python     string        // the interpreter of Python Winery
@@ -88,9 +89,10 @@ func run(ctx context.Context) error {
 	each := flag.Duration("time", 5*time.Second, "how long one measurement takes")
 	only := flag.String("only", "", "the parts to measure, separated by commas: "+names()+"; empty: all")
 	workers := flag.Int("python-workers", 4, "the number of workers of Python's server")
+	profiles := flag.String("profiles", "", "a folder for a CPU profile of the writer in each row; empty: none")
 	flag.Parse()
 	b := &bench{
-		rounds: *rounds, time: *each, inImages: 20_000, toPack: 50_000, tinyToPack: 5_000_000, indexRows: []int{1e6, 10e6, 50e6}, root: *root,
+		rounds: *rounds, time: *each, inImages: 20_000, toPack: 50_000, tinyToPack: 5_000_000, indexRows: []int{1e6, 10e6, 50e6}, root: *root, profiles: *profiles,
 		python: os.Getenv("WINERY_PYTHON"), workers: *workers, report: report{out: os.Stdout},
 	}
 	chosen := parts

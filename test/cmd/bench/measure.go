@@ -39,6 +39,7 @@ type row struct {
 	python work    // nil where Python Winery cannot do it
 	limits []limit // measured in each round
 	extra  func() string
+	server *store // whose CPU profile tells what ours takes; nil where there is none
 
 	samples map[string][]sample // "ours", "python"
 	raw     map[string][]float64
@@ -66,6 +67,9 @@ func (b *bench) measure(ctx context.Context, r row) error {
 			}
 		}
 		slices.Reverse(steps)
+	}
+	if err := b.profile(ctx, &r); err != nil {
+		return fmt.Errorf("a profile of %s: %w", r.what, err)
 	}
 	return b.report.print(&r)
 }
@@ -101,15 +105,15 @@ func (b *bench) take(ctx context.Context, r *row, who string, do work) error {
 // on measures a server while clients work on it.
 func on(s *store, do func(ctx context.Context) (load.Result, error)) work {
 	return func(ctx context.Context) (load.Result, usage, error) {
-		before, err := usageOf(s.root)
+		before, err := usageOf(s.process.PID())
 		if err != nil {
 			return load.Result{}, usage{}, err
 		}
-		if err := resetPeaks(s.root); err != nil {
+		if err := resetPeaks(s.process.PID()); err != nil {
 			return load.Result{}, usage{}, err
 		}
 		result, err := do(ctx)
-		after, usageErr := usageOf(s.root)
+		after, usageErr := usageOf(s.process.PID())
 		after.cpu -= before.cpu
 		return result, after, errors.Join(err, usageErr)
 	}

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -36,20 +37,8 @@ func (b *bench) mosaics(ctx context.Context) error {
 		return err
 	}
 	m := &mosaicBench{bench: b, path: filepath.Join(b.dir, "go.mosaic"), pythons: filepath.Join(b.dir, "python.mosaic")}
-	files := filepath.Join(b.dir, "files")
-	var list []string
-	for id, path := range tree.Paths { // in no order, the same for both
-		if len(list) == b.inImages {
-			break
-		}
-		content, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		m.ids, m.contents, list = append(m.ids, id), append(m.contents, content), append(list, path)
-		m.bytes += int64(len(content))
-	}
-	if err := os.WriteFile(files, []byte(strings.Join(list, "\n")), 0o600); err != nil {
+	files, err := m.readObjects(tree)
+	if err != nil {
 		return err
 	}
 	python := func(action string, args ...string) work {
@@ -81,6 +70,33 @@ func (b *bench) mosaics(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// readObjects sets the objects of the images: the files of a tree, and copies of them
+// with other first lines, so that an image has more than one tile of 32 MB, as in
+// production. It returns a list of the files, for Python.
+func (m *mosaicBench) readObjects(tree *harness.Source) (list string, err error) {
+	list = filepath.Join(m.dir, "files")
+	var paths []string
+	for number := 0; len(m.ids) < m.inImages; number++ {
+		for _, path := range tree.Paths { // in no order, the same for both
+			if len(m.ids) == m.inImages {
+				break
+			}
+			content, err := os.ReadFile(path)
+			if err != nil {
+				return "", err
+			}
+			content = append(fmt.Appendf(nil, "%d\n", number), content...)
+			path = filepath.Join(m.dir, fmt.Sprintf("object%d", len(m.ids)))
+			if err := os.WriteFile(path, content, 0o600); err != nil {
+				return "", err
+			}
+			m.ids, m.contents, paths = append(m.ids, sha256.Sum256(content)), append(m.contents, content), append(paths, path)
+			m.bytes += int64(len(content))
+		}
+	}
+	return list, os.WriteFile(list, []byte(strings.Join(paths, "\n")), 0o600)
 }
 
 // mosaicBench is an image of each program, of the same objects.

@@ -52,7 +52,7 @@ func (b *bench) getRBD(ctx context.Context, o harness.Options) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := b.measure(ctx, row{what: "get from RBD through librbd, 64 clients", ours: b.gets(s, 64), limits: limits}); err != nil {
+	if err := b.measure(ctx, row{what: "get from RBD through librbd, 64 clients", ours: b.gets(s, 64), limits: limits, server: s}); err != nil {
 		return err
 	}
 	if err := b.measure(ctx, row{what: "get from RBD through librbd, 1 client", ours: b.gets(s, 1)}); err != nil {

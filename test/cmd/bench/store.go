@@ -22,7 +22,7 @@ import (
 // store is one Winery that is measured: a server, and what it has stored.
 type store struct {
 	client  *client.Client
-	root    int // the process id of the server, or of the parent of its workers
+	process *harness.Process // the server, or the parent of its workers
 	objects *load.Objects
 	stored  *load.IDs
 	stop    func() error
@@ -75,7 +75,7 @@ func (b *bench) pythonStore(ctx context.Context, f *harness.Fleet, seed uint64) 
 func newStore(url string, p *harness.Process, seed uint64) (*store, error) {
 	c, err := client.New(url, client.Connections(connections))
 	return &store{
-		client: c, root: p.PID(), stop: p.Stop, stored: new(load.IDs),
+		client: c, process: p, stop: p.Stop, stored: new(load.IDs),
 		objects: &load.Objects{Sizes: load.Source, Seed: seed},
 	}, err
 }
