@@ -70,6 +70,8 @@ func TestUnprivileged(t *testing.T) {
 	expect.NoError(t, os.MkdirAll(filepath.Join(others, "shards"), 0o755))
 	place(t, others, "by-rsync", 0o644)
 	place(t, others, "unmapped", 0)
+	place(t, others, "leftover", 0o644)
+	expect.NoError(t, os.Chown(filepath.Join(others, "shards"), nobody, nobody))
 
 	cmd := exec.CommandContext(t.Context(), binary, "-test.run=TestConformance|TestMode|TestKilled")
 	cmd.Dir = dir

@@ -58,5 +58,7 @@
 // (FADV_DONTNEED), which it may ignore, and the pool reports this once
 // ([Settings].NoDirectIO).
 //
-// flock and link make this hold on local file systems and on NFS 4.
+// flock and link make this hold on local file systems and on NFS 4. There the kernel
+// locks a file exclusively only if it is open for writing; so Commit, like Edit, changes
+// for a moment the mode of a file that it could not open otherwise.
 package directory

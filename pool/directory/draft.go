@@ -142,12 +142,12 @@ func (d *draft) Commit(ctx context.Context) error {
 	if err := d.proof.Verify(ctx); err != nil {
 		return fmt.Errorf("pool %s: commit %s: %w", d.pool.name, d.name, err)
 	}
-	return d.pool.fail("commit", d.name, d.publish())
+	return d.pool.fail("commit", d.name, d.publish(ctx))
 }
 
 // publish gives the draft the image's name, in place of the leftover.
-func (d *draft) publish() error {
-	if err := d.removeLeftover(); err != nil {
+func (d *draft) publish(ctx context.Context) error {
+	if err := d.removeLeftover(ctx); err != nil {
 		return err
 	}
 	if err := os.Link(d.file.Name(), d.pool.path(d.name)); err != nil {
@@ -180,17 +180,19 @@ func (d *draft) alive(ctx context.Context, op string) error {
 // removeLeftover removes only the file that existed at Create, or was reserved
 // since, and locks it meanwhile: so no process can put another image under the name
 // between the last check of the file and its removal.
-func (d *draft) removeLeftover() error {
-	path := d.pool.path(d.name)
-	f, err := os.Open(path) //nolint:gosec // below the pool's directory
+func (d *draft) removeLeftover(ctx context.Context) error {
+	img, err := d.pool.openWritable(ctx, d.name)
+	if errors.Is(err, fs.ErrPermission) {
+		img, err = d.pool.open(ctx, d.name, os.O_RDONLY) // another user's file: enough to lock it on a local file system
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	locked, err := d.pool.lock(f, d.name)
+	defer img.Close()
+	locked, err := d.pool.lock(img.file, d.name)
 	if err != nil || locked == nil {
 		return err // link fails if the name is not free
 	}
@@ -199,7 +201,7 @@ func (d *draft) removeLeftover() error {
 	if !reserved && !unchanged {
 		return nil
 	}
-	return os.Remove(path)
+	return os.Remove(d.pool.path(d.name))
 }
 
 func (d *draft) Abort(context.Context) error {

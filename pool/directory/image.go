@@ -93,10 +93,7 @@ func (p *Pool) Edit(ctx context.Context, name string, proof pool.Proof) (pool.Ed
 // openLocked opens an image's file for writing, locks it, and verifies the proof. op is
 // what the caller will do.
 func (p *Pool) openLocked(ctx context.Context, op, name string, proof pool.Proof) (*image, error) {
-	img, err := p.open(ctx, name, os.O_RDWR)
-	if p.modes && errors.Is(err, fs.ErrPermission) {
-		img, err = p.openReadOnlyFile(ctx, name)
-	}
+	img, err := p.openWritable(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -113,10 +110,14 @@ func (p *Pool) openLocked(ctx context.Context, op, name string, proof pool.Proof
 	return img, nil
 }
 
+// flock is changed by tests.
+var flock = unix.Flock
+
 // lock locks an image's open file, so that no other process replaces or removes it. It
-// returns nil if the image has another file by then, or none.
+// returns nil if the image has another file by then, or none. On NFS 4 the file must be
+// open for writing.
 func (p *Pool) lock(f *os.File, name string) (fs.FileInfo, error) {
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, err
 	}
 	locked, err := f.Stat()
@@ -128,6 +129,15 @@ func (p *Pool) lock(f *os.File, name string) (fs.FileInfo, error) {
 		return nil, nil
 	}
 	return now, nil
+}
+
+// openWritable opens an image's file for writing, whatever its mode is.
+func (p *Pool) openWritable(ctx context.Context, name string) (*image, error) {
+	img, err := p.open(ctx, name, os.O_RDWR)
+	if p.modes && errors.Is(err, fs.ErrPermission) {
+		return p.openReadOnlyFile(ctx, name)
+	}
+	return img, err
 }
 
 // openReadOnlyFile opens for writing a file whose mode does not allow that.

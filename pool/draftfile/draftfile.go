@@ -5,7 +5,8 @@
 //
 // A draft of image NAME is the file NAME.<uuid>.tmp, locked with flock(2) while the
 // process that writes it lives. A draft whose lock can be taken is dead, and any
-// process may remove it.
+// process may remove it. A shared lock suffices: NFS 4 grants an exclusive one only on a
+// file that is open for writing, which a draft's mode may forbid.
 package draftfile
 
 import (
@@ -22,6 +23,9 @@ import (
 	"winery/pool"
 )
 
+// flock is changed by tests.
+var flock = unix.Flock
+
 // Create makes an empty draft of an image in folder, and locks it. mode is subject to
 // the umask.
 func Create(folder, name string, mode fs.FileMode) (*os.File, error) {
@@ -31,7 +35,7 @@ func Create(folder, name string, mode fs.FileMode) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		if err := flock(int(f.Fd()), unix.LOCK_EX); err != nil {
 			return nil, errors.Join(err, Remove(f))
 		}
 		// A RemoveDead elsewhere may have come between making and locking.
@@ -51,7 +55,8 @@ func Remove(f *os.File) error {
 	return errors.Join(err, f.Close())
 }
 
-// RemoveDead removes the drafts in folder, of all images, whose process has died.
+// RemoveDead removes the drafts in folder, of all images, whose process has died. It
+// fails if a draft's lock can be neither taken nor found taken.
 func RemoveDead(folder string) error {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -68,10 +73,13 @@ func RemoveDead(folder string) error {
 		if err != nil {
 			return err
 		}
-		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		switch err = flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); {
+		case err == nil:
 			err = Remove(f)
-		} else {
+		case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, unix.ESTALE): // alive; or removed by another host
 			err = f.Close()
+		default:
+			err = errors.Join(&fs.PathError{Op: "lock", Path: f.Name(), Err: err}, f.Close())
 		}
 		if err != nil {
 			return err
