@@ -151,8 +151,9 @@ func (b *SharedBase) renewals(ctx context.Context) {
 	}
 }
 
-// renew renews all leases that have not expired, and notifies the holders of the
-// others. If the database does not answer, the claims' timers notify them.
+// renew renews all leases that have not expired, and notifies the holders of those that
+// have. If the database does not answer, or another transaction has locked a lease, the
+// claims' timers notify them.
 func (b *SharedBase) renew(ctx context.Context) {
 	asked := time.Now()
 	leases := b.keeper.list()
@@ -163,29 +164,42 @@ func (b *SharedBase) renew(ctx context.Context) {
 	// The commits do not wait for a standby: otherwise an outage of the standby would abort all long work. If a
 	// failover undoes a renewal, the lease ends early: the shard is reclaimed, and its holder is refused like any
 	// holder whose lease expired, by its locker and by the fences. A lease alone never permits an operation.
+	// Nor do they wait for a row that another transaction has locked: a transition that waits for the standby keeps
+	// the lock of its lease, and would hold up those of all other claims.
 	rows, err := b.conns.keeper.Query(ctx, `/* winery: RenewLeases */
 		WITH local AS MATERIALIZED (SELECT set_config('synchronous_commit', 'local', true)),
-		shard AS (UPDATE winery_lease l SET expires = clock_timestamp() + $2 FROM shards s, local
-			WHERE s.id = l.shard AND s.locker = l.locker AND l.locker = ANY ($1) AND l.expires > clock_timestamp()
-			RETURNING l.locker),
-		image AS (UPDATE winery_image_lease SET expires = clock_timestamp() + $2 FROM local
-			WHERE locker = ANY ($1) AND expires > clock_timestamp() RETURNING locker)
-		TABLE shard UNION ALL TABLE image`, lockers, b.lease)
+		free_shard AS (SELECT l.shard FROM winery_lease l JOIN shards s ON s.id = l.shard AND s.locker = l.locker
+			WHERE l.locker = ANY ($1) AND l.expires > clock_timestamp() FOR NO KEY UPDATE OF l SKIP LOCKED),
+		free_image AS (SELECT shard FROM winery_image_lease
+			WHERE locker = ANY ($1) AND expires > clock_timestamp() FOR NO KEY UPDATE SKIP LOCKED),
+		renewed_shard AS (UPDATE winery_lease l SET expires = clock_timestamp() + $2 FROM free_shard f, local
+			WHERE l.shard = f.shard RETURNING l.locker),
+		renewed_image AS (UPDATE winery_image_lease l SET expires = clock_timestamp() + $2 FROM free_image f, local
+			WHERE l.shard = f.shard RETURNING l.locker)
+		SELECT locker, true FROM renewed_shard UNION ALL SELECT locker, true FROM renewed_image
+		UNION ALL SELECT l.locker, false FROM winery_lease l JOIN shards s ON s.id = l.shard AND s.locker = l.locker
+			WHERE l.locker = ANY ($1) AND l.expires > clock_timestamp()
+		UNION ALL SELECT locker, false FROM winery_image_lease WHERE locker = ANY ($1) AND expires > clock_timestamp()`, lockers, b.lease)
 	if err != nil {
 		return
 	}
-	renewed, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	renewed := map[uuid.UUID]bool{} // false for a lease that exists, and was not renewed
+	var locker uuid.UUID
+	var done bool
+	_, err = pgx.ForEachRow(rows, []any{&locker, &done}, func() error {
+		renewed[locker] = renewed[locker] || done
+		return nil
+	})
 	if err != nil {
 		return
 	}
-	held := map[uuid.UUID]bool{}
-	for _, locker := range renewed {
-		held[locker] = true
-	}
+	lockers = lockers[:0]
 	for _, l := range leases {
-		if held[l.locker] {
+		switch done, exists := renewed[l.locker]; {
+		case done:
 			b.keeper.extend(l, b.patience(asked))
-		} else {
+			lockers = append(lockers, l.locker)
+		case !exists:
 			l.lose()
 		}
 	}
@@ -194,7 +208,7 @@ func (b *SharedBase) renew(ctx context.Context) {
 	_, _ = b.conns.keeper.Exec(ctx, `/* winery: RenewLockTimes */
 		WITH local AS MATERIALIZED (SELECT set_config('synchronous_commit', 'local', true)),
 		free AS (SELECT id FROM shards WHERE locker = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED)
-		UPDATE shards s SET locker_ts = now() FROM free, local WHERE s.id = free.id`, renewed)
+		UPDATE shards s SET locker_ts = now() FROM free, local WHERE s.id = free.id`, lockers)
 }
 
 func (k *keeper) list() (leases []*heldLease) {

@@ -207,6 +207,36 @@ func TestStandbyOutageKeepsLeases(t *testing.T) {
 	}
 }
 
+// A transition that waits for the standby has locked the row of its lease: the process's
+// other leases are renewed nevertheless, and its own claim is not lost.
+func TestWaitingTransitionKeepsLeases(t *testing.T) {
+	r := newReplicated(t)
+	b := open(t, r.primary.DSN, sharedbase.WithLease(4*time.Second))
+	c := must(b.CreateShard(t.Context(), sharedbase.StateWriting, "pool"))(t)
+	image := must(b.ClaimImage(t.Context(), shardIn(t, r.base, sharedbase.StateReadOnly).Name))(t)
+	moved := must(b.CreateShard(t.Context(), sharedbase.StateWriting, "pool"))(t)
+	r.standby.Signal(syscall.SIGSTOP)
+	moving := background(func() error { return moved.SetState(t.Context(), sharedbase.StateFull) })
+	r.waits(t, 1)
+	var began time.Time
+	if err := r.conn.QueryRow(t.Context(), "SELECT now()").Scan(&began); err != nil {
+		t.Fatal(err)
+	}
+	expect.Eventually(t, "the leases to be renewed", func() bool {
+		return c.Lost() || image.Lost() || count(t, r.conn, `SELECT count(*)
+			FROM (SELECT shard, expires FROM winery_lease UNION ALL SELECT shard, expires FROM winery_image_lease) l
+			WHERE shard = ANY ($2) AND expires > $1::timestamptz + interval '10 seconds'`, began, []int64{c.ID(), image.ID()}) == 2
+	})
+	if c.Lost() || image.Lost() || moved.Lost() {
+		t.Errorf("lost: the shard's lease %v, the image's %v, that of the shard that is moved %v", c.Lost(), image.Lost(), moved.Lost())
+	}
+	r.waits(t, 1)
+	r.standby.Signal(syscall.SIGCONT)
+	if err := <-moving; err != nil {
+		t.Error(err)
+	}
+}
+
 // That a shard was moved already is answered only once the standby knows: the caller removes the image it was moved from.
 func TestMoveAgainWaitsForTheStandby(t *testing.T) {
 	r := newReplicated(t)
