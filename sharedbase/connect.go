@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"syscall"
@@ -42,8 +43,8 @@ type SharedBase struct {
 	process uuid.UUID // of the heartbeats
 	keeper  keeper
 	observe observer
-	// lockWait is how long Add waits for a lock. Only tests change it.
-	lockWait time.Duration
+	// lockWait is how long Add waits for a lock, short is shortTimeout. Only tests change them.
+	lockWait, short time.Duration
 }
 
 // New prepares access to the database of dsn: a postgresql:// URL, key=value
@@ -57,7 +58,7 @@ func New(dsn, applicationName string, options ...Option) (*SharedBase, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &SharedBase{limit: DefaultConnections, lease: DefaultLease, holder: thisProcess(applicationName), process: uuid.New(), lockWait: defaultLockWait}
+	b := &SharedBase{limit: DefaultConnections, lease: DefaultLease, holder: thisProcess(applicationName), process: uuid.New(), lockWait: defaultLockWait, short: shortTimeout}
 	for _, option := range options {
 		option(b)
 	}
@@ -106,7 +107,7 @@ func dialer(timeout time.Duration) func(ctx context.Context, network, addr strin
 
 // withShortTimeout runs an operation that touches a few rows, within the time for such.
 func (b *SharedBase) withShortTimeout(ctx context.Context, what string, op func(ctx context.Context) error) error {
-	return b.withTimeout(ctx, shortTimeout, what, op)
+	return b.withTimeout(ctx, b.short, what, op)
 }
 
 func (b *SharedBase) withTimeout(ctx context.Context, limit time.Duration, what string, op func(ctx context.Context) error) error {
@@ -149,7 +150,12 @@ func transaction(ctx context.Context, pool *pgxpool.Pool, begin string, op func(
 	committing, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(releasing, cancel) })()
-	return tx.Commit(committing)
+	err = tx.Commit(committing)
+	if errors.Is(err, context.Canceled) && committing.Err() != nil {
+		// Its outcome is unknown, as of any commit without an answer; the caller has cancelled nothing.
+		return fmt.Errorf("the commit was not answered in time: %w", context.DeadlineExceeded)
+	}
+	return err
 }
 
 // persist repeats op while the database is unavailable, for the given time. What it does not allow is not tried again,

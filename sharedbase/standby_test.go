@@ -260,3 +260,25 @@ func TestMoveAgainWaitsForTheStandby(t *testing.T) {
 		t.Error("answered, but the standby has nothing")
 	}
 }
+
+// A commit that is given up, because the standby does not answer in time, is ErrUnavailable: its caller has cancelled
+// nothing.
+func TestCommitIsGivenUp(t *testing.T) {
+	r := newReplicated(t)
+	o := object("a")
+	shardIn(t, r.base, sharedbase.StateStandby, o)
+	b := open(t, r.primary.DSN)
+	b.SetShortTimeout(3 * time.Second)
+	c := must(b.CreateShard(t.Context(), sharedbase.StateWriting, "pool"))(t)
+	r.standby.Signal(syscall.SIGSTOP)
+	moving := background(func() error { return c.SetState(t.Context(), sharedbase.StateFull) })
+	deleting := background(func() error { return b.Delete(t.Context(), o.ID) })
+	r.waits(t, 2)
+	for what, err := range map[string]error{"SetState": <-moving, "Delete": <-deleting} {
+		if !errors.Is(err, sharedbase.ErrUnavailable) || errors.Is(err, context.Canceled) {
+			t.Errorf("%s: error %v, want ErrUnavailable", what, err)
+		}
+	}
+	r.standby.Signal(syscall.SIGCONT)
+	r.waits(t, 0)
+}
