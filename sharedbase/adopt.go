@@ -50,11 +50,6 @@ func (c *Claim) AdoptImage(ctx context.Context, record ImageRecord, keys iter.Se
 		if s.Locker != c.locker || s.State != c.state || c.state != StateWriting && c.state != StatePacking {
 			return notHeld(ctx, tx, c.name, c.locker, c.state)
 		}
-		// Readers of the table wait from here on, and find the image afterwards.
-		if _, err := tx.Exec(ctx, `/* winery: LockAdoptedTable */
-			LOCK TABLE `+quoteTable(c.name)+" IN ACCESS EXCLUSIVE MODE"); err != nil {
-			return err
-		}
 		if _, err := tx.Exec(ctx, `/* winery: CreateAdoptedKeys */
 			CREATE TEMPORARY TABLE winery_adopt (key bytea PRIMARY KEY) ON COMMIT DROP`); err != nil {
 			return err
@@ -65,6 +60,9 @@ func (c *Claim) AdoptImage(ctx context.Context, record ImageRecord, keys iter.Se
 			return err
 		}
 		if done.New, err = c.indexAdopted(ctx, tx); err != nil {
+			return err
+		}
+		if err = c.lockAdopted(ctx, tx); err != nil {
 			return err
 		}
 		if done.MovedTo, done.Moved, err = c.moveOthers(ctx, tx); err != nil {
@@ -93,12 +91,30 @@ func (c *Claim) indexAdopted(ctx context.Context, tx pgx.Tx) (added int64, err e
 	return done.RowsAffected(), err
 }
 
+// toMove is the part of a query that selects the objects t which are in the table and not in the image: $1 is the
+// number of the shard that has them, o their index rows.
+func (c *Claim) toMove() string {
+	return ` FROM ` + quoteTable(c.name) + ` t
+		JOIN signature2shard o ON o.signature = t.key AND o.shard = $1 AND o.state = 'present'
+		WHERE NOT EXISTS (SELECT FROM pg_temp.winery_adopt a WHERE a.key = t.key) `
+}
+
+// lockAdopted locks the index rows of the objects to move, and then the table, in the order in which a deletion does.
+// From then on deletions of the shard's objects wait, and so do readers of the table, who find the image afterwards.
+func (c *Claim) lockAdopted(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `/* winery: LockRowsToMove */ WITH locked AS (
+			SELECT 1`+c.toMove()+`ORDER BY o.signature FOR NO KEY UPDATE OF o)
+		SELECT count(*) FROM locked`, c.id)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, "/* winery: LockAdoptedTable */ LOCK TABLE "+quoteTable(c.name)+" IN ACCESS EXCLUSIVE MODE")
+	return err
+}
+
 // moveOthers moves the objects that are in the table and not in the image.
 func (c *Claim) moveOthers(ctx context.Context, tx pgx.Tx) (to string, moved int64, err error) {
-	// selected selects the objects to move, as a whole query: $1 is the number of the shard that has them.
-	selected := `SELECT t.key, t.content FROM ` + quoteTable(c.name) + ` t
-		JOIN signature2shard o ON o.signature = t.key AND o.shard = $1 AND o.state = 'present'
-		WHERE NOT EXISTS (SELECT FROM pg_temp.winery_adopt a WHERE a.key = t.key)`
+	selected := "SELECT t.key, t.content" + c.toMove()
 	var exists bool
 	err = tx.QueryRow(ctx, "/* winery: FindRowsToMove */ SELECT EXISTS ("+selected+")", c.id).Scan(&exists)
 	if err != nil || !exists {

@@ -10,6 +10,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// deleteAttempts is how often Delete searches for an object that other transactions move, or delete and add again.
+const deleteAttempts = 5
+
+// errMoved: since Delete found the object, another transaction has deleted it, or moved it to another shard.
+var errMoved = errors.New("another transaction has just moved the object")
+
 // Delete makes an object absent, and records who asked for it ([WithRequester]) in
 // winery_deletion, in one transaction. ErrNotFound says that it is absent already.
 //
@@ -19,13 +25,28 @@ import (
 // row is locked FOR SHARE meanwhile: if packing began before, the image may have
 // the object; if it begins after, it has not. During packing there is no lock: it
 // would only disturb Python's packer, which fails if it finds the row locked when
-// it has finished.
+// it has finished. An object that moves to another shard meanwhile (Claim.AdoptImage) is
+// searched for again.
 //
 // ErrNotFound, too, must be durable on a synchronous standby: this may be the
 // retry of a deletion whose commit was interrupted.
 func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
+	err := errMoved
+	for attempt := 0; attempt < deleteAttempts && errors.Is(err, errMoved); attempt++ {
+		err = b.delete(ctx, id)
+	}
+	if errors.Is(err, ErrNotFound) {
+		if unsettled := b.WaitDurable(ctx); unsettled != nil {
+			return unsettled
+		}
+	}
+	return err
+}
+
+// delete is one attempt. That fails with errMoved, and ErrUnavailable, unless the object is where it was found.
+func (b *SharedBase) delete(ctx context.Context, id ObjID) error {
 	what := fmt.Sprintf("deleting object %x", id)
-	err := b.inTxOn(ctx, b.conns.deletes, what, func(ctx context.Context, tx pgx.Tx) error {
+	return b.inTxOn(ctx, b.conns.deletes, what, func(ctx context.Context, tx pgx.Tx) error {
 		var shardID int64
 		var shard string
 		err := tx.QueryRow(ctx, `/* winery: FindObjectToDelete */ WITH of AS (
@@ -46,16 +67,10 @@ func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
 			return err
 		}
 		if done.RowsAffected() == 0 {
-			return fmt.Errorf("%x: %w", id, ErrNotFound) // another deletion was faster
+			return fmt.Errorf("%w: %w", ErrUnavailable, errMoved)
 		}
 		return deleteContent(ctx, tx, shard, id)
 	})
-	if errors.Is(err, pgx.ErrNoRows) || errors.Is(err, ErrNotFound) {
-		if unsettled := b.WaitDurable(ctx); unsettled != nil {
-			return unsettled
-		}
-	}
-	return err
 }
 
 // WaitDurable returns once all earlier commits are durable, including on a
