@@ -21,7 +21,6 @@ func (p *Pool) CheckAccess(ctx context.Context, write bool) error {
 	if err != nil {
 		return err
 	}
-	p.ceph.count(1) // so that Close does not disconnect while an OSD hangs
 	defer p.ceph.count(-1)
 	data, err := ceph.conn.OpenIOContext(p.settings.DataPool)
 	if errno(err) == unix.ENOENT {

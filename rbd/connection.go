@@ -38,7 +38,7 @@ type connection struct {
 
 	mu      sync.Mutex
 	current *dialling
-	handles int // open images
+	handles int // open images, and calls in flight
 	closed  bool
 }
 
@@ -86,8 +86,9 @@ type dialling struct {
 	err  error
 }
 
-// get returns the link, and connects if necessary. It waits no longer than ctx;
-// the dialling then continues for later callers.
+// get returns the link, and connects if necessary. It waits no longer than ctx; the
+// dialling then continues for later callers. Until the caller calls count(-1), its call is
+// in flight, and the link is not closed.
 func (c *connection) get(ctx context.Context) (*link, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -107,7 +108,16 @@ func (c *connection) get(ctx context.Context) (*link, error) {
 
 	select {
 	case <-d.done:
-		return d.link, d.err
+		if d.err != nil {
+			return nil, d.err
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.closed {
+			return nil, fmt.Errorf("pool %s: %w", c.pool, errClosed)
+		}
+		c.handles++
+		return d.link, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -163,7 +173,7 @@ func (l location) connect(conn *rados.Conn, pool string) (*rados.IOContext, erro
 	return io, nil
 }
 
-// count adds to the number of images that are open.
+// count adds to the number of images that are open, and calls in flight.
 func (c *connection) count(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -180,8 +190,8 @@ func (c *connection) inUse() bool {
 // of a role that is stopped while it checks its pools.
 const closePatience = 3 * time.Second
 
-// close disconnects, unless images are still open after closePatience. A second close
-// does nothing.
+// close disconnects, unless images are still open, or calls in flight, after
+// closePatience. A second close does nothing.
 func (c *connection) close() error {
 	for began := time.Now(); c.inUse() && time.Since(began) < closePatience; {
 		time.Sleep(10 * time.Millisecond)

@@ -27,6 +27,7 @@ func (p *Pool) Create(ctx context.Context, name string, room int64, proof pool.R
 	if err != nil {
 		return nil, err
 	}
+	defer p.ceph.count(-1)
 	if err := verify(ctx, proof); err != nil {
 		return nil, p.fail("create", name, err)
 	}

@@ -48,7 +48,8 @@ func check(ctx context.Context, name string) error {
 	return pool.CheckName(name)
 }
 
-// begin is what every call with a name that needs Ceph begins with.
+// begin is what every call with a name that needs Ceph begins with. On success the call
+// ends by p.ceph.count(-1).
 func (p *Pool) begin(ctx context.Context, name string) (*link, error) {
 	if err := check(ctx, name); err != nil {
 		return nil, err

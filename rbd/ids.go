@@ -29,6 +29,7 @@ func (p *Pool) imageIDs(ctx context.Context, prefix string) (map[string]string, 
 	if err != nil {
 		return nil, err
 	}
+	defer p.ceph.count(-1)
 	ids := map[string]string{}
 	values, err := ceph.io.GetAllOmapValues(directoryObject, "", directoryKey+prefix, directoryPage)
 	if errno(err) == unix.ENOENT {

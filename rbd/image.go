@@ -31,6 +31,7 @@ func (p *Pool) Open(ctx context.Context, name string) (pool.Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer p.ceph.count(-1)
 	image, err := rbd.OpenImageReadOnly(ceph.io, name, rbd.NoSnapshot)
 	if err != nil {
 		return nil, p.fail("open", name, err)
@@ -71,6 +72,7 @@ func (p *Pool) Edit(ctx context.Context, name string, proof pool.Proof) (pool.Ed
 	if err != nil {
 		return nil, err
 	}
+	defer p.ceph.count(-1)
 	h, err := p.openLocked(ctx, ceph, name, false)
 	if err != nil {
 		return nil, p.fail("edit", name, err)
@@ -179,6 +181,6 @@ func (h *handle) Close() error {
 		return nil
 	}
 	h.closed = true
-	h.pool.ceph.count(-1)
+	defer h.pool.ceph.count(-1)
 	return h.pool.fail("close", h.name, h.image.Close())
 }

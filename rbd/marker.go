@@ -23,6 +23,9 @@ const maxMarker = 64 << 10
 // there is no such pool.
 func (p *Pool) Init(ctx context.Context) error {
 	_, err := p.ceph.get(ctx)
+	if err == nil {
+		p.ceph.count(-1)
+	}
 	return err
 }
 
@@ -32,7 +35,6 @@ func (p *Pool) Marker(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.ceph.count(1) // so that Close does not disconnect while an OSD hangs
 	defer p.ceph.count(-1)
 	marker := make([]byte, maxMarker)
 	n, err := ceph.io.Read(markerObject, marker, 0)
@@ -51,6 +53,7 @@ func (p *Pool) SetMarker(ctx context.Context, marker []byte, replace bool) error
 	if err != nil {
 		return err
 	}
+	defer p.ceph.count(-1)
 	op := rados.CreateWriteOp()
 	defer op.Release()
 	if !replace {

@@ -105,8 +105,8 @@ func (p *Pool) Name() string { return p.settings.PoolName }
 // Format implements [pool.Pool].
 func (p *Pool) Format() format.Format { return p.settings.Format }
 
-// Close implements [pool.Pool]. With images still open it fails and closes
-// nothing, because librbd would continue to use the connection. It waits for a
+// Close implements [pool.Pool]. With images still open, or calls in flight, it fails and
+// closes nothing, because librbd would continue to use the connection. It waits for a
 // connection that is being made.
 func (p *Pool) Close() error {
 	if err := p.ceph.close(); err != nil {
@@ -121,6 +121,7 @@ func (p *Pool) Reserve(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	defer p.ceph.count(-1)
 	if err := p.newImage(ceph.io, name, 0); err != nil && !errors.Is(err, rbd.ErrExist) {
 		return p.fail("reserve", name, err)
 	}
@@ -144,6 +145,7 @@ func (p *Pool) List(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer p.ceph.count(-1)
 	names, err := rbd.GetImageNames(ceph.io)
 	if err != nil {
 		return nil, p.fail("list", "", err)
@@ -160,6 +162,7 @@ func (p *Pool) Remove(ctx context.Context, name string, proof pool.Proof) error 
 	if err != nil {
 		return err
 	}
+	defer p.ceph.count(-1)
 	return p.fail("remove", name, p.remove(ctx, ceph, name, proof))
 }
 

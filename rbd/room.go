@@ -33,7 +33,6 @@ func (p *Pool) Space(ctx context.Context) (pool.Space, error) {
 	if err != nil {
 		return pool.Space{}, err
 	}
-	p.ceph.count(1) // so that Close does not disconnect meanwhile
 	defer p.ceph.count(-1)
 	space, known, err := ceph.space(p.settings.DataPool)
 	if err == nil && !known {
