@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
+	"winery/pool"
 	"winery/sharedbase"
 )
 
@@ -25,8 +26,8 @@ type Found struct {
 }
 
 // GetBatch reads the objects ids, and returns them in the same order. An object
-// that cannot be read does not fail the others; the call fails if the database is
-// unavailable or ctx ends. Before contents are read, GetBatch calls admit, if it
+// that cannot be read does not fail the others; the call fails if the database or the
+// store of a pool is unavailable, or ctx ends. Before contents are read, GetBatch calls admit, if it
 // is not nil, with the sum of their sizes, and returns its error. It does not read an
 // object whose size it could not read.
 func (r *Reader) GetBatch(ctx context.Context, ids []sharedbase.ObjID, admit Admit) ([]Found, error) {
@@ -95,7 +96,7 @@ func (r *Reader) locateAll(ctx context.Context, ids []sharedbase.ObjID) ([]share
 }
 
 // each calls read concurrently for each of the places in at. It ends early, with
-// an error of read, where the database is unavailable or ctx ended.
+// an error of read, where the database or a pool's store is unavailable or ctx ended.
 func each(ctx context.Context, at []sharedbase.Location, read func(ctx context.Context, i int) error) error {
 	// Shard by shard, so that a batch that is spread over more shards than
 	// images are kept open opens each once.
@@ -109,7 +110,7 @@ func each(ctx context.Context, at []sharedbase.Location, read func(ctx context.C
 	for _, i := range order {
 		group.Go(func() error {
 			err := read(ctx, i)
-			if err != nil && (errors.Is(err, sharedbase.ErrUnavailable) || ctx.Err() != nil) {
+			if err != nil && (errors.Is(err, sharedbase.ErrUnavailable) || errors.Is(err, pool.ErrUnavailable) || ctx.Err() != nil) {
 				return err
 			}
 			return nil

@@ -17,6 +17,8 @@
 //
 //   - a shard without a table, whose image this host has not mapped:
 //     an error that matches [pool.ErrNotMapped] and says what to do;
+//   - a shard without a table, in a pool that is not configured or whose store does
+//     not answer or refuses: ErrPoolNotConfigured, or the error of the pool;
 //   - an object that neither image nor table has, or that is damaged:
 //     [*CorruptError].
 //

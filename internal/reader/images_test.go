@@ -5,6 +5,7 @@ package reader_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"winery/internal/reader"
+	"winery/pool"
 	"winery/sharedbase"
 	"winery/test/expect"
 )
@@ -62,6 +64,28 @@ func TestFewImagesStayOpen(t *testing.T) {
 	if f.pool.opened.Load() <= shards {
 		t.Errorf("images were opened %d times: nothing was evicted", f.pool.opened.Load())
 	}
+}
+
+// TestStoreUnavailable: a store that does not answer is asked once, and ends a batch.
+func TestStoreUnavailable(t *testing.T) {
+	f := newFixture(t)
+	r := f.reader(10)
+	all := objects(3, "in a store that does not answer")
+	f.readOnly(all...)
+	f.pool.failReads(fmt.Errorf("pool shards: %w", pool.ErrUnavailable))
+	if _, err := r.Get(t.Context(), all[0].ID, nil); !errors.Is(err, pool.ErrUnavailable) {
+		t.Errorf("Get: %v", err)
+	}
+	if n := f.pool.opened.Load(); n != 1 {
+		t.Errorf("the image was opened %d times", n)
+	}
+	for what, admit := range map[string]reader.Admit{"sizes": admitAll, "contents": nil} {
+		if found, err := r.GetBatch(t.Context(), idsOf(all), admit); !errors.Is(err, pool.ErrUnavailable) {
+			t.Errorf("GetBatch of %s: %d objects, %v", what, len(found), err)
+		}
+	}
+	f.pool.failReads(nil)
+	sameBatch(t, r, all)
 }
 
 // An image whose device fails is opened again, so that the next read uses a

@@ -115,8 +115,8 @@ func (r *Reader) Size(ctx context.Context, id sharedbase.ObjID) (int64, error) {
 // Get returns the object's content, whose SHA-256 is id. Before it reads more
 // than 32 KiB it calls admit, if that is not nil, with the size in bytes, and
 // returns an error of admit. It returns ErrNotFound, *CorruptError, an error that
-// matches [pool.ErrNotMapped] where this host cannot reach the object, or one
-// that matches ErrImageUnavailable where the image of its shard does not answer.
+// matches [pool.ErrNotMapped] or ErrPoolNotConfigured where this host cannot reach the
+// object, or ErrImageUnavailable where the image of its shard does not answer.
 func (r *Reader) Get(ctx context.Context, id sharedbase.ObjID, admit Admit) ([]byte, error) {
 	at, err := r.locate(ctx, id)
 	if err != nil {
@@ -165,7 +165,8 @@ func (r *Reader) get(ctx context.Context, w want, at sharedbase.Location) (share
 		if err == nil {
 			return found, nil
 		}
-		if attempt == attempts || ctx.Err() != nil || errors.Is(err, sharedbase.ErrUnavailable) || errors.Is(err, ErrImageUnavailable) {
+		if attempt == attempts || ctx.Err() != nil || errors.Is(err, sharedbase.ErrUnavailable) || errors.Is(err, ErrImageUnavailable) ||
+			errors.Is(err, pool.ErrUnavailable) { // which the pool has waited for already
 			return sharedbase.Content{}, explain(err, w.id, at)
 		}
 		newerThan = began
@@ -188,7 +189,7 @@ func (r *Reader) read(ctx context.Context, w want, at sharedbase.Location, newer
 	if err == nil {
 		return found, nil
 	}
-	unreachable := errors.Is(err, pool.ErrNotMapped) || errors.Is(err, errNoPool)
+	unreachable := errors.Is(err, pool.ErrNotMapped) || errors.Is(err, ErrPoolNotConfigured)
 	if table {
 		found, tableErr := r.fromTable(ctx, w, at)
 		if tableErr == nil && !unreachable && !errors.Is(err, ErrImageUnavailable) { // which is in the log already
@@ -217,13 +218,14 @@ func Places(s sharedbase.ShardState) (image, table bool) {
 	return s.ImageAvailable() || importing, s != sharedbase.StateReadOnly && !importing
 }
 
-// errNoPool is returned for an image in a pool that is not configured.
-var errNoPool = errors.New("the pool is not configured")
+// ErrPoolNotConfigured is returned, wrapped, for an image in a pool that is not among
+// [Options.Pools].
+var ErrPoolNotConfigured = errors.New("the pool is not configured")
 
 func (r *Reader) fromImage(ctx context.Context, from string, w want, name string, newerThan time.Time) (sharedbase.Content, error) {
 	p := r.Pools[from]
 	if p == nil {
-		return sharedbase.Content{}, fmt.Errorf("pool %q: %w", from, errNoPool)
+		return sharedbase.Content{}, fmt.Errorf("pool %q: %w", from, ErrPoolNotConfigured)
 	}
 	return r.images.get(ctx, p, name, w, newerThan)
 }

@@ -38,8 +38,6 @@ func (s *store) Get(ctx context.Context, id [32]byte, admit rpc.Admit) ([]byte, 
 	return content, translate(err)
 }
 
-// GetBatch fails if an object may be readable later, so that no client takes it
-// for missing.
 func (s *store) GetBatch(ctx context.Context, ids [][32]byte, admit rpc.Admit) ([]rpc.Found, error) {
 	objects, err := s.reader.GetBatch(ctx, ids, admit)
 	if err != nil {
@@ -48,9 +46,6 @@ func (s *store) GetBatch(ctx context.Context, ids [][32]byte, admit rpc.Admit) (
 	found := make([]rpc.Found, len(objects))
 	for i, o := range objects {
 		found[i] = rpc.Found{Content: o.Content, Err: translate(o.Err)}
-		if errors.Is(found[i].Err, rpc.ErrUnavailable) {
-			return nil, found[i].Err
-		}
 	}
 	return found, nil
 }
@@ -91,6 +86,9 @@ var passing = []struct {
 	{reader.ErrImageUnavailable, "the image of the object's shard does not answer"},
 	{ingest.ErrBusy, "the writer is busy"},
 	{ingest.ErrClosed, "the server is shutting down"},
+	{pool.ErrUnavailable, "the store of the object's pool does not answer"},
+	{pool.ErrNoPool, "the object's pool does not exist"},
+	{reader.ErrPoolNotConfigured, "the object's pool is not configured on this server"},
 }
 
 const lostShard = "another process has taken the writer's shard"
@@ -111,6 +109,9 @@ func translate(err error) error {
 		if errors.Is(err, known.err) {
 			return httpapi.Unavailable(known.what, err)
 		}
+	}
+	if errors.As(err, new(*pool.AccessError)) {
+		return httpapi.Unavailable("the store of the object's pool does not let this server read", err)
 	}
 	return err
 }

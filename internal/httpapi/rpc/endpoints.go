@@ -70,7 +70,8 @@ func (h *handler) get(ctx context.Context, r *call) (wire.Answer, error) {
 	return wire.Content(content), err
 }
 
-// getBatch answers null for an object that cannot be read, too: it shall not keep a client from the others.
+// getBatch answers null for a damaged object, too, which shall not keep a client from the others. An object that cannot
+// be read for any other reason fails the batch: with null a client would take it for missing.
 func (h *handler) getBatch(ctx context.Context, r *call) (wire.Answer, error) {
 	if r.ObjIDs == nil {
 		return nil, missing("obj_ids")
@@ -86,17 +87,20 @@ func (h *handler) getBatch(ctx context.Context, r *call) (wire.Answer, error) {
 		return nil, err
 	}
 	contents := make([][]byte, len(found))
-	unreadable, bytes := 0, int64(0)
+	damaged, bytes := 0, int64(0)
 	for i, object := range found {
 		contents[i] = object.Content
 		bytes += int64(len(object.Content))
-		if object.Err != nil && !errors.Is(object.Err, ErrNotFound) {
-			unreadable++
-			err = object.Err
+		switch {
+		case object.Err == nil, errors.Is(object.Err, ErrNotFound):
+		case errors.Is(object.Err, ErrCorrupted):
+			damaged, err = damaged+1, object.Err
+		default:
+			return nil, object.Err
 		}
 	}
-	if unreadable > 0 {
-		h.Log.Error("unreadable objects in a batch answered as null", "id", r.id, "objects", unreadable, "err", err)
+	if damaged > 0 {
+		h.Log.Error("unreadable objects in a batch answered as null", "id", r.id, "objects", damaged, "err", err)
 	}
 	h.Metrics.BatchOut("get_batch", bytes)
 	return wire.Contents(contents), nil

@@ -21,7 +21,7 @@ type Admit = func(bytes int64) error
 // Found is what a batch has for one object.
 type Found struct {
 	Content []byte // nil if there is an error
-	Err     error  // matches ErrNotFound, or is logged: this object cannot be read
+	Err     error  // ErrNotFound or ErrCorrupted; any other fails the batch
 }
 
 // Store is what the handler serves. All methods are called concurrently. Keys are SHA-256 sums.
