@@ -46,7 +46,8 @@
 //
 // Sizes are known before contents are read, from octet_length in a table or the
 // length in an image: a caller admits a large object, or all objects of a
-// batch, before they take memory.
+// batch, before they take memory. A length of 1 GiB or more in an image is damage: no
+// writer stores such an object.
 //
 // Lookups that wait at the same moment go to PostgreSQL as one statement, see
 // coalescer; alone, a lookup starts at once. How many statements are in flight

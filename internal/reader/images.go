@@ -106,6 +106,8 @@ func (c *images) get(ctx context.Context, p pool.Pool, name string, w want, newe
 		found.Size, found.Bytes, err = r.GetUpTo(w.id, w.atMost())
 		switch {
 		case err != nil:
+		case found.Size >= impossibleSize:
+			err = errImpossibleSize
 		case w.part == whole && found.Bytes == nil:
 			err = errSize
 		default:

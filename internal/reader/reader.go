@@ -262,6 +262,9 @@ var errDigest = errors.New("checksum mismatch")
 // errSize: an image says that an object is larger than it was a moment ago.
 var errSize = errors.New("the object's size changes between two reads")
 
+// errImpossibleSize: an image says that an object is larger than any can be.
+var errImpossibleSize = errors.New("the image says that the object has 1 GiB or more, which no writer can store")
+
 // verify is the only place that hashes content between storage and callers. It
 // accepts a content that was not read.
 func verify(id sharedbase.ObjID, c sharedbase.Content) error {
@@ -279,7 +282,7 @@ func explain(err error, id sharedbase.ObjID, at sharedbase.Location) error {
 	case errors.Is(err, format.ErrNotFound):
 		err = errAbsent
 		fallthrough
-	case errors.Is(err, errAbsent), errors.Is(err, errDigest), errors.Is(err, errSize), errors.As(err, &damage):
+	case errors.Is(err, errAbsent), errors.Is(err, errDigest), errors.Is(err, errSize), errors.Is(err, errImpossibleSize), errors.As(err, &damage):
 		return &CorruptError{ID: id, Shard: at.Shard, Err: err}
 	case errors.Is(err, pool.ErrNotMapped):
 		host, _ := os.Hostname()

@@ -47,6 +47,11 @@ const (
 // asking: httpapi.Small.
 const smallContent = 32 << 10
 
+// impossibleSize is the size in bytes from which on an image is damaged that says that an
+// object has it: PostgreSQL stores no value of 1 GiB. One flipped bit of a length must
+// neither take the memory of all reads nor make a batch too large to be answered.
+const impossibleSize = 1 << 30
+
 // atMost is the size in bytes of the largest content that is read from a table.
 func (p part) atMost() int64 {
 	return [parts]int64{size: -1, small: smallContent, whole: math.MaxInt64}[p]

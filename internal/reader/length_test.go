@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package reader_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"winery/internal/reader"
+	"winery/pool/pooltest"
+	"winery/shard"
+	"winery/sharedbase"
+)
+
+// TestImpossibleLength: a length of an image that no object can have is damage before
+// memory is admitted for it, and the neighbour is read.
+func TestImpossibleLength(t *testing.T) {
+	f := newFixture(t)
+	r := f.reader(10)
+	damaged, neighbour := object("its length is damaged"), object(strings.Repeat("neighbour", 10<<10))
+	name := f.readOnly(damaged, neighbour)
+	f.stretch(name, damaged, 2<<30)
+	isDamage := func(what string, err error) {
+		t.Helper()
+		if wrong := new(reader.CorruptError); !errors.As(err, &wrong) || wrong.ID != damaged.ID || wrong.Shard != name {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	content, err := r.Get(t.Context(), damaged.ID, func(bytes int64) error {
+		t.Errorf("%d bytes were to be admitted", bytes)
+		return nil
+	})
+	isDamage("Get", err)
+	if content != nil {
+		t.Errorf("Get: %d bytes", len(content))
+	}
+	_, err = r.Size(t.Context(), damaged.ID)
+	isDamage("Size", err)
+	admitted := int64(0)
+	found, err := r.GetBatch(t.Context(), []sharedbase.ObjID{damaged.ID, neighbour.ID}, func(bytes int64) error {
+		admitted += bytes
+		return nil
+	})
+	f.must(err)
+	isDamage("GetBatch", found[0].Err)
+	if admitted != int64(len(neighbour.Content)) || !bytes.Equal(found[1].Content, neighbour.Content) {
+		t.Errorf("GetBatch: %d bytes admitted; the neighbour has %d bytes, %v", admitted, len(found[1].Content), found[1].Err)
+	}
+}
+
+// stretch makes room in an image for an object of a length, which it sets, without writing
+// as much.
+func (f *fixture) stretch(name string, o sharedbase.Object, length int64) {
+	f.Helper()
+	src, err := f.pool.Open(f.Context(), name)
+	f.must(err)
+	image, err := io.ReadAll(io.NewSectionReader(src, 0, src.Size()))
+	f.must(errors.Join(err, src.Close()))
+	sound, err := shard.Open(bytes.NewReader(image), int64(len(image)), name)
+	f.must(err)
+	rest := sound.Layout().IndexPosition
+	binary.BigEndian.PutUint64(image[bytes.Index(image, o.Content)-8:], uint64(length))
+	for _, field := range []int64{56, 64, 80} { // the size of all objects; where the index and the hash function are
+		binary.BigEndian.PutUint64(image[field:], binary.BigEndian.Uint64(image[field:])+uint64(length))
+	}
+	f.must(f.pool.Remove(f.Context(), name, pooltest.Anything{}))
+	d, err := f.pool.Create(f.Context(), name, 0, pooltest.Anything{})
+	f.must(err)
+	_, err = d.WriteAt(image[:rest], 0)
+	f.must(err)
+	_, err = d.WriteAt(image[rest:], rest+length)
+	f.must(errors.Join(err, d.Commit(f.Context())))
+}
