@@ -19,6 +19,7 @@ import (
 // How long something may take before it is a problem.
 const (
 	fullWait    = 5 * time.Minute // a FULL shard without a packer
+	fullLong    = time.Hour       // a FULL shard in a pool of which none is being packed
 	packedWait  = time.Hour       // a PACKED shard without a mapper or a cleaner
 	packedLong  = 24 * time.Hour  // a PACKED shard
 	erasureLong = 24 * time.Hour  // an object to be erased

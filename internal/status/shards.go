@@ -44,21 +44,32 @@ func pythonLocks(f *facts) []Problem {
 		"make sure that the process is dead; then wineryctl shards release --shard "+only(names, "NAME"))
 }
 
+// fullWithoutPacker judges pool by pool where a packer runs, which packs one of them
+// unless it is told to pack all.
 func fullWithoutPacker(f *facts) []Problem {
-	if f.works("packer", sharedbase.StatePacking) {
-		return nil
+	wait, runs := fullWait, f.works("packer", sharedbase.StatePacking)
+	packing := map[string]bool{} // pools
+	if runs {
+		wait = fullLong
+		for _, s := range f.shards {
+			packing[s.Pool] = packing[s.Pool] || s.State == sharedbase.StatePacking && s.Shards > s.Quarantined
+		}
 	}
 	waiting, oldest := int64(0), time.Duration(0)
 	var on, pools []string
 	for _, s := range f.shards {
-		if s.State == sharedbase.StateFull && s.Shards > s.Quarantined && s.Oldest > fullWait {
+		if s.State == sharedbase.StateFull && s.Shards > s.Quarantined && s.Oldest > wait && !packing[s.Pool] {
 			waiting, oldest = waiting+s.Shards, max(oldest, s.Oldest)
 			on, pools = append(on, "pool "+s.Pool), append(pools, s.Pool)
 		}
 	}
-	return several(FullWithoutPacker, Error, fmt.Sprintf("no packer runs, and %s for one, the oldest for %s",
-		english.Plural(int(waiting), "FULL shard waits", "FULL shards wait"), Age(oldest)), on,
-		"systemctl start winery-packer@"+only(pools, "POOL")+" on a host")
+	count, pool := english.Plural(int(waiting), "FULL shard waits", "FULL shards wait"), only(pools, "POOL")
+	if runs {
+		return several(FullWithoutPacker, Error, fmt.Sprintf("%s for a packer of the pool, the oldest for %s: no shard of the pool is being packed", count, Age(oldest)), on,
+			fmt.Sprintf("systemctl start winery-packer@%[1]s on a host; if it runs already: journalctl -u winery-packer@%[1]s", pool))
+	}
+	return several(FullWithoutPacker, Error, fmt.Sprintf("no packer runs, and %s for one, the oldest for %s", count, Age(oldest)), on,
+		fmt.Sprintf("systemctl start winery-packer@%s on a host", pool))
 }
 
 // packedWaits looks for the reason why tables are not dropped: the first that applies.

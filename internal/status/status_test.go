@@ -5,9 +5,11 @@ package status_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -133,7 +135,13 @@ func TestProblems(t *testing.T) {
 		},
 		"full, no packer": {both(shard("full", "3 hours"), without("packer")),
 			status.FullWithoutPacker, status.Error, []string{"no packer runs, and 1 FULL shard waits for one, the oldest for 3 h", "pool files", "systemctl start winery-packer@files on a host"}},
-		"full, a packer":    {shard("full", "3 hours"), "", "", nil},
+		"full for half an hour, a packer": {shard("full", "30 minutes"), "", "", nil},
+		"full, a packer packs another shard": {both(exec("INSERT INTO shards (name, state, pool_name, locker) VALUES ('two', 'packing', 'files', gen_random_uuid())"),
+			exec("INSERT INTO winery_lease SELECT id, locker, 'packer', 'ceph1', 1, '', now() + interval '1 min' FROM shards"), shard("full", "3 hours")), "", "", nil},
+		"full, a packer of no shard": {shard("full", "3 hours"),
+			status.FullWithoutPacker, status.Error, []string{"1 FULL shard waits for a packer of the pool, the oldest for 3 h", "pool files", "systemctl start winery-packer@files on a host", "journalctl -u winery-packer@files"}},
+		"full and quarantined, a packer": {both(shard("full", "3 hours"), exec("INSERT INTO winery_quarantine SELECT id, 'table damaged', 'packer', 'ceph1' FROM shards")),
+			status.Quarantined, status.Error, []string{"one: table damaged"}},
 		"full for a minute": {both(shard("full", "1 minute"), without("packer")), "", "", nil},
 		"full, a packer of Python's": {both(without("packer"), exec("INSERT INTO shards (name, state, pool_name, locker, locker_ts) VALUES ('two', 'packing', 'files', gen_random_uuid(), now())"),
 			shard("full", "3 hours")), "", "", nil},
@@ -203,6 +211,27 @@ func TestProblems(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestFullInAnotherPool: a packer that packs one pool does not hide that none packs the other.
+func TestFullInAnotherPool(t *testing.T) {
+	f := newFleet(t)
+	second := roletest.Directory(t, "")
+	second.Name = "second"
+	f.source.Pools = append(f.source.Pools, second)
+	f.source.Set = maps.Clone(f.source.Set)
+	f.source.Set[second.Name] = roletest.OpenPools(t, true, second)[second.Name]
+	_, _, err := storage.Init(t.Context(), f.Base, f.source.Set[second.Name])
+	expect.NoError(t, err)
+	pgtest.Exec(t, f.DSN, `INSERT INTO shards (name, state, pool_name, locker) VALUES
+		('one', 'full', 'files', NULL), ('two', 'packing', 'files', gen_random_uuid()), ('three', 'full', 'second', NULL)`)
+	pgtest.Exec(t, f.DSN, "INSERT INTO winery_lease SELECT id, locker, 'packer', 'ceph1', 1, '', now() + interval '1 hour' FROM shards WHERE locker IS NOT NULL")
+	pgtest.Exec(t, f.DSN, "UPDATE winery_state SET since = now() - interval '3 hours'")
+	r := status.Read(t.Context(), f.source)
+	if len(r.Problems) != 1 || r.Problems[0].Code != status.FullWithoutPacker || !slices.Equal(r.Problems[0].On, []string{"pool second"}) ||
+		!strings.Contains(r.Problems[0].What, "1 FULL shard waits") || !strings.Contains(r.Problems[0].Cure, "winery-packer@second") {
+		t.Errorf("%+v", r.Problems)
 	}
 }
 
