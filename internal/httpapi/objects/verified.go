@@ -31,6 +31,10 @@ type object struct {
 	content []byte
 	err     error
 	charge  *httpapi.Charge
+	// Of err, for the requests that waited for the one that read the object:
+	ended   bool   // it ended or panicked
+	refused bool   // it got no memory
+	peer    string // its client, whose share of the memory may be the reason
 
 	// Guarded by verified.mu:
 	users int
@@ -60,10 +64,9 @@ func (v *verified) get(ctx context.Context, id [32]byte) (content []byte, releas
 			return o.content, func() { v.release(o) }, nil
 		}
 		v.release(o)
-		if first {
+		if first || !o.ended && (!o.refused || o.peer == httpapi.OriginOf(ctx).Peer()) {
 			return nil, nil, o.err
 		}
-		// Another request failed, perhaps because its client left.
 	}
 }
 
@@ -85,8 +88,9 @@ func (v *verified) acquire(ctx context.Context, id [32]byte) (o *object, first b
 }
 
 func (v *verified) load(ctx context.Context, o *object) {
-	o.err = errPanic
+	o.err, o.peer = errPanic, httpapi.OriginOf(ctx).Peer()
 	defer func() {
+		o.ended = o.err == errPanic || ctx.Err() != nil //nolint:errorlint // which nothing wraps
 		if o.err != nil {
 			v.mu.Lock()
 			delete(v.objects, o.id)
@@ -97,7 +101,11 @@ func (v *verified) load(ctx context.Context, o *object) {
 			v.release(o)
 		}
 	}()
-	o.content, o.err = v.read(ctx, o.id, func(bytes int64) error { return o.charge.Reach(ctx, bytes) })
+	o.content, o.err = v.read(ctx, o.id, func(bytes int64) error {
+		err := o.charge.Reach(ctx, bytes)
+		o.refused = err != nil
+		return err
+	})
 }
 
 // errPanic is what other requests for the object get while a panic ends the one that reads it.
