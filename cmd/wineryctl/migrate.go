@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/urfave/cli/v2"
 
 	"winery/internal/daemon"
@@ -94,14 +95,16 @@ func migrate(c *cli.Context) (err error) {
 	if c.Bool("dry-run") {
 		return planMigration(c, &m, j, images, failed)
 	}
-	copied := 0
+	copied, tried, stopped := 0, 0, false
 	forEach(effort.workers, images, func(name string) (migrator.Moved, error) {
 		return m.Migrate(c.Context, name)
 	}, func(name string, moved migrator.Moved, err error) (more bool) {
 		row := migrated{name, moved.Objects, moved.Bytes, moved.Copied, moved.Recorded, ""}
+		tried++
 		if err != nil {
 			failed(row, err)
-			return !hopeless(err)
+			stopped = stopped || hopeless(err)
+			return !stopped
 		}
 		j.done(row, "%s: %d objects, %s%s", name, moved.Objects, humanize.Bytes(uint64(moved.Bytes)), describe(moved))
 		if moved.Copied {
@@ -109,7 +112,19 @@ func migrate(c *cli.Context) (err error) {
 		}
 		return limit == 0 || copied < limit
 	})
-	return j.end(fmt.Sprintf("%d of %d images were not migrated", j.lost, len(images)))
+	failure := fmt.Sprintf("%d of %d images were not migrated", j.lost, len(images))
+	if stopped {
+		failure += untried(len(images) - tried)
+	}
+	return j.end(failure)
+}
+
+// untried tells of the images that were left out after an error that stops the command.
+func untried(images int) string {
+	if images == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; stopped: %s not tried", english.Plural(images, "image was", "images were"))
 }
 
 // describe says what the migration of one image did.
@@ -132,12 +147,14 @@ func planMigration(c *cli.Context, m *migrator.Migrator, j *journal, images []st
 		return err
 	}
 	var bytes, needs int64
-	for _, name := range images {
+	left := ""
+	for i, name := range images {
 		p, err := m.Plan(c.Context, name)
 		row := migrated{Image: name, Objects: p.Objects, Bytes: p.Needs}
 		if err != nil {
 			failed(row, err)
 			if hopeless(err) {
+				left = untried(len(images) - i - 1)
 				break
 			}
 			continue
@@ -159,5 +176,5 @@ func planMigration(c *cli.Context, m *migrator.Migrator, j *journal, images []st
 	}
 	_, err = fmt.Fprintf(c.App.ErrWriter, "%d images would be migrated: %s of objects; the copies take at most %s, %s%s\n", j.did,
 		humanize.Bytes(uint64(bytes)), humanize.Bytes(uint64(needs)), room, took)
-	return errors.Join(j.end(fmt.Sprintf("%d of %d images could not be migrated", j.lost, len(images))), err)
+	return errors.Join(j.end(fmt.Sprintf("%d of %d images could not be migrated%s", j.lost, len(images), left)), err)
 }

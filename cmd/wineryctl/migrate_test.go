@@ -3,12 +3,16 @@
 package main_test
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"winery/pool/pooltest"
 	"winery/sharedbase"
@@ -131,4 +135,28 @@ func TestMigrateRefuses(t *testing.T) {
 	}
 	s.wantObjects(t, good)
 	s.fails(t, 1, "pool other already", "shards", "migrate", "files", "other", "--image", names[0])
+}
+
+// TestMigrateToFullPool: where the new pool is full, the command says how many images it did
+// not try.
+func TestMigrateToFullPool(t *testing.T) {
+	files, small := roletest.Directory(t, ""), roletest.Directory(t, "")
+	small.Name = "small"
+	if err := unix.Mount("none", small.BaseDirectory, "tmpfs", 0, "size=700k"); err != nil {
+		t.Fatalf("a full disk needs root: %v", err)
+	}
+	t.Cleanup(func() { expect.NoError(t, unix.Unmount(small.BaseDirectory, 0)) })
+	var shards [][]sharedbase.Object
+	for i := range 5 {
+		content := bytes.Repeat([]byte{byte(i)}, 400_000)
+		shards = append(shards, []sharedbase.Object{{ID: sha256.Sum256(content), Content: content}})
+	}
+	pack(t, files, shards...)
+	s := newSite(t, files, small)
+	s.must(t, "db", "init")
+	s.must(t, "shards", "import", "--pool-name", "files")
+	s.fails(t, 1, "1 of 5 images were not migrated; stopped: 3 images were not tried", "shards", "migrate", "files", "small")
+	if got := s.sql(t, "SELECT count(*) FROM shards WHERE pool_name = 'small'"); got != "1" {
+		t.Errorf("%s images were migrated", got)
+	}
 }
