@@ -35,11 +35,11 @@ func run(_ context.Context, env *daemon.Env) error {
 	if err != nil {
 		return err
 	}
-	if protection.Reloads() {
+	for _, part := range protection.Reloads() {
 		env.Metrics.Expires(protection.Expiry())
-		env.OnReload("access file and TLS certificates", func() error {
+		env.OnReload(part.What, func() error {
 			defer func() { env.Metrics.Expires(protection.Expiry()) }()
-			return protection.Reload()
+			return part.Read()
 		})
 	}
 	// After either signal, the server completes the requests in flight.

@@ -4,7 +4,6 @@ package writer
 
 import (
 	"crypto/tls"
-	"errors"
 	"net"
 	"time"
 
@@ -34,19 +33,21 @@ func NewProtection(w config.Winery) (p Protection, err error) {
 	return p, nil
 }
 
-// Reloads reports whether there are files to read again.
-func (p Protection) Reloads() bool { return p.certificates != nil || p.guard != nil }
+// Reload is a part of a Protection that comes from files.
+type Reload struct {
+	What string       // for the log
+	Read func() error // reads the files again; after an error, what was read before holds
+}
 
-// Reload reads the files again. One with an error changes nothing.
-func (p Protection) Reload() error {
-	var errs []error
+// Reloads returns the parts that can be read again, each by itself.
+func (p Protection) Reloads() (parts []Reload) {
 	if p.certificates != nil {
-		errs = append(errs, p.certificates.Reload())
+		parts = append(parts, Reload{"TLS certificates", p.certificates.Reload})
 	}
 	if p.guard != nil {
-		errs = append(errs, p.guard.Reload())
+		parts = append(parts, Reload{"access file", p.guard.Reload})
 	}
-	return errors.Join(errs...)
+	return parts
 }
 
 // Expiry returns when the server's certificate expires, zero without TLS, and when the
