@@ -5,19 +5,25 @@ package writer_test
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"winery/internal/config"
 	"winery/internal/httpapi/rpc/client"
+	"winery/internal/writer"
 	"winery/sharedbase"
 	"winery/test/expect"
 	"winery/test/logtest"
@@ -32,8 +38,39 @@ func (exiting) Fatal(args ...any) {
 	os.Exit(1)
 }
 
+// failing, in place of a DSN, makes a server that fails to open its database once a client
+// is connected.
+const failing = "failing"
+
+func failActivated() int {
+	sockets := func() (n int) {
+		links, _ := filepath.Glob("/proc/self/fd/*")
+		for _, link := range links {
+			if to, _ := os.Readlink(link); strings.HasPrefix(to, "socket:") {
+				n++
+			}
+		}
+		return n
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	err := writer.Run(context.Background(), writer.Settings{Winery: config.Winery{Listen: "unix:/nonexistent/unused"}, Log: log},
+		func(context.Context) (writer.Options, error) {
+			before := sockets()
+			log.Info("opening")
+			for sockets() == before {
+				time.Sleep(time.Millisecond)
+			}
+			return writer.Options{}, errors.New("schema version 4")
+		})
+	fmt.Fprintln(os.Stderr, err)
+	return 1
+}
+
 // serveActivated serves until SIGINT.
 func serveActivated(dsn string) int {
+	if dsn == failing {
+		return failActivated()
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	dir, err := os.MkdirTemp("", "winery")
@@ -154,6 +191,30 @@ func TestRestartBySocketActivation(t *testing.T) {
 		t.Errorf("%d warnings that winery.listen is not used, want 4", n)
 	}
 	t.Logf("%d requests were answered during 3 restarts, none failed", answered.Load())
+}
+
+// TestFailsToStartBySocketActivation: a server that cannot open its database answers the
+// requests that it has accepted, and ends at once.
+func TestFailsToStartBySocketActivation(t *testing.T) {
+	m := manage(t, "127.0.0.1:0")
+	m.dsn = failing
+	server := m.start("")
+	m.stderr.Wait(t, "msg=opening")
+	began := time.Now()
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := c.Get(m.url + "/objects") //nolint:noctx // the client of a test
+	expect.NoError(t, err)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" || !strings.Contains(string(text), "could not start") {
+		t.Errorf("answered %s: %s, %v", answer.Status, text, err)
+	}
+	if err := server.Wait(); err == nil || !strings.Contains(m.stderr.String(), "schema version 4") {
+		t.Errorf("ended with %v\n%s", err, m.stderr.String())
+	}
+	if took := time.Since(began); took > 15*time.Second { // a request in flight is given 20 s
+		t.Errorf("ended after %v", took)
+	}
 }
 
 // TestPassedSocketIsProtected: a socket of the service manager that other hosts can

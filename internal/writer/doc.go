@@ -18,9 +18,9 @@
 // Sockets that the service manager passes are used instead of winery.listen. They
 // need the same protection. Connections wait in them while no writer runs, so that a
 // restart refuses none. No request fails, either: requests that come while the writer
-// starts wait up to 30 s before they get 503; and a writer that ends answers further
-// requests by open connections for up to a second, and closes each connection with
-// its answer.
+// starts wait up to 30 s before they get 503, which they get at once where it cannot
+// start; and a writer that ends answers further requests by open connections for up to a
+// second, and closes each connection with its answer.
 //
 // # End
 //

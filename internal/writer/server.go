@@ -75,7 +75,7 @@ func Run(ctx context.Context, settings Settings, open func(context.Context) (Opt
 	}
 	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()
-	front := &front{server: "winery/" + settings.Version, drain: &drain{}, ready: make(chan struct{})}
+	front := &front{server: "winery/" + settings.Version, drain: &drain{}, ready: make(chan struct{}), failed: make(chan struct{})}
 	if passed {
 		front.until = time.Now().Add(starting)
 	}
@@ -102,6 +102,8 @@ func Run(ctx context.Context, settings Settings, open func(context.Context) (Opt
 		o.Ready(listeners[0].Addr().String())
 		watch(running, listeners[0].Addr(), p, self, o, log, s.writer)
 		o.Progress.Unmeasured(Stopping, "", stopping)
+	} else {
+		close(front.failed)
 	}
 	if ctx.Err() == nil && running.Err() != nil {
 		err = errors.Join(context.Cause(running), err)
