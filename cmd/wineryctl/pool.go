@@ -59,7 +59,7 @@ type poolRow struct {
 // poolLimit is how long a store may take to answer.
 const poolLimit = 15 * time.Second
 
-func poolList(c *cli.Context) (err error) {
+func poolList(c *cli.Context) error {
 	json, err := asJSON(c)
 	if err != nil {
 		return err
@@ -69,8 +69,7 @@ func poolList(c *cli.Context) (err error) {
 		return err
 	}
 	defer base.Close()
-	set := storage.OpenToReport(cfg.Pools)
-	defer func() { err = errors.Join(err, set.Close()) }()
+	set := storage.OpenToReport(cfg.Pools) // not closed: that would wait for a store that hangs
 	rows := make([]poolRow, len(cfg.Pools))
 	for i, p := range cfg.Pools {
 		identity, err := storage.IdentifyWithin(c.Context, poolLimit, base, set[p.Name])

@@ -4,6 +4,7 @@ package main_test
 
 import (
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -15,7 +16,8 @@ import (
 	"winery/test/roletest"
 )
 
-// TestSecondSignal ends a command that hangs in Ceph's library.
+// TestSecondSignal ends a command that hangs in Ceph's library. Reports end by themselves,
+// and have no other problem with the pool than that it does not answer.
 func TestSecondSignal(t *testing.T) {
 	ceph := cephtest.Start(t)
 	images := config.Pool{
@@ -46,5 +48,11 @@ func TestSecondSignal(t *testing.T) {
 			t.Errorf("status %d, want %d: %s", got, status, stderr.String())
 		}
 		t.Logf("ended %v after %v", time.Since(began), second)
+	}
+	for _, command := range [][]string{{"status"}, {"pool", "list"}} {
+		stdout, stderr, _ := ctl(t, append([]string{"--config", s.config}, command...)...)
+		if !strings.Contains(stdout, "unavailable") || strings.Contains(stderr, "still open") {
+			t.Errorf("%q: stderr %q, stdout\n%s", command, stderr, stdout)
+		}
 	}
 }

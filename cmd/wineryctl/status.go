@@ -34,7 +34,7 @@ var statusCommand = &cli.Command{
 	Action: showStatus,
 }
 
-func showStatus(c *cli.Context) (err error) {
+func showStatus(c *cli.Context) error {
 	json, err := asJSON(c)
 	if err != nil {
 		return err
@@ -44,8 +44,7 @@ func showStatus(c *cli.Context) (err error) {
 		return err
 	}
 	defer base.Close()
-	set := storage.OpenToReport(cfg.Pools)
-	defer func() { err = errors.Join(err, set.Close()) }()
+	set := storage.OpenToReport(cfg.Pools) // not closed: that would wait for a store that hangs
 	source := &status.Source{Base: base, Pools: cfg.Pools, Set: set}
 	for {
 		report := status.Read(c.Context, source)
