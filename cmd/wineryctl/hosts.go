@@ -109,15 +109,17 @@ func hostsForget(c *cli.Context) error {
 	host, hosts := c.Args().First(), c.Int("min-mapped-hosts")
 	f, err := base.ForgetHost(c.Context, host, hosts, c.Bool("force"))
 	if errors.As(err, new(*sharedbase.HostInUseError)) {
-		return fmt.Errorf("%w; stop the roles on the host, or use --force", err)
+		err = fmt.Errorf("%w; stop the roles on the host, or use --force", err)
 	}
-	if err == nil && json {
-		return printJSON(c.App.Writer, map[string]any{"host": host, "shards": f.Shards, "lacking": f.Lacking})
+	if err != nil && f.Shards == 0 {
+		return err
 	}
-	if err == nil || f.Shards > 0 {
-		_, printErr := fmt.Fprintf(c.App.Writer, "host %s: removed from %s shards; %s shards with a table have now been mapped by fewer than %d hosts\n",
+	var printErr error // also what was done before an error
+	if json {
+		printErr = printJSON(c.App.Writer, map[string]any{"host": host, "shards": f.Shards, "lacking": f.Lacking})
+	} else {
+		_, printErr = fmt.Fprintf(c.App.Writer, "host %s: removed from %s shards; %s shards with a table have now been mapped by fewer than %d hosts\n",
 			host, humanize.Comma(f.Shards), humanize.Comma(f.Lacking), hosts)
-		err = errors.Join(err, printErr)
 	}
-	return err
+	return errors.Join(err, printErr)
 }

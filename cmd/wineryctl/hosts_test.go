@@ -3,9 +3,14 @@
 package main_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 
+	"winery/test/expect"
 	"winery/test/roletest"
 )
 
@@ -47,4 +52,28 @@ func TestHosts(t *testing.T) {
 		t.Errorf("after all were forgotten: %v", rows)
 	}
 	s.fails(t, 78, "takes the name of one HOST", "hosts", "forget")
+}
+
+// TestForgetIsInterrupted: what was done before a signal is printed, as JSON where that is
+// asked for.
+func TestForgetIsInterrupted(t *testing.T) {
+	s := newSite(t, roletest.Directory(t, ""))
+	s.must(t, "db", "init")
+	s.sql(t, `INSERT INTO shards (name, state, pool_name, mapped_on_hosts_when_packed)
+		SELECT 'shard' || n, 'readonly', 'files', '{ceph3}' FROM generate_series(1, 1001) n ORDER BY n`)
+	unlock := s.locking(t, "SELECT FROM shards WHERE id = (SELECT max(id) FROM shards) FOR UPDATE")
+	defer unlock()
+	cmd := exec.CommandContext(t.Context(), binary, "--config", s.config, "hosts", "forget", "--output", "json", "ceph3")
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	expect.NoError(t, cmd.Start())
+	expect.Eventually(t, "the second batch to wait", func() bool {
+		return s.sql(t, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") == "1"
+	})
+	expect.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+	_ = cmd.Wait()
+	var got struct{ Host, Shards any }
+	if err := json.Unmarshal(stdout.Bytes(), &got); err != nil || got.Host != "ceph3" || got.Shards != 1000.0 || cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("%v: status %d, stdout %q, stderr %q", err, cmd.ProcessState.ExitCode(), &stdout, &stderr)
+	}
 }

@@ -150,7 +150,7 @@ func shardsRelease(c *cli.Context) error {
 			j.failed(released{shardRow: rowOf(s), Error: err.Error()}, name, err)
 		}
 	}
-	if j.handled() == 0 {
+	if len(handled) == 0 && j.handled() == 0 {
 		j.note(nil, "no stale shard")
 	}
 	return j.end(fmt.Sprintf("%d of %d shards could not be released", j.lost, j.handled()))

@@ -135,6 +135,9 @@ func TestStaleAndRelease(t *testing.T) {
 	if strings.Count(got, "released ") != 2 || !strings.Contains(got, "ignored import: the shard is importing") {
 		t.Errorf("released %q", got)
 	}
+	if got := s.must(t, "shards", "release"); !strings.HasPrefix(got, "ignored import: ") || strings.Count(got, "\n") != 1 {
+		t.Errorf("with an import alone: %q", got)
+	}
 	for state, name := range names {
 		if now := s.sql(t, "SELECT state, locker IS NULL FROM shards WHERE name = '"+name+"'"); now != string(to[state])+"|t" {
 			t.Errorf("%s is %s, expected %s", name, now, to[state])
