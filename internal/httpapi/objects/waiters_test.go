@@ -112,6 +112,7 @@ func TestLeavingIsNotShared(t *testing.T) {
 	if err := <-left; !errors.Is(err, context.Canceled) {
 		t.Errorf("the first: %v", err)
 	}
+	expect.Eventually(t, "all to wait for the next", func() bool { return s.gets.Load() == 2 && v.users([32]byte{1}) == waiters })
 	close(s.release)
 	waiting.Wait()
 	if n := s.gets.Load(); n != 2 {
