@@ -35,10 +35,11 @@ func run(_ context.Context, env *daemon.Env) error {
 	if err != nil {
 		return err
 	}
+	showExpiry := func() { env.Metrics.Expires(protection.Expiry()) }
+	showExpiry()
 	for _, part := range protection.Reloads() {
-		env.Metrics.Expires(protection.Expiry())
 		env.OnReload(part.What, func() error {
-			defer func() { env.Metrics.Expires(protection.Expiry()) }()
+			defer showExpiry()
 			return part.Read()
 		})
 	}

@@ -13,14 +13,13 @@ import (
 // activation: a restart then fails no request.
 const starting = 30 * time.Second
 
-// front answers requests with 503 until it has a handler, or where it gets none. Each answer names the
-// program and its version.
+// front answers requests with 503 until it has a handler. Each answer names the program
+// and its version.
 type front struct {
 	server  string
 	drain   *drain
 	until   time.Time     // requests wait until then for the handler
 	ready   chan struct{} // closed once handler is set
-	failed  chan struct{} // closed once it is known that handler will not be set
 	handler http.Handler
 }
 
@@ -43,11 +42,14 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-f.ready:
 		f.handler.ServeHTTP(w, r)
-	case <-f.failed:
-		unavailable(w, "the server could not start; try again")
 	case <-time.After(time.Until(f.until)):
 		unavailable(w, "the server is starting: it waits for its database and pools; try again")
 	}
+}
+
+// couldNotStart is the handler of a server that will have no other.
+func couldNotStart(w http.ResponseWriter, _ *http.Request) {
+	unavailable(w, "the server could not start; try again")
 }
 
 func unavailable(w http.ResponseWriter, text string) {

@@ -75,7 +75,7 @@ func Run(ctx context.Context, settings Settings, open func(context.Context) (Opt
 	}
 	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()
-	front := &front{server: "winery/" + settings.Version, drain: &drain{}, ready: make(chan struct{}), failed: make(chan struct{})}
+	front := &front{server: "winery/" + settings.Version, drain: &drain{}, ready: make(chan struct{})}
 	if passed {
 		front.until = time.Now().Add(starting)
 	}
@@ -103,7 +103,7 @@ func Run(ctx context.Context, settings Settings, open func(context.Context) (Opt
 		watch(running, listeners[0].Addr(), p, self, o, log, s.writer)
 		o.Progress.Unmeasured(Stopping, "", stopping)
 	} else {
-		close(front.failed)
+		front.serve(http.HandlerFunc(couldNotStart))
 	}
 	if ctx.Err() == nil && running.Err() != nil {
 		err = errors.Join(context.Cause(running), err)

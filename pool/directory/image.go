@@ -205,8 +205,8 @@ func (e editor) WriteAt(b []byte, off int64) (int, error) {
 	return n, e.pool.fail("erase", e.name, err)
 }
 
-// Flush leaves out the time of the change, which nobody needs after a power cut, and
-// which would cost the file system a second flush of the device.
+// Flush leaves out the time of the change, which is not needed after a power cut, and
+// would cost the file system a second flush of the device.
 func (e editor) Flush() error {
 	for {
 		if err := unix.Fdatasync(int(e.file.Fd())); !errors.Is(err, unix.EINTR) {
