@@ -347,11 +347,5 @@ func newPool(t *testing.T, base string, modes bool) *directory.Pool {
 
 func files(t *testing.T, base string) []string {
 	t.Helper()
-	entries, err := os.ReadDir(filepath.Join(base, "shards"))
-	expect.NoError(t, err)
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names
+	return pooltest.Files(t, filepath.Join(base, "shards"))
 }

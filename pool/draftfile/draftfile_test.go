@@ -5,7 +5,6 @@ package draftfile
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -19,17 +18,6 @@ func useFlock(t *testing.T, call func(fd, how int) error) {
 	t.Helper()
 	flock = call
 	t.Cleanup(func() { flock = unix.Flock })
-}
-
-// left are the names of the files in folder.
-func left(t *testing.T, folder string) (names []string) {
-	t.Helper()
-	entries, err := os.ReadDir(folder)
-	expect.NoError(t, err)
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names
 }
 
 // TestRemoveDeadOnNFS: on NFS 4, too, dead drafts go, also those whose writer died after
@@ -46,7 +34,7 @@ func TestRemoveDeadOnNFS(t *testing.T) {
 	expect.NoError(t, err)
 	expect.NoError(t, alive.Chmod(0o400))
 	expect.NoError(t, RemoveDead(folder))
-	if got := left(t, folder); len(got) != 1 || got[0] != filepath.Base(alive.Name()) {
+	if got := pooltest.Files(t, folder); len(got) != 1 || got[0] != filepath.Base(alive.Name()) {
 		t.Errorf("left are %q, want the live draft alone", got)
 	}
 	expect.NoError(t, Remove(alive))
@@ -64,7 +52,7 @@ func TestRemoveDeadFails(t *testing.T) {
 	}
 	useFlock(t, func(int, int) error { return unix.ESTALE }) // as where another host has just removed it
 	expect.NoError(t, RemoveDead(folder))
-	if got := left(t, folder); len(got) != 1 {
+	if got := pooltest.Files(t, folder); len(got) != 1 {
 		t.Errorf("left are %q, want the draft", got)
 	}
 }

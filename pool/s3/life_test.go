@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -144,17 +143,7 @@ func (s *stage) uploads() (keys []string) {
 
 func (s *stage) files() []string {
 	s.Helper()
-	return list(s.T, filepath.Join(s.settings.TmpDirectory, "shards"))
-}
-
-func list(t *testing.T, folder string) (names []string) {
-	t.Helper()
-	entries, err := os.ReadDir(folder)
-	expect.NoError(t, err)
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names
+	return pooltest.Files(s.T, filepath.Join(s.settings.TmpDirectory, "shards"))
 }
 
 func (s *stage) wantClean(keys ...string) {
