@@ -84,8 +84,8 @@ LONGEST := ./test/vm ./test/model ./sharedbase
 
 .PHONY: test
 test: deps deps-vm deps-package-test lint package vm-image $(GOTESTSUM) $(VERSITYGW) python ## install what is missing and run every check and every test
-	WINERY_PYTHON=$(PYTHON) WINERY_VERSITYGW=$(CURDIR)/$(VERSITYGW) scripts/with-services --pg --ceph -- $(GOTESTSUM) --format testname -- \
-		-tags "$(TAGS)" -race -p 4 -timeout 70m $(LONGEST) ./...
+	PG_FLAGS=--fast WINERY_PYTHON=$(PYTHON) WINERY_VERSITYGW=$(CURDIR)/$(VERSITYGW) \
+		scripts/with-services --pg --ceph -- $(GOTESTSUM) --format testname -- -tags "$(TAGS)" -race -p 4 -timeout 70m $(LONGEST) ./...
 
 # Those of test/interop, and those that other packages have with "Python" in
 # their names.
@@ -121,7 +121,7 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 
 .PHONY: crash
 crash: deps build $(VERSITYGW) ## only the tests that kill, stop or cut off each role everywhere, and a table of what came of it
-	@WINERY_VERSITYGW=$(CURDIR)/$(VERSITYGW) scripts/with-services --pg --ceph -- $(GOTEST) -count 1 -v -timeout 20m ./test/crash | \
+	@PG_FLAGS=--fast WINERY_VERSITYGW=$(CURDIR)/$(VERSITYGW) scripts/with-services --pg --ceph -- $(GOTEST) -count 1 -v -timeout 20m ./test/crash | \
 		grep -Ev '^(=== (RUN|PAUSE|CONT|NAME)| *--- PASS)'
 
 .PHONY: attack
