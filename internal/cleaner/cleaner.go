@@ -33,7 +33,7 @@ type Options struct {
 	Log      *slog.Logger
 }
 
-// The tasks, in their order.
+// The tasks, in their order; while a table is dropped, its objects are counted.
 const (
 	Dropping progress.Task = "dropping the table of"
 	Erasing  progress.Task = "erasing deleted objects of"

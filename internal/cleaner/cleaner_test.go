@@ -9,11 +9,13 @@ import (
 	"os/exec"
 	"slices"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
 	"winery/format"
 	"winery/internal/cleaner"
+	"winery/internal/imagebuild"
 	"winery/internal/mapper"
 	"winery/internal/packer"
 	"winery/internal/progress"
@@ -245,5 +247,24 @@ func TestTwoCleaners(t *testing.T) {
 	for i, name := range names {
 		s.WantState(t, name, sharedbase.StateReadOnly)
 		wantGone(t, s, name, deleted[i])
+	}
+}
+
+// TestCountingMayTakeLong: the table is counted within an hour, of which the supervisor is
+// told, and of its end.
+func TestCountingMayTakeLong(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	name := packed(t, s, roletest.Objects(1, 10, 100)[1:])
+	var got []progress.Report
+	c := wanting(s, 0)
+	c.Progress = func(r progress.Report) { got = append(got, r) }
+	step(t, c, true)
+	want := []progress.Report{
+		{Task: cleaner.Dropping, Shard: name},
+		{Task: imagebuild.Counting, Shard: name, Limit: time.Hour},
+		{Task: cleaner.Dropping, Shard: name},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("reports %+v", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"winery/internal/imagebuild"
 	"winery/internal/scrub"
 	"winery/pool"
 	"winery/sharedbase"
@@ -93,6 +94,8 @@ func (c *Cleaner) check(ctx context.Context, claim *sharedbase.Claim) error {
 // count requires that the table has what the index has, and the image what the
 // table has.
 func (c *Cleaner) count(ctx context.Context, claim *sharedbase.Claim) error {
+	c.Progress.Unmeasured(imagebuild.Counting, claim.Name(), imagebuild.CountingLimit)
+	defer c.report(Dropping, claim.Name())
 	table, _, err := c.Base.TableSize(ctx, claim.Name())
 	if err != nil {
 		return err

@@ -53,7 +53,7 @@ type Made struct {
 // *containment.LossError.
 func (j Job) Make(ctx context.Context) (made Made, err error) {
 	start := time.Now()
-	j.Progress.Unmeasured(Counting, j.Claim.Name(), countingLimit)
+	j.Progress.Unmeasured(Counting, j.Claim.Name(), CountingLimit)
 	objects, size, err := j.Base.TableSize(ctx, j.Claim.Name())
 	if err != nil {
 		return made, err

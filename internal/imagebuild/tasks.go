@@ -21,7 +21,7 @@ const (
 // reads the index of a table, and indexing sorts the keys and has libcmph hash
 // them, which took 8 µs an object for 100 million.
 const (
-	countingLimit       = time.Hour
+	CountingLimit       = time.Hour
 	indexingLimitObject = 100 * time.Microsecond
 	indexingLimitLeast  = time.Minute
 )

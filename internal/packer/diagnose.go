@@ -11,6 +11,8 @@ import (
 
 	"winery/format"
 	"winery/internal/containment"
+	"winery/internal/pace"
+	"winery/internal/progress"
 	"winery/sharedbase"
 )
 
@@ -18,6 +20,10 @@ import (
 // before its shard is quarantined: a store that does so three times is not to be
 // tried for ever.
 const maxDamaged = 3
+
+// Diagnosing is the task after those of [winery/internal/imagebuild] where an image does
+// not verify.
+const Diagnosing progress.Task = "looking for damaged rows in the table of"
 
 // diagnose finds out why an image cannot be written or does not verify; why is the
 // error. Where the table is damaged, or the pool has an image that the table does not
@@ -60,9 +66,11 @@ func (p *Packer) damagedRows(ctx context.Context, claim *sharedbase.Claim) (dama
 	var first sharedbase.ObjID
 	n := 0
 	sum := sha256.New()
+	meter := p.Progress.NewMeter(Diagnosing, claim.Name(), progress.Unknown)
+	meter.Add(0) // the first row may take long
 	_, err = p.Base.StreamTable(ctx, claim, func(id sharedbase.ObjID, _ int64, content io.Reader) error {
 		sum.Reset()
-		if _, err := io.Copy(sum, content); err != nil {
+		if _, err := io.Copy(sum, meter.Reader(pace.Stream(ctx, content, p.Rate))); err != nil {
 			return err
 		}
 		if sharedbase.ObjID(sum.Sum(nil)) != id {

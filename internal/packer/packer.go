@@ -24,8 +24,9 @@ type Options struct {
 	Pools storage.Set
 	// Pool is the name of the only pool to pack for. Empty: all of Pools.
 	Pool string
-	// Rate limits how fast contents are written, and images are read back, all packers
-	// that share it together. Nil: no limit.
+	// Rate limits how fast contents are written, images are read back, and tables are read
+	// again where an image does not verify, all packers that share it together. Nil: no
+	// limit.
 	Rate *rate.Limiter
 	// History is that of all packers of a process. Nil: of this one alone.
 	History *History

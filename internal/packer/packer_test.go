@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/time/rate"
 
 	"winery/format"
 	"winery/internal/imagebuild"
@@ -194,13 +195,13 @@ func TestRate(t *testing.T) {
 	for _, o := range content {
 		bytes += len(o.Content)
 	}
-	const rate, burst = 8 << 20, 4 << 20
-	p := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log, Rate: pace.NewRate(rate)})
+	const speed, burst = 8 << 20, 4 << 20
+	p := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log, Rate: pace.NewRate(speed)})
 	began := time.Now()
 	if worked, err := p.Step(t.Context()); !worked || err != nil {
 		t.Fatal(worked, err)
 	}
-	least := time.Duration(2*bytes-burst) * time.Second / rate
+	least := time.Duration(2*bytes-burst) * time.Second / speed
 	if took := time.Since(began); least < time.Second || took < least {
 		t.Errorf("%d bytes took %v, want at least %v", bytes, took, least)
 	}
@@ -423,6 +424,43 @@ func TestProgress(t *testing.T) {
 	if len(tasks) != 4 || tasks[imagebuild.Counting].Limit != time.Hour ||
 		tasks[imagebuild.Indexing].Limit != time.Minute+99*100*time.Microsecond {
 		t.Errorf("reports of %v, want those of four tasks", tasks)
+	}
+}
+
+// TestDiagnosis: the search for damaged rows, which may take as long as packing, reports
+// its progress and keeps the rate.
+func TestDiagnosis(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 100, 20_000)
+	size := 0.
+	for _, o := range objects {
+		size += float64(len(o.Content))
+	}
+	objects[7].ID = sha256.Sum256([]byte("id"))
+	name := s.Full(t, objects)
+	limit := rate.NewLimiter(1e-6, 1<<30) // so that what was taken of it can be counted
+	before := 0.
+	s.Pool.At = func(point roletest.Point, _ string) error {
+		if point == roletest.Abort { // what follows is the diagnosis
+			before = limit.Tokens()
+		}
+		return nil
+	}
+	var during []progress.Report
+	p := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log, Rate: limit, Progress: func(r progress.Report) {
+		if before > 0 {
+			during = append(during, r)
+		}
+	}})
+	if _, err := p.Step(t.Context()); err == nil || !strings.Contains(err.Error(), "the table is damaged") {
+		t.Fatal(err)
+	}
+	s.WantQuarantined(t, "1 objects have a checksum mismatch", name)
+	if len(during) == 0 || during[0].Task != packer.Diagnosing || during[0].Shard != name {
+		t.Errorf("reports of the diagnosis: %v", during)
+	}
+	if took := before - limit.Tokens(); took < size-1 {
+		t.Errorf("it took %.0f bytes of the rate, want %.0f", took, size)
 	}
 }
 
