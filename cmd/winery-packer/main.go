@@ -68,13 +68,14 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	history := packer.NewHistory()
 	var parts []daemon.Part
 	for i := range loops {
-		notify := env.Notify
+		notify, part := env.Notify, ""
 		if loops > 1 {
-			notify = notify.Part(fmt.Sprint(i + 1))
+			part = fmt.Sprint(i + 1)
+			notify = notify.Part(part)
 		}
 		p := packer.New(packer.Options{
 			Base: base, Pools: set.Watched(notify.Progress), Pool: pool, Rate: rate, History: history, Log: env.Log, Metrics: env.Metrics,
-			MaxSizes: env.Config.MaxSizes(), Progress: notify.Working,
+			MaxSizes: env.Config.MaxSizes(), Part: part, Progress: notify.Working,
 		})
 		parts = append(parts, daemon.Part{Notify: notify, Step: p.Step, States: []sharedbase.ShardState{sharedbase.StateFull}, WaitsFor: waitsFor})
 	}

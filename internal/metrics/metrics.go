@@ -373,7 +373,7 @@ func (c *Client) StepFailed(role, part string) {
 }
 
 // BackOff sets how long a role's part waits after a step that failed, 0 after one
-// that succeeded. statsd does not know parts.
+// that succeeded, or while it works. statsd does not know parts.
 func (c *Client) BackOff(role, part string, wait time.Duration) {
 	if c != nil {
 		c.waits.WithLabelValues(role, part).Set(wait.Seconds())

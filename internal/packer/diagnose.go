@@ -50,9 +50,17 @@ func (p *Packer) diagnose(ctx context.Context, claim *sharedbase.Claim, why erro
 	return p.quarantine(ctx, claim, why)
 }
 
+// quarantinedError is why a shard was quarantined.
+type quarantinedError struct{ error }
+
+func (e quarantinedError) Unwrap() error { return e.error }
+
 func (p *Packer) quarantine(ctx context.Context, claim *sharedbase.Claim, why error) error {
 	p.Metrics.Quarantined("packer", claim.Pool())
-	return errors.Join(why, p.Base.Quarantine(ctx, claim.ID(), why.Error()))
+	if err := p.Base.Quarantine(ctx, claim.ID(), why.Error()); err != nil {
+		return errors.Join(why, err)
+	}
+	return quarantinedError{why}
 }
 
 // withExport adds the cure of a table with rows that are no objects.

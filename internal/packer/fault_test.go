@@ -10,13 +10,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"golang.org/x/sys/unix"
 
+	"winery/internal/metrics"
 	"winery/internal/packer"
 	"winery/pool"
 	"winery/sharedbase"
 	"winery/test/cephtest"
 	"winery/test/expect"
+	"winery/test/pgtest"
 	"winery/test/roletest"
 )
 
@@ -119,6 +122,76 @@ func TestCostlyFailure(t *testing.T) {
 		t.Fatalf("%v, %v", worked, err)
 	}
 	s.WantState(t, name, sharedbase.StatePacked)
+}
+
+// TestCostlyDamage: a shard that is quarantined after a costly failure is not postponed:
+// nobody may try it, and once it is released it is packed at once.
+func TestCostlyDamage(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 20, 1000)[1:]
+	name := s.Full(t, objects)
+	id := objects[7].ID[:]
+	p := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log})
+	now := time.Now()
+	p.SetClock(func() time.Time { return now })
+	s.Pool.At = func(point roletest.Point, _ string) error {
+		if point == roletest.Abort {
+			now = now.Add(2 * time.Hour)
+		}
+		return nil
+	}
+	pgtest.Exec(t, s.DSN, "UPDATE shard_"+name+" SET content = content || '\\x00'::bytea WHERE key = $1", id)
+	if worked, err := p.Step(t.Context()); worked || err == nil {
+		t.Fatalf("%v, %v", worked, err)
+	}
+	s.WantQuarantined(t, "the table is damaged", name)
+	if worked, err := p.Step(t.Context()); worked || err != nil {
+		t.Fatalf("a quarantined shard: %v, %v", worked, err)
+	}
+	pgtest.Exec(t, s.DSN, "UPDATE shard_"+name+" SET content = substring(content FOR length(content) - 1) WHERE key = $1", id)
+	expect.NoError(t, s.Base.Unquarantine(t.Context(), name))
+	if worked, err := p.Step(t.Context()); !worked || err != nil {
+		t.Fatalf("after its release: %v, %v", worked, err)
+	}
+	s.WantObjects(t, name, objects)
+}
+
+// TestWorksAfterFailure: a packer that has packed for more than a minute does not wait after
+// a failure, whatever happened before; one that has just begun may fail again at once.
+func TestWorksAfterFailure(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	s.Full(t, roletest.Objects(1, 20, 1000))
+	m, err := metrics.FromEnvironment(s.Log)
+	expect.NoError(t, err)
+	t.Cleanup(m.Close)
+	m.BackOff("packer", "2", time.Minute)
+	waits := func(seconds int) {
+		t.Helper()
+		if err := testutil.GatherAndCompare(m.Registry(), strings.NewReader(fmt.Sprintf(`
+# HELP winery_backoff_seconds Wait of the role after a failure of a step, or of its start; 0 after a step that succeeded, or once a packer has packed for a minute.
+# TYPE winery_backoff_seconds gauge
+winery_backoff_seconds{part="2",role="packer"} %d
+`, seconds)), "winery_backoff_seconds"); err != nil {
+			t.Error(err)
+		}
+	}
+	p := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log, Metrics: m, Part: "2"})
+	now := time.Now()
+	p.SetClock(func() time.Time { return now })
+	s.Pool.At = func(point roletest.Point, _ string) error {
+		switch point {
+		case roletest.Open: // to read the image back
+			waits(60)
+			now = now.Add(2 * time.Minute)
+		case roletest.Commit:
+			waits(0)
+		default:
+		}
+		return nil
+	}
+	if worked, err := p.Step(t.Context()); !worked || err != nil {
+		t.Fatalf("%v, %v", worked, err)
+	}
 }
 
 // isFull finds in a dump of Ceph's pools whether one has reached its quota.

@@ -55,7 +55,8 @@ func (h *History) fails(shard string, start time.Time, err error) (pause time.Du
 	return pause
 }
 
-func (h *History) succeeds(shard string) {
+// forget forgets the tries of a shard that is packed, or quarantined.
+func (h *History) forget(shard string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.tried, shard)

@@ -4,6 +4,7 @@ package packer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -33,10 +34,12 @@ type Options struct {
 	// Progress is called about once a second while bytes move, one call at a
 	// time. May be nil.
 	Progress progress.Func
-	// Metrics may be nil. MaxSizes are for them: by pool, the size in bytes at
-	// which a shard is full.
+	// Metrics may be nil. MaxSizes and Part are for them: by pool, the size in bytes at
+	// which a shard is full; and which of several loops of a process this packer serves,
+	// "" where there is one.
 	Metrics  *metrics.Client
 	MaxSizes map[string]int64
+	Part     string
 	Log      *slog.Logger
 }
 
@@ -57,7 +60,7 @@ func New(o Options) *Packer {
 // more than a minute: [*PostponedError] where there is nothing else to do. After an error,
 // and also when ctx ended, the shard is FULL again and its table is unchanged. Step notices
 // the end of ctx at the next object or block; but not while it computes the hash function,
-// which takes some seconds for a million objects.
+// which takes some seconds for a million objects. Step ignores shards that are quarantined.
 func (p *Packer) Step(ctx context.Context) (worked bool, err error) {
 	full, err := p.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{sharedbase.StateFull}})
 	if err != nil {
@@ -67,19 +70,20 @@ func (p *Packer) Step(ctx context.Context) (worked bool, err error) {
 	full = slices.DeleteFunc(full, func(s sharedbase.Shard) bool {
 		return p.Pools[s.Pool] == nil || p.Pool != "" && s.Pool != p.Pool
 	})
+	if full, err = p.withoutQuarantined(ctx, full); err != nil {
+		return false, err
+	}
 	due, postponed := p.History.due(full)
 	for _, s := range due {
 		start := p.History.now()
 		worked, err := p.Base.WithOneShard(ctx, sharedbase.StateFull, sharedbase.StatePacking,
 			sharedbase.ClaimFilter{Name: s.Name}, p.pack)
 		if err != nil {
-			if pause := p.History.fails(s.Name, start, err); pause > 0 {
-				p.Log.Warn("shard postponed after a costly failure", "shard", s.Name, "pool", s.Pool, "retry_in", pause)
-			}
+			p.fails(s, start, err)
 			return false, fmt.Errorf("packing shard %s into pool %s: %w", s.Name, s.Pool, err)
 		}
 		if worked { // else another packer was faster
-			p.History.succeeds(s.Name)
+			p.History.forget(s.Name)
 			return true, nil
 		}
 	}
@@ -87,6 +91,27 @@ func (p *Packer) Step(ctx context.Context) (worked bool, err error) {
 		return false, postponed
 	}
 	return false, nil
+}
+
+// fails notes that a shard could not be packed, which began at start. A shard that is
+// quarantined is not tried again until a person has released it; then it is tried at once.
+func (p *Packer) fails(s sharedbase.Shard, start time.Time, err error) {
+	if errors.As(err, new(quarantinedError)) {
+		p.History.forget(s.Name)
+	} else if pause := p.History.fails(s.Name, start, err); pause > 0 {
+		p.Log.Warn("shard postponed after a costly failure", "shard", s.Name, "pool", s.Pool, "retry_in", pause)
+	}
+}
+
+// withoutQuarantined leaves out the shards that no packer may claim.
+func (p *Packer) withoutQuarantined(ctx context.Context, full []sharedbase.Shard) ([]sharedbase.Shard, error) {
+	if len(full) == 0 {
+		return nil, nil
+	}
+	quarantined, err := p.Base.QuarantinedShards(ctx)
+	return slices.DeleteFunc(full, func(s sharedbase.Shard) bool {
+		return slices.ContainsFunc(quarantined, func(q sharedbase.Quarantined) bool { return q.Shard.ID == s.ID })
+	}), err
 }
 
 // warnUnconfigured warns of full shards whose pools are not configured, so that
@@ -115,7 +140,7 @@ func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) error {
 	failure := "Error"
 	defer func() { p.Metrics.Packed(to.Name(), time.Since(start), failure) }()
 	made, err := imagebuild.Job{
-		Base: p.Base, Claim: claim, Pool: to, Progress: p.Progress, Rate: p.Rate,
+		Base: p.Base, Claim: claim, Pool: to, Progress: p.working(), Rate: p.Rate,
 		Added:    func(size int64) { p.Metrics.ObjectPacked(to.Name(), size) },
 		Verified: func(bytes int64) { p.Metrics.Verified(to.Name(), bytes) },
 	}.Make(ctx)
@@ -131,4 +156,19 @@ func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) error {
 		"objects", made.Record.Objects, "bytes", made.Record.Bytes, "image_bytes", made.Size,
 		"write_seconds", made.WriteTime.Seconds(), "verify_seconds", made.VerifyTime.Seconds())
 	return nil
+}
+
+// working returns what to report the progress of a try to. Once the try has lasted longer
+// than a cheap one, the packer works, and no longer waits because of an earlier failure.
+func (p *Packer) working() progress.Func {
+	start, reset := p.History.now(), false
+	return func(r progress.Report) {
+		if !reset && p.History.now().Sub(start) > cheap {
+			reset = true
+			p.Metrics.BackOff("packer", p.Part, 0)
+		}
+		if p.Progress != nil {
+			p.Progress(r)
+		}
+	}
 }
