@@ -273,7 +273,7 @@ func TestDropTableIsOneStep(t *testing.T) {
 func TestDropTableNeedsHosts(t *testing.T) {
 	b, conn := newBase(t)
 	s := shardIn(t, b, sharedbase.StatePacked, objects("content")...)
-	must(b.RecordShardMapped(t.Context(), "a", s.Name))(t)
+	must(b.RecordShardMapped(t.Context(), "a", s.Pool, s.Name))(t)
 	c := must(b.LockOneShard(t.Context(), sharedbase.StatePacked, sharedbase.StateCleaning, sharedbase.ClaimFilter{MinMappedHosts: 1}))(t)
 	must(b.ForgetHost(t.Context(), "a", 1, true))(t)
 	refused := func(why string) {
@@ -284,10 +284,10 @@ func TestDropTableNeedsHosts(t *testing.T) {
 		present(t, b, s.Name, object("content"))
 	}
 	refused("the host was forgotten")
-	must(b.RecordShardMapped(t.Context(), "a", s.Name))(t)
+	must(b.RecordShardMapped(t.Context(), "a", s.Pool, s.Name))(t)
 	exec(t, conn, "ALTER FUNCTION winery_drop_table SET winery.min_mapped_hosts = '2'")
 	exec(t, conn, "SET winery.min_mapped_hosts = '1'") // of the session, which does not count
 	refused("the owner asks for two")
-	must(b.RecordShardMapped(t.Context(), "b", s.Name))(t)
+	must(b.RecordShardMapped(t.Context(), "b", s.Pool, s.Name))(t)
 	expect.NoError(t, c.DropTable(t.Context()))
 }

@@ -89,7 +89,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 			asking.Go(func() { _, _ = b.Add(ctx, c, objects("x")) })
 			asking.Go(func() { _ = b.Delete(ctx, object("deleted").ID) })
 			asking.Go(func() { _, _ = b.CountObjects(ctx, s.Name) })
-			asking.Go(func() { _, _ = b.RecordShardMapped(ctx, "host", s.Name) })
+			asking.Go(func() { _, _ = b.RecordShardMapped(ctx, "host", s.Pool, s.Name) })
 		}
 		const kinds = 5
 		expect.Eventually(t, "statements of every kind to wait", func() bool { return len(waiting(t, conn)) >= max(kinds, limit/2) })

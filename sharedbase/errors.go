@@ -40,6 +40,8 @@ var (
 	// ErrTooFewHosts: the table is not dropped, because fewer hosts than necessary have
 	// mapped the image: one was forgotten since, or the owner of the database asks for more.
 	ErrTooFewHosts = errors.New("too few hosts have mapped the image")
+	// ErrMoved: the image of the shard is in another pool by now. Nothing was changed.
+	ErrMoved = errors.New("the image is in another pool by now")
 	// ErrNotAllowed: the user of the database lacks a right, which the error names as
 	// far as Winery needs it. It comes with ErrUnavailable.
 	ErrNotAllowed = errors.New("the database refuses it")

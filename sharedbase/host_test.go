@@ -29,7 +29,7 @@ func TestHosts(t *testing.T) {
 	b, conn := newBase(t)
 	for _, h := range []string{"gone", "other"} {
 		for range 2 {
-			must(b.RecordShardMapped(t.Context(), h, shardIn(t, b, sharedbase.StatePacked).Name))(t)
+			must(b.RecordShardMapped(t.Context(), h, "pool", shardIn(t, b, sharedbase.StatePacked).Name))(t)
 		}
 	}
 	must(b.LockWritingShard(t.Context(), "pool"))(t)
@@ -89,7 +89,7 @@ func TestForgetHostInUse(t *testing.T) {
 			t.Fatalf("forgotten nevertheless: %v", hosts)
 		}
 	}
-	must(b.RecordShardMapped(t.Context(), "ceph3", name))(t)
+	must(b.RecordShardMapped(t.Context(), "ceph3", "pool", name))(t)
 	exec(t, conn, `INSERT INTO winery_process (id, role, host, pid, version, lease, status, failing)
 		VALUES (gen_random_uuid(), 'mapper', 'ceph3', 4711, '', '1 min', '', false)`)
 	refused("s ago from mapper (pid 4711)")

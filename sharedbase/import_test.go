@@ -156,7 +156,7 @@ func TestMoveShard(t *testing.T) {
 	packed := must(b.ClaimImage(ctx, shardIn(t, b, sharedbase.StatePacked).Name))(t)
 	wantState(t, packed.MoveShard(ctx, "other", nil), sharedbase.StatePacked)
 	must(b.ImportShard(ctx, "image", "pool", sharedbase.ImageRecord{}, keys(nothing, objects("a", "b")...)))(t)
-	must(b.RecordShardMapped(ctx, "host", "image"))(t)
+	must(b.RecordShardMapped(ctx, "host", "pool", "image"))(t)
 	if err := b.Delete(ctx, object("a").ID); err != nil {
 		t.Fatal(err)
 	}

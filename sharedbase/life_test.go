@@ -68,7 +68,7 @@ func TestLife(t *testing.T) {
 		if none := must(b.LockOneShard(ctx, sharedbase.StatePacked, sharedbase.StateCleaning, ready))(t); none != nil {
 			t.Fatal("locked before two hosts mapped it")
 		}
-		must(b.RecordShardMapped(ctx, host, c.Name()))(t)
+		must(b.RecordShardMapped(ctx, host, c.Pool(), c.Name()))(t)
 		if host == "b" {
 			break
 		}

@@ -49,9 +49,9 @@ func TestListen(t *testing.T) {
 	for _, state := range []sharedbase.ShardState{sharedbase.StateWriting, sharedbase.StateFull, sharedbase.StatePacking, sharedbase.StatePacked} {
 		wantMessage(t, messages, message{s.Name, state})
 	}
-	must(b.RecordShardMapped(ctx, "host", s.Name))(t)
+	must(b.RecordShardMapped(ctx, "host", s.Pool, s.Name))(t)
 	wantMessage(t, messages, message{s.Name, sharedbase.StatePacked})
-	must(b.RecordShardMapped(ctx, "host", s.Name))(t) // nothing new to tell
+	must(b.RecordShardMapped(ctx, "host", s.Pool, s.Name))(t) // nothing new to tell
 	c := claim(t, b, s, sharedbase.StateCleaning)
 	wantMessage(t, messages, message{s.Name, sharedbase.StateCleaning})
 	if err := c.Release(ctx); err != nil {

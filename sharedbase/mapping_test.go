@@ -27,9 +27,9 @@ func TestShardsToMap(t *testing.T) {
 	cleaning := shardIn(t, b, sharedbase.StatePacked)
 	claim(t, b, cleaning, sharedbase.StateCleaning)
 	for _, host := range []string{"a", "b"} {
-		must(b.RecordShardMapped(t.Context(), host, readonly.Name))(t)
+		must(b.RecordShardMapped(t.Context(), host, readonly.Pool, readonly.Name))(t)
 	}
-	must(b.RecordShardMapped(t.Context(), "b", packed.Name))(t)
+	must(b.RecordShardMapped(t.Context(), "b", packed.Pool, packed.Name))(t)
 	pools := []string{"pool", "other"}
 	for what, c := range map[string]struct {
 		filter sharedbase.MappingFilter

@@ -41,7 +41,7 @@ func TestPackedFor(t *testing.T) {
 	for range 4 {
 		shards = append(shards, shardIn(t, b, sharedbase.StatePacked))
 	}
-	must(b.RecordShardMapped(t.Context(), "host", shards[0].Name))(t)
+	must(b.RecordShardMapped(t.Context(), "host", shards[0].Pool, shards[0].Name))(t)
 	expect.NoError(t, b.Quarantine(t.Context(), shards[2].ID, "damaged"))
 	exec(t, conn, "UPDATE winery_state SET since = since - interval '2 hours' WHERE shard <> $1", shards[3].ID)
 	o := must(b.PackedFor(t.Context(), time.Hour))(t)

@@ -41,7 +41,7 @@ func TestPooler(t *testing.T) {
 		}
 	}
 	s := shardIn(t, b, sharedbase.StateReadOnly, object("other"))
-	must(b.RecordShardMapped(t.Context(), "host", s.Name))(t)
+	must(b.RecordShardMapped(t.Context(), "host", s.Pool, s.Name))(t)
 	if err := b.Listen(t.Context(), nil); !errors.Is(err, sharedbase.ErrPooled) {
 		t.Errorf("Listen: %v, want ErrPooled", err)
 	}

@@ -148,7 +148,7 @@ print([(name, state.value) for name, state in base.list_shards()])`)
 	if want := "[('" + s.Name + "', 'packed')]"; out != want {
 		t.Errorf("Python says %q, want %q", out, want)
 	}
-	if hosts := must(b.RecordShardMapped(ctx, "go", s.Name))(t); !slices.Equal(hosts, []string{"python", "go"}) {
+	if hosts := must(b.RecordShardMapped(ctx, "go", s.Pool, s.Name))(t); !slices.Equal(hosts, []string{"python", "go"}) {
 		t.Errorf("hosts %v", hosts)
 	}
 	t.Log("interop: one shard, written, deleted from, packed and mapped by Python and by us in turn: 5 objects")

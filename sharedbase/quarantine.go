@@ -53,12 +53,21 @@ type Quarantined struct {
 // dropped, or a mark removed, before Quarantine returns or not at all. Readers
 // are not affected. A later reason replaces an earlier one.
 func (b *SharedBase) Quarantine(ctx context.Context, shardID int64, reason string) error {
+	return b.QuarantineIn(ctx, shardID, "", reason)
+}
+
+// QuarantineIn is Quarantine because of what was found in a pool: ErrMoved if the shard's
+// image is in another pool by now, of which that says nothing. "" is any pool.
+func (b *SharedBase) QuarantineIn(ctx context.Context, shardID int64, pool, reason string) error {
 	return b.withShortTimeout(ctx, fmt.Sprintf("quarantining shard number %d", shardID), func(ctx context.Context) error {
-		_, err := b.conns.rest.Exec(ctx, `/* winery: Quarantine */
-			WITH held AS (SELECT id FROM shards WHERE id = $1 FOR NO KEY UPDATE)
+		done, err := b.conns.rest.Exec(ctx, `/* winery: Quarantine */
+			WITH held AS (SELECT id FROM shards WHERE id = $1 AND $5 IN ('', pool_name) FOR NO KEY UPDATE)
 			INSERT INTO winery_quarantine (shard, reason, role, host) SELECT id, $2, $3, $4 FROM held
 			ON CONFLICT (shard) DO UPDATE SET reason = excluded.reason, role = excluded.role, host = excluded.host, at = excluded.at`,
-			shardID, asText(reason), b.holder.Role, b.holder.Host)
+			shardID, asText(reason), b.holder.Role, b.holder.Host, pool)
+		if err == nil && done.RowsAffected() == 0 && pool != "" {
+			err = ErrMoved
+		}
 		return err
 	})
 }

@@ -85,6 +85,25 @@ func TestTextsOfAnyBytes(t *testing.T) {
 	}
 }
 
+// TestQuarantineIn: damage that was found in a pool says nothing of a shard that is in
+// another by now.
+func TestQuarantineIn(t *testing.T) {
+	b, _ := newBase(t)
+	s := shardIn(t, b, sharedbase.StatePacked)
+	if err := b.QuarantineIn(t.Context(), s.ID, "before", "damaged"); !errors.Is(err, sharedbase.ErrMoved) {
+		t.Errorf("error %v", err)
+	}
+	if all := must(b.QuarantinedShards(t.Context()))(t); len(all) != 0 {
+		t.Errorf("quarantined %v", all)
+	}
+	if err := b.QuarantineIn(t.Context(), s.ID, s.Pool, "damaged"); err != nil {
+		t.Fatal(err)
+	}
+	if all := must(b.QuarantinedShards(t.Context()))(t); len(all) != 1 || all[0].Reason != "damaged" {
+		t.Errorf("quarantined %v", all)
+	}
+}
+
 // act is something that must not happen to a quarantined shard.
 type act struct {
 	name string

@@ -160,7 +160,7 @@ func TestMissingRightIsNamed(t *testing.T) {
 		{
 			"mapper", sharedbase.UserMapper, "UPDATE (mapped_on_hosts_when_packed) ON shards",
 			func(b *sharedbase.SharedBase) error {
-				_, err := b.RecordShardMapped(t.Context(), "host", packed.Name)
+				_, err := b.RecordShardMapped(t.Context(), "host", packed.Pool, packed.Name)
 				return err
 			}, "UPDATE (mapped_on_hosts_when_packed) ON shards",
 		},

@@ -96,24 +96,27 @@ func (b *SharedBase) CountObjects(ctx context.Context, name string) (n int64, er
 	return n, b.explain(ctx, "counting the objects of shard "+name, err)
 }
 
-// RecordShardMapped records that host has mapped the shard's image, and returns
+// RecordShardMapped records that host has mapped the shard's image in a pool, and returns
 // all hosts that have. A second record of the same host has no effect, and hosts
 // that record at the same moment wait for one another. It notifies listeners. It
-// returns *StateError if the shard has no complete image, and ErrNotFound if
-// there is no such shard.
-func (b *SharedBase) RecordShardMapped(ctx context.Context, host, name string) (hosts []string, err error) {
+// returns *StateError if the shard has no complete image, ErrMoved if its image is in
+// another pool by now, and ErrNotFound if there is no such shard.
+func (b *SharedBase) RecordShardMapped(ctx context.Context, host, pool, name string) (hosts []string, err error) {
 	err = b.withShortTimeout(ctx, "recording that "+host+" mapped shard "+name, func(ctx context.Context) error {
 		return b.conns.rest.QueryRow(ctx, `/* winery: RecordShardMapped */ UPDATE shards s
 			SET mapped_on_hosts_when_packed = array_append(mapped_on_hosts_when_packed, $1)
-			WHERE name = $2 AND state IN ('packed', 'cleaning', 'readonly') AND $1 <> ALL (mapped_on_hosts_when_packed)
-			RETURNING mapped_on_hosts_when_packed, `+notify, host, name).Scan(&hosts, nil)
+			WHERE name = $2 AND pool_name = $3 AND state IN ('packed', 'cleaning', 'readonly') AND $1 <> ALL (mapped_on_hosts_when_packed)
+			RETURNING mapped_on_hosts_when_packed, `+notify, host, name, pool).Scan(&hosts, nil)
 	})
 	if !errors.Is(err, ErrNotFound) {
 		return hosts, err
 	}
 	s, err := b.ShardByName(ctx, name)
-	if err == nil && !s.State.ImageAvailable() {
+	switch {
+	case err == nil && !s.State.ImageAvailable():
 		err = &StateError{Shard: name, Found: s.State, FoundLocker: s.Locker, Expected: StatePacked}
+	case err == nil && s.Pool != pool:
+		err = fmt.Errorf("shard %s is in pool %s: %w", name, s.Pool, ErrMoved)
 	}
 	return s.MappedOn, err
 }

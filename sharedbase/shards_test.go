@@ -31,7 +31,7 @@ func TestShardLookups(t *testing.T) {
 	}
 	_, byID := b.ShardByID(ctx, 0)
 	_, byName := b.ShardByName(ctx, "nosuch")
-	_, mapped := b.RecordShardMapped(ctx, "host", "nosuch")
+	_, mapped := b.RecordShardMapped(ctx, "host", "pool", "nosuch")
 	for _, err := range []error{byID, byName, mapped} {
 		if !errors.Is(err, sharedbase.ErrNotFound) {
 			t.Errorf("error %v, want ErrNotFound", err)
@@ -77,20 +77,28 @@ func TestRecordShardMapped(t *testing.T) {
 	s := shardIn(t, b, sharedbase.StatePacked)
 	exec(t, conn, "BEGIN")
 	exec(t, conn, "UPDATE shards SET mapped_on_hosts_when_packed = '{a}'")
-	b2 := background(func() error { _, err := b.RecordShardMapped(ctx, "b", s.Name); return err })
-	c := background(func() error { _, err := b.RecordShardMapped(ctx, "c", s.Name); return err })
+	b2 := background(func() error { _, err := b.RecordShardMapped(ctx, "b", s.Pool, s.Name); return err })
+	c := background(func() error { _, err := b.RecordShardMapped(ctx, "c", s.Pool, s.Name); return err })
 	blocked(t, conn, 2)
 	exec(t, conn, "COMMIT")
 	if err := errors.Join(<-b2, <-c); err != nil {
 		t.Fatal(err)
 	}
-	hosts := must(b.RecordShardMapped(ctx, "a", s.Name))(t)
+	hosts := must(b.RecordShardMapped(ctx, "a", s.Pool, s.Name))(t)
 	slices.Sort(hosts)
 	if !slices.Equal(hosts, []string{"a", "b", "c"}) {
 		t.Errorf("hosts %v", hosts)
 	}
-	_, err := b.RecordShardMapped(ctx, "a", shardIn(t, b, sharedbase.StateFull).Name)
+	_, err := b.RecordShardMapped(ctx, "a", s.Pool, shardIn(t, b, sharedbase.StateFull).Name)
 	wantState(t, err, sharedbase.StateFull)
+	for _, host := range []string{"a", "d"} {
+		if _, err := b.RecordShardMapped(ctx, host, "before", s.Name); !errors.Is(err, sharedbase.ErrMoved) {
+			t.Errorf("host %s, which mapped it in another pool: %v", host, err)
+		}
+	}
+	if hosts := must(b.ShardByName(ctx, s.Name))(t).MappedOn; len(hosts) != 3 {
+		t.Errorf("hosts %v", hosts)
+	}
 }
 
 func TestListObjects(t *testing.T) {

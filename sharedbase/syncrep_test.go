@@ -56,7 +56,7 @@ func TestUnreplicatedIsUnavailable(t *testing.T) {
 		"Packed":            func() error { return packing.Packed(ctx, sharedbase.ImageRecord{}) },
 		"RecordImage":       func() error { return recording.RecordImage(ctx, sharedbase.ImageRecord{}) },
 		"DropTable":         func() error { return dropping.DropTable(ctx) },
-		"RecordShardMapped": func() error { _, err := b.RecordShardMapped(ctx, "host", mapped.Name); return err },
+		"RecordShardMapped": func() error { _, err := b.RecordShardMapped(ctx, "host", mapped.Pool, mapped.Name); return err },
 		"MoveShard":         func() error { return moving.MoveShard(ctx, "other", nil) },
 		"ClaimImage":        func() error { _, err := b.ClaimImage(ctx, claimed.Name); return err },
 		"Release an image":  func() error { return unused.Release(ctx) },

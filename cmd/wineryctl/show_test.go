@@ -40,7 +40,7 @@ func TestShow(t *testing.T) {
 	expect.NoError(t, err)
 	expect.NoError(t, claim.Packed(t.Context(), sharedbase.ImageRecord{Objects: 5, Bytes: 300, Fingerprint: [32]byte{0xab}}))
 	expect.NoError(t, s.base.Delete(t.Context(), objects[1].ID))
-	_, err = s.base.RecordShardMapped(t.Context(), "ceph3", name)
+	_, err = s.base.RecordShardMapped(t.Context(), "ceph3", claim.Pool(), name)
 	expect.NoError(t, err)
 	_, err = s.base.ClaimImage(t.Context(), name)
 	expect.NoError(t, err)

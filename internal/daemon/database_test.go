@@ -143,7 +143,7 @@ func TestWakeOnlyByItsStates(t *testing.T) {
 	<-packer // listens
 	<-cleaner
 	for n := range 200 {
-		if _, err := base.RecordShardMapped(ctx, "host", fmt.Sprintf("packed%d", n+1)); err != nil {
+		if _, err := base.RecordShardMapped(ctx, "host", "pool", fmt.Sprintf("packed%d", n+1)); err != nil {
 			t.Fatal(err)
 		}
 	}

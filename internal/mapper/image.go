@@ -39,7 +39,7 @@ func (r *round) admit(step, ctx context.Context, img image) error {
 	if err := r.check(ctx, img); err != nil || img.Recorded {
 		return err
 	}
-	_, err := r.Base.RecordShardMapped(ctx, r.host, img.Name)
+	_, err := r.Base.RecordShardMapped(ctx, r.host, img.Pool, img.Name)
 	return err
 }
 
@@ -59,7 +59,8 @@ func (r *round) begins(ctx context.Context, img image) (answers bool, err error)
 // packed. If it does not, check reads the store itself. If the image in the store
 // is right, only the mapping is wrong, and the image is mapped again. If the
 // image in the store is wrong, too, the shard is quarantined, so that its table
-// stays.
+// stays; unless its image was moved to another pool meanwhile, and the wrong one is what
+// was left behind: [sharedbase.ErrMoved].
 func (r *round) check(ctx context.Context, img image) error {
 	p := r.Pools[img.Pool]
 	ids, err := r.compare(ctx, p.OpenMapped, img, nil)
@@ -69,8 +70,12 @@ func (r *round) check(ctx context.Context, img image) error {
 	_, storeErr := r.compare(ctx, p.Open, img, ids)
 	switch {
 	case damaged(storeErr):
+		err := r.Base.QuarantineIn(ctx, img.ID, img.Pool, storeErr.Error())
+		if errors.Is(err, sharedbase.ErrMoved) {
+			return err
+		}
 		r.Metrics.Quarantined("mapper", img.Pool)
-		return errors.Join(storeErr, r.Base.Quarantine(ctx, img.ID, storeErr.Error()))
+		return errors.Join(storeErr, err)
 	case storeErr != nil:
 		return fmt.Errorf("%w; cannot determine whether the store has the image: %w", err, storeErr)
 	}

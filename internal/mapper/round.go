@@ -5,6 +5,7 @@ package mapper
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -170,6 +171,10 @@ func (r *round) process(ctx context.Context, img image) {
 	hanging, err := r.limited(ctx, func(limited context.Context) error { return r.admit(ctx, limited, img) })
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if errors.Is(err, sharedbase.ErrMoved) { // a later step maps it where it is now
+		r.Log.Debug("image was moved to another pool meanwhile", "shard", img.Name, "pool", img.Pool)
+		return
+	}
 	if err != nil {
 		r.errs = append(r.errs, fmt.Errorf("mapping image %s of pool %s: %w", img.Name, img.Pool, err))
 		r.failed[img.Pool]++

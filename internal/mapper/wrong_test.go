@@ -7,9 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
+	"winery/internal/cleaner"
+	"winery/internal/config"
+	"winery/internal/migrator"
 	"winery/pool"
+	"winery/sharedbase"
 	"winery/test/expect"
 	"winery/test/roletest"
 )
@@ -40,6 +45,42 @@ func TestWrongMapping(t *testing.T) {
 				s.WantQuarantined(t, "")
 			})
 		})
+	}
+}
+
+// TestMigratedMeanwhile: an image that is migrated while a host maps its source says
+// nothing of that host, nor of the shard; the next step maps it where it is now.
+func TestMigratedMeanwhile(t *testing.T) {
+	same := roletest.Directory(t, "")
+	same.Name = "others"
+	for what, to := range map[string]config.Pool{"another format": roletest.Mosaic(t), "the same format": same} {
+		for _, when := range []roletest.Point{roletest.Map, roletest.OpenMapped} {
+			t.Run(what+", before "+string(when), func(t *testing.T) {
+				s := roletest.New(t, roletest.Directory(t, ""))
+				name := packed(t, s, 1)[0]
+				_, err := cleaner.New(cleaner.Options{Base: s.Base, Pools: s.Pools, Log: s.Log}).DropTables(t.Context())
+				expect.NoError(t, err)
+				s.WantState(t, name, sharedbase.StateReadOnly)
+				to.BaseDirectory = t.TempDir()
+				target := roletest.OpenPools(t, true, to)[to.Name]
+				s.Pools[to.Name] = target
+				var once sync.Once
+				s.Pool.At = func(point roletest.Point, _ string) (err error) {
+					if point == when {
+						once.Do(func() {
+							_, err = (&migrator.Migrator{Base: s.Base, From: s.Pool.Pool, To: target}).Migrate(t.Context(), name)
+						})
+					}
+					return err
+				}
+				m := onHost(s, "a")
+				step(t, m, false)
+				wantMapped(t, s, name)
+				s.WantQuarantined(t, "")
+				step(t, m, true)
+				wantMapped(t, s, name, "a")
+			})
+		}
 	}
 }
 

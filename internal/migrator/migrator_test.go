@@ -33,7 +33,7 @@ import (
 func TestThereAndBack(t *testing.T) {
 	eachWay(t, func(t *testing.T, s *stage) {
 		all := s.old(t)
-		_, err := s.Base.RecordShardMapped(t.Context(), "host", image)
+		_, err := s.Base.RecordShardMapped(t.Context(), "host", s.From.Name(), image)
 		expect.NoError(t, err)
 		m := s.migrator()
 		tasks := map[progress.Task]progress.Report{}

@@ -196,11 +196,14 @@ func (p *Patrol) visit(ctx context.Context, img sharedbase.Verification) error {
 	if len(lost) == 0 {
 		return err
 	}
-	p.Metrics.Quarantined("scrub", lost[0].Pool)
 	s, failure := p.Base.ShardByName(ctx, name)
 	if failure == nil {
-		failure = p.Base.Quarantine(ctx, s.ID, lost[0].Text)
+		failure = p.Base.QuarantineIn(ctx, s.ID, lost[0].Pool, lost[0].Text)
 	}
+	if errors.Is(failure, sharedbase.ErrMoved) {
+		return err // what was found is left behind, and out of use
+	}
+	p.Metrics.Quarantined("scrub", lost[0].Pool)
 	if failure != nil {
 		p.Log.Error("cannot quarantine the shard", "shard", name, "err", failure)
 	}

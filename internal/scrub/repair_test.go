@@ -65,7 +65,7 @@ func TestRepairFromTable(t *testing.T) {
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		objects := roletest.Objects(1, 300, 20_000)
 		name := packed(t, s, objects)
-		_, err := s.Base.RecordShardMapped(t.Context(), "host", name)
+		_, err := s.Base.RecordShardMapped(t.Context(), "host", s.Config.Name, name)
 		expect.NoError(t, err)
 		expect.NoError(t, s.Base.Delete(t.Context(), objects[7].ID))
 		there := slices.Concat(objects[:7], objects[8:])

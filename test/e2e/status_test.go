@@ -77,7 +77,7 @@ func TestStatus(t *testing.T) {
 	damaged := shards[0].Name
 	expect.NoError(t, f.Base.Quarantine(ctx, shards[0].ID, "object damaged: checksum mismatch"))
 	for _, s := range shards {
-		_, err = f.Base.RecordShardMapped(ctx, "ceph9", s.Name)
+		_, err = f.Base.RecordShardMapped(ctx, "ceph9", s.Pool, s.Name)
 		expect.NoError(t, err)
 	}
 	hour := func(table, column, where string) {

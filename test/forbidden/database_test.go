@@ -147,7 +147,7 @@ func shards(t *testing.T, base *sharedbase.SharedBase) func(string) string {
 		expect.NoError(t, err)
 		expect.NoError(t, claim.Packed(t.Context(), sharedbase.ImageRecord{Objects: 1}))
 		if is != "unmapped" {
-			_, err = base.RecordShardMapped(t.Context(), "host", claim.Name())
+			_, err = base.RecordShardMapped(t.Context(), "host", claim.Pool(), claim.Name())
 			expect.NoError(t, err)
 		}
 		if is != "packed" {
