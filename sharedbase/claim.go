@@ -173,6 +173,10 @@ func (c *Claim) DropTable(ctx context.Context) error {
 	})
 }
 
+func tooFewHosts(name string, mapped int) error {
+	return fmt.Errorf("shard %s: %w: %d have", name, ErrTooFewHosts, mapped)
+}
+
 // dropTable has the proof and the drop in one call of the server's function.
 func (c *Claim) dropTable(ctx context.Context, tx pgx.Tx) error {
 	var done bool
@@ -190,5 +194,5 @@ func (c *Claim) dropTable(ctx context.Context, tx pgx.Tx) error {
 	if err := quarantined(ctx, tx, s.ID, c.name); err != nil {
 		return err
 	}
-	return fmt.Errorf("shard %s: %w: %d have", c.name, ErrTooFewHosts, len(s.MappedOn))
+	return tooFewHosts(c.name, len(s.MappedOn))
 }

@@ -5,6 +5,7 @@ package sharedbase_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -278,6 +279,9 @@ func TestDropTableNeedsHosts(t *testing.T) {
 	must(b.ForgetHost(t.Context(), "a", 1, true))(t)
 	refused := func(why string) {
 		t.Helper()
+		if err := b.Droppable(t.Context(), s.Name); why == "the owner asks for two" && !errors.Is(err, sharedbase.ErrTooFewHosts) {
+			t.Errorf("%s: droppable: %v", why, err)
+		}
 		if err := c.DropTable(t.Context()); !errors.Is(err, sharedbase.ErrTooFewHosts) {
 			t.Errorf("%s: got %v, want ErrTooFewHosts", why, err)
 		}
@@ -289,5 +293,29 @@ func TestDropTableNeedsHosts(t *testing.T) {
 	exec(t, conn, "SET winery.min_mapped_hosts = '1'") // of the session, which does not count
 	refused("the owner asks for two")
 	must(b.RecordShardMapped(t.Context(), "b", s.Pool, s.Name))(t)
+	expect.NoError(t, b.Droppable(t.Context(), s.Name))
 	expect.NoError(t, c.DropTable(t.Context()))
+}
+
+// TestDroppable: a transaction that lasts keeps a table, many short ones do not.
+func TestDroppable(t *testing.T) {
+	b, conn := newBase(t)
+	s := shardIn(t, b, sharedbase.StatePacked, objects("content")...)
+	expect.NoError(t, b.Droppable(t.Context(), s.Name))
+	exec(t, conn, "BEGIN")
+	exec(t, conn, "SELECT FROM shard_"+s.Name)
+	if err := b.Droppable(t.Context(), s.Name); !errors.Is(err, sharedbase.ErrTableInUse) ||
+		!strings.Contains(err.Error(), fmt.Sprintf("process %d of", conn.PgConn().PID())) {
+		t.Errorf("a transaction that lasts: %v", err)
+	}
+	done := background(func() error { return b.Droppable(t.Context(), s.Name) })
+	for {
+		select {
+		case err := <-done:
+			expect.NoError(t, err)
+			return
+		default:
+			exec(t, conn, "COMMIT; BEGIN; SELECT FROM shard_"+s.Name)
+		}
+	}
 }

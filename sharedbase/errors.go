@@ -42,6 +42,9 @@ var (
 	ErrTooFewHosts = errors.New("too few hosts have mapped the image")
 	// ErrMoved: the image of the shard is in another pool by now. Nothing was changed.
 	ErrMoved = errors.New("the image is in another pool by now")
+	// ErrTableInUse: a table could not be dropped now, because a transaction that lasts
+	// uses it.
+	ErrTableInUse = errors.New("a transaction of long duration uses the table, as pg_dump does")
 	// ErrNotAllowed: the user of the database lacks a right, which the error names as
 	// far as Winery needs it. It comes with ErrUnavailable.
 	ErrNotAllowed = errors.New("the database refuses it")

@@ -19,6 +19,10 @@
 //     deleted since: from the index first, then from the table (a Python writer
 //     leaves the row there).
 //
+// All of this takes as long as reading the image. So [Cleaner.DropTables] begins it only
+// where the drop could succeed now: not where the owner of the database wants more hosts,
+// nor while pg_dump, say, uses the table.
+//
 // The only finding that allows the drop is an object that is still to be erased:
 // allowed findings are listed, because dropping cannot be undone. With any other
 // finding the shard goes back to PACKED with an error, nothing is destroyed, and

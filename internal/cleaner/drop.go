@@ -27,8 +27,12 @@ func (c *Cleaner) DropTables(ctx context.Context) (worked bool, err error) {
 			continue
 		}
 		c.report(Dropping, s.Name)
-		dropped, err := c.Base.WithOneShard(ctx, sharedbase.StatePacked, sharedbase.StateCleaning,
-			sharedbase.ClaimFilter{Name: s.Name, MinMappedHosts: c.MinMappedHosts}, c.drop)
+		dropped := false
+		err := c.Base.Droppable(ctx, s.Name) // else the image would be read in vain, again and again
+		if err == nil {
+			dropped, err = c.Base.WithOneShard(ctx, sharedbase.StatePacked, sharedbase.StateCleaning,
+				sharedbase.ClaimFilter{Name: s.Name, MinMappedHosts: c.MinMappedHosts}, c.drop)
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("dropping the table of shard %s: %w", s.Name, err))
 			if c.outage(ctx, err) {

@@ -4,6 +4,7 @@ package cleaner_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -114,4 +115,34 @@ func TestQuarantinedBeforeDrop(t *testing.T) {
 	}
 	s.WantState(t, name, sharedbase.StatePacked)
 	wantTable(t, s, name, 39)
+}
+
+// TestNothingIsReadInVain: the image of a shard whose table cannot be dropped now is not
+// read, and the shard stays as it is.
+func TestNothingIsReadInVain(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	name := packed(t, s, roletest.Objects(1, 40, 3000)[1:])
+	mapOn(t, s, "a")
+	s.Pool.At = func(p roletest.Point, _ string) error {
+		t.Errorf("the pool was asked: %s", p)
+		return nil
+	}
+	c := wanting(s, 1)
+	refuses := func(why error) {
+		t.Helper()
+		for range 2 {
+			if worked, err := c.DropTables(t.Context()); worked || !errors.Is(err, why) || !strings.Contains(err.Error(), name) {
+				t.Errorf("%v, %v, want %v", worked, err, why)
+			}
+		}
+		s.WantState(t, name, sharedbase.StatePacked)
+	}
+	dumped := pgtest.Hold(t, s.DSN, "LOCK TABLE shard_"+name+" IN ACCESS SHARE MODE") // as pg_dump does
+	refuses(sharedbase.ErrTableInUse)
+	dumped()
+	pgtest.Exec(t, s.DSN, "ALTER FUNCTION winery_drop_table SET winery.min_mapped_hosts = '2'")
+	refuses(sharedbase.ErrTooFewHosts)
+	s.Pool.At = nil
+	mapOn(t, s, "b")
+	step(t, c, true)
 }
