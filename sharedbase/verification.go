@@ -12,7 +12,7 @@ import (
 )
 
 // RecordVerified notes that the whole image of a shard was read back just now, and
-// found right.
+// has all that it should have.
 func (b *SharedBase) RecordVerified(ctx context.Context, shardID int64) error {
 	return b.withShortTimeout(ctx, fmt.Sprintf("recording the verification of shard number %d", shardID), func(ctx context.Context) error {
 		_, err := b.conns.rest.Exec(ctx, `/* winery: RecordVerified */

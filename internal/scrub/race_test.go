@@ -206,6 +206,25 @@ func TestPatrolsShare(t *testing.T) {
 	}
 }
 
+// TestNotErasedIsVerified: an image with an object that the index does not have is read back
+// like any other, and not before all others in each round: nothing of it is missing.
+func TestNotErasedIsVerified(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	sound := readonly(t, s, roletest.Objects(1, 10, 500)[1:])
+	objects := roletest.Objects(2, 10, 500)[1:]
+	name := readonly(t, s, objects)
+	pgtest.Exec(t, s.DSN, "DELETE FROM signature2shard WHERE signature = $1", objects[4].ID[:])
+	forget(t, s)
+	p := &scrub.Patrol{Scrubber: scrubber(s), Log: slog.New(slog.DiscardHandler)}
+	p.Mapped = true
+	expect.NoError(t, p.Round(t.Context()))
+	if got := verified(t, s); len(got) != 2 {
+		t.Errorf("verified are %q, want %s and %s", got, sound, name)
+	}
+	finds(t, s, name, finding{scrub.NotErased, objects[4].ID})
+	s.WantQuarantined(t, "")
+}
+
 // TestWrongMapping: what a host reads wrongly through its mapping, and the store
 // has right, is mapped again; no shard is quarantined.
 func TestWrongMapping(t *testing.T) {
