@@ -9,6 +9,7 @@
 //     editing: no other process can erase in it, repair or move it. So the copy
 //     stays equal to the source until the end, and objects that are deleted
 //     meanwhile keep their marks in the index, to be erased in the new pool;
+//     The source must be the image that was recorded when it was packed;
 //  2. it copies the image as it is, in blocks, except blocks of zeros, with the
 //     header last; flushes; and makes the copy visible. Between pools of different
 //     formats it reads every object, compares its SHA-256 with its id, and writes an

@@ -210,3 +210,24 @@ func TestEncodeVerified(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(content), err)
 	}
 }
+
+// TestEncodeOtherImage: an image in the old pool that is not the recorded one is neither
+// encoded nor copied, and the record stays: the objects of the shard would be lost.
+func TestEncodeOtherImage(t *testing.T) {
+	for what, to := range map[string]config.Pool{"another format": mosaics(t), "the same format": directory(t, "new")} {
+		t.Run(what, func(t *testing.T) {
+			s := newStage(t, directory(t, "old"), to)
+			s.old(t)
+			before, _, err := s.Base.ImageRecord(t.Context(), s.Shard(t, image).ID)
+			expect.NoError(t, err)
+			roletest.Put(t, s.From, image, roletest.Objects(9, 20, 1000))
+			_, err = s.migrator().Migrate(t.Context(), image)
+			wantError(t, err, sharedbase.ErrOtherImage, "pool ", s.From.Name(), ": ", sharedbase.ErrOtherImage, ": the image has 20 objects")
+			s.wantPool(t, s.From)
+			s.wantNoCopy(t)
+			if now, _, err := s.Base.ImageRecord(t.Context(), s.Shard(t, image).ID); now != before || err != nil {
+				t.Errorf("recorded is %+v, %v, and was %+v", now, err, before)
+			}
+		})
+	}
+}

@@ -54,6 +54,7 @@ type Moved struct {
 // Migrate moves an image. After any failure the shard's row in the database is
 // unchanged. ErrSkipped if the shard is in To already, or is not in From, or not
 // in a state to be moved; *format.DamageError if the image is damaged;
+// sharedbase.ErrOtherImage if it is not the one that was packed;
 // sharedbase.ErrImageClaimed or pool.ErrInUse while another process changes it.
 func (m *Migrator) Migrate(ctx context.Context, name string) (moved Moved, err error) {
 	known, err := m.movable(ctx, name)

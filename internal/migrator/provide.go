@@ -32,6 +32,9 @@ func (m *Migrator) provide(ctx context.Context, name string, proofOf func(origin
 	if err != nil {
 		return fmt.Errorf("pool %s: %w", m.From.Name(), err)
 	}
+	if err := m.checkRecord(ctx, name, original); err != nil {
+		return fmt.Errorf("pool %s: %w", m.From.Name(), err)
+	}
 	err = m.verify(ctx, name, original, moved)
 	switch {
 	case err == nil:
@@ -56,6 +59,20 @@ func (m *Migrator) provide(ctx context.Context, name string, proofOf func(origin
 		err = errors.Join(m.blame(ctx, original, err), m.To.Remove(context.WithoutCancel(ctx), name, proof))
 	}
 	return err
+}
+
+// checkRecord requires that the original is the image that was recorded: the record of
+// another one would be replaced, and with it the last that told of the right one. A shard
+// that the database does not know has no record.
+func (m *Migrator) checkRecord(ctx context.Context, name string, original format.Reader) error {
+	s, err := m.Base.ShardByName(ctx, name)
+	if errors.Is(err, sharedbase.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return m.Base.CheckImage(ctx, s.ID, original.Info().Objects, original.Fingerprint())
 }
 
 // replaceable says whether an error of verify is about the image, not about the
