@@ -39,7 +39,7 @@
 // does nothing, except for [Draft.Abort], which always cleans up. Calls to Ceph
 // or a disk cannot be interrupted; those that can take minutes check the context
 // between their steps; those that can take hours, as an upload to S3, report their
-// progress to it ([WithProgress]).
+// progress to it ([WithProgress]), and keep its limit ([WithLimit]).
 //
 // Errors name the pool and the image, and match the Err variables of this
 // package with [errors.Is] where one applies.

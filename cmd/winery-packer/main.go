@@ -23,7 +23,7 @@ var poolName = &cli.StringFlag{
 
 var (
 	parallel = &cli.IntFlag{Name: "parallel", Usage: "pack up to `N` shards at once", Value: 1}
-	limit    = daemon.RateFlag("write, and read back, at most `MB` megabytes per second, all shards together")
+	limit    = daemon.RateFlag("write, upload, and read back, at most `MB` megabytes per second, all shards together")
 )
 
 // mostParallel bounds memory: the keys of each shard are in it.

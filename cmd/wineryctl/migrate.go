@@ -22,8 +22,8 @@ var migrateCommand = &cli.Command{
 	ArgsUsage: "FROM TO",
 	Description: "Each copy is flushed and read back completely; only then does the database refer to TO. Where the images of the two\n" +
 		"pools have different formats, the objects are encoded again. The images in FROM stay: remove them when all hosts read\n" +
-		"from TO. Run an interrupted migration again to continue. An image is read twice, the original and the copy: --rate limits\n" +
-		"the sum.",
+		"from TO. Run an interrupted migration again to continue. An image is read twice, the original and the copy; a copy in S3\n" +
+		"is also uploaded and read back. --rate limits the sum.",
 	Flags: []cli.Flag{
 		&cli.StringSliceFlag{Name: "image", Aliases: []string{"i"}, Usage: "migrate only the image `NAME`; repeat for several images (default: all images in FROM)"},
 		&cli.IntFlag{Name: "limit", Aliases: []string{"n"}, DefaultText: "no limit", Usage: "begin no other image after `N` images have been copied"},

@@ -27,7 +27,8 @@ type Job struct {
 	// Repairs is the claim to the image, where it is made again for a shard that
 	// has one: it is damaged, or missing. Nil for a shard that is packed.
 	Repairs *sharedbase.ImageClaim
-	// Rate limits how fast contents are written, and the image is read back. Nil: no limit.
+	// Rate limits how fast contents are written, and the image is read back and uploaded.
+	// Nil: no limit.
 	Rate *rate.Limiter
 	// Progress may be nil.
 	Progress progress.Func
@@ -73,7 +74,7 @@ func (j Job) Make(ctx context.Context) (made Made, err error) {
 		return made, err
 	}
 	made.Size, made.WriteTime, made.VerifyTime = written.Size, wrote.Sub(start), time.Since(wrote)
-	return made, draft.Commit(ctx)
+	return made, draft.Commit(pace.Pool(ctx, j.Rate))
 }
 
 // write writes the whole image, of size bytes of contents, into the draft.

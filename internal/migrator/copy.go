@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"winery/internal/pace"
 	"winery/internal/progress"
 	"winery/pool"
 )
@@ -32,7 +33,7 @@ func (m *Migrator) copy(ctx context.Context, name string, source io.ReaderAt, si
 	if err := c.all(ctx); err != nil {
 		return err
 	}
-	return draft.Commit(ctx)
+	return draft.Commit(pace.Pool(ctx, m.Rate))
 }
 
 // copier copies blocks.

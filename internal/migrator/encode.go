@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"winery/format"
+	"winery/internal/pace"
 	"winery/pool"
 )
 
@@ -71,7 +72,7 @@ func (m *Migrator) encode(ctx context.Context, name string, original format.Read
 		return err
 	}
 	meter.Add(left) // of objects that are erased
-	return draft.Commit(ctx)
+	return draft.Commit(pace.Pool(ctx, m.Rate))
 }
 
 // read returns the contents of objects; nil for those that are not small.

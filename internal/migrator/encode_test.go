@@ -10,6 +10,8 @@ import (
 	"slices"
 	"testing"
 
+	"golang.org/x/time/rate"
+
 	"winery/format"
 	"winery/internal/config"
 	"winery/internal/migrator"
@@ -227,6 +229,27 @@ func TestEncodeOtherImage(t *testing.T) {
 			s.wantNoCopy(t)
 			if now, _, err := s.Base.ImageRecord(t.Context(), s.Shard(t, image).ID); now != before || err != nil {
 				t.Errorf("recorded is %+v, %v, and was %+v", now, err, before)
+			}
+		})
+	}
+}
+
+// TestRateOfUploads: a copy that is uploaded is sent, and read back, no faster than the
+// rate: encoded, or as it is.
+func TestRateOfUploads(t *testing.T) {
+	for what, from := range map[string]config.Pool{"encoded": directory(t, "old"), "as it is": mosaics(t)} {
+		t.Run(what, func(t *testing.T) {
+			s := newStage(t, from, roletest.S3(t))
+			roletest.Put(t, s.From, image, roletest.Objects(1, 80, 40_000))
+			s.record(t)
+			original := float64(openIn(t, s.From).Info().Size)
+			m := s.migrator()
+			m.Rate = rate.NewLimiter(1e-6, 1<<30) // so that what was taken of it can be counted
+			_, err := m.Migrate(t.Context(), image)
+			expect.NoError(t, err)
+			copied := float64(s.Image(t, image).Info().Size)
+			if took := 1<<30 - m.Rate.Tokens(); took < original+3*copied-2e5 {
+				t.Errorf("it took %.0f bytes of the rate; the original has %.0f, the copy has %.0f", took, original, copied)
 			}
 		})
 	}

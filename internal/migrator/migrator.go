@@ -27,7 +27,8 @@ type Migrator struct {
 	NoTransfer bool
 	// NoRecord leaves the database unchanged.
 	NoRecord bool
-	// Rate limits what is read of images, by all that share it, in both pools. May be nil.
+	// Rate limits what is read of images, by all that share it, in both pools, and what is
+	// uploaded. May be nil.
 	Rate *rate.Limiter
 	// Progress may be nil.
 	Progress progress.Func

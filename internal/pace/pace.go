@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package pace limits how many bytes a second are read.
+// Package pace limits how many bytes a second are read, or moved by a pool.
 package pace
 
 import (
@@ -9,6 +9,8 @@ import (
 	"io"
 
 	"golang.org/x/time/rate"
+
+	"winery/pool"
 )
 
 // burst is the most that is read at once past a rate.
@@ -69,4 +71,13 @@ func (p paced) ReadAt(b []byte, at int64) (int, error) {
 		return 0, err
 	}
 	return p.from.ReadAt(b, at)
+}
+
+// Pool returns a context with which a pool moves images no faster than the limit. A nil
+// limit is none.
+func Pool(ctx context.Context, limit *rate.Limiter) context.Context {
+	if limit == nil {
+		return ctx
+	}
+	return pool.WithLimit(ctx, func(ctx context.Context, bytes int64) error { return Wait(ctx, limit, bytes) })
 }

@@ -207,6 +207,27 @@ func TestRate(t *testing.T) {
 	}
 }
 
+// TestRateOfUploads: an image that is uploaded is sent, and read back from the store, no
+// faster than the rate.
+func TestRateOfUploads(t *testing.T) {
+	s := roletest.New(t, roletest.S3(t))
+	objects := roletest.Objects(1, 80, 40_000)
+	name := s.Full(t, objects)
+	content := 0.
+	for _, o := range objects {
+		content += float64(len(o.Content))
+	}
+	limit := rate.NewLimiter(1e-6, 1<<30) // so that what was taken of it can be counted
+	p := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log, Rate: limit})
+	if worked, err := p.Step(t.Context()); !worked || err != nil {
+		t.Fatal(worked, err)
+	}
+	image := float64(s.Image(t, name).Info().Size) // about as large as the contents, which are random
+	if took := 1<<30 - limit.Tokens(); took < content+3*image-1e5 {
+		t.Errorf("it took %.0f bytes of the rate; the contents have %.0f, the image has %.0f", took, content, image)
+	}
+}
+
 // TestPacksMoreThanUsual: a writer of Python's counts contents only, so that the
 // index of a shard of tiny objects may need a larger image than the pool's usual
 // one, and one large object too.

@@ -517,3 +517,29 @@ func TestManyParts(t *testing.T) {
 		s.wantClean("shards/one")
 	})
 }
+
+// TestKeepsTheLimit: an upload waits before each piece that is sent, and each that is read
+// back.
+func TestKeepsTheLimit(t *testing.T) {
+	each(t, func(t *testing.T, server *s3test.Server) {
+		s := on(t, server, nil)
+		want := content(1, 20<<20+5)
+		var moved, largest atomic.Int64
+		expect.NoError(t, written(t, s.pool, "one", want).Commit(pool.WithLimit(t.Context(), func(_ context.Context, bytes int64) error {
+			moved.Add(bytes)
+			for was := largest.Load(); bytes > was && !largest.CompareAndSwap(was, bytes); was = largest.Load() {
+			}
+			return nil
+		})))
+		if moved.Load() != 2*int64(len(want)) || largest.Load() > 4<<20 {
+			t.Errorf("waited for %d bytes, up to %d at once, want %d", moved.Load(), largest.Load(), 2*len(want))
+		}
+		enough := errors.New("no more")
+		d := written(t, s.pool, "two", want)
+		if err := d.Commit(pool.WithLimit(t.Context(), func(context.Context, int64) error { return enough })); !errors.Is(err, enough) {
+			t.Errorf("error %v", err)
+		}
+		expect.NoError(t, d.Abort(t.Context()))
+		s.wantClean("shards/one")
+	})
+}

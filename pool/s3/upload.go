@@ -4,6 +4,7 @@ package s3
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5" //nolint:gosec // against damage on the way, as S3 wants it; not a secret
 	"encoding/base64"
@@ -151,6 +152,11 @@ func (u *publication) parts(ctx context.Context, key string, id *string) ([]type
 			return err
 		}
 		number, part := aws.Int32(int32(i+1)), u.part(u.file, i)
+		for left := part.Size(); left > 0; left -= pieceSize {
+			if err := pool.Limited(ctx, min(left, pieceSize)); err != nil {
+				return err
+			}
+		}
 		answer, err := send(ctx, u.pool, "upload", func() (*s3.UploadPartOutput, error) {
 			if _, err := part.Seek(0, io.SeekStart); err != nil {
 				return nil, err
@@ -280,12 +286,23 @@ func (u *publication) compare(ctx context.Context, published object) error {
 		return fmt.Errorf("%w: %d bytes instead of %d", errDiffers, published.size, u.size)
 	}
 	return u.each(ctx, func(ctx context.Context, i int) error {
-		got, err := sumOf(u.part(pinned{u.pool, ctx, u.name, published}, i))
+		got, err := sumOf(limited{ctx, u.part(pinned{u.pool, ctx, u.name, published}, i)})
 		if err == nil && !bytes.Equal(got, u.sums[i]) {
 			err = errDiffers
 		}
 		return err
 	})
+}
+
+// limited reads no faster than its context allows.
+type limited struct {
+	ctx  context.Context
+	from io.Reader
+}
+
+func (l limited) Read(b []byte) (int, error) {
+	n, err := l.from.Read(b)
+	return n, cmp.Or(pool.Limited(l.ctx, int64(n)), err)
 }
 
 // abort ends an upload that failed, which frees its space. It has done so already, or

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package pool
+
+import "context"
+
+type limitKey struct{}
+
+// WithLimit returns a context with which a call that moves a whole image over the
+// network, such as the Commit of an image that is uploaded, moves no more than is
+// allowed: it calls wait with a number of bytes, from any goroutine, and goes on when wait
+// has returned, or fails with its error.
+func WithLimit(ctx context.Context, wait func(ctx context.Context, bytes int64) error) context.Context {
+	return context.WithValue(ctx, limitKey{}, wait)
+}
+
+// Limited is for pools: it waits, as the function of [WithLimit] says, if there is one,
+// which is progress.
+func Limited(ctx context.Context, bytes int64) error {
+	wait, ok := ctx.Value(limitKey{}).(func(context.Context, int64) error)
+	if !ok {
+		return nil
+	}
+	if err := wait(ctx, bytes); err != nil {
+		return err
+	}
+	Progressed(ctx)
+	return nil
+}
