@@ -13,9 +13,12 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 
 	"winery/format"
 	"winery/internal/config"
+	"winery/internal/imagebuild"
+	"winery/internal/progress"
 	"winery/internal/reader"
 	"winery/internal/scrub"
 	"winery/pool"
@@ -57,6 +60,42 @@ func wantQuarantined(t testing.TB, s *roletest.Stage, name string, want bool) {
 	expect.NoError(t, err)
 	if got := slices.ContainsFunc(quarantined, func(p sharedbase.Quarantined) bool { return p.Shard.Name == name }); got != want {
 		t.Fatalf("quarantined: %v, want %v", got, want)
+	}
+}
+
+// TestRebuildKeepsTheRate: writing the image again, and reading it back, keeps the rate and
+// reports its progress.
+func TestRebuildKeepsTheRate(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 100, 20_000)
+	name := packed(t, s, objects)
+	s.FlipBit(t, name, 3)
+	size := 0.
+	for _, o := range objects {
+		size += float64(len(o.Content))
+	}
+	limit := rate.NewLimiter(1e-6, 1<<30) // so that what was taken of it can be counted
+	before, after := 0., 0.
+	s.Pool.At = func(point roletest.Point, _ string) error {
+		switch point {
+		case roletest.Create:
+			before = limit.Tokens()
+		case roletest.Commit:
+			after = limit.Tokens()
+		default:
+		}
+		return nil
+	}
+	tasks := map[progress.Task]bool{}
+	r := scrubber(s)
+	r.Rate, r.Progress = limit, func(r progress.Report) { tasks[r.Task] = true }
+	_, err := r.Repair(t.Context(), name, false)
+	expect.NoError(t, err)
+	if took := before - after; took < 2*size-1 {
+		t.Errorf("rebuilding took %.0f bytes of the rate, want %.0f", took, 2*size)
+	}
+	if !tasks[imagebuild.Writing] || !tasks[imagebuild.Verifying] {
+		t.Errorf("tasks: %v", tasks)
 	}
 }
 
