@@ -37,7 +37,7 @@ type Imported struct {
 //
 // Keys gather in a temporary table first and go into the index in their order,
 // as Add's do. While the second part lasts an Add of one of them waits, and
-// may fail with ErrUnavailable.
+// may fail with ErrUnavailable. Another import waits, for up to an hour.
 func (b *SharedBase) ImportShard(ctx context.Context, name, pool string, record ImageRecord, keys iter.Seq2[ObjID, error]) (done Imported, err error) {
 	if name == "" || len(name) > nameSize {
 		return done, fmt.Errorf("%q cannot be a shard's name: a name has 1 to %d characters", name, nameSize)
@@ -55,6 +55,9 @@ func (b *SharedBase) ImportShard(ctx context.Context, name, pool string, record 
 		done.Objects, err = b.copyKeys(ctx, tx, `/* winery: CopyImportedKeys */
 			COPY pg_temp.winery_import (key) FROM STDIN (FORMAT binary)`, source)
 		if err != nil {
+			return err
+		}
+		if _, err = tx.Exec(ctx, "/* winery: WaitForImports */ SET LOCAL lock_timeout = '1h'"); err != nil {
 			return err
 		}
 		added, err := tx.Exec(ctx, `/* winery: IndexImportedKeys */

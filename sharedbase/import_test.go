@@ -107,6 +107,42 @@ func TestImportIsWhole(t *testing.T) {
 }
 
 // What an importer of Python's left behind is completed once that one is dead.
+// TestImportWaits: an import waits for another one that has an object of its image, longer
+// than other transactions wait for a lock.
+func TestImportWaits(t *testing.T) {
+	t.Parallel()
+	b, conn := newBase(t)
+	other := must(b.ImportShard(t.Context(), "other", "pool", sharedbase.ImageRecord{}, keys(nothing, objects("a")...)))(t)
+	if other.New != 1 {
+		t.Fatalf("%+v", other)
+	}
+	both := object("both")
+	exec(t, conn, "BEGIN")
+	exec(t, conn, "INSERT INTO signature2shard (signature, shard, state) SELECT $1, id, 'present' FROM shards", both.ID[:])
+	var got sharedbase.Imported
+	importing := background(func() (err error) {
+		got, err = b.ImportShard(t.Context(), "image", "pool", sharedbase.ImageRecord{}, keys(nothing, both, object("own")))
+		return err
+	})
+	for {
+		exec(t, conn, "SELECT pg_stat_clear_snapshot(), pg_sleep(0.1)")
+		if count(t, conn, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+			AND wait_event_type = 'Lock' AND clock_timestamp() - query_start > interval '11 seconds'`) == 1 {
+			break
+		}
+		select {
+		case err := <-importing:
+			t.Fatalf("it did not wait: %v", err)
+		default:
+		}
+	}
+	exec(t, conn, "COMMIT")
+	expect.NoError(t, <-importing)
+	if got.Objects != 2 || got.New != 1 {
+		t.Errorf("imported %+v", got)
+	}
+}
+
 func TestImportAbandonedByPython(t *testing.T) {
 	b, conn := newBase(t)
 	ctx := t.Context()
