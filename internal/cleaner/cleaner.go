@@ -13,7 +13,6 @@ import (
 	"winery/internal/metrics"
 	"winery/internal/progress"
 	"winery/internal/storage"
-	"winery/pool"
 	"winery/sharedbase"
 )
 
@@ -80,18 +79,4 @@ func (c *Cleaner) outage(ctx context.Context, failure error) bool {
 	}
 	_, err := c.Base.Ping(ctx)
 	return err != nil
-}
-
-// read opens an image past this host's caches and calls fn with it.
-func read(ctx context.Context, from pool.Pool, name string, fn func(format.Reader) error) (err error) {
-	img, err := from.Open(ctx, name)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, img.Close()) }()
-	r, err := from.Format().Open(img, img.Size(), name)
-	if err != nil {
-		return err
-	}
-	return fn(r)
 }

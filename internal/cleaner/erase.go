@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"winery/format"
+	"winery/internal/pace"
 	"winery/pool"
 	"winery/sharedbase"
 )
@@ -96,7 +97,7 @@ func (c *Cleaner) eraseImage(ctx context.Context, claim *sharedbase.ImageClaim) 
 	c.report(Erasing, claim.Name())
 	p := c.Pools[claim.Pool()]
 	// With another hash function an object could be taken for absent.
-	err = read(ctx, p, claim.Name(), func(r format.Reader) error {
+	err = pace.ReadImage(ctx, p, p.Open, claim.Name(), nil, func(r format.Reader) error {
 		return c.Base.CheckImage(ctx, claim.ID(), r.Info().Objects, r.Fingerprint())
 	})
 	if err != nil {
@@ -160,7 +161,7 @@ func (c *Cleaner) eraseBatch(ctx context.Context, claim *sharedbase.ImageClaim, 
 	if err := e.Commit(ctx); err != nil {
 		return err
 	}
-	return read(ctx, p, claim.Name(), func(r format.Reader) error {
+	return pace.ReadImage(ctx, p, p.Open, claim.Name(), nil, func(r format.Reader) error {
 		checks, ctx := errgroup.WithContext(ctx)
 		checks.SetLimit(inFlight)
 		for _, id := range ids {

@@ -45,9 +45,19 @@ func (i *Importer) Import(ctx context.Context, from pool.Pool, name string) (don
 	case err != nil && !errors.Is(err, sharedbase.ErrNotFound):
 		return done, err
 	}
+	err = i.whole(ctx, from, name, func(r format.Reader) error {
+		record := sharedbase.ImageRecord{Objects: r.Info().Objects, Bytes: r.Info().ContentSize, Fingerprint: r.Fingerprint()}
+		done, err = i.Base.ImportShard(ctx, name, from.Name(), record, r.Keys(ctx))
+		return err
+	})
+	return done, err
+}
+
+// whole opens an image, checks that it is whole, and calls fn with it.
+func (i *Importer) whole(ctx context.Context, from pool.Pool, name string, fn func(format.Reader) error) (err error) {
 	img, err := from.Open(ctx, name)
 	if err != nil {
-		return done, err
+		return err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
 	r, err := from.Format().Open(pace.Reader(ctx, img, i.Rate), img.Size(), name)
@@ -55,10 +65,9 @@ func (i *Importer) Import(ctx context.Context, from pool.Pool, name string) (don
 		err = i.check(ctx, r, name)
 	}
 	if err != nil {
-		return done, fmt.Errorf("pool %s: %w", from.Name(), err)
+		return fmt.Errorf("pool %s: %w", from.Name(), err)
 	}
-	record := sharedbase.ImageRecord{Objects: r.Info().Objects, Bytes: r.Info().ContentSize, Fingerprint: r.Fingerprint()}
-	return i.Base.ImportShard(ctx, name, from.Name(), record, r.Keys(ctx))
+	return fn(r)
 }
 
 func (i *Importer) check(ctx context.Context, r format.Reader, name string) error {

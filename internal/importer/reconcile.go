@@ -5,7 +5,6 @@ package importer
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"winery/format"
 	"winery/internal/inventory"
@@ -42,7 +41,7 @@ func FindUnpacked(ctx context.Context, base *sharedbase.SharedBase, pools []pool
 // holds the shard.
 func (i *Importer) Adopt(ctx context.Context, u Unpacked, dryRun bool) (done sharedbase.Adopted, err error) {
 	if dryRun {
-		err := i.whole(ctx, u, func(r format.Reader) error {
+		err := i.whole(ctx, u.Pool, u.Shard.Name, func(r format.Reader) error {
 			done.Objects, err = count(ctx, r)
 			return err
 		})
@@ -55,7 +54,7 @@ func (i *Importer) Adopt(ctx context.Context, u Unpacked, dryRun bool) (done sha
 	defer func() { err = errors.Join(err, claim.Release(ctx)) }() // nothing after AdoptImage
 	working, stop := claim.Context(ctx)
 	defer stop()
-	err = i.whole(working, u, func(r format.Reader) error {
+	err = i.whole(working, u.Pool, u.Shard.Name, func(r format.Reader) error {
 		record := sharedbase.ImageRecord{Objects: r.Info().Objects, Bytes: r.Info().ContentSize, Fingerprint: r.Fingerprint()}
 		done, err = claim.AdoptImage(working, record, r.Keys(working))
 		return err
@@ -80,23 +79,6 @@ func (i *Importer) claimUnpacked(ctx context.Context, s sharedbase.Shard) (*shar
 		return nil, err
 	}
 	return nil, &sharedbase.StateError{Shard: s.Name, Found: now.State, FoundLocker: now.Locker, Expected: from}
-}
-
-// whole opens a complete image, verifies the whole image and calls fn with it.
-func (i *Importer) whole(ctx context.Context, u Unpacked, fn func(format.Reader) error) (err error) {
-	img, err := u.Pool.Open(ctx, u.Shard.Name)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, img.Close()) }()
-	r, err := u.Pool.Format().Open(img, img.Size(), u.Shard.Name)
-	if err == nil {
-		err = i.check(ctx, r, u.Shard.Name)
-	}
-	if err != nil {
-		return fmt.Errorf("pool %s: %w", u.Pool.Name(), err)
-	}
-	return fn(r)
 }
 
 func count(ctx context.Context, r format.Reader) (n int64, err error) {

@@ -6,10 +6,12 @@ package pace
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 
 	"golang.org/x/time/rate"
 
+	"winery/format"
 	"winery/pool"
 )
 
@@ -80,4 +82,20 @@ func Pool(ctx context.Context, limit *rate.Limiter) context.Context {
 		return ctx
 	}
 	return pool.WithLimit(ctx, func(ctx context.Context, bytes int64) error { return Wait(ctx, limit, bytes) })
+}
+
+// ReadImage opens an image of a pool by open, which is a method of the pool, and calls read
+// with it. What read then reads is read no faster than the limit, until ctx ends.
+func ReadImage(ctx context.Context, p pool.Pool, open func(context.Context, string) (pool.Image, error), name string,
+	limit *rate.Limiter, read func(format.Reader) error) (err error) {
+	img, err := open(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, img.Close()) }()
+	r, err := p.Format().Open(Reader(ctx, img, limit), img.Size(), name)
+	if err != nil {
+		return err
+	}
+	return read(r)
 }

@@ -67,17 +67,8 @@ func (p *pass) absent(ctx context.Context) error {
 
 // reading opens the image and calls fn with it.
 func (p *pass) reading(ctx context.Context, open func(context.Context, string) (pool.Image, error),
-	fn func(context.Context, format.Reader) error) (err error) {
-	img, err := open(ctx, p.shard.Name)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, img.Close()) }()
-	r, err := p.Pools[p.shard.Pool].Format().Open(pace.Reader(ctx, img, p.Rate), img.Size(), p.shard.Name)
-	if err != nil {
-		return err
-	}
-	return fn(ctx, r)
+	fn func(context.Context, format.Reader) error) error {
+	return pace.ReadImage(ctx, p.Pools[p.shard.Pool], open, p.shard.Name, p.Rate, func(r format.Reader) error { return fn(ctx, r) })
 }
 
 // openOnly is for a second read that need not find more than the head.

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 
+	"winery/format"
 	"winery/internal/pace"
 	"winery/pool"
 	"winery/sharedbase"
@@ -78,47 +79,44 @@ type restoration struct {
 }
 
 // from restores what the image in one other pool has.
-func (r *restoration) from(ctx context.Context, name string) (err error) {
-	img, err := r.Pools[name].Open(ctx, r.shard.Name)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, img.Close()) }()
-	from, err := r.Pools[name].Format().Open(pace.Reader(ctx, img, r.Rate), img.Size(), r.shard.Name)
-	if err != nil {
-		return err
-	}
-	return r.edit(ctx, r.shard, func(ctx context.Context, e pool.Editor) error {
-		if r.head {
-			switch {
-			case !r.recorded:
-				return errors.New("the database has no record of the image: its header and hash function cannot be compared")
-			case from.Fingerprint() != r.record.Fingerprint || from.Info().Objects != r.record.Objects:
-				return sharedbase.ErrOtherImage
-			}
-			if err := from.RestoreHeadTo(e); err != nil {
-				return err
-			}
-			if err := e.Commit(ctx); err != nil {
-				return err
-			}
-			r.head = false
-			r.done = append(r.done, "restored header and hash function from pool "+name)
-		}
-		// The mark of an object that was deleted since the scrub may be removed
-		// already.
-		ids, err := r.withStatus(ctx, r.shard, r.ids, sharedbase.ObjectStatus{Present: true})
-		if err != nil || len(ids) == 0 {
-			return err
-		}
-		n, err := from.RestoreTo(ctx, e, e.Size(), r.shard.Name, ids)
-		if n == 0 {
-			return err
-		}
-		if committed := e.Commit(ctx); committed != nil {
-			return errors.Join(err, committed)
-		}
-		r.done = append(r.done, fmt.Sprintf("restored %d objects from pool %s", n, name))
-		return err
+func (r *restoration) from(ctx context.Context, name string) error {
+	p := r.Pools[name]
+	return pace.ReadImage(ctx, p, p.Open, r.shard.Name, r.Rate, func(from format.Reader) error {
+		return r.edit(ctx, r.shard, func(ctx context.Context, e pool.Editor) error { return r.write(ctx, name, from, e) })
 	})
+}
+
+// write restores in the image what another one, in the named pool, has.
+func (r *restoration) write(ctx context.Context, name string, from format.Reader, e pool.Editor) error {
+	if r.head {
+		switch {
+		case !r.recorded:
+			return errors.New("the database has no record of the image: its header and hash function cannot be compared")
+		case from.Fingerprint() != r.record.Fingerprint || from.Info().Objects != r.record.Objects:
+			return sharedbase.ErrOtherImage
+		}
+		if err := from.RestoreHeadTo(e); err != nil {
+			return err
+		}
+		if err := e.Commit(ctx); err != nil {
+			return err
+		}
+		r.head = false
+		r.done = append(r.done, "restored header and hash function from pool "+name)
+	}
+	// The mark of an object that was deleted since the scrub may be removed
+	// already.
+	ids, err := r.withStatus(ctx, r.shard, r.ids, sharedbase.ObjectStatus{Present: true})
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	n, err := from.RestoreTo(ctx, e, e.Size(), r.shard.Name, ids)
+	if n == 0 {
+		return err
+	}
+	if committed := e.Commit(ctx); committed != nil {
+		return errors.Join(err, committed)
+	}
+	r.done = append(r.done, fmt.Sprintf("restored %d objects from pool %s", n, name))
+	return err
 }
