@@ -3,12 +3,8 @@
 package scrub
 
 import (
-	"context"
 	"sync"
 	"time"
-
-	"winery/internal/storage"
-	"winery/pool"
 )
 
 // calls are those that some work makes to pools. What waits for something else, such as
@@ -19,14 +15,14 @@ type calls struct {
 	since    time.Time // when the first of these began, or another one returned
 }
 
-func (c *calls) begin() (end func()) {
+func (c *calls) begin() (end func(done bool)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.inFlight == 0 {
 		c.since = time.Now()
 	}
 	c.inFlight++
-	return func() {
+	return func(bool) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.inFlight--
@@ -42,65 +38,4 @@ func (c *calls) silent() time.Duration {
 		return 0
 	}
 	return time.Since(c.since)
-}
-
-// watch returns the same pools, whose calls by a patrol are noted.
-func (c *calls) watch(set storage.Set) storage.Set {
-	watched := storage.Set{}
-	for name, p := range set {
-		watched[name] = watchedPool{p, c}
-	}
-	return watched
-}
-
-type watchedPool struct {
-	pool.Pool
-	in *calls
-}
-
-func (w watchedPool) Open(ctx context.Context, name string) (pool.Image, error) {
-	defer w.in.begin()()
-	return w.in.image(w.Pool.Open(ctx, name))
-}
-
-func (w watchedPool) OpenMapped(ctx context.Context, name string) (pool.Image, error) {
-	defer w.in.begin()()
-	return w.in.image(w.Pool.OpenMapped(ctx, name))
-}
-
-func (w watchedPool) Mapped(ctx context.Context) (map[string]bool, error) {
-	defer w.in.begin()()
-	return w.Pool.Mapped(ctx)
-}
-
-func (w watchedPool) Unmap(ctx context.Context, name string) error {
-	defer w.in.begin()()
-	return w.Pool.Unmap(ctx, name)
-}
-
-func (w watchedPool) Map(ctx context.Context, name string) error {
-	defer w.in.begin()()
-	return w.Pool.Map(ctx, name)
-}
-
-func (c *calls) image(img pool.Image, err error) (pool.Image, error) {
-	if err != nil {
-		return nil, err
-	}
-	return watchedImage{img, c}, nil
-}
-
-type watchedImage struct {
-	pool.Image
-	in *calls
-}
-
-func (w watchedImage) ReadAt(b []byte, at int64) (int, error) {
-	defer w.in.begin()()
-	return w.Image.ReadAt(b, at)
-}
-
-func (w watchedImage) Close() error {
-	defer w.in.begin()()
-	return w.Image.Close()
 }

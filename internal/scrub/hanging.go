@@ -37,7 +37,7 @@ func limited[T any](ctx context.Context, p *Patrol, do func(context.Context, sto
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	in := new(calls)
-	pools := in.watch(p.Pools)
+	pools := p.Pools.Observed(in.begin)
 	var got T
 	var failure error
 	returned := make(chan struct{})
