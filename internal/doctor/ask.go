@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"winery/internal/hang"
 	"winery/pool"
 	"winery/sharedbase"
 )
@@ -20,28 +21,15 @@ func (e *silentError) Error() string { return fmt.Sprintf("no answer after %v", 
 
 func (e *silentError) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// ask calls f in a goroutine of its own, and waits no longer than patience for it.
+// ask calls f, and waits no longer than patience for it.
 func ask[T any](ctx context.Context, patience time.Duration, f func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	type answer struct {
-		value T
-		err   error
+	value, left, err := hang.Call(ctx, 0, f)
+	if left != nil || errors.Is(err, context.DeadlineExceeded) {
+		err = &silentError{patience}
 	}
-	answered := make(chan answer, 1)
-	go func() {
-		value, err := f(ctx)
-		answered <- answer{value, err}
-	}()
-	select {
-	case a := <-answered:
-		if !errors.Is(a.err, context.DeadlineExceeded) {
-			return a.value, a.err
-		}
-	case <-ctx.Done():
-	}
-	var none T
-	return none, &silentError{patience}
+	return value, err
 }
 
 // askNothing is ask for a call that only succeeds or fails.

@@ -6,9 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"winery/format"
+	"winery/internal/hang"
 	"winery/pool"
 	"winery/sharedbase"
 )
@@ -151,25 +151,15 @@ func (r *round) object(ctx context.Context, reader format.Reader, img image, id 
 	return nil
 }
 
-// limited calls do within ImageTimeout. Where do does not hear its context,
-// because a call hangs in a device or a library, it is left behind: hanging then
-// yields its outcome, if ever.
-func (r *round) limited(ctx context.Context, do func(context.Context) error) (hanging <-chan error, err error) {
+// limited calls do within ImageTimeout. Where do does not hear its context, because a
+// call hangs in a device or a library, it is left behind, and noted in hanging.
+func (r *round) limited(ctx context.Context, at hang.Place, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, r.ImageTimeout)
-	done := make(chan error, 1)
-	go func() {
-		defer cancel()
-		done <- do(ctx)
-	}()
-	select {
-	case err := <-done:
-		return nil, err
-	case <-ctx.Done():
+	defer cancel()
+	_, left, err := hang.Call(ctx, r.ImageTimeout/4, func(ctx context.Context) (struct{}, error) { return struct{}{}, do(ctx) })
+	if left != nil {
+		r.hanging.Add(at, left)
+		err = fmt.Errorf("the image does not answer; does its device or its pool hang? (%w)", err)
 	}
-	select { // what hears the context answers soon
-	case err := <-done:
-		return nil, err
-	case <-time.After(r.ImageTimeout / 4):
-		return done, fmt.Errorf("the image does not answer; does its device or its pool hang? (%w)", context.Cause(ctx))
-	}
+	return err
 }

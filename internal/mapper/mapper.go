@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"winery/internal/hang"
 	"winery/internal/hashcache"
 	"winery/internal/metrics"
 	"winery/internal/progress"
@@ -70,25 +71,17 @@ const Mapping progress.Task = "mapping images"
 type Mapper struct {
 	Options
 	failures map[string]int  // by shard: tries in a row that failed
-	hanging  map[string]hang // by shard, or by pool for its listing
+	hanging  hang.Calls      // that did not return in time
 	reserved map[string]bool // by shard: images made in the last step or before
 	compared time.Time       // when all images were last compared
 	progress progress.Report // of the last step: images that are mapped, checked and recorded
 }
 
-// hang is a call that did not return in time.
-type hang struct {
-	pool    string
-	outcome <-chan error // has the call's outcome once it returned
-}
-
-func (h hang) returned() bool { return len(h.outcome) > 0 }
-
 // New makes a Mapper. It does not connect to anything.
 func New(o Options) *Mapper {
 	o.ImageTimeout = cmp.Or(o.ImageTimeout, time.Minute)
 	o.CompareInterval = cmp.Or(o.CompareInterval, 5*time.Minute)
-	return &Mapper{Options: o, failures: map[string]int{}, hanging: map[string]hang{}}
+	return &Mapper{Options: o, failures: map[string]int{}}
 }
 
 // Step maps, checks and records every image that is available and is not recorded
@@ -104,7 +97,6 @@ func (m *Mapper) Step(ctx context.Context) (worked bool, err error) {
 		}
 	}
 	r := &round{Mapper: m, host: host, failed: map[string]int{}, all: time.Since(m.compared) >= m.CompareInterval}
-	r.forgetReturned()
 	if m.ManageRWImages {
 		r.reserve(ctx)
 	}

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"winery/internal/hang"
 	"winery/internal/progress"
 	"winery/sharedbase"
 )
@@ -77,30 +78,23 @@ func (r *round) listMapped(ctx context.Context) map[string]map[string]bool {
 	var asked sync.WaitGroup
 	for name, p := range r.Pools {
 		asked.Go(func() {
-			r.mu.Lock()
-			_, hangs := r.hanging[name]
-			r.mu.Unlock()
-			if hangs {
+			at := hang.Place{Pool: name}
+			if r.hanging.Hangs(at) {
 				r.fail(fmt.Errorf("pool %s: an earlier listing of its mapped images has not returned", name))
 				return
 			}
-			names := make(chan map[string]bool, 1)
-			hanging, err := r.limited(ctx, func(ctx context.Context) error {
-				listing, err := p.Mapped(ctx)
-				names <- listing
+			var names map[string]bool // set when limited returns no error
+			err := r.limited(ctx, at, func(ctx context.Context) (err error) {
+				names, err = p.Mapped(ctx)
 				return err
 			})
 			if err != nil {
 				r.fail(err)
+				return
 			}
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			switch {
-			case hanging != nil:
-				r.hanging[name] = hang{name, hanging}
-			case err == nil:
-				mapped[name] = <-names
-			}
+			mapped[name] = names
 		})
 	}
 	asked.Wait()
@@ -153,14 +147,12 @@ func (r *round) reserve(ctx context.Context) {
 
 // reserveOne reserves an image within ImageTimeout, unless its pool hangs.
 func (r *round) reserveOne(ctx context.Context, s sharedbase.Shard) error {
-	if n := r.hangingIn(s.Pool); n > 0 {
+	if n := r.hanging.In(s.Pool); n > 0 {
 		return fmt.Errorf("pool %s: %d calls do not return; image %s is not reserved until they do", s.Pool, n, s.Name)
 	}
-	hanging, err := r.limited(ctx, func(context.Context) error { return r.Pools[s.Pool].Reserve(ctx, s.Name) }) // as in admit
-	if hanging != nil {
-		r.hanging[s.Name] = hang{s.Pool, hanging}
-	}
-	return err
+	return r.limited(ctx, hang.Place{Pool: s.Pool, Image: s.Name}, func(context.Context) error {
+		return r.Pools[s.Pool].Reserve(ctx, s.Name) // with the context of the whole step, as in admit
+	})
 }
 
 // process does what an image needs and notes the outcome.
@@ -168,7 +160,9 @@ func (r *round) process(ctx context.Context, img image) {
 	if !r.may(ctx, img) {
 		return
 	}
-	hanging, err := r.limited(ctx, func(limited context.Context) error { return r.admit(ctx, limited, img) })
+	err := r.limited(ctx, hang.Place{Pool: img.Pool, Image: img.Name}, func(limited context.Context) error {
+		return r.admit(ctx, limited, img)
+	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if errors.Is(err, sharedbase.ErrMoved) { // a later step maps it where it is now
@@ -180,9 +174,6 @@ func (r *round) process(ctx context.Context, img image) {
 		r.failed[img.Pool]++
 		r.failures[img.Name]++
 		r.incomplete = r.incomplete || img.Recorded
-		if hanging != nil {
-			r.hanging[img.Name] = hang{img.Pool, hanging}
-		}
 		return
 	}
 	delete(r.failures, img.Name)
@@ -195,34 +186,18 @@ func (r *round) process(ctx context.Context, img image) {
 func (r *round) may(ctx context.Context, img image) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, hangs := r.hanging[img.Name]
+	hanging := r.hanging.In(img.Pool)
 	switch {
-	case hangs:
+	case r.hanging.Hangs(hang.Place{Pool: img.Pool, Image: img.Name}):
 		r.errs = append(r.errs, fmt.Errorf("mapping image %s of pool %s: the image does not answer an earlier attempt", img.Name, img.Pool))
-	case r.failed[img.Pool] < maxFailures && r.hangingIn(img.Pool) >= maxHanging:
-		r.errs = append(r.errs, fmt.Errorf("pool %s: %d calls do not return; no other image is mapped until they do", img.Pool, r.hangingIn(img.Pool)))
+	case r.failed[img.Pool] < maxFailures && hanging >= maxHanging:
+		r.errs = append(r.errs, fmt.Errorf("pool %s: %d calls do not return; no other image is mapped until they do", img.Pool, hanging))
 		r.failed[img.Pool] = maxFailures
 	case ctx.Err() == nil && r.failed[img.Pool] < maxFailures:
 		return true
 	}
 	r.incomplete = r.incomplete || img.Recorded
 	return false
-}
-
-// forgetReturned forgets the calls that hung and have returned. Each was counted
-// as a failure.
-func (r *round) forgetReturned() {
-	maps.DeleteFunc(r.hanging, func(_ string, h hang) bool { return h.returned() })
-}
-
-// hangingIn counts the calls of a pool that hang. The caller holds mu.
-func (r *round) hangingIn(pool string) (n int) {
-	for _, h := range r.hanging {
-		if h.pool == pool && !h.returned() {
-			n++
-		}
-	}
-	return n
 }
 
 // report reports the progress of the round from time to time. The caller holds

@@ -126,7 +126,7 @@ func TestHangingListing(t *testing.T) {
 		}
 		return nil
 	}
-	s.Pools["hangs"] = hangs
+	s.Pools[name] = hangs // a pool may be called like a shard of another
 	m := mapper.New(mapper.Options{
 		Base: s.Base, Pools: s.Pools, Host: "a", ImageTimeout: 100 * time.Millisecond, Log: s.Log,
 	})

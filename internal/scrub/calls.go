@@ -10,32 +10,26 @@ import (
 // calls are those that some work makes to pools. What waits for something else, such as
 // the rate, is not in a call.
 type calls struct {
+	limit  time.Duration
+	silent func() // called where some are in flight, and none of these has returned for the limit
+
 	mu       sync.Mutex
 	inFlight int
-	since    time.Time // when the first of these began, or another one returned
+	timer    *time.Timer // of silent
 }
 
 func (c *calls) begin() (end func(done bool)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.inFlight == 0 {
-		c.since = time.Now()
+	if c.inFlight++; c.inFlight == 1 {
+		c.timer = time.AfterFunc(c.limit, c.silent)
 	}
-	c.inFlight++
 	return func(bool) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.inFlight--
-		c.since = time.Now()
+		c.timer.Stop()
+		if c.inFlight--; c.inFlight > 0 {
+			c.timer = time.AfterFunc(c.limit, c.silent)
+		}
 	}
-}
-
-// silent is how long none of the calls in flight has returned.
-func (c *calls) silent() time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.inFlight == 0 {
-		return 0
-	}
-	return time.Since(c.since)
 }

@@ -8,12 +8,10 @@ import (
 	"fmt"
 	"time"
 
+	"winery/internal/hang"
 	"winery/internal/storage"
 	"winery/sharedbase"
 )
-
-// place is an image, or a pool, whose mapped images are listed.
-type place struct{ pool, image string }
 
 // maxHanging is how many calls of a pool may be left behind before no further image of the
 // pool is read: each holds a thread, and the memory of a scrub.
@@ -31,76 +29,26 @@ func (e *silentError) Error() string {
 
 // limited calls do with the pools. The context of do ends when a call of a pool has not
 // returned for CallTimeout, or when ctx ends. Where do does not hear that, because a call
-// hangs in a device or a library, it is left behind: left is closed when do has returned.
-func limited[T any](ctx context.Context, p *Patrol, do func(context.Context, storage.Set) (T, error)) (result T, left <-chan struct{}, err error) {
+// hangs in a device or a library, it is left behind, and noted in hanging.
+func limited[T any](ctx context.Context, p *Patrol, at hang.Place, do func(context.Context, storage.Set) (T, error)) (T, error) {
 	limit := cmp.Or(p.CallTimeout, time.Minute)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	in := new(calls)
+	in := &calls{limit: limit, silent: func() { cancel(&silentError{limit}) }}
 	pools := p.Pools.Observed(in.begin)
-	var got T
-	var failure error
-	returned := make(chan struct{})
-	go func() {
-		defer close(returned)
-		got, failure = do(ctx, pools)
-	}()
-	tick := time.NewTicker(limit / 10)
-	defer tick.Stop()
-	for ctx.Err() == nil {
-		select {
-		case <-returned:
-			return got, nil, failure
-		case <-ctx.Done():
-		case <-tick.C:
-			if in.silent() >= limit {
-				cancel(&silentError{limit})
-			}
-		}
+	result, left, err := hang.Call(ctx, grace, func(ctx context.Context) (T, error) { return do(ctx, pools) })
+	p.hanging.Add(at, left)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
-	select {
-	case <-returned:
-		if failure != nil {
-			failure = context.Cause(ctx)
-		}
-		return got, nil, failure
-	case <-time.After(grace):
-		return result, returned, context.Cause(ctx)
-	}
-}
-
-// leave notes what was left behind, if anything was.
-func (p *Patrol) leave(at place, left <-chan struct{}) {
-	if left != nil {
-		p.hanging[at] = left
-	}
-}
-
-// hangs reports whether a call that was left behind has not returned yet.
-func (p *Patrol) hangs(at place) bool {
-	select {
-	case <-p.hanging[at]:
-		delete(p.hanging, at)
-	default:
-	}
-	return p.hanging[at] != nil
+	return result, err
 }
 
 // may reports whether to begin with an image at all.
 func (p *Patrol) may(img sharedbase.Verification) bool {
-	if n := p.hangingIn(img.Pool); n >= maxHanging {
+	if n := p.hanging.In(img.Pool); n >= maxHanging {
 		p.fails(img.Pool, fmt.Errorf("%d calls do not return; no other image is read until one does", n))
 		return false
 	}
-	return !p.hangs(place{img.Pool, img.Name})
-}
-
-// hangingIn counts the calls of a pool that hang.
-func (p *Patrol) hangingIn(pool string) (n int) {
-	for at := range p.hanging {
-		if at.pool == pool && p.hangs(at) {
-			n++
-		}
-	}
-	return n
+	return !p.hanging.Hangs(hang.Place{Pool: img.Pool, Image: img.Name})
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"winery/internal/hang"
 	"winery/internal/storage"
 	"winery/pool"
 	"winery/sharedbase"
@@ -30,9 +31,9 @@ type Patrol struct {
 	CallTimeout time.Duration
 	Log         *slog.Logger
 
-	hanging map[place]<-chan struct{} // what was left behind; closed when it has returned
-	failed  map[place]bool            // images that could not be read the last time
-	failing map[string]bool           // pools, and that was logged
+	hanging hang.Calls          // what was left behind
+	failed  map[hang.Place]bool // images that could not be read the last time
+	failing map[string]bool     // pools, and that was logged
 }
 
 const (
@@ -65,8 +66,8 @@ func (p *Patrol) Run(ctx context.Context) {
 // that hung has returned. It skips pools that fail, and ends early when the database is
 // unavailable.
 func (p *Patrol) Round(ctx context.Context) error {
-	if p.hanging == nil {
-		p.hanging, p.failed, p.failing = map[place]<-chan struct{}{}, map[place]bool{}, map[string]bool{}
+	if p.failed == nil {
+		p.failed, p.failing = map[hang.Place]bool{}, map[string]bool{}
 	}
 	images, complete, err := p.images(ctx)
 	if err != nil {
@@ -127,7 +128,7 @@ func (p *Patrol) images(ctx context.Context) (images []sharedbase.Verification, 
 		rand.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
 	}
 	late := func(v sharedbase.Verification) int {
-		if p.failed[place{v.Pool, v.Name}] {
+		if p.failed[hang.Place{Pool: v.Pool, Image: v.Name}] {
 			return 1
 		}
 		return 0
@@ -137,15 +138,13 @@ func (p *Patrol) images(ctx context.Context) (images []sharedbase.Verification, 
 }
 
 func (p *Patrol) listMapped(ctx context.Context, name string) (map[string]bool, error) {
-	at := place{pool: name}
-	if p.hangs(at) {
+	at := hang.Place{Pool: name}
+	if p.hanging.Hangs(at) {
 		return nil, errors.New("an earlier listing of the mapped images has not returned")
 	}
-	mapped, left, err := limited(ctx, p, func(ctx context.Context, pools storage.Set) (map[string]bool, error) {
+	return limited(ctx, p, at, func(ctx context.Context, pools storage.Set) (map[string]bool, error) {
 		return pools[name].Mapped(ctx)
 	})
-	p.leave(at, left)
-	return mapped, err
 }
 
 // fails logs that a pool fails, once until it works again.
@@ -167,13 +166,12 @@ func (p *Patrol) works(name string) {
 // than the store, and quarantines the shard if the store's image lacks something.
 // It returns an error if the image could not be read.
 func (p *Patrol) visit(ctx context.Context, img sharedbase.Verification) error {
-	name, at := img.Name, place{img.Pool, img.Name}
-	report, left, err := limited(ctx, p, func(ctx context.Context, pools storage.Set) (Report, error) {
+	name, at := img.Name, hang.Place{Pool: img.Pool, Image: img.Name}
+	report, err := limited(ctx, p, at, func(ctx context.Context, pools storage.Set) (Report, error) {
 		own := *p.Scrubber
 		own.Pools = pools
 		return own.Scrub(ctx, name)
 	})
-	p.leave(at, left)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -212,10 +210,9 @@ func (p *Patrol) visit(ctx context.Context, img sharedbase.Verification) error {
 
 func (p *Patrol) remap(ctx context.Context, from, name string) {
 	log := p.Log.With("shard", name, "pool", from)
-	_, left, err := limited(ctx, p, func(ctx context.Context, pools storage.Set) (struct{}, error) {
+	_, err := limited(ctx, p, hang.Place{Pool: from, Image: name}, func(ctx context.Context, pools storage.Set) (struct{}, error) {
 		return struct{}{}, pool.Remap(ctx, pools[from], name)
 	})
-	p.leave(place{from, name}, left)
 	if err != nil {
 		log.Error("mapping is wrong, store is right: the image could not be mapped again", "err", err)
 		return

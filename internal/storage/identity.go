@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"winery/internal/hang"
 	"winery/internal/inventory"
 	"winery/pool"
 	"winery/sharedbase"
@@ -103,22 +104,14 @@ func Identify(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) (i 
 func IdentifyWithin(ctx context.Context, limit time.Duration, base *sharedbase.SharedBase, p pool.Pool) (Identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	done := make(chan struct{})
-	var found Identity
-	var failed error
-	go func() {
-		defer close(done)
-		found, failed = Identify(ctx, base, p)
-	}()
-	select {
-	case <-done:
-		if failed != nil {
-			found.State = Unavailable
-		}
-		return found, failed
-	case <-ctx.Done():
-		return Identity{State: Unavailable}, fmt.Errorf("pool %q: the store does not answer: %w", p.Name(), ctx.Err())
+	found, left, err := hang.Call(ctx, 0, func(ctx context.Context) (Identity, error) { return Identify(ctx, base, p) })
+	if left != nil {
+		err = fmt.Errorf("pool %q: the store does not answer: %w", p.Name(), ctx.Err())
 	}
+	if err != nil {
+		found.State = Unavailable
+	}
+	return found, err
 }
 
 // unmarked fills in State and Why of a pool without a marker; err says what is
