@@ -85,8 +85,9 @@ func (m *Migrator) Migrate(ctx context.Context, name string) (moved Moved, err e
 // encodes reports whether the pools' images have different formats.
 func (m *Migrator) encodes() bool { return m.From.Format().Name() != m.To.Format().Name() }
 
-// movable returns nil where the database has the shard in From, in a state in which it
-// may be moved, or does not know it and is not to be told of it.
+// movable returns no error where the database has the shard in From, in a state in which
+// it may be moved, or does not know it and is not to be told of it. known is false in the
+// latter case.
 func (m *Migrator) movable(ctx context.Context, name string) (known bool, err error) {
 	s, err := m.Base.ShardByName(ctx, name)
 	switch {

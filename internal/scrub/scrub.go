@@ -24,7 +24,7 @@ type Scrubber struct {
 	// Sample is the number of objects of a shard that are checked. 0: all.
 	Sample int
 	// Rate limits the bytes that are read, and those of an image that is built again; see
-	// NewRate. May be nil.
+	// [pace.NewRate]. May be nil.
 	Rate *rate.Limiter
 	// NoTable reads images alone.
 	NoTable bool

@@ -39,7 +39,8 @@ func (s Set) guarded(like *guard) Set {
 	return set
 }
 
-// Check returns nil if a pool of Owned or Checked can be used this moment.
+// Check returns nil if a pool of Owned or Checked can be used this moment. Of the pools
+// of another set it asks nothing, and returns nil.
 func (s Set) Check(ctx context.Context, name string) error {
 	g, ok := s[name].(*guard)
 	if !ok {
