@@ -60,10 +60,11 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		Progress:       env.Notify.Working,
 	})
 	if rate > 0 {
-		defer patrol(ctx, &scrub.Patrol{
+		patrol := &scrub.Patrol{
 			Scrubber:   &scrub.Scrubber{Base: base, Pools: set, Rate: pace.NewRate(int64(rate)), Mapped: true, Metrics: env.Metrics},
 			OnlyPrefix: env.CLI.String(onlyPrefix.Name), Log: env.Log,
-		})()
+		}
+		defer daemon.Background(ctx, patrol.Run)() // ends within a few seconds, also while an image hangs
 	}
 	states := []sharedbase.ShardState{sharedbase.StatePacked, sharedbase.StateReadOnly} // packed here; imported or migrated
 	if env.CLI.Bool(manageRWImages.Name) {
@@ -78,16 +79,4 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 			}
 			return worked, err
 		}})
-}
-
-// patrol runs p in the background until ctx ends or stop is called. stop returns
-// when p has ended, within a few seconds, also while an image hangs.
-func patrol(ctx context.Context, p *scrub.Patrol) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		p.Run(ctx)
-	}()
-	return func() { cancel(); <-ended }
 }

@@ -24,29 +24,16 @@ type heartbeats struct {
 	notify  *Notifier
 	log     *slog.Logger
 	failing bool
-	stop    context.CancelFunc
-	stopped chan struct{}
+	stop    func()
 }
 
 func beginHeartbeats(base *sharedbase.SharedBase, notify *Notifier, log *slog.Logger) *heartbeats {
-	ctx, stop := context.WithCancel(context.Background())
-	h := &heartbeats{base: base, notify: notify, log: log, stop: stop, stopped: make(chan struct{})}
-	go h.run(ctx)
-	return h
-}
-
-func (h *heartbeats) run(ctx context.Context) {
-	defer close(h.stopped)
-	tick := time.NewTicker(heartbeatInterval)
-	defer tick.Stop()
-	for {
+	h := &heartbeats{base: base, notify: notify, log: log}
+	h.stop = Background(context.Background(), func(ctx context.Context) {
 		h.send(ctx)
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
+		every(ctx, heartbeatInterval, func() { h.send(ctx) })
+	})
+	return h
 }
 
 func (h *heartbeats) send(ctx context.Context) {
@@ -64,7 +51,6 @@ func (h *heartbeats) send(ctx context.Context) {
 // failed stays, with the reason as its last status.
 func (h *heartbeats) end(failed bool) {
 	h.stop()
-	<-h.stopped
 	if failed {
 		h.send(context.Background())
 		return

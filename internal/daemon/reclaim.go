@@ -4,7 +4,6 @@ package daemon
 
 import (
 	"context"
-	"time"
 
 	"winery/sharedbase"
 )
@@ -14,23 +13,10 @@ import (
 // waits for the end. Every role that claims shards does this, so that one running
 // process is enough; a reclaim notifies roles that wait for work.
 func (e *Env) Reclaim(ctx context.Context, base *sharedbase.SharedBase) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan struct{})
 	e.reclaim(ctx, base)
-	go func() {
-		defer close(ended)
-		tick := time.NewTicker(e.Config.Winery.Lease / 4)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				e.reclaim(ctx, base)
-			}
-		}
-	}()
-	return func() { cancel(); <-ended }
+	return Background(ctx, func(ctx context.Context) {
+		every(ctx, e.Config.Winery.Lease/4, func() { e.reclaim(ctx, base) })
+	})
 }
 
 func (e *Env) reclaim(ctx context.Context, base *sharedbase.SharedBase) {

@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"runtime/pprof"
 	"time"
@@ -26,23 +27,13 @@ type supervisor struct {
 // begin supervises until the returned function is called. The first warning
 // comes after a fifteenth of the limit, each further one after twice the time.
 func (s *supervisor) begin() (stop func()) {
-	quit, ended := make(chan struct{}), make(chan struct{})
 	s.aside = newAside()
-	go func() {
-		defer close(ended)
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		first := s.limit / 15
-		for next := first; ; {
-			select {
-			case <-quit:
-				return
-			case <-tick.C:
-				next = s.check(first, next)
-			}
-		}
-	}()
-	return func() { close(quit); <-ended; s.aside.end() }
+	first := s.limit / 15
+	next := first
+	stopChecks := Background(context.Background(), func(ctx context.Context) {
+		every(ctx, time.Second, func() { next = s.check(first, next) })
+	})
+	return func() { stopChecks(); s.aside.end() }
 }
 
 // check warns of a stall that has lasted until next, and returns when to warn
