@@ -151,19 +151,19 @@ func forEachCommand(commands []*cli.Command, do func(*cli.Command)) {
 	}
 }
 
-// PanicError is a panic that was caught. It is a bug in this program.
-type PanicError struct {
+// panicError is a panic that was caught. It is a bug in this program.
+type panicError struct {
 	Value any
 	Stack []byte
 }
 
-func (e *PanicError) Error() string { return fmt.Sprintf("internal error: %v", e.Value) }
+func (e *panicError) Error() string { return fmt.Sprintf("internal error: %v", e.Value) }
 
-// guard calls f and turns a panic into a *PanicError.
+// guard calls f and turns a panic into a *panicError.
 func guard(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = &PanicError{v, debug.Stack()}
+			err = &panicError{v, debug.Stack()}
 		}
 	}()
 	return f()

@@ -95,7 +95,7 @@ type Part struct {
 	WaitsFor string // for the status: "full shards"
 }
 
-// Loops runs [Loop] for each part, side by side and with this role's settings, until
+// Loops runs each part in a loop, side by side and with this role's settings, until
 // all have ended. An error that ends one ends the others.
 func (e *Env) Loops(ctx context.Context, base *sharedbase.SharedBase, parts ...Part) error {
 	group, ctx := errgroup.WithContext(ctx)
@@ -106,7 +106,7 @@ func (e *Env) Loops(ctx context.Context, base *sharedbase.SharedBase, parts ...P
 }
 
 func (e *Env) loop(ctx context.Context, base *sharedbase.SharedBase, p Part) error {
-	options := LoopOptions{
+	options := loopOptions{
 		Log: e.Log, Notify: p.Notify, Finish: e.Finishing.Done(), StopWhenIdle: e.StopWhenIdle,
 		Metrics: e.Metrics, Role: Role(e.CLI.App.Name), Part: p.Notify.partName(),
 		WaitsFor: p.WaitsFor,
@@ -114,7 +114,7 @@ func (e *Env) loop(ctx context.Context, base *sharedbase.SharedBase, p Part) err
 	listening, stop := context.WithCancel(ctx)
 	defer stop()
 	if !e.StopWhenIdle {
-		options.Wake = Wake(listening, base, e.Log, p.States...)
+		options.Wake = wakeOn(listening, base, e.Log, p.States...)
 	}
-	return Loop(ctx, options, p.Step)
+	return loop(ctx, options, p.Step)
 }

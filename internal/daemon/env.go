@@ -48,7 +48,7 @@ func Flags() []cli.Flag {
 	}}, logFlags()...)
 }
 
-// StopFlag makes Env.Loop return when no work is left.
+// StopFlag makes Env.Loops return when no work is left.
 var StopFlag = &cli.BoolFlag{
 	Name:  "stop-instead-of-waiting",
 	Usage: "do all available work, then exit; exit with status 1 at the first failure",
@@ -126,7 +126,7 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 
 // outcome logs how a role ended. What a signal interrupted is no failure.
 func outcome(finishing context.Context, log *slog.Logger, notify *Notifier, err error) error {
-	var panicked *PanicError
+	var panicked *panicError
 	switch {
 	case err == nil:
 		log.Info("ended")

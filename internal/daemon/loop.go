@@ -27,8 +27,8 @@ type Postponed interface {
 	Postponed()
 }
 
-// LoopOptions are the settings of Loop. Only Log must be set.
-type LoopOptions struct {
+// loopOptions are the settings of loop. Only Log must be set.
+type loopOptions struct {
 	Log          *slog.Logger
 	Notify       *Notifier
 	Wake         <-chan struct{} // ends an idle wait
@@ -42,13 +42,13 @@ type LoopOptions struct {
 	since time.Time // of the first of several failures; zero: the last step did not fail
 }
 
-// Loop calls step again and again, with the waits that the package comment
+// loop calls step again and again, with the waits that the package comment
 // describes in between. It returns nil once Finish is closed or ctx ends
 // between two steps; with StopWhenIdle also when a step had nothing to do.
 // It returns a step's error if ctx ended during the step, with StopWhenIdle, if
 // it is marked by backoff.Permanent or is pool.ErrFenced, and if the step
 // panicked; other errors are logged, once a wait.
-func Loop(ctx context.Context, o LoopOptions, step Step) error {
+func loop(ctx context.Context, o loopOptions, step Step) error {
 	wait := newBackOff()
 	o.Metrics.LoopBegins(o.Role, o.Part)
 	for ctx.Err() == nil && !closed(o.Finish) {
@@ -89,7 +89,7 @@ func Loop(ctx context.Context, o LoopOptions, step Step) error {
 }
 
 // pause waits after a step that had nothing to do or failed with err.
-func (o *LoopOptions) pause(ctx context.Context, wait time.Duration, err error) {
+func (o *loopOptions) pause(ctx context.Context, wait time.Duration, err error) {
 	wake := o.Wake
 	if err != nil {
 		if postponed(err) {
@@ -122,7 +122,7 @@ func (o *LoopOptions) pause(ctx context.Context, wait time.Duration, err error) 
 
 // gather waits until wakeInterval has passed since Wake last ended a wait. All
 // notifications until then are combined.
-func (o *LoopOptions) gather(ctx context.Context) {
+func (o *loopOptions) gather(ctx context.Context) {
 	select {
 	case <-time.After(time.Until(o.woken.Add(wakeInterval))):
 	case <-o.Finish:
@@ -149,7 +149,7 @@ func closed(c <-chan struct{}) bool {
 // final reports whether err is one that a retry of this process cannot cure.
 func final(err error) bool {
 	return errors.Is(err, pool.ErrFenced) ||
-		errors.As(err, new(*backoff.PermanentError)) || errors.As(err, new(*PanicError))
+		errors.As(err, new(*backoff.PermanentError)) || errors.As(err, new(*panicError))
 }
 
 func newBackOff() *backoff.ExponentialBackOff {

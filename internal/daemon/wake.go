@@ -20,12 +20,12 @@ const wakeInterval = time.Second
 // a new outage.
 const steady = time.Minute
 
-// Wake listens in the background, until ctx ends, for shards that come into one
+// wakeOn listens in the background, until ctx ends, for shards that come into one
 // of states, and for hosts that map shards in one of them. Any number of changes
 // since the channel was last read are one value in it. Each start of listening
 // sends a value, too, because changes may have been missed. While listening is
 // not possible, which is logged once per outage, the channel has no values.
-func Wake(ctx context.Context, base *sharedbase.SharedBase, log *slog.Logger, states ...sharedbase.ShardState) <-chan struct{} {
+func wakeOn(ctx context.Context, base *sharedbase.SharedBase, log *slog.Logger, states ...sharedbase.ShardState) <-chan struct{} {
 	wake := make(chan struct{}, 1)
 	heard := func(shard string, state sharedbase.ShardState) {
 		if shard != "" && !slices.Contains(states, state) {

@@ -10,12 +10,11 @@ import (
 // Right is what a request needs.
 type Right string
 
-// The rights. Nothing is the right that each client has.
+// The rights. "" is the right that each client has.
 const (
-	Nothing Right = ""
-	Read    Right = "read"
-	Write   Right = "write"
-	Delete  Right = "delete"
+	Read   Right = "read"
+	Write  Right = "write"
+	Delete Right = "delete"
 )
 
 // Access decides whether a client may send a request.
@@ -29,7 +28,7 @@ type Access interface {
 // admit asks o.Access about a request. Whoever may connect to a unix socket has
 // all rights: the socket's mode decides.
 func (o *Options) admit(w http.ResponseWriter, r *http.Request, needed Right) (client string, err error) {
-	if o.Access == nil || needed == Nothing || OverUnixSocket(r) {
+	if o.Access == nil || needed == "" || OverUnixSocket(r) {
 		return "", nil
 	}
 	return o.Access.Admit(w, r, needed)

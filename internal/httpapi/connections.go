@@ -29,8 +29,8 @@ type connection struct {
 	place *list.Element // in waiting; nil while a request is in flight
 }
 
-// NewConnections returns a ConnState for an http.Server, which keeps it within limit connections.
-func NewConnections(limit int) func(net.Conn, http.ConnState) {
+// newConnections returns a ConnState for an http.Server, which keeps it within limit connections.
+func newConnections(limit int) func(net.Conn, http.ConnState) {
 	c := &connections{limit: limit, open: make(map[net.Conn]*connection), hosts: make(map[string]int)}
 	return c.note
 }

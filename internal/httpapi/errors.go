@@ -57,9 +57,6 @@ type Problem struct {
 	Text  string
 }
 
-// Passing reports whether the request may succeed when it is repeated.
-func (p *Problem) Passing() bool { return p.RPC == http.StatusServiceUnavailable }
-
 // problems maps errors to answers: the first entry that an error matches counts.
 // An error without an entry is internalError. 429 is in neither column: Python's
 // client does not retry it.
@@ -123,7 +120,7 @@ func ResultOf(err error) metrics.Result {
 func Describe(w http.ResponseWriter, err error) Problem {
 	p := Classify(err)
 	var unavailable *unavailableError
-	if p.Passing() {
+	if p.RPC == http.StatusServiceUnavailable { // the request may succeed when it is repeated
 		if errors.As(err, &unavailable) {
 			p.Text = unavailable.what
 		}

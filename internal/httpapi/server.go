@@ -33,6 +33,6 @@ func NewServer(ctx context.Context, h http.Handler, connections int, log *slog.L
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return context.WithValue(ctx, serverKey{}, ctx) },
-		ConnState:         NewConnections(connections),
+		ConnState:         newConnections(connections),
 	}
 }

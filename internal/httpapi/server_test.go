@@ -209,7 +209,7 @@ func TestConnectionFlood(t *testing.T) {
 		httpapi.Text(w, http.StatusOK, "here")
 		return nil
 	}), httpapi.Options{Limits: httpapi.DefaultLimits(), Log: discard}), func(s *http.Server) {
-		s.ConnState = httpapi.NewConnections(10)
+		s.ConnState = httpapi.NewServer(t.Context(), nil, 10, discard).ConnState
 	})
 	var silent []net.Conn
 	for i := range 10 { // of two hosts
@@ -249,7 +249,7 @@ func TestCloseWithoutFarewell(t *testing.T) {
 	expect.NoError(t, server.Handshake())
 	expect.NoError(t, <-shaken)
 
-	note := httpapi.NewConnections(1)
+	note := httpapi.NewServer(t.Context(), nil, 1, discard).ConnState
 	note(server, http.StateNew)
 	_, another := net.Pipe()
 	began := time.Now()
@@ -269,7 +269,7 @@ func TestConnectionsOfOneHost(t *testing.T) {
 		httpapi.Text(w, http.StatusOK, "here")
 		return nil
 	}), httpapi.Options{Limits: httpapi.DefaultLimits(), Log: discard}), func(s *http.Server) {
-		s.ConnState = httpapi.NewConnections(10)
+		s.ConnState = httpapi.NewServer(t.Context(), nil, 10, discard).ConnState
 	})
 	other := dialFrom(t, "127.0.0.2", address, "GET / HTTP/1.1\r\n")
 	var flood []net.Conn

@@ -72,8 +72,8 @@ func (d *Difference) addShard(ctx context.Context, base *sharedbase.SharedBase, 
 		d.Unknown = append(d.Unknown, s.Name) // its importer, of Python Winery, may have died
 	case s.Pool != p.Name():
 	case listed && unpacked(s.State):
-		complete, err := Complete(ctx, p, s.Name)
-		if err != nil || !complete {
+		finished, err := complete(ctx, p, s.Name)
+		if err != nil || !finished {
 			return err
 		}
 		now, err := base.ShardByName(ctx, s.Name)
@@ -97,9 +97,9 @@ func unpacked(s sharedbase.ShardState) bool {
 	return s == sharedbase.StateStandby || s == sharedbase.StateWriting || s == sharedbase.StateFull
 }
 
-// Complete reports whether a pool has a finished image: not one that is reserved, nor a
+// complete reports whether a pool has a finished image: not one that is reserved, nor a
 // packer's draft.
-func Complete(ctx context.Context, p pool.Pool, name string) (complete bool, err error) {
+func complete(ctx context.Context, p pool.Pool, name string) (finished bool, err error) {
 	img, err := p.Open(ctx, name)
 	if errors.Is(err, pool.ErrNotFound) {
 		return false, nil

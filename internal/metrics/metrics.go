@@ -43,13 +43,13 @@ const (
 	Success     Result = "success"
 	ClientError Result = "client_error"
 	ServerError Result = "server_error"
-	Failure     Result = "failure"
+	failure     Result = "failure" // of work other than a request
 )
 
 // resultOf is that of work other than a request.
 func resultOf(failed bool) string {
 	if failed {
-		return string(Failure)
+		return string(failure)
 	}
 	return string(Success)
 }
