@@ -108,7 +108,7 @@ func (e *Env) Loops(ctx context.Context, base *sharedbase.SharedBase, parts ...P
 func (e *Env) loop(ctx context.Context, base *sharedbase.SharedBase, p Part) error {
 	options := loopOptions{
 		Log: e.Log, Notify: p.Notify, Finish: e.Finishing.Done(), StopWhenIdle: e.StopWhenIdle,
-		Metrics: e.Metrics, Role: Role(e.CLI.App.Name), Part: p.Notify.partName(),
+		Metrics: e.Metrics, Role: Role(e.CLI.App.Name), Part: p.Notify.name,
 		WaitsFor: p.WaitsFor,
 	}
 	listening, stop := context.WithCancel(ctx)

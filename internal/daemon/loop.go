@@ -27,7 +27,7 @@ type Postponed interface {
 	Postponed()
 }
 
-// loopOptions are the settings of loop. Only Log must be set.
+// loopOptions are the settings of loop. Log and Notify must be set.
 type loopOptions struct {
 	Log          *slog.Logger
 	Notify       *Notifier

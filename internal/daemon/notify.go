@@ -18,9 +18,9 @@ import (
 	"winery/internal/telemetry"
 )
 
-// Notifier reports the state of a role to the service manager. Without one, and
-// on a nil *Notifier, its methods do nothing. They are safe for concurrent use
-// and never fail a role: a report that cannot be sent is logged at debug.
+// Notifier keeps the state of a role, for heartbeats, health and the supervisor, and
+// reports it to the service manager where there is one. Its methods are safe for
+// concurrent use and never fail a role: a report that cannot be sent is logged at debug.
 type Notifier struct {
 	log      *slog.Logger
 	ready    atomic.Bool
@@ -36,7 +36,7 @@ type Notifier struct {
 
 	addsFail time.Time // since when, for Serving
 
-	name  string    // of a part
+	name  string    // of a part; "" for a whole role
 	whole *Notifier // of a part
 	mu    sync.Mutex
 	parts []*Notifier
@@ -61,23 +61,12 @@ func newNotifier(log *slog.Logger) *Notifier {
 // Part returns a Notifier for one of several loops of a role: each waits or stalls by
 // itself. The role's status is that of all parts, by their names.
 func (n *Notifier) Part(name string) *Notifier {
-	if n == nil {
-		return nil
-	}
 	p := &Notifier{log: n.log, start: n.start, name: name, whole: n}
 	p.moved.Store(waits)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.parts = append(n.parts, p)
 	return p
-}
-
-// partName returns the name of the part that n reports on, "" for a whole role.
-func (n *Notifier) partName() string {
-	if n == nil {
-		return ""
-	}
-	return n.name
 }
 
 func (n *Notifier) allParts() []*Notifier {
@@ -88,7 +77,7 @@ func (n *Notifier) allParts() []*Notifier {
 
 // Ready says that the role can work. Only the first call counts.
 func (n *Notifier) Ready() {
-	if n != nil && !n.ready.Swap(true) {
+	if !n.ready.Swap(true) {
 		n.send(daemon.SdNotifyReady)
 	}
 }
@@ -98,19 +87,17 @@ func (n *Notifier) Ready() {
 // Several lines of an error are joined: for the service manager, a second line is
 // another field.
 func (n *Notifier) Status(format string, args ...any) {
-	if n != nil {
-		status := oneLine(fmt.Sprintf(format, args...))
-		n.status.Store(&status)
-		if n.whole == nil {
-			n.send("STATUS=" + status)
-			return
-		}
-		var parts []string
-		for _, p := range n.whole.allParts() {
-			parts = append(parts, p.name+": "+p.lastStatus())
-		}
-		n.whole.Status("%s", strings.Join(parts, "; "))
+	status := oneLine(fmt.Sprintf(format, args...))
+	n.status.Store(&status)
+	if n.whole == nil {
+		n.send("STATUS=" + status)
+		return
 	}
+	var parts []string
+	for _, p := range n.whole.allParts() {
+		parts = append(parts, p.name+": "+p.lastStatus())
+	}
+	n.whole.Status("%s", strings.Join(parts, "; "))
 }
 
 func (n *Notifier) waitsForDatabase(since time.Time, err error) {
@@ -150,11 +137,7 @@ func (n *Notifier) lastStatus() string {
 }
 
 // failing notes whether the last attempt to work failed.
-func (n *Notifier) failing(failed bool) {
-	if n != nil {
-		n.failed.Store(failed)
-	}
-}
+func (n *Notifier) failing(failed bool) { n.failed.Store(failed) }
 
 // isFailing reports whether the last attempt of the role, or of one of its parts, to
 // work failed.
@@ -177,9 +160,6 @@ func (n *Notifier) condition() (status string, failing bool) {
 // Progress says that the work got on, which keeps supervisor and watchdog
 // quiet. It is cheap: call it as often as there is progress, and only then.
 func (n *Notifier) Progress() {
-	if n == nil {
-		return
-	}
 	now := int64(time.Since(n.start))
 	n.moved.Store(now)
 	n.ping(now)
@@ -198,18 +178,14 @@ func (n *Notifier) ping(now int64) {
 
 // begin says that a step begins.
 func (n *Notifier) begin() {
-	if n != nil {
-		n.silent.Store(0)
-		n.Progress()
-	}
+	n.silent.Store(0)
+	n.Progress()
 }
 
 // waiting says that the role waits for work until the next Progress.
 func (n *Notifier) waiting() {
-	if n != nil {
-		n.begin()
-		n.moved.Store(waits)
-	}
+	n.begin()
+	n.moved.Store(waits)
 }
 
 // stalled is for how long the role, or the part that has stalled the longest, made no
@@ -232,9 +208,6 @@ func (n *Notifier) stalled() (time.Duration, string) {
 // Working is Progress, with a Status that describes it. A task with a limit
 // stalls only once that time is over. It is a [progress.Func].
 func (n *Notifier) Working(task progress.Report) {
-	if n == nil {
-		return
-	}
 	n.begin()
 	if task.Limit > 0 {
 		n.silent.Store(int64(time.Since(n.start) + task.Limit))

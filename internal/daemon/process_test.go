@@ -78,7 +78,7 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 	},
 	// A step that works until it receives a signal to end, or its context ends.
 	"work": func(ctx context.Context, env *daemon.Env) error {
-		options := daemon.LoopOptions{Log: env.Log, Finish: env.Finishing.Done()}
+		options := daemon.LoopOptions{Log: env.Log, Notify: env.Notify, Finish: env.Finishing.Done()}
 		return daemon.Loop(ctx, options, func(ctx context.Context) (bool, error) {
 			fmt.Println("working")
 			told := make(chan struct{})
@@ -135,7 +135,7 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 		return nil
 	},
 	"idle": func(ctx context.Context, env *daemon.Env) error {
-		options := daemon.LoopOptions{Log: env.Log, Finish: env.Finishing.Done()}
+		options := daemon.LoopOptions{Log: env.Log, Notify: env.Notify, Finish: env.Finishing.Done()}
 		return daemon.Loop(ctx, options, func(context.Context) (bool, error) { return false, nil })
 	},
 	"broken": func(ctx context.Context, env *daemon.Env) error {
