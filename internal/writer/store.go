@@ -99,9 +99,9 @@ func translate(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, reader.ErrNotFound), errors.Is(err, sharedbase.ErrNotFound):
-		return fmt.Errorf("%w: %w", rpc.ErrNotFound, err)
+		return fmt.Errorf("%w: %w", httpapi.ErrNotFound, err)
 	case errors.As(err, new(*reader.CorruptError)):
-		return fmt.Errorf("%w: %w", rpc.ErrCorrupted, err)
+		return fmt.Errorf("%w: %w", httpapi.ErrCorrupted, err)
 	case errors.As(err, new(*sharedbase.StateError)):
 		return httpapi.Unavailable(lostShard, err)
 	}

@@ -19,7 +19,6 @@ import (
 
 	"winery/internal/httpapi"
 	"winery/internal/httpapi/objects"
-	"winery/internal/httpapi/rpc"
 	"winery/internal/httpapi/rpc/rpctest"
 	"winery/internal/metrics"
 	"winery/test/expect"
@@ -77,7 +76,7 @@ func (s *many) List(_ context.Context, after [32]byte, limit int) (ids [][32]byt
 	for n < s.size && len(ids) < limit {
 		n++
 		if n == s.broken {
-			return nil, rpc.ErrUnavailable
+			return nil, httpapi.ErrUnavailable
 		}
 		var id [32]byte
 		binary.BigEndian.PutUint64(id[:], n)

@@ -17,7 +17,6 @@ import (
 
 	"winery/internal/httpapi"
 	"winery/internal/httpapi/objects"
-	"winery/internal/httpapi/rpc"
 	"winery/internal/httpapi/rpc/rpctest"
 )
 
@@ -86,12 +85,12 @@ func TestErrors(t *testing.T) {
 		status int
 		says   string
 	}{
-		{rpc.ErrNotFound, http.StatusNotFound, "object not found\n"},
+		{httpapi.ErrNotFound, http.StatusNotFound, "object not found\n"},
 		{httpapi.Unavailable("the database is unavailable", io.ErrNoProgress), http.StatusServiceUnavailable,
 			"the database is unavailable; try again; request id ID\n"},
-		{rpc.ErrUnavailable, http.StatusServiceUnavailable, "the object storage is unavailable; try again; request id ID\n"},
+		{httpapi.ErrUnavailable, http.StatusServiceUnavailable, "the object storage is unavailable; try again; request id ID\n"},
 		{context.DeadlineExceeded, http.StatusServiceUnavailable, "the object storage did not answer in time; try again; request id ID\n"},
-		{rpc.ErrCorrupted, http.StatusInternalServerError, "the stored object is damaged; request id ID\n"},
+		{httpapi.ErrCorrupted, http.StatusInternalServerError, "the stored object is damaged; request id ID\n"},
 		{io.ErrNoProgress, http.StatusInternalServerError, "internal error; request id ID\n"},
 	} {
 		var store rpctest.Store

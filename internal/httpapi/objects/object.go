@@ -39,7 +39,7 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request, id [32]byte) error
 		case err != nil:
 			return err
 		case !there:
-			return rpc.ErrNotFound
+			return httpapi.ErrNotFound
 		case asked.matchFails(etag, true):
 			return errPrecondition
 		case asked.noneMatchFails(etag, true):

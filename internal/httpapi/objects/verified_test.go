@@ -110,7 +110,7 @@ func TestRangesFail(t *testing.T) {
 	content := large("fails 16 bytes!!")
 	put(&store.Store, content)
 	server, memory := served(t, &store, 2<<20)
-	store.failGets(fmt.Errorf("%w: %w", rpc.ErrCorrupted, errors.New("a flipped bit")))
+	store.failGets(fmt.Errorf("%w: %w", httpapi.ErrCorrupted, errors.New("a flipped bit")))
 	if got := do(t, server, "GET", address(content), "", "Range: bytes=0-4"); got.status != 500 {
 		t.Errorf("%+v", got)
 	}

@@ -131,7 +131,7 @@ func (s *damagedInBatch) GetBatch(ctx context.Context, keys [][32]byte, admit rp
 	found, err := s.Store.GetBatch(ctx, keys, admit)
 	for i, key := range keys {
 		if slices.Contains(s.damaged, key) {
-			found[i] = rpc.Found{Err: fmt.Errorf("%w: object %x in shard S", rpc.ErrCorrupted, key)}
+			found[i] = rpc.Found{Err: fmt.Errorf("%w: object %x in shard S", httpapi.ErrCorrupted, key)}
 		}
 	}
 	return found, err

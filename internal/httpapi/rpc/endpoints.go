@@ -92,8 +92,8 @@ func (h *handler) getBatch(ctx context.Context, r *call) (wire.Answer, error) {
 		contents[i] = object.Content
 		bytes += int64(len(object.Content))
 		switch {
-		case object.Err == nil, errors.Is(object.Err, ErrNotFound):
-		case errors.Is(object.Err, ErrCorrupted):
+		case object.Err == nil, errors.Is(object.Err, httpapi.ErrNotFound):
+		case errors.Is(object.Err, httpapi.ErrCorrupted):
 			damaged, err = damaged+1, object.Err
 		default:
 			return nil, object.Err
@@ -170,7 +170,7 @@ func (h *handler) check(ctx context.Context, r *call) (wire.Answer, error) {
 
 func (h *handler) delete(ctx context.Context, r *call) (wire.Answer, error) {
 	if !h.AllowDelete {
-		return nil, ErrForbidden
+		return nil, httpapi.ErrForbidden
 	}
 	key, err := keyOf(r)
 	if err != nil {

@@ -11,13 +11,13 @@ import (
 	"winery/internal/httpapi/rpc/wire"
 )
 
-// notFoundError is ErrNotFound with the obj_id of the request.
+// notFoundError is httpapi.ErrNotFound with the obj_id of the request.
 type notFoundError struct{ id wire.ObjID }
 
 func (e notFoundError) Error() string { return "Object not found: " + e.id.String() }
-func (e notFoundError) Unwrap() error { return ErrNotFound }
+func (e notFoundError) Unwrap() error { return httpapi.ErrNotFound }
 
-// damagedError is ErrCorrupted with the obj_id.
+// damagedError is httpapi.ErrCorrupted with the obj_id.
 type damagedError struct {
 	id  wire.ObjID
 	err error
@@ -26,13 +26,13 @@ type damagedError struct {
 func (e damagedError) Error() string { return e.err.Error() }
 func (e damagedError) Unwrap() error { return e.err }
 
-// readOnlyError is ErrReadOnly with the method that was tried: Python's exception is made from its name.
+// readOnlyError is httpapi.ErrReadOnly with the method that was tried: Python's exception is made from its name.
 type readOnlyError struct{ method string }
 
 func (e readOnlyError) Error() string {
 	return "This object storage is read-only: cannot use " + e.method
 }
-func (e readOnlyError) Unwrap() error { return ErrReadOnly }
+func (e readOnlyError) Unwrap() error { return httpapi.ErrReadOnly }
 
 // describe turns err into the description that a client gets: the same as in every API, with the arguments of Python's
 // exceptions.
@@ -55,12 +55,4 @@ func describe(w http.ResponseWriter, err error) (status int, e *wire.Error) {
 		e.Arg = "sha256"
 	}
 	return p.RPC, e
-}
-
-// typeOf is the type of err, "" if it is nil.
-func typeOf(err error) string {
-	if err == nil {
-		return ""
-	}
-	return httpapi.Classify(err).Type
 }

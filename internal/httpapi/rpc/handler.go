@@ -79,15 +79,19 @@ func (h *handler) work(ctx context.Context, e endpoint, c *call) (wire.Answer, e
 	start := time.Now()
 	answer, err := e.serve(h, ctx, c)
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, httpapi.ErrNotFound):
 		err = notFoundError{c.ObjID}
-	case errors.Is(err, ErrCorrupted):
+	case errors.Is(err, httpapi.ErrCorrupted):
 		err = damagedError{c.ObjID, err}
-	case errors.Is(err, ErrReadOnly):
+	case errors.Is(err, httpapi.ErrReadOnly):
 		err = readOnlyError{e.what}
 	}
 	if e.timed {
-		h.Metrics.Storage(e.name, h.Name, time.Since(start), httpapi.ResultOf(err), typeOf(err))
+		kind := ""
+		if err != nil {
+			kind = httpapi.Classify(err).Type
+		}
+		h.Metrics.Storage(e.name, h.Name, time.Since(start), httpapi.ResultOf(err), kind)
 	}
 	return answer, err
 }

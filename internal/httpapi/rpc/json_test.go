@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"winery/internal/httpapi"
 	"winery/internal/httpapi/rpc"
 	"winery/internal/httpapi/rpc/rpctest"
 	"winery/internal/httpapi/rpc/wire"
@@ -46,7 +47,7 @@ func TestJSON(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	var store, away, broken rpctest.Store
-	away.Fail(rpc.ErrUnavailable)
+	away.Fail(httpapi.ErrUnavailable)
 	broken.Fail(http.ErrBodyNotAllowed)
 	store.Put(key("right"), []byte("wrong"))
 	store.Put(key("ok"), []byte("ok"))

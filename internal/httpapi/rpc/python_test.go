@@ -26,7 +26,7 @@ func TestPythonClient(t *testing.T) {
 	var away damagedInBatch
 	store := damagedInBatch{damaged: [][32]byte{sha256.Sum256([]byte("damaged"))}}
 	store.Put(store.damaged[0], []byte("Damaged"))
-	away.Fail(rpc.ErrUnavailable)
+	away.Fail(httpapi.ErrUnavailable)
 	serve := func(store *damagedInBatch, o rpc.Options) string {
 		o.Limits, o.Log = httpapi.DefaultLimits(), quiet
 		mux := http.NewServeMux()

@@ -5,7 +5,6 @@ package rpc
 import (
 	"context"
 
-	"winery/internal/httpapi"
 	"winery/internal/httpapi/rpc/wire"
 )
 
@@ -13,18 +12,18 @@ import (
 type Object = wire.Object
 
 // Admit is called, once or several times, before contents are read, with the
-// bytes of memory that they need together. Its error ends the call. nil admits
-// everything. Contents of up to [httpapi.Small] bytes may be read before the
-// call.
+// bytes of memory that they need together. Its error ends the call. Contents of up to
+// [httpapi.Small] bytes may be read before the call.
 type Admit = func(bytes int64) error
 
 // Found is what a batch has for one object.
 type Found struct {
 	Content []byte // nil if there is an error
-	Err     error  // ErrNotFound or ErrCorrupted; any other fails the batch
+	Err     error  // httpapi.ErrNotFound or httpapi.ErrCorrupted; any other fails the batch
 }
 
-// Store is what the handler serves. All methods are called concurrently. Keys are SHA-256 sums.
+// Store is what the handler serves. All methods are called concurrently. Keys are SHA-256 sums. The errors that have a
+// meaning for clients are those of package httpapi.
 type Store interface {
 	// Contains reports whether the object is there.
 	Contains(ctx context.Context, key [32]byte) (bool, error)
@@ -41,12 +40,3 @@ type Store interface {
 	// Check reads the object from where it is stored: ErrNotFound, or ErrCorrupted if its SHA-256 is not key.
 	Check(ctx context.Context, key [32]byte, admit Admit) error
 }
-
-// The errors of a Store that have a meaning for clients, see [httpapi.Describe].
-var (
-	ErrNotFound    = httpapi.ErrNotFound
-	ErrCorrupted   = httpapi.ErrCorrupted
-	ErrReadOnly    = httpapi.ErrReadOnly
-	ErrForbidden   = httpapi.ErrForbidden
-	ErrUnavailable = httpapi.ErrUnavailable
-)

@@ -26,6 +26,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"winery/internal/httpapi"
 	"winery/internal/httpapi/rpc"
 	"winery/internal/httpapi/rpc/client"
 	"winery/internal/httpapi/rpc/rpctest"
@@ -179,7 +180,7 @@ func TestPythonServer(t *testing.T) {
 
 func TestMeaningOfErrors(t *testing.T) {
 	var store, away rpctest.Store
-	away.Fail(rpc.ErrUnavailable)
+	away.Fail(httpapi.ErrUnavailable)
 	store.Put(key("right"), []byte("wrong"))
 	full := newClient(t, serve(t, winery(&store, rpc.Options{MaxObjectSize: 10})))
 	readOnly := newClient(t, serve(t, winery(&store, rpc.Options{ReadOnly: true})))
@@ -223,7 +224,7 @@ func TestRetries(t *testing.T) {
 		if calls.Add(1)%3 == 0 {
 			return nil
 		}
-		return rpc.ErrUnavailable
+		return httpapi.ErrUnavailable
 	})
 	var retries []error
 	c := newClient(t, address, client.OnRetry(func(err error, _ time.Duration) { retries = append(retries, err) }))
@@ -255,7 +256,7 @@ func TestRetries(t *testing.T) {
 	}
 
 	// A cancelled call returns at once.
-	store.Fail(rpc.ErrUnavailable)
+	store.Fail(httpapi.ErrUnavailable)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	began := time.Now()

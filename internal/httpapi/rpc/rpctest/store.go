@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 
+	"winery/internal/httpapi"
 	"winery/internal/httpapi/rpc"
 )
 
@@ -81,7 +82,7 @@ func (s *Store) Get(ctx context.Context, key [32]byte, admit rpc.Admit) ([]byte,
 	}
 	content := s.content(key)
 	if content == nil {
-		return nil, rpc.ErrNotFound
+		return nil, httpapi.ErrNotFound
 	}
 	if err := admit(int64(len(content))); err != nil {
 		return nil, err
@@ -104,7 +105,7 @@ func (s *Store) GetBatch(ctx context.Context, keys [][32]byte, admit rpc.Admit) 
 	for i, key := range keys {
 		found[i].Content = s.content(key)
 		if found[i].Content == nil {
-			found[i].Err = rpc.ErrNotFound
+			found[i].Err = httpapi.ErrNotFound
 		}
 		total += int64(len(found[i].Content))
 	}
@@ -164,7 +165,7 @@ func (s *Store) Check(ctx context.Context, key [32]byte, admit rpc.Admit) error 
 		return err
 	}
 	if sum := sha256.Sum256(content); sum != key {
-		return fmt.Errorf("%w: the object %x has sha256 %x", rpc.ErrCorrupted, key, sum)
+		return fmt.Errorf("%w: the object %x has sha256 %x", httpapi.ErrCorrupted, key, sum)
 	}
 	return nil
 }
