@@ -42,7 +42,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	if err != nil {
 		return err
 	}
-	set, err := env.OpenPools(ctx, base, false)
+	set, err := env.OpenPools(ctx, base)
 	if err != nil {
 		return err
 	}

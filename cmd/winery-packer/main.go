@@ -56,7 +56,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	if err != nil {
 		return err
 	}
-	set, err := env.OpenPools(ctx, base, env.Config.Packer.CreateImages, needed...)
+	set, err := env.OpenPools(ctx, base, needed...)
 	if err != nil {
 		return err
 	}

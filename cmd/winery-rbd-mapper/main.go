@@ -46,7 +46,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	if err != nil {
 		return err
 	}
-	set, err := env.OpenPools(ctx, base, true)
+	set, err := env.OpenPools(ctx, base)
 	if err != nil {
 		return err
 	}

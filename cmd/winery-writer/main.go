@@ -60,7 +60,7 @@ func open(ctx context.Context, env *daemon.Env, cfg *config.Config) (writer.Opti
 	if !cfg.ReadOnly {
 		needed = []string{cfg.ActivePool}
 	}
-	set, err := env.OpenPools(ctx, base, false, needed...)
+	set, err := env.OpenPools(ctx, base, needed...)
 	if err != nil {
 		return writer.Options{}, err
 	}

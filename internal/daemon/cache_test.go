@@ -22,7 +22,7 @@ func TestOnlyWritersCacheReads(t *testing.T) {
 	}}
 	for program, want := range map[string]int{"winery-writer": 1, "winery-packer": 0, "winery-rbd-mapper": 0, "winery-cleaner": 0} {
 		e := &Env{Config: &config.Config{Pools: []config.Pool{far}}, CLI: cli.NewContext(&cli.App{Name: program}, nil, nil)}
-		set, err := e.openPools(false)
+		set, err := e.openPools()
 		expect.NoError(t, err)
 		caches := 0
 		files, err := filepath.Glob("/proc/self/fd/*")

@@ -22,9 +22,9 @@ const poolTimeout = 15 * time.Second
 // any pool if needed is empty; with StopWhenIdle it does not wait. Package doctor
 // says what a role must be able to do in a pool. A pool that was adopted earlier
 // and whose store is unavailable counts as usable: it exists. Only the writer, which
-// serves reads, caches them. The caller closes the set.
-func (e *Env) OpenPools(ctx context.Context, base *sharedbase.SharedBase, createImages bool, needed ...string) (storage.Set, error) {
-	opened, err := e.openPools(createImages)
+// serves reads, caches what it reads. The caller closes the set.
+func (e *Env) OpenPools(ctx context.Context, base *sharedbase.SharedBase, needed ...string) (storage.Set, error) {
+	opened, err := e.openPools()
 	if err != nil {
 		return nil, err
 	}
@@ -38,11 +38,11 @@ func (e *Env) OpenPools(ctx context.Context, base *sharedbase.SharedBase, create
 	return set, nil
 }
 
-func (e *Env) openPools(createImages bool) (storage.Set, error) {
+func (e *Env) openPools() (storage.Set, error) {
 	if Role(e.CLI.App.Name) == "writer" {
 		return storage.OpenToServe(e.Config.Pools)
 	}
-	return storage.Open(e.Config.Pools, createImages)
+	return storage.Open(e.Config.Pools, e.Config.Packer.CreateImages)
 }
 
 // oneUsable returns nil if one of the needed pools can be used, or was adopted earlier

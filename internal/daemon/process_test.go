@@ -155,7 +155,7 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 		if err != nil {
 			return err
 		}
-		set, err := env.OpenPools(ctx, base, false)
+		set, err := env.OpenPools(ctx, base)
 		if err != nil {
 			return err
 		}
