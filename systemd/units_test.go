@@ -24,7 +24,7 @@ var roles = map[string]string{
 }
 
 func TestExampleConfiguration(t *testing.T) {
-	c, err := config.Load("winery.yml")
+	c, err := config.Load("winery.yml", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func TestExposure(t *testing.T) {
 // TestSocket: by default the socket's address is that of a configuration that names
 // none.
 func TestSocket(t *testing.T) {
-	c, err := config.Load("winery.yml")
+	c, err := config.Load("winery.yml", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func TestNoRoleWaitsForAnother(t *testing.T) {
 
 // TestRules: the pool of the rule is that of the example configuration.
 func TestRules(t *testing.T) {
-	c, err := config.Load("winery.yml")
+	c, err := config.Load("winery.yml", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

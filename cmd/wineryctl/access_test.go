@@ -125,7 +125,7 @@ func TestDeletions(t *testing.T) {
 // startWriter starts a writer of the site with an access file, and returns its address.
 func startWriter(t *testing.T, s *site, list string) (url string) {
 	t.Helper()
-	c, err := config.Load(s.config)
+	c, err := config.Load(s.config, nil)
 	expect.NoError(t, err)
 	c.AllowDelete = true
 	c.Winery.Listen, c.Winery.Access = "127.0.0.1:0", write(t, t.TempDir(), "access.yml", list)

@@ -41,9 +41,9 @@ var (
 )
 
 // configuration loads the file that --config names, and logs the warnings about its keys. checkDSN is that of
-// [config.LoadWithDSN].
+// [config.Load].
 func configuration(c *cli.Context, log *slog.Logger, checkDSN func(string) error) (*config.Config, error) {
-	cfg, err := config.LoadWithDSN(c.String("config"), checkDSN)
+	cfg, err := config.Load(c.String("config"), checkDSN)
 	if err != nil {
 		return nil, err
 	}

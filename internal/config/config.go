@@ -148,19 +148,15 @@ const (
 	MapLibrbd = "librbd"
 )
 
-// Load reads and validates the file at path. Its error joins one [*Error] for each
-// fault that is not a warning.
-func Load(path string) (*Config, error) { return result(Check(path, nil)) }
-
-// LoadWithDSN is Load for a program that opens the database. checkDSN checks the
-// connection string; its error shows no password.
-func LoadWithDSN(path string, checkDSN func(dsn string) error) (*Config, error) {
+// Load reads and validates the file at path. checkDSN checks the connection string; its
+// error shows no password, and it may be nil. The error of Load joins one [*Error] for
+// each fault that is not a warning.
+func Load(path string, checkDSN func(dsn string) error) (*Config, error) {
 	return result(Check(path, checkDSN))
 }
 
-// Check is LoadWithDSN that returns all faults, warnings included, in the order of
-// the file. The configuration must not be used if a fault is not a warning.
-// checkDSN may be nil.
+// Check is Load that returns all faults, warnings included, in the order of the file.
+// The configuration must not be used if a fault is not a warning.
 func Check(path string, checkDSN func(dsn string) error) (*Config, []*Error) {
 	const ways = "name the configuration by --config FILE, WINERY_CONFIG or SWH_CONFIG_FILENAME"
 	if path == "" {
@@ -179,7 +175,7 @@ func Check(path string, checkDSN func(dsn string) error) (*Config, []*Error) {
 	return parse(filepath.Clean(path), data, checkDSN)
 }
 
-// Parse is Load for a file's bytes; file is its name for messages.
+// Parse is Load for a file's bytes, without checkDSN; file is its name for messages.
 func Parse(file string, data []byte) (*Config, error) { return result(parse(file, data, nil)) }
 
 func parse(file string, data []byte, checkDSN func(dsn string) error) (*Config, []*Error) {

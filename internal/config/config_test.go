@@ -299,7 +299,7 @@ func TestErrors(t *testing.T) {
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			golden := strings.TrimSuffix(file, ".yml") + ".golden"
-			c, err := config.Load(file)
+			c, err := config.Load(file, nil)
 			if err == nil {
 				t.Fatalf("accepted as %+v", c)
 			}
@@ -334,7 +334,7 @@ func TestLoadNoFile(t *testing.T) {
 		"/nonexistent/w.yml": "/nonexistent/w.yml: no such file: " + ways,
 		dir:                  dir + ": cannot be read: is a directory",
 	} {
-		_, err := config.Load(path)
+		_, err := config.Load(path, nil)
 		if err == nil || err.Error() != want {
 			t.Errorf("%q: got %v, want %s", path, err, want)
 		}

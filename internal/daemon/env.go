@@ -81,7 +81,7 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 		}
 		log = log.With("role", Role(c.App.Name))
 		slog.SetDefault(log) // for what is logged by package storage, and by libraries
-		cfg, err := config.LoadWithDSN(c.String("config"), checkDSN)
+		cfg, err := config.Load(c.String("config"), checkDSN)
 		if err != nil {
 			return err
 		}

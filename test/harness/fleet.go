@@ -109,7 +109,7 @@ func open(o Options) (*Fleet, error) {
 		return nil, err
 	}
 	var err error
-	if f.Config, err = config.Load(f.File); err != nil {
+	if f.Config, err = config.Load(f.File, nil); err != nil {
 		return nil, err
 	}
 	if f.Base, err = sharedbase.New(o.DSN, "winery fleet"); err != nil {

@@ -137,7 +137,7 @@ func TestConfiguration(t *testing.T) {
 	}
 	compared := 0
 	for i, name := range names {
-		c, err := config.Load(args[2+i])
+		c, err := config.Load(args[2+i], nil)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
