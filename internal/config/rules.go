@@ -3,7 +3,6 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -13,8 +12,19 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-func required(want string) rule {
-	return func(v value) bool { return !v.null() || v.fail("missing, must be %s", want) }
+// required reports a key that is left out, unless another setting makes it needless.
+func required(want string, unless ...*bool) rule {
+	return func(v value) bool {
+		needless := slices.ContainsFunc(unless, func(set *bool) bool { return *set })
+		return needless || !v.null() || v.fail("missing, must be %s", want)
+	}
+}
+
+// together checks two settings that need each other.
+func together[A, B comparable](a *A, b *B, names string) rule {
+	return func(v value) bool {
+		return (*a == *new(A)) == (*b == *new(B)) || v.fail("%s must be given together", names)
+	}
 }
 
 // obsolete warns of a key that is given.
@@ -40,6 +50,12 @@ func text(to *string) rule {
 	}
 }
 
+const wantText = "a string that is not empty"
+
+func nonEmpty(to *string) rule {
+	return func(v value) bool { return text(to)(v) && (v.null() || v.node.Value != "" || v.reject(wantText)) }
+}
+
 // textThat checks a string.
 func textThat(ok func(string) bool, want string) rule {
 	return func(v value) bool { return v.null() || ok(v.node.Value) || v.reject(want) }
@@ -49,34 +65,13 @@ func textThat(ok func(string) bool, want string) rule {
 func secret(to *string, want string) rule {
 	return func(v value) bool {
 		ok := v.is("!!str") && v.node.Value != "" && v.node.Decode(to) == nil
-		return ok || v.fail("found %s, must be %s", v.kind(), want)
+		return ok || v.null() || v.fail("found %s, must be %s", v.kind(), want)
 	}
-}
-
-func (v value) isOneOf(choices []string) bool {
-	return v.is("!!str") && slices.Contains(choices, v.node.Value)
 }
 
 func enum(to *string, choices ...string) rule {
 	return func(v value) bool {
-		return v.null() || v.isOneOf(choices) && v.node.Decode(to) == nil || v.reject(strings.Join(choices, " or "))
-	}
-}
-
-// enums reads a list whose elements are choices. refused has, for each word that is no
-// choice but may be expected to be one, what it must be.
-func enums(to *[]string, refused map[string]string, choices ...string) rule {
-	return func(v value) bool {
-		if !v.null() && !v.is("!!seq") {
-			return v.reject("a list")
-		}
-		for _, element := range v.elements() {
-			if !element.isOneOf(choices) {
-				element.reject(cmp.Or(refused[element.node.Value], "one of "+strings.Join(choices, ", ")))
-			}
-			*to = append(*to, element.node.Value)
-		}
-		return true
+		return v.null() || v.is("!!str") && slices.Contains(choices, v.node.Value) && v.node.Decode(to) == nil || v.reject(strings.Join(choices, " or "))
 	}
 }
 

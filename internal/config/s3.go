@@ -37,55 +37,33 @@ var extension = textThat(func(s string) bool { return !strings.Contains(s, "/") 
 // keys are the keys of a pool of type mosaic-s3, other than those that all pools with
 // mosaics have.
 func (s *S3) keys() []setting {
-	both := func(v value) bool {
-		return (s.CacheDirectory == "") == (s.CacheSize == 0) || v.fail("cache_directory and cache_size must be given together")
-	}
 	return []setting{
 		key("base_url", required("s3://BUCKET or s3://BUCKET/PREFIX"), text(&s.BaseURL), baseURL),
 		key("image_extension", text(&s.ImageExtension), extension),
 		key("anonymous", boolean(&s.Anonymous)),
 		key("read_only", boolean(&s.ReadOnly)),
-		key("tmp_directory", text(&s.TmpDirectory), nonEmpty, func(v value) bool {
-			return s.TmpDirectory != "" || s.ReadOnly || required("the path of a directory, where images are built; or set read_only: true")(v)
-		}),
-		key("boto3_config", s.boto3),
+		key("tmp_directory", nonEmpty(&s.TmpDirectory), required("the path of a directory, where images are built; or set read_only: true", &s.ReadOnly)),
+		key("boto3_config", mapping( // the arguments of boto3.client that make sense in a file
+			key("endpoint_url", nonEmpty(&s.Endpoint)),
+			key("region_name", nonEmpty(&s.Region)),
+			key("aws_access_key_id", secret(&s.AccessKey, wantText)),
+			key("aws_secret_access_key", secret(&s.SecretKey, wantText), together(&s.AccessKey, &s.SecretKey, "aws_access_key_id and aws_secret_access_key")),
+			key("aws_session_token", secret(&s.SessionToken, wantText)),
+			key("verify", s.verify),
+			key("use_ssl", func(v value) bool {
+				return v.null() || s.Endpoint != "" || v.is("!!bool") && v.node.Value == "true" || v.reject("true where there is no endpoint_url")
+			}),
+		)),
 		key("addressing", enum(&s.Addressing, "path", "virtual")),
-		key("cache_directory", text(&s.CacheDirectory), nonEmpty),
-		key("cache_size", size(&s.CacheSize, maxCacheSize), both),
+		key("cache_directory", nonEmpty(&s.CacheDirectory)),
+		key("cache_size", size(&s.CacheSize, maxCacheSize), together(&s.CacheDirectory, &s.CacheSize, "cache_directory and cache_size")),
 	}
-}
-
-// boto3 reads the arguments of boto3.client that make sense in a file.
-func (s *S3) boto3(v value) bool {
-	given := func(to *string) rule {
-		return func(v value) bool { return v.null() || secret(to, "a string that is not empty")(v) }
-	}
-	return mapping(
-		key("endpoint_url", text(&s.Endpoint), nonEmpty),
-		key("region_name", text(&s.Region), nonEmpty),
-		key("aws_access_key_id", given(&s.AccessKey)),
-		key("aws_secret_access_key", given(&s.SecretKey), func(v value) bool {
-			return (s.AccessKey == "") == (s.SecretKey == "") || v.fail("aws_access_key_id and aws_secret_access_key must be given together")
-		}),
-		key("aws_session_token", given(&s.SessionToken)),
-		key("verify", s.verify),
-		key("use_ssl", func(v value) bool {
-			return v.null() || s.Endpoint != "" || v.is("!!bool") && v.node.Value == "true" || v.reject("true where there is no endpoint_url")
-		}),
-	)(v)
 }
 
 // verify reads whether the store's certificate is checked, and against which
 // authorities.
 func (s *S3) verify(v value) bool {
-	check := true
-	switch {
-	case v.null():
-		return true
-	case v.is("!!bool"):
-		_ = v.node.Decode(&check)
-		s.Insecure = !check
-		return true
-	}
-	return v.is("!!str") && v.node.Value != "" && v.node.Decode(&s.CABundle) == nil || v.reject("true, false or the path of a file with certificates")
+	s.Insecure = v.is("!!bool") && v.node.Value == "false"
+	path := v.is("!!str") && v.node.Value != "" && v.node.Decode(&s.CABundle) == nil
+	return path || v.is("!!bool") || v.null() || v.reject("true, false or the path of a file with certificates")
 }

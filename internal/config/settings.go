@@ -31,7 +31,6 @@ const (
 )
 
 var (
-	nonEmpty = textThat(func(s string) bool { return s != "" }, "a string that is not empty")
 	poolName = textThat(func(s string) bool { return s != "." && s != ".." && !strings.ContainsAny(s, "/@\x00") }, `a name without "/" and "@"`)
 	// A file system and S3 take fewer names than Ceph: package pool says which.
 	folderName = textThat(func(s string) bool { return pool.CheckName(s) == nil }, "1 to 64 letters, digits, '_' or '-', of which the first is a letter or digit")
@@ -80,7 +79,7 @@ func (c *Config) storage(v value) bool {
 		)),
 		key("readonly", boolean(&c.ReadOnly)),
 		key("shards_pools", required(wantPools), func(v value) bool { return c.pools(v, maxSize) }),
-		key("shards_active_pool", text(&c.ActivePool), nonEmpty, c.activePool),
+		key("shards_active_pool", nonEmpty(&c.ActivePool), c.activePool),
 		key("packer", mapping(
 			key("create_images", boolean(&c.Packer.CreateImages)),
 			key("pack_immediately", obsolete(doesNothing)),
@@ -89,7 +88,7 @@ func (c *Config) storage(v value) bool {
 		key("rw_idle_timeout", duration(&c.RWIdleTimeout, 0, maxIdleTimeout)),
 		key("readers_cache_size", integer(&c.ReadersCacheSize, 0, 1<<20), c.cacheSize),
 		key("allow_delete", boolean(&c.AllowDelete)),
-		key("name", text(&c.Name), nonEmpty),
+		key("name", nonEmpty(&c.Name)),
 		key("throttler", obsolete(doesNothing)),
 	)(v)
 }
@@ -126,34 +125,30 @@ func (p *Pool) read(v value) bool {
 		return false
 	}
 	v.apply(key("type", required(wantPoolType), enum((*string)(&p.Type), string(RBD), string(Directory), string(Mosaic), string(MosaicS3))))
-	settings := []setting{key("type"), key("pool_name", text(&p.Name), nonEmpty, p.hasName),
-		key("shard_max_size", size(&p.ShardMaxSize, maxShardSize), p.hasMaxSize)}
+	obsoleteSize := p.ShardMaxSize > 0
+	settings := []setting{key("type"), key("pool_name", nonEmpty(&p.Name), p.hasName),
+		key("shard_max_size", size(&p.ShardMaxSize, maxShardSize), required("a number of bytes, such as 107374182400 or 100GiB", &obsoleteSize))}
+	directory := key("base_directory", required("the path of a directory"), nonEmpty(&p.BaseDirectory))
 	switch p.Type {
 	case RBD:
 		p.UseSudo, p.Map = true, MapKernel
 		settings = append(settings,
-			key("data_pool_name", text(&p.DataPool), nonEmpty),
-			key("image_features_unsupported", enums(&p.FeaturesUnsupported, map[string]string{"exclusive-lock": lockNeeded},
-				"striping", "object-map", "fast-diff", "deep-flatten", "journaling")),
+			key("data_pool_name", nonEmpty(&p.DataPool)),
+			key("image_features_unsupported", p.features),
 			key("use_sudo", boolean(&p.UseSudo)),
 			key("map_options", text(&p.MapOptions)),
 			key("map", enum(&p.Map, MapKernel, MapLibrbd)),
-			key("ceph_conf", text(&p.CephConf), nonEmpty),
-			key("ceph_user", text(&p.CephUser), nonEmpty, cephUser),
+			key("ceph_conf", nonEmpty(&p.CephConf)),
+			key("ceph_user", nonEmpty(&p.CephUser), cephUser),
 		)
 		defer func() { p.DataPool = cmp.Or(p.DataPool, p.Name+"-data") }()
 	case Directory:
 		p.UsePermissions = true
-		settings = append(settings,
-			key("base_directory", required("the path of a directory"), text(&p.BaseDirectory), nonEmpty),
-			key("use_permissions", boolean(&p.UsePermissions)),
-		)
+		settings = append(settings, directory, key("use_permissions", boolean(&p.UsePermissions)))
 	case Mosaic:
 		p.UsePermissions = true
-		settings = append(settings,
-			key("base_directory", required("the path of a directory"), text(&p.BaseDirectory), nonEmpty),
-			key("use_permissions", obsolete("does nothing in a mosaic pool, which always uses permissions; remove it")),
-		)
+		settings = append(settings, directory,
+			key("use_permissions", obsolete("does nothing in a mosaic pool, which always uses permissions; remove it")))
 	case MosaicS3:
 		settings = append(settings, p.S3.keys()...)
 	default:
@@ -175,8 +170,22 @@ func (p *Pool) hasName(v value) bool {
 	return folderName(v)
 }
 
-func (p *Pool) hasMaxSize(v value) bool {
-	return p.ShardMaxSize > 0 || required("a number of bytes, such as 107374182400 or 100GiB")(v)
+// features reads the list of the image features to leave off.
+func (p *Pool) features(v value) bool {
+	if !v.null() && !v.is("!!seq") {
+		return v.reject("a list")
+	}
+	known := []string{"striping", "object-map", "fast-diff", "deep-flatten", "journaling"}
+	for _, element := range v.elements() {
+		switch feature := element.node.Value; {
+		case feature == "exclusive-lock":
+			element.reject(lockNeeded)
+		case !element.is("!!str") || !slices.Contains(known, feature):
+			element.reject("one of " + strings.Join(known, ", "))
+		}
+		p.FeaturesUnsupported = append(p.FeaturesUnsupported, element.node.Value)
+	}
+	return true
 }
 
 // compressionLevel reads a level. As for Python, none and null are no compression, and
@@ -207,7 +216,7 @@ func (c *Config) activePool(v value) bool {
 		p, _ := c.Pool(c.ActivePool)
 		return !p.S3.ReadOnly && !p.S3.Anonymous || v.reject("a pool that is neither read_only nor anonymous")
 	case v.null():
-		return c.ReadOnly || v.fail("missing, must be %s; or set readonly: true", want)
+		return required(want+"; or set readonly: true", &c.ReadOnly)(v)
 	}
 	return v.reject(want)
 }
@@ -219,15 +228,24 @@ func (w *Winery) read(v value) bool {
 		HashCache: HashCache{Size: 35_000_000_000},
 	}
 	ok := mapping(
-		key("listen", text(&w.Listen), nonEmpty, address),
-		key("tls", w.TLS.read),
-		key("access", text(&w.Access), nonEmpty),
+		key("listen", nonEmpty(&w.Listen), address),
+		key("tls", mapping(
+			key("certificate", nonEmpty(&w.TLS.Certificate)),
+			key("key", nonEmpty(&w.TLS.Key), together(&w.TLS.Certificate, &w.TLS.Key, "certificate and key")),
+			key("client_ca", nonEmpty(&w.TLS.ClientCA)),
+		)),
+		key("access", nonEmpty(&w.Access)),
 		key("allow_unprotected_network", boolean(&w.AllowUnprotectedNetwork)),
 		key("writers", integer(&w.Writers, 1, MaxWriters)),
 		key("max_object_size", size(&w.MaxObjectSize, MaxObjectSize)),
 		key("lease", duration(&w.Lease, 4*time.Second, time.Hour)),
 		key("database_connections", integer(&w.DatabaseConnections, 7, 1000)),
-		key("hash_cache", w.HashCache.read),
+		key("hash_cache", mapping(
+			key("directory", nonEmpty(&w.HashCache.Directory)),
+			key("size", size(&w.HashCache.Size, 1<<50), func(v value) bool {
+				return v.null() || w.HashCache.Directory != "" || v.fail("size must be given together with directory")
+			}),
+		)),
 		key("stall_limit", duration(&w.StallLimit, 15*time.Second, 24*time.Hour)),
 		key("verify_content", obsolete("does nothing any more: content is always verified; remove it")),
 	)(v)
@@ -239,23 +257,4 @@ func (w *Winery) read(v value) bool {
 		return v.get("listen").fail("%v", err)
 	}
 	return true
-}
-
-func (h *HashCache) read(v value) bool {
-	return mapping(
-		key("directory", text(&h.Directory), nonEmpty),
-		key("size", size(&h.Size, 1<<50), func(v value) bool {
-			return v.null() || h.Directory != "" || v.fail("size must be given together with directory")
-		}),
-	)(v)
-}
-
-func (t *TLS) read(v value) bool {
-	return mapping(
-		key("certificate", text(&t.Certificate), nonEmpty),
-		key("key", text(&t.Key), nonEmpty, func(v value) bool {
-			return (t.Certificate == "") == (t.Key == "") || v.fail("certificate and key must be given together")
-		}),
-		key("client_ca", text(&t.ClientCA), nonEmpty),
-	)(v)
 }
