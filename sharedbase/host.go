@@ -30,35 +30,29 @@ type Host struct {
 func (h Host) Running() bool { return !h.LastSeen.IsZero() && h.Unseen < SeenWithin }
 
 // Hosts lists all hosts by name. It reads a row for each shard once.
-func (b *SharedBase) Hosts(ctx context.Context) (hosts []Host, err error) {
-	err = b.withShortTimeout(ctx, "listing the hosts", func(ctx context.Context) error {
-		rows, err := b.conns.lists.Query(ctx, `/* winery: Hosts */
-			WITH leased AS (
-				SELECT host, role FROM winery_lease l WHERE expires > clock_timestamp()
-					AND EXISTS (SELECT FROM shards s WHERE s.id = l.shard AND s.locker = l.locker)
-				UNION ALL SELECT host, role FROM winery_image_lease WHERE expires > clock_timestamp()),
-			known AS (
-				SELECT host, count(*) AS mapped, NULL AS role, NULL::timestamptz AS seen, 0 AS leases
-					FROM shards, unnest(mapped_on_hosts_when_packed) host GROUP BY host
-				UNION ALL SELECT host, 0, role, last_seen, 0 FROM winery_process
-				UNION ALL SELECT host, 0, role, NULL, 1 FROM leased)
-			SELECT host, sum(mapped)::bigint, coalesce(array_agg(DISTINCT role ORDER BY role) FILTER (WHERE role IS NOT NULL), '{}'),
-				max(seen), coalesce(greatest(interval '0', clock_timestamp() - max(seen)), '0'), sum(leases)
-			FROM known GROUP BY host ORDER BY host`)
-		if err != nil {
-			return err
-		}
-		hosts, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (h Host, err error) {
-			var seen *time.Time
-			err = row.Scan(&h.Name, &h.Mapped, &h.Roles, &seen, &h.Unseen, &h.Leases)
-			if seen != nil {
-				h.LastSeen = *seen
-			}
-			return h, err
-		})
-		return err
-	})
-	return hosts, err
+func (b *SharedBase) Hosts(ctx context.Context) ([]Host, error) {
+	return list(ctx, b, b.conns.lists, "listing the hosts", scanHost, `/* winery: Hosts */
+		WITH leased AS (
+			SELECT host, role FROM winery_lease l WHERE expires > clock_timestamp()
+				AND EXISTS (SELECT FROM shards s WHERE s.id = l.shard AND s.locker = l.locker)
+			UNION ALL SELECT host, role FROM winery_image_lease WHERE expires > clock_timestamp()),
+		known AS (
+			SELECT host, count(*) AS mapped, NULL AS role, NULL::timestamptz AS seen, 0 AS leases
+				FROM shards, unnest(mapped_on_hosts_when_packed) host GROUP BY host
+			UNION ALL SELECT host, 0, role, last_seen, 0 FROM winery_process
+			UNION ALL SELECT host, 0, role, NULL, 1 FROM leased)
+		SELECT host, sum(mapped)::bigint, coalesce(array_agg(DISTINCT role ORDER BY role) FILTER (WHERE role IS NOT NULL), '{}'),
+			max(seen), coalesce(greatest(interval '0', clock_timestamp() - max(seen)), '0'), sum(leases)
+		FROM known GROUP BY host ORDER BY host`)
+}
+
+func scanHost(row pgx.CollectableRow) (h Host, err error) {
+	var seen *time.Time
+	err = row.Scan(&h.Name, &h.Mapped, &h.Roles, &seen, &h.Unseen, &h.Leases)
+	if seen != nil {
+		h.LastSeen = *seen
+	}
+	return h, err
 }
 
 // HostInUseError is returned for a host that is not forgotten, because one of its

@@ -242,19 +242,10 @@ func (c *ImageClaim) do(ctx context.Context, claimed error, work func(ctx contex
 // number.
 func (b *SharedBase) ImageLeases(ctx context.Context) (map[int64]Lease, error) {
 	leases := map[int64]Lease{}
-	err := b.withShortTimeout(ctx, "listing the claims to images", func(ctx context.Context) error {
-		rows, err := b.conns.rest.Query(ctx, `/* winery: ImageLeases */
-			SELECT shard, locker, role, host, pid, version, expires
-			FROM winery_image_lease WHERE expires > clock_timestamp()`)
-		if err != nil {
-			return err
-		}
-		var l Lease
-		_, err = pgx.ForEachRow(rows, []any{&l.ShardID, &l.Locker, &l.Role, &l.Host, &l.PID, &l.Version, &l.Expires}, func() error {
-			leases[l.ShardID] = l
-			return nil
-		})
-		return err
-	})
+	var l Lease
+	err := b.each(ctx, b.conns.rest, "listing the claims to images",
+		[]any{&l.ShardID, &l.Locker, &l.Role, &l.Host, &l.PID, &l.Version, &l.Expires}, func() { leases[l.ShardID] = l }, `/* winery: ImageLeases */
+		SELECT shard, locker, role, host, pid, version, expires
+		FROM winery_image_lease WHERE expires > clock_timestamp()`)
 	return leases, ignoreNotAttached(err)
 }

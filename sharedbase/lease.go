@@ -35,20 +35,11 @@ func (l Lease) Holder() string { return fmt.Sprintf("%s on %s (pid %d)", l.Role,
 // shard whose locker is not among them is held by a process of Python Winery.
 func (b *SharedBase) Leases(ctx context.Context) (map[uuid.UUID]Lease, error) {
 	leases := map[uuid.UUID]Lease{}
-	err := b.withShortTimeout(ctx, "listing leases", func(ctx context.Context) error {
-		rows, err := b.conns.rest.Query(ctx, `/* winery: Leases */
-			SELECT l.shard, l.locker, l.role, l.host, l.pid, l.version, l.expires, l.expires < clock_timestamp()
-			FROM winery_lease l JOIN shards s ON s.id = l.shard AND s.locker = l.locker`)
-		if err != nil {
-			return err
-		}
-		var l Lease
-		_, err = pgx.ForEachRow(rows, []any{&l.ShardID, &l.Locker, &l.Role, &l.Host, &l.PID, &l.Version, &l.Expires, &l.Expired}, func() error {
-			leases[l.Locker] = l
-			return nil
-		})
-		return err
-	})
+	var l Lease
+	err := b.each(ctx, b.conns.rest, "listing leases",
+		[]any{&l.ShardID, &l.Locker, &l.Role, &l.Host, &l.PID, &l.Version, &l.Expires, &l.Expired}, func() { leases[l.Locker] = l }, `/* winery: Leases */
+		SELECT l.shard, l.locker, l.role, l.host, l.pid, l.version, l.expires, l.expires < clock_timestamp()
+		FROM winery_lease l JOIN shards s ON s.id = l.shard AND s.locker = l.locker`)
 	return leases, ignoreNotAttached(err)
 }
 

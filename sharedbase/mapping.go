@@ -53,19 +53,11 @@ func (b *SharedBase) ShardsToMap(ctx context.Context, f MappingFilter) iter.Seq2
 	}
 }
 
-func (b *SharedBase) shardsToMap(ctx context.Context, f MappingFilter, after int64) (page []ShardToMap, err error) {
-	err = b.withShortTimeout(ctx, "listing the shards to map", func(ctx context.Context) error {
-		rows, err := b.conns.lists.Query(ctx, `/* winery: ShardsToMap */
-			SELECT s.id, s.name::text, s.pool_name, $1 = ANY (s.mapped_on_hosts_when_packed)
-			FROM shards s WHERE s.id > $2 AND s.state IN ('packed', 'cleaning', 'readonly')
-				AND s.pool_name = ANY ($3) AND starts_with(s.name::text, $4)
-				AND NOT ($5 AND $1 = ANY (s.mapped_on_hosts_when_packed))
-			ORDER BY s.id LIMIT $6`, f.Host, after, f.Pools, f.Prefix, f.Unrecorded, mappingPage)
-		if err != nil {
-			return err
-		}
-		page, err = pgx.CollectRows(rows, pgx.RowToStructByPos[ShardToMap])
-		return err
-	})
-	return page, err
+func (b *SharedBase) shardsToMap(ctx context.Context, f MappingFilter, after int64) ([]ShardToMap, error) {
+	return list(ctx, b, b.conns.lists, "listing the shards to map", pgx.RowToStructByPos[ShardToMap], `/* winery: ShardsToMap */
+		SELECT s.id, s.name::text, s.pool_name, $1 = ANY (s.mapped_on_hosts_when_packed)
+		FROM shards s WHERE s.id > $2 AND s.state IN ('packed', 'cleaning', 'readonly')
+			AND s.pool_name = ANY ($3) AND starts_with(s.name::text, $4)
+			AND NOT ($5 AND $1 = ANY (s.mapped_on_hosts_when_packed))
+		ORDER BY s.id LIMIT $6`, f.Host, after, f.Pools, f.Prefix, f.Unrecorded, mappingPage)
 }

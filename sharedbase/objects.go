@@ -24,19 +24,10 @@ type Location struct {
 // An object that is absent or deleted has the zero Location.
 func (b *SharedBase) Locate(ctx context.Context, ids []ObjID) ([]Location, error) {
 	found := make([]Location, len(ids))
-	err := b.withShortTimeout(ctx, fmt.Sprintf("looking up %d objects", len(ids)), func(ctx context.Context) error {
-		rows, err := b.conns.lookups.Query(ctx, locateStatement, keysOf(ids))
-		if err != nil {
-			return err
-		}
-		var at int
-		var l Location
-		_, err = pgx.ForEachRow(rows, []any{&at, &l.ShardID, &l.Shard, &l.Pool, &l.State}, func() error {
-			found[at-1] = l
-			return nil
-		})
-		return err
-	})
+	var at int
+	var l Location
+	err := b.each(ctx, b.conns.lookups, fmt.Sprintf("looking up %d objects", len(ids)),
+		[]any{&at, &l.ShardID, &l.Shard, &l.Pool, &l.State}, func() { found[at-1] = l }, locateStatement, keysOf(ids))
 	return found, err
 }
 

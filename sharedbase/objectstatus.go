@@ -50,20 +50,10 @@ const (
 
 func (b *SharedBase) objectStatuses(ctx context.Context, statement string, shardID int64, ids []ObjID) ([]ObjectStatus, error) {
 	found := make([]ObjectStatus, len(ids))
-	what := fmt.Sprintf("looking up %d objects of shard number %d", len(ids), shardID)
-	err := b.withShortTimeout(ctx, what, func(ctx context.Context) error {
-		rows, err := b.conns.lookups.Query(ctx, statement, keysOf(ids), shardID)
-		if err != nil {
-			return err
-		}
-		var at int
-		var s ObjectStatus
-		_, err = pgx.ForEachRow(rows, []any{&at, &s.Present, &s.Erasing, &s.Elsewhere}, func() error {
-			found[at-1] = s
-			return nil
-		})
-		return err
-	})
+	var at int
+	var s ObjectStatus
+	err := b.each(ctx, b.conns.lookups, fmt.Sprintf("looking up %d objects of shard number %d", len(ids), shardID),
+		[]any{&at, &s.Present, &s.Erasing, &s.Elsewhere}, func() { found[at-1] = s }, statement, keysOf(ids), shardID)
 	return found, err
 }
 

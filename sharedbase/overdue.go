@@ -30,36 +30,30 @@ func (s LockedShard) Expired() time.Duration {
 
 // LockedShards lists the shards in a locked state, in the order of their ids: as many
 // as there are processes that work.
-func (b *SharedBase) LockedShards(ctx context.Context) (shards []LockedShard, err error) {
-	err = b.withShortTimeout(ctx, "listing the locked shards", func(ctx context.Context) error {
-		rows, err := b.conns.lists.Query(ctx, `/* winery: LockedShards */
-			SELECT s.name::text, s.state::text, l.shard, l.locker, l.role, l.host, l.pid, l.version, l.expires, l.expires < clock_timestamp(),
-				greatest(interval '0', clock_timestamp() - CASE WHEN l.expires < clock_timestamp() THEN l.expires ELSE s.locker_ts END)
-			FROM shards s LEFT JOIN winery_lease l ON l.shard = s.id AND l.locker = s.locker
-			WHERE s.state IN ('writing', 'packing', 'cleaning', 'importing') ORDER BY s.id`)
-		if err != nil {
-			return err
-		}
-		shards, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (s LockedShard, err error) {
-			var shard *int64
-			var locker *uuid.UUID
-			var role, host, version *string
-			var pid *int
-			var expires *time.Time
-			var expired *bool
-			var since *time.Duration
-			err = row.Scan(&s.Name, &s.State, &shard, &locker, &role, &host, &pid, &version, &expires, &expired, &since)
-			if shard != nil {
-				s.Lease = &Lease{*shard, *locker, *role, *host, *pid, *version, *expires, *expired}
-			}
-			if since != nil {
-				s.For = *since
-			}
-			return s, err
-		})
-		return err
-	})
-	return shards, err
+func (b *SharedBase) LockedShards(ctx context.Context) ([]LockedShard, error) {
+	return list(ctx, b, b.conns.lists, "listing the locked shards", scanLockedShard, `/* winery: LockedShards */
+		SELECT s.name::text, s.state::text, l.shard, l.locker, l.role, l.host, l.pid, l.version, l.expires, l.expires < clock_timestamp(),
+			greatest(interval '0', clock_timestamp() - CASE WHEN l.expires < clock_timestamp() THEN l.expires ELSE s.locker_ts END)
+		FROM shards s LEFT JOIN winery_lease l ON l.shard = s.id AND l.locker = s.locker
+		WHERE s.state IN ('writing', 'packing', 'cleaning', 'importing') ORDER BY s.id`)
+}
+
+func scanLockedShard(row pgx.CollectableRow) (s LockedShard, err error) {
+	var shard *int64
+	var locker *uuid.UUID
+	var role, host, version *string
+	var pid *int
+	var expires *time.Time
+	var expired *bool
+	var since *time.Duration
+	err = row.Scan(&s.Name, &s.State, &shard, &locker, &role, &host, &pid, &version, &expires, &expired, &since)
+	if shard != nil {
+		s.Lease = &Lease{*shard, *locker, *role, *host, *pid, *version, *expires, *expired}
+	}
+	if since != nil {
+		s.For = *since
+	}
+	return s, err
 }
 
 // Overdue counts shards that have waited for long.
@@ -98,26 +92,18 @@ type Unerased struct {
 // Unerased counts the objects that a cleaner has to erase, by pools that have any, up to
 // 10,000 in all: those that are marked deleted, and those that were added again to another
 // shard since.
-func (b *SharedBase) Unerased(ctx context.Context) (pools []Unerased, err error) {
-	err = b.withShortTimeout(ctx, "counting the objects to be erased", func(ctx context.Context) error {
-		rows, err := b.conns.lists.Query(ctx, `/* winery: Unerased */
-			SELECT pool_name, count(*), count(DISTINCT shard), coalesce(max(clock_timestamp() - erasable), '0') FROM (
-				SELECT s.pool_name, d.shard, CASE WHEN d.since IS NOT NULL THEN greatest(d.since, t.since) END AS erasable
-				FROM (
-					SELECT o.shard, (SELECT max(at) FROM winery_deletion w WHERE w.signature = o.signature AND w.shard = o.shard) AS since
-					FROM signature2shard o WHERE o.state = 'deleted'
-					UNION ALL
-					SELECT e.shard, e.noted FROM winery_erasure e WHERE NOT EXISTS (SELECT FROM signature2shard o
-						WHERE o.signature = e.signature AND o.shard = e.shard AND o.state = 'present')
-				) d JOIN shards s ON s.id = d.shard LEFT JOIN winery_state t ON t.shard = s.id
-				WHERE s.state IN ('packed', 'cleaning', 'readonly') AND NOT EXISTS (SELECT FROM winery_quarantine WHERE shard = s.id)
-				LIMIT $1) unerased
-			GROUP BY pool_name ORDER BY pool_name`, maxUnerased)
-		if err != nil {
-			return err
-		}
-		pools, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Unerased])
-		return err
-	})
-	return pools, err
+func (b *SharedBase) Unerased(ctx context.Context) ([]Unerased, error) {
+	return list(ctx, b, b.conns.lists, "counting the objects to be erased", pgx.RowToStructByPos[Unerased], `/* winery: Unerased */
+		SELECT pool_name, count(*), count(DISTINCT shard), coalesce(max(clock_timestamp() - erasable), '0') FROM (
+			SELECT s.pool_name, d.shard, CASE WHEN d.since IS NOT NULL THEN greatest(d.since, t.since) END AS erasable
+			FROM (
+				SELECT o.shard, (SELECT max(at) FROM winery_deletion w WHERE w.signature = o.signature AND w.shard = o.shard) AS since
+				FROM signature2shard o WHERE o.state = 'deleted'
+				UNION ALL
+				SELECT e.shard, e.noted FROM winery_erasure e WHERE NOT EXISTS (SELECT FROM signature2shard o
+					WHERE o.signature = e.signature AND o.shard = e.shard AND o.state = 'present')
+			) d JOIN shards s ON s.id = d.shard LEFT JOIN winery_state t ON t.shard = s.id
+			WHERE s.state IN ('packed', 'cleaning', 'readonly') AND NOT EXISTS (SELECT FROM winery_quarantine WHERE shard = s.id)
+			LIMIT $1) unerased
+		GROUP BY pool_name ORDER BY pool_name`, maxUnerased)
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 )
 
 // DatabaseID distinguishes a database from every other one, including its copies.
@@ -44,20 +43,11 @@ type PoolRecord struct {
 }
 
 // PoolRecords returns the pools that were adopted, by name.
-func (b *SharedBase) PoolRecords(ctx context.Context) (records map[string]PoolRecord, err error) {
-	err = b.withShortTimeout(ctx, "listing the recorded pools", func(ctx context.Context) error {
-		rows, err := b.conns.rest.Query(ctx, "/* winery: PoolRecords */ SELECT name, uuid, adopted, role, host FROM winery_pool")
-		if err != nil {
-			return err
-		}
-		records = map[string]PoolRecord{}
-		var r PoolRecord
-		_, err = pgx.ForEachRow(rows, []any{&r.Name, &r.UUID, &r.Adopted, &r.Role, &r.Host}, func() error {
-			records[r.Name] = r
-			return nil
-		})
-		return err
-	})
+func (b *SharedBase) PoolRecords(ctx context.Context) (map[string]PoolRecord, error) {
+	records := map[string]PoolRecord{}
+	var r PoolRecord
+	err := b.each(ctx, b.conns.rest, "listing the recorded pools", []any{&r.Name, &r.UUID, &r.Adopted, &r.Role, &r.Host}, func() { records[r.Name] = r },
+		"/* winery: PoolRecords */ SELECT name, uuid, adopted, role, host FROM winery_pool")
 	return records, ignoreNotAttached(err)
 }
 

@@ -81,17 +81,10 @@ func (b *SharedBase) heartbeat(ctx context.Context, statement string, args pgx.N
 
 // Processes lists the processes that are recorded, by role and host. Some of them
 // may have died: see [Process.Running].
-func (b *SharedBase) Processes(ctx context.Context) (all []Process, err error) {
-	err = b.withShortTimeout(ctx, "listing the processes", func(ctx context.Context) error {
-		rows, err := b.conns.rest.Query(ctx, `/* winery: Processes */
-			SELECT role, host, pid, version, lease, started, last_seen, greatest(interval '0', clock_timestamp() - last_seen), status, failing, boot
-			FROM winery_process ORDER BY role, host, started`)
-		if err != nil {
-			return err
-		}
-		all, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Process])
-		return err
-	})
+func (b *SharedBase) Processes(ctx context.Context) ([]Process, error) {
+	all, err := list(ctx, b, b.conns.rest, "listing the processes", pgx.RowToStructByPos[Process], `/* winery: Processes */
+		SELECT role, host, pid, version, lease, started, last_seen, greatest(interval '0', clock_timestamp() - last_seen), status, failing, boot
+		FROM winery_process ORDER BY role, host, started`)
 	return all, ignoreNotAttached(err)
 }
 

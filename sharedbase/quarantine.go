@@ -117,18 +117,12 @@ func (b *SharedBase) UnquarantineSince(ctx context.Context, name string, at time
 }
 
 // QuarantinedShards lists the quarantined shards, oldest first.
-func (b *SharedBase) QuarantinedShards(ctx context.Context) (quarantined []Quarantined, err error) {
-	err = b.withShortTimeout(ctx, "listing quarantined shards", func(ctx context.Context) error {
-		rows, err := b.conns.rest.Query(ctx, "/* winery: QuarantinedShards */ SELECT p.reason, p.role, p.host, p.at, "+shardColumns+
-			" FROM winery_quarantine p JOIN shards s ON s.id = p.shard ORDER BY p.at")
-		if err != nil {
-			return err
-		}
-		quarantined, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (p Quarantined, err error) {
-			p.Shard, err = scanShardAfter(row, &p.Reason, &p.Role, &p.Host, &p.At)
-			return p, err
-		})
-		return err
-	})
-	return quarantined, ignoreNotAttached(err)
+func (b *SharedBase) QuarantinedShards(ctx context.Context) ([]Quarantined, error) {
+	scan := func(row pgx.CollectableRow) (p Quarantined, err error) {
+		p.Shard, err = scanShardAfter(row, &p.Reason, &p.Role, &p.Host, &p.At)
+		return p, err
+	}
+	all, err := list(ctx, b, b.conns.rest, "listing quarantined shards", scan, "/* winery: QuarantinedShards */ SELECT p.reason, p.role, p.host, p.at, "+
+		shardColumns+" FROM winery_quarantine p JOIN shards s ON s.id = p.shard ORDER BY p.at")
+	return all, ignoreNotAttached(err)
 }

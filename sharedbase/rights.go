@@ -131,23 +131,16 @@ func (b *SharedBase) MissingRights(ctx context.Context, user string) (missing []
 			}
 		}
 	}
-	err = b.withShortTimeout(ctx, "reading the rights of the database user", func(ctx context.Context) error {
-		rows, err := b.conns.rest.Query(ctx, `/* winery: MissingRights */
-			SELECT wanted FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS r (wanted, target, privilege, col)
-			WHERE NOT coalesce(CASE
-				WHEN target = $5 THEN (SELECT bool_and(has_table_privilege(c.oid, privilege)) FROM pg_class c
-					WHERE relkind = 'r' AND relname LIKE 'shard\_%'
-						AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'shards'::regclass))
-				WHEN target LIKE '%(%' THEN has_function_privilege(to_regprocedure(target), privilege)
-				WHEN target LIKE '%\_seq' THEN has_sequence_privilege(to_regclass(target), privilege)
-				WHEN col <> '' THEN has_column_privilege(to_regclass(target), col, privilege)
-				ELSE has_table_privilege(to_regclass(target), privilege) END, false)`, wanted, on, do, columns, ShardTables)
-		if err != nil {
-			return err
-		}
-		missing, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		return err
-	})
+	missing, err = list(ctx, b, b.conns.rest, "reading the rights of the database user", pgx.RowTo[string], `/* winery: MissingRights */
+		SELECT wanted FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS r (wanted, target, privilege, col)
+		WHERE NOT coalesce(CASE
+			WHEN target = $5 THEN (SELECT bool_and(has_table_privilege(c.oid, privilege)) FROM pg_class c
+				WHERE relkind = 'r' AND relname LIKE 'shard\_%'
+					AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'shards'::regclass))
+			WHEN target LIKE '%(%' THEN has_function_privilege(to_regprocedure(target), privilege)
+			WHEN target LIKE '%\_seq' THEN has_sequence_privilege(to_regclass(target), privilege)
+			WHEN col <> '' THEN has_column_privilege(to_regclass(target), col, privilege)
+			ELSE has_table_privilege(to_regclass(target), privilege) END, false)`, wanted, on, do, columns, ShardTables)
 	slices.Sort(missing)
 	return slices.Compact(missing), err
 }

@@ -21,21 +21,14 @@ var consequences = map[string]string{
 }
 
 // UnsafeSettings returns the settings by which an acknowledged object can be lost, or that make calls fail.
-func (b *SharedBase) UnsafeSettings(ctx context.Context) (unsafe []UnsafeSetting, err error) {
-	err = b.withShortTimeout(ctx, "reading the server's settings", func(ctx context.Context) error {
-		rows, err := b.conns.rest.Query(ctx, `/* winery: UnsafeSettings */
-			SELECT name, setting FROM pg_settings
-			WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off'
-				OR name = 'default_transaction_isolation' AND setting <> 'read committed' ORDER BY name`)
-		if err != nil {
-			return err
-		}
-		unsafe, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (s UnsafeSetting, err error) {
-			err = row.Scan(&s.Name, &s.Value)
-			s.Consequence = consequences[s.Name]
-			return s, err
-		})
-		return err
-	})
-	return unsafe, err
+func (b *SharedBase) UnsafeSettings(ctx context.Context) ([]UnsafeSetting, error) {
+	scan := func(row pgx.CollectableRow) (s UnsafeSetting, err error) {
+		err = row.Scan(&s.Name, &s.Value)
+		s.Consequence = consequences[s.Name]
+		return s, err
+	}
+	return list(ctx, b, b.conns.rest, "reading the server's settings", scan, `/* winery: UnsafeSettings */
+		SELECT name, setting FROM pg_settings
+		WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off'
+			OR name = 'default_transaction_isolation' AND setting <> 'read committed' ORDER BY name`)
 }

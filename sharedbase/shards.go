@@ -70,22 +70,15 @@ type ShardFilter struct {
 }
 
 // ListShards returns the shards that f selects, in the order of their ids.
-func (b *SharedBase) ListShards(ctx context.Context, f ShardFilter) (shards []Shard, err error) {
+func (b *SharedBase) ListShards(ctx context.Context, f ShardFilter) ([]Shard, error) {
 	states := make([]string, len(f.States))
 	for i, s := range f.States {
 		states[i] = string(s)
 	}
-	err = b.withShortTimeout(ctx, "listing the shards", func(ctx context.Context) error {
-		rows, err := b.conns.lists.Query(ctx, "/* winery: ListShards */ SELECT "+shardColumns+` FROM shards s
-			WHERE (cardinality($1::text[]) = 0 OR state::text = ANY ($1)) AND $2 IN ('', pool_name)
-				AND ($3 = interval '0' OR locker_ts < now() - $3) ORDER BY id`, states, f.Pool, f.LockedFor)
-		if err != nil {
-			return err
-		}
-		shards, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Shard, error) { return scanShard(row) })
-		return err
-	})
-	return shards, err
+	scan := func(row pgx.CollectableRow) (Shard, error) { return scanShard(row) }
+	return list(ctx, b, b.conns.lists, "listing the shards", scan, "/* winery: ListShards */ SELECT "+shardColumns+` FROM shards s
+		WHERE (cardinality($1::text[]) = 0 OR state::text = ANY ($1)) AND $2 IN ('', pool_name)
+			AND ($3 = interval '0' OR locker_ts < now() - $3) ORDER BY id`, states, f.Pool, f.LockedFor)
 }
 
 // CountObjects counts the objects that the index has present in a shard. It

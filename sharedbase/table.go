@@ -49,20 +49,10 @@ func (b *SharedBase) Content(ctx context.Context, shard string, ids []ObjID, atM
 	for i := range found {
 		found[i].Size = -1
 	}
-	what := fmt.Sprintf("reading %d objects of shard %s", len(ids), shard)
-	err := b.withShortTimeout(ctx, what, func(ctx context.Context) error {
-		rows, err := b.conns.lookups.Query(ctx, contentStatement(shard), keysOf(ids), atMost)
-		if err != nil {
-			return err
-		}
-		var at int
-		var c Content
-		_, err = pgx.ForEachRow(rows, []any{&at, &c.Size, &c.Bytes}, func() error {
-			found[at-1] = c
-			return nil
-		})
-		return err
-	})
+	var at int
+	var c Content
+	err := b.each(ctx, b.conns.lookups, fmt.Sprintf("reading %d objects of shard %s", len(ids), shard),
+		[]any{&at, &c.Size, &c.Bytes}, func() { found[at-1] = c }, contentStatement(shard), keysOf(ids), atMost)
 	return found, err
 }
 
