@@ -33,12 +33,8 @@ func (b *SharedBase) ClaimImage(ctx context.Context, name string) (*ImageClaim, 
 	return b.claimImage(ctx, name, false)
 }
 
-// ClaimImageForRepair is ClaimImage for a shard that may be quarantined, now or
-// while the claim is held.
-func (b *SharedBase) ClaimImageForRepair(ctx context.Context, name string) (*ImageClaim, error) {
-	return b.claimImage(ctx, name, true)
-}
-
+// claimImage is ClaimImage. With repair, the shard may be quarantined, now or while the
+// claim is held.
 func (b *SharedBase) claimImage(ctx context.Context, name string, repair bool) (*ImageClaim, error) {
 	c := &ImageClaim{heldLease: b.newLease(), name: name, repair: repair}
 	asked := time.Now()
@@ -220,19 +216,19 @@ func (c *ImageClaim) Release(ctx context.Context) error {
 // afterwards. The context of work ends when the lease is lost, which the error
 // then says. Errors are those of ClaimImage, or of work.
 func (b *SharedBase) WithImage(ctx context.Context, name string, work func(ctx context.Context, c *ImageClaim) error) error {
-	c, err := b.ClaimImage(ctx, name)
-	return c.do(ctx, err, work)
+	return b.withImage(ctx, name, false, work)
 }
 
-// WithImageForRepair is WithImage with a claim of ClaimImageForRepair.
+// WithImageForRepair is WithImage for a shard that may be quarantined, now or while the
+// claim is held.
 func (b *SharedBase) WithImageForRepair(ctx context.Context, name string, work func(ctx context.Context, c *ImageClaim) error) error {
-	c, err := b.ClaimImageForRepair(ctx, name)
-	return c.do(ctx, err, work)
+	return b.withImage(ctx, name, true, work)
 }
 
-func (c *ImageClaim) do(ctx context.Context, claimed error, work func(ctx context.Context, c *ImageClaim) error) (err error) {
-	if claimed != nil {
-		return claimed
+func (b *SharedBase) withImage(ctx context.Context, name string, repair bool, work func(ctx context.Context, c *ImageClaim) error) (err error) {
+	c, err := b.claimImage(ctx, name, repair)
+	if err != nil {
+		return err
 	}
 	defer func() { err = errors.Join(err, c.Release(ctx)) }()
 	return c.during(ctx, func(ctx context.Context) error { return work(ctx, c) })

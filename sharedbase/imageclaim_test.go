@@ -26,8 +26,10 @@ func TestImageClaim(t *testing.T) {
 	if err := c.Verify(ctx); err != nil {
 		t.Error(err)
 	}
-	for _, again := range []func(context.Context, string) (*sharedbase.ImageClaim, error){b.ClaimImage, b.ClaimImageForRepair} {
-		if _, err := again(ctx, s.Name); !errors.Is(err, sharedbase.ErrImageClaimed) || !strings.Contains(err.Error(), "winery test on ") {
+	_, again := b.ClaimImage(ctx, s.Name)
+	repair := b.WithImageForRepair(ctx, s.Name, func(context.Context, *sharedbase.ImageClaim) error { return nil })
+	for _, err := range []error{again, repair} {
+		if !errors.Is(err, sharedbase.ErrImageClaimed) || !strings.Contains(err.Error(), "winery test on ") {
 			t.Errorf("claimed twice: %v", err)
 		}
 	}

@@ -3,6 +3,7 @@
 package sharedbase_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -190,27 +191,26 @@ func TestQuarantinedUnderAClaim(t *testing.T) {
 func TestVerifyQuarantined(t *testing.T) {
 	b, _ := newBase(t)
 	ctx := t.Context()
-	lock := func(repair bool) (*sharedbase.Claim, *sharedbase.ImageClaim, sharedbase.Shard) {
+	for _, repair := range []bool{true, false} {
 		s := shardIn(t, b, sharedbase.StatePacked)
 		c := must(b.LockOneShard(ctx, sharedbase.StatePacked, sharedbase.StateCleaning,
 			sharedbase.ClaimFilter{Name: s.Name, IncludeQuarantined: repair}))(t)
-		take := b.ClaimImage
+		with := b.WithImage
 		if repair {
-			take = b.ClaimImageForRepair
+			with = b.WithImageForRepair
 		}
-		return c, must(take(ctx, s.Name))(t), s
-	}
-	for _, repair := range []bool{true, false} {
-		c, image, s := lock(repair)
-		if err := b.Quarantine(ctx, s.ID, "reason"); err != nil {
-			t.Fatal(err)
-		}
-		for _, err := range []error{c.Verify(ctx), image.Verify(ctx)} {
-			if got := errors.As(err, new(*sharedbase.QuarantinedError)); got == repair {
-				t.Errorf("for repair %v: %v", repair, err)
+		err := with(ctx, s.Name, func(ctx context.Context, image *sharedbase.ImageClaim) error {
+			if err := b.Quarantine(ctx, s.ID, "reason"); err != nil {
+				return err
 			}
-		}
-		if err := errors.Join(c.Release(ctx), image.Release(ctx)); err != nil {
+			for _, err := range []error{c.Verify(ctx), image.Verify(ctx)} {
+				if got := errors.As(err, new(*sharedbase.QuarantinedError)); got == repair {
+					t.Errorf("for repair %v: %v", repair, err)
+				}
+			}
+			return c.Release(ctx)
+		})
+		if err != nil {
 			t.Errorf("for repair %v: %v", repair, err)
 		}
 	}
