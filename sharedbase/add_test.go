@@ -219,7 +219,7 @@ func TestAddAtOnce(t *testing.T) {
 	var news sync.Map
 	var all sync.WaitGroup
 	for w := range writers {
-		c := must(b.CreateShard(ctx, sharedbase.StateWriting, "pool"))(t)
+		c := must(b.CreateShard(ctx, "pool"))(t)
 		all.Go(func() {
 			for r := range rounds {
 				given := make([]sharedbase.Object, group)

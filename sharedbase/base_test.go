@@ -126,7 +126,7 @@ func background[T any](f func() T) <-chan T {
 func shardIn(t testing.TB, b *sharedbase.SharedBase, state sharedbase.ShardState, objects ...sharedbase.Object) sharedbase.Shard {
 	t.Helper()
 	ctx := t.Context()
-	c := must(b.CreateShard(ctx, sharedbase.StateWriting, "pool"))(t)
+	c := must(b.CreateShard(ctx, "pool"))(t)
 	must(b.Add(ctx, c, objects))(t)
 	steps := []sharedbase.ShardState{sharedbase.StateFull, sharedbase.StatePacking, sharedbase.StatePacked, sharedbase.StateCleaning}
 	for i := 0; c.State() != state; i++ {

@@ -161,7 +161,7 @@ func TestLockWritingShardMakesTheTable(t *testing.T) {
 func TestRefusedMoves(t *testing.T) {
 	b, _ := newBase(t)
 	ctx := t.Context()
-	c := must(b.CreateShard(ctx, sharedbase.StateWriting, "pool"))(t)
+	c := must(b.CreateShard(ctx, "pool"))(t)
 	for _, to := range []sharedbase.ShardState{sharedbase.StatePacked, sharedbase.StateReadOnly, sharedbase.StateWriting, "", "nonsense"} {
 		err := c.SetState(ctx, to)
 		if err == nil || !strings.Contains(err.Error(), c.Name()) || !strings.Contains(err.Error(), "from writing to "+string(to)) {
@@ -183,12 +183,7 @@ func TestRefusedMoves(t *testing.T) {
 	if _, err := b.LockOneShard(ctx, sharedbase.StateWriting, sharedbase.StateFull, sharedbase.ClaimFilter{}); err == nil {
 		t.Error("locked a shard in a state that is not a locked one")
 	}
-	for _, state := range []sharedbase.ShardState{sharedbase.StateStandby, sharedbase.StatePacked} {
-		if _, err := b.CreateShard(ctx, state, "pool"); err == nil {
-			t.Errorf("created a shard that is %s", state)
-		}
-	}
-	if _, err := b.CreateShard(ctx, sharedbase.StateWriting, ""); err == nil {
+	if _, err := b.CreateShard(ctx, ""); err == nil {
 		t.Error("created a shard without a pool")
 	}
 	if err := b.ReleaseShard(ctx, must(b.ShardByID(ctx, c.ID()))(t)); err == nil {
@@ -199,7 +194,7 @@ func TestRefusedMoves(t *testing.T) {
 func TestStateErrorNamesAll(t *testing.T) {
 	b, conn := newBase(t)
 	ctx := t.Context()
-	c := must(b.CreateShard(ctx, sharedbase.StateWriting, "pool"))(t)
+	c := must(b.CreateShard(ctx, "pool"))(t)
 	mine := must(b.ShardByID(ctx, c.ID()))(t).Locker
 	exec(t, conn, "UPDATE shards SET state = 'packing', locker = '00000000-0000-0000-0000-000000000001'")
 	err := c.SetState(ctx, sharedbase.StateFull)

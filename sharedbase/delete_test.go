@@ -72,7 +72,7 @@ func TestDelete(t *testing.T) {
 			if n := must(b.CountObjects(ctx, s.Name))(t); n != 1 {
 				t.Errorf("%d objects are left, want 1", n)
 			}
-			again := must(b.CreateShard(ctx, sharedbase.StateWriting, "pool"))(t)
+			again := must(b.CreateShard(ctx, "pool"))(t)
 			must(b.Add(ctx, again, []sharedbase.Object{gone, kept}))(t)
 			present(t, b, again.Name(), gone)
 			if marked := deletedIn(t, b, s.ID); !slices.Equal(marked, ids(gone)) {
@@ -264,8 +264,8 @@ func TestAddedBackToItsShard(t *testing.T) {
 	b, _ := newBase(t)
 	ctx := t.Context()
 	o := object("back and forth")
-	first := must(b.CreateShard(ctx, sharedbase.StateWriting, "pool"))(t)
-	second := must(b.CreateShard(ctx, sharedbase.StateWriting, "pool"))(t)
+	first := must(b.CreateShard(ctx, "pool"))(t)
+	second := must(b.CreateShard(ctx, "pool"))(t)
 	for _, c := range []*sharedbase.Claim{first, second} {
 		must(b.Add(ctx, c, []sharedbase.Object{o}))(t)
 		if err := b.Delete(ctx, o.ID); err != nil {

@@ -260,7 +260,7 @@ func TestLeaseEndsWithTheClaim(t *testing.T) {
 // A shard is not reclaimed during a long write of its holder.
 func TestReclaimWaitsForAnAdd(t *testing.T) {
 	b, conn := newBase(t)
-	c := must(b.CreateShard(t.Context(), sharedbase.StateWriting, "pool"))(t)
+	c := must(b.CreateShard(t.Context(), "pool"))(t)
 	tx := must(conn.Begin(t.Context()))(t)
 	must(tx.Exec(t.Context(), "SELECT FROM shards WHERE name = $1 FOR SHARE", c.Name()))(t) // as Add does
 	must(tx.Exec(t.Context(), "SAVEPOINT s"))(t)

@@ -95,26 +95,22 @@ func (b *SharedBase) LockWritingShard(ctx context.Context, pool string, others .
 	if c != nil || err != nil {
 		return c, err
 	}
-	return b.CreateShard(ctx, StateWriting, pool)
+	return b.CreateShard(ctx, pool)
 }
 
-// CreateShard makes a shard and its table, locked in the given state, which is
-// StateWriting so far.
-func (b *SharedBase) CreateShard(ctx context.Context, state ShardState, pool string) (*Claim, error) {
-	if !stateNone.canBecome(state) {
-		return nil, fmt.Errorf("a new shard cannot have the state %s, only one of %v", state, transitions[stateNone])
-	}
+// CreateShard makes a shard and its table, locked for writing.
+func (b *SharedBase) CreateShard(ctx context.Context, pool string) (*Claim, error) {
 	if pool == "" {
 		return nil, errors.New("a new shard needs a pool")
 	}
-	c := &Claim{heldLease: b.newLease(), state: state, name: newName(), pool: pool, totalKnown: true}
+	c := &Claim{heldLease: b.newLease(), state: StateWriting, name: newName(), pool: pool, totalKnown: true}
 	asked := time.Now()
 	err := b.inTx(ctx, "creating shard "+c.name, func(ctx context.Context, tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, `/* winery: CreateShard */
 			WITH locked AS (INSERT INTO shards AS s (name, state, pool_name, locker, locker_ts)
-				VALUES (@name, @state, @pool, @locker, now()) RETURNING id, `+notify+`),
+				VALUES (@name, 'writing', @pool, @locker, now()) RETURNING id, `+notify+`),
 			`+insertLease+" SELECT * FROM locked",
-			b.leaseArgs(c.locker, pgx.NamedArgs{"name": c.name, "state": state, "pool": pool})).Scan(&c.id, nil)
+			b.leaseArgs(c.locker, pgx.NamedArgs{"name": c.name, "pool": pool})).Scan(&c.id, nil)
 		if err != nil {
 			return err
 		}

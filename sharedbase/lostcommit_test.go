@@ -113,7 +113,7 @@ func TestLostAnswers(t *testing.T) {
 	}
 
 	p.loseAnswerTo("commit\x00")
-	_, err := b.CreateShard(ctx, writing, "pool")
+	_, err := b.CreateShard(ctx, "pool")
 	unavailable("creating", err)
 	state(standby)
 

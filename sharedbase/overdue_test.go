@@ -14,8 +14,8 @@ import (
 // processes.
 func TestLockedShards(t *testing.T) {
 	b, conn := newBase(t)
-	alive := must(b.CreateShard(t.Context(), sharedbase.StateWriting, "pool"))(t)
-	dead := must(b.CreateShard(t.Context(), sharedbase.StateWriting, "pool"))(t)
+	alive := must(b.CreateShard(t.Context(), "pool"))(t)
+	dead := must(b.CreateShard(t.Context(), "pool"))(t)
 	exec(t, conn, "UPDATE winery_lease SET expires = now() - interval '5 min', role = 'packer' WHERE shard = $1", dead.ID())
 	exec(t, conn, "INSERT INTO shards (name, state, pool_name, locker, locker_ts) VALUES ('python', 'packing', 'pool', gen_random_uuid(), now() - interval '3 days')")
 	shardIn(t, b, sharedbase.StateFull)

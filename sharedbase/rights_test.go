@@ -19,9 +19,9 @@ import (
 func TestUsersHaveTheirRights(t *testing.T) {
 	t.Parallel()
 	b, dsn := initialised(t)
-	must(b.CreateShard(t.Context(), sharedbase.StateWriting, "shards"))(t)
+	must(b.CreateShard(t.Context(), "shards"))(t)
 	users := dbusers.New(t, dsn, sharedbase.GrantOptions{MinMappedHosts: 1})
-	must(b.CreateShard(t.Context(), sharedbase.StateWriting, "shards"))(t)
+	must(b.CreateShard(t.Context(), "shards"))(t)
 	for _, user := range sharedbase.Users {
 		as := open(t, users.DSN(user))
 		for _, role := range sharedbase.Users {
@@ -80,7 +80,7 @@ func TestEveryUserReads(t *testing.T) {
 func TestGrantsAgain(t *testing.T) {
 	t.Parallel()
 	b, dsn := initialised(t)
-	must(b.CreateShard(t.Context(), sharedbase.StateWriting, "shards"))(t)
+	must(b.CreateShard(t.Context(), "shards"))(t)
 	users := dbusers.New(t, dsn, sharedbase.GrantOptions{})
 	conn := connect(t, dsn)
 	rights := func() (text string) {
@@ -101,7 +101,7 @@ func TestGrantsAgain(t *testing.T) {
 func TestMissingRights(t *testing.T) {
 	t.Parallel()
 	b, dsn := initialised(t)
-	c := must(b.CreateShard(t.Context(), sharedbase.StateWriting, "shards"))(t)
+	c := must(b.CreateShard(t.Context(), "shards"))(t)
 	users := dbusers.New(t, dsn, sharedbase.GrantOptions{})
 	as := open(t, users.DSN(sharedbase.UserWriter))
 	user := users.Prefix + "_writer"
@@ -143,7 +143,7 @@ func TestMissingRightIsNamed(t *testing.T) {
 		{
 			"writer", sharedbase.UserWriter, "EXECUTE ON FUNCTION winery_create_table(text, uuid)",
 			func(b *sharedbase.SharedBase) error {
-				_, err := b.CreateShard(t.Context(), sharedbase.StateWriting, "pool")
+				_, err := b.CreateShard(t.Context(), "pool")
 				return err
 			}, "EXECUTE ON winery_create_table(text, uuid)",
 		},

@@ -17,7 +17,7 @@ import (
 func TestShardLookups(t *testing.T) {
 	b, _ := newBase(t)
 	ctx := t.Context()
-	c := must(b.CreateShard(ctx, sharedbase.StateWriting, "pool"))(t)
+	c := must(b.CreateShard(ctx, "pool"))(t)
 	if !regexp.MustCompile("^i[0-9a-f]{31}$").MatchString(c.Name()) {
 		t.Errorf("a shard's name is %q", c.Name())
 	}
@@ -46,7 +46,7 @@ func TestListShards(t *testing.T) {
 	b, conn := newBase(t)
 	full, standby := shardIn(t, b, sharedbase.StateFull), shardIn(t, b, sharedbase.StateStandby)
 	readonly := shardIn(t, b, sharedbase.StateReadOnly)
-	writing := must(b.CreateShard(t.Context(), sharedbase.StateWriting, "other"))(t).ID()
+	writing := must(b.CreateShard(t.Context(), "other"))(t).ID()
 	stale := claim(t, b, full, sharedbase.StatePacking).ID()
 	exec(t, conn, "UPDATE shards SET locker_ts = locker_ts - interval '49 hours' WHERE id = $1", stale)
 	states := func(s ...sharedbase.ShardState) []sharedbase.ShardState { return s }

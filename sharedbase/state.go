@@ -36,10 +36,9 @@ const (
 // stateNone is the state before a shard's row exists.
 const stateNone ShardState = ""
 
-// transitions has all transitions, from state to state. Any other is refused
-// without a query.
+// transitions has all transitions of shards that exist, from state to state. Any
+// other is refused without a query.
 var transitions = map[ShardState][]ShardState{
-	stateNone:      {StateWriting},
 	StateStandby:   {StateWriting},
 	StateWriting:   {StateFull, StateStandby},
 	StateFull:      {StatePacking},

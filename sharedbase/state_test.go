@@ -157,7 +157,7 @@ func (l *life) check(t *rapid.T) {
 func TestLives(t *testing.T) {
 	b, _ := newBase(t)
 	rapid.Check(t, func(rt *rapid.T) {
-		c, err := b.CreateShard(rt.Context(), writing, "pool")
+		c, err := b.CreateShard(rt.Context(), "pool")
 		if err != nil {
 			rt.Fatal(err)
 		}

@@ -22,7 +22,7 @@ func TestStatistics(t *testing.T) {
 	shardIn(t, b, sharedbase.StateReadOnly)
 	damaged := shardIn(t, b, sharedbase.StatePacked, object("3"))
 	expect.NoError(t, b.Quarantine(t.Context(), damaged.ID, "damaged"))
-	must(b.CreateShard(t.Context(), sharedbase.StateWriting, "other"))(t)
+	must(b.CreateShard(t.Context(), "other"))(t)
 	exec(t, conn, "UPDATE winery_state SET since = since - interval '1 hour' WHERE shard = $1", old.ID)
 	exec(t, conn, "UPDATE shards SET mapped_on_hosts_when_packed = '{host}'") // is no change of the state
 

@@ -49,7 +49,7 @@ func TestUnreplicatedIsUnavailable(t *testing.T) {
 			_, err := b.LockOneShard(ctx, sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.ClaimFilter{})
 			return err
 		},
-		"CreateShard":       func() error { _, err := b.CreateShard(ctx, sharedbase.StateWriting, "pool"); return err },
+		"CreateShard":       func() error { _, err := b.CreateShard(ctx, "pool"); return err },
 		"SetState":          func() error { return filling.SetState(ctx, sharedbase.StateFull) },
 		"Release":           func() error { return releasing.Release(ctx) },
 		"ReleaseShard":      func() error { return b.ReleaseShard(ctx, released) },

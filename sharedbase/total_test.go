@@ -68,7 +68,7 @@ func TestLockWritingShardOfAnyPool(t *testing.T) {
 	foreign := shardIn(t, b, sharedbase.StateStandby)
 	var old []*sharedbase.Claim
 	for _, pool := range []string{"old", "active", "old"} {
-		old = append(old, must(b.CreateShard(ctx, sharedbase.StateWriting, pool))(t))
+		old = append(old, must(b.CreateShard(ctx, pool))(t))
 	}
 	for _, c := range old {
 		if err := c.Release(ctx); err != nil {

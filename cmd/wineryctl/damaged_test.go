@@ -32,7 +32,7 @@ func TestExportDamaged(t *testing.T) {
 			s := newSite(t, roletest.Directory(t, ""))
 			s.must(t, "db", "init")
 			ctx := t.Context()
-			claim, err := s.base.CreateShard(ctx, sharedbase.StateWriting, "files")
+			claim, err := s.base.CreateShard(ctx, "files")
 			expect.NoError(t, err)
 			objects := roletest.Objects(1, 5, 1000)
 			_, err = s.base.Add(ctx, claim, objects)
@@ -94,7 +94,7 @@ func TestSeal(t *testing.T) {
 	ctx := t.Context()
 	var names []string
 	for i := range 4 {
-		claim, err := s.base.CreateShard(ctx, sharedbase.StateWriting, "files")
+		claim, err := s.base.CreateShard(ctx, "files")
 		expect.NoError(t, err)
 		if i < 2 {
 			_, err = s.base.Add(ctx, claim, roletest.Objects(uint64(i), 5, 1000))

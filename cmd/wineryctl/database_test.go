@@ -69,7 +69,7 @@ func TestDatabase(t *testing.T) {
 	if err := idle.Release(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	busy, err := base.CreateShard(t.Context(), sharedbase.StateWriting, "test")
+	busy, err := base.CreateShard(t.Context(), "test")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -112,7 +112,7 @@ func TestReleaseHolder(t *testing.T) {
 	s.must(t, "db", "init")
 	shards := map[string]string{}
 	for _, holder := range []string{"ceph3:writer", "ceph3:packer", "ceph4:writer"} {
-		claim, err := s.base.CreateShard(t.Context(), sharedbase.StateWriting, "files")
+		claim, err := s.base.CreateShard(t.Context(), "files")
 		expect.NoError(t, err)
 		shards[holder] = claim.Name()
 		host, role, _ := strings.Cut(holder, ":")

@@ -156,7 +156,7 @@ func (s *site) wantObjects(t *testing.T, objects []sharedbase.Object) {
 // writing makes a shard of a pool that a writer fills, with objects.
 func (s *site) writing(t *testing.T, pool string, objects []sharedbase.Object) *sharedbase.Claim {
 	t.Helper()
-	claim, err := s.base.CreateShard(t.Context(), sharedbase.StateWriting, pool)
+	claim, err := s.base.CreateShard(t.Context(), pool)
 	expect.NoError(t, err)
 	_, err = s.base.Add(t.Context(), claim, objects)
 	expect.NoError(t, err)

@@ -18,7 +18,7 @@ func TestOpenShards(t *testing.T) {
 	s := newSite(t, roletest.Directory(t, ""))
 	s.must(t, "db", "init")
 	ctx := t.Context()
-	writing, err := s.base.CreateShard(ctx, sharedbase.StateWriting, "files")
+	writing, err := s.base.CreateShard(ctx, "files")
 	expect.NoError(t, err)
 	_, err = s.base.Add(ctx, writing, roletest.Objects(1, 5, 1000))
 	expect.NoError(t, err)
@@ -69,7 +69,7 @@ func TestStaleAndRelease(t *testing.T) {
 		('import', 'importing', 'files', gen_random_uuid(), now() - interval '3 days'),
 		('nobodys', 'standby', 'files', NULL, now() - interval '3 days')`)
 
-	held, err := s.base.CreateShard(t.Context(), sharedbase.StateWriting, "files")
+	held, err := s.base.CreateShard(t.Context(), "files")
 	expect.NoError(t, err)
 	alive := func(says string, args ...string) {
 		t.Helper()

@@ -24,7 +24,7 @@ import (
 func TestDeletedBeforeImage(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	objects := roletest.Objects(1, 20, 1000)
-	claim, err := s.Base.CreateShard(t.Context(), sharedbase.StateWriting, s.Config.Name)
+	claim, err := s.Base.CreateShard(t.Context(), s.Config.Name)
 	expect.NoError(t, err)
 	_, err = s.Base.Add(t.Context(), claim, objects)
 	expect.NoError(t, err)

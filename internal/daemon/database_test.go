@@ -112,7 +112,7 @@ func TestWake(t *testing.T) {
 	out.Wait(t, "polling continues")
 	r.Join()
 	woken("the connection")
-	claim, err := base.CreateShard(t.Context(), sharedbase.StateWriting, "pool")
+	claim, err := base.CreateShard(t.Context(), "pool")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -122,7 +122,7 @@ func TestShardFilledByTwoWriters(t *testing.T) {
 // size of its pool.
 func TestStandbyShardsOfOtherPools(t *testing.T) {
 	f := newFixture(t)
-	old, err := f.base.CreateShard(t.Context(), sharedbase.StateWriting, "old")
+	old, err := f.base.CreateShard(t.Context(), "old")
 	f.must(err)
 	f.must(old.ReleaseWithTotal(t.Context(), sharedbase.Total{}))
 	w := f.start(ingest.Options{ShardMaxSize: 100_000, OtherPools: map[string]int64{"old": 50_000}})

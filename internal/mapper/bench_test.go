@@ -59,7 +59,7 @@ func manyImages(b *testing.B, s *roletest.Stage, n int) (names []string) {
 	image, err := os.ReadFile(filepath.Join(dir, first))
 	expect.NoError(b, err)
 	for range n {
-		claim, err := s.Base.CreateShard(b.Context(), sharedbase.StateWriting, s.Config.Name)
+		claim, err := s.Base.CreateShard(b.Context(), s.Config.Name)
 		expect.NoError(b, err)
 		expect.NoError(b, claim.SetState(b.Context(), sharedbase.StateFull))
 		claim, err = s.Base.LockOneShard(b.Context(), sharedbase.StateFull, sharedbase.StatePacking, sharedbase.ClaimFilter{Name: claim.Name()})

@@ -89,7 +89,7 @@ func cpu(b *testing.B) map[string]float64 {
 // fill makes a full shard of about size bytes.
 func fill(b *testing.B, s *roletest.Stage, text []byte, size int, seed uint64) {
 	random := rand.New(rand.NewPCG(seed, 0))
-	claim, err := s.Base.CreateShard(b.Context(), sharedbase.StateWriting, s.Config.Name)
+	claim, err := s.Base.CreateShard(b.Context(), s.Config.Name)
 	expect.NoError(b, err)
 	for size > 0 {
 		batch := make([]sharedbase.Object, 200)

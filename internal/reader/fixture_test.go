@@ -109,7 +109,7 @@ func idsOf(objects []sharedbase.Object) []sharedbase.ObjID {
 // write makes a shard with objects, which is being written.
 func (f *fixture) write(objects ...sharedbase.Object) *sharedbase.Claim {
 	f.Helper()
-	claim, err := f.base.CreateShard(f.Context(), sharedbase.StateWriting, "shards")
+	claim, err := f.base.CreateShard(f.Context(), "shards")
 	f.must(err)
 	added, err := f.base.Add(f.Context(), claim, objects)
 	f.must(err)

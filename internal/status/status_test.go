@@ -67,7 +67,7 @@ func (f *fleet) shard(t *testing.T, state, age string) {
 func TestWell(t *testing.T) {
 	f := newFleet(t)
 	f.Full(t, roletest.Objects(1, 10, 100))
-	_, err := f.Base.CreateShard(t.Context(), sharedbase.StateWriting, "files")
+	_, err := f.Base.CreateShard(t.Context(), "files")
 	expect.NoError(t, err)
 	pgtest.Exec(t, f.DSN, `INSERT INTO shards (name, state, pool_name, mapped_on_hosts_when_packed)
 		VALUES ('packed', 'packed', 'files', '{ceph1}'), ('readonly', 'readonly', 'files', '{ceph1}')`)

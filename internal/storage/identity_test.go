@@ -147,7 +147,7 @@ func TestNotAdopted(t *testing.T) {
 			return "unknown"
 		}, "wineryctl pool init files", true},
 		"unpacked": {func(t *testing.T, s *roletest.Stage) string {
-			claim, err := s.Base.CreateShard(t.Context(), sharedbase.StateWriting, s.Config.Name)
+			claim, err := s.Base.CreateShard(t.Context(), s.Config.Name)
 			expect.NoError(t, err)
 			roletest.Put(t, s.Pool, claim.Name(), objects)
 			return claim.Name()

@@ -107,7 +107,7 @@ func TestDatabase(t *testing.T) {
 	defer base.Close()
 	_, err = base.Init(t.Context())
 	expect.NoError(t, err)
-	_, err = base.CreateShard(t.Context(), sharedbase.StateWriting, "shards")
+	_, err = base.CreateShard(t.Context(), "shards")
 	expect.NoError(t, err)
 	s.WatchDatabase(base)
 	s.Fails("database", sharedbase.ErrNotAttached)

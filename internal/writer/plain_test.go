@@ -83,7 +83,7 @@ func TestCurl(t *testing.T) {
 func TestListMany(t *testing.T) {
 	const objects, group = 200_000, 20_000
 	o := options(t)
-	claim, err := o.Base.CreateShard(t.Context(), sharedbase.StateWriting, "shards")
+	claim, err := o.Base.CreateShard(t.Context(), "shards")
 	if err != nil {
 		t.Fatal(err)
 	}

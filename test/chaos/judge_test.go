@@ -40,7 +40,7 @@ func TestJudgeFinds(t *testing.T) {
 		content := fmt.Appendf(nil, "object %d", i)
 		objects[i] = sharedbase.Object{ID: sha256.Sum256(content), Content: content}
 	}
-	filled, err := f.Base.CreateShard(ctx, sharedbase.StateWriting, harness.PoolName)
+	filled, err := f.Base.CreateShard(ctx, harness.PoolName)
 	must(err)
 	_, err = f.Base.Add(ctx, filled, objects)
 	must(err)
@@ -48,7 +48,7 @@ func TestJudgeFinds(t *testing.T) {
 	for _, role := range []string{harness.Packer, harness.Mapper, harness.Cleaner} {
 		fleettest.RunToEnd(ctx, t, f, role)
 	}
-	open, err := f.Base.CreateShard(ctx, sharedbase.StateWriting, harness.PoolName)
+	open, err := f.Base.CreateShard(ctx, harness.PoolName)
 	must(err)
 
 	disk := filepath.Join(o.Dir, harness.PoolName)

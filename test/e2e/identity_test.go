@@ -79,7 +79,7 @@ func TestUnmountedDirectory(t *testing.T) {
 // fill makes a full shard of one object.
 func fill(ctx context.Context, t *testing.T, f *harness.Fleet) {
 	t.Helper()
-	claim, err := f.Base.CreateShard(ctx, sharedbase.StateWriting, f.Config.ActivePool)
+	claim, err := f.Base.CreateShard(ctx, f.Config.ActivePool)
 	if err != nil {
 		t.Fatal(err)
 	}

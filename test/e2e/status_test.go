@@ -69,7 +69,7 @@ func TestStatus(t *testing.T) {
 
 	// The packer dies, and a shard has become full; a shard is damaged; a host was replaced.
 	expect.NoError(t, roles[harness.Packer].Kill())
-	claim, err := f.Base.CreateShard(ctx, sharedbase.StateWriting, harness.PoolName)
+	claim, err := f.Base.CreateShard(ctx, harness.PoolName)
 	expect.NoError(t, err)
 	expect.NoError(t, claim.SetState(ctx, sharedbase.StateFull))
 	shards, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{sharedbase.StateReadOnly}})

@@ -134,7 +134,7 @@ func shards(t *testing.T, base *sharedbase.SharedBase) func(string) string {
 	t.Helper()
 	names := []string{}
 	for _, is := range []string{"writing", "packed", "cleaning", "unmapped", "quarantined"} {
-		claim, err := base.CreateShard(t.Context(), sharedbase.StateWriting, "pool")
+		claim, err := base.CreateShard(t.Context(), "pool")
 		expect.NoError(t, err)
 		_, err = base.Add(t.Context(), claim, []sharedbase.Object{{ID: sharedbase.ObjID{byte(len(names))}, Content: []byte(is)}})
 		expect.NoError(t, err)

@@ -204,7 +204,7 @@ func (s *Stage) Full(t testing.TB, objects []sharedbase.Object) (name string) {
 // FullIn is Full for a shard of another pool.
 func (s *Stage) FullIn(t testing.TB, poolName string, objects []sharedbase.Object) (name string) {
 	t.Helper()
-	claim, err := s.Base.CreateShard(t.Context(), sharedbase.StateWriting, poolName)
+	claim, err := s.Base.CreateShard(t.Context(), poolName)
 	expect.NoError(t, err)
 	for batch := range slices.Chunk(objects, 100) {
 		_, err = s.Base.Add(t.Context(), claim, batch)
