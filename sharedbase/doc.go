@@ -175,7 +175,7 @@
 // # Python's names
 //
 //	ShardState, .locked, .image_available     ShardState, Locked, ImageAvailable
-//	ShardState.readonly                       ShardState.ReadOnly
+//	ShardState.readonly                       StateCleaning, StateReadOnly
 //	TemporaryShardLocker                      SharedBase.WithOneShard
 //	SharedBase(base_dsn, application_name)    New
 //	locked_shard, locked_shard_id             Claim.Name, Claim.ID

@@ -75,12 +75,6 @@ func (s ShardState) ImageAvailable() bool {
 	return s == StatePacked || s == StateCleaning || s == StateReadOnly
 }
 
-// ReadOnly says that in this state the shard's table is dropped, or may be
-// dropped at any moment: rely on the image only.
-func (s ShardState) ReadOnly() bool {
-	return s == StateCleaning || s == StateReadOnly
-}
-
 func (s ShardState) canBecome(to ShardState) bool {
 	return slices.Contains(transitions[s], to)
 }

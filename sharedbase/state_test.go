@@ -25,20 +25,20 @@ const (
 
 func TestStateProperties(t *testing.T) {
 	for _, c := range []struct {
-		state                   sharedbase.ShardState
-		locked, image, readOnly bool
+		state         sharedbase.ShardState
+		locked, image bool
 	}{
-		{standby, false, false, false},
-		{writing, true, false, false},
-		{full, false, false, false},
-		{packing, true, false, false},
-		{packed, false, true, false},
-		{cleaning, true, true, true},
-		{readonly, false, true, true},
-		{importing, true, false, false},
+		{standby, false, false},
+		{writing, true, false},
+		{full, false, false},
+		{packing, true, false},
+		{packed, false, true},
+		{cleaning, true, true},
+		{readonly, false, true},
+		{importing, true, false},
 	} {
-		if c.state.Locked() != c.locked || c.state.ImageAvailable() != c.image || c.state.ReadOnly() != c.readOnly {
-			t.Errorf("%s: locked %v, image available %v, read-only %v", c.state, c.state.Locked(), c.state.ImageAvailable(), c.state.ReadOnly())
+		if c.state.Locked() != c.locked || c.state.ImageAvailable() != c.image {
+			t.Errorf("%s: locked %v, image available %v", c.state, c.state.Locked(), c.state.ImageAvailable())
 		}
 	}
 }
