@@ -17,9 +17,7 @@ var ErrNoLZ4 = errors.New("this PostgreSQL cannot compress by lz4: it is older t
 // Upgrade do so, too; a database that Python Winery made is as its server's default.
 // Tables that exist stay as they are. ErrNoLZ4.
 func (b *SharedBase) Tune(ctx context.Context) error {
-	return b.inTx(ctx, "setting the compression of contents", func(ctx context.Context, tx pgx.Tx) error {
-		return compressByLZ4(ctx, tx)
-	})
+	return b.inTx(ctx, "setting the compression of contents", compressByLZ4)
 }
 
 // tune is Tune in another transaction, where the server can do so.
