@@ -9,13 +9,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ErrNoLZ4 is returned where the server cannot compress by lz4.
-var ErrNoLZ4 = errors.New("this PostgreSQL cannot compress by lz4: it is older than version 14, or was built without lz4")
+// errNoLZ4: the server cannot compress by lz4.
+var errNoLZ4 = errors.New("this PostgreSQL cannot compress by lz4: it is older than version 14, or was built without lz4")
 
 // Tune has PostgreSQL compress the contents in the tables of shards that are created
 // from now on by lz4. Its own method, pglz, takes several times the CPU. Init and
 // Upgrade do so, too; a database that Python Winery made is as its server's default.
-// Tables that exist stay as they are. ErrNoLZ4.
+// Tables that exist stay as they are. It fails where the server cannot compress by lz4.
 func (b *SharedBase) Tune(ctx context.Context) error {
 	return b.inTx(ctx, "setting the compression of contents", compressByLZ4)
 }
@@ -23,7 +23,7 @@ func (b *SharedBase) Tune(ctx context.Context) error {
 // tune is Tune in another transaction, where the server can do so.
 func tune(ctx context.Context, tx pgx.Tx) error {
 	err := compressByLZ4(ctx, tx)
-	if errors.Is(err, ErrNoLZ4) {
+	if errors.Is(err, errNoLZ4) {
 		return nil
 	}
 	return err
@@ -35,7 +35,7 @@ func compressByLZ4(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	if method == "" {
-		return ErrNoLZ4
+		return errNoLZ4
 	}
 	_, err = tx.Exec(ctx, "/* winery: CompressByLZ4 */ ALTER TABLE shard_template ALTER content SET COMPRESSION lz4")
 	return err

@@ -60,7 +60,7 @@
 //   - Dropping a table is one transaction with the change from cleaning to
 //     readonly, and fails early rather than block readers. A function of the
 //     database does it, with its owner's rights, as another one creates tables:
-//     no user of a role needs the right itself (RightsOf).
+//     no user of a role needs the right itself (rightsOf).
 //
 // All transactions take locks in the order shard, index (by key), table, so that
 // there is no deadlock. No lock is held by a dead process for long: transactions

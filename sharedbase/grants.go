@@ -28,7 +28,7 @@ var grantsTemplate = template.Must(template.New("grants").Parse(grantsText))
 type grant struct{ Rights, On, To string }
 
 // Grants returns a script for psql that makes the owner of a database and the users of
-// Winery's roles, and gives each the rights of [RightsOf]: these, and no others. It
+// Winery's roles, and gives each the rights that it needs: these, and no others. It
 // sets no passwords. Running it again changes nothing.
 func Grants(o GrantOptions) (string, error) {
 	if !regexp.MustCompile(`^[a-z][a-z0-9_]{0,49}$`).MatchString(o.Prefix) {
@@ -46,10 +46,10 @@ func Grants(o GrantOptions) (string, error) {
 	for _, user := range Users {
 		name := o.Prefix + "_" + user
 		users = append(users, name)
-		for _, r := range RightsOf(user) {
+		for _, r := range rightsOf(user) {
 			rights, on, _ := strings.Cut(r.String(), " ON ")
 			switch {
-			case on == ShardTables:
+			case on == shardTables:
 				data.ShardGrants = append(data.ShardGrants, grant{Rights: rights, To: name})
 				continue
 			case strings.HasSuffix(on, ")"):

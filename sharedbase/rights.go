@@ -24,23 +24,23 @@ const (
 // Users are all of them.
 var Users = []string{UserWriter, UserPacker, UserMapper, UserCleaner, UserOperator, UserStatus}
 
-// ShardTables stands for the tables of all shards, and the template of new ones.
-const ShardTables = "shard_*"
+// shardTables stands for the tables of all shards, and the template of new ones.
+const shardTables = "shard_*"
 
-// Right is what a user must be able to do with a table, a sequence or a function.
-type Right struct {
-	On      string   // a table, ShardTables, a sequence, or a function with the types of its arguments
-	Do      []string // SELECT, INSERT, UPDATE, DELETE; USAGE of a sequence; EXECUTE of a function
-	Columns []string // to which the last of Do is limited; none: it is not
+// right is what a user must be able to do with a table, a sequence or a function.
+type right struct {
+	on      string   // a table, shardTables, a sequence, or a function with the types of its arguments
+	do      []string // SELECT, INSERT, UPDATE, DELETE; USAGE of a sequence; EXECUTE of a function
+	columns []string // to which the last of do is limited; none: it is not
 }
 
 // String is as GRANT spells it: "INSERT, UPDATE (state) ON shards".
-func (r Right) String() string {
-	do := strings.Join(r.Do, ", ")
-	if len(r.Columns) > 0 {
-		do += " (" + strings.Join(r.Columns, ", ") + ")"
+func (r right) String() string {
+	do := strings.Join(r.do, ", ")
+	if len(r.columns) > 0 {
+		do += " (" + strings.Join(r.columns, ", ") + ")"
 	}
-	return do + " ON " + r.On
+	return do + " ON " + r.on
 }
 
 var (
@@ -49,16 +49,16 @@ var (
 		"dbmodule", "dbversion", "shards", "signature2shard", "winery_erasure", "winery_image", "winery_image_lease", "winery_lease", "winery_pool",
 		"winery_process", "winery_quarantine", "winery_state", "winery_total", "winery_verification", "winery_version",
 	}
-	heartbeats  = Right{On: "winery_process", Do: change}
-	quarantines = Right{On: "winery_quarantine", Do: upsert}
-	verifies    = Right{On: "winery_verification", Do: upsert}
-	readsTables = Right{On: ShardTables, Do: []string{"SELECT"}}
+	heartbeats  = right{on: "winery_process", do: change}
+	quarantines = right{on: "winery_quarantine", do: upsert}
+	verifies    = right{on: "winery_verification", do: upsert}
+	readsTables = right{on: shardTables, do: []string{"SELECT"}}
 	// claims are the rights to claim, release and reclaim shards, and to renew leases.
-	claims = []Right{
-		{On: "shards", Do: []string{"UPDATE"}, Columns: []string{"state", "locker", "locker_ts"}},
-		{On: "winery_lease", Do: change},
-		{On: "winery_total", Do: change},
-		{On: "winery_image_lease", Do: []string{"UPDATE"}, Columns: []string{"expires"}},
+	claims = []right{
+		{on: "shards", do: []string{"UPDATE"}, columns: []string{"state", "locker", "locker_ts"}},
+		{on: "winery_lease", do: change},
+		{on: "winery_total", do: change},
+		{on: "winery_image_lease", do: []string{"UPDATE"}, columns: []string{"expires"}},
 	}
 
 	change = []string{"INSERT", "UPDATE", "DELETE"}
@@ -66,68 +66,68 @@ var (
 	locks  = []string{"UPDATE"} // of a column: PostgreSQL asks for it where a row is locked
 )
 
-// RightsOf returns all that a user needs, and no more: `wineryctl db grants` grants it, and MissingRights compares.
+// rightsOf returns all that a user needs, and no more: `wineryctl db grants` grants it, and MissingRights compares.
 // No user has a right to create or drop a table: two functions do it, which prove the claim to the shard.
-func RightsOf(user string) (rights []Right) {
+func rightsOf(user string) (rights []right) {
 	for _, table := range readable {
-		rights = append(rights, Right{On: table, Do: []string{"SELECT"}})
+		rights = append(rights, right{on: table, do: []string{"SELECT"}})
 	}
-	rights = append(rights, Right{On: "winery_deletion", Do: []string{"SELECT"}, Columns: []string{"at", "signature", "shard"}}) // not who
+	rights = append(rights, right{on: "winery_deletion", do: []string{"SELECT"}, columns: []string{"at", "signature", "shard"}}) // not who
 	switch user {
 	case UserWriter:
 		rights = append(append(rights, heartbeats), claims...)
 		rights = append(rights,
-			Right{On: "shards", Do: []string{"INSERT"}},
-			Right{On: "shards_id_seq", Do: []string{"USAGE"}},
-			Right{On: "signature2shard", Do: upsert, Columns: []string{"shard", "state"}},
-			Right{On: "winery_deletion", Do: []string{"INSERT"}},
-			Right{On: ShardTables, Do: append([]string{"SELECT"}, change...)},
-			Right{On: createFunction, Do: []string{"EXECUTE"}})
+			right{on: "shards", do: []string{"INSERT"}},
+			right{on: "shards_id_seq", do: []string{"USAGE"}},
+			right{on: "signature2shard", do: upsert, columns: []string{"shard", "state"}},
+			right{on: "winery_deletion", do: []string{"INSERT"}},
+			right{on: shardTables, do: append([]string{"SELECT"}, change...)},
+			right{on: createFunction, do: []string{"EXECUTE"}})
 	case UserPacker:
 		rights = append(append(rights, heartbeats, quarantines, verifies, readsTables), claims...)
-		rights = append(rights, Right{On: "winery_image", Do: upsert}, Right{On: "winery_pool", Do: upsert})
+		rights = append(rights, right{on: "winery_image", do: upsert}, right{on: "winery_pool", do: upsert})
 	case UserMapper:
 		rights = append(rights, heartbeats, quarantines, verifies, readsTables,
-			Right{On: "shards", Do: locks, Columns: []string{"mapped_on_hosts_when_packed"}})
+			right{on: "shards", do: locks, columns: []string{"mapped_on_hosts_when_packed"}})
 	case UserCleaner:
 		rights = append(append(rights, heartbeats, quarantines, verifies, readsTables), claims...)
 		rights = append(rights,
-			Right{On: "signature2shard", Do: []string{"DELETE"}},
-			Right{On: "signature2shard", Do: locks, Columns: []string{"state"}},
-			Right{On: "winery_erasure", Do: []string{"DELETE"}},
-			Right{On: "winery_image_lease", Do: change},
-			Right{On: "winery_pool", Do: upsert},
-			Right{On: dropFunction, Do: []string{"EXECUTE"}})
+			right{on: "signature2shard", do: []string{"DELETE"}},
+			right{on: "signature2shard", do: locks, columns: []string{"state"}},
+			right{on: "winery_erasure", do: []string{"DELETE"}},
+			right{on: "winery_image_lease", do: change},
+			right{on: "winery_pool", do: upsert},
+			right{on: dropFunction, do: []string{"EXECUTE"}})
 	case UserOperator:
-		rights = append(rights, Right{On: "winery_deletion", Do: []string{"SELECT"}}) // the records stay as they are
+		rights = append(rights, right{on: "winery_deletion", do: []string{"SELECT"}}) // the records stay as they are
 		for _, table := range []string{
 			"signature2shard", "winery_erasure", "winery_image", "winery_image_lease", "winery_lease", "winery_pool", "winery_process", "winery_quarantine",
 			"winery_total", "winery_verification",
 		} {
-			rights = append(rights, Right{On: table, Do: change})
+			rights = append(rights, right{on: table, do: change})
 		}
 		rights = append(rights,
-			Right{On: "shards", Do: upsert},
-			Right{On: "shards_id_seq", Do: []string{"USAGE"}},
-			Right{On: ShardTables, Do: append([]string{"SELECT"}, change...)},
-			Right{On: createFunction, Do: []string{"EXECUTE"}},
-			Right{On: dropAdoptedFunction, Do: []string{"EXECUTE"}})
+			right{on: "shards", do: upsert},
+			right{on: "shards_id_seq", do: []string{"USAGE"}},
+			right{on: shardTables, do: append([]string{"SELECT"}, change...)},
+			right{on: createFunction, do: []string{"EXECUTE"}},
+			right{on: dropAdoptedFunction, do: []string{"EXECUTE"}})
 	}
 	return rights
 }
 
-// MissingRights returns the rights of RightsOf(user) that the user of this
+// MissingRights returns the rights that a user needs and that the user of this
 // connection lacks, each as GRANT spells it. A right on a table that does not exist is missing.
 func (b *SharedBase) MissingRights(ctx context.Context, user string) (missing []string, err error) {
 	var wanted, on, do, columns []string
-	for _, r := range RightsOf(user) {
-		for i, privilege := range r.Do {
-			limited := r.Columns
-			if i < len(r.Do)-1 || len(limited) == 0 {
+	for _, r := range rightsOf(user) {
+		for i, privilege := range r.do {
+			limited := r.columns
+			if i < len(r.do)-1 || len(limited) == 0 {
 				limited = []string{""}
 			}
 			for _, column := range limited {
-				wanted, on, do, columns = append(wanted, r.String()), append(on, r.On), append(do, privilege), append(columns, column)
+				wanted, on, do, columns = append(wanted, r.String()), append(on, r.on), append(do, privilege), append(columns, column)
 			}
 		}
 	}
@@ -140,7 +140,7 @@ func (b *SharedBase) MissingRights(ctx context.Context, user string) (missing []
 			WHEN target LIKE '%(%' THEN has_function_privilege(to_regprocedure(target), privilege)
 			WHEN target LIKE '%\_seq' THEN has_sequence_privilege(to_regclass(target), privilege)
 			WHEN col <> '' THEN has_column_privilege(to_regclass(target), col, privilege)
-			ELSE has_table_privilege(to_regclass(target), privilege) END, false)`, wanted, on, do, columns, ShardTables)
+			ELSE has_table_privilege(to_regclass(target), privilege) END, false)`, wanted, on, do, columns, shardTables)
 	slices.Sort(missing)
 	return slices.Compact(missing), err
 }
@@ -157,8 +157,8 @@ func rightNeeded(role, refusal string) string {
 	}
 	var needed []string
 	longest := ""
-	for _, r := range RightsOf(user) {
-		name, _, _ := strings.Cut(strings.TrimSuffix(r.On, "*"), "(")
+	for _, r := range rightsOf(user) {
+		name, _, _ := strings.Cut(strings.TrimSuffix(r.on, "*"), "(")
 		if !strings.Contains(refusal, " "+name) || len(name) < len(longest) {
 			continue
 		}
