@@ -45,10 +45,6 @@ var benchCommand = &cli.Command{
 }
 
 func bench(c *cli.Context) error {
-	json, err := asJSON(c)
-	if err != nil {
-		return err
-	}
 	b, err := newBenchmark(c)
 	if err != nil {
 		return err
@@ -69,7 +65,7 @@ func bench(c *cli.Context) error {
 	if b.read.Count > 0 {
 		rows["read"] = read
 	}
-	if json {
+	if asJSON(c) {
 		err = printJSON(c.App.Writer, benchJSON(rows))
 	} else {
 		err = printBench(c, rows)

@@ -42,10 +42,6 @@ type deletionRow struct {
 }
 
 func objectsDeletions(c *cli.Context) error {
-	json, err := asJSON(c)
-	if err != nil {
-		return err
-	}
 	ids, err := parseIDs(c.Args().Slice())
 	if err != nil {
 		return err
@@ -56,7 +52,7 @@ func objectsDeletions(c *cli.Context) error {
 	}
 	defer base.Close()
 	since := time.Now().Add(-time.Duration(*c.Generic("since").(*duration)))
-	return printDeletions(c.App.Writer, json, func(found func(sharedbase.Deletion) error) error {
+	return printDeletions(c.App.Writer, asJSON(c), func(found func(sharedbase.Deletion) error) error {
 		return base.Deletions(c.Context, since, ids, found)
 	})
 }

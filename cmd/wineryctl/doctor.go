@@ -33,10 +33,6 @@ var doctorCommand = &cli.Command{
 }
 
 func runDoctor(c *cli.Context) error {
-	json, err := asJSON(c)
-	if err != nil {
-		return err
-	}
 	roles := c.StringSlice("role")
 	for _, role := range roles {
 		if !slices.Contains(doctor.Roles, role) {
@@ -56,7 +52,7 @@ func runDoctor(c *cli.Context) error {
 	if c.Context.Err() != nil {
 		return c.Context.Err()
 	}
-	if json {
+	if asJSON(c) {
 		err = printJSON(c.App.Writer, report)
 	} else {
 		err = printDoctor(c.App.Writer, report)

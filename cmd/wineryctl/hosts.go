@@ -55,10 +55,6 @@ type hostRow struct {
 }
 
 func hostsList(c *cli.Context) error {
-	json, err := asJSON(c)
-	if err != nil {
-		return err
-	}
 	_, base, err := changing(c) // the tables winery_* have most of what is listed
 	if err != nil {
 		return err
@@ -75,7 +71,7 @@ func hostsList(c *cli.Context) error {
 			rows[i].LastSeen = &h.LastSeen
 		}
 	}
-	if json {
+	if asJSON(c) {
 		return printJSON(c.App.Writer, rows)
 	}
 	return printTable(c.App.Writer, "HOST\tLAST SEEN\tROLES\tLEASES\tIMAGES MAPPED", func(row func(string, ...any)) {
@@ -94,10 +90,6 @@ func hostsList(c *cli.Context) error {
 }
 
 func hostsForget(c *cli.Context) error {
-	json, err := asJSON(c)
-	if err != nil {
-		return err
-	}
 	if c.NArg() != 1 {
 		return daemon.UsageError("hosts forget takes the name of one HOST; see `wineryctl hosts list`")
 	}
@@ -115,7 +107,7 @@ func hostsForget(c *cli.Context) error {
 		return err
 	}
 	var printErr error // also what was done before an error
-	if json {
+	if asJSON(c) {
 		printErr = printJSON(c.App.Writer, map[string]any{"host": host, "shards": f.Shards, "lacking": f.Lacking})
 	} else {
 		_, printErr = fmt.Fprintf(c.App.Writer, "host %s: removed from %s shards; %s shards with a table have now been mapped by fewer than %d hosts\n",

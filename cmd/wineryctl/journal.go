@@ -15,17 +15,18 @@ import (
 	"winery/internal/daemon"
 )
 
-var outputFlag = &cli.StringFlag{Name: "output", Value: "table", Usage: "print results in `FORMAT`: table or json"}
+var outputFlag = &cli.StringFlag{
+	Name: "output", Value: "table", Usage: "print results in `FORMAT`: table or json",
+	Action: func(_ *cli.Context, format string) error {
+		if format != "table" && format != "json" {
+			return daemon.UsageError("--output: found %q, must be table or json", format)
+		}
+		return nil
+	},
+}
 
 // asJSON returns whether --output asks for JSON.
-func asJSON(c *cli.Context) (bool, error) {
-	switch format := c.String(outputFlag.Name); format {
-	case "table", "json":
-		return format == "json", nil
-	default:
-		return false, daemon.UsageError("--output: found %q, must be table or json", format)
-	}
-}
+func asJSON(c *cli.Context) bool { return c.String(outputFlag.Name) == "json" }
 
 func printJSON(w io.Writer, v any) error {
 	encoder := json.NewEncoder(w)
@@ -74,12 +75,11 @@ type journal struct {
 	bar *bar
 }
 
-func newJournal(c *cli.Context) (*journal, error) {
-	asJSON, err := asJSON(c)
+func newJournal(c *cli.Context) *journal {
 	return &journal{
-		out: c.App.Writer, errs: c.App.ErrWriter, json: asJSON, rows: []any{},
+		out: c.App.Writer, errs: c.App.ErrWriter, json: asJSON(c), rows: []any{},
 		bar: newBar(c, c.Bool(noProgressFlag.Name)),
-	}, err
+	}
 }
 
 func (j *journal) handled() int { return j.did + j.lost }

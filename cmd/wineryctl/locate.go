@@ -48,10 +48,6 @@ const (
 )
 
 func objectsLocate(c *cli.Context) (err error) {
-	json, err := asJSON(c)
-	if err != nil {
-		return err
-	}
 	if !c.Args().Present() {
 		return daemon.UsageError("objects locate takes at least one SHA256")
 	}
@@ -78,7 +74,7 @@ func objectsLocate(c *cli.Context) (err error) {
 		}
 		rows[i].From, rows[i].ReadPool = readPlace(c.Context, set, at)
 	}
-	if json {
+	if asJSON(c) {
 		err = printJSON(c.App.Writer, rows)
 	} else {
 		err = printLocated(c, rows)

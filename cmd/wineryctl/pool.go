@@ -60,10 +60,6 @@ type poolRow struct {
 const poolLimit = 15 * time.Second
 
 func poolList(c *cli.Context) error {
-	json, err := asJSON(c)
-	if err != nil {
-		return err
-	}
 	cfg, base, err := reading(c)
 	if err != nil {
 		return err
@@ -84,7 +80,7 @@ func poolList(c *cli.Context) error {
 			rows[i].Adopted = &at
 		}
 	}
-	if json {
+	if asJSON(c) {
 		return printJSON(c.App.Writer, rows)
 	}
 	return printPools(c, rows)

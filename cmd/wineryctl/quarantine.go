@@ -43,10 +43,6 @@ func quarantinedRowOf(q sharedbase.Quarantined) quarantinedRow {
 }
 
 func shardsQuarantined(c *cli.Context) error {
-	json, err := asJSON(c)
-	if err != nil {
-		return err
-	}
 	_, base, err := reading(c)
 	if err != nil {
 		return err
@@ -60,7 +56,7 @@ func shardsQuarantined(c *cli.Context) error {
 	for i, p := range quarantined {
 		rows[i] = quarantinedRowOf(p)
 	}
-	if json {
+	if asJSON(c) {
 		return printJSON(c.App.Writer, rows)
 	}
 	return printTable(c.App.Writer, "NAME\tSTATE\tPOOL\tSINCE\tBY\tREASON", func(row func(string, ...any)) {

@@ -69,10 +69,6 @@ func shardsList(c *cli.Context) error {
 		}
 		chosen = slices.DeleteFunc(slices.Clone(states), func(s sharedbase.ShardState) bool { return s == sharedbase.StateReadOnly })
 	}
-	show, err := printer(c)
-	if err != nil {
-		return err
-	}
 	cfg, base, err := reading(c)
 	if err != nil {
 		return err
@@ -92,7 +88,7 @@ func shardsList(c *cli.Context) error {
 			return err
 		}
 	}
-	return show(rows)
+	return printRows(c, rows)
 }
 
 // shardRow is the printed line of a shard. Scripts read its JSON.
@@ -178,13 +174,12 @@ func (t *tableSize) String() string {
 	return text
 }
 
-// printer returns the function that prints shards in the format of --output.
-func printer(c *cli.Context) (func([]shardRow) error, error) {
-	json, err := asJSON(c)
-	if json {
-		return func(rows []shardRow) error { return printJSON(c.App.Writer, rows) }, err
+// printRows prints shards in the format of --output.
+func printRows(c *cli.Context, rows []shardRow) error {
+	if asJSON(c) {
+		return printJSON(c.App.Writer, rows)
 	}
-	return func(rows []shardRow) error { return printShards(c.App.Writer, rows, c.Bool("long")) }, err
+	return printShards(c.App.Writer, rows, c.Bool("long"))
 }
 
 func printShards(w io.Writer, rows []shardRow, long bool) error {

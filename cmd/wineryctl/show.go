@@ -52,10 +52,6 @@ type shardObjects struct {
 }
 
 func shardsShow(c *cli.Context) error {
-	json, err := asJSON(c)
-	if err != nil {
-		return err
-	}
 	if c.NArg() != 1 {
 		return daemon.UsageError("shards show takes the NAME of one shard")
 	}
@@ -76,7 +72,7 @@ func shardsShow(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if json {
+	if asJSON(c) {
 		return printJSON(c.App.Writer, d)
 	}
 	return d.print(c.App.Writer)

@@ -58,10 +58,6 @@ func shardsStale(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	show, err := printer(c)
-	if err != nil {
-		return err
-	}
 	_, base, err := reading(c)
 	if err != nil {
 		return err
@@ -75,7 +71,7 @@ func shardsStale(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return show(rows)
+	return printRows(c, rows)
 }
 
 // released is the printed result for one shard.
@@ -86,10 +82,7 @@ type released struct {
 }
 
 func shardsRelease(c *cli.Context) error {
-	j, err := newJournal(c)
-	if err != nil {
-		return err
-	}
+	j := newJournal(c)
 	names, lockers := c.StringSlice("shard"), c.StringSlice("locker")
 	for _, l := range lockers {
 		if _, err := uuid.Parse(l); err != nil {

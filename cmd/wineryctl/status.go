@@ -35,10 +35,6 @@ var statusCommand = &cli.Command{
 }
 
 func showStatus(c *cli.Context) error {
-	json, err := asJSON(c)
-	if err != nil {
-		return err
-	}
 	cfg, base, err := configured(c) // no check: a database that does not answer is a result
 	if err != nil {
 		return err
@@ -51,7 +47,7 @@ func showStatus(c *cli.Context) error {
 		if c.Context.Err() != nil {
 			return c.Context.Err()
 		}
-		if json {
+		if asJSON(c) {
 			err = printJSON(c.App.Writer, report)
 		} else {
 			if c.Bool("watch") && term.IsTerminal(int(os.Stdout.Fd())) {

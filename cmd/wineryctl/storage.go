@@ -51,12 +51,8 @@ type session struct {
 
 // openSession opens a session, which the caller closes.
 func openSession(c *cli.Context, open opener) (*session, error) {
-	j, err := newJournal(c)
-	if err != nil {
-		return nil, err
-	}
 	cfg, base, set, err := openStorage(c, open)
-	return &session{j, cfg, base, set}, err
+	return &session{newJournal(c), cfg, base, set}, err
 }
 
 func (s *session) close() error {
