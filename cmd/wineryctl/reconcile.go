@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -78,7 +79,7 @@ func reconcile(c *cli.Context) (err error) {
 			j.done(row, "%s: %s, %d objects, %s", label, row.Was, row.Objects, verb)
 		default:
 			j.done(row, "%s: was %s, %d objects, %d new, %d moved to shard %s, %s", label, row.Was, row.Objects, row.New, row.Moved,
-				orDash(row.MovedTo), verb)
+				cmp.Or(row.MovedTo, "-"), verb)
 		}
 		if hopeless(err) {
 			return j.end("stopped at " + label)
@@ -86,11 +87,4 @@ func reconcile(c *cli.Context) (err error) {
 	}
 	_, err = importUnknown(c, s, from, effort{workers: 1}, dryRun)
 	return errors.Join(j.end(fmt.Sprintf("%d images were not adopted", j.lost)), err)
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }
