@@ -53,12 +53,6 @@ func configuration(c *cli.Context, log *slog.Logger, checkDSN func(string) error
 	return cfg, nil
 }
 
-// database opens the configured database, which the caller closes.
-func database(c *cli.Context) (*sharedbase.SharedBase, error) {
-	_, base, err := configured(c)
-	return base, err
-}
-
 // configured loads the configuration and opens its database, which the caller closes.
 func configured(c *cli.Context) (*config.Config, *sharedbase.SharedBase, error) {
 	log, err := daemon.Logger(c, c.App.ErrWriter)

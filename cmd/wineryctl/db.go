@@ -111,7 +111,7 @@ func dbTune(c *cli.Context) error {
 }
 
 func dbVersion(c *cli.Context) error {
-	base, err := database(c)
+	_, base, err := configured(c)
 	if err != nil {
 		return err
 	}
