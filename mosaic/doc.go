@@ -67,9 +67,9 @@
 // # Reading
 //
 // [Open] reads the metadata and the index but for its entries, and checks their checksums.
-// [Reader.Get] reads an entry and then an object, mostly in one read each. It validates
+// [Reader.GetUpTo] reads an entry and then an object, mostly in one read each. It validates
 // what it reads, but it does not hash the content; the caller must compare the SHA-256.
-// Damage that changes a key into an absent one is not detected by Get, which returns
+// Damage that changes a key into an absent one is not detected by GetUpTo, which returns
 // [winery/format.ErrNotFound]; [Reader.Verify] detects it, and reads every checksum.
 //
 // # Erasing

@@ -16,9 +16,10 @@ import (
 )
 
 const (
-	// headSize is what Get reads at first of an object: most compressed objects are smaller.
+	// headSize is what GetUpTo reads at first of an object: most compressed objects are
+	// smaller.
 	headSize = 16 << 10
-	// believedSize is the size up to which Get allocates what an object says that it
+	// believedSize is the size up to which GetUpTo allocates what an object says that it
 	// needs; beyond it the content is hashed first.
 	believedSize = 64 << 20
 	scanBytes    = 1 << 20 // of index entries that are read at once when all are read
@@ -82,16 +83,16 @@ func (r *Reader) Info() format.Info {
 	return format.Info{Objects: l.slots, ContentSize: r.metadata.totalSize, ObjectsSize: l.index - l.tiles, Size: l.end}
 }
 
-// Get returns an object's content, or format.ErrNotFound. It does not compare the
-// content's SHA-256 with id, except where the object is larger than 64 MiB.
+// Get is GetUpTo of an object of any size.
 func (r *Reader) Get(id format.ObjID) ([]byte, error) {
 	_, content, err := r.GetUpTo(id, math.MaxInt64)
 	return content, err
 }
 
-// GetUpTo returns the size of an object's content, as the image says, and as
-// Get the content itself unless it is larger than atMost: then content is nil
-// and is not read. A negative atMost asks for the size only.
+// GetUpTo returns the size of an object's content, as the image says, and the content
+// itself unless it is larger than atMost: then content is nil and is not read. A
+// negative atMost asks for the size only. It does not compare the content's SHA-256
+// with id, except where the object is larger than 64 MiB. format.ErrNotFound.
 func (r *Reader) GetUpTo(id format.ObjID, atMost int64) (size int64, content []byte, err error) {
 	buf := r.heads.Get().(*[headSize]byte)
 	defer r.heads.Put(buf)

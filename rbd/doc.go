@@ -31,8 +31,8 @@
 // monitors' cap "profile rbd"), and then the lock taken from it, so there is
 // no moment in which it can write without the lock. All its calls give
 // pool.ErrFenced from then on, also a Commit after its last write; the process
-// must exit. Only then Create asks held once more, and only then it touches a
-// byte. Not shut out are
+// must exit. Only then Create verifies the proof once more, and only then it
+// touches a byte. Not shut out are
 //   - a kernel that has the image mapped, which is known by the cookie of its
 //     lock: its client is the host's, with all that is mapped there;
 //   - a manual lock, by `rbd lock add`: pool.ErrInUse;

@@ -43,11 +43,11 @@
 // # Reading
 //
 // [Open] reads the header and the hash function, and refuses every header whose parts are
-// not contiguous, and every function that has a bucket without its own code. [Reader.Get]
+// not contiguous, and every function that has a bucket without its own code. [Reader.GetUpTo]
 // reads an entry and then an object, mostly in one read each. It validates what it reads: an
 // entry whose key belongs in another slot, or a position or length outside the area of
 // objects, is a [winery/format.DamageError]. It does not hash the content; the caller must
-// compare the SHA-256. Damage that changes a key into an absent one is not detected by Get,
+// compare the SHA-256. Damage that changes a key into an absent one is not detected by GetUpTo,
 // which returns [winery/format.ErrNotFound]; [Reader.Verify] detects it.
 //
 // # Erasing

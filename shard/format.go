@@ -102,7 +102,7 @@ type entry [entrySize]byte
 var unused = newEntry(format.ObjID{}, ^uint64(0))
 
 // erasedMark is the first byte of the position in an entry whose object is
-// erased: of the unused entry, and of one that [Erase] was about to make unused. No
+// erased: of the unused entry, and of one that [Format.Erase] was about to make unused. No
 // image is so large that an object's position begins with it.
 const erasedMark = 0xff
 

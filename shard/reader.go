@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// headSize is what Get reads at first: three objects of four are smaller.
+	// headSize is what GetUpTo reads at first: three objects of four are smaller.
 	headSize = 16 << 10
-	// believedSize is the length up to which Get allocates what an object says
+	// believedSize is the length up to which GetUpTo allocates what an object says
 	// that it needs; beyond it the content is hashed first.
 	believedSize = 64 << 20
 	scanEntries  = 1 << 15 // read at once when all are read
@@ -76,16 +76,16 @@ func (r *Reader) Info() format.Info { return r.info.Info }
 // Layout returns where the parts of the image lie.
 func (r *Reader) Layout() Layout { return r.info }
 
-// Get returns an object's content, or format.ErrNotFound. It does not compare the
-// content's SHA-256 with id, except where the object is larger than 64 MiB.
+// Get is GetUpTo of an object of any size.
 func (r *Reader) Get(id format.ObjID) ([]byte, error) {
 	_, content, err := r.GetUpTo(id, math.MaxInt64)
 	return content, err
 }
 
-// GetUpTo returns the size of an object's content, as the image says, and as
-// Get the content itself unless it is larger than atMost: then content is nil
-// and is not read. A negative atMost asks for the size only.
+// GetUpTo returns the size of an object's content, as the image says, and the content
+// itself unless it is larger than atMost: then content is nil and is not read. A
+// negative atMost asks for the size only. It does not compare the content's SHA-256
+// with id, except where the object is larger than 64 MiB. format.ErrNotFound.
 func (r *Reader) GetUpTo(id format.ObjID, atMost int64) (size int64, content []byte, err error) {
 	buf := r.heads.Get().(*[headSize]byte)
 	defer r.heads.Put(buf)
