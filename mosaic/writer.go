@@ -18,7 +18,6 @@ import (
 type Writer struct {
 	format   Format
 	dst      io.WriterAt
-	limit    int64
 	out      *stream
 	tile     *tileWriter
 	index    *table
@@ -53,7 +52,7 @@ func NewWriter(f Format, dst io.WriterAt, limit int64) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{format: f, dst: dst, limit: limit, out: out, index: newTable(), training: f.Zstd && f.Dictionary}
+	w := &Writer{format: f, dst: dst, out: out, index: newTable(), training: f.Zstd && f.Dictionary}
 	if !w.training {
 		if err := w.begin(nil); err != nil {
 			_ = w.Close()
