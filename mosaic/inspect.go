@@ -68,7 +68,7 @@ func (r *Reader) EntryRange(id format.ObjID) (begin, end int64) {
 // inventory is a [format.Inventory] of 40 bytes a slot, outside Go's heap.
 type inventory struct {
 	*Reader
-	slots  *table
+	slots  table
 	marked []bool
 }
 
@@ -82,13 +82,13 @@ func (r *Reader) Inventory(ctx context.Context) (format.Inventory, error) {
 }
 
 func (r *Reader) inventory(ctx context.Context) (*inventory, error) {
-	i := &inventory{Reader: r, slots: newTable(), marked: make([]bool, r.layout.slots)}
-	err := i.slots.reserve(int(r.layout.slots))
+	i := &inventory{Reader: r, marked: make([]bool, r.layout.slots)}
+	err := i.slots.Reserve(int(r.layout.slots))
 	if err == nil {
-		i.slots.entries = i.slots.entries[:r.layout.slots] // zeros: without objects
+		i.slots.Entries = i.slots.Entries[:r.layout.slots] // zeros: without objects
 		err = r.scan(ctx, func(slot int64, e entry, damage error) error {
 			if damage == nil {
-				i.slots.entries[slot] = e
+				i.slots.Entries[slot] = e
 			}
 			return nil
 		})
@@ -102,7 +102,7 @@ func (r *Reader) inventory(ctx context.Context) (*inventory, error) {
 
 func (i *inventory) Mark(id format.ObjID) bool {
 	slot, ok := i.hash.slot(&id)
-	if !ok || id == (format.ObjID{}) || i.slots.entries[slot].id != id {
+	if !ok || id == (format.ObjID{}) || i.slots.Entries[slot].id != id {
 		return false
 	}
 	i.marked[slot] = true
@@ -111,12 +111,12 @@ func (i *inventory) Mark(id format.ObjID) bool {
 
 func (i *inventory) Unmarked() iter.Seq[format.ObjID] {
 	return func(yield func(format.ObjID) bool) {
-		for slot := range i.slots.entries {
-			if id := i.slots.entries[slot].id; id != (format.ObjID{}) && !i.marked[slot] && !yield(id) {
+		for slot := range i.slots.Entries {
+			if id := i.slots.Entries[slot].id; id != (format.ObjID{}) && !i.marked[slot] && !yield(id) {
 				return
 			}
 		}
 	}
 }
 
-func (i *inventory) Close() { i.slots.free() }
+func (i *inventory) Close() { i.slots.Free() }

@@ -77,12 +77,12 @@ func (m *mender) expect(at int64, want []byte) error {
 
 // plan compares heads and checksums with what they must be.
 func (m *mender) plan(ctx context.Context) error {
-	t := newTable()
-	defer t.free()
+	t := &table{}
+	defer t.Free()
 	sum, err := m.indexSum(ctx, func(slot int64, stored []byte) error {
 		e, used, err := m.parseEntry(slot, stored)
 		if err == nil && used {
-			err = t.append(e)
+			err = t.Append(e)
 		}
 		return err
 	})
@@ -90,7 +90,7 @@ func (m *mender) plan(ctx context.Context) error {
 		return err
 	}
 	t.sortByPosition()
-	for at, entries := m.layout.tiles, t.entries; at < m.layout.index; {
+	for at, entries := m.layout.tiles, t.Entries; at < m.layout.index; {
 		head, end, left, err := m.tile(ctx, at, entries)
 		if err != nil {
 			return err

@@ -88,11 +88,11 @@ func (r *Reader) sameEntries(ctx context.Context, other *Reader, ids []format.Ob
 	defer own.Close()
 	for i := range ids {
 		if slot, ok := r.hash.slot(&ids[i]); ok {
-			own.slots.entries[slot] = entry{}
+			own.slots.Entries[slot] = entry{}
 		}
 	}
 	return other.scan(ctx, func(slot int64, e entry, damage error) error {
-		mine := own.slots.entries[slot]
+		mine := own.slots.Entries[slot]
 		if damage == nil && mine != (entry{}) && mine != e {
 			return fmt.Errorf("%w: object %x at %d, object %x at %d", format.ErrLayout, mine.id, mine.position, e.id, e.position)
 		}

@@ -11,17 +11,17 @@ import (
 // no other object would suffer: the victims are elements of their tiles, no other
 // entry leads to them, and no object's bytes are without an entry.
 func (e *eraser) survey(ctx context.Context) error {
-	t := newTable()
-	defer t.free()
+	t := &table{}
+	defer t.Free()
 	if err := e.surveyIndex(ctx, t); err != nil {
 		return err
 	}
 	t.sortByPosition()
-	s := &surveyor{eraser: e, entries: t.entries, victims: e.victims, buf: make([]byte, blockSize)}
+	s := &surveyor{eraser: e, entries: t.Entries, victims: e.victims, buf: make([]byte, blockSize)}
 	if err := e.eachTile(ctx, func(t tile) error { return s.tile(ctx, t) }); err != nil {
 		return err
 	}
-	e.counts = e.metadata.recount(int64(len(t.entries)-len(e.victims)), s.totalSize)
+	e.counts = e.metadata.recount(int64(len(t.Entries)-len(e.victims)), s.totalSize)
 	return nil
 }
 
@@ -38,7 +38,7 @@ func (e *eraser) surveyIndex(ctx context.Context, t *table) error {
 		case err != nil:
 			return err
 		case used:
-			err = t.append(found)
+			err = t.Append(found)
 		case string(stored) != string(erased):
 			e.dirty = append(e.dirty, slot)
 		}

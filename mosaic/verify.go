@@ -44,14 +44,14 @@ type verification struct {
 type findings struct{ objects, bytes int64 }
 
 func (v *verification) run(ctx context.Context) (format.Counts, error) {
-	t := newTable()
-	defer t.free()
+	t := &table{}
+	defer t.Free()
 	if err := v.entries(ctx, t); err != nil {
 		return format.Counts{}, err
 	}
-	used := int64(len(t.entries))
+	used := int64(len(t.Entries))
 	t.sortByPosition()
-	if err := v.tiles(ctx, t.entries); err != nil {
+	if err := v.tiles(ctx, t.Entries); err != nil {
 		return format.Counts{}, err
 	}
 	var err error
@@ -73,7 +73,7 @@ func (v *verification) entries(ctx context.Context, t *table) error {
 		case damage != nil:
 			return v.blame(format.ObjID{}, damage)
 		case used:
-			return t.append(e)
+			return t.Append(e)
 		}
 		return nil
 	})

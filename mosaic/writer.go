@@ -20,7 +20,7 @@ type Writer struct {
 	dst      io.WriterAt
 	out      *stream
 	tile     *tileWriter
-	index    *table
+	index    table
 	compress *compressor // nil where objects are not compressed
 	metadata metadata
 	tiles    int64    // where they begin
@@ -52,7 +52,7 @@ func NewWriter(f Format, dst io.WriterAt, limit int64) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{format: f, dst: dst, out: out, index: newTable(), training: f.Zstd && f.Dictionary}
+	w := &Writer{format: f, dst: dst, out: out, training: f.Zstd && f.Dictionary}
 	if !w.training {
 		if err := w.begin(nil); err != nil {
 			_ = w.Close()
@@ -106,7 +106,7 @@ func (w *Writer) add(id format.ObjID, size int64, content io.Reader) error {
 		return errors.New("a negative size")
 	case size > MaxObjectSize:
 		return fmt.Errorf("%w: the largest object of a mosaic image has %d bytes", format.ErrTooLarge, MaxObjectSize)
-	case int64(len(w.index.entries)) == maxSlots:
+	case int64(len(w.index.Entries)) == maxSlots:
 		return fmt.Errorf("%w: the image has %d objects already", format.ErrTooLarge, maxSlots)
 	}
 	if w.training && (w.waitSize+size > trainingBytes || len(w.waiting) == trainingObjects) {
@@ -152,7 +152,7 @@ func (w *Writer) store(id format.ObjID, size int64, content io.Reader) error {
 	w.metadata.totalSize += size
 	if w.compress == nil {
 		position, err := w.tile.object(size, content)
-		return errors.Join(err, w.index.append(entry{id, position}))
+		return errors.Join(err, w.index.Append(entry{id, position}))
 	}
 	if size <= inMemory {
 		if err := w.compress.add(id, size, content); err != nil {
@@ -164,7 +164,7 @@ func (w *Writer) store(id format.ObjID, size int64, content io.Reader) error {
 		return err
 	}
 	position, err := w.tile.frame(maxFrame(size), func(to io.Writer) error { return w.compress.stream(to, content, size) })
-	return errors.Join(err, w.index.append(entry{id, position}))
+	return errors.Join(err, w.index.Append(entry{id, position}))
 }
 
 // storeFrames writes the frames of the objects that were added first, while a
@@ -174,7 +174,7 @@ func (w *Writer) storeFrames(while func() bool) error {
 		j := w.compress.next()
 		position, err := w.tile.object(int64(len(j.frame)), bytes.NewReader(j.frame))
 		if err == nil {
-			err = w.index.append(entry{j.id, position})
+			err = w.index.Append(entry{j.id, position})
 		}
 		if err != nil {
 			return err
@@ -216,7 +216,7 @@ func (w *Writer) finish() (info format.Info, err error) {
 	if err != nil {
 		return info, err
 	}
-	w.metadata.digest, err = writeIndex(w.out, w.index.entries, function, w.metadata.endOfTiles)
+	w.metadata.digest, err = writeIndex(w.out, w.index.Entries, function, w.metadata.endOfTiles)
 	if err != nil {
 		return info, err
 	}
@@ -243,7 +243,7 @@ func (w *Writer) finish() (info format.Info, err error) {
 func (w *Writer) Close() error {
 	_ = w.out.fail(errClosed)
 	w.out.release()
-	w.index.free()
+	w.index.Free()
 	if w.compress != nil {
 		w.compress.running.Wait()
 	}

@@ -23,10 +23,10 @@ func keys(n int, salt string) []format.ObjID {
 
 func newTestTable(t testing.TB, ids []format.ObjID) *table {
 	t.Helper()
-	tab := newTable()
-	t.Cleanup(tab.free)
+	tab := &table{}
+	t.Cleanup(tab.Free)
 	for i, id := range ids {
-		if err := tab.append(newEntry(id, uint64(i))); err != nil {
+		if err := tab.Append(newEntry(id, uint64(i))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -65,22 +65,22 @@ func TestHashIsLibcmphs(t *testing.T) {
 			sameSlots(t, dump, keys(1000, "no key"))
 
 			h, _ := parseHash(dump)
-			if len(tab.entries) != int(h.slots) {
-				t.Fatalf("%d entries for %d slots", len(tab.entries), h.slots)
+			if len(tab.Entries) != int(h.slots) {
+				t.Fatalf("%d entries for %d slots", len(tab.Entries), h.slots)
 			}
 			for i, id := range ids {
-				if e := tab.entries[h.slot(&id)]; e != newEntry(id, uint64(i)) {
+				if e := tab.Entries[h.slot(&id)]; e != newEntry(id, uint64(i)) {
 					t.Fatalf("slot of key %d holds %x", i, e)
 				}
 			}
 			free := 0
-			for _, e := range tab.entries {
+			for _, e := range tab.Entries {
 				if e == unused {
 					free++
 				}
 			}
-			if free != len(tab.entries)-n {
-				t.Fatalf("%d unused slots of %d for %d keys", free, len(tab.entries), n)
+			if free != len(tab.Entries)-n {
+				t.Fatalf("%d unused slots of %d for %d keys", free, len(tab.Entries), n)
 			}
 		})
 	}
@@ -97,7 +97,7 @@ func TestHashOfEverySmallSize(t *testing.T) {
 			t.Fatalf("%d keys: %v", n, err)
 		}
 		sameSlots(t, dump, all[:n])
-		tab.free()
+		tab.Free()
 	}
 }
 
@@ -106,7 +106,7 @@ func TestHashOfPairs(t *testing.T) {
 	tab := newTestTable(t, keys(2, "room"))
 	all := keys(200_000, "pair")
 	for i := 0; i < len(all); i += 2 {
-		tab.entries = append(tab.entries[:0], newEntry(all[i], 600), newEntry(all[i+1], 700))
+		tab.Entries = append(tab.Entries[:0], newEntry(all[i], 600), newEntry(all[i+1], 700))
 		if _, err := tab.index(); err != nil {
 			t.Fatalf("keys %d: %v", i, err)
 		}
@@ -224,6 +224,6 @@ func BenchmarkIndex(b *testing.B) {
 		if _, err := tab.index(); err != nil {
 			b.Fatal(err)
 		}
-		tab.free()
+		tab.Free()
 	}
 }

@@ -61,7 +61,7 @@ func (r *Reader) EntryRange(id format.ObjID) (begin, end int64) {
 // inventory is a [format.Inventory] of 40 bytes a slot, outside Go's heap.
 type inventory struct {
 	*Reader
-	slots  *table
+	slots  table
 	marked []bool
 }
 
@@ -75,15 +75,15 @@ func (r *Reader) Inventory(ctx context.Context) (format.Inventory, error) {
 }
 
 func (r *Reader) inventory(ctx context.Context) (*inventory, error) {
-	i := &inventory{Reader: r, slots: newTable(), marked: make([]bool, r.info.IndexSlots)}
-	err := i.slots.reserve(int(r.info.IndexSlots))
-	for err == nil && int64(len(i.slots.entries)) < r.info.IndexSlots {
-		err = i.slots.append(unused)
+	i := &inventory{Reader: r, marked: make([]bool, r.info.IndexSlots)}
+	err := i.slots.Reserve(int(r.info.IndexSlots))
+	for err == nil && int64(len(i.slots.Entries)) < r.info.IndexSlots {
+		err = i.slots.Append(unused)
 	}
 	if err == nil {
 		err = r.scanAll(ctx, func(slot int64, e *entry, damage error) error {
 			if damage == nil {
-				i.slots.entries[slot] = *e
+				i.slots.Entries[slot] = *e
 			}
 			return nil
 		})
@@ -97,7 +97,7 @@ func (r *Reader) inventory(ctx context.Context) (*inventory, error) {
 
 func (i *inventory) Mark(id format.ObjID) bool {
 	slot := i.hash.slot(&id)
-	if id == (format.ObjID{}) || i.slots.entries[slot].key() != id {
+	if id == (format.ObjID{}) || i.slots.Entries[slot].key() != id {
 		return false
 	}
 	i.marked[slot] = true
@@ -106,12 +106,12 @@ func (i *inventory) Mark(id format.ObjID) bool {
 
 func (i *inventory) Unmarked() iter.Seq[format.ObjID] {
 	return func(yield func(format.ObjID) bool) {
-		for slot := range i.slots.entries {
-			if e := &i.slots.entries[slot]; *e != unused && !i.marked[slot] && !yield(e.key()) {
+		for slot := range i.slots.Entries {
+			if e := &i.slots.Entries[slot]; *e != unused && !i.marked[slot] && !yield(e.key()) {
 				return
 			}
 		}
 	}
 }
 
-func (i *inventory) Close() { i.slots.free() }
+func (i *inventory) Close() { i.slots.Free() }

@@ -62,10 +62,10 @@ func (r *Reader) sameEntries(ctx context.Context, other *Reader, ids []format.Ob
 	}
 	defer own.Close()
 	for i := range ids {
-		own.slots.entries[r.hash.slot(&ids[i])] = unused
+		own.slots.Entries[r.hash.slot(&ids[i])] = unused
 	}
 	return other.scanAll(ctx, func(slot int64, e *entry, damage error) error {
-		mine := own.slots.entries[slot]
+		mine := own.slots.Entries[slot]
 		if damage == nil && mine != unused && mine != *e {
 			return fmt.Errorf("%w: object %x at %d, object %x at %d", format.ErrLayout, mine.key(), mine.position(), e.key(), e.position())
 		}

@@ -10,45 +10,17 @@ import (
 	"winery/format"
 )
 
-// table is a list of index entries outside Go's heap. A writer gathers the
-// entries in it, hashes its keys and turns it into the index in place.
-type table struct {
-	entries []entry
-}
-
-func newTable() *table { return &table{} }
-
-func (t *table) append(e entry) error {
-	if n := len(t.entries); n == cap(t.entries) {
-		if err := t.reserve(n + n/4 + 1024); err != nil {
-			return err
-		}
-	}
-	t.entries = append(t.entries, e)
-	return nil
-}
-
-// reserve sets the capacity.
-func (t *table) reserve(n int) error {
-	room, err := format.Reallocate(t.entries[:cap(t.entries)], n)
-	if err != nil {
-		return fmt.Errorf("allocating %d index entries: %w", n, err)
-	}
-	t.entries = room[:len(t.entries)]
-	return nil
-}
-
-func (t *table) free() {
-	t.entries, _ = format.Reallocate(t.entries[:cap(t.entries)], 0)
-}
+// table is the index in memory. A writer gathers the entries in it, hashes its keys
+// and turns it into the index in place.
+type table struct{ format.Table[entry] }
 
 // index builds a hash function over the keys, puts each entry in its key's
 // slot, and returns the function's dump.
 func (t *table) index() ([]byte, error) {
 	// libcmph would make a thousand attempts with two equal keys before it fails.
 	t.sortByKey()
-	for i := 1; i < len(t.entries); i++ {
-		if id := t.entries[i].key(); id == t.entries[i-1].key() {
+	for i := 1; i < len(t.Entries); i++ {
+		if id := t.Entries[i].key(); id == t.Entries[i-1].key() {
 			return nil, fmt.Errorf("%w: %x", format.ErrDuplicate, id)
 		}
 	}
@@ -67,15 +39,15 @@ func (t *table) index() ([]byte, error) {
 // finds none for one pair of keys in 10,000, as it tries few seeds on small
 // sets: keys that no object has are added then, for the function alone.
 func (t *table) hash() ([]byte, error) {
-	n := len(t.entries)
-	defer func() { t.entries = t.entries[:n] }()
+	n := len(t.Entries)
+	defer func() { t.Entries = t.Entries[:n] }()
 	for extra := range byte(4) {
-		if len(t.entries) > 0 {
-			if dump := buildHash(t.entries); dump != nil {
+		if len(t.Entries) > 0 {
+			if dump := buildHash(t.Entries); dump != nil {
 				return dump, nil
 			}
 		}
-		if err := t.append(newEntry(format.ObjID{keySize - 1: extra + 1}, 0)); err != nil {
+		if err := t.Append(newEntry(format.ObjID{keySize - 1: extra + 1}, 0)); err != nil {
 			return nil, err
 		}
 	}
@@ -86,16 +58,16 @@ func (t *table) hash() ([]byte, error) {
 // bit of a position, which no device reaches, marks an entry that is in place.
 func (t *table) place(h *hash) error {
 	const placed = 0x80
-	if err := t.reserve(int(h.slots)); err != nil {
+	if err := t.Reserve(int(h.slots)); err != nil {
 		return err
 	}
-	for len(t.entries) < cap(t.entries) {
-		t.entries = append(t.entries, unused)
+	for len(t.Entries) < cap(t.Entries) {
+		t.Entries = append(t.Entries, unused)
 	}
-	for i := range t.entries {
-		for e := &t.entries[i]; e[keySize]&placed == 0; {
+	for i := range t.Entries {
+		for e := &t.Entries[i]; e[keySize]&placed == 0; {
 			id := e.key()
-			other := &t.entries[h.slot(&id)]
+			other := &t.Entries[h.slot(&id)]
 			if *other != unused && other[keySize]&placed != 0 {
 				return fmt.Errorf("libcmph gave the slot of key %x to another key too", id)
 			}
@@ -103,8 +75,8 @@ func (t *table) place(h *hash) error {
 			*e, *other = *other, *e
 		}
 	}
-	for i := range t.entries {
-		if e := &t.entries[i]; *e != unused {
+	for i := range t.Entries {
+		if e := &t.Entries[i]; *e != unused {
 			e[keySize] &^= placed
 		}
 	}
@@ -112,9 +84,9 @@ func (t *table) place(h *hash) error {
 }
 
 func (t *table) sortByKey() {
-	slices.SortFunc(t.entries, func(a, b entry) int { return bytes.Compare(a[:keySize], b[:keySize]) })
+	slices.SortFunc(t.Entries, func(a, b entry) int { return bytes.Compare(a[:keySize], b[:keySize]) })
 }
 
 func (t *table) sortByPosition() {
-	slices.SortFunc(t.entries, func(a, b entry) int { return bytes.Compare(a[keySize:], b[keySize:]) })
+	slices.SortFunc(t.Entries, func(a, b entry) int { return bytes.Compare(a[keySize:], b[keySize:]) })
 }

@@ -46,22 +46,22 @@ type findings struct {
 }
 
 func (v *verification) run(ctx context.Context) (format.Counts, error) {
-	t := newTable()
-	defer t.free()
+	t := &table{}
+	defer t.Free()
 	err := v.scanAll(ctx, func(_ int64, e *entry, damage error) error {
-		if damage == nil && int64(len(t.entries)) == v.info.Objects {
+		if damage == nil && int64(len(t.Entries)) == v.info.Objects {
 			damage = v.damaged(atObjects, "the index has more than %d objects", v.info.Objects)
 		}
 		if damage != nil {
 			return v.blame(format.ObjID{}, damage)
 		}
-		return t.append(*e)
+		return t.Append(*e)
 	})
 	if err != nil {
 		return format.Counts{}, err
 	}
 	t.sortByPosition()
-	if err := v.objects(ctx, t.entries); err != nil {
+	if err := v.objects(ctx, t.Entries); err != nil {
 		return format.Counts{}, err
 	}
 	// Several erased objects in a row are one gap, of a length's bytes each at least.

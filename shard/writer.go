@@ -18,7 +18,7 @@ type Writer struct {
 	dst   io.WriterAt
 	limit int64
 	out   *stream
-	index *table
+	index table
 	more  [1]byte // what content has beyond its size
 }
 
@@ -38,7 +38,7 @@ func NewWriter(dst io.WriterAt, limit int64) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Writer{dst: dst, limit: limit, out: out, index: newTable()}, nil
+	return &Writer{dst: dst, limit: limit, out: out}, nil
 }
 
 // Add writes an object, whose content must be size bytes long. Add does not check
@@ -62,12 +62,12 @@ func (w *Writer) add(id format.ObjID, size int64, content io.Reader) error {
 		return errors.New("a shard image cannot hold an object with the zero id")
 	case size < 0:
 		return fmt.Errorf("object %x has a size of %d bytes", id, size)
-	case len(w.index.entries) == maxObjects:
+	case len(w.index.Entries) == maxObjects:
 		return fmt.Errorf("%w: the image has %d objects already", format.ErrTooLarge, maxObjects)
 	case w.out.end > w.limit-lengthSize || size > w.limit-lengthSize-w.out.end:
 		return fmt.Errorf("%w: object %x of %d bytes at %d, of %d", format.ErrTooLarge, id, size, w.out.end, w.limit)
 	}
-	if err := w.index.append(newEntry(id, uint64(w.out.end))); err != nil {
+	if err := w.index.Append(newEntry(id, uint64(w.out.end))); err != nil {
 		return err
 	}
 	w.out.writeLength(size)
@@ -96,18 +96,18 @@ func (w *Writer) Finish() (format.Info, error) {
 }
 
 func (w *Writer) finish() (Layout, error) {
-	objects, end := int64(len(w.index.entries)), w.out.end
+	objects, end := int64(len(w.index.Entries)), w.out.end
 	dump, err := w.index.index()
 	if err != nil {
 		return Layout{}, err
 	}
-	info := newLayout(objects, end-headerSize, int64(len(w.index.entries)))
+	info := newLayout(objects, end-headerSize, int64(len(w.index.Entries)))
 	info.Size = info.HashPosition + int64(len(dump))
 	if info.Size > w.limit {
 		return Layout{}, fmt.Errorf("%w: the image with its index has %d bytes, the device has %d", format.ErrTooLarge, info.Size, w.limit)
 	}
-	for i := range w.index.entries {
-		w.out.write(w.index.entries[i][:])
+	for i := range w.index.Entries {
+		w.out.write(w.index.Entries[i][:])
 	}
 	w.out.write(dump)
 	if err := w.out.wait(); err != nil {
@@ -124,6 +124,6 @@ func (w *Writer) finish() (Layout, error) {
 func (w *Writer) Close() error {
 	_ = w.out.fail(errClosed)
 	w.out.release()
-	w.index.free()
+	w.index.Free()
 	return nil
 }
