@@ -11,8 +11,6 @@ import (
 	"slices"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"winery/format"
 )
 
@@ -86,24 +84,9 @@ type eraser struct {
 	dirty     []int64 // slots
 }
 
-// each calls fn for each of the items, with the given concurrency. It stops at the first error.
-func each[T any](ctx context.Context, concurrency int, items []T, fn func(context.Context, T) error) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(concurrency)
-	for _, item := range items {
-		group.Go(func() error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			return fn(ctx, item)
-		})
-	}
-	return group.Wait()
-}
-
 // find looks up the victims.
 func (e *eraser) find(ctx context.Context, ids []format.ObjID) error {
-	if err := each(ctx, e.inFlight, ids, e.lookUp); err != nil {
+	if err := format.Each(ctx, e.inFlight, ids, e.lookUp); err != nil {
 		return err
 	}
 	slices.SortFunc(e.victims, func(a, b victim) int {
@@ -226,7 +209,7 @@ func (e *eraser) unmarkIndex(context.Context) error {
 }
 
 func (e *eraser) zeroContents(ctx context.Context) error {
-	return each(ctx, e.inFlight, e.victims, func(_ context.Context, v victim) error {
+	return format.Each(ctx, e.inFlight, e.victims, func(_ context.Context, v victim) error {
 		zeros := make([]byte, min(v.stored, blockSize))
 		for at := v.start; at < v.end(); at += blockSize {
 			if err := e.write(zeros[:min(blockSize, v.end()-at)], at); err != nil {
@@ -239,7 +222,7 @@ func (e *eraser) zeroContents(ctx context.Context) error {
 
 // markEntries makes the objects not found.
 func (e *eraser) markEntries(ctx context.Context) error {
-	return each(ctx, e.inFlight, e.victims, func(ctx context.Context, v victim) error {
+	return format.Each(ctx, e.inFlight, e.victims, func(ctx context.Context, v victim) error {
 		in := span{Reader: e.Reader, buf: make([]byte, min(v.stored, blockSize)), next: v.start, end: v.end()}
 		if err := in.zeros(ctx, v.stored); err != nil {
 			return fmt.Errorf("reading back the zeros over object %x: %w", v.id, err)
@@ -252,7 +235,7 @@ func (e *eraser) voidObjects(ctx context.Context) error {
 	for _, v := range e.victims {
 		e.orphans = append(e.orphans, v.position)
 	}
-	return each(ctx, e.inFlight, e.orphans, func(_ context.Context, position int64) error {
+	return format.Each(ctx, e.inFlight, e.orphans, func(_ context.Context, position int64) error {
 		return e.write([]byte{byte(idVoid)}, position)
 	})
 }
@@ -263,7 +246,7 @@ func (e *eraser) removeEntries(ctx context.Context) error {
 		e.dirty = append(e.dirty, v.slot)
 	}
 	erased := appendEntry(nil, &entry{}, e.layout.offsetSize)
-	err := each(ctx, e.inFlight, e.dirty, func(_ context.Context, slot int64) error {
+	err := format.Each(ctx, e.inFlight, e.dirty, func(_ context.Context, slot int64) error {
 		return e.write(erased, e.layout.slotOffset(slot))
 	})
 	if err != nil {

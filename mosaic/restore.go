@@ -70,7 +70,7 @@ func (e *eraser) restore(ctx context.Context, from *Reader, id format.ObjID) (po
 	if _, err := in.object(ctx, id, from.layout.index); err != nil {
 		return 0, err
 	}
-	if err := e.copy(from, position, in.at()-position, buf); err != nil {
+	if err := format.Copy(from.read, e.write, position, in.at()-position, buf); err != nil {
 		return 0, err
 	}
 	if err := e.img.Flush(); err != nil { // no entry before what it leads to
@@ -149,7 +149,7 @@ func (r *Reader) RestoreHeadTo(img format.Device) error {
 		return err
 	}
 	for _, part := range [][2]int64{{l.tail, l.end}, {l.index, l.unrolled}, {0, l.tiles}} {
-		if err := e.copy(r, part[0], part[1]-part[0], buf); err != nil {
+		if err := format.Copy(r.read, e.write, part[0], part[1]-part[0], buf); err != nil {
 			return err
 		}
 	}
@@ -175,19 +175,4 @@ func (r *Reader) sameBytes(other format.Device, at, end int64) (bool, error) {
 		}
 	}
 	return true, nil
-}
-
-// copy copies n bytes at a position from another image.
-func (e *eraser) copy(from *Reader, at, n int64, buf []byte) error {
-	for end := at + n; at < end; {
-		block := buf[:min(int64(len(buf)), end-at)]
-		if err := from.read(block, at); err != nil {
-			return err
-		}
-		if err := e.write(block, at); err != nil {
-			return err
-		}
-		at += int64(len(block))
-	}
-	return nil
 }

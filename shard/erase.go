@@ -9,8 +9,6 @@ import (
 	"slices"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"winery/format"
 )
 
@@ -34,7 +32,7 @@ func (Format) Erase(ctx context.Context, img format.Device, size int64, name str
 	// the mark, a single byte that is written before, identifies an erased entry
 	// whatever its other bytes are.
 	for _, step := range []func(context.Context, victim) error{e.zeroContent, e.zeroLength, e.markEntry, e.removeEntry} {
-		if err := each(ctx, e.inFlight, e.victims, step); err != nil {
+		if err := format.Each(ctx, e.inFlight, e.victims, step); err != nil {
 			return 0, err
 		}
 		if err := img.Flush(); err != nil {
@@ -65,24 +63,9 @@ type eraser struct {
 	doubtful bool       // one of them has not the SHA-256 of its id
 }
 
-// each calls fn for each of the items, with the given concurrency. It stops at the first error.
-func each[T any](ctx context.Context, concurrency int, items []T, fn func(context.Context, T) error) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(concurrency)
-	for _, item := range items {
-		group.Go(func() error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			return fn(ctx, item)
-		})
-	}
-	return group.Wait()
-}
-
 // find looks up the victims, and makes sure that no other object would suffer.
 func (e *eraser) find(ctx context.Context, ids []format.ObjID) error {
-	if err := each(ctx, e.inFlight, ids, e.lookUp); err != nil {
+	if err := format.Each(ctx, e.inFlight, ids, e.lookUp); err != nil {
 		return err
 	}
 	slices.SortFunc(e.victims, func(a, b victim) int {

@@ -37,7 +37,7 @@ func (r *Reader) RestoreTo(ctx context.Context, img format.Device, size int64, n
 			continue
 		}
 		if err == nil {
-			err = e.copy(r, position, lengthSize+size, buf)
+			err = format.Copy(r.read, e.write, position, lengthSize+size, buf)
 		}
 		if err == nil { // no entry before what it leads to
 			err = img.Flush()
@@ -77,26 +77,11 @@ func (r *Reader) sameEntries(ctx context.Context, other *Reader, ids []format.Ob
 func (r *Reader) RestoreHeadTo(img format.Device) error {
 	e := eraser{Reader: r, img: img}
 	buf := make([]byte, blockSize)
-	if err := e.copy(r, r.info.HashPosition, r.info.Size-r.info.HashPosition, buf); err != nil {
+	if err := format.Copy(r.read, e.write, r.info.HashPosition, r.info.Size-r.info.HashPosition, buf); err != nil {
 		return err
 	}
-	if err := e.copy(r, 0, headerSize, buf); err != nil {
+	if err := format.Copy(r.read, e.write, 0, headerSize, buf); err != nil {
 		return err
 	}
 	return img.Flush()
-}
-
-// copy copies n bytes at a position from another image.
-func (e *eraser) copy(from *Reader, at, n int64, buf []byte) error {
-	for end := at + n; at < end; {
-		block := buf[:min(int64(len(buf)), end-at)]
-		if err := from.read(block, at); err != nil {
-			return err
-		}
-		if err := e.write(block, at); err != nil {
-			return err
-		}
-		at += int64(len(block))
-	}
-	return nil
 }
