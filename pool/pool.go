@@ -243,6 +243,15 @@ func CheckRoom(needed, free int64) error {
 // take the name of an image for an option.
 var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
 
+// Check is what every call of a pool with a name begins with: it returns the error of a
+// context that has ended, or of [CheckName].
+func Check(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return CheckName(name)
+}
+
 // CheckName returns an error that matches ErrName unless name is 1 to 64 ASCII
 // letters, digits, '_' and '-', and begins with a letter or digit. The names of
 // shards are such.

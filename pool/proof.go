@@ -31,10 +31,29 @@ type ReplaceProof interface {
 	MayReplace(ctx context.Context, existing io.ReaderAt, size int64) error
 }
 
-// Verify verifies a proof; nil is ErrNoProof.
+// Refusal is the error of a proof, of the database for example. What it wraps is not the
+// pool's: a pool must not translate it.
+type Refusal struct{ error }
+
+// Unwrap returns the proof's error.
+func (r Refusal) Unwrap() error { return r.error }
+
+func refusal(err error) error {
+	if err != nil {
+		return Refusal{err}
+	}
+	return nil
+}
+
+// Verify verifies a proof, and returns a [Refusal]; nil is ErrNoProof.
 func Verify(ctx context.Context, proof Proof) error {
 	if proof == nil {
-		return ErrNoProof
+		return Refusal{ErrNoProof}
 	}
-	return proof.Verify(ctx)
+	return refusal(proof.Verify(ctx))
+}
+
+// MayReplace asks a proof whether an image may be replaced, and returns a [Refusal].
+func MayReplace(ctx context.Context, proof ReplaceProof, existing Image) error {
+	return refusal(proof.MayReplace(ctx, existing, existing.Size()))
 }

@@ -28,7 +28,7 @@ func (p *Pool) Create(ctx context.Context, name string, room int64, proof pool.R
 		return nil, err
 	}
 	defer p.ceph.count(-1)
-	if err := verify(ctx, proof); err != nil {
+	if err := pool.Verify(ctx, proof); err != nil {
 		return nil, p.fail("create", name, err)
 	}
 	if err := p.hasRoom(ceph, name, room); err != nil {
@@ -40,10 +40,10 @@ func (p *Pool) Create(ctx context.Context, name string, room int64, proof pool.R
 	}
 	err = h.alone(ctx, watchLimit)
 	if err == nil && leftover {
-		err = mayReplace(ctx, proof, h)
+		err = pool.MayReplace(ctx, proof, h)
 	}
 	if err == nil { // comparing may have taken hours
-		err = verify(ctx, proof)
+		err = pool.Verify(ctx, proof)
 	}
 	if err == nil && leftover {
 		err = h.wipe(ctx)
@@ -87,7 +87,7 @@ func (p *Pool) openAlone(ctx context.Context, ceph *link, name string, room int6
 			return h, leftover, err
 		}
 		// Its creation was interrupted: the name is taken, the rest missing.
-		if err := verify(ctx, proof); err != nil {
+		if err := pool.Verify(ctx, proof); err != nil {
 			return nil, false, err
 		}
 		if err := rbd.RemoveImage(ceph.io, name); err != nil {
@@ -95,29 +95,6 @@ func (p *Pool) openAlone(ctx context.Context, ceph *link, name string, room int6
 		}
 	}
 }
-
-// verify verifies a proof.
-func verify(ctx context.Context, proof pool.Proof) error {
-	if err := pool.Verify(ctx, proof); err != nil {
-		return refusal{err}
-	}
-	return nil
-}
-
-// mayReplace asks a proof about an image that is locked.
-func mayReplace(ctx context.Context, proof pool.ReplaceProof, h *handle) error {
-	if err := proof.MayReplace(ctx, h, h.size); err != nil {
-		return refusal{err}
-	}
-	return nil
-}
-
-// refusal is a proof's error: an error number in it is not Ceph's.
-type refusal struct{ error }
-
-func (r refusal) Unwrap() error { return r.error }
-
-func (refusal) ErrorCode() int { return 0 }
 
 // newImage makes an image of the pool's features, and of its size or what room
 // asks for beyond that.
@@ -195,7 +172,7 @@ func (d *draft) Commit(ctx context.Context) error {
 	// released.
 	err := d.alone(ctx, watchLimit)
 	if err == nil {
-		err = verify(ctx, d.proof)
+		err = pool.Verify(ctx, d.proof)
 	}
 	if err != nil {
 		return d.pool.fail("commit", d.name, err)

@@ -4,6 +4,7 @@ package rbd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -31,27 +32,23 @@ func (p *Pool) fail(op, name string, err error) error {
 		return nil
 	}
 	what := strings.TrimSpace(op + " " + name)
-	if code := errno(err); code == unix.EPERM || code == unix.EACCES {
+	code := errno(err)
+	if errors.As(err, new(pool.Refusal)) {
+		code = 0 // a number in it is not Ceph's
+	}
+	if code == unix.EPERM || code == unix.EACCES {
 		return fmt.Errorf("pool %s: %s: Ceph refuses it to %s: %w; see the caps that `wineryctl ceph caps` prints for its role", p.Name(), what, p.ceph.from.user, err)
 	}
-	if kind := sentinels[errno(err)]; kind != nil {
+	if kind := sentinels[code]; kind != nil {
 		return fmt.Errorf("pool %s: %s: %w: %w", p.Name(), what, kind, err)
 	}
 	return fmt.Errorf("pool %s: %s: %w", p.Name(), what, err)
 }
 
-// check is what every call with a name begins with.
-func check(ctx context.Context, name string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return pool.CheckName(name)
-}
-
 // begin is what every call with a name that needs Ceph begins with. On success the call
 // ends by p.ceph.count(-1).
 func (p *Pool) begin(ctx context.Context, name string) (*link, error) {
-	if err := check(ctx, name); err != nil {
+	if err := pool.Check(ctx, name); err != nil {
 		return nil, err
 	}
 	return p.ceph.get(ctx)

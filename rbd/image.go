@@ -56,7 +56,7 @@ func (p *Pool) OpenMapped(ctx context.Context, name string) (pool.Image, error) 
 		}
 		return image, err
 	}
-	if err := check(ctx, name); err != nil {
+	if err := pool.Check(ctx, name); err != nil {
 		return nil, err
 	}
 	d, err := p.kernel.open(name)
@@ -78,7 +78,7 @@ func (p *Pool) Edit(ctx context.Context, name string, proof pool.Proof) (pool.Ed
 		return nil, p.fail("edit", name, err)
 	}
 	if err = h.alone(ctx, 0); err == nil {
-		err = verify(ctx, proof)
+		err = pool.Verify(ctx, proof)
 	}
 	if err != nil {
 		return nil, errors.Join(p.fail("edit", name, err), h.Close())

@@ -133,7 +133,7 @@ func (p *Pool) Reserve(ctx context.Context, name string) error {
 
 // Unreserve implements [pool.Pool].
 func (p *Pool) Unreserve(ctx context.Context, name string) error {
-	if err := check(ctx, name); err != nil || p.kernel == nil {
+	if err := pool.Check(ctx, name); err != nil || p.kernel == nil {
 		return err
 	}
 	return p.fail("unreserve", name, p.kernel.unmap(ctx, name, func(d device) bool { return !d.readOnly }))
@@ -170,7 +170,7 @@ func (p *Pool) Remove(ctx context.Context, name string, proof pool.Proof) error 
 // process that has it.
 func (p *Pool) remove(ctx context.Context, ceph *link, name string, proof pool.Proof) (err error) {
 	// Else a process that lost its claim would shut out its successor.
-	if err := verify(ctx, proof); err != nil {
+	if err := pool.Verify(ctx, proof); err != nil {
 		return err
 	}
 	g, err := ceph.guard(name)
@@ -178,7 +178,7 @@ func (p *Pool) remove(ctx context.Context, ceph *link, name string, proof pool.P
 		return err
 	}
 	defer func() { err = errors.Join(err, g.release()) }()
-	if err := verify(ctx, proof); err != nil {
+	if err := pool.Verify(ctx, proof); err != nil {
 		return err
 	}
 	return rbd.RemoveImage(ceph.io, name)
@@ -193,7 +193,7 @@ func (p *Pool) Map(ctx context.Context, name string) error {
 		}
 		return image.Close()
 	}
-	if err := check(ctx, name); err != nil {
+	if err := pool.Check(ctx, name); err != nil {
 		return err
 	}
 	return p.fail("map", name, p.kernel.mapReadOnly(ctx, name))
@@ -201,7 +201,7 @@ func (p *Pool) Map(ctx context.Context, name string) error {
 
 // Unmap implements [pool.Pool].
 func (p *Pool) Unmap(ctx context.Context, name string) error {
-	if err := check(ctx, name); err != nil {
+	if err := pool.Check(ctx, name); err != nil {
 		return err
 	}
 	if p.kernel == nil {

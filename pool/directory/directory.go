@@ -75,7 +75,7 @@ func (p *Pool) Close() error { return nil }
 
 // Reserve implements [pool.Pool].
 func (p *Pool) Reserve(ctx context.Context, name string) error {
-	if err := p.check(ctx, name); err != nil {
+	if err := pool.Check(ctx, name); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(p.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, modeWritable)
@@ -89,7 +89,7 @@ func (p *Pool) Reserve(ctx context.Context, name string) error {
 }
 
 // Unreserve implements [pool.Pool]: Reserve maps nothing that would be in the way.
-func (p *Pool) Unreserve(ctx context.Context, name string) error { return p.check(ctx, name) }
+func (p *Pool) Unreserve(ctx context.Context, name string) error { return pool.Check(ctx, name) }
 
 // List implements [pool.Pool]. Drafts are not among the images.
 func (p *Pool) List(ctx context.Context) ([]string, error) {
@@ -142,14 +142,6 @@ func (p *Pool) each(ctx context.Context, fn func(name string) error) error {
 
 func (p *Pool) path(name string) string { return filepath.Join(p.dir, name) }
 
-// check is what every call with a name begins with.
-func (p *Pool) check(ctx context.Context, name string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return pool.CheckName(name)
-}
-
 // syncDir makes the entries of the pool's folder durable.
 func (p *Pool) syncDir() error { return syncFolder(p.dir) }
 
@@ -169,6 +161,7 @@ func (p *Pool) fail(op, name string, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, new(pool.Refusal)): // a number in it is not the file system's
 	case errors.Is(err, fs.ErrNotExist) && p.exists() != nil:
 		kind = pool.ErrNoPool
 	case errors.Is(err, fs.ErrNotExist):
@@ -179,7 +172,8 @@ func (p *Pool) fail(op, name string, err error) error {
 		kind = pool.ErrFull
 	case errors.Is(err, unix.EWOULDBLOCK):
 		kind = pool.ErrInUse
-	default:
+	}
+	if kind == nil {
 		return fmt.Errorf("pool %s: %s: %w", p.name, what, err)
 	}
 	return fmt.Errorf("pool %s: %s: %w: %w", p.name, what, kind, err)

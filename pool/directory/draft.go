@@ -29,7 +29,7 @@ type draft struct {
 // Create implements [pool.Pool]. Drafts of one name do not meet until they
 // commit, so it never answers ErrInUse.
 func (p *Pool) Create(ctx context.Context, name string, room int64, proof pool.ReplaceProof) (pool.Draft, error) {
-	if err := p.check(ctx, name); err != nil {
+	if err := pool.Check(ctx, name); err != nil {
 		return nil, err
 	}
 	leftover, err := os.Stat(p.path(name))
@@ -75,7 +75,7 @@ func (p *Pool) mayReplace(ctx context.Context, name string, proof pool.ReplacePr
 	if err != nil {
 		return err
 	}
-	return errors.Join(proof.MayReplace(ctx, img, img.Size()), img.Close())
+	return errors.Join(pool.MayReplace(ctx, proof, img), img.Close())
 }
 
 // hasRoom answers pool.ErrFull unless the file system has room for so many bytes.
@@ -136,13 +136,14 @@ func (d *draft) Commit(ctx context.Context) error {
 			return d.pool.fail("commit", d.name, err)
 		}
 	}
-	if err := d.file.Sync(); err != nil {
-		return d.pool.fail("commit", d.name, err)
+	err := d.file.Sync()
+	if err == nil {
+		err = pool.Verify(ctx, d.proof)
 	}
-	if err := d.proof.Verify(ctx); err != nil {
-		return fmt.Errorf("pool %s: commit %s: %w", d.pool.name, d.name, err)
+	if err == nil {
+		err = d.publish(ctx)
 	}
-	return d.pool.fail("commit", d.name, d.publish(ctx))
+	return d.pool.fail("commit", d.name, err)
 }
 
 // publish gives the draft the image's name, in place of the leftover.

@@ -29,7 +29,7 @@ type image struct {
 // disk. On a file system without O_DIRECT, the file is dropped from the page
 // cache instead, which the kernel may ignore, and Settings.NoDirectIO is called.
 func (p *Pool) Open(ctx context.Context, name string) (pool.Image, error) {
-	if err := p.check(ctx, name); err != nil {
+	if err := pool.Check(ctx, name); err != nil {
 		return nil, err
 	}
 	return p.openDisk(p.path(name), name)
@@ -101,11 +101,11 @@ func (p *Pool) openLocked(ctx context.Context, op, name string, proof pool.Proof
 	if err == nil && locked == nil {
 		err = fmt.Errorf("%w: another process has just replaced or removed it", unix.EWOULDBLOCK)
 	}
+	if err == nil {
+		err = pool.Verify(ctx, proof)
+	}
 	if err != nil {
 		return nil, errors.Join(p.fail(op, name, err), img.Close())
-	}
-	if err := pool.Verify(ctx, proof); err != nil {
-		return nil, errors.Join(fmt.Errorf("pool %s: %s %s: %w", p.name, op, name, err), img.Close())
 	}
 	return img, nil
 }
@@ -157,7 +157,7 @@ func (p *Pool) openReadOnlyFile(ctx context.Context, name string) (*image, error
 }
 
 func (p *Pool) open(ctx context.Context, name string, flag int) (*image, error) {
-	if err := p.check(ctx, name); err != nil {
+	if err := pool.Check(ctx, name); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(p.path(name), flag, 0)

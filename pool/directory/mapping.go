@@ -10,6 +10,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"winery/pool"
 )
 
 // modeWrite are the bits of the mode that permit any user to write a file.
@@ -49,7 +51,7 @@ var errNoFile = fmt.Errorf("%w: not a regular file", fs.ErrNotExist)
 // its owner the right to read it. A Python packer may leave a finished image
 // writable.
 func (p *Pool) Map(ctx context.Context, name string) error {
-	if err := p.check(ctx, name); err != nil {
+	if err := pool.Check(ctx, name); err != nil {
 		return err
 	}
 	info, err := p.stat(name)
@@ -64,7 +66,7 @@ func (p *Pool) Map(ctx context.Context, name string) error {
 
 // Unmap implements [pool.Pool]. Readers keep the handles that they have.
 func (p *Pool) Unmap(ctx context.Context, name string) error {
-	if err := p.check(ctx, name); err != nil {
+	if err := pool.Check(ctx, name); err != nil {
 		return err
 	}
 	_, err := p.stat(name)

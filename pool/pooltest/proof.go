@@ -24,9 +24,10 @@ func (Anything) Verify(context.Context) error { return nil }
 // MayReplace implements [pool.ReplaceProof].
 func (Anything) MayReplace(context.Context, io.ReaderAt, int64) error { return nil }
 
-// errLost is what the database says to a process that lost its claim. A number
-// in it, here of a socket that is unavailable, is not the pool's.
-var errLost = fmt.Errorf("the claim is another's: %w", unix.ENOENT)
+// errLost is what the database says to a process that lost its claim. Numbers in it,
+// of a socket that is unavailable or of a full disk, are not the pool's.
+var errLost = fmt.Errorf("the claim is another's: %w", errors.Join(
+	unix.ENOENT, unix.EEXIST, unix.ENOSPC, unix.EWOULDBLOCK, unix.EROFS, unix.ESHUTDOWN, unix.ETIMEDOUT, unix.EPERM))
 
 // proof answers its nth question, 1 for the first, with errLost, and the others
 // with nil.
@@ -54,8 +55,13 @@ func (p *proof) MayReplace(_ context.Context, existing io.ReaderAt, size int64) 
 func wantRefused(t *testing.T, what string, err error) {
 	t.Helper()
 	wantErr(t, what, err, errLost)
-	if errors.Is(err, pool.ErrNotFound) {
-		t.Errorf("%s: the refusal is taken for the pool's own error: %v", what, err)
+	if !errors.As(err, new(pool.Refusal)) {
+		t.Errorf("%s: not a refusal: %v", what, err)
+	}
+	for _, own := range []error{pool.ErrNotFound, pool.ErrNoPool, pool.ErrExists, pool.ErrFull, pool.ErrInUse, pool.ErrFenced, pool.ErrUnavailable} {
+		if errors.Is(err, own) {
+			t.Errorf("%s: the refusal is taken for the pool's own error: %v", what, err)
+		}
 	}
 }
 

@@ -42,14 +42,13 @@ func (p *Pool) create(ctx context.Context, name string, room int64, proof pool.R
 		return nil, err
 	}
 	// After the object was noted, so that the noted object is no successor's image.
-	if err := verify(ctx, proof); err != nil {
+	if err := pool.Verify(ctx, proof); err != nil {
 		return nil, err
 	}
 	if leftover != nil {
 		existing := newReadAhead(p.image(name, *leftover, p.patience))
-		err := proof.MayReplace(ctx, existing, leftover.size)
-		if err := errors.Join(err, existing.Close()); err != nil {
-			return nil, refused{err}
+		if err := errors.Join(pool.MayReplace(ctx, proof, existing), existing.Close()); err != nil {
+			return nil, err
 		}
 	}
 	if err := p.abortUploads(ctx, name); err != nil {
@@ -153,7 +152,7 @@ func (d *draft) Abort(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), aborting)
 	defer cancel()
-	if verify(ctx, d.proof) != nil {
+	if pool.Verify(ctx, d.proof) != nil {
 		return err // a successor may have found the image to be right
 	}
 	return errors.Join(err, d.pool.fail("abort", d.name, d.pool.removeObject(ctx, d.name, *d.left)))

@@ -55,7 +55,7 @@ func (e *editor) open(ctx context.Context) (err error) {
 	if e.opened, err = e.pool.stat(ctx, e.name); err != nil {
 		return err
 	}
-	if err := verify(ctx, e.proof); err != nil {
+	if err := pool.Verify(ctx, e.proof); err != nil {
 		return err
 	}
 	return e.settle(ctx)

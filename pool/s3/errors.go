@@ -146,26 +146,13 @@ func statusOf(err error) int {
 // is says whether an error of the store means target, a variable of package pool.
 func is(err, target error) bool { return errors.Is(understand(err).is, target) }
 
-// refused is the error of a proof, which is not the store's.
-type refused struct{ error }
-
-func (r refused) Unwrap() error { return r.error }
-
-// verify verifies a proof.
-func verify(ctx context.Context, proof pool.Proof) error {
-	if err := pool.Verify(ctx, proof); err != nil {
-		return refused{err}
-	}
-	return nil
-}
-
 // fail translates an error of a request, or of the local disk; nil stays nil.
 func (p *Pool) fail(operation, name string, err error) error {
 	what := strings.TrimSpace(operation + " " + name)
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, new(refused)), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.As(err, new(pool.Refusal)), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("pool %s: %s: %w", p.name, what, err)
 	}
 	return p.translate(what, err)

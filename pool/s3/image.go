@@ -32,7 +32,7 @@ type image struct {
 // Open implements [pool.Pool]: it reads the store, past the cache, and reads ahead
 // where it is read in sequence.
 func (p *Pool) Open(ctx context.Context, name string) (pool.Image, error) {
-	if err := p.check(ctx, name); err != nil {
+	if err := pool.Check(ctx, name); err != nil {
 		return nil, err
 	}
 	found, err := p.stat(ctx, name)
@@ -44,7 +44,7 @@ func (p *Pool) Open(ctx context.Context, name string) (pool.Image, error) {
 
 // OpenMapped implements [pool.Pool].
 func (p *Pool) OpenMapped(ctx context.Context, name string) (pool.Image, error) {
-	if err := p.check(ctx, name); err != nil {
+	if err := pool.Check(ctx, name); err != nil {
 		return nil, err
 	}
 	found, err := p.statFor(ctx, p.readPatience, name)

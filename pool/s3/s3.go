@@ -102,14 +102,14 @@ func (p *Pool) Close() error {
 
 // Reserve implements [pool.Pool]: no packer needs an image to be there, and Python
 // Winery would take an empty object for a finished image.
-func (p *Pool) Reserve(ctx context.Context, name string) error { return p.check(ctx, name) }
+func (p *Pool) Reserve(ctx context.Context, name string) error { return pool.Check(ctx, name) }
 
 // Unreserve implements [pool.Pool].
-func (p *Pool) Unreserve(ctx context.Context, name string) error { return p.check(ctx, name) }
+func (p *Pool) Unreserve(ctx context.Context, name string) error { return pool.Check(ctx, name) }
 
 // Map implements [pool.Pool]: every image that exists is mapped.
 func (p *Pool) Map(ctx context.Context, name string) error {
-	if err := p.check(ctx, name); err != nil {
+	if err := pool.Check(ctx, name); err != nil {
 		return err
 	}
 	_, err := p.stat(ctx, name)
@@ -119,7 +119,7 @@ func (p *Pool) Map(ctx context.Context, name string) error {
 // Unmap implements [pool.Pool]: the image stays mapped; what is cached of it on this
 // host is forgotten.
 func (p *Pool) Unmap(ctx context.Context, name string) error {
-	if err := p.check(ctx, name); err != nil {
+	if err := pool.Check(ctx, name); err != nil {
 		return err
 	}
 	if p.cache != nil {
@@ -175,7 +175,7 @@ func (p *Pool) remove(ctx context.Context, name string, proof pool.Proof) error 
 	if err != nil {
 		return err
 	}
-	if err := verify(ctx, proof); err != nil {
+	if err := pool.Verify(ctx, proof); err != nil {
 		return err
 	}
 	return p.removeObject(ctx, name, found)
@@ -247,17 +247,9 @@ func (p *Pool) localFile(name string, bytes int64) (*os.File, error) {
 	return draftfile.Create(folder, name, 0o600)
 }
 
-// check is what every call with a name begins with.
-func (p *Pool) check(ctx context.Context, name string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return pool.CheckName(name)
-}
-
-// checkWritable is check for calls that change the pool.
+// checkWritable is pool.Check for calls that change the pool.
 func (p *Pool) checkWritable(ctx context.Context, name string) error {
-	if err := p.check(ctx, name); err != nil {
+	if err := pool.Check(ctx, name); err != nil {
 		return err
 	}
 	return p.writable()

@@ -72,7 +72,7 @@ type publication struct {
 // than were uploaded, it uploads the file again. It returns what it made in the
 // store, as far as it knows, also with an error.
 func (u *publication) run(ctx context.Context) (published *object, err error) {
-	if err := verify(ctx, u.proof); err != nil {
+	if err := pool.Verify(ctx, u.proof); err != nil {
 		return nil, err
 	}
 	if err := u.pool.abortUploads(ctx, u.name); err != nil {
@@ -119,7 +119,7 @@ func (u *publication) upload(ctx context.Context) (_ object, err error) {
 	if err != nil {
 		return object{}, fenced(err)
 	}
-	if err := verify(ctx, u.proof); err != nil {
+	if err := pool.Verify(ctx, u.proof); err != nil {
 		return object{}, err
 	}
 	in := &s3.CompleteMultipartUploadInput{
