@@ -78,7 +78,7 @@ func (p *Pool) removePythons(name string) error {
 	return err
 }
 
-func (d *draft) Size() int64 { return MaxImage }
+func (d *draft) Size() int64 { return maxImage }
 
 func (d *draft) WriteAt(b []byte, off int64) (int, error) {
 	n, err := d.file.WriteAt(b, off)

@@ -54,7 +54,7 @@ func New(s Settings) (*Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pool %s: %w", s.PoolName, err)
 	}
-	s.Patience, s.ReadPatience = cmp.Or(s.Patience, DefaultPatience), cmp.Or(s.ReadPatience, DefaultReadPatience)
+	s.Patience, s.ReadPatience = cmp.Or(s.Patience, defaultPatience), cmp.Or(s.ReadPatience, defaultReadPatience)
 	p := &Pool{
 		name: s.PoolName, at: at, format: s.Format, readOnly: s.ReadOnly, anonymous: s.Anonymous, tmp: s.TmpDirectory,
 		patience: s.Patience, readPatience: s.ReadPatience,

@@ -47,8 +47,8 @@ type Settings struct {
 	NoCache func(error)
 
 	// Patience is for how long a request is repeated that the store did not answer, or
-	// answered with a passing error, by default [DefaultPatience]. ReadPatience is
-	// the same for readers, by default [DefaultReadPatience].
+	// answered with a passing error, by default 2 minutes. ReadPatience is the same for
+	// readers, by default 10 seconds.
 	Patience, ReadPatience time.Duration
 	// Retrying is called, from any goroutine, before a request is sent again after a
 	// pause. It may be nil.
@@ -57,8 +57,8 @@ type Settings struct {
 
 // Defaults of [Settings].
 const (
-	DefaultPatience     = 2 * time.Minute
-	DefaultReadPatience = 10 * time.Second
+	defaultPatience     = 2 * time.Minute
+	defaultReadPatience = 10 * time.Second
 )
 
 // Addressing is where a request has the name of the bucket.

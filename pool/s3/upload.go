@@ -26,8 +26,8 @@ import (
 const (
 	smallestPart = 16 << 20
 	mostParts    = 10_000
-	// MaxImage is the largest image that a store like Amazon's takes.
-	MaxImage = 5 << 40
+	// maxImage is the largest image that a store like Amazon's takes.
+	maxImage = 5 << 40
 	// partsAtOnce is how many parts are sent, or read back, at once.
 	partsAtOnce = 4
 	// pieceSize is how much of a part is read from the store at once.
