@@ -13,7 +13,7 @@ import (
 // Inspect implements [format.Reader]. An entry that is damaged hides which object
 // it is of.
 func (r *Reader) Inspect(ctx context.Context, progress func(bytes int64), found func(format.Damage) error) (format.Counts, error) {
-	v := &verification{Reader: r, progress: progress, bad: found, patient: true}
+	v := &verification{Reader: r, Verification: &format.Verification{Progress: progress, Bad: found, Patient: true}}
 	return v.run(ctx)
 }
 

@@ -17,14 +17,14 @@ func (Format) Mend(ctx context.Context, img format.Device, size int64, name stri
 	if err != nil {
 		return false, err
 	}
-	v := &verification{Reader: r, patient: true}
-	v.bad = func(d format.Damage) error {
-		if d.ID == (format.ObjID{}) && d.DamageError == v.unexplained {
+	v := &verification{Reader: r, Verification: &format.Verification{Patient: true}}
+	v.Bad = func(d format.Damage) error {
+		if d.ID == (format.ObjID{}) && d.DamageError == v.Unexplained {
 			return nil
 		}
 		return d.DamageError
 	}
-	if _, err := v.run(ctx); err != nil || v.damages == 0 || r.incomplete {
+	if _, err := v.run(ctx); err != nil || v.Damages == 0 || r.incomplete {
 		return false, err
 	}
 	m := mender{eraser: eraser{Reader: r, img: img}, buf: make([]byte, blockSize)}

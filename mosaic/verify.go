@@ -8,13 +8,8 @@ import (
 	"sort"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"winery/format"
 )
-
-// verifiers hash at once; each reads up to blockSize bytes at a time.
-const verifiers = 4
 
 // sampleBuffer is what Check reads of an object at once.
 const sampleBuffer = 64 << 10
@@ -23,21 +18,17 @@ const sampleBuffer = 64 << 10
 // or to one that was erased, and every checksum must be right. It takes 16 MiB, and
 // 40 bytes an object, outside Go's heap, and what decompression takes.
 func (r *Reader) Verify(ctx context.Context, progress func(bytes int64)) (format.Counts, error) {
-	v := &verification{Reader: r, progress: progress, bad: func(d format.Damage) error { return d.DamageError }}
+	v := &verification{Reader: r, Verification: format.Strict(progress)}
 	return v.run(ctx)
 }
 
 // verification is a reading of the whole image.
 type verification struct {
 	*Reader
-	progress func(bytes int64)
-	bad      func(format.Damage) error // its error ends the reading
-	patient  bool                      // attribute damage to an object, and continue
+	*format.Verification
 
-	mu          sync.Mutex // for all below, and the calls of progress and bad
-	found       findings
-	damages     int
-	unexplained *format.DamageError // the first one that is no object's
+	mu    sync.Mutex
+	found findings // under mu
 }
 
 // findings counts what the tiles hold.
@@ -55,12 +46,12 @@ func (v *verification) run(ctx context.Context) (format.Counts, error) {
 		return format.Counts{}, err
 	}
 	var err error
-	if m := &v.metadata; v.damages == 0 && !v.incomplete && (m.objects != v.found.objects || m.totalSize != v.found.bytes) {
-		err = v.between(v.damaged(v.layout.start+atCounter, "%d objects of %d bytes are counted, there are %d of %d",
+	if m := &v.metadata; v.Damages == 0 && !v.incomplete && (m.objects != v.found.objects || m.totalSize != v.found.bytes) {
+		err = v.Between(v.damaged(v.layout.start+atCounter, "%d objects of %d bytes are counted, there are %d of %d",
 			m.objects, m.totalSize, v.found.objects, v.found.bytes))
 	}
-	if v.damages == 0 && v.unexplained != nil {
-		err = v.blame(format.ObjID{}, v.unexplained)
+	if err == nil {
+		err = v.End()
 	}
 	return format.Counts{Objects: v.found.objects, Deleted: v.layout.slots - used, Bytes: v.found.bytes}, err
 }
@@ -71,44 +62,16 @@ func (v *verification) entries(ctx context.Context, t *table) error {
 		e, used, damage := v.parseEntry(slot, stored)
 		switch {
 		case damage != nil:
-			return v.blame(format.ObjID{}, damage)
+			return v.Blame(format.ObjID{}, damage)
 		case used:
 			return t.Append(e)
 		}
 		return nil
 	})
 	if err == nil && !v.incomplete && sum.now != sum.stored {
-		return v.between(v.damaged(v.layout.indexCRC, "the index has another checksum"))
+		return v.Between(v.damaged(v.layout.indexCRC, "the index has another checksum"))
 	}
 	return err
-}
-
-// blame reports damage of an object, or with the zero id of something else.
-// Other errors it returns.
-func (v *verification) blame(id format.ObjID, err error) error {
-	var damage *format.DamageError
-	if !errors.As(err, &damage) {
-		return err
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.damages++
-	return v.bad(format.Damage{ID: id, DamageError: damage})
-}
-
-// between handles what is wrong besides objects. An object may be to blame, which
-// shows when all have been read.
-func (v *verification) between(err error) error {
-	var damage *format.DamageError
-	if !v.patient || !errors.As(err, &damage) {
-		return v.blame(format.ObjID{}, err)
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.unexplained == nil || damage.Offset < v.unexplained.Offset {
-		v.unexplained = damage
-	}
-	return nil
 }
 
 // extent is a tile, with the objects that the index has in it. What is no tile has
@@ -121,42 +84,16 @@ type extent struct {
 
 // tiles reads all objects, given in the order of their positions.
 func (v *verification) tiles(ctx context.Context, entries []entry) error {
-	room, err := format.Reallocate[byte](nil, verifiers*blockSize)
-	if err != nil {
-		return err
-	}
-	defer func() { _, _ = format.Reallocate(room, 0) }()
-	g, ctx := errgroup.WithContext(ctx)
-	extents := make(chan extent)
-	g.Go(func() error {
-		defer close(extents)
-		return v.split(ctx, entries, extents)
-	})
-	for i := range verifiers {
-		g.Go(func() error {
-			var mine findings
-			buf := room[i*blockSize:][:blockSize]
-			for x := range extents {
-				if err := v.extent(ctx, x, buf, &mine); err != nil {
-					return err
-				}
-			}
-			v.mu.Lock()
-			defer v.mu.Unlock()
-			v.found.objects += mine.objects
-			v.found.bytes += mine.bytes
-			return nil
-		})
-	}
-	return g.Wait()
-}
-
-func (v *verification) report(bytes int64) {
-	if v.progress != nil {
+	split := func(ctx context.Context, out chan<- extent) error { return v.split(ctx, entries, out) }
+	return format.Extents(ctx, split, func(ctx context.Context, x extent, buf []byte) error {
+		var found findings
+		err := v.extent(ctx, x, buf, &found)
 		v.mu.Lock()
 		defer v.mu.Unlock()
-		v.progress(bytes)
-	}
+		v.found.objects += found.objects
+		v.found.bytes += found.bytes
+		return err
+	})
 }
 
 // split sends the tiles.
@@ -177,7 +114,7 @@ func (v *verification) split(ctx context.Context, entries []entry, out chan<- ex
 		return send(extent{start: t.start, end: t.end})
 	})
 	if err != nil {
-		if err := v.between(err); err != nil {
+		if err := v.Between(err); err != nil {
 			return err
 		}
 		return send(extent{start: last, end: v.layout.index, loose: true})
@@ -187,7 +124,7 @@ func (v *verification) split(ctx context.Context, entries []entry, out chan<- ex
 
 // extent reads a tile.
 func (v *verification) extent(ctx context.Context, x extent, buf []byte, found *findings) error {
-	in := &span{Reader: v.Reader, buf: buf, next: x.start, end: x.end, report: v.report}
+	in := &span{Reader: v.Reader, buf: buf, next: x.start, end: x.end, report: v.Report}
 	if x.loose {
 		return v.loose(ctx, x.entries, found)
 	}
@@ -208,7 +145,7 @@ func (v *verification) extent(ctx context.Context, x extent, buf []byte, found *
 		if len(entries) > 0 && entries[0].position > at {
 			next = entries[0].position
 			if err := in.erased(ctx, next); err != nil {
-				if err := v.between(err); err != nil {
+				if err := v.Between(err); err != nil {
 					return err
 				}
 				sound = false
@@ -218,7 +155,7 @@ func (v *verification) extent(ctx context.Context, x extent, buf []byte, found *
 		}
 		if len(entries) == 0 {
 			if err := in.erased(ctx, next); err != nil {
-				return v.between(err)
+				return v.Between(err)
 			}
 			continue
 		}
@@ -240,7 +177,7 @@ func (v *verification) extent(ctx context.Context, x extent, buf []byte, found *
 		entries = entries[1:]
 	}
 	if sound && !v.incomplete && t.crc != in.crc {
-		return v.between(v.damaged(t.crcAt, "the tile has another checksum"))
+		return v.Between(v.damaged(t.crcAt, "the tile has another checksum"))
 	}
 	return nil
 }
@@ -251,11 +188,11 @@ func (v *verification) loose(ctx context.Context, entries []entry, found *findin
 		size, err := v.checkObject(ctx, e.id, e.position, make([]byte, sampleBuffer))
 		switch {
 		case err != nil:
-			err = v.blame(e.id, err)
+			err = v.Blame(e.id, err)
 		default:
 			found.objects++
 			found.bytes += size
-			err = v.between(v.damaged(e.position, "object %x is within another element", e.id))
+			err = v.Between(v.damaged(e.position, "object %x is within another element", e.id))
 		}
 		if err != nil {
 			return err
@@ -267,14 +204,14 @@ func (v *verification) loose(ctx context.Context, entries []entry, found *findin
 // alone judges an object, which failed with err among its neighbours, by itself.
 // Its size is -1 if it is damaged.
 func (v *verification) alone(ctx context.Context, e entry, err error) (size int64, _ error) {
-	if v.patient && errors.As(err, new(*format.DamageError)) {
+	if v.Patient && errors.As(err, new(*format.DamageError)) {
 		size, damage := v.checkObject(ctx, e.id, e.position, make([]byte, sampleBuffer))
 		if damage == nil {
-			return size, v.between(err)
+			return size, v.Between(err)
 		}
 		err = damage
 	}
-	return -1, v.blame(e.id, err)
+	return -1, v.Blame(e.id, err)
 }
 
 // erased takes an element that is no object's: Void, with zeros, and while an

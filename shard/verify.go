@@ -7,13 +7,8 @@ import (
 	"errors"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"winery/format"
 )
-
-// verifiers hash at once; each reads up to blockSize bytes at a time.
-const verifiers = 4
 
 // sampleBuffer is what Check reads of an object at once.
 const sampleBuffer = 64 << 10
@@ -22,21 +17,17 @@ const sampleBuffer = 64 << 10
 // belong to an erased object. It takes 16 MiB, and 40 bytes an object, outside Go's
 // heap.
 func (r *Reader) Verify(ctx context.Context, progress func(bytes int64)) (format.Counts, error) {
-	v := &verification{Reader: r, progress: progress, bad: func(d format.Damage) error { return d.DamageError }}
+	v := &verification{Reader: r, Verification: format.Strict(progress)}
 	return v.run(ctx)
 }
 
 // verification is a reading of the whole image.
 type verification struct {
 	*Reader
-	progress func(bytes int64)
-	bad      func(format.Damage) error // its error ends the reading
-	patient  bool                      // attribute damage to an object, and continue
+	*format.Verification
 
-	mu          sync.Mutex // for all below, and the calls of progress and bad
-	found       findings
-	damages     int
-	unexplained *format.DamageError // the first between objects that are well by themselves
+	mu    sync.Mutex
+	found findings // under mu
 }
 
 // findings counts the contents between the header and the index.
@@ -53,7 +44,7 @@ func (v *verification) run(ctx context.Context) (format.Counts, error) {
 			damage = v.damaged(atObjects, "the index has more than %d objects", v.info.Objects)
 		}
 		if damage != nil {
-			return v.blame(format.ObjID{}, damage)
+			return v.Blame(format.ObjID{}, damage)
 		}
 		return t.Append(*e)
 	})
@@ -66,81 +57,27 @@ func (v *verification) run(ctx context.Context) (format.Counts, error) {
 	}
 	// Several erased objects in a row are one gap, of a length's bytes each at least.
 	found, deleted := v.found, v.info.Objects-v.found.objects
-	if v.unexplained == nil && (found.gaps > deleted || found.gapBytes < deleted*lengthSize) {
-		err = v.between(v.damaged(atObjects, "%d objects instead of %d, and %d gaps of %d bytes",
+	if v.Unexplained == nil && (found.gaps > deleted || found.gapBytes < deleted*lengthSize) {
+		err = v.Between(v.damaged(atObjects, "%d objects instead of %d, and %d gaps of %d bytes",
 			found.objects, v.info.Objects, found.gaps, found.gapBytes))
 	}
-	if v.damages == 0 && v.unexplained != nil {
-		err = v.blame(format.ObjID{}, v.unexplained)
+	if err == nil {
+		err = v.End()
 	}
 	return format.Counts{Objects: found.objects, Deleted: deleted, Bytes: found.bytes}, err
 }
 
-// blame reports damage of an object, or with the zero id of something else.
-// Other errors it returns.
-func (v *verification) blame(id format.ObjID, err error) error {
-	var damage *format.DamageError
-	if !errors.As(err, &damage) {
-		return err
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.damages++
-	return v.bad(format.Damage{ID: id, DamageError: damage})
-}
-
-// between handles what is wrong between two objects. One of them may be to
-// blame, which shows when all have been read.
-func (v *verification) between(err error) error {
-	var damage *format.DamageError
-	if !v.patient || !errors.As(err, &damage) {
-		return v.blame(format.ObjID{}, err)
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.unexplained == nil || damage.Offset < v.unexplained.Offset {
-		v.unexplained = damage
-	}
-	return nil
-}
-
 // objects reads all objects, given in the order of their positions.
 func (v *verification) objects(ctx context.Context, objects []entry) error {
-	room, err := format.Reallocate[byte](nil, verifiers*blockSize)
-	if err != nil {
-		return err
-	}
-	defer func() { _, _ = format.Reallocate(room, 0) }()
-	g, ctx := errgroup.WithContext(ctx)
-	extents := make(chan extent)
-	g.Go(func() error {
-		defer close(extents)
-		return v.split(ctx, objects, extents)
-	})
-	for i := range verifiers {
-		g.Go(func() error {
-			var mine findings
-			buf := room[i*blockSize:][:blockSize]
-			for x := range extents {
-				if err := v.extent(ctx, x, buf, &mine); err != nil {
-					return err
-				}
-			}
-			v.mu.Lock()
-			defer v.mu.Unlock()
-			v.found.add(mine)
-			return nil
-		})
-	}
-	return g.Wait()
-}
-
-func (v *verification) report(bytes int64) {
-	if v.progress != nil {
+	split := func(ctx context.Context, out chan<- extent) error { return v.split(ctx, objects, out) }
+	return format.Extents(ctx, split, func(ctx context.Context, x extent, buf []byte) error {
+		var found findings
+		err := v.extent(ctx, x, buf, &found)
 		v.mu.Lock()
 		defer v.mu.Unlock()
-		v.progress(bytes)
-	}
+		v.found.add(found)
+		return err
+	})
 }
 
 func (f *findings) add(g findings) {
@@ -183,14 +120,14 @@ func (r *Reader) split(ctx context.Context, objects []entry, out chan<- extent) 
 }
 
 func (v *verification) extent(ctx context.Context, x extent, buf []byte, found *findings) error {
-	in := span{Reader: v.Reader, buf: buf, next: x.start, end: x.end, report: v.report}
+	in := span{Reader: v.Reader, buf: buf, next: x.start, end: x.end, report: v.Report}
 	for i := range x.objects {
 		id, position, end := x.objects[i].key(), int64(x.objects[i].position()), x.end
 		if i+1 < len(x.objects) {
 			end = int64(x.objects[i+1].position())
 		}
 		if err := in.gap(ctx, position, found); err != nil {
-			if err := v.between(err); err != nil {
+			if err := v.Between(err); err != nil {
 				return err
 			}
 			in.seek(position)
@@ -208,7 +145,7 @@ func (v *verification) extent(ctx context.Context, x extent, buf []byte, found *
 		}
 	}
 	if err := in.gap(ctx, x.end, found); err != nil {
-		return v.between(err)
+		return v.Between(err)
 	}
 	return nil
 }
@@ -216,14 +153,14 @@ func (v *verification) extent(ctx context.Context, x extent, buf []byte, found *
 // alone judges an object, which failed with err among its neighbours, by itself.
 // Its size is -1 if it is damaged.
 func (v *verification) alone(ctx context.Context, id format.ObjID, position int64, err error) (size int64, _ error) {
-	if v.patient && errors.As(err, new(*format.DamageError)) {
+	if v.Patient && errors.As(err, new(*format.DamageError)) {
 		size, damage := v.checkObject(ctx, id, position, make([]byte, sampleBuffer))
 		if damage == nil {
-			return size, v.between(err)
+			return size, v.Between(err)
 		}
 		err = damage
 	}
-	return -1, v.blame(id, err)
+	return -1, v.Blame(id, err)
 }
 
 // gap reads the zeros up to an object.
