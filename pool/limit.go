@@ -7,8 +7,8 @@ import "context"
 type limitKey struct{}
 
 // WithLimit returns a context with which a call that moves a whole image over the
-// network, such as the Commit of an image that is uploaded, moves no more than is
-// allowed: it calls wait with a number of bytes, from any goroutine, and goes on when wait
+// network, such as the Commit of an image that is uploaded, or the first change of one
+// that is copied first, moves no more than is allowed: it calls wait with a number of bytes, from any goroutine, and goes on when wait
 // has returned, or fails with its error.
 func WithLimit(ctx context.Context, wait func(ctx context.Context, bytes int64) error) context.Context {
 	return context.WithValue(ctx, limitKey{}, wait)

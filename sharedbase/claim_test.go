@@ -274,9 +274,6 @@ func TestDropTableNeedsHosts(t *testing.T) {
 	must(b.ForgetHost(t.Context(), "a", 1, true))(t)
 	refused := func(why string) {
 		t.Helper()
-		if err := b.Droppable(t.Context(), s.Name); why == "the owner asks for two" && !errors.Is(err, sharedbase.ErrTooFewHosts) {
-			t.Errorf("%s: droppable: %v", why, err)
-		}
 		if err := c.DropTable(t.Context()); !errors.Is(err, sharedbase.ErrTooFewHosts) {
 			t.Errorf("%s: got %v, want ErrTooFewHosts", why, err)
 		}
@@ -288,8 +285,34 @@ func TestDropTableNeedsHosts(t *testing.T) {
 	exec(t, conn, "SET winery.min_mapped_hosts = '1'") // of the session, which does not count
 	refused("the owner asks for two")
 	must(b.RecordShardMapped(t.Context(), "b", s.Pool, s.Name))(t)
-	expect.NoError(t, b.Droppable(t.Context(), s.Name))
 	expect.NoError(t, c.DropTable(t.Context()))
+}
+
+// TestDroppableNeedsHosts: as many as the owner of the database asks for.
+func TestDroppableNeedsHosts(t *testing.T) {
+	b, conn := newBase(t)
+	s := shardIn(t, b, sharedbase.StatePacked, objects("content")...)
+	expect.NoError(t, b.Droppable(t.Context(), s.Name))
+	exec(t, conn, "ALTER FUNCTION winery_drop_table SET winery.min_mapped_hosts = '1'")
+	if err := b.Droppable(t.Context(), s.Name); !errors.Is(err, sharedbase.ErrTooFewHosts) {
+		t.Errorf("no host has mapped it: %v", err)
+	}
+	must(b.RecordShardMapped(t.Context(), "a", s.Pool, s.Name))(t)
+	expect.NoError(t, b.Droppable(t.Context(), s.Name))
+}
+
+// TestDroppableByNobody: what keeps the table of a shard that nobody may claim is no failure.
+func TestDroppableByNobody(t *testing.T) {
+	b, conn := newBase(t)
+	quarantined := shardIn(t, b, sharedbase.StatePacked, objects("one")...)
+	expect.NoError(t, b.Quarantine(t.Context(), quarantined.ID, "damaged"))
+	claimed := shardIn(t, b, sharedbase.StateCleaning, objects("two")...)
+	exec(t, conn, "BEGIN")
+	for _, s := range []sharedbase.Shard{quarantined, claimed} {
+		exec(t, conn, "SELECT FROM shard_"+s.Name)
+		expect.NoError(t, b.Droppable(t.Context(), s.Name))
+	}
+	exec(t, conn, "COMMIT")
 }
 
 // TestDroppable: a transaction that lasts keeps a table, many short ones do not.

@@ -4,6 +4,7 @@ package sharedbase
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -12,12 +13,16 @@ import (
 // lasts, as that of pg_dump.
 const briefUse = 2 * time.Second
 
-// Droppable tells a caller who is about to read an image, for hours, whether the table
-// could be dropped at this moment. It returns ErrTooFewHosts if the owner of the database
-// wants more hosts, and ErrTableInUse. It proves nothing: [Claim.DropTable] does.
+// Droppable tells a caller who is about to read an image, for hours, whether the table of a
+// PACKED shard could be dropped at this moment. It returns ErrTooFewHosts if the owner of
+// the database wants more hosts, and ErrTableInUse; nil if nobody may claim the shard: it
+// is in another state by now, or in quarantine. It proves nothing: [Claim.DropTable] does.
 // It asks for no lock, for which readers of the table would have to wait.
 func (b *SharedBase) Droppable(ctx context.Context, name string) error {
 	mapped, least, first, err := b.hindrances(ctx, name)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -33,6 +38,9 @@ func (b *SharedBase) Droppable(ctx context.Context, name string) error {
 		return ctx.Err()
 	}
 	_, _, later, err := b.hindrances(ctx, name)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
 	for transaction, pid := range later {
 		if _, lasts := first[transaction]; lasts {
 			return fmt.Errorf("shard %s: %w: process %d of the database server", name, ErrTableInUse, pid)
@@ -56,7 +64,8 @@ func (b *SharedBase) hindrances(ctx context.Context, name string) (mapped, least
 				coalesce(array_agg(coalesce(l.pid, 0)) FILTER (WHERE l.granted), '{}')
 			FROM shards s LEFT JOIN pg_locks l ON l.locktype = 'relation' AND l.relation = to_regclass('shard_' || s.name::text)
 				AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-			WHERE s.name = $1 GROUP BY s.id`, name, dropFunction).Scan(&mapped, &least, &transactions, &pids)
+			WHERE s.name = $1 AND s.state = 'packed' AND NOT EXISTS (SELECT FROM winery_quarantine WHERE shard = s.id)
+			GROUP BY s.id`, name, dropFunction).Scan(&mapped, &least, &transactions, &pids)
 	})
 	using = map[string]int{}
 	for i, transaction := range transactions {

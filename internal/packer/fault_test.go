@@ -156,8 +156,9 @@ func TestCostlyDamage(t *testing.T) {
 	s.WantObjects(t, name, objects)
 }
 
-// TestWorksAfterFailure: a packer that has packed for more than a minute does not wait after
-// a failure, whatever happened before; one that has just begun may fail again at once.
+// TestWorksAfterFailure: a packer that has packed for more than a minute, and longer than
+// the tries that failed, does not wait after a failure; one that has just begun may fail
+// again at once.
 func TestWorksAfterFailure(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	s.Full(t, roletest.Objects(1, 20, 1000))
@@ -168,7 +169,7 @@ func TestWorksAfterFailure(t *testing.T) {
 	waits := func(seconds int) {
 		t.Helper()
 		if err := testutil.GatherAndCompare(m.Registry(), strings.NewReader(fmt.Sprintf(`
-# HELP winery_backoff_seconds Wait of the role after a failure of a step, or of its start; 0 after a step that succeeded, or once a packer has packed for a minute.
+# HELP winery_backoff_seconds Wait of the role after a failure of a step, or of its start; 0 after a step that succeeded, or once a packer has packed for a minute, and longer than its tries that failed.
 # TYPE winery_backoff_seconds gauge
 winery_backoff_seconds{part="2",role="packer"} %d
 `, seconds)), "winery_backoff_seconds"); err != nil {
@@ -185,6 +186,35 @@ winery_backoff_seconds{part="2",role="packer"} %d
 			now = now.Add(2 * time.Minute)
 		case roletest.Commit:
 			waits(0)
+		default:
+		}
+		return nil
+	}
+	if worked, err := p.Step(t.Context()); !worked || err != nil {
+		t.Fatalf("%v, %v", worked, err)
+	}
+
+	// Where tries fail at their end, one has to last longer than they did.
+	s.Full(t, roletest.Objects(21, 40, 1000))
+	m.BackOff("packer", "2", time.Minute)
+	s.Pool.At = func(point roletest.Point, _ string) error {
+		if point != roletest.Commit {
+			return nil
+		}
+		now = now.Add(20 * time.Minute)
+		return errors.New("no space")
+	}
+	if _, err := p.Step(t.Context()); err == nil {
+		t.Fatal("no error")
+	}
+	waits(60)
+	now = now.Add(24 * time.Hour)
+	s.Pool.At = func(point roletest.Point, _ string) error {
+		switch point {
+		case roletest.Open:
+			now = now.Add(2 * time.Minute)
+		case roletest.Commit:
+			waits(60)
 		default:
 		}
 		return nil

@@ -55,6 +55,17 @@ func (h *History) fails(shard string, start time.Time, err error) (pause time.Du
 	return pause
 }
 
+// longest returns how long the failed try took that took the longest, at least cheap.
+func (h *History) longest() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	longest := cheap
+	for _, t := range h.tried {
+		longest = max(longest, t.longest)
+	}
+	return longest
+}
+
 // forget forgets the tries of a shard that is packed, or quarantined.
 func (h *History) forget(shard string) {
 	h.mu.Lock()

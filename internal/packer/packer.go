@@ -159,11 +159,12 @@ func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) error {
 }
 
 // working returns what to report the progress of a try to. Once the try has lasted longer
-// than a cheap one, the packer works, and no longer waits because of an earlier failure.
+// than a cheap one, and than any that failed, the packer works, and no longer waits because
+// of an earlier failure.
 func (p *Packer) working() progress.Func {
-	start, reset := p.History.now(), false
+	start, longest, reset := p.History.now(), p.History.longest(), false
 	return func(r progress.Report) {
-		if !reset && p.History.now().Sub(start) > cheap {
+		if !reset && p.History.now().Sub(start) > longest {
 			reset = true
 			p.Metrics.BackOff("packer", p.Part, 0)
 		}

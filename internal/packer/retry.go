@@ -17,7 +17,8 @@ const (
 // tries are those of this process to pack one shard, all of which failed.
 type tries struct {
 	failed  int
-	damaged int       // those whose image was damaged
+	damaged int // those whose image was damaged
+	longest time.Duration
 	next    time.Time // not before
 	last    error     // of the last try
 }
@@ -47,6 +48,7 @@ func (t *tries) fail(now time.Time, cost time.Duration, err error) (pause time.D
 		pause = min(cost<<min(t.failed, 8), maxPause)
 	}
 	t.failed++
+	t.longest = max(t.longest, cost)
 	t.last = err
 	t.next = now.Add(pause)
 	return pause

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"winery/internal/pace"
 	"winery/pool"
 	"winery/sharedbase"
 )
@@ -118,6 +119,7 @@ func (s *Scrubber) edit(ctx context.Context, sh sharedbase.Shard, fn func(contex
 		if claim.Pool() != sh.Pool {
 			return fmt.Errorf("shard %s moved to pool %s: verify it again", sh.Name, claim.Pool())
 		}
+		ctx = pace.Pool(ctx, s.Rate)
 		e, err := s.Pools[sh.Pool].Edit(ctx, sh.Name, claim)
 		if err != nil {
 			return err

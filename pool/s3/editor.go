@@ -138,7 +138,7 @@ func (e *editor) download(f *os.File) error {
 	group.SetLimit(partsAtOnce)
 	for off := int64(0); off < e.opened.size && ctx.Err() == nil; off += pieceSize {
 		group.Go(func() error {
-			piece := io.NewSectionReader(e.version(ctx), off, pieceSize)
+			piece := limited{ctx, io.NewSectionReader(e.version(ctx), off, pieceSize)}
 			_, err := io.CopyBuffer(io.NewOffsetWriter(f, off), piece, make([]byte, pieceSize))
 			return err
 		})

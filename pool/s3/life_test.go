@@ -519,7 +519,8 @@ func TestManyParts(t *testing.T) {
 }
 
 // TestKeepsTheLimit: an upload waits before each piece that is sent, and each that is read
-// back.
+// back; and so does an edit, which also reads the image to copy it, and again to compare the
+// copy.
 func TestKeepsTheLimit(t *testing.T) {
 	each(t, func(t *testing.T, server *s3test.Server) {
 		s := on(t, server, nil)
@@ -533,6 +534,15 @@ func TestKeepsTheLimit(t *testing.T) {
 		})))
 		if moved.Load() != 2*int64(len(want)) || largest.Load() > 4<<20 {
 			t.Errorf("waited for %d bytes, up to %d at once, want %d", moved.Load(), largest.Load(), 2*len(want))
+		}
+		moved.Store(0)
+		ctx := pool.WithLimit(t.Context(), func(_ context.Context, bytes int64) error { moved.Add(bytes); return nil })
+		e, err := s.pool.Edit(ctx, "one", pooltest.Anything{})
+		expect.NoError(t, err)
+		_, err = e.WriteAt(want[:1], 0)
+		expect.NoError(t, errors.Join(err, e.Commit(ctx), e.Close()))
+		if moved.Load() != 4*int64(len(want)) {
+			t.Errorf("the edit waited for %d bytes, want %d", moved.Load(), 4*len(want))
 		}
 		enough := errors.New("no more")
 		d := written(t, s.pool, "two", want)

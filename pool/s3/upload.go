@@ -147,7 +147,7 @@ func (u *publication) upload(ctx context.Context) (_ object, err error) {
 func (u *publication) parts(ctx context.Context, key string, id *string) ([]types.CompletedPart, error) {
 	parts := make([]types.CompletedPart, u.count())
 	return parts, u.each(ctx, func(ctx context.Context, i int) error {
-		sum, err := u.sum(i)
+		sum, err := u.sum(ctx, i)
 		if err != nil {
 			return err
 		}
@@ -175,7 +175,7 @@ func (u *publication) parts(ctx context.Context, key string, id *string) ([]type
 
 // sum returns the MD5 of a part of the file, which is right: as expected, where this is
 // the first upload of the part, and as in the first upload, where this is the second.
-func (u *publication) sum(i int) ([]byte, error) {
+func (u *publication) sum(ctx context.Context, i int) ([]byte, error) {
 	got, err := sumOf(u.part(u.file, i))
 	if err != nil {
 		return nil, err
@@ -186,7 +186,7 @@ func (u *publication) sum(i int) ([]byte, error) {
 	case u.expected == nil:
 		want = got
 	default:
-		if want, err = sumOf(u.part(u.expected, i)); err != nil {
+		if want, err = sumOf(limited{ctx, u.part(u.expected, i)}); err != nil {
 			return nil, err
 		}
 	}
