@@ -179,7 +179,7 @@ func (p *Patrol) visit(ctx context.Context, img sharedbase.Verification) error {
 	if err != nil {
 		p.failed[at] = true
 	}
-	if _, silent := errors.AsType[*silentError](err); silent {
+	if _, silent := errors.AsType[*hang.SilentError](err); silent {
 		p.Log.Warn("image does not answer, scrubbing the next one", "shard", name, "pool", img.Pool, "err", err)
 	} else if err != nil && !p.failing[img.Pool] {
 		p.Log.Warn("cannot scrub the image", "shard", name, "pool", img.Pool, "err", err)
