@@ -175,3 +175,8 @@ func (e editor) Commit(ctx context.Context) error {
 	end := e.in.call()
 	return end(e.Editor.Commit(e.in.progress(ctx)))
 }
+
+func (e editor) Close() error {
+	defer e.in.begin()(false)
+	return e.Editor.Close()
+}

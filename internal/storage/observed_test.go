@@ -3,6 +3,8 @@
 package storage_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -118,6 +120,33 @@ func TestObserved(t *testing.T) {
 	want("begin", "close", "end false")
 	expect.NoError(t, p.Unmap(ctx, "image"))
 	want("begin", "end true")
+	e, err := p.Edit(ctx, "image", pooltest.Anything{})
+	expect.NoError(t, err)
+	want("begin", "edit", "verify proof", "end true")
+	expect.NoError(t, e.Close())
+	want("begin", "close edit", "end false")
+}
+
+// long is a pool in which calls report their progress.
+type long struct{ pool.Pool }
+
+func (long) Edit(ctx context.Context, _ string, _ pool.Proof) (pool.Editor, error) {
+	pool.Progressed(ctx)
+	return nil, errors.New("it is not there")
+}
+
+// TestObservedTwice: all who observe the pools are told of the progress of a long call.
+func TestObservedTwice(t *testing.T) {
+	var watched, ended []bool
+	p := storage.Set{"files": long{}}.Watched(func() { watched = append(watched, true) }).Observed(func() func(bool) {
+		return func(done bool) { ended = append(ended, done) }
+	})["files"]
+	if _, err := p.Edit(t.Context(), "image", pooltest.Anything{}); err == nil {
+		t.Fatal("edited what is not there")
+	}
+	if !slices.Equal(watched, []bool{true}) || !slices.Equal(ended, []bool{true, false}) {
+		t.Errorf("signs of life %v, ends %v", watched, ended)
+	}
 }
 
 // directoryPool opens a new directory pool.
