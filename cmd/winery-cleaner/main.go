@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -50,7 +51,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	options := func(notify *daemon.Notifier) cleaner.Options {
 		return cleaner.Options{
 			Base: base, Pools: set.Watched(notify.Progress), MinMappedHosts: hosts, Rate: rate, Log: env.Log, Metrics: env.Metrics,
-			Progress: notify.Working,
+			Progress: notify.Working, CallTimeout: min(time.Minute, env.Config.Winery.StallLimit/2), // to end before the process does
 		}
 	}
 	tables, objects := env.Notify.Part("tables"), env.Notify.Part("objects")

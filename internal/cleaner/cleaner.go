@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"golang.org/x/time/rate"
 
 	"winery/format"
+	"winery/internal/hang"
 	"winery/internal/metrics"
 	"winery/internal/progress"
 	"winery/internal/storage"
@@ -25,6 +27,8 @@ type Options struct {
 	MinMappedHosts int
 	// Rate limits how fast images are read before tables are dropped. Nil: no limit.
 	Rate *rate.Limiter
+	// CallTimeout is how long one call of a pool may take, by default a minute.
+	CallTimeout time.Duration
 	// Metrics may be nil.
 	Metrics *metrics.Client
 	// Progress is called before each shard that needs work. May be nil.
@@ -40,10 +44,13 @@ const (
 
 // Cleaner drops tables and erases objects. Any number of cleaners may work on one
 // database. A cleaner ignores shards of pools that are not configured.
-type Cleaner struct{ Options }
+type Cleaner struct {
+	Options
+	hanging hang.Calls // what was left behind
+}
 
 // New makes a Cleaner. It does not connect to anything.
-func New(o Options) *Cleaner { return &Cleaner{o} }
+func New(o Options) *Cleaner { return &Cleaner{Options: o} }
 
 func (c *Cleaner) report(task progress.Task, name string) {
 	if c.Progress != nil {

@@ -47,8 +47,8 @@
 // resumes where a stopped or killed cleaner ended. Where a pool must write the whole
 // image for each commit, a batch has up to a hundred thousand objects.
 //
-// Some images are erased in at the same time: one that is slow stops no other. An image
-// that another process has claimed, or edits, is left to that process.
+// Some images of each pool are erased in at the same time: one that is slow stops no
+// other. An image that another process has claimed, or edits, is left to that process.
 //
 // # Erasing and dropping at once
 //
@@ -58,6 +58,22 @@
 // other removes: erasing touches the image and index rows that are marked
 // deleted; dropping touches the table, and an inconsistency in the image counts
 // only if the index still has the object present when it is read again.
+//
+// # Calls that hang
+//
+// A call into a device or a library may never return. What is done with the image of a
+// shard may take hours; but when calls are in flight and none of them has returned for
+// [Options.CallTimeout], its context ends, and if it does not return then, it is left
+// behind: a warning says so, the claim is released, and the other shards are cleaned. With
+// [maxHanging] images of a pool that do not answer, no further image of the pool is begun in
+// the round, or until one answers.
+//
+// No table is dropped by what was left behind. An erasure writes nothing and records nothing
+// once its context has ended, and closes the image when what hangs returns. Only the calls in
+// flight may still take effect: writes over objects whose marks stay, in an image that is
+// locked for editing as long as it is open; or, where a pool replaces the whole image, a
+// replacement that the store refuses if the image was changed meanwhile. Until they have
+// returned, this cleaner leaves the image alone.
 //
 // # Crash recovery
 //

@@ -9,6 +9,7 @@ import (
 
 	"winery/internal/imagebuild"
 	"winery/internal/scrub"
+	"winery/internal/storage"
 	"winery/pool"
 	"winery/sharedbase"
 )
@@ -21,9 +22,9 @@ func (c *Cleaner) DropTables(ctx context.Context) (worked bool, err error) {
 	packed, err := c.Base.ListShards(ctx, sharedbase.ShardFilter{
 		States: []sharedbase.ShardState{sharedbase.StatePacked},
 	})
-	errs := []error{err}
+	r := c.newRound(Dropping)
 	for _, s := range packed {
-		if c.Pools[s.Pool] == nil || len(s.MappedOn) < c.MinMappedHosts {
+		if c.Pools[s.Pool] == nil || len(s.MappedOn) < c.MinMappedHosts || !r.may(s) {
 			continue
 		}
 		c.report(Dropping, s.Name)
@@ -34,7 +35,7 @@ func (c *Cleaner) DropTables(ctx context.Context) (worked bool, err error) {
 				sharedbase.ClaimFilter{Name: s.Name, MinMappedHosts: c.MinMappedHosts}, c.drop)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("dropping the table of shard %s: %w", s.Name, err))
+			r.fail(s, err)
 			if c.outage(ctx, err) {
 				break
 			}
@@ -42,7 +43,7 @@ func (c *Cleaner) DropTables(ctx context.Context) (worked bool, err error) {
 		}
 		worked = worked || dropped
 	}
-	return worked, errors.Join(errs...)
+	return worked, errors.Join(err, errors.Join(r.errs...))
 }
 
 // drop checks the shard again, and then drops its table.
@@ -63,17 +64,22 @@ func (c *Cleaner) drop(ctx context.Context, claim *sharedbase.Claim) error {
 // stillThere opens the image once more: the check may have taken hours, and the
 // pool may have been unmounted meanwhile.
 func (c *Cleaner) stillThere(ctx context.Context, claim *sharedbase.Claim) error {
-	img, err := c.Pools[claim.Pool()].Open(ctx, claim.Name())
-	if err != nil {
-		return err
-	}
-	return img.Close()
+	_, err := limited(ctx, c, Dropping, claim, func(ctx context.Context, pools storage.Set) (struct{}, error) {
+		img, err := pools[claim.Pool()].Open(ctx, claim.Name())
+		if err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, img.Close()
+	})
+	return err
 }
 
 // check requires of a shard what the package comment says.
 func (c *Cleaner) check(ctx context.Context, claim *sharedbase.Claim) error {
-	image := scrub.Scrubber{Base: c.Base, Pools: c.Pools, NoTable: true, Rate: c.Rate}
-	report, err := image.Scrub(ctx, claim.Name())
+	report, err := limited(ctx, c, Dropping, claim, func(ctx context.Context, pools storage.Set) (scrub.Report, error) {
+		image := scrub.Scrubber{Base: c.Base, Pools: pools, NoTable: true, Rate: c.Rate}
+		return image.Scrub(ctx, claim.Name())
+	})
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"winery/format"
 	"winery/internal/pace"
+	"winery/internal/storage"
 	"winery/pool"
 	"winery/sharedbase"
 )
@@ -23,7 +24,7 @@ const (
 	erasedAtOnce = 1000
 	// erasedPerCommit is the same where a pool writes the whole image for a batch.
 	erasedPerCommit = 100 * erasedAtOnce
-	// imagesAtOnce is how many images are erased in at the same time.
+	// imagesAtOnce is how many images of a pool are erased in at the same time.
 	imagesAtOnce = 4
 	// inFlight is how many reads or writes are in flight in each image.
 	inFlight = 16
@@ -35,80 +36,79 @@ const (
 // It stops soon after ctx ends: a later call, by any cleaner, completes an interrupted
 // batch.
 func (c *Cleaner) EraseDeleted(ctx context.Context) (erased int64, err error) {
-	var mu sync.Mutex // for errs and erased
-	var errs []error
-	fail := func(err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		errs = append(errs, err)
-	}
+	r := c.newRound(Erasing)
+	var gone atomic.Int64
 	var outage atomic.Bool
-	var images errgroup.Group
-	images.SetLimit(imagesAtOnce)
+	var pools sync.WaitGroup
 	for name := range c.Pools {
-		shards, err := c.Base.ShardsToErase(ctx, name)
-		if err != nil {
-			fail(err)
-		}
-		for _, s := range shards {
-			images.Go(func() error {
-				if outage.Load() {
-					return nil
-				}
-				gone, err := c.eraseIn(ctx, s)
-				if err != nil {
-					fail(fmt.Errorf("erasing deleted objects of shard %s: %w", s.Name, err))
-					if c.outage(ctx, err) {
-						outage.Store(true)
+		pools.Go(func() {
+			shards, err := c.Base.ShardsToErase(ctx, name)
+			if err != nil {
+				r.note(err)
+			}
+			var images errgroup.Group
+			images.SetLimit(imagesAtOnce)
+			for _, s := range shards {
+				images.Go(func() error {
+					if outage.Load() || !r.may(s) {
+						return nil
 					}
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				erased += gone
-				return nil
-			})
-		}
+					if err := c.eraseIn(ctx, s, &gone); err != nil {
+						r.fail(s, err)
+						if c.outage(ctx, err) {
+							outage.Store(true)
+						}
+					}
+					return nil
+				})
+			}
+			_ = images.Wait()
+		})
 	}
-	_ = images.Wait()
-	return erased, errors.Join(errs...)
+	pools.Wait()
+	return gone.Load(), errors.Join(r.errs...)
 }
 
-// eraseIn erases the deleted objects of one shard.
-func (c *Cleaner) eraseIn(ctx context.Context, s sharedbase.Shard) (gone int64, err error) {
-	err = c.Base.WithImage(ctx, s.Name, func(ctx context.Context, claim *sharedbase.ImageClaim) (err error) {
+// eraseIn erases the deleted objects of one shard, and adds their number to erased.
+func (c *Cleaner) eraseIn(ctx context.Context, s sharedbase.Shard, erased *atomic.Int64) error {
+	var gone atomic.Int64 // until the work is left behind, where it is
+	err := c.Base.WithImage(ctx, s.Name, func(ctx context.Context, claim *sharedbase.ImageClaim) error {
 		if c.Pools[claim.Pool()] == nil {
 			return nil // moved there since
 		}
-		gone, err = c.eraseImage(ctx, claim)
+		_, err := limited(ctx, c, Erasing, claim, func(ctx context.Context, pools storage.Set) (struct{}, error) {
+			return struct{}{}, c.eraseImage(ctx, claim, pools[claim.Pool()], &gone)
+		})
 		return c.suspect(ctx, claim.ID(), claim.Pool(), err)
 	})
 	if errors.Is(err, sharedbase.ErrImageClaimed) || errors.Is(err, pool.ErrInUse) {
 		c.Log.Debug("image is claimed by another process", "shard", s.Name, "err", err)
 		err = nil
 	}
-	if gone > 0 {
-		c.Log.Info("deleted objects erased", "shard", s.Name, "pool", s.Pool, "objects", gone)
+	if n := gone.Load(); n > 0 {
+		erased.Add(n)
+		c.Log.Info("deleted objects erased", "shard", s.Name, "pool", s.Pool, "objects", n)
 	}
-	return gone, err
+	return err
 }
 
-// eraseImage erases batch after batch. The erasure of each batch is durable.
-func (c *Cleaner) eraseImage(ctx context.Context, claim *sharedbase.ImageClaim) (gone int64, err error) {
+// eraseImage erases batch after batch, and counts the objects in gone. The erasure of each
+// batch is durable.
+func (c *Cleaner) eraseImage(ctx context.Context, claim *sharedbase.ImageClaim, p pool.Pool, gone *atomic.Int64) (err error) {
 	c.report(Erasing, claim.Name())
-	p := c.Pools[claim.Pool()]
 	// With another hash function an object could be taken for absent.
 	err = pace.ReadImage(ctx, p, p.Open, claim.Name(), nil, func(r format.Reader) error {
 		return c.Base.CheckImage(ctx, claim.ID(), r.Info().Objects, r.Fingerprint())
 	})
 	if err != nil {
-		return 0, err
+		return err
 	}
 	e, err := p.Edit(ctx, claim.Name(), claim)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	e = measured{e, func(bytes int) { c.Metrics.Overwritten(claim.Pool(), bytes) }}
+	e = erasing{e, ctx, func(bytes int) { c.Metrics.Overwritten(claim.Pool(), bytes) }}
 	atOnce := erasedAtOnce
 	if !e.InPlace() {
 		atOnce = erasedPerCommit
@@ -116,39 +116,43 @@ func (c *Cleaner) eraseImage(ctx context.Context, claim *sharedbase.ImageClaim) 
 	for {
 		ids, err := c.Base.DeletedObjects(ctx, claim.ID(), atOnce)
 		if err != nil || len(ids) == 0 {
-			return gone, err
+			return err
 		}
 		c.report(Erasing, claim.Name())
-		if err := c.eraseBatch(ctx, claim, e, ids); err != nil {
-			return gone, err
+		if err := c.eraseBatch(ctx, claim, p, e, ids); err != nil {
+			return err
 		}
 		for some := range slices.Chunk(ids, erasedAtOnce) {
 			n, err := claim.RecordErased(ctx, some)
-			gone += n
+			gone.Add(n)
 			c.Metrics.Erased(claim.Pool(), n)
 			if err != nil || n == 0 {
-				return gone, err
+				return err
 			}
 		}
 	}
 }
 
-// measured is an image whose overwritten bytes are counted.
-type measured struct {
+// erasing is an image whose overwritten bytes are counted, and that is not written to once
+// ctx has ended: the claim may be another cleaner's by then.
+type erasing struct {
 	pool.Editor
+	ctx         context.Context
 	overwritten func(bytes int)
 }
 
-func (m measured) WriteAt(b []byte, off int64) (int, error) {
-	n, err := m.Editor.WriteAt(b, off)
-	m.overwritten(n)
+func (e erasing) WriteAt(b []byte, off int64) (int, error) {
+	if err := e.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := e.Editor.WriteAt(b, off)
+	e.overwritten(n)
 	return n, err
 }
 
 // eraseBatch erases objects from an image, once their marks are durable, and reads
 // the image that other processes now see.
-func (c *Cleaner) eraseBatch(ctx context.Context, claim *sharedbase.ImageClaim, e pool.Editor, ids []sharedbase.ObjID) error {
-	p := c.Pools[claim.Pool()]
+func (c *Cleaner) eraseBatch(ctx context.Context, claim *sharedbase.ImageClaim, p pool.Pool, e pool.Editor, ids []sharedbase.ObjID) error {
 	if err := c.Base.WaitDurable(ctx); err != nil {
 		return err
 	}
