@@ -6,32 +6,42 @@ package hang
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 )
 
 // Call calls f in a goroutine of its own, and returns what f returns. When ctx has ended, f
 // has grace to notice that and to return. Else f is left behind: Call returns the zero
-// value, the cause of ctx's end, and left, which is closed once f has returned.
+// value, the cause of ctx's end, and left, which is closed once f has returned. A panic of
+// f is one of Call; that of an f that was left behind is lost.
 func Call[T any](ctx context.Context, grace time.Duration, f func(context.Context) (T, error)) (value T, left <-chan struct{}, err error) {
 	var got T
-	var failure error
+	var failure, panicked error
 	returned := make(chan struct{})
 	go func() {
 		defer close(returned)
+		defer func() {
+			if v := recover(); v != nil {
+				panicked = fmt.Errorf("%v\n%s", v, debug.Stack())
+			}
+		}()
 		got, failure = f(ctx)
 	}()
 	select {
 	case <-returned:
-		return got, nil, failure
 	case <-ctx.Done():
+		select {
+		case <-returned:
+		case <-time.After(grace):
+			return value, returned, context.Cause(ctx)
+		}
 	}
-	select {
-	case <-returned:
-		return got, nil, failure
-	case <-time.After(grace):
-		return value, returned, context.Cause(ctx)
+	if panicked != nil {
+		panic(panicked)
 	}
+	return got, nil, failure
 }
 
 // Place is what a call was about.

@@ -5,6 +5,8 @@ package hang_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,6 +42,16 @@ func TestCall(t *testing.T) {
 			t.Errorf("a call that %s: %d, left behind: %v, %v", what, value, left != nil, err)
 		}
 	}
+}
+
+// TestPanic: a panic of what is called reaches the caller, with its stack, as without Call.
+func TestPanic(t *testing.T) {
+	defer func() {
+		if got := fmt.Sprint(recover()); !strings.HasPrefix(got, "a bug\n") || !strings.Contains(got, "hang_test.go") {
+			t.Errorf("the caller got %s", got)
+		}
+	}()
+	_, _, _ = hang.Call(t.Context(), 0, func(context.Context) (int, error) { panic("a bug") })
 }
 
 // TestCalls: a call that was left behind counts until it returns, at its place alone.
