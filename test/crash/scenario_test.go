@@ -47,6 +47,7 @@ func batch(i int) []sharedbase.Object {
 type scenario struct {
 	name    string // of the role
 	prepare func(*testing.T, *roletest.Stage) story
+	least   int // moments on the way of the role, on each type of pool
 }
 
 // story is what becomes of objects.
@@ -57,7 +58,7 @@ type story struct {
 }
 
 var scenarios = []scenario{
-	{"writer", none}, {"packer", full}, {"mapper", packed}, {"cleaner", mapped}, {"eraser", deleted}, {"importer", unknown},
+	{"writer", none, 26}, {"packer", full, 36}, {"mapper", packed, 9}, {"cleaner", mapped, 23}, {"eraser", deleted, 38}, {"importer", unknown, 12},
 }
 
 var roles = map[string]roletest.Role{

@@ -72,7 +72,11 @@ func (g *ground) record(t *testing.T, sc scenario) []moment {
 	c := &trial{role: sc.name}
 	g.start(t, c, sc)
 	expect.NoError(t, c.process.Wait(t))
-	return moments(c.process.Way())
+	all := moments(c.process.Way())
+	if len(all) < sc.least {
+		t.Errorf("the %s passes %d moments, want at least %d: %v", sc.name, len(all), sc.least, all)
+	}
+	return all
 }
 
 // begin sets the stage and waits for the halt.
@@ -111,7 +115,7 @@ func (g *ground) database(t *testing.T) (dsn string) {
 	}
 	g.mu.Unlock()
 	if dsn == "" {
-		dsn = pgtest.New(g.T)
+		dsn = pgtest.NewFor(t, g.T)
 	}
 	t.Cleanup(func() {
 		pgtest.Empty(t, dsn)

@@ -27,13 +27,21 @@ const limit = time.Minute
 // the test ends, even if connections to it are still open.
 func New(t testing.TB) string {
 	t.Helper()
+	return NewFor(t, t)
+}
+
+// NewFor is New for a database that is dropped when the test owner ends. What goes
+// wrong now fails t, which may be a subtest of owner: a test can only be ended by its
+// own goroutine.
+func NewFor(t, owner testing.TB) string {
+	t.Helper()
 	server := os.Getenv(Env)
 	if server == "" {
 		t.Fatalf("%s is not set: run `make test`, or `scripts/with-services go test …`", Env)
 	}
 	name := "test_" + strings.ToLower(rand.Text())
 	Exec(t, server, "CREATE DATABASE "+name)
-	t.Cleanup(func() { Exec(t, server, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
+	owner.Cleanup(func() { Exec(owner, server, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
 	return withDatabase(t, server, name)
 }
 
