@@ -112,7 +112,7 @@ func TestStagingCopy(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := p.Err(); err == nil || !strings.Contains(err.Error(), "wineryctl pool adopt") {
+			if err := fleettest.Ended(ctx, t, p); err == nil || !strings.Contains(err.Error(), "wineryctl pool adopt") {
 				t.Errorf("%s of the copy: %v", role, err)
 			}
 		}

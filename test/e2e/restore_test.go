@@ -63,7 +63,7 @@ func TestRestoreFromAnOlderBackup(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := p.Err(); err == nil {
+		if err := fleettest.Ended(ctx, t, p); err == nil {
 			t.Error("a packer of the old database works")
 		}
 	})

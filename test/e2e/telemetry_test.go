@@ -150,7 +150,8 @@ func TestTwoPackersOfAHost(t *testing.T) {
 	t.Setenv("WINERY_TELEMETRY_LISTEN", "127.0.0.1:5005")
 	third, err := harness.StartProcess("third", o.Dir, packer, "--config", file)
 	expect.NoError(t, err)
-	if err := third.Err(); err == nil || !strings.Contains(err.Error(), "exit status 1") ||
+	t.Cleanup(func() { expect.NoError(t, third.Kill()) })
+	if err := fleettest.Ended(ctx, t, third); err == nil || !strings.Contains(err.Error(), "exit status 1") ||
 		!strings.Contains(err.Error(), "address already in use; give each process of a host an address of its own") {
 		t.Errorf("the third packer: %v", err)
 	}

@@ -90,13 +90,21 @@ func RunToEnd(ctx context.Context, t *testing.T, f *harness.Fleet, role string) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := Ended(ctx, t, p); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Ended waits for the end of a process, and returns how it ended. It fails the test if
+// ctx ends before.
+func Ended(ctx context.Context, t *testing.T, p *harness.Process) error {
+	t.Helper()
 	select {
 	case <-p.Done():
+		return p.Err()
 	case <-ctx.Done():
-		t.Fatal(ctx.Err())
-	}
-	if err := p.Err(); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s has not ended: %v", p.Name, ctx.Err())
+		return nil
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 	"winery/sharedbase"
 	"winery/test/cephtest"
 	"winery/test/expect"
+	"winery/test/fleettest"
 	"winery/test/harness"
 	"winery/test/harness/relay"
 	"winery/test/pgtest"
@@ -304,7 +305,7 @@ func makeAgain(ctx context.Context, t *testing.T, f *harness.Fleet, name string)
 func pack(ctx context.Context, t *testing.T, f *harness.Fleet, src *harness.Source) []sharedbase.Shard {
 	t.Helper()
 	fill(ctx, t, f, src)
-	packFull(t, f)
+	packFull(ctx, t, f)
 	shards, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{sharedbase.StatePacked}})
 	expect.NoError(t, err)
 	return shards
@@ -319,11 +320,11 @@ func fill(ctx context.Context, t *testing.T, f *harness.Fleet, src *harness.Sour
 	expect.NoError(t, writer.Stop())
 }
 
-func packFull(t *testing.T, f *harness.Fleet) {
+func packFull(ctx context.Context, t *testing.T, f *harness.Fleet) {
 	t.Helper()
 	packer, err := f.Start(harness.Packer, "--stop-instead-of-waiting")
 	expect.NoError(t, err)
-	expect.NoError(t, packer.Err())
+	expect.NoError(t, fleettest.Ended(ctx, t, packer))
 }
 
 // users gives each unit its users of the database and of Ceph, as docs/operations.md
