@@ -211,16 +211,21 @@ func TestUnits(t *testing.T) {
 		t.Fatal(units, err)
 	}
 	page := regexp.MustCompile(`(?m)^Documentation=.*man:([a-z-]+)\((\d)\)`)
+	named := map[string]bool{}
 	for _, unit := range units {
 		text, err := os.ReadFile(unit)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, match := range page.FindAllStringSubmatch(string(text), -1) {
+			named[match[1]] = true
 			if programs(t)[match[1]] == nil || match[2] != "8" {
 				t.Errorf("%s names a man page that does not exist: %s(%s)", unit, match[1], match[2])
 			}
 		}
+	}
+	if len(named) < 5 { // the roles, and wineryctl
+		t.Errorf("the units name only the man pages %q", slices.Sorted(maps.Keys(named)))
 	}
 }
 
