@@ -89,16 +89,42 @@ func TestHangingImage(t *testing.T) {
 func TestManyHangingImages(t *testing.T) {
 	const images, each, bound = 10, 32, 256
 	f := newFixture(t)
-	o := f.options(images)
-	o.HangAfter = 2 * time.Second
-	r := f.readerWith(o)
 	objects := objects(images*each, "one of many")
 	for i := range images {
 		f.readOnly(objects[i*each : (i+1)*each]...)
 	}
-	sameBatch(t, r, objects) // all images are open
-	release := f.pool.hangReads()
-	defer release()
+	var r *reader.Reader
+	release := func() {}
+	defer func() { release() }()
+	// An image hangs some time after its first call. As many calls as the bound allows hang
+	// at once if they are made within this time, which depends on the machine.
+	for o := f.options(images); f.pool.in.Load() != bound; {
+		o.HangAfter = max(2*time.Second, 2*o.HangAfter)
+		if o.HangAfter > time.Minute {
+			t.Fatalf("%d calls hang, want %d", f.pool.in.Load(), bound)
+		}
+		release()
+		expect.Eventually(t, "the calls to return", func() bool { return f.pool.in.Load() == 0 })
+		r = f.readerWith(o)
+		sameBatch(t, r, objects) // all images are open
+		release = f.pool.hangReads()
+		wantUnavailable(t, r, objects[:bound])
+	}
+	wantUnavailable(t, r, objects[bound:]) // of the other images
+	if in := f.pool.in.Load(); in != bound {
+		t.Errorf("%d calls hang, want %d", in, bound)
+	}
+	release()
+	expect.Eventually(t, "all images to answer", func() bool {
+		found, err := r.GetBatch(t.Context(), idsOf(objects), nil)
+		return err == nil && !slices.ContainsFunc(found, func(o reader.Found) bool { return o.Err != nil })
+	})
+}
+
+// wantUnavailable reads objects at the same time, and fails the test unless each read is
+// refused.
+func wantUnavailable(t *testing.T, r *reader.Reader, objects []sharedbase.Object) {
+	t.Helper()
 	var waiting sync.WaitGroup
 	for _, o := range objects {
 		waiting.Go(func() {
@@ -108,14 +134,6 @@ func TestManyHangingImages(t *testing.T) {
 		})
 	}
 	waiting.Wait()
-	if in := f.pool.in.Load(); in != bound {
-		t.Errorf("%d calls hang, want %d", in, bound)
-	}
-	release()
-	expect.Eventually(t, "all images to answer", func() bool {
-		found, err := r.GetBatch(t.Context(), idsOf(objects), nil)
-		return err == nil && !slices.ContainsFunc(found, func(o reader.Found) bool { return o.Err != nil })
-	})
 }
 
 // TestReadsLeftBehind: the memory of large reads whose callers gave up is bounded.
