@@ -10,11 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,6 +44,8 @@ type Server struct {
 	ended   chan struct{}                        // closed once it ended
 	dir     string
 	output  *os.File
+
+	reserved net.Listener // keeps the port for this server
 }
 
 // kinds are the commands of the servers.
@@ -165,19 +169,15 @@ func Start(t testing.TB, kind string) *Server {
 
 // Run starts a server, which ends with Kill.
 func Run(kind string) (_ *Server, err error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	reserved, port, err := reserve()
 	if err != nil {
-		return nil, err
-	}
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	if err := listener.Close(); err != nil { // the server opens the port itself
 		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "winery-s3-")
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, reserved.Close())
 	}
-	s := &Server{Name: kind, Endpoint: "http://127.0.0.1:" + port, dir: dir}
+	s := &Server{Name: kind, Endpoint: "http://127.0.0.1:" + port, dir: dir, reserved: reserved}
 	defer func() {
 		if err != nil {
 			s.Kill()
@@ -191,6 +191,26 @@ func Run(kind string) (_ *Server, err error) {
 		return nil, err
 	}
 	return s, s.start(command)
+}
+
+// reserve finds a port for a server, which opens it itself and again after a crash. The
+// range is below the one that the kernel takes ports of clients from, and below that of
+// scripts/pg-up. Until the listener is closed, no other test gets the port: an abstract
+// socket with its number is gone with the process that has it.
+func reserve() (reserved net.Listener, port string, err error) {
+	const first, ports = 12000, 8000
+	for _, n := range rand.Perm(ports) {
+		port = strconv.Itoa(first + n)
+		if reserved, err = net.Listen("unix", "@winery-s3test-"+port); err != nil {
+			continue
+		}
+		var probe net.Listener
+		if probe, err = net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			return reserved, port, probe.Close()
+		}
+		_ = reserved.Close()
+	}
+	return nil, "", fmt.Errorf("no port is free: %w", err)
 }
 
 func (s *Server) start(command *exec.Cmd) error {
@@ -255,6 +275,7 @@ func (s *Server) Kill() {
 		_ = s.output.Close()
 	}
 	_ = os.RemoveAll(s.dir)
+	_ = s.reserved.Close()
 }
 
 // Client returns a client of the server.
