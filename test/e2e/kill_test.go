@@ -16,6 +16,7 @@ import (
 	"winery/sharedbase"
 	"winery/test/fleettest"
 	"winery/test/harness"
+	"winery/test/pgtest"
 )
 
 // lease is the shortest that can be configured.
@@ -46,12 +47,21 @@ func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
 					if _, _, err := f.Client.AddBatch(alive, []rpc.Object{{ID: id, Content: content}}); err != nil {
 						return // the writer is gone
 					}
-					acks <- id
+					select {
+					case acks <- id:
+					case <-ctx.Done():
+						return
+					}
 				}
 			})
 		}
 		for range acksBeforeKill {
-			acked[<-acks] = true
+			select {
+			case id := <-acks:
+				acked[id] = true
+			case <-ctx.Done():
+				t.Fatalf("round %d: %d objects are acknowledged: %v", round, len(acked), ctx.Err())
+			}
 		}
 		killed := make(chan error, 1)
 		go func() {
@@ -82,12 +92,16 @@ func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	if least := kills * acksBeforeKill; len(acked) < least {
+		t.Errorf("%d objects were acknowledged, want at least %d", len(acked), least)
+	}
 	t.Logf("%d kills, %d acknowledged objects, all there", kills, len(acked))
 }
 
 // The packer and the cleaner are killed again and again as soon as they have
 // locked a shard. In the end every shard is read-only and every object there.
 func TestKilledPackerAndCleanerLoseNothing(t *testing.T) {
+	const packerKills, cleanerKills = 4, 3
 	eachPool(t, func(t *testing.T, o harness.Options) {
 		src := goSource(t, "net")
 		o.ShardMaxSize, o.Lease = src.Bytes/5, lease
@@ -99,10 +113,7 @@ func TestKilledPackerAndCleanerLoseNothing(t *testing.T) {
 		if _, err := src.Store(ctx, f.Client, func(int) {}); err != nil {
 			t.Fatal(err)
 		}
-		kills := killWhen(ctx, t, f, harness.Packer, sharedbase.StatePacking, 4)
-		if kills == 0 {
-			t.Error("no packer was killed in the middle")
-		}
+		killWhen(ctx, t, o.DSN, f, harness.Packer, sharedbase.StatePacking, packerKills)
 		start(t, f, harness.Packer)
 		err := harness.Until(ctx, func() (bool, error) {
 			left, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{
@@ -114,7 +125,7 @@ func TestKilledPackerAndCleanerLoseNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		fleettest.RunToEnd(ctx, t, f, harness.Mapper)
-		kills += killWhen(ctx, t, f, harness.Cleaner, sharedbase.StateCleaning, 3)
+		killWhen(ctx, t, o.DSN, f, harness.Cleaner, sharedbase.StateCleaning, cleanerKills)
 		start(t, f, harness.Mapper)
 		start(t, f, harness.Cleaner)
 		if err := f.WaitReadOnly(ctx); err != nil {
@@ -124,7 +135,10 @@ func TestKilledPackerAndCleanerLoseNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("%d kills, %d objects, all there", kills, read.Objects)
+		if read.Objects < 300 {
+			t.Errorf("%d objects were read, too few to prove something", read.Objects)
+		}
+		t.Logf("%d kills, %d objects, all there", packerKills+cleanerKills, read.Objects)
 	})
 }
 
@@ -135,36 +149,53 @@ func start(t *testing.T, f *harness.Fleet, role string) {
 	}
 }
 
-// killWhen starts a role several times, and kills it as soon as the database
-// shows that it has locked a shard.
-func killWhen(ctx context.Context, t *testing.T, f *harness.Fleet, role string, state sharedbase.ShardState, times int) int {
+// killWhen kills a role several times, as soon as the database shows that it has locked a
+// shard. However fast the role is, the shard stays in this state: the statement that ends
+// it waits, and its connection is terminated.
+func killWhen(ctx context.Context, t *testing.T, dsn string, f *harness.Fleet, role string, state sharedbase.ShardState, times int) {
 	t.Helper()
+	pgtest.Exec(t, dsn, fmt.Sprintf(`
+		CREATE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END';
+		CREATE TRIGGER stay BEFORE UPDATE ON shards FOR EACH ROW WHEN (OLD.state = '%s' AND NEW.state <> OLD.state) EXECUTE FUNCTION stay()`, state))
 	dead := map[uuid.UUID]bool{} // lockers
 	for len(dead) < times {
+		goOn := pgtest.Hold(t, dsn, "SELECT pg_advisory_xact_lock(1)")
 		p, err := f.Start(role, "--stop-instead-of-waiting")
 		if err != nil {
 			t.Fatal(err)
 		}
-		for before := len(dead); len(dead) == before; {
-			select {
-			case <-p.Done():
-				if err := p.Err(); err != nil {
-					t.Fatal(err)
-				}
-				return len(dead) // it was faster than the query
-			default:
-			}
-			shards, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{state}})
-			if err != nil {
+		if hasLocked(ctx, t, f, p, state, dead) {
+			if err := p.Kill(); err != nil {
 				t.Fatal(err)
 			}
-			for _, s := range shards {
-				dead[s.Locker] = true
-			}
+			pgtest.Exec(t, dsn, `SELECT pg_terminate_backend(pid) FROM pg_locks
+				WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
 		}
-		if err := p.Kill(); err != nil {
+		goOn()
+	}
+	pgtest.Exec(t, dsn, "DROP TRIGGER stay ON shards; DROP FUNCTION stay()")
+}
+
+// hasLocked waits until a shard in a state has a new locker, which it adds to dead. It returns
+// false if the process found nothing to do: leases of dead processes have to expire.
+func hasLocked(ctx context.Context, t *testing.T, f *harness.Fleet, p *harness.Process, state sharedbase.ShardState, dead map[uuid.UUID]bool) bool {
+	t.Helper()
+	for before := len(dead); len(dead) == before; {
+		select {
+		case <-p.Done():
+			if err := p.Err(); err != nil {
+				t.Fatal(err)
+			}
+			return false
+		default:
+		}
+		shards, err := f.Base.ListShards(ctx, sharedbase.ShardFilter{States: []sharedbase.ShardState{state}})
+		if err != nil {
 			t.Fatal(err)
 		}
+		for _, s := range shards {
+			dead[s.Locker] = true
+		}
 	}
-	return len(dead)
+	return true
 }
