@@ -14,18 +14,18 @@ import (
 	"winery/test/pgtest"
 )
 
-// A private server refuses clients without its password.
+// A private server refuses clients without its password, and so does the one of all tests.
 func TestPassword(t *testing.T) {
 	s := pgtest.Start(t)
 	u, err := url.Parse(s.DSN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	user := u.User.Username()
-	for name, way := range map[string]string{
-		"TCP": u.Hostname(), "unix socket": s.Dir,
+	expect.NoError(t, err)
+	shared, err := url.Parse(os.Getenv(pgtest.Env))
+	expect.NoError(t, err)
+	for name, server := range map[string]string{
+		"TCP": "host=" + u.Hostname() + " port=" + u.Port(), "unix socket": "host=" + s.Dir + " port=" + u.Port(),
+		"TCP, the server of all tests": "host=" + shared.Hostname() + " port=" + shared.Port(),
 	} {
-		dsn := "host=" + way + " port=" + u.Port() + " dbname=postgres user=" + user
+		dsn := server + " dbname=postgres user=" + u.User.Username()
 		out, err := exec.Command("psql", "-X", "--no-password", "-d", dsn, "-c", "SELECT 1").CombinedOutput()
 		if err == nil || !strings.Contains(string(out), "no password supplied") {
 			t.Errorf("by %s: %v, %s", name, err, out)
