@@ -79,13 +79,10 @@ install: ## after "make build manual": install without a package (DESTDIR=, PREF
 
 ##@ To work on it
 
-# The packages whose tests take the longest begin first: none runs alone at the end. Lint has vetted the code.
-LONGEST := ./test/vm ./test/crash ./test/interop ./test/model ./sharedbase
-
 .PHONY: test
 test: deps deps-vm deps-package-test lint package vm-image $(GOTESTSUM) $(VERSITYGW) python ## install what is missing and run every check and every test
-	PG_FLAGS=--fast WINERY_PYTHON=$(PYTHON) WINERY_VERSITYGW=$(CURDIR)/$(VERSITYGW) \
-		scripts/with-services --pg --ceph -- $(GOTESTSUM) --format testname -- -tags "$(TAGS)" -race -vet=off -p 4 -timeout 70m $(LONGEST) ./...
+	PG_FLAGS=--fast WINERY_PYTHON=$(PYTHON) WINERY_VERSITYGW=$(CURDIR)/$(VERSITYGW) GO=$(GO) \
+		scripts/with-services --pg --ceph -- $(GOTESTSUM) --format testname --raw-command -- scripts/test-events "$(TAGS)"
 
 # Those of test/interop, and those that other packages have with "Python" in
 # their names.
