@@ -22,7 +22,7 @@ import (
 	"winery/test/expect"
 )
 
-// A machine is emulated, and may get a small part of a processor: what takes longer hangs.
+// A machine is emulated: what takes longer hangs. See limited.
 const (
 	bootTimeout   = 10 * time.Minute
 	scriptTimeout = 10 * time.Minute
@@ -199,16 +199,17 @@ func (m *machine) do(limit time.Duration, script string) (string, error) {
 		Output string
 		Status int
 	}
-	if err := m.conn.SetDeadline(time.Now().Add(limit + time.Minute)); err != nil {
-		return "", err
-	}
-	if err := m.scripts.Encode(fmt.Sprintf("timeout %d bash -euo pipefail -c '%s'", int(limit.Seconds()), strings.ReplaceAll(script, "'", `'\''`))); err != nil {
-		return "", err
-	}
-	if err := m.answers.Decode(&answer); err != nil {
+	err := m.limited(limit+time.Minute, func() error {
+		command := fmt.Sprintf("timeout %d bash -euo pipefail -c '%s'", int(limit.Seconds()), strings.ReplaceAll(script, "'", `'\''`))
+		if err := m.scripts.Encode(command); err != nil {
+			return err
+		}
+		return m.answers.Decode(&answer)
+	})
+	switch {
+	case err != nil:
 		return "", fmt.Errorf("no answer: %w", err)
-	}
-	if answer.Status != 0 {
+	case answer.Status != 0:
 		return answer.Output, fmt.Errorf("exit status %d", answer.Status)
 	}
 	return answer.Output, nil
