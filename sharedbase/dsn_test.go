@@ -12,7 +12,7 @@ import (
 
 // Every parameter that libpq knows, from PostgreSQL 15 to 18, is accepted and connects, or is refused with the cure.
 func TestParametersOfLibpq(t *testing.T) {
-	dsn := keyValue(t, pgtest.Start(t).DSN) // it asks for the password as one in production
+	dsn := keyValue(t, pgtest.Start(t).DSN)         // it asks for the password as one in production
 	for parameter, cure := range map[string]string{ // "": accepted
 		"application_name=a": "", "channel_binding=prefer": "", "client_encoding=LATIN1": "", "client_encoding=auto": "",
 		"connect_timeout=3": "", "fallback_application_name=a": "", "gssdelegation=0": "", "gssencmode=disable": "",
