@@ -10,7 +10,7 @@ import (
 // Verification is a reading of a whole image, by Verify or Inspect, as far as formats do
 // it in the same way. Its methods are safe for concurrent use.
 type Verification struct {
-	Progress func(bytes int64)  // nil: nobody asks
+	Progress func(bytes int64)  // may be nil
 	Bad      func(Damage) error // its error ends the reading
 	Patient  bool               // attribute damage to an object, and continue
 

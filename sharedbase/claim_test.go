@@ -301,8 +301,8 @@ func TestDroppableNeedsHosts(t *testing.T) {
 	expect.NoError(t, b.Droppable(t.Context(), s.Name))
 }
 
-// TestDroppableByNobody: what keeps the table of a shard that nobody may claim is no failure.
-func TestDroppableByNobody(t *testing.T) {
+// TestDroppableUnclaimable: a table in use is no failure where the shard cannot be claimed.
+func TestDroppableUnclaimable(t *testing.T) {
 	b, conn := newBase(t)
 	quarantined := shardIn(t, b, sharedbase.StatePacked, objects("one")...)
 	expect.NoError(t, b.Quarantine(t.Context(), quarantined.ID, "damaged"))

@@ -15,14 +15,11 @@ const briefUse = 2 * time.Second
 
 // Droppable tells a caller who is about to read an image, for hours, whether the table of a
 // PACKED shard could be dropped at this moment. It returns ErrTooFewHosts if the owner of
-// the database wants more hosts, and ErrTableInUse; nil if nobody may claim the shard: it
+// the database wants more hosts, and ErrTableInUse; nil if the shard cannot be claimed: it
 // is in another state by now, or in quarantine. It proves nothing: [Claim.DropTable] does.
 // It asks for no lock, for which readers of the table would have to wait.
 func (b *SharedBase) Droppable(ctx context.Context, name string) error {
 	mapped, least, first, err := b.hindrances(ctx, name)
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
@@ -38,9 +35,6 @@ func (b *SharedBase) Droppable(ctx context.Context, name string) error {
 		return ctx.Err()
 	}
 	_, _, later, err := b.hindrances(ctx, name)
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
 	for transaction, pid := range later {
 		if _, lasts := first[transaction]; lasts {
 			return fmt.Errorf("shard %s: %w: process %d of the database server", name, ErrTableInUse, pid)
@@ -51,7 +45,7 @@ func (b *SharedBase) Droppable(ctx context.Context, name string) error {
 
 // hindrances returns how many hosts have mapped the image, how many the owner of the
 // database wants, and the transactions that use the table: of each the process of the
-// server, 0 for a prepared one.
+// server, 0 for a prepared one. Nothing hinders where the shard cannot be claimed.
 func (b *SharedBase) hindrances(ctx context.Context, name string) (mapped, least int, using map[string]int, err error) {
 	var transactions []string
 	var pids []int
@@ -67,6 +61,9 @@ func (b *SharedBase) hindrances(ctx context.Context, name string) (mapped, least
 			WHERE s.name = $1 AND s.state = 'packed' AND NOT EXISTS (SELECT FROM winery_quarantine WHERE shard = s.id)
 			GROUP BY s.id`, name, dropFunction).Scan(&mapped, &least, &transactions, &pids)
 	})
+	if errors.Is(err, ErrNotFound) {
+		return 0, 0, nil, nil
+	}
 	using = map[string]int{}
 	for i, transaction := range transactions {
 		using[transaction] = pids[i]

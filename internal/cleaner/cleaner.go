@@ -62,8 +62,8 @@ func (c *Cleaner) report(task progress.Task, name string) {
 var errMismatch = errors.New("the shard is not consistent")
 
 // suspect quarantines the shard if err means that the shard is damaged or not
-// consistent, and its image still in the pool, and returns err joined with the error of the quarantine. It returns
-// any other err, which may be temporary, unchanged.
+// consistent, and its image is still in the pool, and returns err joined with the error of
+// the quarantine. It returns any other err, which may be temporary, unchanged.
 func (c *Cleaner) suspect(ctx context.Context, shardID int64, poolName string, err error) error {
 	if !errors.Is(err, errMismatch) && !errors.Is(err, sharedbase.ErrOtherImage) && !errors.As(err, new(*format.DamageError)) {
 		return err

@@ -125,7 +125,7 @@ func TestCostlyFailure(t *testing.T) {
 }
 
 // TestCostlyDamage: a shard that is quarantined after a costly failure is not postponed:
-// nobody may try it, and once it is released it is packed at once.
+// it is not tried, and once it is released it is packed at once.
 func TestCostlyDamage(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
 	objects := roletest.Objects(1, 20, 1000)[1:]
