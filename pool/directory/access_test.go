@@ -8,11 +8,13 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"winery/pool"
+	"winery/pool/pooltest"
 	"winery/test/expect"
 )
 
@@ -63,6 +65,58 @@ func TestSquashedRoot(t *testing.T) {
 			!strings.Contains(refused.Cure, "root_squash") || strings.Contains(refused.Cure, "chown") {
 			t.Errorf("got %v, want the cure for root_squash", err)
 		}
+	}
+}
+
+// TestFilesOfRoot: what root makes, as wineryctl does and the mapper, belongs to the user of
+// the roles, who must read and replace it.
+func TestFilesOfRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // no other user's files are given away
+	}
+	const nobody = 65534
+	base := t.TempDir()
+	p := newPool(t, base, true)
+	expect.NoError(t, os.Chown(filepath.Join(base, p.Name()), nobody, nobody))
+	expect.NoError(t, p.Reserve(t.Context(), "reserved"))
+	draft, err := p.Create(t.Context(), "made", 0, pooltest.Anything{})
+	expect.NoError(t, err)
+	owned := func(name string) {
+		t.Helper()
+		info, err := os.Stat(filepath.Join(base, p.Name(), name))
+		expect.NoError(t, err)
+		if owner := info.Sys().(*syscall.Stat_t); owner.Uid != nobody || owner.Gid != nobody {
+			t.Errorf("%s belongs to user %d and group %d, want %d", name, owner.Uid, owner.Gid, nobody)
+		}
+	}
+	for _, name := range files(t, base) { // the draft, too
+		owned(name)
+	}
+	expect.NoError(t, draft.Commit(t.Context()))
+	owned("made")
+}
+
+// TestReserveWithoutChown: the unit of the mapper has no CAP_CHOWN. A reserved file of root
+// would be in the packers' way.
+func TestReserveWithoutChown(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // no other user's files are given away
+	}
+	base := t.TempDir()
+	p := newPool(t, base, true)
+	expect.NoError(t, os.Chown(filepath.Join(base, p.Name()), 65534, 65534))
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var all [2]unix.CapUserData
+	expect.NoError(t, unix.Capget(&header, &all[0]))
+	without := all
+	without[0].Effective &^= 1 << unix.CAP_CHOWN
+	expect.NoError(t, unix.Capset(&header, &without[0])) // of this thread alone
+	defer func() { expect.NoError(t, unix.Capset(&header, &all[0])) }()
+	expect.NoError(t, p.Reserve(t.Context(), "reserved"))
+	if left := files(t, base); len(left) != 0 {
+		t.Errorf("left are %q", left)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"winery/format"
 	"winery/pool"
+	"winery/pool/draftfile"
 )
 
 // Modes of an image's file where use_permissions is on.
@@ -73,7 +74,8 @@ func (p *Pool) Format() format.Format { return p.format }
 // Close implements [pool.Pool]; there is nothing to free.
 func (p *Pool) Close() error { return nil }
 
-// Reserve implements [pool.Pool].
+// Reserve implements [pool.Pool]. It makes nothing where the file would not belong to the
+// packers' user: it would be in the way of Go Winery's packers, which do not need it.
 func (p *Pool) Reserve(ctx context.Context, name string) error {
 	if err := pool.Check(ctx, name); err != nil {
 		return err
@@ -85,7 +87,11 @@ func (p *Pool) Reserve(ctx context.Context, name string) error {
 	if err != nil {
 		return p.fail("reserve", name, err)
 	}
-	return f.Close()
+	err = draftfile.GiveAway(f)
+	if errors.Is(err, fs.ErrPermission) {
+		err = os.Remove(f.Name())
+	}
+	return p.fail("reserve", name, errors.Join(err, f.Close()))
 }
 
 // Unreserve implements [pool.Pool]: Reserve maps nothing that would be in the way.

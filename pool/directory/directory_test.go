@@ -70,6 +70,7 @@ func TestUnprivileged(t *testing.T) {
 	expect.NoError(t, os.MkdirAll(filepath.Join(others, "shards"), 0o755))
 	place(t, others, "by-rsync", 0o644)
 	place(t, others, "unmapped", 0)
+	place(t, others, "private", 0o400)
 	place(t, others, "leftover", 0o644)
 	expect.NoError(t, os.Chown(filepath.Join(others, "shards"), nobody, nobody))
 

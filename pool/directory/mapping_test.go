@@ -81,6 +81,19 @@ func TestReadOnlyMount(t *testing.T) {
 	}
 }
 
+// TestModePrivate: an image that only another user may read is not mapped for this process,
+// which can tell why. TestUnprivileged runs it.
+func TestModePrivate(t *testing.T) {
+	base := os.Getenv(anotherUsers)
+	if base == "" {
+		return
+	}
+	img, err := newPool(t, base, true).OpenMapped(t.Context(), "private")
+	if !errors.Is(err, pool.ErrNotMapped) || !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("opening another user's image: %v, %v; want ErrNotMapped with the reason", img, err)
+	}
+}
+
 // anotherUsers is a directory whose files belong to another user than this
 // process.
 const anotherUsers = "POOL_TEST_ANOTHER_USERS"

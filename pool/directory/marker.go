@@ -88,7 +88,11 @@ func (p *Pool) setMarker(marker []byte, replace bool) (err error) {
 	if _, err := f.Write(marker); err != nil {
 		return err
 	}
-	if err := errors.Join(f.Chmod(0o644), draftfile.GiveAway(f.Name()), f.Sync()); err != nil {
+	err = draftfile.GiveAway(f)
+	if errors.Is(err, fs.ErrPermission) {
+		err = nil // others can read it
+	}
+	if err := errors.Join(err, f.Chmod(0o644), f.Sync()); err != nil {
 		return err
 	}
 	put := os.Link

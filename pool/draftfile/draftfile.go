@@ -27,7 +27,7 @@ import (
 var flock = unix.Flock
 
 // Create makes an empty draft of an image in folder, and locks it. mode is subject to
-// the umask.
+// the umask. What root makes belongs to the owner of the folder, whose processes read it.
 func Create(folder, name string, mode fs.FileMode) (*os.File, error) {
 	for {
 		path := filepath.Join(folder, name+"."+uuid.NewString()+".tmp")
@@ -35,7 +35,7 @@ func Create(folder, name string, mode fs.FileMode) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		if err := errors.Join(GiveAway(f), flock(int(f.Fd()), unix.LOCK_EX)); err != nil {
 			return nil, errors.Join(err, Remove(f))
 		}
 		// A RemoveDead elsewhere may have come between making and locking.
@@ -101,24 +101,30 @@ func MakeFolder(path string, mode fs.FileMode) error {
 	if err := os.Mkdir(path, mode); err != nil {
 		return err
 	}
-	return errors.Join(os.Chmod(path, mode), GiveAway(path))
+	f, err := os.Open(path) //nolint:gosec // the pool's folder, or below it
+	if err != nil {
+		return err
+	}
+	err = GiveAway(f)
+	if errors.Is(err, fs.ErrPermission) {
+		err = nil // others can read it
+	}
+	return errors.Join(f.Chmod(mode), err, f.Close())
 }
 
-// GiveAway gives what root made to the owner of the folder above, if root may.
-func GiveAway(path string) error {
-	above, err := os.Stat(filepath.Dir(path))
+// GiveAway gives a file that root made to the owner of the folder that it is in. It changes
+// the open file, not what has its name by then. fs.ErrPermission if root may not: a mapper
+// without CAP_CHOWN, or root on NFS with root_squash.
+func GiveAway(f *os.File) error {
+	folder, err := os.Stat(filepath.Dir(f.Name()))
 	if err != nil || os.Geteuid() != 0 {
 		return err
 	}
-	owner, ok := above.Sys().(*syscall.Stat_t)
+	owner, ok := folder.Sys().(*syscall.Stat_t)
 	if !ok {
 		return nil
 	}
-	err = os.Lchown(path, int(owner.Uid), int(owner.Gid))
-	if errors.Is(err, fs.ErrPermission) {
-		return nil // a mapper without CAP_CHOWN
-	}
-	return err
+	return f.Chown(int(owner.Uid), int(owner.Gid))
 }
 
 // Room is the space in the file system of folder, without what is reserved for root.
