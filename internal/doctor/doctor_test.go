@@ -4,6 +4,7 @@ package doctor_test
 
 import (
 	"io"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -225,6 +226,25 @@ func TestCaps(t *testing.T) {
 	s.Roles = []string{"writer", "mapper"}
 	if bad := notWell(doctor.Run(t.Context(), s)); len(bad) != 0 {
 		t.Errorf("of roles that read: %+v", bad)
+	}
+}
+
+// TestImageOfAnotherUser: the folder of images may be open to the writer, and an image not,
+// as after a move from Python Winery, which has another user.
+func TestImageOfAnotherUser(t *testing.T) {
+	s, stage := healthy(t, roletest.Directory(t, ""))
+	image := filepath.Join(stage.Config.BaseDirectory, stage.Config.Name, "one")
+	expect.NoError(t, os.WriteFile(image, nil, 0o400))
+	s.Pools[stage.Config.Name] = &roletest.Hooked{Pool: stage.Pool, At: func(point roletest.Point, name string) error {
+		if point == roletest.OpenMapped {
+			return &fs.PathError{Op: "open", Path: name, Err: unix.EACCES} // as for a user who is not root
+		}
+		return nil
+	}}
+	want(t, s, "access", doctor.Failed, "must not read a mapped image: ", "User= of the units")
+	s.Roles = []string{"packer", "cleaner"}
+	if bad := notWell(doctor.Run(t.Context(), s)); len(bad) != 0 {
+		t.Errorf("of roles that do not read it: %+v", bad)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"time"
 
@@ -59,7 +61,40 @@ func (p poolCheck) marker(ctx context.Context) Result {
 }
 
 func (p poolCheck) access(ctx context.Context) Result {
-	return allowed(ctx, p.Patience, p.pool, p.Roles)
+	r := allowed(ctx, p.Patience, p.pool, p.Roles)
+	if r.State != OK || !p.works("writer") {
+		return r
+	}
+	err := askNothing(ctx, p.Patience, p.openImage)
+	if errors.Is(err, fs.ErrPermission) {
+		return Result{
+			State: Failed, What: fmt.Sprintf("user %d must not read a mapped image: %v", os.Geteuid(), err),
+			Cure: "run all roles, also those of Python Winery, as the user to whom the images belong (User= of the units); or add the user to the group of the devices",
+		}
+	}
+	if err != nil {
+		return poolFailure(err)
+	}
+	return r
+}
+
+// openImage opens one of the mapped images, if there is one: files and devices may belong
+// to another user than their folder.
+func (p poolCheck) openImage(ctx context.Context) error {
+	mapped, err := p.pool.Mapped(ctx)
+	if err != nil {
+		return err
+	}
+	for name := range mapped {
+		image, err := p.pool.OpenMapped(ctx, name)
+		switch {
+		case err == nil:
+			return image.Close()
+		case errors.Is(err, fs.ErrPermission), !errors.Is(err, pool.ErrNotMapped):
+			return err
+		} // else it was unmapped meanwhile
+	}
+	return nil
 }
 
 // allowed checks whether roles may do with a pool what they must.
