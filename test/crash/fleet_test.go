@@ -97,8 +97,12 @@ func (c *trial) leases(t *testing.T) map[uuid.UUID]sharedbase.Lease {
 	return all
 }
 
-// patience is for Ceph, which believes a dead client alive for half a minute.
-const patience = 90 * time.Second
+const (
+	// patience is how long nothing gets done: Ceph believes a dead client alive for half a minute.
+	patience = 90 * time.Second
+	// maxRounds is in how many rounds something gets done: more than the work there is.
+	maxRounds = 100
+)
 
 // crew are the roles that continue the work of the killed process.
 var crew = []string{"packer", "mapper", "cleaner", "importer"}
@@ -109,6 +113,7 @@ func (c *trial) goOn(t *testing.T, crew []string, enough func(*testing.T, *trial
 	t.Helper()
 	tick := time.NewTicker(roletest.Lease / 10)
 	defer tick.Stop()
+	rounds, last := 0, time.Now() // in which something got done
 	for {
 		repeat(t, c.Stage, c.wanted)
 		busy, failed := false, error(nil)
@@ -126,10 +131,14 @@ func (c *trial) goOn(t *testing.T, crew []string, enough func(*testing.T, *trial
 			}
 			return
 		}
-		if time.Since(c.since) > patience {
-			t.Fatalf("after %v there is still something left to do: %s, %v", patience, state(t, c.Stage), failed)
-		}
-		if !busy {
+		switch {
+		case busy && rounds == maxRounds:
+			t.Fatalf("after %d rounds there is still something left to do: %s, %v", rounds, state(t, c.Stage), failed)
+		case busy:
+			rounds, last = rounds+1, time.Now()
+		case time.Since(last) > patience:
+			t.Fatalf("nothing got done for %v, and there is something left to do: %s, %v", patience, state(t, c.Stage), failed)
+		default:
 			<-tick.C
 		}
 	}
