@@ -169,7 +169,8 @@
 // # Statistics
 //
 // A trigger notes in winery_state since when a shard is in its state, whoever
-// changed it; winery_verification has when its image was last read back as a whole.
+// changed it, where a try to pack or to clean it that fails does not count;
+// winery_verification has when its image was last read back as a whole.
 // Nothing depends on these notes but SharedBase.Statistics.
 //
 // # Python's names

@@ -38,7 +38,7 @@ func TestStatistics(t *testing.T) {
 		t.Errorf("full: %+v", full)
 	}
 	packed := found["pool packed"]
-	if packed.Quarantined != 1 || packed.TableBytes != 0 || packed.Oldest > time.Hour {
+	if packed.Quarantined != 1 || packed.TableBytes != 0 || packed.Oldest != 0 { // of the others, of which there are none
 		t.Errorf("packed: %+v", packed)
 	}
 	if since := must(b.InStateSince(t.Context(), old.ID))(t); time.Since(since) < time.Hour || time.Since(since) > 2*time.Hour {
@@ -53,6 +53,35 @@ func TestStatistics(t *testing.T) {
 			t.Errorf("the age is not that of the state: %+v", s)
 		}
 	}
+}
+
+// TestFailedTries: a try to pack or to clean a shard that fails does not begin the time
+// again for which the shard has waited.
+func TestFailedTries(t *testing.T) {
+	b, conn := newBase(t)
+	s := shardIn(t, b, sharedbase.StateFull, object("1"))
+	exec(t, conn, "UPDATE winery_state SET since = since - interval '1 hour'")
+	wait := func(state sharedbase.ShardState, long bool) {
+		t.Helper()
+		of := must(b.Statistics(t.Context()))(t)
+		if len(of) != 1 || of[0].State != state || of[0].Oldest >= time.Hour != long {
+			t.Errorf("%+v; want a shard %s, for longer than an hour: %t", of, state, long)
+		}
+	}
+	for range 2 {
+		try := claim(t, b, s, sharedbase.StatePacking)
+		wait(sharedbase.StatePacking, false)
+		expect.NoError(t, try.Release(t.Context()))
+		wait(sharedbase.StateFull, true)
+	}
+	expect.NoError(t, claim(t, b, s, sharedbase.StatePacking).Packed(t.Context(), sharedbase.ImageRecord{Objects: 1}))
+	wait(sharedbase.StatePacked, false)
+	exec(t, conn, "UPDATE winery_state SET since = since - interval '2 hours'")
+	s.State = sharedbase.StatePacked
+	try := claim(t, b, s, sharedbase.StateCleaning)
+	wait(sharedbase.StateCleaning, false)
+	expect.NoError(t, try.Release(t.Context()))
+	wait(sharedbase.StatePacked, true)
 }
 
 // TestVerified: a packer's read-back and a scrub count as verifications, and an image

@@ -67,7 +67,7 @@ type ShardCount struct {
 	Pool          string                `json:"pool"`
 	State         sharedbase.ShardState `json:"state"`
 	Shards        int64                 `json:"shards"`
-	OldestSeconds int64                 `json:"oldest_seconds"` // for how long one of them has been in the state, at most
+	OldestSeconds int64                 `json:"oldest_seconds"` // for how long one that is not quarantined has been in the state, at most; tries that fail do not count
 	Quarantined   int64                 `json:"quarantined"`    // of the shards
 }
 

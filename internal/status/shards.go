@@ -59,7 +59,7 @@ func fullWithoutPacker(f *facts) []Problem {
 	var on, pools []string
 	for _, s := range f.shards {
 		if s.State == sharedbase.StateFull && s.Shards > s.Quarantined && s.Oldest > wait && !packing[s.Pool] {
-			waiting, oldest = waiting+s.Shards, max(oldest, s.Oldest)
+			waiting, oldest = waiting+s.Shards-s.Quarantined, max(oldest, s.Oldest)
 			on, pools = append(on, "pool "+s.Pool), append(pools, s.Pool)
 		}
 	}
