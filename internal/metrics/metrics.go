@@ -360,6 +360,9 @@ func (c *Client) LoopBegins(role, part string) {
 	if c != nil {
 		c.leasesLost.WithLabelValues(role)
 		c.failures.WithLabelValues(role, part)
+		if part != "" {
+			c.waits.DeleteLabelValues(role, "") // of the role's start, which has ended
+		}
 		c.waits.WithLabelValues(role, part)
 	}
 }

@@ -190,3 +190,19 @@ func TestServerUnavailable(t *testing.T) {
 		m.Close()
 	}
 }
+
+// TestBackOffOfTheStart: once a role's parts work, the wait of its start is no series any
+// more: as the lowest of all packers, it would say for ever that one of them works.
+func TestBackOffOfTheStart(t *testing.T) {
+	m, err := metrics.FromEnvironment(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	m.BackOff("packer", "", 0)
+	m.LoopBegins("packer", "1")
+	m.LoopBegins("packer", "2")
+	if n, err := testutil.GatherAndCount(m.Registry(), "winery_backoff_seconds"); n != 2 || err != nil {
+		t.Errorf("%d series, %v; want those of the two parts", n, err)
+	}
+}

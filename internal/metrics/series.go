@@ -106,7 +106,7 @@ func newSeries(registry prometheus.Registerer) *series {
 		reclaims:    counter(reclaimed, "Shards that were reclaimed from holders whose lease expired, by their state.", "was"),
 		quarantines: counter(quarantined, "Shards that were quarantined.", "role", "pool_name"),
 		failures:    counter(stepsFailed, "Steps that failed.", "role", "part"),
-		waits:       gauge(backOff, "Wait of the role after a failure of a step, or of its start; 0 after a step that succeeded, or once a packer has packed for a minute, and longer than its tries that failed.", "role", "part"),
+		waits:       gauge(backOff, "How long the role waits after a step failed, or its start; 0 once a step has succeeded. A packer's is also 0 once it has packed for more than a minute, and for longer than each of its tries that failed.", "role", "part"),
 		stalls:      gauge(stalled, "Time since the last progress of the current step; 0 while the role waits.", "role"),
 
 		certificateExpiry: gauge("winery_certificate_expiry_timestamp_seconds", "When the TLS certificate of the writer expires."),
