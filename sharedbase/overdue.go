@@ -77,8 +77,8 @@ func (b *SharedBase) PackedFor(ctx context.Context, longer time.Duration) (o Ove
 	return o, err
 }
 
-// maxUnerased bounds the objects that Unerased counts.
-const maxUnerased = 10_000
+// MaxUnerased bounds the objects that Unerased counts, in all pools together.
+const MaxUnerased = 10_000
 
 // Unerased counts the deleted objects that the images of a pool may still have.
 type Unerased struct {
@@ -90,7 +90,7 @@ type Unerased struct {
 }
 
 // Unerased counts the objects that a cleaner has to erase, by pools that have any, up to
-// 10,000 in all: those that are marked deleted, and those that were added again to another
+// MaxUnerased in all: those that are marked deleted, and those that were added again to another
 // shard since.
 func (b *SharedBase) Unerased(ctx context.Context) ([]Unerased, error) {
 	return list(ctx, b, b.conns.lists, "counting the objects to be erased", pgx.RowToStructByPos[Unerased], `/* winery: Unerased */
@@ -105,5 +105,5 @@ func (b *SharedBase) Unerased(ctx context.Context) ([]Unerased, error) {
 			) d JOIN shards s ON s.id = d.shard LEFT JOIN winery_state t ON t.shard = s.id
 			WHERE s.state IN ('packed', 'cleaning', 'readonly') AND NOT EXISTS (SELECT FROM winery_quarantine WHERE shard = s.id)
 			LIMIT $1) unerased
-		GROUP BY pool_name ORDER BY pool_name`, maxUnerased)
+		GROUP BY pool_name ORDER BY pool_name`, MaxUnerased)
 }

@@ -60,7 +60,7 @@ var (
 	statisticsUp = prometheus.NewDesc("winery_statistics_up", "1 if this process could read the statistics of the shards, else 0.", nil, nil)
 	shards       = prometheus.NewDesc("winery_shards", "Shards of the whole fleet.", []string{"pool_name", "state"}, nil)
 	oldest       = prometheus.NewDesc("winery_shards_oldest_age_seconds",
-		"For how long the oldest shard of a state has been in it.", []string{"pool_name", "state"}, nil)
+		"For how long the oldest shard of a state has been in it, of those that are not quarantined; tries that failed do not count.", []string{"pool_name", "state"}, nil)
 	quarantined = prometheus.NewDesc("winery_shards_quarantined",
 		"Shards of the whole fleet that are quarantined.", []string{"pool_name", "state"}, nil)
 	neverVerified = prometheus.NewDesc("winery_images_never_verified",
@@ -116,15 +116,20 @@ func (d *database) Collect(all chan<- prometheus.Metric) {
 		p.OldestVerified = max(p.OldestVerified, s.OldestVerified)
 		byPool[s.Pool] = p
 	}
+	var counted int64
+	for _, u := range toErase {
+		counted += u.Objects
+	}
 	for pool, p := range byPool {
 		gauge(queue, float64(p.TableBytes), pool)
 		gauge(neverVerified, float64(p.NeverVerified), pool)
 		gauge(oldestVerified, p.OldestVerified.Seconds(), pool)
-		if errErase != nil {
-			continue
+		i := slices.IndexFunc(toErase, func(u sharedbase.Unerased) bool { return u.Pool == pool })
+		if errErase != nil || i < 0 && counted >= sharedbase.MaxUnerased {
+			continue // not known
 		}
 		var u sharedbase.Unerased // of a pool without any
-		if i := slices.IndexFunc(toErase, func(u sharedbase.Unerased) bool { return u.Pool == pool }); i >= 0 {
+		if i >= 0 {
 			u = toErase[i]
 		}
 		gauge(unerased, float64(u.Objects), pool)

@@ -5,6 +5,7 @@ package telemetry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -163,6 +164,26 @@ func (unlimited) Space(context.Context) (pool.Space, error) { return pool.Unlimi
 
 // A pool that hangs delays neither the scrape nor the answers of other pools, and
 // holds one goroutine.
+// TestManyUnerased: where one pool has more objects to erase than are counted, nothing is
+// said of the others: 0 would be a guess.
+func TestManyUnerased(t *testing.T) {
+	s := serving(t, "")
+	dsn := pgtest.New(t)
+	base, err := sharedbase.New(dsn, "test")
+	expect.NoError(t, err)
+	defer base.Close()
+	_, err = base.Init(t.Context())
+	expect.NoError(t, err)
+	pgtest.Exec(t, dsn, "INSERT INTO shards (name, state, pool_name) VALUES ('one', 'readonly', 'many'), ('two', 'readonly', 'others')")
+	pgtest.Exec(t, dsn, "INSERT INTO signature2shard SELECT int8send(i), 'deleted', (SELECT id FROM shards WHERE name = 'one') FROM generate_series(1, $1::int) i", sharedbase.MaxUnerased)
+	s.WatchDatabase(base)
+	s.DatabaseReady()
+	s.want("/metrics", 200, fmt.Sprintf(`winery_unerased_objects{pool_name="many"} %d`, sharedbase.MaxUnerased))
+	if _, metrics := s.get("/metrics"); strings.Contains(metrics, `winery_unerased_objects{pool_name="others"}`) {
+		t.Error("a pool whose objects were not counted has a number of them")
+	}
+}
+
 func TestPools(t *testing.T) {
 	files, err := directory.New(directory.Settings{BaseDirectory: t.TempDir(), PoolName: "files"})
 	expect.NoError(t, err)
