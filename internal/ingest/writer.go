@@ -40,7 +40,8 @@ type Options struct {
 	// for each object. An object that is larger goes alone. 128 MiB.
 	QueueBytes int64
 	// QueueWait is how long an add may wait to be taken by a lane before it is
-	// refused with ErrBusy, and how long for contended objects. 10 s.
+	// refused with ErrBusy, and how long for contended objects, and for the search for
+	// damaged ones. 10 s.
 	QueueWait time.Duration
 }
 
