@@ -34,7 +34,8 @@ type Added struct {
 // ErrContended says that nothing was stored because another transaction has
 // locked the row of one of the objects, or has added one of them and is not
 // committed, for longer than a second. The claim still holds. To add the other
-// objects, add fewer at once.
+// objects, add fewer at once. The same is true of all errors that Refused tells: what
+// the server has of one of the objects is damaged, for example.
 //
 // All is one statement, so that no lock ever waits for this process. An object
 // that the index has present is found by a plain read: no row of it is locked,

@@ -116,10 +116,10 @@ func (c *Claim) advance(ctx context.Context, to ShardState, also func(context.Co
 
 // Release returns the shard to the state from which it was claimed. It does
 // nothing if the claim is used up. It continues after ctx has ended, and retries
-// for up to ten seconds while the database is unavailable. *StateError means that
-// the claim was lost, and the shard was not released. After any other error Release
-// may be called again; the lease is not renewed any more, so when it has expired any
-// process reclaims the shard.
+// while the database is unavailable; it returns after ten seconds at most. *StateError
+// means that the claim was lost, and the shard was not released. After any other error
+// Release may be called again; the lease is not renewed any more, so when it has expired
+// any process reclaims the shard.
 func (c *Claim) Release(ctx context.Context) error {
 	return c.release(ctx, nil)
 }

@@ -136,8 +136,9 @@ func (b *SharedBase) inTxOn(ctx context.Context, pool *pgxpool.Pool, what string
 }
 
 // transaction runs op in a transaction that the statement begin begins. Once op has
-// succeeded, the commit is not cancelled before ten seconds after the end of ctx: a
-// commit that is cut off may still take effect, and then no process undoes it.
+// succeeded, the commit has until the deadline of ctx; where ctx was cancelled, it has
+// ten seconds more: a commit that is cut off may still take effect, and then no process
+// undoes it.
 func transaction(ctx context.Context, pool *pgxpool.Pool, begin string, op func(tx pgx.Tx) error) error {
 	tx, err := pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
 	if err != nil {
@@ -149,7 +150,13 @@ func transaction(ctx context.Context, pool *pgxpool.Pool, begin string, op func(
 	}
 	committing, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(releasing, cancel) })()
+	defer context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			cancel()
+			return
+		}
+		time.AfterFunc(releasing, cancel)
+	})()
 	err = tx.Commit(committing)
 	if errors.Is(err, context.Canceled) && committing.Err() != nil {
 		// Its outcome is unknown, as of any commit without an answer; the caller has cancelled nothing.

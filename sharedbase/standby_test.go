@@ -261,6 +261,25 @@ func TestMoveAgainWaitsForTheStandby(t *testing.T) {
 	}
 }
 
+// A release whose commit is not answered is given up after ten seconds, whenever its context ended: the time that a
+// shutdown takes has this limit in it.
+func TestReleaseIsGivenUp(t *testing.T) {
+	r := newReplicated(t)
+	c := must(r.base.CreateShard(t.Context(), "pool"))(t)
+	r.standby.Signal(syscall.SIGSTOP)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	began := time.Now()
+	if err := c.Release(ended); err == nil {
+		t.Error("released, although the standby does not know")
+	}
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("given up after %v", took)
+	}
+	r.standby.Signal(syscall.SIGCONT)
+	r.waits(t, 0)
+}
+
 // A commit that is given up, because the standby does not answer in time, is ErrUnavailable: its caller has cancelled
 // nothing.
 func TestCommitIsGivenUp(t *testing.T) {

@@ -32,6 +32,13 @@ func ReadBody(r *http.Request, l *Limits, limit, cost int64) ([]byte, *Charge, e
 	return body, charge, nil
 }
 
+// MaxBody returns the size in bytes of the largest body that, each byte charged as cost
+// bytes, takes no more than the whole budget for bodies. ReadBody reads larger ones, too:
+// beyond the budget they are not charged.
+func (l *Limits) MaxBody(cost int64) int64 {
+	return l.Bodies.Limit() / max(cost, 2) // while a body is copied there are two buffers
+}
+
 // firstBuffer is what a body gets before its first byte.
 const firstBuffer = 4 << 10
 
@@ -41,8 +48,7 @@ func readBody(r *http.Request, charge *Charge, cost int64) ([]byte, error) {
 	for len(body) < announced {
 		if len(body) == cap(body) {
 			size := min(announced, 2*cap(body))
-			// While the bytes are copied there are two buffers.
-			if err := charge.Reach(r.Context(), int64(cap(body)+size)*cost); err != nil {
+			if err := charge.Reach(r.Context(), max(int64(cap(body)+size), int64(size)*cost)); err != nil {
 				return nil, err
 			}
 			body = append(make([]byte, 0, size), body...)

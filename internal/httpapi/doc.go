@@ -17,7 +17,9 @@
 // while the budgets are exhausted. A request that gets no memory within 5 s is
 // answered with 503. A text that is sent to a client has at most 1,000 bytes,
 // whatever it quotes. So a server takes at most both budgets ([LimitsFor]) and, for
-// each of its connections, two times Small and net/http's buffers.
+// each of its connections, two times Small and net/http's buffers. A batch that does
+// not fit into a budget is refused. A single object that does not is charged the whole
+// budget: it must be possible however low the memory of the process is.
 //
 // One client gets at most half of a budget for several requests at a time; a single
 // request may use all of it. A client is a name of the access file, or else a host.

@@ -4,7 +4,7 @@ package ingest
 
 import (
 	"context"
-	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -12,36 +12,63 @@ import (
 )
 
 const (
-	// splitTime is how long a lane looks for the contended objects of a group
+	// splitTime is how long a lane looks for the objects for which a group was refused
 	// before it sets aside all that is not stored.
 	splitTime = time.Second
 	// retryInterval is how often the objects that are set aside are tried, and
 	// retryTime how long at once: the remaining time is for others.
 	retryInterval = 500 * time.Millisecond
 	retryTime     = 200 * time.Millisecond
-	// contendedFor is how long after the last try an object is thought contended.
-	contendedFor = 30 * time.Second
+	// suspectFor is how long after the last try an object is suspected.
+	suspectFor = 30 * time.Second
+	// maxSuspects is how many objects a lane suspects at most.
+	maxSuspects = 10_000
+	// maxDamages is how many transactions fail in succession because of damage until that
+	// is taken for damage of the shard's table, or of all, not of single objects.
+	maxDamages = 20
 )
 
-// aside has what a lane could not store because other transactions hold rows.
+// aside has what a lane could not store because other transactions hold rows, or the
+// database's data are damaged.
 type aside struct {
 	requests []*request // not answered yet
 	pieces   []piece    // of the requests, not stored yet
 	cost     int64      // of the requests, in the queue's memory
-	tried    time.Time  // when a contended object was tried last
-	// contended are the objects that were contended when they were tried last.
-	contended map[sharedbase.ObjID]bool
+	tried    time.Time  // when a suspect was tried last
+	// suspects are the objects that were refused when they were tried last, alone or with
+	// others, and why.
+	suspects map[sharedbase.ObjID]error
 }
 
-// has reports whether an object of the request is thought contended.
+// has reports whether an object of the request is suspected.
 func (a *aside) has(r *request) bool {
-	if len(a.contended) == 0 {
+	if len(a.suspects) == 0 {
 		return false
 	}
-	if time.Since(a.tried) > contendedFor && len(a.requests) == 0 {
-		clear(a.contended)
+	if time.Since(a.tried) > suspectFor && len(a.requests) == 0 {
+		clear(a.suspects)
 	}
-	return slices.ContainsFunc(r.objects, func(o sharedbase.Object) bool { return a.contended[o.ID] })
+	return slices.ContainsFunc(r.objects, func(o sharedbase.Object) bool { return a.suspects[o.ID] != nil })
+}
+
+// reason returns why the request is not stored.
+func (a *aside) reason(r *request) error {
+	for _, o := range r.objects {
+		if err := a.suspects[o.ID]; err != nil {
+			return err
+		}
+	}
+	return sharedbase.ErrContended
+}
+
+// suspect notes why objects were refused.
+func (a *aside) suspect(p part) {
+	if len(a.suspects)+len(p.pieces) > maxSuspects {
+		clear(a.suspects)
+	}
+	for _, piece := range p.pieces {
+		a.suspects[piece.object().ID] = p.err
+	}
 }
 
 // retry returns a channel that signals when the next attempt is due: never, if
@@ -54,15 +81,15 @@ func (a *aside) retry() (due <-chan time.Time, stop func()) {
 	return timer.C, func() { timer.Stop() }
 }
 
-// store adds objects. Where some are contended it adds the others, and returns
-// those that are not stored.
+// store adds objects. Where some are refused it adds the others, and returns those that
+// are not stored.
 func (l *lane) store(ctx context.Context, pieces []piece) (left []piece, err error) {
 	if len(pieces) == 0 {
 		return nil, nil
 	}
 	err = l.add(ctx, pieces, l.Base.Add)
-	if errors.Is(err, sharedbase.ErrContended) {
-		return l.split(ctx, pieces, splitTime)
+	if l.refused(err) {
+		return l.split(ctx, part{pieces, err}, splitTime, maxDamages)
 	}
 	return nil, err
 }
@@ -75,11 +102,13 @@ func (l *lane) retryAside(ctx context.Context) error {
 	}
 	requests, pieces := a.requests, a.pieces
 	a.requests, a.pieces, a.cost = nil, nil, 0
+	damages := l.damages
 	err := l.add(ctx, pieces, l.Base.TryAdd)
 	var left []piece
-	if errors.Is(err, sharedbase.ErrContended) {
-		left, err = l.split(ctx, pieces, retryTime)
+	if l.refused(err) {
+		left, err = l.split(ctx, part{pieces, err}, retryTime, math.MaxInt)
 	}
+	l.damages = damages // that suspects fail says nothing of the table
 	l.answer(requests, left, err)
 	return err
 }
@@ -94,39 +123,9 @@ func (l *lane) refuseAside(err error) {
 	a.requests, a.pieces, a.cost = nil, nil, 0
 }
 
-// split adds in parts what is contended as a whole, for a limited time, and
-// returns what is not stored then. Where many objects are contended, one
-// transaction holds them, as a rule, and there is no point in looking for each.
-func (l *lane) split(ctx context.Context, pieces []piece, limit time.Duration) (left []piece, err error) {
-	until := time.Now().Add(limit)
-	parts := [][]piece{pieces} // contended, in reverse order
-	for len(parts) > 0 {
-		part := parts[len(parts)-1]
-		parts = parts[:len(parts)-1]
-		if len(part) == 1 || time.Now().After(until) {
-			left = append(left, part...)
-			continue
-		}
-		for _, half := range [][]piece{part[len(part)/2:], part[:len(part)/2]} {
-			err := l.add(ctx, half, l.Base.TryAdd)
-			switch {
-			case errors.Is(err, sharedbase.ErrContended):
-				parts = append(parts, half)
-			case err != nil:
-				return nil, err
-			}
-		}
-	}
-	l.aside.tried = time.Now()
-	for _, p := range left {
-		l.aside.contended[p.object().ID] = true
-	}
-	return left, nil
-}
-
 // answer responds to requests: with err if there is one, and else those of which
-// all is stored. The others are set aside, with their objects that are left,
-// unless they have been for too long or there is no memory for more.
+// all is stored, or an object is damaged. The others are set aside, with their objects
+// that are left, unless they have been for too long or there is no memory for more.
 func (l *lane) answer(requests []*request, left []piece, err error) {
 	a, now := &l.aside, time.Now()
 	for _, r := range requests {
@@ -137,8 +136,10 @@ func (l *lane) answer(requests []*request, left []piece, err error) {
 		switch {
 		case err != nil, r.missing == 0:
 			l.queue.answer(r, err)
+		case r.refused != nil:
+			l.queue.answer(r, r.refused)
 		case now.After(r.expires), a.cost+cost > l.queue.size/4:
-			l.queue.answer(r, sharedbase.ErrContended)
+			l.queue.answer(r, a.reason(r))
 		default:
 			a.requests = append(a.requests, r)
 			a.cost += cost

@@ -43,13 +43,23 @@
 // lane cannot write. As long as an object is known to be contended, new requests that
 // have it are set aside at once, so that they delay no other.
 //
+// # Damage in the database
+//
+// Where the server cannot read or write the page, or the row, of an object, because of
+// damage or its disk, the transaction of the group fails as well, nothing of it is
+// written, and the claim holds ([sharedbase.Refused]). The lane splits the group in the
+// same way, and sets requests aside in the same way; but a request with an object that
+// fails alone gets the error. Where [maxDamages] transactions have failed so in succession, no objects are to
+// blame: the requests of the group get the error, and the lane pauses.
+//
 // # Errors
 //
 // Each transaction proves the lane's claim. If another process has taken the
 // shard, nothing was written, and the group is added to another shard. The same
-// happens if the lease on the shard could not be renewed. After any other error
-// the outcome is unknown: the callers get the error, and may repeat, since adding
-// again what is stored already is harmless. The lane never uses that claim again
-// except to release it, and claims another shard, with pauses of at most
-// [maxPause] between attempts. Meanwhile adds wait, or other lanes take them.
+// happens if the lease on the shard could not be renewed. After any other error,
+// except those of contention and damage, the outcome is unknown: the callers get the
+// error, and may repeat, since adding again what is stored already is harmless. The
+// lane never uses that claim again except to release it, and claims another shard,
+// with pauses of at most [maxPause] between attempts. Meanwhile adds wait, or other
+// lanes take them.
 package ingest

@@ -27,14 +27,15 @@ type lane struct {
 	total     sharedbase.Total // of the shard's table
 	uncounted bool             // total lacks what the table had before the claim
 	count     *count           // of that, in the background; nil where there is none
-	aside     aside            // requests with contended objects
+	aside     aside            // requests with contended objects, or perhaps damaged ones
+	damages   int              // transactions that failed in succession because of damage
 
 	began   atomic.Pointer[time.Time] // the current step; nil while the lane waits
 	failure atomic.Pointer[error]     // why the lane cannot write; nil while it can
 }
 
 func newLane(w *Writer) *lane {
-	return &lane{Writer: w, pauses: newPauses(), aside: aside{contended: map[sharedbase.ObjID]bool{}}}
+	return &lane{Writer: w, pauses: newPauses(), aside: aside{suspects: map[sharedbase.ObjID]error{}}}
 }
 
 func newPauses() *backoff.ExponentialBackOff {
@@ -117,21 +118,21 @@ func (l *lane) step(ctx context.Context, group []*request) error {
 	return nil
 }
 
-// commit adds a group. Requests that have a possibly contended object are set
-// aside at once, so that the others do not wait for them.
+// commit adds a group. Requests that have a suspected object are set aside at once, so
+// that the others do not wait for them.
 func (l *lane) commit(ctx context.Context, group []*request) error {
-	var pieces, contended []piece
+	var pieces, suspected []piece
 	for _, r := range group {
 		to := &pieces
 		if l.aside.has(r) {
-			to = &contended
+			to = &suspected
 		}
 		for i := range r.objects {
 			*to = append(*to, piece{r, i})
 		}
 	}
 	left, err := l.store(ctx, pieces)
-	l.answer(group, append(contended, left...), err)
+	l.answer(group, append(suspected, left...), err)
 	return err
 }
 
@@ -150,12 +151,16 @@ func (l *lane) add(ctx context.Context, pieces []piece, add addFunc) error {
 		added, err = l.addOnce(ctx, objects, bytes, add)
 	}
 	if err != nil {
+		if isDamage(err) {
+			l.damages++
+		}
 		return err
 	}
+	l.damages = 0
 	for i, p := range pieces {
 		p.stored(added.New[i])
-		if len(l.aside.contended) > 0 {
-			delete(l.aside.contended, p.object().ID)
+		if len(l.aside.suspects) > 0 {
+			delete(l.aside.suspects, p.object().ID)
 		}
 	}
 	return nil
@@ -175,7 +180,7 @@ func (l *lane) addOnce(ctx context.Context, objects []sharedbase.Object, bytes i
 	switch {
 	case err == nil:
 		l.grow(sharedbase.Total{Objects: int64(added.Objects), Bytes: added.Bytes})
-	case errors.Is(err, sharedbase.ErrContended):
+	case sharedbase.Refused(err):
 	case errors.Is(err, sharedbase.ErrFull):
 		l.broken = true
 	default:

@@ -27,7 +27,8 @@ type request struct {
 	// The lane's that has taken the request:
 	missing  int // how many objects are not stored yet
 	added    sharedbase.Added
-	expires  time.Time // when it is refused if objects are still contended; zero: not tried yet
+	expires  time.Time // when it is refused if objects are still not stored; zero: not tried yet
+	refused  error     // an object of it cannot be stored
 	answered bool
 
 	err  error

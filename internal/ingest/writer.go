@@ -40,7 +40,8 @@ type Options struct {
 	// for each object. An object that is larger goes alone. 128 MiB.
 	QueueBytes int64
 	// QueueWait is how long an add may wait to be taken by a lane before it is
-	// refused with ErrBusy, and how long for contended objects. 10 s.
+	// refused with ErrBusy, and how long for contended objects, and for the search for
+	// damaged ones. 10 s.
 	QueueWait time.Duration
 }
 
@@ -171,9 +172,9 @@ func (w *Writer) refusal(err error) error {
 
 // Close refuses further adds, commits and answers those that were accepted,
 // and releases the shards. If ctx ends first, what is still in flight is cut off
-// and answered with an error, and Close returns at most ten seconds later, the
-// limit of a release. A shard that could not be released stays locked until its
-// lease ends.
+// and answered with an error, and Close returns at most twenty seconds later: a
+// commit by which a shard is claimed or marked full has ten seconds more, and so has
+// a release. A shard that could not be released stays locked until its lease ends.
 func (w *Writer) Close(ctx context.Context) error {
 	w.queue.close()
 	stop := context.AfterFunc(ctx, w.cancel)

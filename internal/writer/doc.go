@@ -28,13 +28,13 @@
 //
 //  1. It accepts no new connections, and answers the requests in flight: 20 s.
 //  2. It commits what was accepted, and releases its shards to standby: 20 s, and
-//     10 s for a release that was begun then.
+//     20 s for a commit that was begun then, and a release.
 //  3. It ends the requests that are still in flight: 5 s. Their connections are
 //     closed.
 //  4. It closes the images: 10 s for those that hang. The last heartbeat takes up to
 //     3 s, and reports to Sentry 2 s.
 //
-// So it has ended after 70 s, or 71 with a passed socket, also where database and images
+// So it has ended after 80 s, or 81 with a passed socket, also where database and images
 // are unavailable. A shard that could not be released stays locked until its lease ends.
 // The shutdown is reported as a task with that limit, so that a shorter
 // winery.stall_limit does not cut it off.

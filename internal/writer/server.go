@@ -32,8 +32,8 @@ const (
 	answering  = 20 * time.Second // requests in flight
 	committing = 20 * time.Second // what was accepted
 	cutting    = 5 * time.Second  // for requests whose context was cancelled
-	// In other packages: a release that was begun, images that hang, the last heartbeat, and Sentry.
-	others   = (10 + 10 + 3 + 2) * time.Second
+	// In other packages: a commit that was begun and a release, images that hang, the last heartbeat, and Sentry.
+	others   = (20 + 10 + 3 + 2) * time.Second
 	stopping = draining + answering + committing + cutting + others
 )
 

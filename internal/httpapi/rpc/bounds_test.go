@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -118,6 +119,104 @@ func TestGetBatchTooLarge(t *testing.T) {
 	got := post(t, server, "/content/get/batch", wire.Request{ObjIDs: ids})
 	if got.status != http.StatusRequestEntityTooLarge || !strings.Contains(got.error(t).Message, "fewer") {
 		t.Errorf("%+v", got)
+	}
+}
+
+// askFor sends a request in one format, and asks for an answer in it.
+func askFor(t *testing.T, server *httptest.Server, path string, format wire.Format, request wire.Request) (status int, body string) {
+	t.Helper()
+	encoded := request.Encode(format)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+path, encoded.Reader())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.ContentLength = encoded.Len()
+	r.Header = http.Header{"Content-Type": {format.ContentType()}, "Accept": {format.ContentType()}}
+	response, err := server.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	all, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(all)
+}
+
+// TestBatchBeyondMemory refuses batches that take more than all memory for bodies, or for answers: they would be in
+// memory nevertheless.
+func TestBatchBeyondMemory(t *testing.T) {
+	const mib = 1 << 20
+	many, ids := make([]rpc.Object, 10), make([][32]byte, 10)
+	for i := range many {
+		content := bytes.Repeat([]byte{byte(i)}, mib)
+		ids[i] = sha256.Sum256(content)
+		many[i] = rpc.Object{ID: ids[i], Content: content}
+	}
+	for what, c := range map[string]struct {
+		bodies, answers, object int64 // limits in bytes
+		path                    string
+		format                  wire.Format
+		most                    int // objects
+	}{
+		// While a body grows there are two buffers.
+		"add msgpack": {8*mib + mib, mib, mib, "/content/add/batch", wire.MsgPack, 4},
+		// In JSON an object is a quarter larger, and is charged four times.
+		"add JSON":    {16 * mib, mib, mib, "/content/add/batch", wire.JSON, 3},
+		"get msgpack": {mib, 8 * mib, mib, "/content/get/batch", wire.MsgPack, 8},
+		"get JSON":    {mib, 9 * mib, mib, "/content/get/batch", wire.JSON, 4},
+		// What one object may have is always possible.
+		"add as much as one object":          {mib, mib, 3 * mib, "/content/add/batch", wire.MsgPack, 3},
+		"add as much as one object, in JSON": {mib, mib, 3 * mib, "/content/add/batch", wire.JSON, 3},
+		"get as much as one object":          {mib, mib, 3 * mib, "/content/get/batch", wire.MsgPack, 3},
+		"get as much as one object, in JSON": {mib, mib, 3 * mib, "/content/get/batch", wire.JSON, 3},
+	} {
+		t.Run(what, func(t *testing.T) {
+			var store rpctest.Store
+			for _, o := range many {
+				store.Put(o.ID, o.Content)
+			}
+			server := serve(t, &store, rpc.Options{MaxObjectSize: c.object, MaxBatchBytes: 64 * mib, Limits: limits(c.bodies, c.answers)})
+			for _, n := range []int{c.most, c.most + 1} {
+				request := wire.Request{Contents: many[:n]}
+				if strings.Contains(c.path, "get") {
+					request = wire.Request{ObjIDs: ids[:n]}
+				}
+				status, text := askFor(t, server, c.path, c.format, request)
+				if n == c.most && status != http.StatusOK {
+					t.Errorf("%d objects: status %d %.200s", n, status, text)
+				}
+				if n > c.most && (status != http.StatusRequestEntityTooLarge || !strings.Contains(text, "fewer")) {
+					t.Errorf("%d objects: status %d %.200s, want 413 and the cure", n, status, text)
+				}
+			}
+		})
+	}
+}
+
+// TestObjectBeyondMemory: an object of the largest size is taken and given, however little memory there is.
+func TestObjectBeyondMemory(t *testing.T) {
+	content := bytes.Repeat([]byte("x"), 3<<20)
+	o := rpc.Object{ID: sha256.Sum256(content), Content: content}
+	for _, format := range []wire.Format{wire.MsgPack, wire.JSON} {
+		var store rpctest.Store
+		l := httpapi.DefaultLimits() // a request may find the memory of the one before still charged
+		l.Bodies, l.Answers = httpapi.NewMemory("bodies", 1<<20, time.Minute), httpapi.NewMemory("answers", 1<<20, time.Minute)
+		server := serve(t, &store, rpc.Options{MaxObjectSize: int64(len(content)), Limits: l})
+		for _, c := range []struct {
+			path    string
+			request wire.Request
+		}{
+			{"/content/add", wire.Request{ObjID: wire.ID(o.ID), Content: content}},
+			{"/content/add/batch", wire.Request{Contents: []rpc.Object{o}}},
+			{"/content/get", wire.Request{ObjID: wire.ID(o.ID)}},
+			{"/content/get/batch", wire.Request{ObjIDs: [][32]byte{o.ID}}},
+		} {
+			if status, text := askFor(t, server, c.path, format, c.request); status != http.StatusOK {
+				t.Errorf("%s in %s: status %d %.200s", c.path, format.ContentType(), status, text)
+			}
+		}
 	}
 }
 

@@ -41,5 +41,7 @@
 //
 // A body is read within the endpoint's limit, into one buffer, of which contents are slices; see [httpapi.ReadBody].
 // The sizes of all objects of a batch are looked up before any object is read: their sum is charged to the memory for
-// answers, and is at most [Options.MaxBatchBytes].
+// answers, and is at most [Options.MaxBatchBytes]. A batch that takes more than the whole memory for bodies, or for
+// answers, is refused with 413, as it would be in memory nevertheless. One object of [Options.MaxObjectSize] is always
+// taken and given, alone or in a batch, however little memory there is.
 package rpc

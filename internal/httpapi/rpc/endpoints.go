@@ -20,6 +20,7 @@ type endpoint struct {
 	timed bool   // Python's backend times it, too, see metrics.Client.Storage
 	needs httpapi.Right
 	what  string // what clients call it, if it changes the store
+	batch bool   // its body has any number of contents
 	limit func(Options) int64
 	serve func(*handler, context.Context, *call) (wire.Answer, error)
 }
@@ -30,15 +31,15 @@ func object(o Options) int64  { return o.MaxObjectSize + smallBody }
 func objects(o Options) int64 { return o.MaxBatchBytes }
 
 var endpoints = map[string]endpoint{
-	"/check_config":         {"check_config", false, httpapi.Read, "", small, (*handler).checkConfig},
-	"/content/contains":     {"__contains__", true, httpapi.Read, "", small, (*handler).contains},
-	"/content/add":          {"add", true, httpapi.Write, "add", object, (*handler).add},
-	"/content/add/batch":    {"add_batch", true, httpapi.Write, "add", objects, (*handler).addBatch},
-	"/content/get":          {"get", true, httpapi.Read, "", small, (*handler).get},
-	"/content/get/batch":    {"get_batch", false, httpapi.Read, "", ids, (*handler).getBatch},
-	"/content/download_url": {"download_url", false, httpapi.Read, "", small, (*handler).downloadURL},
-	"/content/check":        {"check", false, httpapi.Read, "", small, (*handler).check},
-	"/content/delete":       {"delete", false, httpapi.Delete, "delete", small, (*handler).delete},
+	"/check_config":         {"check_config", false, httpapi.Read, "", false, small, (*handler).checkConfig},
+	"/content/contains":     {"__contains__", true, httpapi.Read, "", false, small, (*handler).contains},
+	"/content/add":          {"add", true, httpapi.Write, "add", false, object, (*handler).add},
+	"/content/add/batch":    {"add_batch", true, httpapi.Write, "add", true, objects, (*handler).addBatch},
+	"/content/get":          {"get", true, httpapi.Read, "", false, small, (*handler).get},
+	"/content/get/batch":    {"get_batch", false, httpapi.Read, "", false, ids, (*handler).getBatch},
+	"/content/download_url": {"download_url", false, httpapi.Read, "", false, small, (*handler).downloadURL},
+	"/content/check":        {"check", false, httpapi.Read, "", false, small, (*handler).check},
+	"/content/delete":       {"delete", false, httpapi.Delete, "delete", false, small, (*handler).delete},
 }
 
 var endpointNames = strings.Join(slices.Sorted(maps.Keys(endpoints)), ", ")
@@ -77,9 +78,9 @@ func (h *handler) getBatch(ctx context.Context, r *call) (wire.Answer, error) {
 		return nil, missing("obj_ids")
 	}
 	found, err := h.store.GetBatch(ctx, r.ObjIDs, func(bytes int64) error {
-		if bytes > h.MaxBatchBytes {
+		if most := r.maxContents(h.Options); bytes > most {
 			return httpapi.Refuse(http.StatusRequestEntityTooLarge,
-				"these %d objects have %d bytes, and one answer has at most %d: ask for fewer at once", len(r.ObjIDs), bytes, h.MaxBatchBytes)
+				"these %d objects have %d bytes, and one answer has at most %d: ask for fewer at once", len(r.ObjIDs), bytes, most)
 		}
 		return r.admit(ctx)(bytes)
 	})

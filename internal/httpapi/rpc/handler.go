@@ -51,7 +51,7 @@ func (h *handler) Serve(w http.ResponseWriter, r *http.Request) error {
 	if e.needs != httpapi.Read && h.ReadOnly {
 		return readOnlyError{e.what}
 	}
-	request, body, err := h.receive(r, e.limit(h.Options))
+	request, body, err := h.receive(r, e)
 	if err != nil {
 		return err
 	}

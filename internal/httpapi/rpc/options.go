@@ -19,7 +19,8 @@ type Options struct {
 	MaxObjectSize int64
 	// MaxBatchBytes is the size of the largest body of /content/add/batch (half as much again in JSON), and of the
 	// contents that one /content/get/batch returns. At least MaxObjectSize and some. Default: four times
-	// MaxObjectSize, but no less than 64 MiB.
+	// MaxObjectSize, but no less than 64 MiB. A batch that does not fit into the budgets of Limits is refused, too,
+	// unless it is no larger than one object may be.
 	MaxBatchBytes int64
 	// Limits bound what clients hold. Default: httpapi.DefaultLimits. A body in JSON is charged four times, for what its
 	// decoding takes.

@@ -41,8 +41,8 @@ func (c *call) admit(ctx context.Context) Admit {
 	}
 }
 
-// receive reads and decodes the body, of at most limit bytes in msgpack.
-func (h *handler) receive(r *http.Request, limit int64) (req *wire.Request, charge *httpapi.Charge, err error) {
+// receive reads and decodes the body of a request to e.
+func (h *handler) receive(r *http.Request, e endpoint) (req *wire.Request, charge *httpapi.Charge, err error) {
 	if r.ContentLength == 0 {
 		return &wire.Request{CheckPresence: true}, nil, nil
 	}
@@ -52,10 +52,13 @@ func (h *handler) receive(r *http.Request, limit int64) (req *wire.Request, char
 	}
 	cost := int64(1)
 	if format == wire.JSON {
-		limit += limit / 2
 		cost = jsonMemory
 	}
-	body, charge, err := httpapi.ReadBody(r, h.Limits, limit, cost)
+	if most := h.maxBatchBody(format, cost); e.batch && r.ContentLength > most {
+		return nil, nil, httpapi.Refuse(http.StatusRequestEntityTooLarge,
+			"the body has %d bytes, and %s takes at most %d: send fewer objects at once", r.ContentLength, r.URL.Path, most)
+	}
+	body, charge, err := httpapi.ReadBody(r, h.Limits, encoded(e.limit(h.Options), format), cost)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -68,6 +71,32 @@ func (h *handler) receive(r *http.Request, limit int64) (req *wire.Request, char
 		err = httpapi.Refuse(http.StatusBadRequest, "the body cannot be decoded: %v", err)
 	}
 	return nil, nil, err
+}
+
+// maxBatchBody is the size in bytes of the largest body of a batch: with all that it takes
+// it is within the memory for bodies. A body that is no larger than that of one object may
+// be, which is always accepted, is accepted here, too.
+func (h *handler) maxBatchBody(format wire.Format, cost int64) int64 {
+	return min(encoded(h.MaxBatchBytes, format), max(h.Limits.MaxBody(cost), encoded(object(h.Options), format)))
+}
+
+// encoded is the limit in a format for a body that has at most that many bytes in msgpack.
+func encoded(limit int64, format wire.Format) int64 {
+	if format == wire.JSON {
+		limit += limit / 2
+	}
+	return limit
+}
+
+// maxContents is how many bytes of contents the answer to a batch may have: with their
+// encoding they are within the memory for answers. As many as one object may have are
+// always answered.
+func (c *call) maxContents(o Options) int64 {
+	most := o.Limits.Answers.Limit()
+	if c.format == wire.JSON {
+		most = most / 9 * 4 // as admit charges them
+	}
+	return min(o.MaxBatchBytes, max(most, o.MaxObjectSize))
 }
 
 // jsonMemory is how many times its size a body in JSON takes, with what its decoding makes of it.

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package ingest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"winery/internal/ingest"
+	"winery/sharedbase"
+	"winery/test/expect"
+	"winery/test/logtest"
+)
+
+// damage has the server fail with a SQLSTATE where it would write one of the objects to
+// the index, as with a damaged page; without objects, where it would write any.
+func (f *fixture) damage(code string, objects ...sharedbase.Object) {
+	f.Helper()
+	keys := make([]string, len(objects))
+	for i, o := range objects {
+		keys[i] = fmt.Sprintf(`NEW.signature = '\x%x'`, o.ID)
+	}
+	condition := ""
+	if len(keys) > 0 {
+		condition = "WHEN (" + strings.Join(keys, " OR ") + ")"
+	}
+	f.sql(fmt.Sprintf(`CREATE FUNCTION damaged() RETURNS trigger LANGUAGE plpgsql AS
+			$$ BEGIN RAISE 'the page is damaged' USING ERRCODE = '%s'; END $$;
+		CREATE TRIGGER damaged BEFORE INSERT ON signature2shard FOR EACH ROW %s EXECUTE FUNCTION damaged()`, code, condition))
+}
+
+// isDamage reports whether an add was refused because of damage.
+func isDamage(err error) bool {
+	return sharedbase.Refused(err) && !errors.Is(err, sharedbase.ErrContended)
+}
+
+// Of the adds that go into one transaction, those fail whose object is damaged in the
+// database. The others are stored, under the same claim.
+func TestDamagedObjectFailsAlone(t *testing.T) {
+	for code, what := range map[string]string{"XX001": "a damaged page", "58030": "a disk that cannot be read"} {
+		t.Run(what, func(t *testing.T) {
+			f := newFixture(t)
+			relay, dsn := relayed(t, f.dsn)
+			w := f.start(ingest.Options{Base: f.open(dsn)})
+			all := objects(101, 10, "together")
+			f.damage(code, all[40], all[60])
+			claimed := f.shards(sharedbase.StateWriting)
+			errs := make([]error, len(all))
+			var adders sync.WaitGroup
+			add := func(i int) {
+				adders.Go(func() { _, errs[i] = w.Add(t.Context(), all[i:i+1]) })
+			}
+			holdInLane(t, relay, w, func() { add(0) })
+			for i := range all[1:] {
+				add(1 + i)
+			}
+			expect.Eventually(t, "the others to queue", func() bool { return w.Waiting() == 100 })
+			relay.Resume()
+			adders.Wait()
+			for i, err := range errs {
+				if bad := i == 40 || i == 60; bad != isDamage(err) || !bad && err != nil {
+					t.Errorf("object %d: %v", i, err)
+				}
+			}
+			if now := f.shards(sharedbase.StateWriting); len(now) != 1 || now[0].Locker != claimed[0].Locker {
+				t.Errorf("the claim was not kept: %+v, was %+v", now, claimed)
+			}
+			f.stored(append(append(all[:40:40], all[41:60]...), all[61:]...)...)
+			f.sql("DROP TRIGGER damaged ON signature2shard")
+			f.add(w, all[40], all[60])
+		})
+	}
+}
+
+// Clients that add a damaged object again and again fail no other, and each gets the
+// reason.
+func TestDamagedObjectAgain(t *testing.T) {
+	f := newFixture(t)
+	w := f.start(ingest.Options{})
+	damaged := objects(3, 10, "damaged")
+	f.damage("XX002", damaged...)
+	claimed := f.shards(sharedbase.StateWriting)
+	ctx, stop := context.WithCancel(t.Context())
+	var again sync.WaitGroup
+	for i := range 12 {
+		again.Go(func() {
+			for ctx.Err() == nil {
+				batch := append(objects(10, 10, fmt.Sprint("with ", i)), damaged[i%3])
+				if _, err := w.Add(context.Background(), batch); !isDamage(err) {
+					t.Errorf("a damaged object: %v", err)
+				}
+			}
+		})
+	}
+	others := objects(2000, 100, "others")
+	for i := 0; i < len(others); i += 10 {
+		f.add(w, others[i:i+10]...)
+	}
+	stop()
+	again.Wait()
+	f.stored(others...)
+	if now := f.shards(sharedbase.StateWriting); len(now) != 1 || now[0].Locker != claimed[0].Locker {
+		t.Errorf("the claim was not kept: %+v, was %+v", now, claimed)
+	}
+}
+
+// Where every object is refused, it is not the objects that are damaged: the lane ends the
+// search for them, says why it cannot write, and continues once it can.
+func TestEverythingDamaged(t *testing.T) {
+	f := newFixture(t)
+	var log logtest.Log
+	w := f.start(ingest.Options{Log: log.Logger(slog.LevelInfo)})
+	all := objects(1000, 10, "all")
+	f.damage("XX001")
+	if _, err := w.Add(t.Context(), all); !isDamage(err) {
+		t.Errorf("Add: %v", err)
+	}
+	log.Wait(t, "cannot write objects, retrying")
+	f.sql("DROP TRIGGER damaged ON signature2shard")
+	f.add(w, all...)
+	f.stored(all...)
+	if n := len(f.shards()); n != 1 {
+		t.Errorf("%d shards", n)
+	}
+}
