@@ -43,7 +43,7 @@
 //     table meanwhile;
 //   - else from an image of the same name in another pool, of the same layout, in
 //     place. Header and hash function come from there if they are those that were
-//     recorded when the image was packed;
+//     recorded when the image was packed, and fit the index entries of the image;
 //   - objects that should have been erased are erased, if the caller requests it.
 //     Repair never does this by default: a lost index row looks the same.
 //

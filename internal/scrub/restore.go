@@ -82,6 +82,9 @@ type restoration struct {
 func (r *restoration) from(ctx context.Context, name string) error {
 	p := r.Pools[name]
 	return pace.ReadImage(ctx, p, p.Open, r.shard.Name, r.Rate, func(from format.Reader) error {
+		if its, own := p.Format().Name(), r.Pools[r.shard.Pool].Format().Name(); its != own {
+			return fmt.Errorf("%w: that one is of format %s, the shard's of format %s", format.ErrLayout, its, own)
+		}
 		return r.edit(ctx, r.shard, func(ctx context.Context, e pool.Editor) error { return r.write(ctx, name, from, e) })
 	})
 }
@@ -95,7 +98,7 @@ func (r *restoration) write(ctx context.Context, name string, from format.Reader
 		case from.Fingerprint() != r.record.Fingerprint || from.Info().Objects != r.record.Objects:
 			return sharedbase.ErrOtherImage
 		}
-		if err := from.RestoreHeadTo(e); err != nil {
+		if err := from.RestoreHeadTo(ctx, e); err != nil {
 			return err
 		}
 		if err := e.Commit(ctx); err != nil {
