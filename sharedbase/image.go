@@ -37,6 +37,18 @@ func (c *ImageClaim) RecordImage(ctx context.Context, image ImageRecord) error {
 	})
 }
 
+// RenewRecord replaces the record of a readonly shard's image by that of the whole image
+// that the holder of the claim has read just now, and found to have each object of the
+// shard. *StateError if the shard is not readonly.
+func (c *ImageClaim) RenewRecord(ctx context.Context, image ImageRecord) error {
+	return c.inTx(ctx, "renewing the record of the image of shard "+c.name, func(ctx context.Context, tx pgx.Tx, s Shard) error {
+		if s.State != StateReadOnly {
+			return &StateError{Shard: c.name, Found: s.State, FoundLocker: s.Locker, Expected: StateReadOnly}
+		}
+		return recordVerifiedImage(ctx, tx, c.id, image)
+	})
+}
+
 // recordVerifiedImage is recordImage for an image whose contents were read back just now.
 func recordVerifiedImage(ctx context.Context, tx pgx.Tx, shardID int64, i ImageRecord) error {
 	return insertImage(ctx, tx, `/* winery: RecordVerifiedImage */

@@ -54,6 +54,7 @@ func TestImageClaim(t *testing.T) {
 	_, err := c.RecordErased(ctx, nil)
 	wantLost("RecordErased", err)
 	wantLost("RecordImage", c.RecordImage(ctx, sharedbase.ImageRecord{}))
+	wantLost("RenewRecord", c.RenewRecord(ctx, sharedbase.ImageRecord{}))
 	if err := errors.Join(c.Release(ctx), next.Verify(ctx)); err != nil {
 		t.Errorf("releasing a claim that was lost: %v", err)
 	}
@@ -61,6 +62,34 @@ func TestImageClaim(t *testing.T) {
 		t.Error(err)
 	}
 	must(b.ClaimImage(ctx, s.Name))(t)
+}
+
+// The record is renewed of a readonly shard's image alone: the image of any other is made
+// again from its table.
+func TestRenewRecord(t *testing.T) {
+	b, _ := newBase(t)
+	ctx := t.Context()
+	want := sharedbase.ImageRecord{Objects: 7, Bytes: 70, Fingerprint: [32]byte{1}}
+	for _, state := range []sharedbase.ShardState{sharedbase.StatePacked, sharedbase.StateReadOnly} {
+		s := shardIn(t, b, state)
+		before, _, err := b.ImageRecord(ctx, s.ID)
+		expect.NoError(t, err)
+		c := must(b.ClaimImage(ctx, s.Name))(t)
+		err = c.RenewRecord(ctx, want)
+		got, _, failure := b.ImageRecord(ctx, s.ID)
+		expect.NoError(t, failure)
+		if state == sharedbase.StatePacked {
+			wantState(t, err, state)
+			if got != before {
+				t.Errorf("recorded %+v", got)
+			}
+			continue
+		}
+		expect.NoError(t, err)
+		if got != want {
+			t.Errorf("recorded %+v, want %+v", got, want)
+		}
+	}
 }
 
 // Of many that claim at the same moment, one does.

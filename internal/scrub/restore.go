@@ -22,7 +22,8 @@ func (s *Scrubber) others(sh sharedbase.Shard) []string {
 }
 
 // restore replaces damaged parts of a readonly shard's image, from images of the
-// same name in other pools; where all objects are intact, from what they tell.
+// same name in other pools; where all objects are intact, from what they tell. A whole
+// image that only differs from its record is recorded.
 func (s *Scrubber) restore(ctx context.Context, sh sharedbase.Shard, findings []Finding) (done []string, why error) {
 	r := &restoration{Scrubber: s, shard: sh}
 	outside := false // damage that is no object's
@@ -51,6 +52,13 @@ func (s *Scrubber) restore(ctx context.Context, sh sharedbase.Shard, findings []
 	}
 	if !found {
 		why = fmt.Errorf("no other pool has an image of shard %s", sh.Name)
+	}
+	if r.head && onlyRecordDiffers(findings) {
+		renewed, err := s.renew(ctx, sh)
+		if err == nil {
+			return renewed, nil
+		}
+		why = errors.Join(why, err)
 	}
 	return r.done, why
 }
