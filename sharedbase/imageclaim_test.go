@@ -92,6 +92,34 @@ func TestRenewRecord(t *testing.T) {
 	}
 }
 
+// The hosts that mapped an image are forgotten under the claims to image and shard alone.
+func TestForgetMappedHosts(t *testing.T) {
+	b, conn := newBase(t)
+	ctx := t.Context()
+	s := shardIn(t, b, sharedbase.StatePacked)
+	must(b.RecordShardMapped(ctx, "host", s.Pool, s.Name))(t)
+	image := must(b.ClaimImage(ctx, s.Name))(t)
+	lost := claim(t, b, s, sharedbase.StateCleaning)
+	expect.NoError(t, b.ReleaseShard(ctx, must(b.ShardByID(ctx, s.ID))(t)))
+	wantMapped := func(n int) {
+		t.Helper()
+		if hosts := must(b.ShardByID(ctx, s.ID))(t).MappedOn; len(hosts) != n {
+			t.Errorf("mapped on %v, want %d", hosts, n)
+		}
+	}
+	wantState(t, image.ForgetMappedHosts(ctx, lost), sharedbase.StatePacked)
+	wantMapped(1)
+	c := claim(t, b, s, sharedbase.StateCleaning)
+	exec(t, conn, "UPDATE winery_image_lease SET expires = clock_timestamp()")
+	if err := image.ForgetMappedHosts(ctx, c); !errors.Is(err, sharedbase.ErrLeaseLost) {
+		t.Error(err)
+	}
+	wantMapped(1)
+	image = must(b.ClaimImage(ctx, s.Name))(t)
+	expect.NoError(t, image.ForgetMappedHosts(ctx, c))
+	wantMapped(0)
+}
+
 // Of many that claim at the same moment, one does.
 func TestImageClaimAtOnce(t *testing.T) {
 	b, _ := newBase(t)
