@@ -17,7 +17,8 @@
 //   - the image was packed with at least as many objects as the table has, and
 //     the table has at least as many as the index. More are those that were
 //     deleted since: from the index first, then from the table (a Python writer
-//     leaves the row there).
+//     leaves the row there). A table that a cleaner of Python dropped, before it failed,
+//     has nothing to be compared.
 //
 // All of this takes as long as reading the image. So [Cleaner.DropTables] begins it only
 // where the drop could succeed now: not where the owner of the database wants more hosts,

@@ -102,17 +102,22 @@ func (c *Cleaner) check(ctx context.Context, claim *sharedbase.Claim) error {
 }
 
 // count requires that the table has what the index has, and the image what the
-// table has.
+// table has. A table that is gone has nothing to be compared, or lost: a cleaner of Python
+// Winery drops it in one transaction, and makes the shard READONLY in the next.
 func (c *Cleaner) count(ctx context.Context, claim *sharedbase.Claim) error {
 	c.Progress.Unmeasured(imagebuild.Counting, claim.Name(), imagebuild.CountingLimit)
 	defer c.report(Dropping, claim.Name())
 	table, _, err := c.Base.TableSize(ctx, claim.Name())
-	if err != nil {
+	gone := errors.Is(err, sharedbase.ErrNoTable)
+	if err != nil && !gone {
 		return err
 	}
 	index, err := c.Base.CountObjects(ctx, claim.Name())
 	if err != nil {
 		return err
+	}
+	if gone {
+		table = index
 	}
 	record, found, err := c.Base.ImageRecord(ctx, claim.ID())
 	if err != nil {
