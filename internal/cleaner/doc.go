@@ -49,7 +49,9 @@
 // image for each commit, a batch has up to a hundred thousand objects.
 //
 // Some images of each pool are erased in at the same time: one that is slow stops no
-// other. An image that another process has claimed, or edits, is left to that process.
+// other. An image that another process has claimed is left to that process. One that a
+// client without a claim can write to, such as a kernel that has mapped it, is not written
+// to, which is an error: only a person can end that.
 //
 // # Erasing and dropping at once
 //
