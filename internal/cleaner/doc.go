@@ -49,14 +49,16 @@
 // image for each commit, a batch has up to a hundred thousand objects.
 //
 // Some images of each pool are erased in at the same time: one that is slow stops no
-// other. An image that another process has claimed is left to that process. One that a
-// client without a claim can write to, such as a kernel that has mapped it, is not written
-// to, which is an error: only a person can end that.
+// other. [Cleaner.EraseDeleted] returns when the slowest pool is done. An image that
+// another process has claimed is left to that process. One that a client without a claim
+// can write to, such as a kernel that has mapped it, is not written to, which is an
+// error: only a person can end that.
 //
 // # Erasing and dropping at once
 //
 // winery-cleaner drops and erases in two concurrent loops, because dropping
-// tables can take days after a site was moved from Python. One process may erase
+// tables can take days after a site was moved from Python. Each pool has two loops of its
+// own, with a [Cleaner] each, because a pool may be as slow as that. One process may erase
 // in an image while another drops the table of its shard. Neither needs what the
 // other removes: erasing touches the image and index rows that are marked
 // deleted; dropping touches the table, and an inconsistency in the image counts

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"winery/internal/imagebuild"
 	"winery/internal/scrub"
@@ -19,9 +21,11 @@ import (
 // remaining shards, unless the database is unavailable: the error joins the failures
 // of all shards.
 func (c *Cleaner) DropTables(ctx context.Context) (worked bool, err error) {
-	packed, err := c.Base.ListShards(ctx, sharedbase.ShardFilter{
-		States: []sharedbase.ShardState{sharedbase.StatePacked},
-	})
+	filter := sharedbase.ShardFilter{States: []sharedbase.ShardState{sharedbase.StatePacked}}
+	if len(c.Pools) == 1 {
+		filter.Pool = slices.Collect(maps.Keys(c.Pools))[0]
+	}
+	packed, err := c.Base.ListShards(ctx, filter)
 	r := c.newRound(Dropping)
 	for _, s := range packed {
 		if c.Pools[s.Pool] == nil || len(s.MappedOn) < c.MinMappedHosts || !r.may(s) {
