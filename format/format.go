@@ -175,9 +175,10 @@ type Reader interface {
 	RestoreTo(ctx context.Context, img Device, size int64, name string, ids []ObjID) (restored int, err error)
 
 	// RestoreHeadTo writes what [Format.Open] reads into another copy of this
-	// image, which the caller knows by its recorded Fingerprint to be one. It is
-	// flushed.
-	RestoreHeadTo(img Device) error
+	// image, in which that may be damaged. ErrLayout, and nothing is written, unless
+	// the index entries there are those of a copy ([SameLayout]): in any other image
+	// no object would be found any more. What was written is flushed.
+	RestoreHeadTo(ctx context.Context, img Device) error
 }
 
 // Inventory is the index of an image in memory, to be compared with another list

@@ -171,7 +171,7 @@ func TestRestoreHead(t *testing.T) {
 	image := newImage(t, mosaic.Format{}, objects)
 	metadata, _, index, _, tail := open(t, image).Parts()
 	head := flip(image, 3, metadata+12, index+7, tail+20)
-	if err := open(t, image).RestoreHeadTo(head); err != nil || !bytes.Equal(head, image) {
+	if err := open(t, image).RestoreHeadTo(t.Context(), head); err != nil || !bytes.Equal(head, image) {
 		t.Errorf("the same copy: %v", err)
 	}
 	erased := bytes.Clone(image)
@@ -183,7 +183,7 @@ func TestRestoreHead(t *testing.T) {
 		if what == "after" {
 			damaged, left, want = flip(image, 3, metadata+12), 0, objects
 		}
-		expect.NoError(t, open(t, from).RestoreHeadTo(damaged))
+		expect.NoError(t, open(t, from).RestoreHeadTo(t.Context(), damaged))
 		holds(t, damaged, want, left)
 		erase(t, damaged, nil) // counts again
 		holds(t, damaged, want, left)

@@ -137,10 +137,40 @@ func (e *eraser) renew(stored []byte, at int64, crc uint32) error {
 	return nil
 }
 
+// fits requires that another image has the index entries of this one, or damaged ones.
+func (r *Reader) fits(ctx context.Context, img format.Device) error {
+	own, err := r.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	other := newReader(img, r.name)
+	other.layout, other.hash = r.layout, r.hash
+	var fit, others int64
+	err = other.scan(ctx, func(slot int64, e entry, damage error) error {
+		if mine := own.slots.Entries[slot]; damage == nil && (mine == (entry{}) || mine == e) {
+			fit++
+		} else {
+			others++
+		}
+		return nil
+	})
+	if errors.As(err, new(*format.DamageError)) { // the other image ends before
+		return fmt.Errorf("%w: %w", format.ErrLayout, err)
+	}
+	if err != nil {
+		return err
+	}
+	return format.SameLayout(fit, others)
+}
+
 // RestoreHeadTo implements [format.Reader]: it writes the metadata, and the index but for
 // its entries. Where the entries differ, as after other erasures, checksums and
 // counters are declared void until the next Erase.
-func (r *Reader) RestoreHeadTo(img format.Device) error {
+func (r *Reader) RestoreHeadTo(ctx context.Context, img format.Device) error {
+	if err := r.fits(ctx, img); err != nil {
+		return err
+	}
 	e := eraser{Reader: r, img: img}
 	buf := make([]byte, blockSize)
 	l := &r.layout
@@ -154,7 +184,7 @@ func (r *Reader) RestoreHeadTo(img format.Device) error {
 		}
 	}
 	if !same {
-		if err := e.markIndex(context.Background()); err != nil {
+		if err := e.markIndex(ctx); err != nil {
 			return err
 		}
 	}

@@ -168,7 +168,7 @@ func TestRestore(t *testing.T) {
 	}
 
 	head := flip(image, 45, int64(open(t, image).Layout().HashPosition)+30)
-	if err := open(t, image).RestoreHeadTo(head); err != nil || !bytes.Equal(head, image) {
+	if err := open(t, image).RestoreHeadTo(t.Context(), head); err != nil || !bytes.Equal(head, image) {
 		t.Errorf("the head: %v", err)
 	}
 }

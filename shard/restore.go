@@ -73,8 +73,38 @@ func (r *Reader) sameEntries(ctx context.Context, other *Reader, ids []format.Ob
 	})
 }
 
+// fits requires that another image has the index entries of this one, or damaged ones.
+func (r *Reader) fits(ctx context.Context, img format.Device) error {
+	own, err := r.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	other := newReader(img, r.name)
+	other.info, other.hash = r.info, r.hash
+	var fit, others int64
+	err = other.scanAll(ctx, func(slot int64, e *entry, damage error) error {
+		if mine := own.slots.Entries[slot]; damage == nil && (mine == unused || mine == *e) {
+			fit++
+		} else {
+			others++
+		}
+		return nil
+	})
+	if errors.As(err, new(*format.DamageError)) { // the other image ends before
+		return fmt.Errorf("%w: %w", format.ErrLayout, err)
+	}
+	if err != nil {
+		return err
+	}
+	return format.SameLayout(fit, others)
+}
+
 // RestoreHeadTo implements [format.Reader]: it writes header and hash function.
-func (r *Reader) RestoreHeadTo(img format.Device) error {
+func (r *Reader) RestoreHeadTo(ctx context.Context, img format.Device) error {
+	if err := r.fits(ctx, img); err != nil {
+		return err
+	}
 	e := eraser{Reader: r, img: img}
 	buf := make([]byte, blockSize)
 	if err := format.Copy(r.read, e.write, r.info.HashPosition, r.info.Size-r.info.HashPosition, buf); err != nil {

@@ -29,9 +29,40 @@ func (c *Claim) Packed(ctx context.Context, image ImageRecord) error {
 // made again from the shard's table: no host has mapped it.
 func (c *ImageClaim) RecordImage(ctx context.Context, image ImageRecord) error {
 	return c.inTx(ctx, "recording the image of shard "+c.name, func(ctx context.Context, tx pgx.Tx, _ Shard) error {
-		if _, err := tx.Exec(ctx, `/* winery: ForgetMappedHosts */
-			UPDATE shards SET mapped_on_hosts_when_packed = '{}' WHERE id = $1`, c.id); err != nil {
+		if err := forgetMappedHosts(ctx, tx, c.id); err != nil {
 			return err
+		}
+		return recordVerifiedImage(ctx, tx, c.id, image)
+	})
+}
+
+// ForgetMappedHosts removes all hosts from the list of those that have mapped the image,
+// which the holder of both claims is about to replace: a cleaner of Python Winery, which
+// does not look at the image, would drop the table for a list that is long enough.
+// *StateError if the claim to the shard is lost.
+func (c *ImageClaim) ForgetMappedHosts(ctx context.Context, table *Claim) error {
+	state := table.State()
+	return c.inTx(ctx, "forgetting the hosts that have mapped the image of shard "+c.name, func(ctx context.Context, tx pgx.Tx, s Shard) error {
+		if s.Locker != table.locker || s.State != state {
+			return notHeld(ctx, tx, c.name, table.locker, state)
+		}
+		return forgetMappedHosts(ctx, tx, c.id)
+	})
+}
+
+func forgetMappedHosts(ctx context.Context, tx pgx.Tx, shardID int64) error {
+	_, err := tx.Exec(ctx, `/* winery: ForgetMappedHosts */
+		UPDATE shards SET mapped_on_hosts_when_packed = '{}' WHERE id = $1`, shardID)
+	return err
+}
+
+// RenewRecord replaces the record of a readonly shard's image by that of the whole image
+// that the holder of the claim has read just now, and found to have each object of the
+// shard. *StateError if the shard is not readonly.
+func (c *ImageClaim) RenewRecord(ctx context.Context, image ImageRecord) error {
+	return c.inTx(ctx, "renewing the record of the image of shard "+c.name, func(ctx context.Context, tx pgx.Tx, s Shard) error {
+		if s.State != StateReadOnly {
+			return &StateError{Shard: c.name, Found: s.State, FoundLocker: s.Locker, Expected: StateReadOnly}
 		}
 		return recordVerifiedImage(ctx, tx, c.id, image)
 	})

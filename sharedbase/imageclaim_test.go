@@ -54,6 +54,7 @@ func TestImageClaim(t *testing.T) {
 	_, err := c.RecordErased(ctx, nil)
 	wantLost("RecordErased", err)
 	wantLost("RecordImage", c.RecordImage(ctx, sharedbase.ImageRecord{}))
+	wantLost("RenewRecord", c.RenewRecord(ctx, sharedbase.ImageRecord{}))
 	if err := errors.Join(c.Release(ctx), next.Verify(ctx)); err != nil {
 		t.Errorf("releasing a claim that was lost: %v", err)
 	}
@@ -61,6 +62,62 @@ func TestImageClaim(t *testing.T) {
 		t.Error(err)
 	}
 	must(b.ClaimImage(ctx, s.Name))(t)
+}
+
+// The record is renewed of a readonly shard's image alone: the image of any other is made
+// again from its table.
+func TestRenewRecord(t *testing.T) {
+	b, _ := newBase(t)
+	ctx := t.Context()
+	want := sharedbase.ImageRecord{Objects: 7, Bytes: 70, Fingerprint: [32]byte{1}}
+	for _, state := range []sharedbase.ShardState{sharedbase.StatePacked, sharedbase.StateReadOnly} {
+		s := shardIn(t, b, state)
+		before, _, err := b.ImageRecord(ctx, s.ID)
+		expect.NoError(t, err)
+		c := must(b.ClaimImage(ctx, s.Name))(t)
+		err = c.RenewRecord(ctx, want)
+		got, _, failure := b.ImageRecord(ctx, s.ID)
+		expect.NoError(t, failure)
+		if state == sharedbase.StatePacked {
+			wantState(t, err, state)
+			if got != before {
+				t.Errorf("recorded %+v", got)
+			}
+			continue
+		}
+		expect.NoError(t, err)
+		if got != want {
+			t.Errorf("recorded %+v, want %+v", got, want)
+		}
+	}
+}
+
+// The hosts that mapped an image are forgotten under the claims to image and shard alone.
+func TestForgetMappedHosts(t *testing.T) {
+	b, conn := newBase(t)
+	ctx := t.Context()
+	s := shardIn(t, b, sharedbase.StatePacked)
+	must(b.RecordShardMapped(ctx, "host", s.Pool, s.Name))(t)
+	image := must(b.ClaimImage(ctx, s.Name))(t)
+	lost := claim(t, b, s, sharedbase.StateCleaning)
+	expect.NoError(t, b.ReleaseShard(ctx, must(b.ShardByID(ctx, s.ID))(t)))
+	wantMapped := func(n int) {
+		t.Helper()
+		if hosts := must(b.ShardByID(ctx, s.ID))(t).MappedOn; len(hosts) != n {
+			t.Errorf("mapped on %v, want %d", hosts, n)
+		}
+	}
+	wantState(t, image.ForgetMappedHosts(ctx, lost), sharedbase.StatePacked)
+	wantMapped(1)
+	c := claim(t, b, s, sharedbase.StateCleaning)
+	exec(t, conn, "UPDATE winery_image_lease SET expires = clock_timestamp()")
+	if err := image.ForgetMappedHosts(ctx, c); !errors.Is(err, sharedbase.ErrLeaseLost) {
+		t.Error(err)
+	}
+	wantMapped(1)
+	image = must(b.ClaimImage(ctx, s.Name))(t)
+	expect.NoError(t, image.ForgetMappedHosts(ctx, c))
+	wantMapped(0)
 }
 
 // Of many that claim at the same moment, one does.

@@ -153,6 +153,12 @@ var acts = []act{
 		return s.ID, func() error { return c.RecordImage(t.Context(), sharedbase.ImageRecord{Objects: 77}) },
 			func() bool { r, _, err := b.ImageRecord(t.Context(), s.ID); return r.Objects != 77 && err == nil }
 	}},
+	{"renew record", func(t *testing.T, b *sharedbase.SharedBase) (int64, func() error, func() bool) {
+		s := shardIn(t, b, sharedbase.StateReadOnly)
+		c := must(b.ClaimImage(t.Context(), s.Name))(t)
+		return s.ID, func() error { return c.RenewRecord(t.Context(), sharedbase.ImageRecord{Objects: 77}) },
+			func() bool { r, _, err := b.ImageRecord(t.Context(), s.ID); return r.Objects != 77 && err == nil }
+	}},
 }
 
 // A shard that is quarantined after it was claimed stays as it is, also where the

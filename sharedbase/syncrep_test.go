@@ -27,6 +27,7 @@ func TestUnreplicatedIsUnavailable(t *testing.T) {
 	must(b.Add(ctx, writing, objects("deleted")))(t)
 	packing := claim(t, b, shardIn(t, b, sharedbase.StateFull), sharedbase.StatePacking)
 	recording := must(b.ClaimImage(ctx, shardIn(t, b, sharedbase.StatePacked).Name))(t)
+	renewing := must(b.ClaimImage(ctx, shardIn(t, b, sharedbase.StateReadOnly).Name))(t)
 	unused := must(b.ClaimImage(ctx, shardIn(t, b, sharedbase.StatePacked).Name))(t)
 	dropping := claim(t, b, shardIn(t, b, sharedbase.StatePacked), sharedbase.StateCleaning)
 	mapped, quarantined := shardIn(t, b, sharedbase.StatePacked), shardIn(t, b, sharedbase.StatePacked)
@@ -55,6 +56,7 @@ func TestUnreplicatedIsUnavailable(t *testing.T) {
 		"ReleaseShard":      func() error { return b.ReleaseShard(ctx, released) },
 		"Packed":            func() error { return packing.Packed(ctx, sharedbase.ImageRecord{}) },
 		"RecordImage":       func() error { return recording.RecordImage(ctx, sharedbase.ImageRecord{}) },
+		"RenewRecord":       func() error { return renewing.RenewRecord(ctx, sharedbase.ImageRecord{}) },
 		"DropTable":         func() error { return dropping.DropTable(ctx) },
 		"RecordShardMapped": func() error { _, err := b.RecordShardMapped(ctx, "host", mapped.Pool, mapped.Name); return err },
 		"MoveShard":         func() error { return moving.MoveShard(ctx, "other", nil) },

@@ -8,12 +8,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"winery/internal/cleaner"
 	"winery/internal/daemon"
+	"winery/internal/storage"
 	"winery/sharedbase"
 )
 
@@ -39,7 +42,11 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	if err != nil {
 		return err
 	}
-	base, err := env.OpenDatabase(ctx)
+	streams := len(env.Config.Pools) - 1 // the index of one shard of each pool may be read at a time
+	if env.StopWhenIdle {
+		streams = 0
+	}
+	base, err := env.OpenDatabase(ctx, sharedbase.WithStreams(streams))
 	if err != nil {
 		return err
 	}
@@ -48,22 +55,45 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
-	options := func(notify *daemon.Notifier) cleaner.Options {
+	options := func(notify *daemon.Notifier, pools storage.Set) cleaner.Options {
 		return cleaner.Options{
-			Base: base, Pools: set.Watched(notify.Progress), MinMappedHosts: hosts, Rate: rate, Log: env.Log, Metrics: env.Metrics,
+			Base: base, Pools: pools.Watched(notify.Progress), MinMappedHosts: hosts, Rate: rate, Log: env.Log, Metrics: env.Metrics,
 			Progress: notify.Working, CallTimeout: min(time.Minute, env.Config.Winery.StallLimit/2), // to end before the process does
 		}
 	}
-	tables, objects := env.Notify.Part("tables"), env.Notify.Part("objects")
-	dropper, eraser := cleaner.New(options(tables)), cleaner.New(options(objects))
+	var parts []daemon.Part
+	for _, own := range shares(set, env.StopWhenIdle) {
+		tables, objects := env.Notify.Part("tables"+own.of), env.Notify.Part("objects"+own.of)
+		dropper, eraser := cleaner.New(options(tables, own.pools)), cleaner.New(options(objects, own.pools))
+		parts = append(parts,
+			daemon.Part{Notify: tables, Step: dropper.DropTables, States: []sharedbase.ShardState{sharedbase.StatePacked},
+				WaitsFor: fmt.Sprintf("packed shards that %d hosts have mapped", hosts)},
+			daemon.Part{Notify: objects, WaitsFor: "deleted objects in images", States: []sharedbase.ShardState{sharedbase.StatePacked, sharedbase.StateReadOnly},
+				Step: func(ctx context.Context) (bool, error) {
+					erased, err := eraser.EraseDeleted(ctx)
+					return erased > 0, err
+				}})
+	}
 	env.Notify.Ready()
 	defer env.Reclaim(ctx, base)()
-	return env.Loops(ctx, base,
-		daemon.Part{Notify: tables, Step: dropper.DropTables, States: []sharedbase.ShardState{sharedbase.StatePacked},
-			WaitsFor: fmt.Sprintf("packed shards that %d hosts have mapped", hosts)},
-		daemon.Part{Notify: objects, WaitsFor: "deleted objects in images", States: []sharedbase.ShardState{sharedbase.StatePacked, sharedbase.StateReadOnly},
-			Step: func(ctx context.Context) (bool, error) {
-				erased, err := eraser.EraseDeleted(ctx)
-				return erased > 0, err
-			}})
+	return env.Loops(ctx, base, parts...)
+}
+
+// share is the pools that one pair of loops cleans.
+type share struct {
+	of    string // what the names of the loops end with
+	pools storage.Set
+}
+
+// shares divides the pools. Each has loops of its own, so that none waits for a slow one.
+// With stopWhenIdle, where a loop that fails ends all, the pools have the same loops: a
+// failure in one pool does not keep the others from being cleaned.
+func shares(set storage.Set, stopWhenIdle bool) (all []share) {
+	if stopWhenIdle || len(set) == 1 {
+		return []share{{"", set}}
+	}
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		all = append(all, share{" of " + name, storage.Set{name: set[name]}})
+	}
+	return all
 }

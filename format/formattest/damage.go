@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"slices"
 	"testing"
 
 	"winery/format"
@@ -71,7 +72,7 @@ func restore(t *testing.T, f format.Format) {
 	for at, d := range flips(image, 101) {
 		r, err := f.Open(d, int64(len(d)), "test")
 		if err != nil { // what Open reads
-			expect.NoError(t, intact.RestoreHeadTo(d))
+			expect.NoError(t, intact.RestoreHeadTo(t.Context(), d))
 			Holds(t, f, d, objects, 0)
 			continue
 		}
@@ -127,5 +128,28 @@ func restoreRefuses(t *testing.T, f format.Format) {
 	}
 	if !bytes.Equal(image, before) {
 		t.Error("the image was changed")
+	}
+}
+
+// restoreHeadRefuses: the head of another image, or of one of the same objects in another
+// order, is written over no head, whole or damaged.
+func restoreHeadRefuses(t *testing.T, f format.Format) {
+	objects := contents(40)
+	whole := newImage(t, f, objects)
+	beheaded := bytes.Clone(whole)
+	beheaded[0] ^= 1
+	backwards := slices.Clone(objects)
+	slices.Reverse(backwards)
+	for what, from := range map[string]Device{
+		"other objects": newImage(t, f, contents(80)[40:]), "fewer objects": newImage(t, f, objects[1:]),
+		"more objects": newImage(t, f, contents(80)), "another order": newImage(t, f, backwards), "no objects": newImage(t, f, nil),
+	} {
+		for state, image := range map[string]Device{"whole": whole, "beheaded": beheaded} {
+			before := bytes.Clone(image)
+			if err := open(t, f, from).RestoreHeadTo(t.Context(), image); !errors.Is(err, format.ErrLayout) || !bytes.Equal(image, before) {
+				t.Errorf("%s, the image was %s: %v; changed: %v", what, state, err, !bytes.Equal(image, before))
+				copy(image, before)
+			}
+		}
 	}
 }

@@ -40,6 +40,7 @@ func Run(t *testing.T, f format.Format) {
 		{"DamageIsFound", damageIsFound},
 		{"Restore", restore},
 		{"RestoreRefuses", restoreRefuses},
+		{"RestoreHeadRefuses", restoreHeadRefuses},
 		{"CachedHead", cachedHead},
 		{"CachedHeadAfterErase", cachedHeadAfterErase},
 		{"DamagedHead", damagedHead},

@@ -17,7 +17,8 @@
 //   - the image was packed with at least as many objects as the table has, and
 //     the table has at least as many as the index. More are those that were
 //     deleted since: from the index first, then from the table (a Python writer
-//     leaves the row there).
+//     leaves the row there). A table that a cleaner of Python dropped, before it failed,
+//     has nothing to be compared.
 //
 // All of this takes as long as reading the image. So [Cleaner.DropTables] begins it only
 // where the drop could succeed now: not where the owner of the database wants more hosts,
@@ -48,12 +49,16 @@
 // image for each commit, a batch has up to a hundred thousand objects.
 //
 // Some images of each pool are erased in at the same time: one that is slow stops no
-// other. An image that another process has claimed, or edits, is left to that process.
+// other. [Cleaner.EraseDeleted] returns when the slowest pool is done. An image that
+// another process has claimed is left to that process. One that a client without a claim
+// can write to, such as a kernel that has mapped it, is not written to, which is an
+// error: only a person can end that.
 //
 // # Erasing and dropping at once
 //
 // winery-cleaner drops and erases in two concurrent loops, because dropping
-// tables can take days after a site was moved from Python. One process may erase
+// tables can take days after a site was moved from Python. Each pool has two loops of its
+// own, with a [Cleaner] each, because a pool may be as slow as that. One process may erase
 // in an image while another drops the table of its shard. Neither needs what the
 // other removes: erasing touches the image and index rows that are marked
 // deleted; dropping touches the table, and an inconsistency in the image counts

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"winery/internal/imagebuild"
 	"winery/internal/scrub"
@@ -19,9 +21,11 @@ import (
 // remaining shards, unless the database is unavailable: the error joins the failures
 // of all shards.
 func (c *Cleaner) DropTables(ctx context.Context) (worked bool, err error) {
-	packed, err := c.Base.ListShards(ctx, sharedbase.ShardFilter{
-		States: []sharedbase.ShardState{sharedbase.StatePacked},
-	})
+	filter := sharedbase.ShardFilter{States: []sharedbase.ShardState{sharedbase.StatePacked}}
+	if len(c.Pools) == 1 {
+		filter.Pool = slices.Collect(maps.Keys(c.Pools))[0]
+	}
+	packed, err := c.Base.ListShards(ctx, filter)
 	r := c.newRound(Dropping)
 	for _, s := range packed {
 		if c.Pools[s.Pool] == nil || len(s.MappedOn) < c.MinMappedHosts || !r.may(s) {
@@ -102,17 +106,22 @@ func (c *Cleaner) check(ctx context.Context, claim *sharedbase.Claim) error {
 }
 
 // count requires that the table has what the index has, and the image what the
-// table has.
+// table has. A table that is gone has nothing to be compared, or lost: a cleaner of Python
+// Winery drops it in one transaction, and makes the shard READONLY in the next.
 func (c *Cleaner) count(ctx context.Context, claim *sharedbase.Claim) error {
 	c.Progress.Unmeasured(imagebuild.Counting, claim.Name(), imagebuild.CountingLimit)
 	defer c.report(Dropping, claim.Name())
 	table, _, err := c.Base.TableSize(ctx, claim.Name())
-	if err != nil {
+	gone := errors.Is(err, sharedbase.ErrNoTable)
+	if err != nil && !gone {
 		return err
 	}
 	index, err := c.Base.CountObjects(ctx, claim.Name())
 	if err != nil {
 		return err
+	}
+	if gone {
+		table = index
 	}
 	record, found, err := c.Base.ImageRecord(ctx, claim.ID())
 	if err != nil {

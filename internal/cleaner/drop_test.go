@@ -61,6 +61,25 @@ func TestReadsDiffer(t *testing.T) {
 	s.WantState(t, name, sharedbase.StateReadOnly)
 }
 
+// TestTableIsGone: a packed shard whose table Python's cleaner dropped before it failed
+// becomes readonly, if its image has each object that the index has.
+func TestTableIsGone(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 40, 3000)[1:]
+	name, damaged := packed(t, s, objects), packed(t, s, roletest.Objects(2, 40, 3000)[1:])
+	s.FlipBit(t, damaged, 30_000)
+	pgtest.Exec(t, s.DSN, "DROP TABLE shard_"+name+", shard_"+damaged)
+	worked, err := wanting(s, 0).DropTables(t.Context())
+	if !worked || err == nil || !strings.Contains(err.Error(), damaged) || strings.Contains(err.Error(), name) {
+		t.Fatalf("%v, %v", worked, err)
+	}
+	s.WantState(t, name, sharedbase.StateReadOnly)
+	s.WantObjects(t, name, objects)
+	s.WantState(t, damaged, sharedbase.StatePacked)
+	s.WantQuarantined(t, "", damaged)
+	step(t, wanting(s, 0), false)
+}
+
 // TestTooManyFindings: findings that allow a drop, but are so many that the scrub
 // stopped before it had told of damage, forbid it.
 func TestTooManyFindings(t *testing.T) {

@@ -31,7 +31,8 @@ const (
 )
 
 // EraseDeleted erases the objects that are marked deleted, and returns how many
-// were erased, also if it fails. It skips an image that another process changes;
+// were erased, also if it fails. It skips an image that another process has claimed.
+// One that a client without a claim can write to is a failure, which names the client;
 // a failure does not stop the remaining images, unless the database is unavailable.
 // It stops soon after ctx ends: a later call, by any cleaner, completes an interrupted
 // batch.
@@ -81,7 +82,7 @@ func (c *Cleaner) eraseIn(ctx context.Context, s sharedbase.Shard, erased *atomi
 		})
 		return c.suspect(ctx, claim.ID(), claim.Pool(), err)
 	})
-	if errors.Is(err, sharedbase.ErrImageClaimed) || errors.Is(err, pool.ErrInUse) {
+	if errors.Is(err, sharedbase.ErrImageClaimed) { // pool.ErrInUse stays: only a person can end a use without a claim
 		c.Log.Debug("image is claimed by another process", "shard", s.Name, "err", err)
 		err = nil
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"winery/internal/packer"
+	"winery/pool"
 	"winery/pool/pooltest"
 	"winery/sharedbase"
 	"winery/test/expect"
@@ -128,15 +129,24 @@ func TestAddedAgain(t *testing.T) {
 	s.WantObjects(t, images[2], objects[5:6])
 }
 
-// TestImageInUse: an image that another cleaner edits is left to it.
+// TestImageInUse: an image that another cleaner has claimed is left to it. One that a client
+// without a claim can write to is an error, until a person has ended that.
 func TestImageInUse(t *testing.T) {
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		objects := roletest.Objects(1, 20, 3000)
 		name := packed(t, s, objects)
 		expect.NoError(t, s.Base.Delete(t.Context(), objects[5].ID))
-		e, err := s.Pool.Pool.Edit(t.Context(), name, pooltest.Anything{})
+		claim, err := s.Base.ClaimImage(t.Context(), name)
 		expect.NoError(t, err)
 		step(t, wanting(s, 1), false)
+		expect.NoError(t, claim.Release(t.Context()))
+		e, err := s.Pool.Pool.Edit(t.Context(), name, pooltest.Anything{})
+		expect.NoError(t, err)
+		erased, err := wanting(s, 1).EraseDeleted(t.Context())
+		if erased != 0 || !errors.Is(err, pool.ErrInUse) || !strings.Contains(err.Error(), name) {
+			t.Errorf("erased %d, %v", erased, err)
+		}
+		s.WantQuarantined(t, "")
 		expect.NoError(t, e.Close())
 		step(t, wanting(s, 1), true)
 		wantGone(t, s, name, objects[5])

@@ -96,25 +96,29 @@ type Part struct {
 }
 
 // Loops runs each part in a loop, side by side and with this role's settings, until
-// all have ended. An error that ends one ends the others.
+// all have ended. An error that ends one ends the others. One connection listens for all.
 func (e *Env) Loops(ctx context.Context, base *sharedbase.SharedBase, parts ...Part) error {
 	group, ctx := errgroup.WithContext(ctx)
-	for _, p := range parts {
-		group.Go(func() error { return e.loop(ctx, base, p) })
+	listening, stop := context.WithCancel(ctx)
+	defer stop()
+	wakers := make([]waker, len(parts))
+	if !e.StopWhenIdle {
+		for i, p := range parts {
+			wakers[i] = newWaker(p.States...)
+		}
+		listen(listening, base, e.Log, wakers...)
+	}
+	for i, p := range parts {
+		group.Go(func() error { return e.loop(ctx, p, wakers[i].up) })
 	}
 	return group.Wait()
 }
 
-func (e *Env) loop(ctx context.Context, base *sharedbase.SharedBase, p Part) error {
+func (e *Env) loop(ctx context.Context, p Part, wake <-chan struct{}) error {
 	options := loopOptions{
 		Log: e.Log, Notify: p.Notify, Finish: e.Finishing.Done(), StopWhenIdle: e.StopWhenIdle,
 		Metrics: e.Metrics, Role: Role(e.CLI.App.Name), Part: p.Notify.name,
-		WaitsFor: p.WaitsFor,
-	}
-	listening, stop := context.WithCancel(ctx)
-	defer stop()
-	if !e.StopWhenIdle {
-		options.Wake = wakeOn(listening, base, e.Log, p.States...)
+		WaitsFor: p.WaitsFor, Wake: wake,
 	}
 	return loop(ctx, options, p.Step)
 }

@@ -2,14 +2,24 @@
 
 package daemon
 
-import "context"
+import (
+	"context"
+	"log/slog"
+
+	"winery/sharedbase"
+)
 
 type (
 	LoopOptions = loopOptions
 	PanicError  = panicError
 )
 
-var Wake = wakeOn
+// Wake listens for one loop.
+func Wake(ctx context.Context, base *sharedbase.SharedBase, log *slog.Logger, states ...sharedbase.ShardState) <-chan struct{} {
+	w := newWaker(states...)
+	listen(ctx, base, log, w)
+	return w.up
+}
 
 // Loop calls loop, with a Notifier of its own where the options have none.
 func Loop(ctx context.Context, o LoopOptions, step Step) error {

@@ -20,20 +20,35 @@ const wakeInterval = time.Second
 // a new outage.
 const steady = time.Minute
 
-// wakeOn listens in the background, until ctx ends, for shards that come into one
-// of states, and for hosts that map shards in one of them. Any number of changes
-// since the channel was last read are one value in it. Each start of listening
-// sends a value, too, because changes may have been missed. While listening is
-// not possible, which is logged once per outage, the channel has no values.
-func wakeOn(ctx context.Context, base *sharedbase.SharedBase, log *slog.Logger, states ...sharedbase.ShardState) <-chan struct{} {
-	wake := make(chan struct{}, 1)
+// waker is what wakes a loop: shards that come into one of states, and hosts that map
+// shards in one of them. Any number of changes since the channel was last read are one
+// value in it.
+type waker struct {
+	states []sharedbase.ShardState
+	up     chan struct{}
+}
+
+func newWaker(states ...sharedbase.ShardState) waker { return waker{states, make(chan struct{}, 1)} }
+
+// hear is called for a change of a shard, and with no name where changes may have been
+// missed.
+func (w waker) hear(shard string, state sharedbase.ShardState) {
+	if shard != "" && !slices.Contains(w.states, state) {
+		return
+	}
+	select {
+	case w.up <- struct{}{}:
+	default: // one that is not read yet does for both
+	}
+}
+
+// listen listens in the background, until ctx ends, for what wakes loops. Each start of
+// listening wakes them, too, because changes may have been missed. While listening is
+// not possible, which is logged once per outage, none is woken.
+func listen(ctx context.Context, base *sharedbase.SharedBase, log *slog.Logger, wakers ...waker) {
 	heard := func(shard string, state sharedbase.ShardState) {
-		if shard != "" && !slices.Contains(states, state) {
-			return
-		}
-		select {
-		case wake <- struct{}{}:
-		default: // one that is not read yet does for both
+		for _, w := range wakers {
+			w.hear(shard, state)
 		}
 	}
 	go func() {
@@ -60,5 +75,4 @@ func wakeOn(ctx context.Context, base *sharedbase.SharedBase, log *slog.Logger, 
 			}
 		}
 	}()
-	return wake
 }

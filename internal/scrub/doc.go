@@ -40,10 +40,14 @@
 //   - while the table exists, and all of it is right, the image is made again from
 //     it, under a claim to the shard, too (PACKED to CLEANING), by the packer's
 //     steps, if nothing that can be read of the old image is lost. Readers use the
-//     table meanwhile;
+//     table meanwhile. Before, the hosts that mapped the old image are forgotten, so that
+//     no cleaner of Python Winery drops the table if the image is not completed;
 //   - else from an image of the same name in another pool, of the same layout, in
 //     place. Header and hash function come from there if they are those that were
-//     recorded when the image was packed;
+//     recorded when the image was packed, and fit the index entries of the image;
+//   - a readonly shard's image that is whole, and differs from its record alone, is
+//     recorded: Python's migrate-pool made it, say. All of it is read once more under the
+//     claim before;
 //   - objects that should have been erased are erased, if the caller requests it.
 //     Repair never does this by default: a lost index row looks the same.
 //

@@ -80,6 +80,7 @@ func (p *pass) again(ctx context.Context, fn func(context.Context, format.Reader
 }
 
 func (p *pass) opened(ctx context.Context, r format.Reader) error {
+	p.found = sharedbase.ImageRecord{Objects: r.Info().Objects, Bytes: r.Info().ContentSize, Fingerprint: r.Fingerprint()}
 	err := p.record(ctx, r)
 	if p.Mapped && errors.Is(err, sharedbase.ErrOtherImage) && p.again(ctx, p.record) == nil {
 		return p.find(ReadsDiffer, sharedbase.ObjID{}, "%v; a second read from the store found no damage", err)

@@ -43,6 +43,9 @@ func (s *Scrubber) remake(ctx context.Context, claim *sharedbase.Claim, image *s
 	if len(p.findings) > 0 {
 		return fmt.Errorf("the table is damaged; nothing was changed: %s", p.findings[0].Text)
 	}
+	if err := image.ForgetMappedHosts(ctx, claim); err != nil { // the existing image may be wiped from here on
+		return err
+	}
 	made, err := imagebuild.Job{
 		Base: s.Base, Claim: claim, Pool: s.Pools[claim.Pool()], Repairs: image, Rate: s.Rate, Progress: s.Progress,
 	}.Make(ctx)

@@ -116,8 +116,8 @@ func (s *Scrubber) withStatus(ctx context.Context, sh sharedbase.Shard, ids []sh
 // marks of those stay.
 func (s *Scrubber) edit(ctx context.Context, sh sharedbase.Shard, fn func(context.Context, pool.Editor) error) error {
 	return s.Base.WithImageForRepair(ctx, sh.Name, func(ctx context.Context, claim *sharedbase.ImageClaim) error {
-		if claim.Pool() != sh.Pool {
-			return fmt.Errorf("shard %s moved to pool %s: verify it again", sh.Name, claim.Pool())
+		if err := unmoved(sh, claim); err != nil {
+			return err
 		}
 		ctx = pace.Pool(ctx, s.Rate)
 		e, err := s.Pools[sh.Pool].Edit(ctx, sh.Name, claim)
@@ -126,6 +126,14 @@ func (s *Scrubber) edit(ctx context.Context, sh sharedbase.Shard, fn func(contex
 		}
 		return errors.Join(fn(ctx, e), e.Close())
 	})
+}
+
+// unmoved returns no error if the image is claimed in the pool where the shard was read.
+func unmoved(sh sharedbase.Shard, claim *sharedbase.ImageClaim) error {
+	if claim.Pool() != sh.Pool {
+		return fmt.Errorf("shard %s moved to pool %s: verify it again", sh.Name, claim.Pool())
+	}
+	return nil
 }
 
 // erase erases objects from the image that the index still does not have.

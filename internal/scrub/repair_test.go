@@ -148,6 +148,42 @@ func TestRepairFromTable(t *testing.T) {
 	})
 }
 
+// A repair that fails once the image may be wiped leaves a shard whose image no host has
+// mapped: Python's cleaner, which reads no image, would drop the table else.
+func TestFailedRepairIsNotMapped(t *testing.T) {
+	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
+		objects := roletest.Objects(1, 300, 20_000)
+		name := packed(t, s, objects)
+		_, err := s.Base.RecordShardMapped(t.Context(), "host", s.Config.Name, name)
+		expect.NoError(t, err)
+		_, position := at(t, s, name, objects[100].ID)
+		s.FlipBit(t, name, position+9)
+		full := errors.New("the store is full")
+		s.Pool.At = func(point roletest.Point, _ string) error {
+			switch point {
+			case roletest.Create:
+				if hosts := s.Shard(t, name).MappedOn; len(hosts) != 0 {
+					t.Errorf("mapped on %v when the image is about to be wiped", hosts)
+				}
+			case roletest.Write:
+				return full
+			default:
+			}
+			return nil
+		}
+		if _, err := scrubber(s).Repair(t.Context(), name, false); !errors.Is(err, full) {
+			t.Errorf("repaired: %v", err)
+		}
+		s.WantState(t, name, sharedbase.StatePacked)
+		if hosts := s.Shard(t, name).MappedOn; len(hosts) != 0 {
+			t.Errorf("mapped on %v after the repair failed", hosts)
+		}
+		s.Pool.At = nil
+		repairs(t, s, name, "rebuilt the image from the table")
+		s.WantObjects(t, name, objects)
+	})
+}
+
 // A row of the table that the index does not have, as Python's deleting leaves it,
 // is in the image that is made, and told of.
 func TestRepairFromTableWithMore(t *testing.T) {

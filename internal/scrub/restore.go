@@ -22,7 +22,8 @@ func (s *Scrubber) others(sh sharedbase.Shard) []string {
 }
 
 // restore replaces damaged parts of a readonly shard's image, from images of the
-// same name in other pools; where all objects are intact, from what they tell.
+// same name in other pools; where all objects are intact, from what they tell. A whole
+// image that only differs from its record is recorded.
 func (s *Scrubber) restore(ctx context.Context, sh sharedbase.Shard, findings []Finding) (done []string, why error) {
 	r := &restoration{Scrubber: s, shard: sh}
 	outside := false // damage that is no object's
@@ -51,6 +52,13 @@ func (s *Scrubber) restore(ctx context.Context, sh sharedbase.Shard, findings []
 	}
 	if !found {
 		why = fmt.Errorf("no other pool has an image of shard %s", sh.Name)
+	}
+	if r.head && onlyRecordDiffers(findings) {
+		renewed, err := s.renew(ctx, sh)
+		if err == nil {
+			return renewed, nil
+		}
+		why = errors.Join(why, err)
 	}
 	return r.done, why
 }
@@ -82,6 +90,9 @@ type restoration struct {
 func (r *restoration) from(ctx context.Context, name string) error {
 	p := r.Pools[name]
 	return pace.ReadImage(ctx, p, p.Open, r.shard.Name, r.Rate, func(from format.Reader) error {
+		if its, own := p.Format().Name(), r.Pools[r.shard.Pool].Format().Name(); its != own {
+			return fmt.Errorf("%w: that one is of format %s, the shard's of format %s", format.ErrLayout, its, own)
+		}
 		return r.edit(ctx, r.shard, func(ctx context.Context, e pool.Editor) error { return r.write(ctx, name, from, e) })
 	})
 }
@@ -95,7 +106,7 @@ func (r *restoration) write(ctx context.Context, name string, from format.Reader
 		case from.Fingerprint() != r.record.Fingerprint || from.Info().Objects != r.record.Objects:
 			return sharedbase.ErrOtherImage
 		}
-		if err := from.RestoreHeadTo(e); err != nil {
+		if err := from.RestoreHeadTo(ctx, e); err != nil {
 			return err
 		}
 		if err := e.Commit(ctx); err != nil {

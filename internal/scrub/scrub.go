@@ -124,6 +124,7 @@ type pass struct {
 	progress       *progress.Meter // of the current task
 	findings       []Finding
 	incomplete     bool
+	found          sharedbase.ImageRecord // what the image would be recorded as
 }
 
 func (p *pass) all(ctx context.Context) error {
