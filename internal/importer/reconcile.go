@@ -13,7 +13,8 @@ import (
 )
 
 // Unpacked is a shard that the database has as standby, writing or full, although
-// the pool has a complete image of its name.
+// the pool has a complete image of its name. Where its lease has expired, its state is the
+// one to which the next role returns it.
 type Unpacked struct {
 	Pool  pool.Pool
 	Shard sharedbase.Shard
@@ -41,6 +42,9 @@ func FindUnpacked(ctx context.Context, base *sharedbase.SharedBase, pools []pool
 // holds the shard.
 func (i *Importer) Adopt(ctx context.Context, u Unpacked, dryRun bool) (done sharedbase.Adopted, err error) {
 	if dryRun {
+		if from, _ := claimedFrom(u.Shard.State); from != u.Shard.State {
+			return done, notIn(u.Shard, from)
+		}
 		err := i.whole(ctx, u.Pool, u.Shard.Name, func(r format.Reader) error {
 			done.Objects, err = count(ctx, r)
 			return err
@@ -62,14 +66,24 @@ func (i *Importer) Adopt(ctx context.Context, u Unpacked, dryRun bool) (done sha
 	return done, err
 }
 
+// claimedFrom returns the state in which a shard must be for its image to be adopted, and
+// the one to which it is claimed.
+func claimedFrom(s sharedbase.ShardState) (from, to sharedbase.ShardState) {
+	if s == sharedbase.StateStandby {
+		return sharedbase.StateStandby, sharedbase.StateWriting
+	}
+	return sharedbase.StateFull, sharedbase.StatePacking
+}
+
+func notIn(s sharedbase.Shard, expected sharedbase.ShardState) error {
+	return &sharedbase.StateError{Shard: s.Name, Found: s.State, FoundLocker: s.Locker, Expected: expected}
+}
+
 // claimUnpacked claims a shard, a standby one as a writer does and a full one as a
 // packer does, so that no process replaces the image while it is read. A quarantined
 // shard may be claimed: adopting its image is what ends the quarantine.
 func (i *Importer) claimUnpacked(ctx context.Context, s sharedbase.Shard) (*sharedbase.Claim, error) {
-	from, to := sharedbase.StateFull, sharedbase.StatePacking
-	if s.State == sharedbase.StateStandby {
-		from, to = sharedbase.StateStandby, sharedbase.StateWriting
-	}
+	from, to := claimedFrom(s.State)
 	claim, err := i.Base.LockOneShard(ctx, from, to, sharedbase.ClaimFilter{Name: s.Name, IncludeQuarantined: true})
 	if err != nil || claim != nil {
 		return claim, err
@@ -78,7 +92,7 @@ func (i *Importer) claimUnpacked(ctx context.Context, s sharedbase.Shard) (*shar
 	if err != nil {
 		return nil, err
 	}
-	return nil, &sharedbase.StateError{Shard: s.Name, Found: now.State, FoundLocker: now.Locker, Expected: from}
+	return nil, notIn(now, from)
 }
 
 func count(ctx context.Context, r format.Reader) (n int64, err error) {
