@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"winery/internal/packer"
+	"winery/pool/pooltest"
 	"winery/sharedbase"
 	"winery/test/expect"
 	"winery/test/pgtest"
@@ -148,6 +149,30 @@ func TestReconcileClaimed(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestReconcileReadsUnknown: the dry run reads images that the database does not know, and
+// refuses a damaged one as the real run does.
+func TestReconcileReadsUnknown(t *testing.T) {
+	dir := roletest.Directory(t, "")
+	s := newSite(t, dir)
+	s.must(t, "db", "init")
+	roletest.Put(t, s.pools[dir.Name], "damaged", roletest.Objects(1, 20, 1000))
+	roletest.Put(t, s.pools[dir.Name], "intact", roletest.Objects(2, 30, 1000))
+	e, err := s.pools[dir.Name].Edit(t.Context(), "damaged", pooltest.Anything{})
+	expect.NoError(t, err)
+	_, err = e.WriteAt([]byte{0xaa, 0xbb, 0xcc, 0xdd}, 3000)
+	expect.NoError(t, errors.Join(err, e.Close()))
+	for _, args := range [][]string{{"--dry-run"}, {}} {
+		stdout, stderr, status := ctl(t, append([]string{"--config", s.config, "index", "reconcile", "--output", "json"}, args...)...)
+		var rows []adoption
+		expect.NoError(t, json.Unmarshal([]byte(stdout), &rows))
+		slices.SortFunc(rows, func(a, b adoption) int { return strings.Compare(a.Image, b.Image) })
+		if status != 1 || len(rows) != 2 || !strings.Contains(rows[0].Error, "is damaged at byte") ||
+			rows[1] != (adoption{Image: "intact", Objects: 30}) {
+			t.Errorf("%q: status %d, %+v; %s", args, status, rows, stderr)
+		}
 	}
 }
 

@@ -45,10 +45,7 @@ func (i *Importer) Adopt(ctx context.Context, u Unpacked, dryRun bool) (done sha
 		if from, _ := claimedFrom(u.Shard.State); from != u.Shard.State {
 			return done, notIn(u.Shard, from)
 		}
-		err := i.whole(ctx, u.Pool, u.Shard.Name, func(r format.Reader) error {
-			done.Objects, err = count(ctx, r)
-			return err
-		})
+		done.Objects, err = i.Examine(ctx, u.Pool, u.Shard.Name)
 		return done, err
 	}
 	claim, err := i.claimUnpacked(ctx, u.Shard)
@@ -95,12 +92,17 @@ func (i *Importer) claimUnpacked(ctx context.Context, s sharedbase.Shard) (*shar
 	return nil, notIn(now, from)
 }
 
-func count(ctx context.Context, r format.Reader) (n int64, err error) {
-	for _, err := range r.Keys(ctx) {
-		if err != nil {
-			return 0, err
+// Examine reads of an image what Import or Adopt would read, and returns the number of
+// its objects. It changes nothing. *format.DamageError where the image is not whole.
+func (i *Importer) Examine(ctx context.Context, from pool.Pool, name string) (objects int64, err error) {
+	err = i.whole(ctx, from, name, func(r format.Reader) error {
+		for _, err := range r.Keys(ctx) {
+			if err != nil {
+				return err
+			}
+			objects++
 		}
-		n++
-	}
-	return n, nil
+		return nil
+	})
+	return objects, err
 }
