@@ -7,8 +7,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -17,7 +19,8 @@ import (
 
 // RestoreContent implements [format.Format]. A compressed object is compressed again,
 // first at the format's level. The frame must fit where the object was; a shorter one
-// is filled up.
+// is filled up, if the size in the object's head leads to the next object. Where the index
+// does not tell where that one begins, because its entry is damaged, it returns ErrLayout.
 func (f Format) RestoreContent(ctx context.Context, img format.Device, size int64, name string, content []byte) error {
 	id := format.ObjID(sha256.Sum256(content))
 	r, err := Open(img, size, name)
@@ -32,7 +35,7 @@ func (f Format) RestoreContent(ctx context.Context, img format.Device, size int6
 	if err != nil {
 		return err
 	}
-	element, err := f.element(r, position, next, content)
+	element, err := f.element(ctx, r, position, next, content)
 	if err != nil {
 		return fmt.Errorf("object %x at %d: %w", id, position, err)
 	}
@@ -95,30 +98,69 @@ func (r *Reader) neighbours(ctx context.Context, position int64) (in tile, next 
 }
 
 // element returns the element of a content that takes the place of the one at a
-// position; where that one is damaged, of all up to next.
-func (f Format) element(r *Reader, position, next int64, content []byte) ([]byte, error) {
-	head := make([]byte, min(maxHead, next-position))
-	if err := r.read(head, position); err != nil {
+// position. It has the head of that one, or a head of its own where that one is damaged.
+func (f Format) element(ctx context.Context, r *Reader, position, next int64, content []byte) ([]byte, error) {
+	head, o, err := r.soundHead(ctx, position, next, int64(len(content)))
+	damaged := errors.As(err, new(*format.DamageError))
+	if err != nil && !damaged {
 		return nil, err
 	}
-	o, damage := r.parseObject(head, position, next)
 	for _, frame := range f.frames(r, content) {
-		if damage == nil {
+		if !damaged {
 			if frame = fit(frame, o.stored); frame == nil || !r.holds(frame, content) {
 				continue
 			}
-			return append(head[:o.start-position:o.start-position], frame...), nil
+			return append(head, frame...), nil
 		}
 		length := sizeLength(int64(len(frame)))
 		if r.decoder.compressed && len(content) > inMemory {
 			length = max(length, 4)
 		}
 		element := append(appendHead(nil, idObject, int64(len(frame)), length), frame...)
-		if int64(len(element)) == next-position {
+		err := r.onlyErased(ctx, position+int64(len(element)), next)
+		if err == nil {
 			return element, nil
+		}
+		if !errors.As(err, new(*format.DamageError)) {
+			return nil, err
 		}
 	}
 	return nil, fmt.Errorf("%w: the content of %d bytes does not fit between %d and %d", format.ErrLayout, len(content), position, next)
+}
+
+// soundHead returns the head of the object at a position, and *format.DamageError where it
+// is damaged. A size that merely fits proves nothing: it must lead to the next object, or
+// be that of the content where the image is not compressed.
+func (r *Reader) soundHead(ctx context.Context, position, next, size int64) (head []byte, o object, err error) {
+	head = make([]byte, min(maxHead, next-position))
+	if err := r.read(head, position); err != nil {
+		return nil, o, err
+	}
+	if o, err = r.parseObject(head, position, next); err != nil {
+		return nil, o, err
+	}
+	switch {
+	case r.decoder.compressed:
+		err = r.onlyErased(ctx, o.end(), next)
+	case o.stored != size:
+		err = r.damaged(position, "an object of %d bytes, expected %d", o.stored, size)
+	}
+	return slices.Clip(head[:o.start-position]), o, err
+}
+
+// onlyErased requires that a range has nothing but elements of erased objects, the last of
+// which ends where the range does. Else it returns a *format.DamageError.
+func (r *Reader) onlyErased(ctx context.Context, begin, end int64) error {
+	if begin > end {
+		return r.damaged(begin, "an object that would end beyond %d", end)
+	}
+	in := &span{Reader: r, buf: make([]byte, min(blockSize, end-begin)), next: begin, end: end}
+	for in.at() < end {
+		if err := in.erased(ctx, end); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // holds reports whether a frame is one of a content.

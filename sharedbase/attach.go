@@ -90,7 +90,7 @@ func attach(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	for version := found + 1; version <= extensionVersion; version++ {
-		sql, err := extension.ReadFile(fmt.Sprintf("sql/extension/%d.sql", version))
+		sql, err := extensionSQL(version)
 		if err != nil {
 			return err
 		}
@@ -100,6 +100,34 @@ func attach(ctx context.Context, tx pgx.Tx) error {
 	}
 	_, err = tx.Exec(ctx, "/* winery: SetExtensionVersion */ UPDATE winery_version SET version = $1", extensionVersion)
 	return err
+}
+
+// extensionSQL returns what brings the extension schema from the version before to version.
+func extensionSQL(version int) (string, error) {
+	sql, err := extension.ReadFile(fmt.Sprintf("sql/extension/%d.sql", version))
+	return string(sql), err
+}
+
+// PlanAttach returns the SQL that Attach would run, in one transaction, and "" where the
+// extension schema has the version of this program. The schema may be of an older version.
+// It changes nothing.
+func (b *SharedBase) PlanAttach(ctx context.Context) (sql string, err error) {
+	var found int
+	err = b.withShortTimeout(ctx, "reading the version of the tables winery_*", func(ctx context.Context) (err error) {
+		found, err = findExtension(ctx, b.conns.rest)
+		return err
+	})
+	if err != nil || found >= extensionVersion {
+		return "", err
+	}
+	for version := found + 1; version <= extensionVersion; version++ {
+		step, err := extensionSQL(version)
+		if err != nil {
+			return "", err
+		}
+		sql += step + "\n"
+	}
+	return sql + fmt.Sprintf("UPDATE winery_version SET version = %d;\n", extensionVersion), nil
 }
 
 // findExtension returns the version of the extension schema, 0 where there is none.

@@ -37,8 +37,20 @@ func compressByLZ4(ctx context.Context, tx pgx.Tx) error {
 	if method == "" {
 		return errNoLZ4
 	}
-	_, err = tx.Exec(ctx, "/* winery: CompressByLZ4 */ ALTER TABLE shard_template ALTER content SET COMPRESSION lz4")
+	_, err = tx.Exec(ctx, "/* winery: CompressByLZ4 */ "+setLZ4)
 	return err
+}
+
+const setLZ4 = "ALTER TABLE shard_template ALTER content SET COMPRESSION lz4"
+
+// PlanTune returns the SQL that Tune would run, and "" where contents are compressed by lz4
+// or the server cannot do so. It changes nothing.
+func (b *SharedBase) PlanTune(ctx context.Context) (sql string, err error) {
+	method, err := b.Compression(ctx)
+	if err != nil || method == lz4 || method == "" {
+		return "", err
+	}
+	return setLZ4 + ";\n", nil
 }
 
 const lz4 = "lz4"

@@ -43,6 +43,17 @@ func (b *SharedBase) Leases(ctx context.Context) (map[uuid.UUID]Lease, error) {
 	return leases, ignoreNotAttached(err)
 }
 
+// AfterReclaim returns a shard as ReclaimExpired would leave it. The leases are those that
+// Leases returned.
+func (s Shard) AfterReclaim(leases map[uuid.UUID]Lease) Shard {
+	origin, ok := s.State.Origin()
+	if !ok || !leases[s.Locker].Expired {
+		return s
+	}
+	s.State, s.Locker, s.LockedAt = origin, uuid.Nil, time.Time{}
+	return s
+}
+
 // insertLease is the part of a statement that makes the lease of the shard whose id is in the part "locked".
 const insertLease = `leased AS (
 	INSERT INTO winery_lease (locker, role, host, pid, version, expires, shard)

@@ -95,6 +95,14 @@ func (b *SharedBase) QuarantinedAt(ctx context.Context, name string) (at time.Ti
 	return at, ignoreNotAttached(err)
 }
 
+// CheckQuarantine returns *QuarantinedError where a shard is quarantined, else nil.
+func (b *SharedBase) CheckQuarantine(ctx context.Context, s Shard) error {
+	err := b.withShortTimeout(ctx, "finding the quarantine of shard "+s.Name, func(ctx context.Context) error {
+		return quarantined(ctx, b.conns.rest, s.ID, s.Name)
+	})
+	return ignoreNotAttached(err)
+}
+
 // UnquarantineSince is Unquarantine of a shard that was quarantined at the moment at.
 // *QuarantinedError if it was quarantined again since: nothing was changed.
 // ErrNotFound if it is not quarantined.

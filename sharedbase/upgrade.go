@@ -23,7 +23,8 @@ type UpgradeStep struct {
 }
 
 // PlanUpgrade returns the steps that upgrade the database to SchemaVersion, in
-// order; none if it has that version. It changes nothing.
+// order; none if it has that version. It changes nothing. What Upgrade does after the
+// steps is in PlanTune and PlanAttach.
 //
 // poolName is the pool that every shard is in, which a database does not know
 // before version 4: an older one needs it, unless Python's prepare-upgrade has

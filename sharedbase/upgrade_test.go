@@ -231,3 +231,48 @@ func TestUpgradeBlocked(t *testing.T) {
 		t.Errorf("version %d", v)
 	}
 }
+
+// TestUpgradeByHand: the planned SQL alone makes a database what Upgrade makes of it.
+func TestUpgradeByHand(t *testing.T) {
+	const ours = `SELECT string_agg(name, ' ' ORDER BY name) FROM (
+		SELECT relname::text FROM pg_class WHERE relname LIKE 'winery\_%'
+		UNION ALL SELECT proname FROM pg_proc WHERE proname LIKE 'winery\_%'
+		UNION ALL SELECT tgname FROM pg_trigger WHERE tgname LIKE 'winery\_%'
+		UNION ALL SELECT 'version ' || version FROM winery_version) AS own (name)`
+	_, fresh := newBase(t)
+	var want string
+	if err := fresh.QueryRow(t.Context(), ours).Scan(&want); err != nil {
+		t.Fatal(err)
+	}
+	for version := 3; version <= sharedbase.SchemaVersion; version++ {
+		t.Run(fmt.Sprint(version), func(t *testing.T) {
+			var dsn string
+			if version == sharedbase.SchemaVersion {
+				dsn = detached(t)
+			} else {
+				_, dsn = oldBase(t, version, "")
+			}
+			b, conn, ctx := open(t, dsn), connect(t, dsn), t.Context()
+			exec(t, conn, "ALTER TABLE shard_template ALTER content SET COMPRESSION pglz")
+			for _, step := range must(b.PlanUpgrade(ctx, "pool"))(t) {
+				exec(t, conn, step.SQL)
+			}
+			exec(t, conn, must(b.PlanTune(ctx))(t))
+			exec(t, conn, must(b.PlanAttach(ctx))(t))
+			if err := b.CheckAttached(ctx); err != nil {
+				t.Error(err)
+			}
+			if method := must(b.Compression(ctx))(t); method != "lz4" {
+				t.Errorf("contents are compressed by %q", method)
+			}
+			var got string
+			if err := conn.QueryRow(ctx, ours).Scan(&got); err != nil || got != want {
+				t.Errorf("%v, got %s, want %s", err, got, want)
+			}
+			if left := must(b.PlanTune(ctx))(t) + must(b.PlanAttach(ctx))(t); left != "" {
+				t.Errorf("still to be done: %s", left)
+			}
+			pgtest.SameSchema(t, dsn, fresh.Config().ConnString())
+		})
+	}
+}

@@ -117,10 +117,7 @@ func TestReadingCreatesNothing(t *testing.T) {
 	dir := t.TempDir()
 	s := newSite(t, config.Pool{Type: config.Directory, Name: "shards", ShardMaxSize: 1000, BaseDirectory: dir})
 	s.must(t, "db", "init")
-	s.sql(t, `DROP FUNCTION winery_note_erasure, winery_note_state, winery_create_table, winery_drop_table, winery_drop_adopted_table CASCADE; DO $$ DECLARE name text; BEGIN
-		FOR name IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'winery\_%' LOOP
-			EXECUTE 'DROP TABLE ' || name || ' CASCADE';
-		END LOOP; END $$`)
+	s.detach(t)
 	s.sql(t, `INSERT INTO shards (name, state, pool_name, locker, locker_ts)
 		VALUES ('writing', 'writing', 'shards', gen_random_uuid(), now() - interval '3 days'); CREATE TABLE shard_writing (LIKE shard_template INCLUDING ALL)`)
 	unlock := s.locking(t, "INSERT INTO signature2shard (signature, shard) SELECT 'x', id FROM shards")

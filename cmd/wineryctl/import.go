@@ -83,7 +83,7 @@ func importImages(c *cli.Context) (err error) {
 }
 
 // importUnknown imports the images that the database does not know, or with dryRun
-// only prints them. It returns their number.
+// reads and prints them. It returns their number.
 func importUnknown(c *cli.Context, s *session, from []pool.Pool, e effort, dryRun bool) (found int, err error) {
 	j := s.journal
 	images, err := importer.Find(c.Context, s.base, from)
@@ -96,10 +96,14 @@ func importUnknown(c *cli.Context, s *session, from []pool.Pool, e effort, dryRu
 	var sum sharedbase.Imported
 	did, others := 0, 0
 	forEach(e.workers, images, func(image importer.Image) (got sharedbase.Imported, err error) {
-		if dryRun || image.Err != nil {
+		if image.Err != nil {
 			return got, image.Err
 		}
 		i := importer.Importer{Base: s.base, Quick: c.Bool("quick"), Rate: e.rate, Progress: j.bar.show}
+		if dryRun {
+			got.Objects, err = i.Examine(c.Context, image.Pool, image.Name)
+			return got, err
+		}
 		return i.Import(c.Context, image.Pool, image.Name)
 	}, func(image importer.Image, got sharedbase.Imported, err error) (more bool) {
 		label := image.Pool.Name() + "/" + image.Name
@@ -112,7 +116,7 @@ func importUnknown(c *cli.Context, s *session, from []pool.Pool, e effort, dryRu
 			row.Error = err.Error()
 			j.failed(row, label, err)
 		case dryRun:
-			j.done(row, "%s: not in the database, would be imported", label)
+			j.done(row, "%s: not in the database, %d objects, would be imported", label, got.Objects)
 		default:
 			j.done(row, "%s: %d objects, %d new", label, got.Objects, got.New)
 			did, sum.Objects, sum.New = did+1, sum.Objects+got.Objects, sum.New+got.New

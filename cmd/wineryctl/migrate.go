@@ -114,17 +114,18 @@ func migrate(c *cli.Context) (err error) {
 	})
 	failure := fmt.Sprintf("%d of %d images were not migrated", j.lost, len(images))
 	if stopped {
-		failure += untried(len(images) - tried)
+		failure += untried(len(images)-tried, "image")
 	}
 	return j.end(failure)
 }
 
-// untried tells of the images that were left out after an error that stops the command.
-func untried(images int) string {
-	if images == 0 {
+// untried tells of what was left out after an error that stops the command: so many
+// images, or other things.
+func untried(n int, thing string) string {
+	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; stopped: %s not tried", english.Plural(images, "image was", "images were"))
+	return fmt.Sprintf("; stopped: %s not tried", english.Plural(n, thing+" was", thing+"s were"))
 }
 
 // describe says what the migration of one image did.
@@ -154,7 +155,7 @@ func planMigration(c *cli.Context, m *migrator.Migrator, j *journal, images []st
 		if err != nil {
 			failed(row, err)
 			if hopeless(err) {
-				left = untried(len(images) - i - 1)
+				left = untried(len(images)-i-1, "image")
 				break
 			}
 			continue

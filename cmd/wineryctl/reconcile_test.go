@@ -4,7 +4,9 @@ package main_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -13,6 +15,7 @@ import (
 	"testing"
 
 	"winery/internal/packer"
+	"winery/pool/pooltest"
 	"winery/sharedbase"
 	"winery/test/expect"
 	"winery/test/pgtest"
@@ -97,6 +100,87 @@ func TestReconcile(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestReconcileClaimed: of a shard that was claimed when the backup was made, the dry run
+// says what the real run does, which first reclaims shards whose lease has expired.
+func TestReconcileClaimed(t *testing.T) {
+	for name, test := range map[string]struct {
+		state, lease string
+		was, failure string // "": the image is not mentioned; the command succeeds
+	}{
+		"packing until the backup": {"packing", "-1 hour", "full", ""},
+		"packing":                  {"packing", "1 hour", "", ""},
+		"writing until the backup": {"writing", "-1 hour", "standby", ""},
+		"writing":                  {"writing", "1 hour", "writing", "has state writing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := roletest.Directory(t, "")
+			s := newSite(t, dir)
+			s.must(t, "db", "init")
+			objects := roletest.Objects(1, 20, 1000)
+			shard := s.store(t, objects)
+			roletest.Put(t, s.pools[dir.Name], shard, objects)
+			s.sql(t, fmt.Sprintf(`UPDATE shards SET state = '%s', locker = gen_random_uuid(), locker_ts = now();
+				DELETE FROM winery_lease;
+				INSERT INTO winery_lease (shard, locker, role, host, pid, version, expires)
+				SELECT id, locker, 'test', 'away', 1, '', now() + interval '%s' FROM shards`, test.state, test.lease))
+			for _, args := range [][]string{{"--dry-run"}, {}} {
+				stdout, stderr, status := ctl(t, append([]string{"--config", s.config, "index", "reconcile", "--output", "json"}, args...)...)
+				var rows []adoption
+				expect.NoError(t, json.Unmarshal([]byte(stdout), &rows))
+				if test.was == "" {
+					if len(rows) > 0 || status != 0 {
+						t.Errorf("%q: status %d, %+v", args, status, rows)
+					}
+					continue
+				}
+				want := adoption{Image: shard, Was: test.was, Objects: 20}
+				wantStatus := 0
+				if test.failure != "" {
+					want.Objects, wantStatus = 0, 1
+				}
+				if len(rows) != 1 || !strings.Contains(rows[0].Error, test.failure) || (rows[0].Error == "") != (wantStatus == 0) {
+					t.Fatalf("%q: %+v, want error %q", args, rows, test.failure)
+				}
+				rows[0].Error = ""
+				if rows[0] != want || status != wantStatus {
+					t.Errorf("%q: status %d, %+v, want %+v; %s", args, status, rows, want, stderr)
+				}
+			}
+		})
+	}
+}
+
+// TestReconcileReadsUnknown: the dry run reads images that the database does not know, and
+// refuses a damaged one as the real run does.
+func TestReconcileReadsUnknown(t *testing.T) {
+	dir := roletest.Directory(t, "")
+	s := newSite(t, dir)
+	s.must(t, "db", "init")
+	roletest.Put(t, s.pools[dir.Name], "damaged", roletest.Objects(1, 20, 1000))
+	roletest.Put(t, s.pools[dir.Name], "intact", roletest.Objects(2, 30, 1000))
+	e, err := s.pools[dir.Name].Edit(t.Context(), "damaged", pooltest.Anything{})
+	expect.NoError(t, err)
+	_, err = e.WriteAt([]byte{0xaa, 0xbb, 0xcc, 0xdd}, 3000)
+	expect.NoError(t, errors.Join(err, e.Close()))
+	for _, args := range [][]string{{"--dry-run"}, {}} {
+		stdout, stderr, status := ctl(t, append([]string{"--config", s.config, "index", "reconcile", "--output", "json"}, args...)...)
+		var rows []adoption
+		expect.NoError(t, json.Unmarshal([]byte(stdout), &rows))
+		slices.SortFunc(rows, func(a, b adoption) int { return strings.Compare(a.Image, b.Image) })
+		if status != 1 || len(rows) != 2 || !strings.Contains(rows[0].Error, "is damaged at byte") ||
+			rows[1] != (adoption{Image: "intact", Objects: 30}) {
+			t.Errorf("%q: status %d, %+v; %s", args, status, rows, stderr)
+		}
+	}
+}
+
+// adoption is a result of index reconcile.
+type adoption struct {
+	Image, Was string
+	Objects    int
+	Error      string
 }
 
 // An image with a damaged header is a failure, not an image that the next packer replaces.

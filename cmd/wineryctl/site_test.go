@@ -118,6 +118,15 @@ func (s *site) sql(t *testing.T, statement string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// detach leaves of an initialised database what Python Winery makes.
+func (s *site) detach(t *testing.T) {
+	t.Helper()
+	s.sql(t, `DROP FUNCTION winery_note_erasure, winery_note_state, winery_create_table, winery_drop_table, winery_drop_adopted_table CASCADE; DO $$ DECLARE name text; BEGIN
+		FOR name IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'winery\_%' LOOP
+			EXECUTE 'DROP TABLE ' || name || ' CASCADE';
+		END LOOP; END $$`)
+}
+
 // locking runs a statement, and keeps the locks of the statement until unlock is called.
 func (s *site) locking(t *testing.T, statement string) (unlock func()) {
 	t.Helper()

@@ -83,8 +83,8 @@ func verify(c *cli.Context) (err error) {
 		printVerified(j, row, err)
 		return !hopeless(err)
 	})
-	failure := fmt.Sprintf("%d of %d shards have findings, or could not be read", len(names)-j.did, len(names))
 	shards := j.handled()
+	failure := fmt.Sprintf("%d of %d shards have findings, or could not be read", j.lost, len(names)) + untried(len(names)-shards, "shard")
 	var unlisted error // why not all orphans are known
 	if !c.IsSet("shard") && !c.IsSet("pool-name") {
 		var strays []scrub.Finding

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -107,6 +108,34 @@ func TestVerifyCannotRead(t *testing.T) {
 	s.fails(t, 1, "the shard has no table", "verify")
 	s.sql(t, "UPDATE shards SET state = 'readonly', pool_name = 'away'")
 	s.fails(t, 1, "pool away is not configured", "verify", "--repair")
+}
+
+// TestVerifyInterrupted: of shards that were not tried nothing is said but their number.
+func TestVerifyInterrupted(t *testing.T) {
+	s := newSite(t, roletest.Directory(t, ""))
+	s.must(t, "db", "init")
+	args := []string{"--config", s.config, "verify", "--no-progress"}
+	var names []string
+	for i := range 4 {
+		names = append(names, s.store(t, roletest.Objects(uint64(i+1), 10, 100)[1:]))
+		args = append(args, "--shard", names[i])
+	}
+	unlock := s.locking(t, fmt.Sprintf("LOCK TABLE shard_%s IN ACCESS EXCLUSIVE MODE", names[1]))
+	cmd := exec.CommandContext(t.Context(), binary, args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	expect.NoError(t, cmd.Start())
+	expect.Eventually(t, "the second shard to wait for the lock", func() bool {
+		return s.sql(t, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") == "1"
+	})
+	expect.NoError(t, cmd.Process.Signal(os.Interrupt))
+	_ = cmd.Wait()
+	unlock()
+	for _, want := range []string{"1 of 4 shards have findings, or could not be read; stopped: 2 shards were not tried", "verified 2 shards: "} {
+		if !strings.Contains(stderr.String(), want) {
+			t.Errorf("status %d, %s, want %q", cmd.ProcessState.ExitCode(), &stderr, want)
+		}
+	}
 }
 
 // TestRestore restores a damaged object from a file, and changes nothing else.

@@ -13,7 +13,8 @@ import (
 )
 
 // Unpacked is a shard that the database has as standby, writing or full, although
-// the pool has a complete image of its name.
+// the pool has a complete image of its name. Where its lease has expired, its state is the
+// one to which the next role returns it.
 type Unpacked struct {
 	Pool  pool.Pool
 	Shard sharedbase.Shard
@@ -41,10 +42,10 @@ func FindUnpacked(ctx context.Context, base *sharedbase.SharedBase, pools []pool
 // holds the shard.
 func (i *Importer) Adopt(ctx context.Context, u Unpacked, dryRun bool) (done sharedbase.Adopted, err error) {
 	if dryRun {
-		err := i.whole(ctx, u.Pool, u.Shard.Name, func(r format.Reader) error {
-			done.Objects, err = count(ctx, r)
-			return err
-		})
+		if from, _ := claimedFrom(u.Shard.State); from != u.Shard.State {
+			return done, notIn(u.Shard, from)
+		}
+		done.Objects, err = i.Examine(ctx, u.Pool, u.Shard.Name)
 		return done, err
 	}
 	claim, err := i.claimUnpacked(ctx, u.Shard)
@@ -62,14 +63,24 @@ func (i *Importer) Adopt(ctx context.Context, u Unpacked, dryRun bool) (done sha
 	return done, err
 }
 
+// claimedFrom returns the state in which a shard must be for its image to be adopted, and
+// the one to which it is claimed.
+func claimedFrom(s sharedbase.ShardState) (from, to sharedbase.ShardState) {
+	if s == sharedbase.StateStandby {
+		return sharedbase.StateStandby, sharedbase.StateWriting
+	}
+	return sharedbase.StateFull, sharedbase.StatePacking
+}
+
+func notIn(s sharedbase.Shard, expected sharedbase.ShardState) error {
+	return &sharedbase.StateError{Shard: s.Name, Found: s.State, FoundLocker: s.Locker, Expected: expected}
+}
+
 // claimUnpacked claims a shard, a standby one as a writer does and a full one as a
 // packer does, so that no process replaces the image while it is read. A quarantined
 // shard may be claimed: adopting its image is what ends the quarantine.
 func (i *Importer) claimUnpacked(ctx context.Context, s sharedbase.Shard) (*sharedbase.Claim, error) {
-	from, to := sharedbase.StateFull, sharedbase.StatePacking
-	if s.State == sharedbase.StateStandby {
-		from, to = sharedbase.StateStandby, sharedbase.StateWriting
-	}
+	from, to := claimedFrom(s.State)
 	claim, err := i.Base.LockOneShard(ctx, from, to, sharedbase.ClaimFilter{Name: s.Name, IncludeQuarantined: true})
 	if err != nil || claim != nil {
 		return claim, err
@@ -78,15 +89,20 @@ func (i *Importer) claimUnpacked(ctx context.Context, s sharedbase.Shard) (*shar
 	if err != nil {
 		return nil, err
 	}
-	return nil, &sharedbase.StateError{Shard: s.Name, Found: now.State, FoundLocker: now.Locker, Expected: from}
+	return nil, notIn(now, from)
 }
 
-func count(ctx context.Context, r format.Reader) (n int64, err error) {
-	for _, err := range r.Keys(ctx) {
-		if err != nil {
-			return 0, err
+// Examine reads of an image what Import or Adopt would read, and returns the number of
+// its objects. It changes nothing. *format.DamageError where the image is not whole.
+func (i *Importer) Examine(ctx context.Context, from pool.Pool, name string) (objects int64, err error) {
+	err = i.whole(ctx, from, name, func(r format.Reader) error {
+		for _, err := range r.Keys(ctx) {
+			if err != nil {
+				return err
+			}
+			objects++
 		}
-		n++
-	}
-	return n, nil
+		return nil
+	})
+	return objects, err
 }

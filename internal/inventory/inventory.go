@@ -10,6 +10,8 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/google/uuid"
+
 	"winery/pool"
 	"winery/sharedbase"
 )
@@ -23,7 +25,8 @@ type Difference struct {
 	Unknown []string
 	// Unpacked: complete images of shards that are standby, writing or full in
 	// the database. It was restored from an older backup; or, if the shard is
-	// full, a packer died before it recorded the image.
+	// full, a packer died before it recorded the image. A shard whose lease has expired
+	// has the state to which the next role returns it.
 	Unpacked []sharedbase.Shard
 }
 
@@ -36,6 +39,10 @@ func Compare(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) (d D
 	if err != nil {
 		return d, err
 	}
+	leases, err := base.Leases(ctx)
+	if err != nil {
+		return d, err
+	}
 	images, err := p.List(ctx) // after the shards: an image that is available was there before
 	if err != nil {
 		return d, err
@@ -44,7 +51,7 @@ func Compare(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) (d D
 	for _, s := range shards {
 		known[s.Name] = true
 		_, listed := slices.BinarySearch(images, s.Name)
-		if err := d.addShard(ctx, base, p, s, listed); err != nil {
+		if err := d.addShard(ctx, base, p, s, listed, leases); err != nil {
 			return d, err
 		}
 	}
@@ -66,7 +73,8 @@ func Compare(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) (d D
 }
 
 // addShard adds the shard if it differs.
-func (d *Difference) addShard(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool, s sharedbase.Shard, listed bool) error {
+func (d *Difference) addShard(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool, s sharedbase.Shard, listed bool, leases map[uuid.UUID]sharedbase.Lease) error {
+	s = s.AfterReclaim(leases)
 	switch {
 	case listed && s.State == sharedbase.StateImporting:
 		d.Unknown = append(d.Unknown, s.Name) // its importer, of Python Winery, may have died
@@ -77,7 +85,7 @@ func (d *Difference) addShard(ctx context.Context, base *sharedbase.SharedBase, 
 			return err
 		}
 		now, err := base.ShardByName(ctx, s.Name)
-		if err == nil && unpacked(now.State) {
+		if now = now.AfterReclaim(leases); err == nil && unpacked(now.State) {
 			d.Unpacked = append(d.Unpacked, now)
 		}
 		return err

@@ -58,7 +58,7 @@ type Moved struct {
 // sharedbase.ErrOtherImage if it is not the one that was packed;
 // sharedbase.ErrImageClaimed or pool.ErrInUse while another process changes it.
 func (m *Migrator) Migrate(ctx context.Context, name string) (moved Moved, err error) {
-	known, err := m.movable(ctx, name)
+	_, known, err := m.movable(ctx, name)
 	if err != nil {
 		return moved, err
 	}
@@ -66,7 +66,7 @@ func (m *Migrator) Migrate(ctx context.Context, name string) (moved Moved, err e
 		return moved, m.provide(ctx, name, func(format.Reader) pool.ReplaceProof { return unknown{m, name} }, &moved)
 	}
 	err = m.Base.WithImage(ctx, name, func(ctx context.Context, claim *sharedbase.ImageClaim) error {
-		if _, err := m.movable(ctx, name); err != nil {
+		if _, _, err := m.movable(ctx, name); err != nil {
 			return err // moved before it was claimed
 		}
 		err := m.provide(ctx, name, func(original format.Reader) pool.ReplaceProof {
@@ -88,11 +88,11 @@ func (m *Migrator) encodes() bool { return m.From.Format().Name() != m.To.Format
 // movable returns no error where the database has the shard in From, in a state in which
 // it may be moved, or does not know it and is not to be told of it. known is false in the
 // latter case.
-func (m *Migrator) movable(ctx context.Context, name string) (known bool, err error) {
-	s, err := m.Base.ShardByName(ctx, name)
+func (m *Migrator) movable(ctx context.Context, name string) (s sharedbase.Shard, known bool, err error) {
+	s, err = m.Base.ShardByName(ctx, name)
 	switch {
 	case errors.Is(err, sharedbase.ErrNotFound) && m.NoRecord:
-		return false, nil
+		return s, false, nil
 	case errors.Is(err, sharedbase.ErrNotFound):
 		err = fmt.Errorf("%w: the database has no shard of this name; import the image first", ErrSkipped)
 	case err != nil:
@@ -103,5 +103,5 @@ func (m *Migrator) movable(ctx context.Context, name string) (known bool, err er
 	case !m.NoRecord && s.State != sharedbase.StateReadOnly, !s.State.ImageAvailable():
 		err = fmt.Errorf("%w: the shard is %s; it can be moved once it is %s", ErrSkipped, s.State, sharedbase.StateReadOnly)
 	}
-	return true, err
+	return s, true, err
 }

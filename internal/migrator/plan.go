@@ -16,10 +16,15 @@ type Plan struct {
 }
 
 // Plan returns what Migrate would do with an image, and changes nothing: it reads the
-// image's header and hash function. Errors are those of Migrate, but for damage that
-// only Migrate finds.
+// image's header and hash function. Errors are those of Migrate, but for what only Migrate
+// finds: damage of other parts, another process that changes the image, and an image in To
+// that may not be replaced.
 func (m *Migrator) Plan(ctx context.Context, name string) (p Plan, err error) {
-	if _, err := m.movable(ctx, name); err != nil {
+	s, known, err := m.movable(ctx, name)
+	if err == nil && known {
+		err = m.Base.CheckQuarantine(ctx, s)
+	}
+	if err != nil {
 		return p, err
 	}
 	img, err := m.From.Open(ctx, name)
@@ -28,6 +33,9 @@ func (m *Migrator) Plan(ctx context.Context, name string) (p Plan, err error) {
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
 	r, err := m.From.Format().Open(img, img.Size(), name)
+	if err == nil {
+		err = m.checkRecord(ctx, name, r)
+	}
 	if err != nil {
 		return p, fmt.Errorf("pool %s: %w", m.From.Name(), err)
 	}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package mosaic_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"winery/format"
+	"winery/format/formattest"
+	"winery/mosaic"
+	"winery/test/expect"
+)
+
+// fast and slow are levels by which programs take more, and less.
+var fast, slow = mosaic.Format{Zstd: true, Level: 1}, mosaic.Format{Zstd: true, Level: 19}
+
+// programs are n texts.
+func programs(n int) [][]byte {
+	random := rand.New(rand.NewPCG(1, 2))
+	objects := make([][]byte, n)
+	for i := range objects {
+		for range 200 {
+			objects[i] = fmt.Appendf(objects[i], "x%d = f(%d)\n", random.IntN(30), random.IntN(100))
+		}
+	}
+	return objects
+}
+
+// eachHeadBit calls fn with copies of an image in which one bit of an object's head is
+// flipped.
+func eachHeadBit(t *testing.T, image device, o []byte, fn func(d device)) {
+	t.Helper()
+	begin, start, _, err := open(t, image).Element(formattest.ID(o))
+	expect.NoError(t, err)
+	for bit := 8 * begin; bit < 8*start; bit++ {
+		fn(flipped(image, bit))
+		if t.Failed() {
+			t.Fatalf("with bit %d of byte %d flipped", bit%8, bit/8)
+		}
+	}
+}
+
+// TestRestoreContentOfDamagedHead: whichever bit of an object's head has flipped, the
+// image is whole once the object is restored. Another level's frame would fit where the
+// damaged size says that the object ends.
+func TestRestoreContentOfDamagedHead(t *testing.T) {
+	objects := programs(3)
+	image, plain := newImage(t, fast, objects), newImage(t, mosaic.Format{}, objects)
+	if smaller := newImage(t, slow, objects); len(smaller) > len(image)-64*len(objects) {
+		t.Fatalf("the levels make images of %d and %d bytes", len(image), len(smaller))
+	}
+	followed := func(image device) device {
+		d := device(bytes.Clone(image))
+		erase(t, d, objects[1:2])
+		return d
+	}
+	for what, test := range map[string]struct {
+		image   device
+		deleted int64
+	}{
+		"compressed":                       {image, 0},
+		"compressed, followed by Void":     {followed(image), 1},
+		"not compressed":                   {plain, 0},
+		"not compressed, followed by Void": {followed(plain), 1},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			left := objects
+			if test.deleted > 0 {
+				left = without(objects, 1)
+			}
+			for _, f := range []mosaic.Format{fast, slow} {
+				eachHeadBit(t, test.image, objects[0], func(d device) {
+					if err := f.RestoreContent(t.Context(), d, int64(len(d)), "test", objects[0]); err != nil {
+						t.Error(err)
+						return
+					}
+					holds(t, d, left, test.deleted)
+				})
+			}
+		})
+	}
+}
+
+// TestRestoreContentSparesNext: where the entry of the next object is damaged, nothing
+// tells where that object begins, and none of its bytes are written.
+func TestRestoreContentSparesNext(t *testing.T) {
+	objects := programs(2)
+	image := newImage(t, fast, objects)
+	entry, _ := open(t, image).EntryRange(formattest.ID(objects[1]))
+	_, end := elementOf(t, image, objects[0])
+	for _, f := range []mosaic.Format{fast, slow} {
+		eachHeadBit(t, flip(image, entry+2), objects[0], func(d device) {
+			before := device(bytes.Clone(d))
+			err := f.RestoreContent(t.Context(), d, int64(len(d)), "test", objects[0])
+			switch {
+			case err == nil:
+				got, err := open(t, d).Get(formattest.ID(objects[0]))
+				if err != nil || !bytes.Equal(got, objects[0]) || !bytes.Equal(d[end:], before[end:]) {
+					t.Errorf("restored: %v, or the next object was written", err)
+				}
+			case !errors.Is(err, format.ErrLayout) || !bytes.Equal(d, before):
+				t.Error(err)
+			}
+		})
+	}
+}
