@@ -169,7 +169,7 @@ func TestManyListingsHang(t *testing.T) {
 	})
 }
 
-// deadStore is a pool in which reserving hangs.
+// deadStore is a pool in which reserving hangs, and undoing that.
 type deadStore struct {
 	pool.Pool
 	release chan struct{}
@@ -181,6 +181,8 @@ func (d *deadStore) Reserve(context.Context, string) error {
 	<-d.release
 	return nil
 }
+
+func (d *deadStore) Unreserve(ctx context.Context, name string) error { return d.Reserve(ctx, name) }
 
 // TestHangingReserve: finished images are mapped although none can be reserved,
 // and one call hangs, whatever the number of images and steps.
