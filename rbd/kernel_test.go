@@ -142,6 +142,8 @@ func TestKernelCommands(t *testing.T) {
 			func(p *rbd.Pool) error { return p.Map(t.Context(), "new") },
 			[]string{"device map -o queue_depth=64,ms_mode=prefer-crc --read-only --pool shards --image new"}},
 		{"unmap", asIs, func(p *rbd.Pool) error { return p.Unmap(t.Context(), "readable-too") }, []string{"device unmap /dev/rbd10"}},
+		{"unreserve", asIs, func(p *rbd.Pool) error { return p.Unreserve(t.Context(), "writable") }, []string{"device unmap /dev/rbd1"}},
+		{"unreserve what is mapped read-only", asIs, func(p *rbd.Pool) error { return p.Unreserve(t.Context(), "readable") }, nil},
 		{"unmap what is not mapped", asIs, func(p *rbd.Pool) error { return p.Unmap(t.Context(), "new") }, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -235,4 +237,18 @@ func TestLateLink(t *testing.T) {
 	if !mapped["new"] {
 		t.Errorf("mapped are %v", mapped)
 	}
+}
+
+// TestUnreserveIsCheap: a host with thousands of devices does not list them for an image
+// that is not mapped writable.
+func TestUnreserveIsCheap(t *testing.T) {
+	p, _ := fakeKernel(t, "", asIs)
+	root := t.TempDir()
+	expect.NoError(t, os.MkdirAll(filepath.Join(root, "sys/bus/rbd"), 0o755))
+	expect.NoError(t, os.WriteFile(filepath.Join(root, "sys/bus/rbd/devices"), nil, 0o600)) // cannot be listed
+	p.UseKernelAt(root, time.Second)
+	if _, err := p.Mapped(t.Context()); err == nil {
+		t.Fatal("the devices can be listed, so this test proves nothing")
+	}
+	expect.NoError(t, p.Unreserve(t.Context(), "new"))
 }
