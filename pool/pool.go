@@ -158,7 +158,9 @@ type Pool interface {
 	// host, mapped or not: for verification. ErrNotFound.
 	Open(ctx context.Context, name string) (Image, error)
 
-	// OpenMapped opens an image as readers see it on this host. ErrNotMapped.
+	// OpenMapped opens an image as readers see it on this host; after
+	// [WithoutCache], past what this process has cached of the image before.
+	// ErrNotMapped.
 	OpenMapped(ctx context.Context, name string) (Image, error)
 
 	// Edit opens a finished image for erasing, and verifies the proof once the

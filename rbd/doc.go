@@ -79,7 +79,8 @@
 // image id of a device differs from the id that Ceph has under the image's name,
 // the image was removed and created again: the device does not count as a
 // mapping, and Map replaces it. Two processes that map one image at the same
-// moment may leave two devices; Unmap removes both.
+// moment may leave two devices; Unmap removes both. Where udev makes no link to
+// the device, Map unmaps the image again, and fails.
 //
 // With MapMode "librbd" there is nothing to map: an image counts as mapped if it
 // exists, Map checks that it opens, Unmap does nothing, and readers open the

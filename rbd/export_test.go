@@ -16,6 +16,14 @@ func (p *Pool) UseKernelAt(root string, limit time.Duration) {
 	p.kernel.sys, p.kernel.dev, p.kernel.limit = filepath.Join(root, "sys"), filepath.Join(root, "dev"), limit
 }
 
+// LimitCommands bounds the pool's rbd commands.
+func (p *Pool) LimitCommands(limit time.Duration) { p.kernel.limit = limit }
+
+// MapWritable does what Reserve does in the kernel.
+func (p *Pool) MapWritable(ctx context.Context, name string) error {
+	return p.kernel.mapWritable(ctx, name)
+}
+
 // UseIDs makes the kernel's part of the pool believe that these are the ids of
 // the images in Ceph, by their names.
 func (p *Pool) UseIDs(ids map[string]string) {

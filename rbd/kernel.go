@@ -3,6 +3,7 @@
 package rbd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,9 @@ import (
 
 	"winery/pool"
 )
+
+// linkPoll is how often udev's link to a new device is looked for.
+const linkPoll = 100 * time.Millisecond
 
 // kernel is the kernel's rbd driver of this host, for the images of one pool.
 // Its errors carry the number that says what they mean.
@@ -110,6 +114,9 @@ func (k *kernel) mapped(ctx context.Context) (map[string]bool, error) {
 	return names, err
 }
 
+// mapImage maps an image, and returns nil when readers find its device. A device that
+// readers do not find is unmapped again: no later attempt would find it either, and each
+// would add another.
 func (k *kernel) mapImage(ctx context.Context, name string, flags ...string) error {
 	args := append([]string{"device", "map", "-o", k.options}, flags...)
 	err := k.rbd(ctx, append(args, "--pool", k.pool, "--image", name)...)
@@ -117,7 +124,37 @@ func (k *kernel) mapImage(ctx context.Context, name string, flags ...string) err
 		// The command's status would say that the image is missing.
 		return fmt.Errorf("the kernel's rbd driver is not loaded; `modprobe rbd`, or set the pool's map to %s: %s", MapLibrbd, err.Error())
 	}
-	return err
+	patience := min(grace, k.limit)
+	if err != nil {
+		patience = 0
+	}
+	noLink := k.awaitLink(ctx, name, patience)
+	if noLink == nil || ctx.Err() != nil { // udev may make the link after the end of this process
+		return cmp.Or(err, noLink)
+	}
+	mapped := err == nil
+	notUnmapped := k.unmap(ctx, name, func(device) bool { mapped = true; return true })
+	if !mapped { // so there is nothing that udev could make a link to
+		noLink = nil
+	}
+	return errors.Join(err, noLink, notUnmapped)
+}
+
+// awaitLink returns nil when readers find the device of an image. A mapping that went well
+// has waited for udev already, unless the pool's options have noudev.
+func (k *kernel) awaitLink(ctx context.Context, name string, patience time.Duration) error {
+	for end := time.Now().Add(patience); ; {
+		if d, err := k.deviceOf(name); d != nil || err != nil {
+			return err
+		}
+		if !time.Now().Before(end) {
+			return fmt.Errorf("%s does not lead to the device of the image, which is unmapped again; "+
+				"does udev run on this host, with Ceph's rule 50-rbd.rules?", k.link(name))
+		}
+		if err := sleep(ctx, linkPoll); err != nil {
+			return err
+		}
+	}
 }
 
 // unmap removes those devices of an image that match.
@@ -129,6 +166,17 @@ func (k *kernel) unmap(ctx context.Context, name string, match func(device) bool
 		}
 	}
 	return err
+}
+
+// unmapWritable removes the devices by which this host could write to an image. It lists
+// the devices only if readers find one that is writable: mapWritable leaves no other, and a
+// mapper calls this again and again while a packer works.
+func (k *kernel) unmapWritable(ctx context.Context, name string) error {
+	d, err := k.deviceOf(name)
+	if err != nil || d == nil || d.readOnly {
+		return err
+	}
+	return k.unmap(ctx, name, func(d device) bool { return !d.readOnly })
 }
 
 // mappedImage is a device of the kernel, open for reading.

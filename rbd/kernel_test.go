@@ -22,7 +22,7 @@ import (
 
 // fakeKernel returns a pool that sees /sys and /dev of a host with some images
 // mapped, and a function that returns the rbd commands run so far. rbd's body
-// is what the command does.
+// is what the command does to the folder $root, which has sys and dev.
 func fakeKernel(t *testing.T, rbdBody string, change func(*rbd.Settings)) (p *rbd.Pool, commands func() string) {
 	t.Helper()
 	root := t.TempDir()
@@ -60,7 +60,7 @@ func fakeKernel(t *testing.T, rbdBody string, change func(*rbd.Settings)) (p *rb
 
 	bin := t.TempDir()
 	log := filepath.Join(bin, "log")
-	script := "#!/bin/sh\necho \"$@\" >> " + log + "\n" + rbdBody + "\n"
+	script := "#!/bin/sh\nroot=" + root + "\necho \"$@\" >> " + log + "\n" + rbdBody + "\n"
 	expect.NoError(t, os.WriteFile(filepath.Join(bin, "rbd"), []byte(script), 0o700))
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 
@@ -77,6 +77,26 @@ func fakeKernel(t *testing.T, rbdBody string, change func(*rbd.Settings)) (p *rb
 		return strings.ReplaceAll(string(b), root, "")
 	}
 }
+
+// What driver and udev do: parts of a body. Each image that is mapped becomes device 20.
+const (
+	driver = `
+		for last; do :; done
+		case "$*" in
+		*" device map "*)
+			mkdir -p "$root/sys/bus/rbd/devices/20" "$root/sys/block/rbd20"
+			cd "$root/sys/bus/rbd/devices/20"
+			echo shards >pool; echo - >current_snap; echo "$last" >name
+			case "$*" in *" --read-only "*) echo 1 ;; *) echo 0 ;; esac >"$root/sys/block/rbd20/ro" ;;
+		*" device unmap "*)
+			rm -r "$root/sys/bus/rbd/devices/${last##*/rbd}" ;;
+		esac
+`
+	makeLink = `ln -sfn ../../rbd20 "$root/dev/rbd/shards/$last"`
+	udev     = `
+		case "$*" in *" device map "*) ` + makeLink + ` ;; esac
+`
+)
 
 func asIs(*rbd.Settings) {}
 
@@ -122,10 +142,12 @@ func TestKernelCommands(t *testing.T) {
 			func(p *rbd.Pool) error { return p.Map(t.Context(), "new") },
 			[]string{"device map -o queue_depth=64,ms_mode=prefer-crc --read-only --pool shards --image new"}},
 		{"unmap", asIs, func(p *rbd.Pool) error { return p.Unmap(t.Context(), "readable-too") }, []string{"device unmap /dev/rbd10"}},
+		{"unreserve", asIs, func(p *rbd.Pool) error { return p.Unreserve(t.Context(), "writable") }, []string{"device unmap /dev/rbd1"}},
+		{"unreserve what is mapped read-only", asIs, func(p *rbd.Pool) error { return p.Unreserve(t.Context(), "readable") }, nil},
 		{"unmap what is not mapped", asIs, func(p *rbd.Pool) error { return p.Unmap(t.Context(), "new") }, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p, commands := fakeKernel(t, "", tt.change)
+			p, commands := fakeKernel(t, driver+udev, tt.change)
 			expect.NoError(t, tt.do(p))
 			want := ""
 			for _, c := range tt.want {
@@ -166,4 +188,67 @@ func TestKernelFailures(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNoLink: where udev makes no link, readers find no device, and neither does the next
+// attempt to map the image. So the image is unmapped, whether the command has succeeded or
+// was ended while it waited for udev.
+func TestNoLink(t *testing.T) {
+	const waits = `case "$*" in *" device map "*) exec sleep 60 ;; esac`
+	for what, tt := range map[string]struct{ body, says string }{
+		"mapped": {driver, ""},
+		"ended":  {driver + waits, "not finished after 500ms"},
+	} {
+		for how, do := range map[string]func(*rbd.Pool) error{
+			"read-only": func(p *rbd.Pool) error { return p.Map(t.Context(), "new") },
+			"writable":  func(p *rbd.Pool) error { return p.MapWritable(t.Context(), "new") },
+		} {
+			t.Run(what+" "+how, func(t *testing.T) {
+				p, commands := fakeKernel(t, tt.body, asIs)
+				for range 2 {
+					err := do(p)
+					if err == nil || !strings.Contains(err.Error(), "dev/rbd/shards/new") || !strings.Contains(err.Error(), "udev") ||
+						!strings.Contains(err.Error(), tt.says) {
+						t.Errorf("got %v, want the link that udev does not make, and %q", err, tt.says)
+					}
+				}
+				if got := commands(); strings.Count(got, "device map") != 2 || strings.Count(got, "device unmap /dev/rbd20\n") != 2 {
+					t.Errorf("ran\n%swant two attempts, each unmapped", got)
+				}
+			})
+		}
+	}
+}
+
+// TestLateLink: with the option noudev the command does not wait for udev, which makes the
+// link when the command has ended.
+func TestLateLink(t *testing.T) {
+	const later = `
+		case "$*" in *" device map "*) (while kill -0 $$; do :; done; ` + makeLink + `) >/dev/null 2>&1 & ;; esac
+`
+	p, commands := fakeKernel(t, driver+later, func(s *rbd.Settings) { s.MapOptions = "noudev" })
+	p.LimitCommands(time.Minute)
+	expect.NoError(t, p.Map(t.Context(), "new"))
+	if got := commands(); strings.Contains(got, "unmap") {
+		t.Errorf("ran\n%s", got)
+	}
+	mapped, err := p.Mapped(t.Context())
+	expect.NoError(t, err)
+	if !mapped["new"] {
+		t.Errorf("mapped are %v", mapped)
+	}
+}
+
+// TestUnreserveIsCheap: a host with thousands of devices does not list them for an image
+// that is not mapped writable.
+func TestUnreserveIsCheap(t *testing.T) {
+	p, _ := fakeKernel(t, "", asIs)
+	root := t.TempDir()
+	expect.NoError(t, os.MkdirAll(filepath.Join(root, "sys/bus/rbd"), 0o755))
+	expect.NoError(t, os.WriteFile(filepath.Join(root, "sys/bus/rbd/devices"), nil, 0o600)) // cannot be listed
+	p.UseKernelAt(root, time.Second)
+	if _, err := p.Mapped(t.Context()); err == nil {
+		t.Fatal("the devices can be listed, so this test proves nothing")
+	}
+	expect.NoError(t, p.Unreserve(t.Context(), "new"))
 }

@@ -136,7 +136,7 @@ func (p *Pool) Unreserve(ctx context.Context, name string) error {
 	if err := pool.Check(ctx, name); err != nil || p.kernel == nil {
 		return err
 	}
-	return p.fail("unreserve", name, p.kernel.unmap(ctx, name, func(d device) bool { return !d.readOnly }))
+	return p.fail("unreserve", name, p.kernel.unmapWritable(ctx, name))
 }
 
 // List implements [pool.Pool]. It includes drafts.

@@ -66,11 +66,7 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		}
 		defer daemon.Background(ctx, patrol.Run)() // ends within a few seconds, also while an image hangs
 	}
-	states := []sharedbase.ShardState{sharedbase.StatePacked, sharedbase.StateReadOnly} // packed here; imported or migrated
-	if env.CLI.Bool(manageRWImages.Name) {
-		states = append(states, sharedbase.StateStandby, sharedbase.StateWriting, sharedbase.StateFull) // the packer will need an image
-	}
-	return env.Loops(ctx, base, daemon.Part{Notify: env.Notify, States: states, WaitsFor: "images to map",
+	return env.Loops(ctx, base, daemon.Part{Notify: env.Notify, States: m.WakesOn(), WaitsFor: "images to map",
 		Step: func(ctx context.Context) (bool, error) {
 			worked, err := m.Step(ctx)
 			// After a whole round, all available images are mapped.

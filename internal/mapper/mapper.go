@@ -84,6 +84,16 @@ func New(o Options) *Mapper {
 	return &Mapper{Options: o, failures: map[string]int{}}
 }
 
+// WakesOn returns the states in which a shard may be work for a step: an idle mapper
+// should not wait any longer when a shard comes into one of them.
+func (m *Mapper) WakesOn() []sharedbase.ShardState {
+	states := []sharedbase.ShardState{sharedbase.StatePacked, sharedbase.StateReadOnly} // packed here; imported or migrated
+	if m.ManageRWImages {
+		states = append(states, waiting...)
+	}
+	return states
+}
+
 // Step maps, checks and records every image that is available and is not recorded
 // for this host yet; every CompareInterval, and after a step with a failure, also
 // those that are recorded but no longer mapped. worked reports whether an image

@@ -129,13 +129,13 @@ func (r *round) reserve(ctx context.Context) {
 			continue
 		}
 		if _, leased := leases[s.Locker]; leased && s.State == sharedbase.StatePacking {
-			if err := r.Pools[s.Pool].Unreserve(ctx, s.Name); err != nil {
+			if err := r.inPool(ctx, s, "unmapped for its packer", r.Pools[s.Pool].Unreserve); err != nil {
 				r.errs = append(r.errs, err)
 			}
 			continue
 		}
 		if !before[s.Name] || r.all {
-			if err := r.reserveOne(ctx, s); err != nil {
+			if err := r.inPool(ctx, s, "reserved", r.Pools[s.Pool].Reserve); err != nil {
 				r.fail(err)
 				continue
 			}
@@ -145,13 +145,14 @@ func (r *round) reserve(ctx context.Context) {
 	}
 }
 
-// reserveOne reserves an image within ImageTimeout, unless its pool hangs.
-func (r *round) reserveOne(ctx context.Context, s sharedbase.Shard) error {
+// inPool makes a call of a pool for the image of a shard, which is then done, within
+// ImageTimeout, unless the pool hangs.
+func (r *round) inPool(ctx context.Context, s sharedbase.Shard, done string, call func(context.Context, string) error) error {
 	if n := r.hanging.In(s.Pool); n > 0 {
-		return fmt.Errorf("pool %s: %d calls do not return; image %s is not reserved until they do", s.Pool, n, s.Name)
+		return fmt.Errorf("pool %s: %d calls do not return; image %s is not %s until they do", s.Pool, n, s.Name, done)
 	}
 	return r.limited(ctx, hang.Place{Pool: s.Pool, Image: s.Name}, func(context.Context) error {
-		return r.Pools[s.Pool].Reserve(ctx, s.Name) // with the context of the whole step, as in admit
+		return call(ctx, s.Name) // with the context of the whole step, as in admit
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"winery/internal/mapper"
 	"winery/pool"
+	"winery/sharedbase"
 	"winery/test/expect"
 	"winery/test/roletest"
 )
@@ -169,7 +170,7 @@ func TestManyListingsHang(t *testing.T) {
 	})
 }
 
-// deadStore is a pool in which reserving hangs.
+// deadStore is a pool in which reserving hangs, and undoing that.
 type deadStore struct {
 	pool.Pool
 	release chan struct{}
@@ -181,6 +182,8 @@ func (d *deadStore) Reserve(context.Context, string) error {
 	<-d.release
 	return nil
 }
+
+func (d *deadStore) Unreserve(ctx context.Context, name string) error { return d.Reserve(ctx, name) }
 
 // TestHangingReserve: finished images are mapped although none can be reserved,
 // and one call hangs, whatever the number of images and steps.
@@ -206,4 +209,33 @@ func TestHangingReserve(t *testing.T) {
 	}
 	close(dead.release)
 	expect.Eventually(t, "the images to be reserved", func() bool { _, err := m.Step(t.Context()); return err == nil })
+}
+
+// TestHangingUnreserve: finished images are mapped although no writable mapping can be
+// removed for a packer, and one call hangs, whatever the number of packers and steps.
+func TestHangingUnreserve(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	name := packed(t, s, 1)[0]
+	for i := range 3 {
+		s.Full(t, roletest.Objects(uint64(i+10), 5, 100))
+		claim, err := s.Base.LockOneShard(t.Context(), sharedbase.StateFull, sharedbase.StatePacking, sharedbase.ClaimFilter{})
+		expect.NoError(t, err)
+		defer func() { expect.NoError(t, claim.Release(t.Context())) }()
+	}
+	dead := &deadStore{Pool: s.Pool, release: make(chan struct{})}
+	s.Pools[s.Config.Name] = dead
+	m := mapper.New(mapper.Options{
+		Base: s.Base, Pools: s.Pools, Host: "a", ManageRWImages: true, ImageTimeout: 2 * time.Second, Log: s.Log,
+	})
+	for range 3 {
+		if _, err := m.Step(t.Context()); err == nil || !strings.Contains(err.Error(), "not unmapped") {
+			t.Error(err)
+		}
+	}
+	wantMapped(t, s, name, "a")
+	if n := dead.in.Load(); n != 1 {
+		t.Errorf("%d calls hang, want 1", n)
+	}
+	close(dead.release)
+	expect.Eventually(t, "the mappings to be removed", func() bool { _, err := m.Step(t.Context()); return err == nil })
 }

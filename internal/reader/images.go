@@ -69,7 +69,7 @@ type imageKey struct{ pool, shard string }
 type image struct {
 	key    imageKey
 	since  time.Time     // it was opened after that
-	itself bool          // without the cache of hash functions
+	itself bool          // without the cache of hash functions, and that of the pool
 	ready  chan struct{} // closed once reader or err is there
 	gate   *gate
 	file   pool.Image
@@ -274,8 +274,12 @@ func (c *images) load(im *image, p pool.Pool) {
 	defer c.release(im)
 	start := time.Now()
 	var read format.Reader
-	if im.err = im.gate.enter(context.Background()); im.err == nil {
-		im.file, im.err = p.OpenMapped(context.Background(), im.key.shard)
+	ctx := context.Background()
+	if im.itself { // what was read before may be a wrong answer of the store, in a cache of the pool
+		ctx = pool.WithoutCache(ctx)
+	}
+	if im.err = im.gate.enter(ctx); im.err == nil {
+		im.file, im.err = p.OpenMapped(ctx, im.key.shard)
 		if im.err == nil {
 			read = c.openReader(im, p.Format())
 		}

@@ -110,7 +110,9 @@
 // readers read of mapped images is kept in a cache on local disk (package blockcache),
 // if there is one, by image, ETag and block: a second read sends no request. Reads of
 // more than 1 MiB pass it by. A cached block may have an object that was erased since;
-// readers ask the index first.
+// readers ask the index first. It may also have a wrong byte, from an answer of the store
+// or of a proxy: a reader that finds wrong bytes opens the image again with
+// [pool.WithoutCache], which forgets what is cached of the image.
 //
 // # A store in trouble
 //

@@ -42,7 +42,8 @@ func (p *Pool) Open(ctx context.Context, name string) (pool.Image, error) {
 	return newReadAhead(p.image(name, found, p.patience)), nil
 }
 
-// OpenMapped implements [pool.Pool].
+// OpenMapped implements [pool.Pool]. After [pool.WithoutCache] it forgets what is cached of
+// the image, for all handles.
 func (p *Pool) OpenMapped(ctx context.Context, name string) (pool.Image, error) {
 	if err := pool.Check(ctx, name); err != nil {
 		return nil, err
@@ -56,6 +57,9 @@ func (p *Pool) OpenMapped(ctx context.Context, name string) (pool.Image, error) 
 	}
 	i := p.image(name, found, p.readPatience)
 	i.cached = p.cache != nil
+	if i.cached && pool.SkipsCache(ctx) {
+		p.cache.Forget(name)
+	}
 	return i, nil
 }
 

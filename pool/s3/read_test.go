@@ -4,11 +4,13 @@ package s3_test
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"math/rand/v2"
 	"sync"
 	"testing"
 
+	"winery/pool"
 	"winery/pool/pooltest"
 	"winery/pool/s3"
 	"winery/pool/s3/blockcache"
@@ -98,6 +100,37 @@ func TestErasureIsNotCached(t *testing.T) {
 	expect.NoError(t, e.Commit(t.Context()))
 	expect.NoError(t, e.Close())
 	read()
+}
+
+// TestWrongAnswerIsCached: a wrong answer of the store stays in the cache until the image
+// is opened without the cache, and no longer.
+func TestWrongAnswerIsCached(t *testing.T) {
+	s := on(t, s3test.Moto(t), func(s *s3.Settings) { s.CacheDirectory, s.CacheSize = t.TempDir(), 10<<20 })
+	want := content(1, 1_000_000)
+	finished(t, s.pool, "one", want)
+	s.trouble.Answers(corrupt(1))
+	read := func(ctx context.Context) (right bool) {
+		t.Helper()
+		img, err := s.pool.OpenMapped(ctx, "one")
+		expect.NoError(t, err)
+		got := make([]byte, blockcache.BlockSize)
+		_, err = img.ReadAt(got, 3*blockcache.BlockSize)
+		expect.NoError(t, err)
+		expect.NoError(t, img.Close())
+		return bytes.Equal(got, want[3*blockcache.BlockSize:4*blockcache.BlockSize])
+	}
+	fetched := read(t.Context())
+	if cached := read(t.Context()); fetched || cached {
+		t.Fatal("no wrong answer is in the cache, so this test proves nothing")
+	}
+	if !read(pool.WithoutCache(t.Context())) {
+		t.Error("wrong bytes without the cache")
+	}
+	s.trouble.Seen()
+	if !read(t.Context()) {
+		t.Error("wrong bytes after the image was read without the cache")
+	}
+	s.wantRequests("opening, and what is cached again", 1)
 }
 
 // TestReadAhead: reading a whole image in sequence takes few requests, however small

@@ -9,7 +9,8 @@
 // block that the disk, or a race between two readers, has changed counts as absent, and
 // so does one that a full disk did not take. Which block makes room for a
 // new one is decided by the clock algorithm: one that was not read since the hand
-// last passed it.
+// last passed it. So do blocks of an image that was forgotten: from then on the blocks of
+// the image are kept under another name.
 package blockcache
 
 import (
@@ -29,10 +30,12 @@ type Cache struct {
 
 	most int // slots
 
-	mu    sync.Mutex
-	slots []slot
-	where map[key]int // index of slots
-	hand  int         // of the clock
+	mu      sync.Mutex
+	slots   []slot
+	where   map[key]int       // index of slots
+	hand    int               // of the clock
+	names   map[string]string // under which the blocks of images that were forgotten are kept now
+	forgets int               // so far
 }
 
 // key names a block: what a new version of an image has is another block.
@@ -63,7 +66,7 @@ func New(folder string, bytes int64) (*Cache, error) {
 	if err := os.Remove(f.Name()); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &Cache{file: f, most: int(bytes / BlockSize), where: make(map[key]int)}, nil
+	return &Cache{file: f, most: int(bytes / BlockSize), where: make(map[key]int), names: make(map[string]string)}, nil
 }
 
 // Close gives the space back.
@@ -76,6 +79,7 @@ func (c *Cache) ReadAt(image, version string, size int64, b []byte, off int64, f
 	if len(b) == 0 {
 		return 0, nil
 	}
+	image = c.nameOf(image) // before fetch: what is fetched while the image is forgotten is not kept for others
 	first, last := off/BlockSize, (off+int64(len(b))-1)/BlockSize
 	missing := func(block int64) bool {
 		start := block * BlockSize
@@ -116,16 +120,23 @@ func copyPart(b []byte, off int64, data []byte, start int64) {
 	copy(b[start-off:], data)
 }
 
-// Forget removes all blocks of an image, whatever its version.
+// Forget makes all blocks of an image absent, whatever its version, and those that are
+// being fetched. It looks at no block: a large cache has millions.
 func (c *Cache) Forget(image string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for k, at := range c.where {
-		if k.image == image {
-			delete(c.where, k)
-			c.slots[at] = slot{}
-		}
+	c.forgets++
+	c.names[image] = fmt.Sprintf("%s#%d", image, c.forgets)
+}
+
+// nameOf returns the name under which the blocks of an image are kept now.
+func (c *Cache) nameOf(image string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if name, ok := c.names[image]; ok {
+		return name
 	}
+	return image
 }
 
 // get fills data with a block; false if the cache does not have it.

@@ -99,6 +99,22 @@ func TestVersions(t *testing.T) {
 	}
 }
 
+// TestForgottenWhileFetched: what was being fetched when an image was forgotten is
+// fetched again.
+func TestForgottenWhileFetched(t *testing.T) {
+	c, f := newCache(t, 16), newFar(1, BlockSize)
+	_, err := c.ReadAt("a", "1", BlockSize, make([]byte, 10), 0, func(b []byte, off int64) error {
+		c.Forget("a")
+		return f.fetch(b, off)
+	})
+	expect.NoError(t, err)
+	f.read(t, c, "a", "1", 0, 10)
+	f.read(t, c, "a", "1", 0, 10)
+	if f.reads != 2 {
+		t.Errorf("%d fetches, want 2", f.reads)
+	}
+}
+
 // TestBound: the cache never takes more than its size, and what is read often stays.
 func TestBound(t *testing.T) {
 	c, f := newCache(t, 8), newFar(1, 100*BlockSize)
