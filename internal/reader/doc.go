@@ -40,7 +40,7 @@
 // has returned for [Options.HangAfter] hangs: until one returns, reads in it fail
 // at once with ErrImageUnavailable, or come from the table while there is one.
 // The log says so once for each image and outage; the metrics count images and
-// reads.
+// reads. All this is of the image, however often it was closed and opened again meanwhile.
 //
 // # Speed
 //

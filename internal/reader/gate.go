@@ -25,7 +25,8 @@ const (
 // may succeed later.
 var ErrImageUnavailable = errors.New("the image does not answer")
 
-// gate bounds the calls into one image, and notices when they stop returning.
+// gate bounds the calls into one image, however often that was opened, and notices when
+// they stop returning.
 //
 // An image hangs when calls are in flight and none has returned for hangAfter.
 // While it hangs, callers that wait for its answer are released and new calls
@@ -37,7 +38,8 @@ type gate struct {
 	hangAfter   time.Duration
 	// changed is called when the image begins to hang and when it answers again,
 	// with the calls in flight and the time without an answer.
-	changed func(hangs bool, calls int, silent time.Duration)
+	changed  func(hangs bool, calls int, silent time.Duration)
+	openings int // of the image that are in use; guarded by images.mu
 
 	mu       sync.Mutex
 	calls    int           // in flight
