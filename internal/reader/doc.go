@@ -36,10 +36,10 @@
 // once, and its call keeps its slot. The contents of more than 32 KiB that calls read
 // have [Options.Memory] together, and a call keeps its part until it returns, too: where
 // calls that were left behind hold too much of it, reads of such contents in any image
-// fail at once with ErrImageUnavailable. An image with calls in flight of which none
-// has returned for [Options.HangAfter] hangs: until one returns, reads in it fail
-// at once with ErrImageUnavailable, or come from the table while there is one.
-// The log says so once for each image and outage; the metrics count images and
+// fail at once with ErrImageUnavailable. An image with calls in flight hangs when neither
+// a call nor a read within one has returned for [Options.HangAfter]: until one returns,
+// reads in it fail at once with ErrImageUnavailable, or come from the table while there
+// is one. The log says so once for each image and outage; the metrics count images and
 // reads. All this is of the image, however often it was closed and opened again meanwhile.
 //
 // # Speed

@@ -309,17 +309,17 @@ func (c *images) load(im *image, p pool.Pool) {
 // openReader sets the reader of an image or its error. It returns the reader if it read
 // the image, rather than the cache.
 func (c *images) openReader(im *image, f format.Format) format.Reader {
-	name := im.key.shard
+	name, src := im.key.shard, progress{im.file, im.gate}
 	if !im.itself {
 		if im.head = c.hashes.Get(im.key.pool, name); im.head != nil {
-			if im.reader, im.err = f.OpenCached(im.head, im.file, name); im.err == nil {
+			if im.reader, im.err = f.OpenCached(im.head, src, name); im.err == nil {
 				return nil
 			}
 			c.hashes.Stale(im.key.pool)
 		}
 	}
 	var read format.Reader
-	if read, im.err = f.Open(im.file, im.file.Size(), name); im.err != nil {
+	if read, im.err = f.Open(src, im.file.Size(), name); im.err != nil {
 		return nil
 	}
 	im.reader = read

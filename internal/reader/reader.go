@@ -52,8 +52,8 @@ type Options struct {
 	// A caller that admits what it reads, within a budget of no more, is refused only
 	// where calls were left behind.
 	Memory int64
-	// HangAfter is for how long calls into an image may be in flight without one
-	// that returns, before reads in it are refused. 0: 10 s.
+	// HangAfter is for how long calls into an image may be in flight while none of them
+	// returns, and no read within them, before reads in it are refused. 0: 10 s.
 	HangAfter time.Duration
 	// Hashes keeps the hash functions of images that are not open. It may be nil.
 	Hashes *hashcache.Cache
