@@ -76,14 +76,20 @@ func (r *Reader) contentWithin(ctx context.Context, room *semaphore.Weighted, id
 	})
 }
 
-// lookupsTogether is how many objects of a batch are looked up one after the other:
-// where PostgreSQL waits for its disk, the parts of a batch do so at the same time.
-const lookupsTogether = 128
+const (
+	// lookupsTogether is how many objects of a batch are looked up one after the other:
+	// where PostgreSQL waits for its disk, the parts of a batch do so at the same time.
+	lookupsTogether = 128
+	// partsWaiting is how many such parts of a batch are looked up or wait at once: the
+	// lookups of others wait for these, and not for the whole batch.
+	partsWaiting = mostRounds
+)
 
 // locateAll looks up the objects of a batch.
 func (r *Reader) locateAll(ctx context.Context, ids []sharedbase.ObjID) ([]sharedbase.Location, error) {
 	at := make([]sharedbase.Location, len(ids))
 	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(partsWaiting)
 	for from := 0; from < len(ids); from += lookupsTogether {
 		to := min(from+lookupsTogether, len(ids))
 		group.Go(func() error {
