@@ -19,8 +19,8 @@
 //     an error that matches [pool.ErrNotMapped] and says what to do;
 //   - a shard without a table, in a pool that is not configured or whose store does
 //     not answer or refuses: ErrPoolNotConfigured, or the error of the pool;
-//   - an object that neither image nor table has, or that is damaged:
-//     [*CorruptError].
+//   - an object that neither image nor table has, or that is damaged, in an image or
+//     in PostgreSQL's files: [*CorruptError].
 //
 // If the image fails and the table still exists, the object is read from the
 // table, and the log says so. If this host has not mapped the image, the object is read from the image
@@ -50,7 +50,8 @@
 // writer stores such an object.
 //
 // Lookups that wait at the same moment go to PostgreSQL as one statement, see
-// coalescer; alone, a lookup starts at once. How many statements are in flight
+// coalescer; alone, a lookup starts at once. Where the server cannot read a row or a page,
+// only the lookups that need it fail, see apart. How many statements are in flight
 // follows from what they achieve: few where the CPU is the limit, more where
 // PostgreSQL waits for its disk, see depth. Images stay open, see images. The hash
 // function of an image that is not open may come from [Options.Hashes]: what it leads
