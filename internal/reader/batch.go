@@ -7,7 +7,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
@@ -28,8 +27,8 @@ type Found struct {
 // GetBatch reads the objects ids, and returns them in the same order. An object
 // that cannot be read, or looked up, does not fail the others; the call fails if the database or the
 // store of a pool is unavailable, or ctx ends. Before contents are read, GetBatch calls admit, if it
-// is not nil, with the sum of their sizes, and returns its error. It does not read an
-// object whose size it could not read.
+// is not nil, with the sum of their sizes, and returns its error, unless the sum is
+// wrong, see admitAll. It does not read an object whose size it could not read.
 func (r *Reader) GetBatch(ctx context.Context, ids []sharedbase.ObjID, admit Admit) ([]Found, error) {
 	found := make([]Found, len(ids))
 	at, err := r.locateAll(ctx, ids, found)
@@ -37,16 +36,7 @@ func (r *Reader) GetBatch(ctx context.Context, ids []sharedbase.ObjID, admit Adm
 		return nil, err
 	}
 	if admit != nil {
-		var total atomic.Int64
-		err := each(ctx, at, found, func(ctx context.Context, i int) error {
-			object, err := r.get(ctx, want{id: ids[i], part: size}, at[i])
-			total.Add(object.Size)
-			return err
-		})
-		if err == nil {
-			err = admit(total.Load())
-		}
-		if err != nil {
+		if err := r.admitAll(ctx, ids, at, found, admit); err != nil {
 			return nil, err
 		}
 	}

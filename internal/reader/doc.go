@@ -47,7 +47,8 @@
 // Sizes are known before contents are read, from octet_length in a table or the
 // length in an image: a caller admits a large object, or all objects of a
 // batch, before they take memory. A length of 1 GiB or more in an image is damage: no
-// writer stores such an object.
+// writer stores such an object. A batch that is too large because of a smaller one is
+// read without that object, see admitAll.
 //
 // Lookups that wait at the same moment go to PostgreSQL as one statement, see
 // coalescer; alone, a lookup starts at once. Where the server cannot read a row or a page,

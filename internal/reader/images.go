@@ -102,10 +102,14 @@ func newImages(o Options) *images {
 	}
 }
 
-// get returns what is wanted of an object of the image of a shard. Errors are
-// those of inImage.
+// get returns what is wanted of an object of the image of a shard: only of one that was
+// opened after newerThan can an object be hashed. Errors are those of inImage.
 func (c *images) get(ctx context.Context, p pool.Pool, name string, w want, newerThan time.Time) (sharedbase.Content, error) {
 	return inImage(ctx, c, p, name, newerThan, w.bytes, w.counted(c.metrics), func(r format.Getter) (found sharedbase.Content, err error) {
+		if w.part == hashed {
+			found.Size, err = r.(format.Reader).Check(ctx, w.id)
+			return found, err
+		}
 		found.Size, found.Bytes, err = r.GetUpTo(w.id, w.atMost())
 		switch {
 		case err != nil:

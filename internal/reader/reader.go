@@ -83,7 +83,7 @@ func NewReader(o Options) *Reader {
 			return apart(ctx, ids, o.Base.Locate)
 		}),
 	}
-	for p, limit := range [parts]int{size: maxIDs, small: maxContents, whole: 1} {
+	for p, limit := range [parts]int{size: maxIDs, small: maxContents, whole: 1, hashed: maxIDs} {
 		r.tables[p] = newCoalescer(newDepth(leastRounds, mostRounds), limit, func(ctx context.Context, shard string, ids []sharedbase.ObjID) ([]answer[sharedbase.Content], error) {
 			return apart(ctx, ids, func(ctx context.Context, ids []sharedbase.ObjID) ([]sharedbase.Content, error) {
 				return o.Base.Content(ctx, shard, ids, part(p).atMost())
@@ -169,6 +169,9 @@ func exists(at sharedbase.Location) bool { return at.ShardID != 0 }
 func (r *Reader) get(ctx context.Context, w want, at sharedbase.Location) (sharedbase.Content, error) {
 	began := time.Now()
 	var newerThan time.Time // the first attempt takes any image that is open
+	if w.part == hashed {
+		newerThan = began // with the cached head of an image, nothing is hashed
+	}
 	for attempt := 1; exists(at); attempt++ {
 		found, err := r.read(ctx, w, at, newerThan)
 		if err == nil {
