@@ -24,6 +24,9 @@ var (
 	// ErrDamagedRow: a row of a shard's table is no object, as its key is no
 	// SHA-256 or its content is NULL.
 	ErrDamagedRow = errors.New("not an object")
+	// ErrDamaged: the server found damage in a row, a page or an index that it read. A
+	// statement about other rows may succeed.
+	ErrDamaged = errors.New("the database has found damage in its files")
 	// ErrNotInitialised: the database has no Winery schema.
 	ErrNotInitialised = errors.New("the database is not initialised: run `wineryctl db init`")
 	// ErrNotAttached: the database has no tables winery_*, or those of an older
@@ -137,6 +140,8 @@ func (b *SharedBase) explain(ctx context.Context, what string, err error) error 
 		return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
 	case kind == diskFull:
 		return fmt.Errorf("%s: %w: %w", what, ErrFull, err)
+	case kind == damaged:
+		return fmt.Errorf("%s: %w: %w", what, ErrDamaged, err)
 	case kind == noTable && strings.Contains(pg.Message, tablePrefix):
 		return fmt.Errorf("%s: %w", what, ErrNoTable)
 	case kind == noTable && strings.Contains(pg.Message, extensionPrefix):

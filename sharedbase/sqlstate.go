@@ -2,7 +2,13 @@
 
 package sharedbase
 
-import "strings"
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
 
 // kind says what an error of the server means for a caller.
 type kind int
@@ -17,6 +23,8 @@ const (
 	diskFull
 	// noTable: ErrNoTable, ErrNotAttached or ErrNotInitialised.
 	noTable
+	// damaged: ErrDamaged.
+	damaged
 )
 
 // passingClasses are the classes of SQLSTATE, their first two characters, whose codes are passing.
@@ -45,6 +53,8 @@ var kinds = map[string]kind{
 	"58030":          passing, // I/O error, of the server's disks
 	"72000":          passing, // snapshot too old
 	undefinedTable:   noTable,
+	"XX001":          damaged, // of a row or a page, and
+	"XX002":          damaged, // of an index
 }
 
 const (
@@ -65,4 +75,19 @@ func kindOf(code string) kind {
 		}
 	}
 	return permanent
+}
+
+// unreadable are the beginnings of the codes of what may be the fault of one row or page.
+var unreadable = []string{
+	"XX",    // damage, and internal errors: many of these are damage that no check has found before
+	"58030", // I/O error
+	"58P01", // a missing file, such as a part of a table, or of the states of transactions
+}
+
+// Unreadable says whether the server answered that it cannot read something: damage, which
+// is not always recognised as such (ErrDamaged), or an error of its disk (with
+// ErrUnavailable). A statement about other rows may succeed.
+func Unreadable(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && slices.ContainsFunc(unreadable, func(code string) bool { return strings.HasPrefix(pg.Code, code) })
 }

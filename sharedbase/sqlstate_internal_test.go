@@ -4,10 +4,14 @@ package sharedbase
 
 import (
 	"bufio"
+	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // wantKinds sorts every class of the server's list of SQLSTATE, and each code that differs from its class.
@@ -22,6 +26,7 @@ var wantKinds = map[string]kind{
 
 	"25006": passing, "25P03": passing, "25P04": passing, "42501": passing, "42P05": passing, "53100": diskFull,
 	"55000": passing, "55006": passing, "55P03": passing, "58000": passing, "58030": passing, "42P01": noTable,
+	"XX001": damaged, "XX002": damaged,
 }
 
 // Every code that the server knows is sorted, and a class that is new in another version of it is noticed.
@@ -54,5 +59,28 @@ func TestSQLStates(t *testing.T) {
 	}
 	if codes < 200 {
 		t.Errorf("only %d codes were found in %v", codes, lists)
+	}
+}
+
+// What another statement may pass by is told from what concerns every statement.
+func TestUnreadable(t *testing.T) {
+	for code, want := range map[string]struct{ unreadable, damaged, unavailable bool }{
+		"XX000": {true, false, false},
+		"XX001": {true, true, false},
+		"XX002": {true, true, false},
+		"58030": {true, false, true},
+		"58P01": {true, false, false},
+		"58000": {false, false, true},
+		"57P01": {false, false, true},
+		"53200": {false, false, true},
+		"22003": {false, false, false},
+	} {
+		err := new(SharedBase).explain(t.Context(), "reading", &pgconn.PgError{Code: code})
+		if Unreadable(err) != want.unreadable || errors.Is(err, ErrDamaged) != want.damaged || errors.Is(err, ErrUnavailable) != want.unavailable {
+			t.Errorf("%s: %v", code, err)
+		}
+	}
+	if err := new(SharedBase).explain(t.Context(), "reading", net.ErrClosed); Unreadable(err) {
+		t.Errorf("no answer: %v", err)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
@@ -26,37 +25,25 @@ type Found struct {
 }
 
 // GetBatch reads the objects ids, and returns them in the same order. An object
-// that cannot be read does not fail the others; the call fails if the database or the
+// that cannot be read, or looked up, does not fail the others; the call fails if the database or the
 // store of a pool is unavailable, or ctx ends. Before contents are read, GetBatch calls admit, if it
-// is not nil, with the sum of their sizes, and returns its error. It does not read an
-// object whose size it could not read.
+// is not nil, with the sum of their sizes, and returns its error, unless the sum is
+// wrong, see admitAll. It does not read an object whose size it could not read.
 func (r *Reader) GetBatch(ctx context.Context, ids []sharedbase.ObjID, admit Admit) ([]Found, error) {
-	at, err := r.locateAll(ctx, ids)
+	found := make([]Found, len(ids))
+	at, err := r.locateAll(ctx, ids, found)
 	if err != nil {
 		return nil, err
 	}
-	found := make([]Found, len(ids))
 	if admit != nil {
-		var total atomic.Int64
-		err := each(ctx, at, func(ctx context.Context, i int) error {
-			object, err := r.get(ctx, want{id: ids[i], part: size}, at[i])
-			total.Add(object.Size)
-			found[i].Err = err
-			return err
-		})
-		if err == nil {
-			err = admit(total.Load())
-		}
-		if err != nil {
+		if err := r.admitAll(ctx, ids, at, found, admit); err != nil {
 			return nil, err
 		}
 	}
 	room := semaphore.NewWeighted(r.images.memorySize)
-	err = each(ctx, at, func(ctx context.Context, i int) error {
-		if found[i].Err == nil { // or its size was not admitted
-			found[i].Content, found[i].Err = r.contentWithin(ctx, room, ids[i], at[i])
-		}
-		return found[i].Err
+	err = each(ctx, at, found, func(ctx context.Context, i int) (err error) {
+		found[i].Content, err = r.contentWithin(ctx, room, ids[i], at[i])
+		return err
 	})
 	return found, err
 }
@@ -76,45 +63,62 @@ func (r *Reader) contentWithin(ctx context.Context, room *semaphore.Weighted, id
 	})
 }
 
-// lookupsTogether is how many objects of a batch are looked up one after the other:
-// where PostgreSQL waits for its disk, the parts of a batch do so at the same time.
-const lookupsTogether = 128
+const (
+	// lookupsTogether is how many objects of a batch are looked up one after the other:
+	// where PostgreSQL waits for its disk, the parts of a batch do so at the same time.
+	lookupsTogether = 128
+	// partsWaiting is how many such parts of a batch are looked up or wait at once: the
+	// lookups of others wait for these, and not for the whole batch.
+	partsWaiting = mostRounds
+)
 
-// locateAll looks up the objects of a batch.
-func (r *Reader) locateAll(ctx context.Context, ids []sharedbase.ObjID) ([]sharedbase.Location, error) {
+// locateAll looks up the objects of a batch. The errors of single objects are those of found.
+func (r *Reader) locateAll(ctx context.Context, ids []sharedbase.ObjID, found []Found) ([]sharedbase.Location, error) {
 	at := make([]sharedbase.Location, len(ids))
 	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(partsWaiting)
 	for from := 0; from < len(ids); from += lookupsTogether {
 		to := min(from+lookupsTogether, len(ids))
 		group.Go(func() error {
-			found, err := r.index.do(ctx, struct{}{}, ids[from:to])
-			copy(at[from:to], found)
+			answers, err := r.index.do(ctx, struct{}{}, ids[from:to])
+			for i, a := range answers {
+				at[from+i], found[from+i].Err = a.value, lookupError(ids[from+i], a.err)
+			}
 			return err
 		})
 	}
 	return at, group.Wait()
 }
 
-// each calls read concurrently for each of the places in at. It ends early, with
-// an error of read, where the database or a pool's store is unavailable or ctx ended.
-func each(ctx context.Context, at []sharedbase.Location, read func(ctx context.Context, i int) error) error {
+// each calls read concurrently for each object that has no error yet, and keeps its
+// error in found. It ends early, with an error of read, where the database or a pool's store
+// is unavailable or ctx ended.
+func each(ctx context.Context, at []sharedbase.Location, found []Found, read func(ctx context.Context, i int) error) error {
 	// Shard by shard, so that a batch that is spread over more shards than
 	// images are kept open opens each once.
-	order := make([]int, len(at))
-	for i := range order {
-		order[i] = i
+	var order []int
+	for i := range found {
+		if found[i].Err == nil {
+			order = append(order, i)
+		}
 	}
 	slices.SortFunc(order, func(a, b int) int { return strings.Compare(at[a].Shard, at[b].Shard) })
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(maxConcurrent)
 	for _, i := range order {
 		group.Go(func() error {
-			err := read(ctx, i)
-			if err != nil && (errors.Is(err, sharedbase.ErrUnavailable) || errors.Is(err, pool.ErrUnavailable) || ctx.Err() != nil) {
-				return err
-			}
-			return nil
+			found[i].Err = read(ctx, i)
+			return ofAll(ctx, found[i].Err)
 		})
 	}
 	return group.Wait()
+}
+
+// ofAll returns an error of one object if it fails the whole batch.
+func ofAll(ctx context.Context, err error) error {
+	away := errors.Is(err, sharedbase.ErrUnavailable) && !sharedbase.Unreadable(err) || errors.Is(err, pool.ErrUnavailable)
+	if err != nil && (away || ctx.Err() != nil) {
+		return err
+	}
+	return nil
 }

@@ -19,8 +19,8 @@
 //     an error that matches [pool.ErrNotMapped] and says what to do;
 //   - a shard without a table, in a pool that is not configured or whose store does
 //     not answer or refuses: ErrPoolNotConfigured, or the error of the pool;
-//   - an object that neither image nor table has, or that is damaged:
-//     [*CorruptError].
+//   - an object that neither image nor table has, or that is damaged, in an image or
+//     in PostgreSQL's files: [*CorruptError].
 //
 // If the image fails and the table still exists, the object is read from the
 // table, and the log says so. If this host has not mapped the image, the object is read from the image
@@ -36,21 +36,23 @@
 // once, and its call keeps its slot. The contents of more than 32 KiB that calls read
 // have [Options.Memory] together, and a call keeps its part until it returns, too: where
 // calls that were left behind hold too much of it, reads of such contents in any image
-// fail at once with ErrImageUnavailable. An image with calls in flight of which none
-// has returned for [Options.HangAfter] hangs: until one returns, reads in it fail
-// at once with ErrImageUnavailable, or come from the table while there is one.
-// The log says so once for each image and outage; the metrics count images and
-// reads.
+// fail at once with ErrImageUnavailable. An image with calls in flight hangs when neither
+// a call nor a read within one has returned for [Options.HangAfter]: until one returns,
+// reads in it fail at once with ErrImageUnavailable, or come from the table while there
+// is one. The log says so once for each image and outage; the metrics count images and
+// reads. All this is of the image, however often it was closed and opened again meanwhile.
 //
 // # Speed
 //
 // Sizes are known before contents are read, from octet_length in a table or the
 // length in an image: a caller admits a large object, or all objects of a
 // batch, before they take memory. A length of 1 GiB or more in an image is damage: no
-// writer stores such an object.
+// writer stores such an object. A batch that is too large because of a smaller one is
+// read without that object, see admitAll.
 //
 // Lookups that wait at the same moment go to PostgreSQL as one statement, see
-// coalescer; alone, a lookup starts at once. How many statements are in flight
+// coalescer; alone, a lookup starts at once. Where the server cannot read a row or a page,
+// only the lookups that need it fail, see apart. How many statements are in flight
 // follows from what they achieve: few where the CPU is the limit, more where
 // PostgreSQL waits for its disk, see depth. Images stay open, see images. The hash
 // function of an image that is not open may come from [Options.Hashes]: what it leads

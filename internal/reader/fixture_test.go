@@ -39,12 +39,12 @@ type fixture struct {
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	dsn := pgtest.New(t)
-	base, err := sharedbase.New(dsn, "reader test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(base.Close)
+	return fixtureOn(t, pgtest.New(t))
+}
+
+func fixtureOn(t testing.TB, dsn string) *fixture {
+	t.Helper()
+	base := openBase(t, dsn)
 	if _, err := base.Init(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -57,6 +57,16 @@ func newFixture(t testing.TB) *fixture {
 	}
 	logs := new(logtest.Log)
 	return &fixture{TB: t, dsn: dsn, base: base, pool: &watchedPool{Pool: dir}, log: logs.Logger(slog.LevelDebug), logs: logs}
+}
+
+func openBase(t testing.TB, dsn string) *sharedbase.SharedBase {
+	t.Helper()
+	base, err := sharedbase.New(dsn, "reader test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(base.Close)
+	return base
 }
 
 // reader is closed at the end of the test, when no image may be left open.

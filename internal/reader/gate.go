@@ -25,11 +25,12 @@ const (
 // may succeed later.
 var ErrImageUnavailable = errors.New("the image does not answer")
 
-// gate bounds the calls into one image, and notices when they stop returning.
+// gate bounds the calls into one image, however often that was opened, and notices when
+// the image stops answering: when no call returns, and no read within a call.
 //
-// An image hangs when calls are in flight and none has returned for hangAfter.
+// An image hangs when calls are in flight and it has not answered for hangAfter.
 // While it hangs, callers that wait for its answer are released and new calls
-// are refused. The first call that returns ends that. An image in which some
+// are refused. The next answer ends that. An image in which some
 // calls return and others do not, as when one of many OSDs is down, does not
 // hang: there the slots alone bound the calls.
 type gate struct {
@@ -37,11 +38,12 @@ type gate struct {
 	hangAfter   time.Duration
 	// changed is called when the image begins to hang and when it answers again,
 	// with the calls in flight and the time without an answer.
-	changed func(hangs bool, calls int, silent time.Duration)
+	changed  func(hangs bool, calls int, silent time.Duration)
+	openings int // of the image that are in use; guarded by images.mu
 
 	mu       sync.Mutex
 	calls    int           // in flight
-	answered time.Time     // when a call returned last, or the first of calls began
+	answered time.Time     // when the image answered last, or the first of calls began
 	hung     chan struct{} // closed while the image hangs
 	hangs    bool
 	armed    bool // a timer will call check
@@ -104,19 +106,24 @@ func (g *gate) take(ctx context.Context, slots chan struct{}, hung <-chan struct
 
 // leave says that a call has returned.
 func (g *gate) leave() {
+	g.answer()
 	g.mu.Lock()
-	if g.hangs {
-		g.hangs, g.hung = false, make(chan struct{})
-		g.changed(false, g.calls, time.Since(g.answered))
-	}
 	g.calls--
-	g.answered = time.Now()
-	if g.calls > 0 {
-		g.arm(g.hangAfter)
-	}
 	g.mu.Unlock()
 	<-g.pool
 	<-g.image
+}
+
+// answer says that the image has answered.
+func (g *gate) answer() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.hangs {
+		g.hangs, g.hung = false, make(chan struct{})
+		g.changed(false, g.calls, time.Since(g.answered))
+		g.arm(g.hangAfter)
+	}
+	g.answered = time.Now()
 }
 
 // whenHung returns a channel that is closed when the image hangs.
@@ -127,7 +134,7 @@ func (g *gate) whenHung() <-chan struct{} {
 }
 
 func (g *gate) hangError() error {
-	return fmt.Errorf("%w: no call to the image has returned for %v", ErrImageUnavailable, g.hangAfter)
+	return fmt.Errorf("%w: no read of the image has returned for %v", ErrImageUnavailable, g.hangAfter)
 }
 
 // arm lets check run in d, unless it will run anyway. The caller holds mu.

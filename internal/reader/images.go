@@ -42,7 +42,8 @@ const contentMemory = 512 << 20
 //
 // Each call into an image passes its gate. A caller whose context ends leaves at
 // once; its call keeps its slot and its memory, and the image stays open, until the
-// call returns.
+// call returns. An image that is opened again meanwhile has the same gate: a dropped
+// image that hangs takes no more slots than before, and counts once.
 type images struct {
 	limit     int // images kept open, besides those dropped while in use
 	hangAfter time.Duration
@@ -56,6 +57,7 @@ type images struct {
 
 	mu       sync.Mutex
 	open     map[imageKey]*image
+	gates    map[imageKey]*gate       // of images in use, dropped ones included
 	order    list.List                // of *image, last used first
 	unmapped map[imageKey]time.Time   // when the pool said so
 	slots    map[string]chan struct{} // by pool: its calls in flight
@@ -92,6 +94,7 @@ func newImages(o Options) *images {
 		log:       o.Log,
 		memory:    semaphore.NewWeighted(memory), memorySize: memory,
 		open:      make(map[imageKey]*image),
+		gates:     make(map[imageKey]*gate),
 		unmapped:  make(map[imageKey]time.Time),
 		poolCalls: callsOfPool(o),
 		slots:     make(map[string]chan struct{}),
@@ -99,10 +102,14 @@ func newImages(o Options) *images {
 	}
 }
 
-// get returns what is wanted of an object of the image of a shard. Errors are
-// those of inImage.
+// get returns what is wanted of an object of the image of a shard: only of one that was
+// opened after newerThan can an object be hashed. Errors are those of inImage.
 func (c *images) get(ctx context.Context, p pool.Pool, name string, w want, newerThan time.Time) (sharedbase.Content, error) {
 	return inImage(ctx, c, p, name, newerThan, w.bytes, w.counted(c.metrics), func(r format.Getter) (found sharedbase.Content, err error) {
+		if w.part == hashed {
+			found.Size, err = r.(format.Reader).Check(ctx, w.id)
+			return found, err
+		}
 		found.Size, found.Bytes, err = r.GetUpTo(w.id, w.atMost())
 		switch {
 		case err != nil:
@@ -223,7 +230,7 @@ func (c *images) acquire(p pool.Pool, name string, newerThan time.Time) (*image,
 		return nil, metrics.Fallthrough
 	}
 	delete(c.unmapped, key)
-	im := &image{key: key, since: time.Now(), itself: itself, ready: make(chan struct{}), gate: c.newGate(key), uses: 3}
+	im := &image{key: key, since: time.Now(), itself: itself, ready: make(chan struct{}), gate: c.gateOf(key), uses: 3}
 	im.place = c.order.PushFront(im)
 	c.open[key] = im
 	if c.order.Len() > c.limit {
@@ -242,16 +249,22 @@ func callsOfPool(o Options) int {
 	return max(1, min(poolCalls, o.Calls/len(o.Pools)))
 }
 
-// newGate needs c.mu.
-func (c *images) newGate(key imageKey) *gate {
-	slots := c.slots[key.pool]
-	if slots == nil {
-		slots = make(chan struct{}, c.poolCalls)
-		c.slots[key.pool] = slots
+// gateOf returns the gate of an image for one more opening of it. It needs c.mu.
+func (c *images) gateOf(key imageKey) *gate {
+	g := c.gates[key]
+	if g == nil {
+		slots := c.slots[key.pool]
+		if slots == nil {
+			slots = make(chan struct{}, c.poolCalls)
+			c.slots[key.pool] = slots
+		}
+		g = newGate(slots, c.hangAfter, func(hangs bool, calls int, silent time.Duration) {
+			c.noteHang(key, hangs, calls, silent)
+		})
+		c.gates[key] = g
 	}
-	return newGate(slots, c.hangAfter, func(hangs bool, calls int, silent time.Duration) {
-		c.noteHang(key, hangs, calls, silent)
-	})
+	g.openings++
+	return g
 }
 
 // noteHang logs once that an image hangs, and once that it answers again.
@@ -304,17 +317,17 @@ func (c *images) load(im *image, p pool.Pool) {
 // openReader sets the reader of an image or its error. It returns the reader if it read
 // the image, rather than the cache.
 func (c *images) openReader(im *image, f format.Format) format.Reader {
-	name := im.key.shard
+	name, src := im.key.shard, progress{im.file, im.gate}
 	if !im.itself {
 		if im.head = c.hashes.Get(im.key.pool, name); im.head != nil {
-			if im.reader, im.err = f.OpenCached(im.head, im.file, name); im.err == nil {
+			if im.reader, im.err = f.OpenCached(im.head, src, name); im.err == nil {
 				return nil
 			}
 			c.hashes.Stale(im.key.pool)
 		}
 	}
 	var read format.Reader
-	if read, im.err = f.Open(im.file, im.file.Size(), name); im.err != nil {
+	if read, im.err = f.Open(src, im.file.Size(), name); im.err != nil {
 		return nil
 	}
 	im.reader = read
@@ -356,17 +369,24 @@ func (c *images) forget(im *image) {
 // unuse needs c.mu. Closing may take time, so it happens in the background. It
 // waits for a slot of the pool, because it holds a thread like a read.
 func (c *images) unuse(im *image) {
-	if im.uses--; im.uses == 0 && im.file != nil {
-		slots := c.slots[im.key.pool]
-		c.background.Go(func() {
-			slots <- struct{}{}
-			im.file.Close()
-			<-slots
-			if im.head != nil {
-				_ = im.head.Close()
-			}
-		})
+	if im.uses--; im.uses > 0 {
+		return
 	}
+	if im.gate.openings--; im.gate.openings == 0 {
+		delete(c.gates, im.key)
+	}
+	if im.file == nil {
+		return
+	}
+	slots := c.slots[im.key.pool]
+	c.background.Go(func() {
+		slots <- struct{}{}
+		im.file.Close()
+		<-slots
+		if im.head != nil {
+			_ = im.head.Close()
+		}
+	})
 }
 
 // close closes all images. No get may be in flight. Calls that do not return

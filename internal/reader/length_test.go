@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,6 +50,49 @@ func TestImpossibleLength(t *testing.T) {
 	isDamage("GetBatch", found[0].Err)
 	if admitted != int64(len(neighbour.Content)) || !bytes.Equal(found[1].Content, neighbour.Content) {
 		t.Errorf("GetBatch: %d bytes admitted; the neighbour has %d bytes, %v", admitted, len(found[1].Content), found[1].Err)
+	}
+}
+
+// TestDamagedLengthInBatch: a length that is damaged does not make a batch too large for its
+// caller, whether or not a table has the object, too. The length of an intact object does.
+func TestDamagedLengthInBatch(t *testing.T) {
+	f := newFixture(t)
+	r := f.reader(10)
+	lost, kept, neighbour := object("in an image"), object("in an image and a table"), object(strings.Repeat("neighbour", 10<<10))
+	name := f.readOnly(lost, neighbour)
+	f.stretch(name, lost, 70<<20)
+	claim := f.write(kept)
+	f.pack(claim)
+	f.stretch(claim.Name(), kept, 80<<20)
+	var asked []int64
+	refused := errors.New("too large")
+	admit := func(bytes int64) error {
+		if asked = append(asked, bytes); bytes >= 65<<20 {
+			return refused
+		}
+		return nil
+	}
+	found, err := r.GetBatch(t.Context(), idsOf([]sharedbase.Object{lost, kept, neighbour}), admit)
+	f.must(err)
+	if wrong := new(reader.CorruptError); !errors.As(found[0].Err, &wrong) || wrong.ID != lost.ID || found[0].Content != nil {
+		t.Errorf("the damaged object: %d bytes, %v", len(found[0].Content), found[0].Err)
+	}
+	for i, o := range []sharedbase.Object{kept, neighbour} {
+		if got := found[1+i]; got.Err != nil || !bytes.Equal(got.Content, o.Content) {
+			t.Errorf("%d bytes instead of %d, %v", len(got.Content), len(o.Content), got.Err)
+		}
+	}
+	small := int64(len(kept.Content) + len(neighbour.Content))
+	if want := []int64{150<<20 + int64(len(neighbour.Content)), 70<<20 + small, small}; !slices.Equal(asked, want) {
+		t.Errorf("it asked for %d bytes, want %d", asked, want)
+	}
+
+	large := object(strings.Repeat("large", 13<<20))
+	f.readOnly(large)
+	asked = nil
+	found, err = r.GetBatch(t.Context(), idsOf([]sharedbase.Object{large, neighbour}), admit)
+	if found != nil || !errors.Is(err, refused) || len(asked) != 1 {
+		t.Errorf("a large object: %d bytes were admitted, %v", asked, err)
 	}
 }
 

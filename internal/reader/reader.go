@@ -52,8 +52,8 @@ type Options struct {
 	// A caller that admits what it reads, within a budget of no more, is refused only
 	// where calls were left behind.
 	Memory int64
-	// HangAfter is for how long calls into an image may be in flight without one
-	// that returns, before reads in it are refused. 0: 10 s.
+	// HangAfter is for how long calls into an image may be in flight while none of them
+	// returns, and no read within them, before reads in it are refused. 0: 10 s.
 	HangAfter time.Duration
 	// Hashes keeps the hash functions of images that are not open. It may be nil.
 	Hashes *hashcache.Cache
@@ -68,8 +68,8 @@ type Options struct {
 type Reader struct {
 	Options
 	images *images
-	index  *coalescer[struct{}, sharedbase.ObjID, sharedbase.Location]
-	tables [parts]*coalescer[string, sharedbase.ObjID, sharedbase.Content]
+	index  *coalescer[struct{}, sharedbase.ObjID, answer[sharedbase.Location]]
+	tables [parts]*coalescer[string, sharedbase.ObjID, answer[sharedbase.Content]]
 	warn   rate.Sometimes // of images that cannot be read
 }
 
@@ -79,13 +79,15 @@ func NewReader(o Options) *Reader {
 		Options: o,
 		images:  newImages(o),
 		warn:    rate.Sometimes{Interval: 10 * time.Second},
-		index: newCoalescer(newDepth(leastRounds, mostRounds), maxIDs, func(ctx context.Context, _ struct{}, ids []sharedbase.ObjID) ([]sharedbase.Location, error) {
-			return o.Base.Locate(ctx, ids)
+		index: newCoalescer(newDepth(leastRounds, mostRounds), maxIDs, func(ctx context.Context, _ struct{}, ids []sharedbase.ObjID) ([]answer[sharedbase.Location], error) {
+			return apart(ctx, ids, o.Base.Locate)
 		}),
 	}
-	for p, limit := range [parts]int{size: maxIDs, small: maxContents, whole: 1} {
-		r.tables[p] = newCoalescer(newDepth(leastRounds, mostRounds), limit, func(ctx context.Context, shard string, ids []sharedbase.ObjID) ([]sharedbase.Content, error) {
-			return o.Base.Content(ctx, shard, ids, part(p).atMost())
+	for p, limit := range [parts]int{size: maxIDs, small: maxContents, whole: 1, hashed: maxIDs} {
+		r.tables[p] = newCoalescer(newDepth(leastRounds, mostRounds), limit, func(ctx context.Context, shard string, ids []sharedbase.ObjID) ([]answer[sharedbase.Content], error) {
+			return apart(ctx, ids, func(ctx context.Context, ids []sharedbase.ObjID) ([]sharedbase.Content, error) {
+				return o.Base.Content(ctx, shard, ids, part(p).atMost())
+			})
 		})
 	}
 	return r
@@ -147,11 +149,18 @@ func (r *Reader) Check(ctx context.Context, id sharedbase.ObjID, admit Admit) er
 }
 
 func (r *Reader) locate(ctx context.Context, id sharedbase.ObjID) (sharedbase.Location, error) {
-	at, err := r.index.do(ctx, struct{}{}, []sharedbase.ObjID{id})
+	found, err := r.index.do(ctx, struct{}{}, []sharedbase.ObjID{id})
 	if err != nil {
-		return sharedbase.Location{}, fmt.Errorf("looking up object %x: %w", id, err)
+		return sharedbase.Location{}, lookupError(id, err)
 	}
-	return at[0], nil
+	return found[0].value, lookupError(id, found[0].err)
+}
+
+func lookupError(id sharedbase.ObjID, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("looking up object %x: %w", id, err)
 }
 
 func exists(at sharedbase.Location) bool { return at.ShardID != 0 }
@@ -160,6 +169,9 @@ func exists(at sharedbase.Location) bool { return at.ShardID != 0 }
 func (r *Reader) get(ctx context.Context, w want, at sharedbase.Location) (sharedbase.Content, error) {
 	began := time.Now()
 	var newerThan time.Time // the first attempt takes any image that is open
+	if w.part == hashed {
+		newerThan = began // with the cached head of an image, nothing is hashed
+	}
 	for attempt := 1; exists(at); attempt++ {
 		found, err := r.read(ctx, w, at, newerThan)
 		if err == nil {
@@ -247,13 +259,17 @@ func (r *Reader) fromAnotherPool(ctx context.Context, w want, at sharedbase.Loca
 func (r *Reader) fromTable(ctx context.Context, w want, at sharedbase.Location) (sharedbase.Content, error) {
 	w.counted(r.Metrics).TableRequested(at.Pool)
 	found, err := r.tables[w.part].do(ctx, at.Shard, []sharedbase.ObjID{w.id})
+	if err == nil {
+		err = found[0].err
+	}
 	if err != nil {
 		return sharedbase.Content{}, err
 	}
-	if found[0].Size < 0 {
+	content := found[0].value
+	if content.Size < 0 {
 		return sharedbase.Content{}, errAbsent
 	}
-	return found[0], verify(w.id, found[0])
+	return content, verify(w.id, content)
 }
 
 // errDigest: the bytes are not the object's.
@@ -282,7 +298,8 @@ func explain(err error, id sharedbase.ObjID, at sharedbase.Location) error {
 	case errors.Is(err, format.ErrNotFound):
 		err = errAbsent
 		fallthrough
-	case errors.Is(err, errAbsent), errors.Is(err, errDigest), errors.Is(err, errSize), errors.Is(err, errImpossibleSize), errors.As(err, &damage):
+	case errors.Is(err, errAbsent), errors.Is(err, errDigest), errors.Is(err, errSize), errors.Is(err, errImpossibleSize), errors.Is(err, sharedbase.ErrDamaged),
+		errors.As(err, &damage):
 		return &CorruptError{ID: id, Shard: at.Shard, Err: err}
 	case errors.Is(err, pool.ErrNotMapped):
 		host, _ := os.Hostname()

@@ -37,9 +37,10 @@ func (w want) counted(m *metrics.Client) *metrics.Client {
 type part int
 
 const (
-	size  part = iota // its size
-	small             // its size, and its content if that is small
-	whole             // both
+	size   part = iota // its size
+	small              // its size, and its content if that is small
+	whole              // both
+	hashed             // its size, after its content was hashed if that is in an image
 	parts
 )
 
@@ -54,9 +55,9 @@ const impossibleSize = 1 << 30
 
 // atMost is the size in bytes of the largest content that is read from a table.
 func (p part) atMost() int64 {
-	return [parts]int64{size: -1, small: smallContent, whole: math.MaxInt64}[p]
+	return [parts]int64{size: -1, small: smallContent, whole: math.MaxInt64, hashed: -1}[p]
 }
 
 // Admit is called with a number of bytes before they are read into memory. Its
-// error ends the read.
+// error ends the read, or makes it call again with fewer bytes.
 type Admit = func(bytes int64) error
