@@ -4,7 +4,6 @@ package mosaic
 
 import (
 	"cmp"
-	"encoding/binary"
 	"hash/crc32"
 	"slices"
 
@@ -54,64 +53,64 @@ func train(samples []sample) (dictionary []byte) {
 }
 
 const (
-	ngram    = 8  // bytes that are counted together
-	segment  = 96 // bytes that go into the dictionary together
-	hashBits = 18
+	minSegment = 10 // bytes at least that go into the dictionary together
+	maxSegment = 96 // and at most
 )
 
+// segment is a part of a dictionary.
+type segment struct {
+	bytes  []byte
+	weight float64 // how many contents each of its bytes is of use to
+}
+
 // common returns up to size bytes of what most contents have in common, the most
-// common last, where it is the cheapest to refer to. It counts in how many contents
-// each sequence of 8 bytes is, and takes of each part of the contents the segment
-// whose sequences are the most frequent ones and in no other segment.
-func common(contents [][]byte, size int) []byte {
-	counts, last := make([]uint16, 1<<hashBits), make([]uint16, 1<<hashBits)
-	for i, content := range contents {
-		for at := range len(content) - ngram + 1 {
-			if h := ngramHash(content[at:]); last[h] != uint16(i+1) {
-				last[h] = uint16(i + 1)
-				counts[h]++
-			}
-		}
+// common last, where it is the cheapest to refer to. It consists of segments that
+// sharedBy contents have, byte for byte: an erased object leaves nothing in it that is
+// its own.
+func common(contents [][]byte, size int) (history []byte) {
+	c, err := newCorpus(contents)
+	if err != nil {
+		return nil
 	}
-	type found struct {
-		bytes []byte
-		score int
-	}
-	var segments []found
-	all := slices.Concat(contents...)
-	parts := max(1, size/segment)
-	for part := range slices.Chunk(all, max(segment, (len(all)+parts-1)/parts)) {
-		if len(part) < segment {
-			break
-		}
-		best, score, sum := 0, 0, 0
-		value := func(at int) int { return int(counts[ngramHash(part[at:])]) - 1 }
-		for at := range len(part) - ngram + 1 {
-			sum += value(at)
-			if before := at - (segment - ngram + 1); before >= 0 {
-				sum -= value(before)
-			}
-			if sum > score {
-				best, score = max(0, at+ngram-segment), sum
-			}
-		}
-		if score == 0 {
+	defer c.free()
+	var segments []segment
+	for at := 0; at+minSegment <= len(c.all); {
+		s := c.take(c.all[at:min(at+maxSegment, len(c.all))])
+		if len(s.bytes) == 0 {
+			at++
 			continue
 		}
-		s := part[best:][:segment]
-		for at := range len(s) - ngram + 1 {
-			counts[ngramHash(s[at:])] = 1
-		}
-		segments = append(segments, found{s, score})
+		segments = append(segments, s)
+		at += len(s.bytes)
 	}
-	slices.SortStableFunc(segments, func(a, b found) int { return cmp.Compare(a.score, b.score) })
-	var history []byte
-	for _, s := range segments {
+	slices.SortStableFunc(segments, func(a, b segment) int { return cmp.Compare(a.weight, b.weight) })
+	first := len(segments)
+	for first > 0 && len(segments[first-1].bytes) <= size {
+		first--
+		size -= len(segments[first].bytes)
+	}
+	for _, s := range segments[first:] {
 		history = append(history, s.bytes...)
 	}
 	return history
 }
 
-func ngramHash(b []byte) uint32 {
-	return uint32(binary.LittleEndian.Uint64(b) * 0x9e3779b97f4a7c15 >> (64 - hashBits))
+// take returns the longest segment that b begins with, or an empty one. No segment
+// begins as another does, or as b did in vain, so that each sequence is looked for once.
+func (c *corpus) take(b []byte) (s segment) {
+	if c.count(b) < sharedBy {
+		return s
+	}
+	n := c.shared(b)
+	if n < minSegment {
+		c.bucket(b).count = 0
+		return s
+	}
+	s.bytes = b[:n]
+	for at := range n - ngram + 1 {
+		sequence := c.bucket(b[at:])
+		s.weight += float64(sequence.count) / float64(n)
+		sequence.count = 0
+	}
+	return s
 }

@@ -38,6 +38,9 @@ func (r *Reader) TileHeads(ctx context.Context) (heads [][2]int64, err error) {
 	return heads, err
 }
 
+// Dictionary returns the dictionary, nil where the image has none.
+func (r *Reader) Dictionary() []byte { return r.metadata.dictionary }
+
 // IndexCRC returns where the checksum of the index is.
 func (r *Reader) IndexCRC() (begin, end int64) {
 	return r.layout.indexCRC + crcLength - 4, r.layout.indexCRC + crcLength
@@ -45,6 +48,9 @@ func (r *Reader) IndexCRC() (begin, end int64) {
 
 // CRC is the checksum of bytes.
 func CRC(p []byte) uint32 { return updateCRC(0, p) }
+
+// SharedBy is sharedBy.
+const SharedBy = sharedBy
 
 // Fit is fit.
 var Fit = fit

@@ -40,19 +40,50 @@ var formats = map[string]mosaic.Format{
 // other tests.
 func TestFormat(t *testing.T) {
 	for name, f := range formats {
-		t.Run(name, func(t *testing.T) { formattest.Run(t, f) })
+		t.Run(name, func(t *testing.T) {
+			dictionaries := 0
+			formattest.Run(t, noting{f, &dictionaries})
+			if (dictionaries > 0) != f.Dictionary {
+				t.Errorf("%d images with a dictionary were opened", dictionaries)
+			}
+			if d := open(t, newImage(t, f, contents(10))).Dictionary(); (d != nil) != f.Dictionary {
+				t.Errorf("contents make a dictionary of %d bytes", len(d))
+			}
+		})
 	}
+}
+
+// noting counts the opened images that have a dictionary.
+type noting struct {
+	mosaic.Format
+	dictionaries *int
+}
+
+func (n noting) Open(src io.ReaderAt, size int64, name string) (format.Reader, error) {
+	r, err := mosaic.Open(src, size, name)
+	if err != nil {
+		return nil, err
+	}
+	if r.Dictionary() != nil {
+		*n.dictionaries++
+	}
+	return r, nil
 }
 
 type device = formattest.Device
 
-// content is the i-th test object, a text of up to 3000 bytes: number 0 is empty.
+// content is the i-th test object, a text of up to 3000 bytes: number 0 is empty. The
+// others end alike, so that a dictionary can be made of several.
 func content(i int) []byte {
 	if i == 0 {
 		return []byte{}
 	}
 	seed := sha256.Sum256(fmt.Appendf(nil, "object %d", i))
-	return []byte(strings.Repeat(fmt.Sprintf("int f%x(void);\n", seed[:8]), 1+i*7919%100))
+	text := strings.Repeat(fmt.Sprintf("int f%x(void);\n", seed[:8]), 1+i*7919%100)
+	for line := range 8 {
+		text += fmt.Sprintf("%x\n", sha256.Sum256(fmt.Appendf(nil, "line %d", line)))
+	}
+	return []byte(text)
 }
 
 func contents(n int) [][]byte {

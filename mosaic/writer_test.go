@@ -178,9 +178,14 @@ func (zeroes) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 func writeManyObjects() int {
 	before := memory("VmRSS")
 	w, err := mosaic.NewWriter(mosaic.Format{Zstd: true, Level: 1, Dictionary: true}, discard{}, 1<<40)
-	object, reader := make([]byte, 200), new(bytes.Reader)
+	texts, reader := make([]byte, 100*2000), new(bytes.Reader)
+	_, _ = rand.Read(texts)
 	for i := range uint64(manyObjects) {
 		if err == nil {
+			object := texts[i%100*2000:][:200]
+			if i < 2000 { // as much as a dictionary is trained from
+				object = object[:2000]
+			}
 			binary.BigEndian.PutUint64(object, i)
 			reader.Reset(object)
 			err = w.Add(formattest.ID(object), int64(len(object)), reader)

@@ -68,12 +68,18 @@ func (d Device) WriteAt(p []byte, at int64) (int, error) {
 // Flush implements [format.Device].
 func (d Device) Flush() error { return nil }
 
-// contents are n different objects, the first empty, the others of 16 to 1015 bytes.
+// contents are n different objects, the first empty, the others of 16 to 1015 bytes. The
+// longer ones have 320 bytes in common, of which a format may make a dictionary.
 func contents(n int) [][]byte {
+	var common []byte
+	for i := range 10 {
+		sum := sha256.Sum256(fmt.Appendf(nil, "common %d", i))
+		common = append(common, sum[:]...)
+	}
 	objects := make([][]byte, n)
 	for i := 1; i < n; i++ {
 		seed := sha256.Sum256(fmt.Append(nil, i))
-		objects[i] = bytes.Repeat(seed[:], 32)[:16+i*7919%1000]
+		objects[i] = bytes.Repeat(append(seed[:], common...), 3)[:16+i*7919%1000]
 	}
 	return objects
 }

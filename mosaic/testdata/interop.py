@@ -18,6 +18,8 @@ SHA256 = IdxDescription.SHA256FMPHGO
 # Sizes of which EBML writes the last in so many bytes, stored as they are, or in frames.
 NOISE = {50: 127, 51: 16383, 52: 2097151} | {i: 45 + i for i in range(60, 100)} | {i: 16383 - 200 + i for i in range(170, 200)}
 
+END = b"".join(hashlib.sha256(b"line %d" % i).hexdigest().encode() + b"\n" for i in range(8))
+
 
 def content(i):
     if i == 0:
@@ -28,7 +30,7 @@ def content(i):
     if i in NOISE or i % 30000 == 0:  # does not compress
         size = NOISE.get(i, 3_200_000)
         return b"".join(hashlib.sha256(seed + b"%d" % n).digest() for n in range(size // 32 + 1))[:size]
-    return b"int f%s(void);\n" % seed[:8].hex().encode() * (1 + i * 7919 % 100)
+    return b"int f%s(void);\n" % seed[:8].hex().encode() * (1 + i * 7919 % 100) + END
 
 
 def key(i):
