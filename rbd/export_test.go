@@ -35,6 +35,17 @@ func (p *Pool) ImageIDs(ctx context.Context, prefix string) (map[string]string, 
 	return p.imageIDs(ctx, prefix)
 }
 
+// SeeOSDMap waits until the pool's connection has the current map of Ceph's OSDs: no OSD
+// answers by an older map than that of the client.
+func (p *Pool) SeeOSDMap(ctx context.Context) error {
+	ceph, err := p.ceph.get(ctx)
+	if err != nil {
+		return err
+	}
+	defer p.ceph.count(-1)
+	return ceph.conn.WaitForLatestOSDMap()
+}
+
 // OwnerOf calls the owner by name.
 func OwnerOf(cookie string) string { return [...]string{"process", "kernel", "hand"}[ownerOf(cookie)] }
 

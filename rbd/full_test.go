@@ -45,6 +45,7 @@ func TestQuota(t *testing.T) {
 				full = pools.Pool
 			}
 			reachQuota(t, full)
+			expect.NoError(t, p.SeeOSDMap(t.Context()))
 			defer hangsAfter(time.Minute)()
 
 			// The pool of the images holds no contents.
@@ -82,8 +83,8 @@ func TestQuota(t *testing.T) {
 	}
 }
 
-// reachQuota gives a pool a quota below what it holds, and waits until Ceph
-// acts on it.
+// reachQuota gives a pool a quota below what it holds, and waits until the monitor has seen
+// that. A client that has the current map ([rbd.Pool.SeeOSDMap]) is refused from then on.
 func reachQuota(t *testing.T, name string) {
 	t.Helper()
 	c := cephtest.Connect(t)
