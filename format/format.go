@@ -176,7 +176,7 @@ type Reader interface {
 
 	// RestoreHeadTo writes what [Format.Open] reads into another copy of this
 	// image, in which that may be damaged. ErrLayout, and nothing is written, unless
-	// the index entries there are those of a copy ([SameLayout]): in any other image
+	// the index entries there are those of a copy ([LayoutCheck]): in any other image
 	// no object would be found any more. What was written is flushed.
 	RestoreHeadTo(ctx context.Context, img Device) error
 }

@@ -146,22 +146,13 @@ func (r *Reader) fits(ctx context.Context, img format.Device) error {
 	defer own.Close()
 	other := newReader(img, r.name)
 	other.layout, other.hash = r.layout, r.hash
-	var fit, others int64
+	var check format.LayoutCheck
 	err = other.scan(ctx, func(slot int64, e entry, damage error) error {
-		if mine := own.slots.Entries[slot]; damage == nil && (mine == (entry{}) || mine == e) {
-			fit++
-		} else {
-			others++
-		}
+		mine := own.slots.Entries[slot]
+		check.Count(damage == nil && (mine == (entry{}) || mine == e))
 		return nil
 	})
-	if errors.As(err, new(*format.DamageError)) { // the other image ends before
-		return fmt.Errorf("%w: %w", format.ErrLayout, err)
-	}
-	if err != nil {
-		return err
-	}
-	return format.SameLayout(fit, others)
+	return check.Result(err)
 }
 
 // RestoreHeadTo implements [format.Reader]: it writes the metadata, and the index but for

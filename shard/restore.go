@@ -82,22 +82,13 @@ func (r *Reader) fits(ctx context.Context, img format.Device) error {
 	defer own.Close()
 	other := newReader(img, r.name)
 	other.info, other.hash = r.info, r.hash
-	var fit, others int64
+	var check format.LayoutCheck
 	err = other.scanAll(ctx, func(slot int64, e *entry, damage error) error {
-		if mine := own.slots.Entries[slot]; damage == nil && (mine == unused || mine == *e) {
-			fit++
-		} else {
-			others++
-		}
+		mine := own.slots.Entries[slot]
+		check.Count(damage == nil && (mine == unused || mine == *e))
 		return nil
 	})
-	if errors.As(err, new(*format.DamageError)) { // the other image ends before
-		return fmt.Errorf("%w: %w", format.ErrLayout, err)
-	}
-	if err != nil {
-		return err
-	}
-	return format.SameLayout(fit, others)
+	return check.Result(err)
 }
 
 // RestoreHeadTo implements [format.Reader]: it writes header and hash function.
