@@ -68,16 +68,19 @@ func TestSquashedRoot(t *testing.T) {
 	}
 }
 
+// rolesUser is the user, and the group, to which a pool's folder belongs where the tests run
+// as root.
+const rolesUser = 65534
+
 // TestFilesOfRoot: what root makes, as wineryctl does and the mapper, belongs to the user of
 // the roles, who must read and replace it.
 func TestFilesOfRoot(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return // no other user's files are given away
 	}
-	const nobody = 65534
 	base := t.TempDir()
 	p := newPool(t, base, true)
-	expect.NoError(t, os.Chown(filepath.Join(base, p.Name()), nobody, nobody))
+	expect.NoError(t, os.Chown(filepath.Join(base, p.Name()), rolesUser, rolesUser))
 	expect.NoError(t, p.Reserve(t.Context(), "reserved"))
 	draft, err := p.Create(t.Context(), "made", 0, pooltest.Anything{})
 	expect.NoError(t, err)
@@ -85,8 +88,8 @@ func TestFilesOfRoot(t *testing.T) {
 		t.Helper()
 		info, err := os.Stat(filepath.Join(base, p.Name(), name))
 		expect.NoError(t, err)
-		if owner := info.Sys().(*syscall.Stat_t); owner.Uid != nobody || owner.Gid != nobody {
-			t.Errorf("%s belongs to user %d and group %d, want %d", name, owner.Uid, owner.Gid, nobody)
+		if owner := info.Sys().(*syscall.Stat_t); owner.Uid != rolesUser || owner.Gid != rolesUser {
+			t.Errorf("%s belongs to user %d and group %d, want %d", name, owner.Uid, owner.Gid, rolesUser)
 		}
 	}
 	for _, name := range files(t, base) { // the draft, too
@@ -104,7 +107,7 @@ func TestReserveWithoutChown(t *testing.T) {
 	}
 	base := t.TempDir()
 	p := newPool(t, base, true)
-	expect.NoError(t, os.Chown(filepath.Join(base, p.Name()), 65534, 65534))
+	expect.NoError(t, os.Chown(filepath.Join(base, p.Name()), rolesUser, rolesUser))
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
