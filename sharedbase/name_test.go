@@ -61,7 +61,8 @@ func TestServerShowsNames(t *testing.T) {
 			deleted := background(func() error { return b.Delete(context.Background(), locked.ID) })
 			blocked(t, conn, 1)
 			var query string
-			err := conn.QueryRow(t.Context(), `SELECT query FROM pg_stat_activity
+			// conn's transaction may still see the statement before, of which only the wait event is that of now.
+			err := connect(t, dsn).QueryRow(t.Context(), `SELECT query FROM pg_stat_activity
 				WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&query)
 			if name := (sharedbase.Statement{SQL: query}).Name(); name != "MarkDeleted" {
 				t.Errorf("the server shows the name %q: %v, %s", name, err, query)
