@@ -110,7 +110,12 @@ func Run(ctx context.Context, settings Settings, open func(context.Context) (Opt
 	}
 
 	if passed {
-		front.drain.wait(listeners)
+		if err != nil { // the next process answers who connects now
+			for _, l := range listeners {
+				_ = l.Close()
+			}
+		}
+		front.drain.wait(draining)
 	}
 	if shutDown(server, answering) != nil {
 		log.Warn("requests in flight are cut off", "duration", answering)
