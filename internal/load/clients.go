@@ -79,26 +79,30 @@ func (c Clients) get(ctx context.Context, batch [][32]byte) (size int64, err err
 }
 
 // Run has each client call request, which is for Batch objects and returns their bytes,
-// until the time is over, ctx ends or limit objects are done. What is in flight then is
-// completed, and counts.
+// until the time is over, ctx ends or limit objects are done; at least once, however short
+// the time is. What is in flight then is completed, and counts.
 func (c Clients) Run(ctx context.Context, limit int, request func(context.Context) (size int64, err error)) (Result, error) {
 	if c.Count < 1 || c.Batch < 1 {
 		return Result{}, errors.New("a load needs at least one client, and one object in a request")
 	}
+	each := make([]Result, c.Count)
+	for i := range each {
+		each[i] = newResult()
+	}
+	whole := ctx
 	if c.Time > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.Time)
 		defer cancel()
 	}
 	began := time.Now()
-	each := make([]Result, c.Count)
 	var left atomic.Int64
 	left.Store(int64(limit))
 	work, failed := errgroup.WithContext(context.WithoutCancel(ctx))
 	for i := range each {
-		each[i] = newResult()
 		work.Go(func() error {
-			for ctx.Err() == nil && failed.Err() == nil && left.Add(-int64(c.Batch)) >= 0 {
+			goOn := func(first bool) bool { return failed.Err() == nil && (ctx.Err() == nil || first && whole.Err() == nil) }
+			for first := true; goOn(first) && left.Add(-int64(c.Batch)) >= 0; first = false {
 				if err := each[i].measure(failed, c.Batch, request); err != nil {
 					return err
 				}

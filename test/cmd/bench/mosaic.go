@@ -171,7 +171,7 @@ func (m *mosaicBench) read(context.Context) (result load.Result, err error) {
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	began := time.Now()
-	for i := 0; time.Since(began) < m.time; i = (i + 1) % len(m.ids) {
+	for i := 0; result.Objects == 0 || time.Since(began) < m.time; i = (i + 1) % len(m.ids) {
 		content, err := r.Get(m.ids[i])
 		if err != nil {
 			return result, err

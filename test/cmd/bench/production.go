@@ -53,11 +53,25 @@ func (b *bench) production(ctx context.Context) (err error) {
 		p99 := func(r load.Result) float64 { return float64(r.Latency.ValueAtQuantile(99)) / 1e3 }
 		return fmt.Sprintf("meanwhile added: %s MB/s, p99 %.1f ms", number(median(written, load.Result.Throughput)), median(written, p99))
 	}
-	if err := b.measure(ctx, both); err != nil {
+	if err := errors.Join(b.measure(ctx, both), s.stop()); err != nil {
 		return err
 	}
-	s.objects.Sizes = func(*rand.Rand) int64 { return 100 << 20 }
-	return b.measure(ctx, row{what: "add, one object of 100 MiB", bytes: true, ours: on(s, func(ctx context.Context) (load.Result, error) {
-		return load.Clients{To: s.client, Count: 1, Batch: 1}.Add(ctx, s.objects, 1, new(load.IDs))
-	})})
+	return b.measure(ctx, row{what: "add, one object of 100 MiB, the first of a writer", bytes: true, ours: firstAdd(f, 100<<20)})
+}
+
+// firstAdd has a new writer store one object of so many bytes.
+func firstAdd(f *harness.Fleet, size int64) work {
+	seed := uint64(1)
+	return func(ctx context.Context) (load.Result, usage, error) {
+		seed++
+		s, err := goStore(ctx, f, seed)
+		if err != nil {
+			return load.Result{}, usage{}, err
+		}
+		s.objects.Sizes = func(*rand.Rand) int64 { return size }
+		result, used, err := on(s, func(ctx context.Context) (load.Result, error) {
+			return load.Clients{To: s.client, Count: 1, Batch: 1}.Add(ctx, s.objects, 1, s.stored)
+		})(ctx)
+		return result, used, errors.Join(err, s.stop())
+	}
 }
