@@ -46,7 +46,7 @@ func TestQuota(t *testing.T) {
 			}
 			reachQuota(t, full)
 			expect.NoError(t, p.SeeOSDMap(t.Context()))
-			defer hangsAfter(time.Minute)()
+			defer hangsAfter(5 * time.Minute)()
 
 			// The pool of the images holds no contents.
 			if _, err := draft.WriteAt(content, 0); which == "data" && !errors.Is(err, pool.ErrFull) {
@@ -89,7 +89,7 @@ func reachQuota(t *testing.T, name string) {
 	t.Helper()
 	c := cephtest.Connect(t)
 	cephtest.Command(t, c, map[string]any{"prefix": "osd pool set-quota", "pool": name, "field": "max_objects", "val": "1"})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()

@@ -67,7 +67,7 @@ func fakeKernel(t *testing.T, rbdBody string, change func(*rbd.Settings)) (p *rb
 	s := rbd.Settings{PoolName: "shards", ShardMaxSize: 1, Conf: "/etc/ceph/some.conf", User: "mapper"}
 	change(&s)
 	p = open(t, s)
-	p.UseKernelAt(root, 500*time.Millisecond)
+	p.UseKernelAt(root, time.Minute)
 	p.UseIDs(ids)
 	return p, func() string {
 		b, err := os.ReadFile(log)
@@ -170,7 +170,10 @@ func TestKernelFailures(t *testing.T) {
 	}{
 		{"no image", "echo no such image >&2; exit 2", func(p *rbd.Pool) error { return p.Map(t.Context(), "new") }, pool.ErrNotFound, "no such image"},
 		{"busy", "echo it is read >&2; exit 16", func(p *rbd.Pool) error { return p.Unmap(t.Context(), "readable") }, pool.ErrInUse, "it is read"},
-		{"hang", "exec sleep 60", func(p *rbd.Pool) error { return p.Map(t.Context(), "new") }, nil, "not finished after 500ms"},
+		{"hang", "exec sleep 60", func(p *rbd.Pool) error {
+			p.LimitCommands(500 * time.Millisecond)
+			return p.Map(t.Context(), "new")
+		}, nil, "not finished after 500ms"},
 		{"sudo", "echo a password is required >&2; exit 1", func(p *rbd.Pool) error { return p.Map(t.Context(), "new") }, nil, "password is required"},
 		{"no driver", "exit 2", func(p *rbd.Pool) error {
 			p.UseKernelAt(t.TempDir(), time.Minute)
@@ -197,7 +200,7 @@ func TestNoLink(t *testing.T) {
 	const waits = `case "$*" in *" device map "*) exec sleep 60 ;; esac`
 	for what, tt := range map[string]struct{ body, says string }{
 		"mapped": {driver, ""},
-		"ended":  {driver + waits, "not finished after 500ms"},
+		"ended":  {driver + waits, "not finished after 3s"},
 	} {
 		for how, do := range map[string]func(*rbd.Pool) error{
 			"read-only": func(p *rbd.Pool) error { return p.Map(t.Context(), "new") },
@@ -205,6 +208,7 @@ func TestNoLink(t *testing.T) {
 		} {
 			t.Run(what+" "+how, func(t *testing.T) {
 				p, commands := fakeKernel(t, tt.body, asIs)
+				p.LimitCommands(3 * time.Second)
 				for range 2 {
 					err := do(p)
 					if err == nil || !strings.Contains(err.Error(), "dev/rbd/shards/new") || !strings.Contains(err.Error(), "udev") ||

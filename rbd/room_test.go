@@ -44,7 +44,7 @@ func TestQuotaIsAsked(t *testing.T) {
 		}
 		return n
 	}
-	for deadline := time.Now().Add(time.Minute); stored() < 10<<20; <-time.After(200 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); stored() < 10<<20; <-time.After(200 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("Ceph counts %d bytes", stored())
 		}

@@ -214,6 +214,7 @@ func TestAddOfNothingNewWritesALog(t *testing.T) {
 // object is new for exactly one of them.
 func TestAddAtOnce(t *testing.T) {
 	b, conn := newBase(t)
+	b.SetLockWait(time.Minute)
 	ctx := t.Context()
 	const writers, rounds, group = 4, 5, 50
 	var news sync.Map

@@ -3,6 +3,7 @@
 package sharedbase_test
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"winery/sharedbase"
+	"winery/test/expect"
 )
 
 // deletedIn returns what is to be erased from a shard's image, ascending.
@@ -120,11 +122,27 @@ func TestDeleteDoesNotHinderPythonsPacker(t *testing.T) {
 	o := object("content")
 	s := shardIn(t, b, sharedbase.StateFull, o, object("another"))
 	claim(t, b, s, sharedbase.StatePacking)
+	packer := python(t, conn.Config().ConnString(), `
+print("ready", flush=True)
+sys.stdin.read()
+base.shard_packing_ends("`+s.Name+`")`)
+	var stderr bytes.Buffer
+	packer.Stderr = &stderr
+	begin := must(packer.StdinPipe())(t)
+	output := must(packer.StdoutPipe())(t)
+	expect.NoError(t, packer.Start())
+	// It is ready before the deletion waits, which it does for 10 s.
+	if line, err := bufio.NewReader(output).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("Python says %q: %v, %v\n%s", line, err, packer.Wait(), stderr.String())
+	}
 	exec(t, conn, "BEGIN")
 	exec(t, conn, "SELECT FROM signature2shard FOR UPDATE")
 	deleting := background(func() error { return b.Delete(t.Context(), o.ID) })
 	blocked(t, conn, 1)
-	run(t, conn.Config().ConnString(), `base.shard_packing_ends("`+s.Name+`")`)
+	expect.NoError(t, begin.Close())
+	if err := packer.Wait(); err != nil {
+		t.Errorf("Python: %v\n%s", err, stderr.String())
+	}
 	exec(t, conn, "ROLLBACK")
 	if err := <-deleting; err != nil {
 		t.Fatal(err)

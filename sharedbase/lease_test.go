@@ -113,13 +113,18 @@ func TestReclaimAtOnce(t *testing.T) {
 	}
 }
 
-// shortLease is a base whose claims hold for 6 s, and a plain connection. Renewals
-// are 1.5 s apart, and a busy machine may delay one. The test runs beside others.
+// shortLease is a base whose claims hold for 12 s, and a plain connection. Renewals
+// are 3 s apart, and a busy machine may delay one. The test runs beside others.
 func shortLease(t *testing.T) (*sharedbase.SharedBase, *pgx.Conn) {
+	t.Helper()
+	return leaseOf(t, 12*time.Second)
+}
+
+func leaseOf(t *testing.T, lease time.Duration) (*sharedbase.SharedBase, *pgx.Conn) {
 	t.Helper()
 	t.Parallel()
 	dsn := pgtest.New(t)
-	b := open(t, dsn, sharedbase.WithLease(6*time.Second))
+	b := open(t, dsn, sharedbase.WithLease(lease))
 	must(b.Init(t.Context()))(t)
 	return b, connect(t, dsn)
 }
@@ -129,7 +134,7 @@ func TestRenewals(t *testing.T) {
 	b, conn := shortLease(t)
 	c := claim(t, b, shardIn(t, b, sharedbase.StateFull), sharedbase.StatePacking)
 	const renewed = `SELECT count(*) FROM winery_lease l JOIN shards s ON s.id = l.shard
-		WHERE l.expires > $1::timestamptz + interval '9 seconds' AND s.locker_ts > $1::timestamptz + interval '2 seconds'`
+		WHERE l.expires > $1::timestamptz + interval '15 seconds' AND s.locker_ts > $1::timestamptz + interval '2 seconds'`
 	var began time.Time
 	if err := conn.QueryRow(t.Context(), "SELECT now()").Scan(&began); err != nil {
 		t.Fatal(err)
@@ -145,7 +150,7 @@ func TestRenewals(t *testing.T) {
 
 // A holder that cannot renew stops before its lease ends, by its own clock.
 func TestHolderGivesUp(t *testing.T) {
-	b, conn := shortLease(t)
+	b, conn := leaseOf(t, 30*time.Second) // it stops 5 s before the end: the process may stand still for as long
 	c := claim(t, b, shardIn(t, b, sharedbase.StateFull), sharedbase.StatePacking)
 	working, stop := c.Context(t.Context())
 	defer stop()

@@ -97,6 +97,7 @@ func TestAddAgainWaitsForTheStandby(t *testing.T) {
 	}
 	// The server hears of it and gives the wait up: the objects are there now.
 	r.waits(t, 0)
+	expect.Eventually(t, "the commit to be seen", func() bool { return count(t, r.conn, "SELECT count(*) FROM signature2shard") == 2 })
 	for _, o := range objects {
 		present(t, r.base, c.Name(), o)
 	}
@@ -185,7 +186,7 @@ func TestFactStandbyRefuses(t *testing.T) {
 // Renewals do not wait for the standby: long work outlasts an outage of it.
 func TestStandbyOutageKeepsLeases(t *testing.T) {
 	r := newReplicated(t)
-	b := open(t, r.primary.DSN, sharedbase.WithLease(4*time.Second))
+	b := open(t, r.primary.DSN, sharedbase.WithLease(12*time.Second))
 	c := must(b.LockWritingShard(t.Context(), "pool"))(t)
 	r.standby.Signal(syscall.SIGSTOP)
 	adding := background(func() error { _, err := b.Add(t.Context(), c, objects("waits")); return err })
@@ -195,7 +196,7 @@ func TestStandbyOutageKeepsLeases(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect.Eventually(t, "the lease to be renewed", func() bool {
-		return c.Lost() || count(t, r.conn, "SELECT count(*) FROM winery_lease WHERE expires > $1::timestamptz + interval '10 seconds'", began) == 1
+		return c.Lost() || count(t, r.conn, "SELECT count(*) FROM winery_lease WHERE expires > $1::timestamptz + interval '24 seconds'", began) == 1
 	})
 	if c.Lost() {
 		t.Error("the lease is lost")
@@ -211,7 +212,7 @@ func TestStandbyOutageKeepsLeases(t *testing.T) {
 // other leases are renewed nevertheless, and its own claim is not lost.
 func TestWaitingTransitionKeepsLeases(t *testing.T) {
 	r := newReplicated(t)
-	b := open(t, r.primary.DSN, sharedbase.WithLease(4*time.Second))
+	b := open(t, r.primary.DSN, sharedbase.WithLease(12*time.Second))
 	c := must(b.CreateShard(t.Context(), "pool"))(t)
 	image := must(b.ClaimImage(t.Context(), shardIn(t, r.base, sharedbase.StateReadOnly).Name))(t)
 	moved := must(b.CreateShard(t.Context(), "pool"))(t)
@@ -225,7 +226,7 @@ func TestWaitingTransitionKeepsLeases(t *testing.T) {
 	expect.Eventually(t, "the leases to be renewed", func() bool {
 		return c.Lost() || image.Lost() || count(t, r.conn, `SELECT count(*)
 			FROM (SELECT shard, expires FROM winery_lease UNION ALL SELECT shard, expires FROM winery_image_lease) l
-			WHERE shard = ANY ($2) AND expires > $1::timestamptz + interval '10 seconds'`, began, []int64{c.ID(), image.ID()}) == 2
+			WHERE shard = ANY ($2) AND expires > $1::timestamptz + interval '24 seconds'`, began, []int64{c.ID(), image.ID()}) == 2
 	})
 	if c.Lost() || image.Lost() || moved.Lost() {
 		t.Errorf("lost: the shard's lease %v, the image's %v, that of the shard that is moved %v", c.Lost(), image.Lost(), moved.Lost())
@@ -287,8 +288,9 @@ func TestCommitIsGivenUp(t *testing.T) {
 	o := object("a")
 	shardIn(t, r.base, sharedbase.StateStandby, o)
 	b := open(t, r.primary.DSN)
-	b.SetShortTimeout(3 * time.Second)
 	c := must(b.CreateShard(t.Context(), "pool"))(t)
+	expect.NoError(t, b.WaitDurable(t.Context())) // Delete has its connection now
+	b.SetShortTimeout(10 * time.Second)
 	r.standby.Signal(syscall.SIGSTOP)
 	moving := background(func() error { return c.SetState(t.Context(), sharedbase.StateFull) })
 	deleting := background(func() error { return b.Delete(t.Context(), o.ID) })

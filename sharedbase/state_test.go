@@ -6,10 +6,12 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
 	"winery/sharedbase"
+	"winery/test/pgtest"
 )
 
 const (
@@ -155,7 +157,8 @@ func (l *life) check(t *rapid.T) {
 }
 
 func TestLives(t *testing.T) {
-	b, _ := newBase(t)
+	b := open(t, pgtest.New(t), sharedbase.WithLease(time.Hour)) // no renewals: a claim passes over the rows that one locks
+	must(b.Init(t.Context()))(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		c, err := b.CreateShard(rt.Context(), "pool")
 		if err != nil {

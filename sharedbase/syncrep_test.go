@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"winery/sharedbase"
 )
 
@@ -75,9 +77,28 @@ func TestUnreplicatedIsUnavailable(t *testing.T) {
 	cancelling, stop := context.WithCancel(ctx)
 	defer stop()
 	cancelled := background(func() error {
+		type wait struct {
+			PID   int32
+			Since time.Time
+		}
+		seen := map[wait]bool{} // a second cancellation of a wait could meet the next statement
 		for cancelling.Err() == nil {
-			if _, err := r.conn.Exec(ctx, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"); err != nil {
+			rows, err := r.conn.Query(ctx, "SELECT pid, query_start FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+			if err != nil {
 				return err
+			}
+			waits, err := pgx.CollectRows(rows, pgx.RowToStructByPos[wait])
+			if err != nil {
+				return err
+			}
+			for _, w := range waits {
+				if seen[w] {
+					continue
+				}
+				seen[w] = true
+				if _, err := r.conn.Exec(ctx, "SELECT pg_cancel_backend($1)", w.PID); err != nil {
+					return err
+				}
 			}
 			time.Sleep(time.Millisecond)
 		}

@@ -13,6 +13,7 @@ import (
 	"winery/internal/config"
 	"winery/internal/doctor"
 	"winery/internal/status"
+	"winery/test/cephtest"
 	"winery/test/expect"
 	"winery/test/pgtest"
 	"winery/test/roletest"
@@ -21,7 +22,11 @@ import (
 // TestDoctor: a healthy site has no problem, and is unchanged afterwards. With a problem the
 // exit status is 1, and where a check cannot be made 2.
 func TestDoctor(t *testing.T) {
-	files, images := roletest.Directory(t, ""), roletest.RBD(t)
+	// A Ceph of its own: other tests add to the blocklist of theirs.
+	files, images := roletest.Directory(t, ""), config.Pool{
+		Type: config.RBD, Name: "shards", DataPool: "shards-data", ShardMaxSize: roletest.ShardMaxSize,
+		Map: config.MapLibrbd, CephConf: cephtest.Start(t).Conf,
+	}
 	s := newSiteOn(t, pgtest.Start(t).DSN, files, images)
 	s.must(t, "db", "init")
 	expect.Eventually(t, "Ceph to know the size of its pool", func() bool { _, err := s.pools[images.Name].Space(t.Context()); return err == nil })
@@ -67,10 +72,11 @@ func TestDoctor(t *testing.T) {
 func (s *site) contents(t *testing.T, files, images config.Pool) string {
 	t.Helper()
 	dump := command(t, "pg_dump", s.dsn)
+	conf := images.CephConf
 	return regexp.MustCompile(`(?m)^\\(un)?restrict .*`).ReplaceAllString(dump, "") + // of a random word
 		command(t, "find", files.BaseDirectory, "-printf", "%p %i %m %u %s %T+ %C+\n") +
-		command(t, "rados", "--pool", images.Name, "ls") + command(t, "rados", "--pool", images.DataPool, "ls") +
-		command(t, "ceph", "osd", "blocklist", "ls")
+		command(t, "rados", "--conf", conf, "--pool", images.Name, "ls") + command(t, "rados", "--conf", conf, "--pool", images.DataPool, "ls") +
+		command(t, "ceph", "--conf", conf, "osd", "blocklist", "ls")
 }
 
 func command(t *testing.T, name string, args ...string) string {

@@ -132,8 +132,8 @@ func TestWake(t *testing.T) {
 // no role.
 func TestWakeOnlyByItsStates(t *testing.T) {
 	base, dsn := initialised(t)
-	pgtest.Exec(t, dsn, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET idle_session_timeout = ''200ms''', current_database()); END $$`)
 	pgtest.Exec(t, dsn, "INSERT INTO shards (name, state, pool_name) SELECT 'packed' || n, 'packed', 'pool' FROM generate_series(1, 200) n")
+	pgtest.Exec(t, dsn, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET idle_session_timeout = ''5s''', current_database()); END $$`)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var out logtest.Log
@@ -148,13 +148,13 @@ func TestWakeOnlyByItsStates(t *testing.T) {
 		}
 	}
 	<-cleaner
-	time.Sleep(time.Second) // in which idle sessions would have ended
+	pgtest.IdleSessionEnds(t, dsn) // one younger than the sessions of the roles
 	select {
 	case <-packer:
 		t.Error("woken without a full shard")
 	default:
 	}
-	pgtest.Exec(t, dsn, "SELECT pg_notify('winery_shards', 'packed1 full')")
+	pgtest.Exec(t, dsn+"?idle_session_timeout=0", "SELECT pg_notify('winery_shards', 'packed1 full')")
 	<-packer
 	if out.String() != "" {
 		t.Errorf("the log has:\n%s", out.String())

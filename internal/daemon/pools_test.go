@@ -22,20 +22,19 @@ func TestWaitsForPool(t *testing.T) {
 	expect.NoError(t, os.WriteFile(file, []byte(strings.ReplaceAll(string(text), "/nonexistent", images)), 0o600))
 	p := launch(t, "pools", "--config", file, "--log-level", "debug", "--telemetry-listen", "127.0.0.1:0")
 	p.stderr.Wait(t, `level=DEBUG msg="waiting for a pool"`) // at the second try
-	_, body := p.telemetry("/metrics")
-	for _, line := range []string{`winery_ready{role="test"} 0\n`, `winery_backoff_seconds{part="",role="test"} [1-9]`, `winery_database_up 1\n`} {
-		if !regexp.MustCompile(`\n` + line).MatchString(body) {
-			t.Errorf("no %s in:\n%s", line, body)
+	shows := func(lines ...string) {
+		t.Helper()
+		for _, line := range lines {
+			expect.Eventually(t, "metrics to have "+line, func() bool { // a database that takes half a second counts as down
+				_, body := p.telemetry("/metrics")
+				return regexp.MustCompile(`\n` + line).MatchString(body)
+			})
 		}
 	}
+	shows(`winery_ready{role="test"} 0\n`, `winery_backoff_seconds{part="",role="test"} [1-9]`, `winery_database_up 1\n`)
 	expect.NoError(t, os.MkdirAll(filepath.Join(images, "shards"), 0o700))
 	p.expect("open")
-	_, body = p.telemetry("/metrics")
-	for _, line := range []string{`winery_ready{role="test"} 1`, `winery_backoff_seconds{part="",role="test"} 0`} {
-		if !strings.Contains(body, "\n"+line+"\n") {
-			t.Errorf("no %s in:\n%s", line, body)
-		}
-	}
+	shows(`winery_ready{role="test"} 1\n`, `winery_backoff_seconds{part="",role="test"} 0\n`)
 	p.signal(syscall.SIGTERM)
 	p.end(0, "a pool can be used")
 	if n := strings.Count(p.stderr.String(), `level=ERROR msg="waiting for a pool"`); n != 1 {

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"winery/internal/daemon"
+	"winery/sharedbase"
 	"winery/test/certtest"
 	"winery/test/expect"
 	"winery/test/logtest"
@@ -139,7 +140,13 @@ var roles = map[string]func(context.Context, *daemon.Env) error{
 		return daemon.Loop(ctx, options, func(context.Context) (bool, error) { return false, nil })
 	},
 	"broken": func(ctx context.Context, env *daemon.Env) error {
-		_, err := env.OpenDatabase(ctx)
+		base, err := env.OpenDatabase(ctx)
+		for recorded := 0; err == nil && recorded == 0; { // the last heartbeat does not wait for the row of the first
+			var all []sharedbase.Process
+			all, err = base.Processes(ctx)
+			recorded = len(all)
+			time.Sleep(time.Millisecond)
+		}
 		return errors.Join(err, errUnavailable)
 	},
 	"database": func(ctx context.Context, env *daemon.Env) error {

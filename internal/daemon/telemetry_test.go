@@ -80,10 +80,11 @@ func TestTelemetryBeforeDatabase(t *testing.T) {
 // A step that makes no progress for half of the limit shows in /livez before the
 // process exits.
 func TestLivezOfStalledRole(t *testing.T) {
+	t.Parallel()
 	config := configuration(t, "dbname=winery")
 	text, err := os.ReadFile(config)
 	expect.NoError(t, err)
-	expect.NoError(t, os.WriteFile(config, append(text, "winery: {stall_limit: 15}\n"...), 0o600))
+	expect.NoError(t, os.WriteFile(config, append(text, "winery: {stall_limit: 40}\n"...), 0o600))
 	p := launch(t, "stalled", "--config", config, "--telemetry-listen", "127.0.0.1:0")
 	p.expect("working")
 	status, body := p.telemetry("/livez")
@@ -93,7 +94,7 @@ func TestLivezOfStalledRole(t *testing.T) {
 	for ; status == 200; status, body = p.telemetry("/livez") {
 		time.Sleep(200 * time.Millisecond)
 	}
-	if status != 503 || !strings.HasPrefix(body, "failed: no progress for ") || !strings.HasSuffix(body, "; the process exits after 15s\n") {
+	if status != 503 || !strings.HasPrefix(body, "failed: no progress for ") || !strings.HasSuffix(body, "; the process exits after 40s\n") {
 		t.Errorf("/livez: %d %s", status, body)
 	}
 	p.end(1, "no progress: this process exits")

@@ -80,7 +80,7 @@ func TestAttacks(t *testing.T) {
 	}
 	batch := encoded(wire.Request{ObjIDs: [][32]byte{{1, 1}, {1, 2}, {1, 3}, {1, 4}}})
 	get := encoded(wire.Request{ObjID: wire.ID([32]byte{1})})
-	nested := "\x81\xa1x" + strings.Repeat("\x91", 1<<20)
+	nested := "\x81\xa1x" + strings.Repeat("\x91", 256<<10)
 	large := fmt.Sprintf("/objects/%x", [32]byte{1})
 	attacks := map[string]func() net.Conn{
 		"announced":     func() net.Conn { return dial(t, address, head("POST", "/content/add/batch", 300<<20)) },

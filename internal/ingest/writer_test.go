@@ -185,5 +185,11 @@ func TestStartWithoutTheDatabase(t *testing.T) {
 	}
 	relay.Join()
 	expect.Eventually(t, "a shard", func() bool { return len(f.shards(sharedbase.StateWriting)) == 1 })
-	f.add(w, object("at last"))
+	expect.Eventually(t, "an add", func() bool {
+		added, err := w.Add(t.Context(), []sharedbase.Object{object("at last")})
+		if err != nil && !errors.Is(err, ingest.ErrBusy) {
+			t.Fatalf("Add: %v", err)
+		}
+		return added.Objects == 1
+	})
 }

@@ -8,11 +8,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"winery/internal/journal"
 	"winery/test/expect"
@@ -44,12 +45,18 @@ func listen(t *testing.T) *listening {
 func (l *listening) read(t *testing.T) map[string]string {
 	t.Helper()
 	datagram := make([]byte, 1<<20)
-	expect.NoError(t, l.conn.SetReadDeadline(time.Now().Add(100*time.Millisecond)))
-	n, err := l.conn.Read(datagram)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	conn, err := l.conn.SyscallConn()
+	expect.NoError(t, err)
+	var n int
+	var failed error
+	expect.NoError(t, conn.Read(func(fd uintptr) bool { // a record is here once it was sent
+		n, _, failed = unix.Recvfrom(int(fd), datagram, unix.MSG_DONTWAIT)
+		return true
+	}))
+	if errors.Is(failed, unix.EAGAIN) {
 		return nil
 	}
-	expect.NoError(t, err)
+	expect.NoError(t, failed)
 	fields := map[string]string{}
 	for rest := string(datagram[:n]); rest != ""; {
 		name, after, _ := strings.Cut(rest, "\n")

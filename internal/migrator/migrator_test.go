@@ -94,6 +94,7 @@ func TestKilled(t *testing.T) {
 				}
 				s.Start(t, role, roletest.Halt{Point: point, Nth: nth, Signal: unix.SIGKILL}).Killed(t)
 				s.wantPool(t, s.From)
+				s.Extend(t)
 				if _, err := s.migrator().Migrate(t.Context(), image); !errors.Is(err, sharedbase.ErrImageClaimed) {
 					t.Fatalf("while the dead migrator's lease holds: %v", err)
 				}

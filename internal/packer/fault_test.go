@@ -78,6 +78,8 @@ func TestQuota(t *testing.T) {
 	s.WantState(t, name, sharedbase.StateFull)
 	quota("0")
 	waitFull(false)
+	// A client that connects now has the current map, and no OSD answers it by an older one.
+	s.Pool.Pool = roletest.OpenPools(t, true, s.Config)[s.Config.Name]
 	packs(t, s)
 	s.WantObjects(t, name, objects)
 }

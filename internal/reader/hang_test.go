@@ -24,7 +24,7 @@ func TestHangingImage(t *testing.T) {
 	const clients, bound = 300, 32
 	f := newFixture(t)
 	o := f.options(10)
-	o.HangAfter = 2 * time.Second
+	o.HangAfter = 10 * time.Second // longer than the test may stand still
 	other := f.anotherPool(&o, "others")
 	r := f.readerWith(o)
 	objects, neighbour := objects(clients, "hangs"), object("in another pool")
@@ -99,7 +99,7 @@ func TestManyHangingImages(t *testing.T) {
 	// An image hangs some time after its first call. As many calls as the bound allows hang
 	// at once if they are made within this time, which depends on the machine.
 	for o := f.options(images); f.pool.in.Load() != bound; {
-		o.HangAfter = max(2*time.Second, 2*o.HangAfter)
+		o.HangAfter = max(10*time.Second, 2*o.HangAfter)
 		if o.HangAfter > time.Minute {
 			t.Fatalf("%d calls hang, want %d", f.pool.in.Load(), bound)
 		}

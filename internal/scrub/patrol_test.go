@@ -64,7 +64,7 @@ func TestHungImage(t *testing.T) {
 		return nil
 	}
 	var log logtest.Log
-	p := &scrub.Patrol{Scrubber: scrubber(s), CallTimeout: 2 * time.Second, Log: log.Logger(slog.LevelInfo)}
+	p := &scrub.Patrol{Scrubber: scrubber(s), CallTimeout: 10 * time.Second, Log: log.Logger(slog.LevelInfo)}
 	p.Mapped = true
 	for range 2 {
 		forget(t, s)
@@ -73,7 +73,7 @@ func TestHungImage(t *testing.T) {
 			t.Errorf("verified are %q, want %q; the image that hangs was opened %d times", names, good, opened.Load())
 		}
 	}
-	wantLogged(t, &log, "image does not answer, scrubbing the next one", "shard="+hung, "pool=files", "has not returned for 2s")
+	wantLogged(t, &log, "image does not answer, scrubbing the next one", "shard="+hung, "pool=files", "has not returned for 10s")
 	close(release)
 	expect.Eventually(t, "the image to be scrubbed that answers again", func() bool {
 		expect.NoError(t, p.Round(t.Context()))

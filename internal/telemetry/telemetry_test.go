@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -63,18 +64,25 @@ func serving(t *testing.T, webConfig string) *served {
 }
 
 // get returns status and body of an answer, which must come soon.
-func (s *served) get(path string) (status int, body string) {
+func (s *served) ask(path string) (status int, body string) {
 	s.t.Helper()
-	began := time.Now()
 	answer, err := s.client.Get(s.url + path)
 	expect.NoError(s.t, err)
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
 	expect.NoError(s.t, err)
+	return answer.StatusCode, string(text)
+}
+
+// get is ask, for an answer that must come soon.
+func (s *served) get(path string) (status int, body string) {
+	s.t.Helper()
+	began := time.Now()
+	status, body = s.ask(path)
 	if took := time.Since(began); took > 5*time.Second { // a machine may be busy; a database that hangs takes longer
 		s.t.Errorf("%s took %v", path, took)
 	}
-	return answer.StatusCode, string(text)
+	return status, body
 }
 
 // want fails unless the answer has the status, and a line that begins with each of
@@ -90,6 +98,18 @@ func (s *served) want(path string, status int, lines ...string) {
 			s.t.Errorf("%s: no line %q in:\n%s", path, line, body)
 		}
 	}
+}
+
+// becomes waits for an answer with the status and the lines, and returns it: the database may
+// take longer to answer than a request waits for it.
+func (s *served) becomes(path string, status int, lines ...string) (body string) {
+	s.t.Helper()
+	expect.Eventually(s.t, fmt.Sprintf("%s: status %d with %q", path, status, lines), func() bool {
+		var got int
+		got, body = s.get(path)
+		return got == status && !slices.ContainsFunc(lines, func(line string) bool { return !strings.Contains("\n"+body, "\n"+line) })
+	})
+	return body
 }
 
 // Until it is opened, and while it does not answer, the database does not delay an
@@ -115,8 +135,8 @@ func TestDatabase(t *testing.T) {
 	s.want("/readyz", 503, "database: failed: "+sharedbase.ErrNotAttached.Error())
 	s.DatabaseReady()
 	s.WatchPools(nil)
-	s.want("/readyz", 200, "database: ok", "pools: ok")
-	s.want("/metrics", 200, "winery_database_up 1", `winery_shards{pool_name="shards",state="writing"} 1`,
+	s.becomes("/readyz", 200, "database: ok", "pools: ok")
+	s.becomes("/metrics", 200, "winery_database_up 1", `winery_shards{pool_name="shards",state="writing"} 1`,
 		`winery_shards_oldest_age_seconds{pool_name="shards",state="writing"} `,
 		`winery_shards_quarantined{pool_name="shards",state="writing"} 0`, `winery_database_clock_ahead_seconds `, `winery_statistics_up 1`,
 		`winery_unerased_objects{pool_name="shards"} 0`, `winery_unerased_objects_oldest_age_seconds{pool_name="shards"} 0`, `winery_full_queue_bytes{pool_name="shards"} 0`)
@@ -178,8 +198,8 @@ func TestManyUnerased(t *testing.T) {
 	pgtest.Exec(t, dsn, "INSERT INTO signature2shard SELECT int8send(i), 'deleted', (SELECT id FROM shards WHERE name = 'one') FROM generate_series(1, $1::int) i", sharedbase.MaxUnerased)
 	s.WatchDatabase(base)
 	s.DatabaseReady()
-	s.want("/metrics", 200, fmt.Sprintf(`winery_unerased_objects{pool_name="many"} %d`, sharedbase.MaxUnerased))
-	if _, metrics := s.get("/metrics"); strings.Contains(metrics, `winery_unerased_objects{pool_name="others"}`) {
+	metrics := s.becomes("/metrics", 200, fmt.Sprintf(`winery_unerased_objects{pool_name="many"} %d`, sharedbase.MaxUnerased))
+	if strings.Contains(metrics, `winery_unerased_objects{pool_name="others"}`) {
 		t.Error("a pool whose objects were not counted has a number of them")
 	}
 }
@@ -300,13 +320,16 @@ func TestProfiles(t *testing.T) {
 func TestLongProfile(t *testing.T) {
 	s := serving(t, "")
 	server := httptest.NewUnstartedServer(s.handler(Options{Registry: s.registry, Log: slog.New(slog.DiscardHandler)}))
-	server.Config.ReadHeaderTimeout, server.Config.ReadTimeout, server.Config.WriteTimeout = 50*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
+	const deadline, long = 5 * time.Second, 6 * time.Second
+	server.Config.ReadHeaderTimeout, server.Config.ReadTimeout, server.Config.WriteTimeout = deadline, deadline, deadline
 	server.Start()
 	defer server.Close()
 	s.url = server.URL
 	began := time.Now()
-	s.want("/debug/pprof/trace?seconds=1", 200)
-	if took := time.Since(began); took < time.Second {
+	if status, body := s.ask(fmt.Sprintf("/debug/pprof/trace?seconds=%.0f", long.Seconds())); status != 200 {
+		t.Errorf("status %d: %s", status, body)
+	}
+	if took := time.Since(began); took < long {
 		t.Errorf("it took %v", took)
 	}
 }

@@ -21,7 +21,11 @@ func TestStatusPage(t *testing.T) {
 	o := options(t)
 	s := start(t, o)
 	defer s.end()
-	page := curl(t, "--include", "http://"+s.address+"/status")
+	var page string
+	expect.Eventually(t, "a page", func() bool { // 503 where reading takes longer than 5 s
+		page = curl(t, "--include", "http://"+s.address+"/status")
+		return !strings.HasPrefix(page, "HTTP/1.1 503 ")
+	})
 	for _, want := range []string{"HTTP/1.1 200 OK\r\n", "Refresh: 15\r\n", `<html lang="en">`, " W008</h3>", `<th scope="row">shards <span class="detail">directory</span></th>`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %q in\n%s", want, page)
@@ -41,7 +45,9 @@ func TestStatusPageNeedsTheRightToRead(t *testing.T) {
 		if token != "" {
 			args = append(args, "--header", "Authorization: Bearer "+token)
 		}
-		if got := curl(t, args...); got != want {
+		var got string
+		expect.Eventually(t, "an answer", func() bool { got = curl(t, args...); return got != "503" })
+		if got != want {
 			t.Errorf("token %q: status %s, want %s", token, got, want)
 		}
 	}

@@ -201,7 +201,7 @@ func TestNotS3(t *testing.T) {
 }
 
 // impatient makes what lasts as long as the pool's patience short.
-func impatient(s *s3.Settings) { s.Patience, s.ReadPatience = time.Second, time.Second }
+func impatient(s *s3.Settings) { s.Patience, s.ReadPatience = 3*time.Second, 3*time.Second }
 
 // TestUnavailable: a store that stays in trouble is ErrUnavailable, from every call,
 // after the pool's patience.

@@ -135,7 +135,7 @@ func TestAlerts(t *testing.T) {
 			t.Cleanup(s.read(b.id))
 			s.start(harness.Cleaner)
 		}, func() { answer() }},
-		{"a process is started again and again", []string{"WineryProcessRestarts"}, func() { s.restart(harness.Mapper, 3) }, nil},
+		{"a process is started again and again", []string{"WineryProcessRestarts"}, func() { s.restart(harness.Mapper, "WineryProcessRestarts") }, nil},
 		{"a table of Winery is missing", []string{"WineryStatisticsMissing"}, func() {
 			s.exec("ALTER TABLE winery_verification RENAME TO gone")
 		}, func() { s.exec("ALTER TABLE gone RENAME TO winery_verification") }},
@@ -168,7 +168,7 @@ func TestAlerts(t *testing.T) {
 			s.ctl("shards", "seal", last.name)
 			unlock = pgtest.Hold(t, s.dsn, "LOCK TABLE shard_"+last.name) // the packer waits for the table
 			s.scraped(s.start(harness.Packer), "")
-			for range 4 {
+			for !s.firing()["WineryLeasesLost"] {
 				pgtest.Until(t, s.dsn, "SELECT state = 'packing' FROM shards WHERE id = "+last.number())
 				s.exec("UPDATE shards SET state = 'full', locker = NULL WHERE id = " + last.number())
 			}

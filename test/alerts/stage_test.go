@@ -196,14 +196,13 @@ func (s *stage) scraped(p *harness.Process, before string) (started string) {
 	return started
 }
 
-// restart starts a process so many times more, each time at the same address.
-func (s *stage) restart(program string, times int) {
+// restart starts a process again and again at the same address, until an alert fires.
+func (s *stage) restart(program, alert string) {
 	s.t.Helper()
 	p := s.start(program)
 	address, err := p.Telemetry(s.ctx)
 	expect.NoError(s.t, err)
-	started := ""
-	for range times {
+	for started := ""; !s.firing()[alert]; {
 		started = s.scraped(p, started)
 		expect.NoError(s.t, p.Kill())
 		p = s.start(program, "--telemetry-listen", address)

@@ -151,4 +151,8 @@ func (s *attackers) stop() (opened int64, answers string) {
 	return s.opened.Load(), strings.TrimSpace(answers)
 }
 
-func (s *attackers) statuses() []string { return slices.Sorted(maps.Keys(s.answers)) }
+func (s *attackers) statuses() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.answers))
+}

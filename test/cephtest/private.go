@@ -74,7 +74,7 @@ func (p *Private) Ceph(args ...string) string {
 	return p.run("ceph", args...)
 }
 
-// SignalOSD sends sig to the OSD; after SIGKILL it is gone.
+// SignalOSD sends sig to the OSD; after SIGKILL it is gone, after SIGSTOP it has stopped.
 func (p *Private) SignalOSD(sig syscall.Signal) {
 	p.t.Helper()
 	text, err := os.ReadFile(filepath.Join(filepath.Dir(p.Conf), "run", "osd.0.pid"))
@@ -88,7 +88,7 @@ func (p *Private) SignalOSD(sig syscall.Signal) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	for sig == syscall.SIGKILL && !gone(pid) {
+	for sig == syscall.SIGKILL && !gone(pid) || sig == syscall.SIGSTOP && !stopped(pid) {
 		runtime.Gosched()
 	}
 }
@@ -99,6 +99,12 @@ func gone(pid int) bool {
 	threads, _ := os.ReadDir(proc + "task")
 	status, _ := os.ReadFile(proc + "status") //nolint:gosec // empty where it was reaped
 	return len(threads) <= 1 && (len(status) == 0 || strings.Contains(string(status), "State:\tZ"))
+}
+
+// stopped reports whether no thread of a process runs any more.
+func stopped(pid int) bool {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return strings.Contains(string(status), "State:\tT")
 }
 
 // StartOSD starts the OSD that was killed.

@@ -33,12 +33,17 @@ func unmountDisk(dir string) error {
 
 // fillDisk leaves the file system no more room than it uses.
 func fillDisk(dir string) error {
-	var at syscall.Statfs_t
-	if err := syscall.Statfs(dir, &at); err != nil {
-		return err
+	for {
+		var at syscall.Statfs_t
+		if err := syscall.Statfs(dir, &at); err != nil {
+			return err
+		}
+		used := (at.Blocks - at.Bfree) * uint64(at.Bsize)
+		err := remount(dir, fmt.Sprintf("size=%d", used+uint64(at.Bsize)))
+		if !errors.Is(err, syscall.EINVAL) { // more is used by now
+			return err
+		}
 	}
-	used := (at.Blocks - at.Bfree) * uint64(at.Bsize)
-	return remount(dir, fmt.Sprintf("size=%d", used+uint64(at.Bsize)))
 }
 
 // freeDisk undoes fillDisk.

@@ -48,7 +48,8 @@ func newProcess(f *harness.Fleet, role string, n int) (*process, error) {
 		p.relay.Close()
 		return nil, err
 	}
-	args := []string{"--config", file, "--log-format", "json"}
+	// Other tests on this machine may use the default address.
+	args := []string{"--config", file, "--log-format", "json", "--telemetry-listen", "127.0.0.1:0"}
 	switch role {
 	case harness.Writer:
 		args = append(args, "--listen", "unix:"+socket(o.Dir, n))
@@ -76,7 +77,11 @@ func (p *process) supervise(ctx context.Context) error {
 		select {
 		case <-running.Done():
 		case <-ctx.Done():
-			return running.Stop()
+			select {
+			case <-running.Done(): // killed just before
+			default:
+				return running.Stop()
+			}
 		}
 		p.mu.Lock()
 		if !p.killing {

@@ -46,5 +46,6 @@ func TestNotReadyWithoutCaps(t *testing.T) {
 
 	cephtest.Command(t, cephtest.Connect(t), map[string]any{"prefix": "auth caps", "entity": "client." + user,
 		"caps": []string{"mon", "profile rbd", "osd", strings.ReplaceAll(osd, "-read-only", "")}})
+	expect.NoError(t, packer.Kill()) // the log says that the roles must be restarted
 	fleettest.RunToEnd(ctx, t, f, harness.Packer)
 }

@@ -61,11 +61,13 @@ func TestStatus(t *testing.T) {
 	}
 	expect.NoError(t, f.WaitReadOnly(ctx))
 	expect.Eventually(t, "all roles to be seen", func() bool { p, err := f.Base.Processes(ctx); return err == nil && len(p) == 4 })
-	text, exit := ctlStatus(t, o, f)
-	t.Logf("exit status %d\n%s", exit, text)
-	if found := codes(t, o, f); exit != 0 || len(found) != 0 {
-		t.Fatalf("a healthy fleet: exit status %d, problems %v", exit, found)
-	}
+	var text string
+	var exit int
+	expect.Eventually(t, "a healthy fleet", func() bool { // a heartbeat may still tell of a lease that was lost on a busy machine
+		text, exit = ctlStatus(t, o, f)
+		return exit == 0 && len(codes(t, o, f)) == 0
+	})
+	t.Logf("a healthy fleet\n%s", text)
 
 	// The packer dies, and a shard has become full; a shard is damaged; a host was replaced.
 	expect.NoError(t, roles[harness.Packer].Kill())

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -111,6 +112,15 @@ func Ended(ctx context.Context, t *testing.T, p *harness.Process) error {
 // hangs is how long a test of a fleet may take: one that takes longer hangs, however
 // busy the machine is.
 const hangs = 8 * time.Minute
+
+// Steps is [Within] for a test of several steps: the limit begins again with each call of next.
+func Steps(t *testing.T) (ctx context.Context, next func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	timer := time.AfterFunc(hangs, func() { cancel(fmt.Errorf("a step took more than %v", hangs)) })
+	t.Cleanup(func() { timer.Stop(); cancel(nil) })
+	return ctx, func() { timer.Reset(hangs) }
+}
 
 // Within gives the test's context with an end, so that a test that hangs says where.
 func Within(t *testing.T) context.Context {

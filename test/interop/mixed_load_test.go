@@ -25,6 +25,7 @@ const (
 // second half. Then it deletes some.
 func (m *mixed) round(change func()) {
 	m.Helper()
+	m.next()
 	writers := m.writers()
 	half, done := make(chan struct{}), make(chan error, 1)
 	go func() {

@@ -60,6 +60,7 @@ type mixed struct {
 	*harness.Fleet
 	ctx    context.Context
 	failed func(error) // ends ctx
+	next   func()      // begins another step, which has a time of its own
 	dsn    string
 	pool   config.PoolType
 
@@ -85,9 +86,10 @@ func newMixed(t *testing.T, pool config.PoolType) *mixed {
 		o.S3, err = s3test.Versity(t).Place(t.Context())
 		expect.NoError(t, err)
 	}
-	ctx, cancel := context.WithCancelCause(fleettest.Within(t))
+	within, next := fleettest.Steps(t)
+	ctx, cancel := context.WithCancelCause(within)
 	return &mixed{
-		T: t, Fleet: fleettest.New(t, o), ctx: ctx, failed: cancel, dsn: o.DSN, pool: pool,
+		T: t, Fleet: fleettest.New(t, o), ctx: ctx, failed: cancel, next: next, dsn: o.DSN, pool: pool,
 		working: map[side]map[string]worker{sidePython: {}, sideGo: {}},
 		ever:    map[side]map[string]worker{sidePython: {}, sideGo: {}},
 		random:  rand.NewChaCha8([32]byte{}),
@@ -110,6 +112,7 @@ func (m *mixed) until(holds func() (bool, error)) {
 
 func (m *mixed) start(in side, role string) {
 	m.Helper()
+	m.next()
 	var w worker
 	var err error
 	if in == sideGo {
@@ -146,6 +149,7 @@ func (m *mixed) writers() (all []writer) {
 // finish waits until all work is done, ends all roles, and checks the result.
 func (m *mixed) finish(from, to side) {
 	m.Helper()
+	m.next()
 	m.must(m.WaitReadOnly(m.ctx))
 	m.erased()
 	for _, role := range []string{harness.Packer, harness.Mapper, harness.Cleaner} {

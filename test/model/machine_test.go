@@ -51,7 +51,13 @@ func (w *world) add(objects []sharedbase.Object) {
 // waitUntilMarkedFull waits until the writer has marked its shard full where it is:
 // the writer answers before that.
 func (w *world) waitUntilMarkedFull() {
-	for _, s := range w.shards(sharedbase.StateWriting) {
+	shards := w.shards(sharedbase.StateWriting)
+	leases, err := w.base.Leases(w.Context())
+	expect.NoError(w, err)
+	for _, s := range shards {
+		if leases[s.Locker].Role != writerName {
+			continue // of a process that ended, and marks nothing
+		}
 		for {
 			_, size, err := w.base.TableSize(w.Context(), s.Name)
 			expect.NoError(w, err)

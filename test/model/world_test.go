@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"testing"
+	"time"
 
 	"winery/internal/config"
 	"winery/internal/ingest"
@@ -72,6 +73,8 @@ func newWorld(t testing.TB, dsn string, partitions int, configured []config.Pool
 
 func (w *world) connect(name string, options ...sharedbase.Option) *sharedbase.SharedBase {
 	w.Helper()
+	// Longer than any life: the leases of the dead run out by Reclaim alone.
+	options = append(options, sharedbase.WithLease(24*time.Hour))
 	base, err := sharedbase.New(w.dsn, name, options...)
 	expect.NoError(w, err)
 	return base
@@ -81,13 +84,16 @@ func (w *world) openReader() {
 	w.reader = reader.NewReader(reader.Options{Base: w.base, Pools: w.stores, CacheSize: cacheFew, Log: quiet})
 }
 
+// writerName is the name of the writer's process in the database.
+const writerName = "writer"
+
 // startWriter starts a writer unless one runs.
 func (w *world) startWriter() {
 	w.Helper()
 	if w.writer != nil {
 		return
 	}
-	w.writerBase = w.connect("writer")
+	w.writerBase = w.connect(writerName)
 	w.writer = ingest.New(ingest.Options{Base: w.writerBase, Pools: w.stores, Pool: w.active, ShardMaxSize: fullAt, Log: quiet})
 	w.writer.Start()
 }

@@ -21,8 +21,8 @@ func Copy(t testing.TB, dsn string) string {
 	}
 	name := "test_" + strings.ToLower(rand.Text())
 	server := withDatabase(t, dsn, "postgres")
-	Exec(t, server, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+original.Database+"'")
+	Exec(t, server, "SELECT pg_terminate_backend(pid, 50000) FROM pg_stat_activity WHERE datname = '"+original.Database+"'")
 	Exec(t, server, "CREATE DATABASE "+name+" TEMPLATE "+original.Database)
-	t.Cleanup(func() { Exec(t, server, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
+	t.Cleanup(func() { drop(t, server, name) })
 	return withDatabase(t, dsn, name)
 }

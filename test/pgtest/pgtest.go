@@ -8,12 +8,17 @@
 package pgtest
 
 import (
+	"context"
 	"crypto/rand"
+	"errors"
 	"net/url"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Env is the environment variable that holds the DSN of the test server, as a
@@ -41,9 +46,25 @@ func NewFor(t, owner testing.TB) string {
 	}
 	name := "test_" + strings.ToLower(rand.Text())
 	// The other strategy takes more processor time where a checkpoint does not wait for a disk.
-	Exec(t, server, "CREATE DATABASE "+name+" STRATEGY FILE_COPY")
-	owner.Cleanup(func() { Exec(owner, server, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
+	// No session, such as an autovacuum worker's, can be in template0.
+	Exec(t, server, "CREATE DATABASE "+name+" TEMPLATE template0 STRATEGY FILE_COPY")
+	owner.Cleanup(func() { drop(owner, server, name) })
 	return withDatabase(t, server, name)
+}
+
+// drop drops a database. Its sessions have 5 s to end, which may be too short on a busy
+// machine: then it is tried again.
+func drop(t testing.TB, server, name string) {
+	t.Helper()
+	sql := "DROP DATABASE IF EXISTS " + name + " WITH (FORCE)"
+	with(t, server, sql, func(ctx context.Context, conn *pgx.Conn) error {
+		for {
+			_, err := conn.Exec(ctx, sql)
+			if pg, ok := errors.AsType[*pgconn.PgError](err); !ok || pg.Code != "55006" || ctx.Err() != nil {
+				return err
+			}
+		}
+	})
 }
 
 // Empty removes all that is in a database. It takes a hundredth of the time of

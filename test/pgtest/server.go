@@ -122,26 +122,40 @@ func (s *Server) Signal(sig syscall.Signal) {
 	}
 }
 
+// signal is sent to the postmaster first: a child that it forks meanwhile would be missed, and
+// one that is killed would be replaced.
 func (s *Server) signal(sig syscall.Signal) error {
 	text, err := os.ReadFile(filepath.Join(s.Dir, "data", "postmaster.pid"))
 	if err != nil {
 		return err
 	}
 	postmaster, _, _ := strings.Cut(string(text), "\n")
-	children, err := os.ReadFile(filepath.Join("/proc", postmaster, "task", postmaster, "children")) //nolint:gosec // of our own server
-	if err != nil {
+	list := func() []string {
+		children, _ := os.ReadFile(filepath.Join("/proc", postmaster, "task", postmaster, "children")) //nolint:gosec // of our own server
+		return strings.Fields(string(children))
+	}
+	children := list()
+	if err := kill(postmaster, sig); err != nil {
 		return err
 	}
-	for _, pid := range append(strings.Fields(string(children)), postmaster) {
-		n, err := strconv.Atoi(pid)
-		if err == nil {
-			err = syscall.Kill(n, sig)
-		}
-		if err != nil && !errors.Is(err, syscall.ESRCH) {
+	for _, pid := range append(children, list()...) {
+		if err := kill(pid, sig); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// kill sends a signal to a process, which may have ended.
+func kill(pid string, sig syscall.Signal) error {
+	n, err := strconv.Atoi(pid)
+	if err == nil {
+		err = syscall.Kill(n, sig)
+	}
+	if errors.Is(err, syscall.ESRCH) {
+		return nil
+	}
+	return err
 }
 
 // Exec runs a statement as the superuser, whatever time limits the server has.

@@ -4,6 +4,7 @@ package pgtest
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -31,6 +32,17 @@ func Until(t testing.TB, dsn, sql string, args ...any) {
 			}
 			time.Sleep(time.Millisecond)
 		}
+	})
+}
+
+// IdleSessionEnds begins a session, and waits until the server ends it (idle_session_timeout).
+func IdleSessionEnds(t testing.TB, dsn string) {
+	t.Helper()
+	with(t, dsn, "an idle session", func(ctx context.Context, conn *pgx.Conn) error {
+		if _, err := conn.WaitForNotification(ctx); err == nil {
+			return errors.New("the server sends it a notification")
+		}
+		return ctx.Err()
 	})
 }
 

@@ -248,6 +248,13 @@ func (s *Stage) WantQuarantined(t testing.TB, says string, names ...string) {
 	}
 }
 
+// Extend has all leases hold for an hour, as if their holders were alive.
+func (s *Stage) Extend(t testing.TB) {
+	t.Helper()
+	pgtest.Exec(t, s.DSN, "UPDATE winery_lease SET expires = clock_timestamp() + interval '1 hour'")
+	pgtest.Exec(t, s.DSN, "UPDATE winery_image_lease SET expires = clock_timestamp() + interval '1 hour'")
+}
+
 // Expire ends all leases, as time does for processes that are dead.
 func (s *Stage) Expire(t testing.TB) {
 	t.Helper()

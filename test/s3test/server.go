@@ -55,7 +55,9 @@ var kinds = map[string]func(s *Server, port string) (*exec.Cmd, error){
 		if python == "" {
 			return nil, errors.New("WINERY_PYTHON must name a Python with the packages of scripts/python-venv: `make test` sets it")
 		}
-		return exec.Command(python, "-m", "moto.server", "-H", "127.0.0.1", "-p", port), nil
+		// moto looks at If-None-Match and stores in two steps: no other thread may run in between.
+		const server = "import sys; sys.setswitchinterval(60); from moto.server import main; main()"
+		return exec.Command(python, "-c", server, "-H", "127.0.0.1", "-p", port), nil
 	},
 	"versitygw": func(s *Server, port string) (*exec.Cmd, error) {
 		program := os.Getenv("WINERY_VERSITYGW")

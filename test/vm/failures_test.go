@@ -87,7 +87,7 @@ func (h *host) stops(t *testing.T) (replaced func() time.Duration) {
 		systemctl restart winery-writer; systemctl kill --signal STOP --kill-who main winery-writer; cut -d ' ' -f 1 /proc/uptime`, dropIn, int(watchdog.Seconds())))
 	return func() time.Duration {
 		took := h.seconds(t, fmt.Sprintf(`rm -f %s/watchdog.conf
-			until [ "$(systemctl show --property NRestarts --value winery-writer)" = 1 ] && systemctl --quiet is-active winery-writer; do sleep 0.2; done
+			until [ "$(systemctl show --property NRestarts --value winery-writer)" -ge 1 ] && systemctl --quiet is-active winery-writer; do sleep 0.2; done
 			echo $(systemctl show --property ActiveEnterTimestampMonotonic --value winery-writer)e-6
 			until journalctl --output cat --unit winery-writer | grep "Failed with result 'watchdog'" >/dev/null; do sleep 0.2; done; systemctl daemon-reload`, dropIn)) - began - watchdog
 		t.Logf("no sign of life of winery-writer: runs again %.1f s after the watchdog's limit", took.Seconds())

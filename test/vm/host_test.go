@@ -16,7 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -58,8 +57,11 @@ func (h *host) devices(t *testing.T) string {
 // its units serve, pack, map, clean and erase, fail and recover; the machine boots
 // without PostgreSQL; the package is upgraded. The parts build on one another.
 func TestHost(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 35*time.Minute)
-	defer cancel()
+	ctx, next := fleettest.Steps(t)
+	part := func(t *testing.T, name string, f func(*testing.T)) {
+		next()
+		part(t, name, f)
+	}
 	ceph := cephtest.New(t)
 	dsn := pgtest.New(t)
 	database, relayed, err := relay.Database(dsn)

@@ -288,8 +288,12 @@ func TestRawRequests(t *testing.T) {
 		"too large, sent entirely": {head + "Content-Length: 210000000\r\n\r\n" + strings.Repeat("x", 210_000_000), http.StatusRequestEntityTooLarge},
 	} {
 		conn := dial(t, server.URL)
-		if _, err := fmt.Fprint(conn, c.send); err != nil {
-			t.Errorf("%s: %v", name, err)
+		for piece := range slices.Chunk([]byte(c.send), 1<<20) {
+			_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+			if _, err := conn.Write(piece); err != nil {
+				t.Errorf("%s: %v", name, err)
+				break
+			}
 		}
 		if got := answer(t, conn); got.StatusCode != c.status {
 			t.Errorf("%s: got %s, expected %d", name, got.Status, c.status)
