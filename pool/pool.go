@@ -83,7 +83,8 @@ type Draft interface {
 	Commit(ctx context.Context) error
 	// Abort gives the draft up and leaves nothing that hinders the next
 	// Create: no bytes that were written take up space. It does so even if ctx
-	// has ended. After Commit, or a second time, it does nothing, so it can be
+	// has ended. Where others can read the image before its commit, it verifies the
+	// proof, and leaves everything if that fails: they may rely on the image. After Commit, or a second time, it does nothing, so it can be
 	// deferred.
 	Abort(ctx context.Context) error
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ceph/go-ceph/rados"
 	"github.com/ceph/go-ceph/rbd"
@@ -196,18 +197,29 @@ func (d *draft) flush(ctx context.Context, op string) error {
 	return d.pool.fail(op, d.name, d.ceph.stillHas(d.image))
 }
 
+// abortLimit bounds the question to the proof: the database may be unavailable.
+const abortLimit = 10 * time.Second
+
 // Abort wipes the image, which gives its space back, and leaves it for the next
-// Create. It does not touch an image that was taken over.
+// Create. It does not touch an image that was taken over, nor one without the right to
+// change it: all of it may have been written, and others, who need no lock to read, may
+// rely on it since the claim was lost.
 func (d *draft) Abort(ctx context.Context) error {
 	if d.over {
 		return nil
 	}
 	d.over = true
-	err := d.ceph.stillHas(d.image)
+	ctx = context.WithoutCancel(ctx)
+	asking, cancel := context.WithTimeout(ctx, abortLimit)
+	defer cancel()
+	err := pool.Verify(asking, d.proof)
 	if err == nil {
-		err = d.wipe(context.WithoutCancel(ctx))
+		err = d.ceph.stillHas(d.image)
 	}
-	if errno(err) == unix.ESHUTDOWN {
+	if err == nil {
+		err = d.wipe(ctx)
+	}
+	if errors.As(err, new(pool.Refusal)) || errno(err) == unix.ESHUTDOWN {
 		err = nil
 	}
 	return errors.Join(d.pool.fail("abort", d.name, err), d.Close())

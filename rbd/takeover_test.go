@@ -55,6 +55,42 @@ func TestStoppedWriter(t *testing.T) {
 	pooltest.StillThere(t, p, "one")
 }
 
+// claimed is a proof until it is lost.
+type claimed struct {
+	pooltest.Anything
+	lost bool
+}
+
+func (c *claimed) Verify(context.Context) error {
+	if c.lost {
+		return errors.New("the lease has expired")
+	}
+	return nil
+}
+
+// TestAbortWithoutTheRight: an image that was written as a whole is visible, and others may
+// rely on it once the claim was lost. Who has lost it wipes nothing.
+func TestAbortWithoutTheRight(t *testing.T) {
+	t.Parallel()
+	p, right, want := open(t, settings(cephtest.New(t))), &claimed{}, []byte("all objects of a shard")
+	d, err := p.Create(t.Context(), "one", 0, right)
+	expect.NoError(t, err)
+	_, err = d.WriteAt(want, 0)
+	expect.NoError(t, err)
+	right.lost = true
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	expect.NoError(t, d.Abort(ended))
+	img, err := p.Open(t.Context(), "one")
+	expect.NoError(t, err)
+	got := make([]byte, len(want))
+	_, err = img.ReadAt(got, 0)
+	expect.NoError(t, errors.Join(err, img.Close()))
+	if !bytes.Equal(got, want) {
+		t.Errorf("the image has %q", got)
+	}
+}
+
 // TestLiveWriter: one that is well, but lost its claim, is shut out as one that
 // is dead, for a week, and for all that it does.
 func TestLiveWriter(t *testing.T) {

@@ -43,7 +43,16 @@ func (s *Scrubber) remake(ctx context.Context, claim *sharedbase.Claim, image *s
 	if len(p.findings) > 0 {
 		return fmt.Errorf("the table is damaged; nothing was changed: %s", p.findings[0].Text)
 	}
-	if err := image.ForgetMappedHosts(ctx, claim); err != nil { // the existing image may be wiped from here on
+	// The existing image may be wiped from here on. If this process is cut off, no other one
+	// may use the new image before it was verified: the old writer may still wipe it.
+	err = s.Base.CheckQuarantine(ctx, sh)
+	if err == nil {
+		err = s.Base.Quarantine(ctx, sh.ID, "a repair that has not ended makes its image again from the table: if none is running, run `wineryctl verify --repair --shard "+sh.Name+"`")
+	}
+	if err != nil && !errors.As(err, new(*sharedbase.QuarantinedError)) {
+		return err
+	}
+	if err := image.ForgetMappedHosts(ctx, claim); err != nil {
 		return err
 	}
 	made, err := imagebuild.Job{

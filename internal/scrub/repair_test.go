@@ -149,7 +149,9 @@ func TestRepairFromTable(t *testing.T) {
 }
 
 // A repair that fails once the image may be wiped leaves a shard whose image no host has
-// mapped: Python's cleaner, which reads no image, would drop the table else.
+// mapped: Python's cleaner, which reads no image, would drop the table else. The shard is
+// quarantined, so that no cleaner of Go Winery relies on an image that the repair, if it was
+// only cut off, may still wipe.
 func TestFailedRepairIsNotMapped(t *testing.T) {
 	roletest.EachKind(t, func(t *testing.T, s *roletest.Stage) {
 		objects := roletest.Objects(1, 300, 20_000)
@@ -165,6 +167,9 @@ func TestFailedRepairIsNotMapped(t *testing.T) {
 				if hosts := s.Shard(t, name).MappedOn; len(hosts) != 0 {
 					t.Errorf("mapped on %v when the image is about to be wiped", hosts)
 				}
+				if since, err := s.Base.QuarantinedAt(t.Context(), name); err != nil || since.IsZero() {
+					t.Errorf("not quarantined when the image is about to be wiped: %v", err)
+				}
 			case roletest.Write:
 				return full
 			default:
@@ -178,6 +183,7 @@ func TestFailedRepairIsNotMapped(t *testing.T) {
 		if hosts := s.Shard(t, name).MappedOn; len(hosts) != 0 {
 			t.Errorf("mapped on %v after the repair failed", hosts)
 		}
+		s.WantQuarantined(t, "verify --repair", name)
 		s.Pool.At = nil
 		repairs(t, s, name, "rebuilt the image from the table")
 		s.WantObjects(t, name, objects)

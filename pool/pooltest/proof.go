@@ -72,6 +72,7 @@ func refusedCreate(t *testing.T, p pool.Pool) {
 	all := &proof{}
 	d, err := p.Create(t.Context(), "probe", 0, all)
 	expect.NoError(t, err)
+	questions := all.asked
 	expect.NoError(t, d.Abort(t.Context()))
 	expect.NoError(t, p.Remove(t.Context(), "probe", Anything{}))
 
@@ -83,13 +84,13 @@ func refusedCreate(t *testing.T, p pool.Pool) {
 	if !errors.Is(err, io.EOF) {
 		expect.NoError(t, err)
 	}
-	for nth := 1; nth <= all.asked; nth++ {
+	for nth := 1; nth <= questions; nth++ {
 		for _, room := range []int64{0, 13 * mib} { // which the image has, and has not
 			refuses := &proof{nth: nth, existing: make([]byte, 4096)}
 			_, err := p.Create(t.Context(), "one", room, refuses)
 			wantRefused(t, "Create", err)
 			wantContent(t, p, "one", want)
-			if nth == all.asked && string(refuses.existing) != string(last) {
+			if nth == questions && string(refuses.existing) != string(last) {
 				t.Error("the proof was given other bytes than the image's")
 			}
 		}
