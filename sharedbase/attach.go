@@ -98,9 +98,35 @@ func attach(ctx context.Context, tx pgx.Tx) error {
 			return err
 		}
 	}
-	_, err = tx.Exec(ctx, "/* winery: SetExtensionVersion */ UPDATE winery_version SET version = $1", extensionVersion)
+	if _, err := tx.Exec(ctx, "/* winery: SetExtensionVersion */ UPDATE winery_version SET version = $1", extensionVersion); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, "/* winery: GiveExtensionToOwner */ "+giveToOwner)
 	return err
 }
+
+// giveToOwner gives the owner of Winery's tables what another user has made, such as the
+// user root of a mapper: the other roles, which are the owner, would have no right to it.
+// Where this user cannot do so, the tables stay as they are, and MissingRights tells of them.
+const giveToOwner = `DO $give$
+DECLARE
+    shards record;
+    made text;
+BEGIN
+    SELECT relnamespace AS schema, relowner AS owner INTO shards FROM pg_class WHERE oid = 'shards'::regclass;
+    IF has_schema_privilege(shards.owner, shards.schema, 'CREATE') AND pg_has_role(shards.owner, 'MEMBER') THEN
+        FOR made IN
+            SELECT 'TABLE ' || oid::regclass FROM pg_class
+                WHERE relnamespace = shards.schema AND relkind = 'r' AND relname LIKE 'winery\_%'
+                    AND relowner <> shards.owner AND pg_has_role(relowner, 'MEMBER')
+            UNION ALL SELECT 'FUNCTION ' || oid::regprocedure FROM pg_proc
+                WHERE pronamespace = shards.schema AND proname LIKE 'winery\_%'
+                    AND proowner <> shards.owner AND pg_has_role(proowner, 'MEMBER')
+        LOOP
+            EXECUTE format('ALTER %s OWNER TO %s', made, shards.owner::regrole);
+        END LOOP;
+    END IF;
+END $give$`
 
 // extensionSQL returns what brings the extension schema from the version before to version.
 func extensionSQL(version int) (string, error) {
@@ -127,7 +153,7 @@ func (b *SharedBase) PlanAttach(ctx context.Context) (sql string, err error) {
 		}
 		sql += step + "\n"
 	}
-	return sql + fmt.Sprintf("UPDATE winery_version SET version = %d;\n", extensionVersion), nil
+	return sql + fmt.Sprintf("UPDATE winery_version SET version = %d;\n%s;\n", extensionVersion, giveToOwner), nil
 }
 
 // findExtension returns the version of the extension schema, 0 where there is none.

@@ -40,6 +40,19 @@ func stranger(t testing.TB, dsn, grant string) string {
 	return u.String()
 }
 
+// owning is a role that owns the tables, and is no superuser: the DSN by which it comes, and
+// its name.
+func owning(t testing.TB, dsn string) (as, name string) {
+	t.Helper()
+	as = stranger(t, dsn, "ALL ON SCHEMA public")
+	name = "stranger_" + must(pgx.ParseConfig(dsn))(t).Database
+	exec(t, connect(t, dsn), `DO $$ DECLARE name text; BEGIN
+		FOR name IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace LOOP
+			EXECUTE 'ALTER TABLE ' || name || ' OWNER TO `+name+`';
+		END LOOP; END $$`)
+	return as, name
+}
+
 // Many roles that start at once on a database of Python's make the tables once.
 func TestAttach(t *testing.T) {
 	dsn := detached(t)
@@ -89,19 +102,41 @@ func TestAttachWithoutCreate(t *testing.T) {
 // Go Winery, the owner still makes and drops the tables of shards, and owns them.
 func TestAttachForAnother(t *testing.T) {
 	dsn := detached(t)
-	python := stranger(t, dsn, "ALL ON SCHEMA public")
-	owner := "stranger_" + must(pgx.ParseConfig(dsn))(t).Database
-	exec(t, connect(t, dsn), `DO $$ DECLARE name text; BEGIN
-		FOR name IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace LOOP
-			EXECUTE 'ALTER TABLE ' || name || ' OWNER TO `+owner+`';
-		END LOOP; END $$`)
+	python, owner := owning(t, dsn)
 	expect.NoError(t, open(t, dsn).Attach(t.Context()))
-	exec(t, connect(t, dsn), "GRANT ALL ON ALL TABLES IN SCHEMA public TO "+owner)
+	wantOwner(t, dsn, owner)
 	s := shardIn(t, open(t, python), sharedbase.StatePacked, object("packed"))
 	if n := count(t, connect(t, dsn), "SELECT count(*) FROM pg_tables WHERE tablename = $1 AND tableowner = $2", "shard_"+s.Name, owner); n != 1 {
 		t.Errorf("%s does not own the table of a new shard", owner)
 	}
 	expect.NoError(t, claim(t, open(t, python), s, sharedbase.StateCleaning).DropTable(t.Context()))
+}
+
+// wantOwner fails the test unless a user owns all that Attach makes.
+func wantOwner(t *testing.T, dsn, owner string) {
+	t.Helper()
+	others := count(t, connect(t, dsn), `SELECT (SELECT count(*) FROM pg_class WHERE relname LIKE 'winery\_%' AND relowner <> $1::regrole)
+		+ (SELECT count(*) FROM pg_proc WHERE proname LIKE 'winery\_%' AND proowner <> $1::regrole)`, owner)
+	if others > 0 {
+		t.Errorf("%s does not own %d of the tables and functions", owner, others)
+	}
+}
+
+// TestAttachByMember: the mapper's user root, a member of the owner, may be the first that
+// attaches a new version. The roles that are the owner can use it.
+func TestAttachByMember(t *testing.T) {
+	dsn := detached(t)
+	owner, name := owning(t, dsn)
+	admin := connect(t, dsn)
+	member := must(url.Parse(dsn))(t)
+	member.User = url.UserPassword("member_"+name, "member")
+	exec(t, admin, "CREATE ROLE member_"+name+" LOGIN PASSWORD 'member' IN ROLE "+name)
+	t.Cleanup(func() { exec(t, admin, "DROP ROLE member_"+name) })
+	expect.NoError(t, open(t, member.String()).Attach(t.Context()))
+	wantOwner(t, dsn, name)
+	b := open(t, owner)
+	expect.NoError(t, b.CheckAttached(t.Context()))
+	expect.NoError(t, must(b.LockWritingShard(t.Context(), "pool"))(t).Release(t.Context()))
 }
 
 // A command that only reads creates no tables, and does not wait: a database of Python Winery counts as one with

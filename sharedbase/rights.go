@@ -145,6 +145,9 @@ func (b *SharedBase) MissingRights(ctx context.Context, user string) (missing []
 	return slices.Compact(missing), err
 }
 
+// grantsCure says how a right is granted.
+const grantsCure = "run `wineryctl db grants` (`wineryctl doctor` shows it with its flags)"
+
 // rightNeeded names the rights of a role's user on what a refusal of the server names:
 // "" where it names nothing that the user needs.
 func rightNeeded(role, refusal string) string {
@@ -153,7 +156,7 @@ func rightNeeded(role, refusal string) string {
 		user = UserOperator
 	}
 	if strings.HasPrefix(refusal, "must be owner of") {
-		return "the owner of Winery's tables must own it: run `wineryctl db grants`"
+		return "the owner of Winery's tables must own it: " + grantsCure
 	}
 	var needed []string
 	longest := ""
@@ -170,5 +173,5 @@ func rightNeeded(role, refusal string) string {
 	if needed == nil {
 		return ""
 	}
-	return fmt.Sprintf("the database user of %s needs %s: run `wineryctl db grants`", role, strings.Join(needed, "; "))
+	return fmt.Sprintf("the database user of %s needs %s: %s", role, strings.Join(needed, "; "), grantsCure)
 }

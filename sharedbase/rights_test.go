@@ -3,6 +3,7 @@
 package sharedbase_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -187,6 +188,24 @@ func TestMissingRightIsNamed(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestGrantsDisownsNobody: the user that all roles have until now, who owns the tables, keeps
+// all rights, or nothing is changed.
+func TestGrantsDisownsNobody(t *testing.T) {
+	t.Parallel()
+	dsn := detached(t)
+	owner, name := owning(t, dsn)
+	b := open(t, owner)
+	expect.NoError(t, b.Attach(t.Context()))
+	o := sharedbase.GrantOptions{Prefix: "p" + strings.TrimPrefix(name, "stranger_test_")}
+	users, err := dbusers.Make(t.Context(), dsn, o)
+	t.Cleanup(func() { expect.NoError(t, users.Drop(context.Background())) })
+	if err == nil || !strings.Contains(err.Error(), "nothing was changed") || !strings.Contains(err.Error(), "--also "+name) {
+		t.Errorf("the owner loses all rights: %v", err)
+	}
+	wantOwner(t, dsn, name)
+	must(b.LockWritingShard(t.Context(), "pool"))(t)
 }
 
 // TestTableOfAnother: the error says what to do where another user than the owner of

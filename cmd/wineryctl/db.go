@@ -55,7 +55,7 @@ func noArguments(c *cli.Context) error {
 
 var indexPartitions = &cli.IntFlag{
 	Name: "index-partitions", Value: 1,
-	Usage: "make the index of objects of `N` tables, for many billions of objects",
+	Usage: "divide the index of objects into `N` tables, for many billions of objects",
 }
 
 func dbInit(c *cli.Context) error {

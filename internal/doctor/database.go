@@ -5,6 +5,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,8 +98,12 @@ func (d *doctor) rights(ctx context.Context, s sharedbase.Server) Result {
 		}
 	}
 	if len(missing) > 0 {
+		also := " --also " + s.User
+		if slices.ContainsFunc(sharedbase.Users, func(role string) bool { return strings.HasSuffix(s.User, "_"+role) }) {
+			also = "" // a user of one role
+		}
 		return Result{State: Failed, What: "user " + s.User + " lacks rights: " + strings.Join(missing, "; "),
-			Cure: "wineryctl db grants | psql DATABASE, as a superuser; if each role has a user of its own, check it with --role ROLE"}
+			Cure: "wineryctl db grants" + also + " | psql DATABASE, as a superuser, with the other flags of the last time; if each role has a user of its own, check it with --role ROLE"}
 	}
 	return ok("user %s has all rights that the roles need", s.User)
 }
