@@ -19,8 +19,9 @@
 // need the same protection. Connections wait in them while no writer runs, so that a
 // restart refuses none. No request fails, either: requests that come while the writer
 // starts wait up to 30 s before they get 503, which they get at once where it cannot
-// start; and a writer that ends answers further requests by open connections for up to a
-// second, and closes each connection with its answer.
+// start; and a writer that ends answers further requests by open connections for up to
+// 5 s, and closes each connection with its answer. It accepts new ones until the older ones
+// have ended, and then gives those 5 s for a request.
 //
 // # End
 //
@@ -34,7 +35,7 @@
 //  4. It closes the images: 10 s for those that hang. The last heartbeat takes up to
 //     3 s, and reports to Sentry 2 s.
 //
-// So it has ended after 80 s, or 81 with a passed socket, also where database and images
+// So it has ended after 80 s, or 90 with a passed socket, also where database and images
 // are unavailable. A shard that could not be released stays locked until its lease ends.
 // The shutdown is reported as a task with that limit, so that a shorter
 // winery.stall_limit does not cut it off.

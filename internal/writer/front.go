@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"winery/internal/httpapi"
+	"winery/internal/httpapi/rpc"
 )
 
 // starting is how long requests wait for a server that was started by socket
@@ -43,16 +44,22 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case <-f.ready:
 		f.handler.ServeHTTP(w, r)
 	case <-time.After(time.Until(f.until)):
-		unavailable(w, "the server is starting: it waits for its database and pools; try again")
+		unavailable(w, r, "the server is starting: it waits for its database and pools; try again")
 	}
 }
 
 // couldNotStart is the handler of a server that will have no other.
-func couldNotStart(w http.ResponseWriter, _ *http.Request) {
-	unavailable(w, "the server could not start; try again")
+func couldNotStart(w http.ResponseWriter, r *http.Request) {
+	unavailable(w, r, "the server could not start; try again")
 }
 
-func unavailable(w http.ResponseWriter, text string) {
+// unavailable answers a request that cannot be served now. It closes the connection of one to
+// [rpc.CheckConfig], whose clients take an error for a no, and a closed connection for a
+// server that does not run.
+func unavailable(w http.ResponseWriter, r *http.Request, text string) {
+	if r.URL.Path == rpc.CheckConfig {
+		panic(http.ErrAbortHandler)
+	}
 	w.Header().Set("Retry-After", "1")
 	httpapi.Text(w, http.StatusServiceUnavailable, text)
 }

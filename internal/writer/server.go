@@ -34,7 +34,7 @@ const (
 	cutting    = 5 * time.Second  // for requests whose context was cancelled
 	// In other packages: a commit that was begun and a release, images that hang, the last heartbeat, and Sentry.
 	others   = (20 + 10 + 3 + 2) * time.Second
-	stopping = draining + answering + committing + cutting + others
+	stopping = 2*draining + answering + committing + cutting + others
 )
 
 // Stopping is the shutdown as a task.
@@ -109,13 +109,17 @@ func Run(ctx context.Context, settings Settings, open func(context.Context) (Opt
 		err = errors.Join(context.Cause(running), err)
 	}
 
+	stopAccepting := sync.OnceFunc(func() {
+		for _, l := range listeners {
+			_ = l.Close() // of this process; the service manager still has the socket
+		}
+		accepting.Wait()
+	})
 	if passed {
 		if err != nil { // the next process answers who connects now
-			for _, l := range listeners {
-				_ = l.Close()
-			}
+			stopAccepting()
 		}
-		front.drain.wait(draining)
+		front.drain.wait(draining, stopAccepting)
 	}
 	if shutDown(server, answering) != nil {
 		log.Warn("requests in flight are cut off", "duration", answering)

@@ -70,6 +70,9 @@ func (h *handler) Serve(w http.ResponseWriter, r *http.Request) error {
 
 func (h *handler) Fail(w http.ResponseWriter, r *http.Request, err error) (kind string) {
 	status, e := describe(w, err)
+	if r.URL.Path == CheckConfig && e.Type == wire.TypePermission {
+		e.Type = wire.TypeError // which the multiplexer does not take for a no
+	}
 	send(w, accepted(r.Header), status, e.Answer)
 	return e.Type
 }

@@ -9,7 +9,7 @@ import (
 	"winery/internal/metrics"
 )
 
-// Options are a handler's settings. A zero size or time means its default.
+// Options are a handler's settings. A zero size means its default.
 type Options struct {
 	Name     string // of the object storage, shown at /
 	ReadOnly bool   // refuse to add and delete

@@ -27,7 +27,7 @@ type Found struct {
 type Store interface {
 	// Contains reports whether the object is there.
 	Contains(ctx context.Context, key [32]byte) (bool, error)
-	// Get is the object's content, not nil, or ErrNotFound. The handler does not change it.
+	// Get is the object's content, not nil, or ErrNotFound, or ErrCorrupted. The handler does not change it.
 	Get(ctx context.Context, key [32]byte, admit Admit) ([]byte, error)
 	// GetBatch returns the objects in the order of keys. It calls admit with the sum of their
 	// sizes.

@@ -88,7 +88,8 @@ func (c *Client) Delete(ctx context.Context, id [32]byte) error {
 	return err
 }
 
-// CheckConfig reports whether the server works, and if forWriting whether it can be written to.
+// CheckConfig reports whether the server is configured to be read, and if forWriting to be
+// written to. It does not tell whether its database is available.
 func (c *Client) CheckConfig(ctx context.Context, forWriting bool) (bool, error) {
 	return call(ctx, c, "/check_config", wire.Request{CheckWrite: forWriting}, wire.Decoder.Bool)
 }

@@ -230,11 +230,13 @@ def storage_away():
         lambda: obj_id in broken,
         lambda: broken.add(content, obj_id),
         lambda: broken.get_batch([obj_id]),
-        lambda: broken.check_config(check_write=False),
     ):
         exc = raised(TransientRemoteException, call)
         assert exc.response.status_code == 503 and exc.response.headers["Retry-After"], exc
         assert exc.args[0]["type"] == "ObjStorageAPIError", exc
+    assert broken.check_config(check_write=True) is True
+    through = get_objstorage("multiplexer", objstorages=[{"cls": "remote", "url": broken_url}])
+    raised(TransientRemoteException, through.add, content, obj_id)  # it is not left out, and nothing stored
 
 
 def download_url():
