@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -61,13 +61,12 @@ type guard struct {
 
 	flight singleflight.Group // one check at a time, so that a store that hangs holds one thread
 
-	mu     sync.Mutex
-	marker []byte // with which the pool was found to be the database's; nil: it was not
+	marker atomic.Pointer[[]byte] // with which the pool was found to be the database's; nil: it was not
 }
 
 // known returns nil if the pool belonged to the database at the last check.
 func (g *guard) known(ctx context.Context) error {
-	if g.remembered() != nil {
+	if g.marker.Load() != nil {
 		return nil
 	}
 	return g.fresh(ctx)
@@ -90,13 +89,14 @@ func (g *guard) fresh(ctx context.Context) error {
 
 func (g *guard) check(ctx context.Context) error {
 	marker, err := g.Pool.Marker(ctx)
+	known := g.marker.Load()
 	switch {
-	case err == nil && bytes.Equal(marker, g.remembered()):
+	case err == nil && known != nil && bytes.Equal(marker, *known):
 		return nil
 	case err != nil && !errors.Is(err, pool.ErrNoMarker) && !errors.Is(err, pool.ErrNoPool):
 		return err // the store does not answer: nothing is known that was not before
 	}
-	g.remember(nil)
+	g.marker.Store(nil)
 	i, err := Identify(ctx, g.base, g.Pool)
 	switch {
 	case err != nil:
@@ -104,7 +104,7 @@ func (g *guard) check(ctx context.Context) error {
 	case i.Why != nil:
 		return i.Why
 	case i.State == Recorded:
-		g.remember(marker)
+		g.marker.Store(&marker)
 		return nil
 	case !g.adopts:
 		return nil
@@ -114,18 +114,6 @@ func (g *guard) check(ctx context.Context) error {
 	}
 	g.log.Info("pool adopted", "pool", g.Name())
 	return nil // the next check remembers its marker
-}
-
-func (g *guard) remembered() []byte {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.marker
-}
-
-func (g *guard) remember(marker []byte) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.marker = marker
 }
 
 func (g *guard) Create(ctx context.Context, name string, room int64, proof pool.ReplaceProof) (pool.Draft, error) {

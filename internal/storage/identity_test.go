@@ -312,6 +312,9 @@ func TestOtherPool(t *testing.T) {
 	expect.NoError(t, s.Pool.SetMarker(t.Context(), []byte("nonsense"), true))
 	_, err = p.List(t.Context())
 	wantRefused(t, "List", err, "the pool's marker cannot be read")
+	expect.NoError(t, os.Truncate(filepath.Join(s.Config.BaseDirectory, "files", ".winery", "marker"), 0)) // as a power cut may leave it
+	_, err = p.List(t.Context())
+	wantRefused(t, "List", err, "the pool's marker cannot be read")
 	expect.NoError(t, storage.Adopt(t.Context(), s.Base, s.Pool))
 	_, err = p.List(t.Context())
 	expect.NoError(t, err)
