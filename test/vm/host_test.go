@@ -131,7 +131,7 @@ func TestHost(t *testing.T) {
 		}
 	})
 	part(t, "the group winery may read the devices of its pool and no others", func(t *testing.T) {
-		if groups := m.run(t, "stat -Lc %G:%a /dev/rbd/"+ceph.Pool+"/* | sort -u"); groups != "winery:640\n" {
+		if groups := m.run(t, "stat -Lc %G:%a /dev/rbd/"+ceph.Pool+"/* | sort -u"); groups != "winery:440\n" {
 			t.Errorf("the pool's devices belong to %q", groups)
 		}
 		other := cephtest.New(t).Pool
