@@ -27,8 +27,8 @@ const (
 
 // NewHandler returns a handler that sends records of level error to the DSN in
 // SENTRY_DSN, or else in SWH_SENTRY_DSN, which Python Winery reads; nil where neither
-// is set. An error names the variables and not the DSN, which has a key. The SDK
-// reads SENTRY_ENVIRONMENT. The caller calls flush at the end of the process.
+// is set. The environment of the events is SENTRY_ENVIRONMENT, or else SWH_SENTRY_ENVIRONMENT. An error
+// names the variables and not the DSN, which has a key. The caller calls flush at the end of the process.
 func NewHandler(program, version string) (h slog.Handler, flush func(), err error) {
 	dsn := cmp.Or(os.Getenv("SENTRY_DSN"), os.Getenv("SWH_SENTRY_DSN"))
 	if dsn == "" {
@@ -36,6 +36,7 @@ func NewHandler(program, version string) (h slog.Handler, flush func(), err erro
 	}
 	client, err := sdk.NewClient(sdk.ClientOptions{
 		Dsn: dsn, Release: "winery@" + version, MaxBreadcrumbs: -1, DisableClientReports: true,
+		Environment: cmp.Or(os.Getenv("SENTRY_ENVIRONMENT"), os.Getenv("SWH_SENTRY_ENVIRONMENT")),
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("SENTRY_DSN or SWH_SENTRY_DSN: not a DSN of Sentry, https://KEY@HOST/PROJECT")

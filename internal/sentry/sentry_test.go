@@ -34,6 +34,7 @@ func TestEvents(t *testing.T) {
 	}))
 	defer server.Close()
 	t.Setenv("SENTRY_DSN", strings.Replace(server.URL, "http://", "http://key@", 1)+"/1")
+	t.Setenv("SWH_SENTRY_ENVIRONMENT", "staging")
 	h, flush, err := sentry.NewHandler("winery-packer", "1.2.3")
 	expect.NoError(t, err)
 	log := slog.New(h).With("role", "packer")
@@ -52,7 +53,7 @@ func TestEvents(t *testing.T) {
 		}
 		text, err := json.Marshal(event)
 		expect.NoError(t, err)
-		for _, want := range []string{`"shard":"i3f"`, `"role":"packer"`, `"err":"disk full"`, `"program":"winery-packer"`, `"release":"winery@1.2.3"`, `"level":"error"`} {
+		for _, want := range []string{`"shard":"i3f"`, `"role":"packer"`, `"err":"disk full"`, `"program":"winery-packer"`, `"release":"winery@1.2.3"`, `"level":"error"`, `"environment":"staging"`} {
 			if !strings.Contains(string(text), want) {
 				t.Errorf("no %s in %s", want, text)
 			}
