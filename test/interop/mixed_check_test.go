@@ -30,8 +30,9 @@ func (m *mixed) readAll() {
 	var group errgroup.Group
 	group.SetLimit(4)
 	for _, w := range m.writers() {
-		for some := range slices.Chunk(ids, 200) {
+		for some := range slices.Chunk(ids, 20) { // Python reads them one after the other
 			group.Go(func() error {
+				m.next()
 				contents, err := w.GetBatch(m.ctx, some)
 				for i, content := range contents {
 					if id := some[i]; !bytes.Equal(content, m.objects[id]) {
