@@ -34,7 +34,7 @@ func (p *Pool) CheckAccess(ctx context.Context, write bool) error {
 
 // denied is the error of a path to which this process has no right.
 func (p *Pool) denied(verb, path string) *pool.AccessError {
-	cure := "chown the folder to the user of the roles, and its images, too"
+	cure := "chown the folder to the user of the roles, and its images, too; with several hosts, give this user the same number on all of them"
 	user := os.Geteuid()
 	if user == 0 {
 		cure = "run as the user winery, because the file server gives root no rights (root_squash of NFS); " +
