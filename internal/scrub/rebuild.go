@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"winery/internal/imagebuild"
 	"winery/sharedbase"
@@ -43,16 +44,11 @@ func (s *Scrubber) remake(ctx context.Context, claim *sharedbase.Claim, image *s
 	if len(p.findings) > 0 {
 		return fmt.Errorf("the table is damaged; nothing was changed: %s", p.findings[0].Text)
 	}
-	// The existing image may be wiped from here on. If this process is cut off, no other one
-	// may use the new image before it was verified: the old writer may still wipe it.
-	err = s.Base.CheckQuarantine(ctx, sh)
-	if err == nil {
-		err = s.Base.Quarantine(ctx, sh.ID, "a repair that has not ended makes its image again from the table: if none is running, run `wineryctl verify --repair --shard "+sh.Name+"`")
-	}
-	if err != nil && !errors.As(err, new(*sharedbase.QuarantinedError)) {
+	finished, err := s.unfinished(ctx, sh)
+	if err != nil {
 		return err
 	}
-	if err := image.ForgetMappedHosts(ctx, claim); err != nil {
+	if err := image.ForgetMappedHosts(ctx, claim); err != nil { // the existing image may be wiped from here on
 		return err
 	}
 	made, err := imagebuild.Job{
@@ -61,5 +57,32 @@ func (s *Scrubber) remake(ctx context.Context, claim *sharedbase.Claim, image *s
 	if err != nil {
 		return err
 	}
-	return image.RecordImage(ctx, made.Record)
+	if err := image.RecordImage(ctx, made.Record); err != nil {
+		return err
+	}
+	return finished(ctx)
+}
+
+// unfinished quarantines a shard whose image is made again, and returns what ends that. A
+// process that is cut off meanwhile may still wipe the image when it continues: nobody may
+// use an image that it has not verified. A shard that is quarantined already stays so.
+func (s *Scrubber) unfinished(ctx context.Context, sh sharedbase.Shard) (finished func(context.Context) error, err error) {
+	err = s.Base.CheckQuarantine(ctx, sh)
+	if errors.As(err, new(*sharedbase.QuarantinedError)) {
+		return func(context.Context) error { return nil }, nil
+	}
+	if err == nil {
+		err = s.Base.Quarantine(ctx, sh.ID, "a repair that has not ended makes its image again from the table: if none is running, run `wineryctl verify --repair --shard "+sh.Name+"`")
+	}
+	var since time.Time
+	if err == nil {
+		since, err = s.Base.QuarantinedAt(ctx, sh.Name)
+	}
+	return func(ctx context.Context) error {
+		err := s.Base.UnquarantineSince(ctx, sh.Name, since)
+		if errors.As(err, new(*sharedbase.QuarantinedError)) {
+			return nil // again since, for another reason
+		}
+		return err
+	}, err
 }

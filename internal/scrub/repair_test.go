@@ -201,6 +201,7 @@ func TestRepairFromTableWithMore(t *testing.T) {
 	r, err := scrubber(s).Repair(t.Context(), name, false)
 	expect.NoError(t, err)
 	wantFindings(t, r.Report, finding{scrub.NotErased, objects[8].ID})
+	s.WantQuarantined(t, "") // the new image is verified
 	r, err = scrubber(s).Repair(t.Context(), name, true)
 	expect.NoError(t, err)
 	wantFindings(t, r.Report)
