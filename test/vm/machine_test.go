@@ -67,7 +67,7 @@ func boot(t *testing.T, overlay string, ports []string, disks ...string) *machin
 		"-machine", "q35,vmport=off,smm=off,hpet=off", "-accel", "tcg,thread=multi,tb-size=512",
 		"-cpu", "max,la57=off", "-smp", "2", "-m", "1024",
 		"-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-no-reboot",
-		"-kernel", filepath.Join(image, "vmlinux"), "-initrd", filepath.Join(image, "initrd.cpio"), "-append", kernelArguments,
+		"-kernel", filepath.Join(image, "vmlinux"), "-initrd", filepath.Join(image, "initrd.cpio"), "-append", fmt.Sprint(kernelArguments, " tsc_early_khz=", timeStampRate()),
 		"-drive", "file=" + filepath.Join(image, "root.ext4") + ",format=raw,if=virtio,snapshot=on,cache=unsafe,aio=threads",
 		"-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:0-:5003", "-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci",
 		"-virtfs", "local,path=" + overlay + ",mount_tag=share,security_model=none,readonly=on,multidevs=remap",
@@ -97,7 +97,7 @@ func boot(t *testing.T, overlay string, ports []string, disks ...string) *machin
 	began := time.Now()
 	m.writer = m.forwarded(t)
 	m.within(t, bootTimeout, "systemctl is-system-running --wait")
-	t.Logf("booted in %.1f s", time.Since(began).Seconds())
+	t.Logf("booted in %.1f s, by its own clock in %s s", time.Since(began).Seconds(), strings.Fields(m.run(t, "cat /proc/uptime"))[0])
 	return m
 }
 
