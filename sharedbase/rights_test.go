@@ -190,9 +190,9 @@ func TestMissingRightIsNamed(t *testing.T) {
 	}
 }
 
-// TestGrantsDisownsNobody: the user that all roles have until now, who owns the tables, keeps
+// TestGrantsKeepsTheOwner: the user that all roles have until now, who owns the tables, keeps
 // all rights, or nothing is changed.
-func TestGrantsDisownsNobody(t *testing.T) {
+func TestGrantsKeepsTheOwner(t *testing.T) {
 	t.Parallel()
 	dsn := detached(t)
 	owner, name := owning(t, dsn)

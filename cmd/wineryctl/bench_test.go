@@ -18,7 +18,7 @@ func TestBench(t *testing.T) {
 	var store rpctest.Store
 	url := serve(t, &store, rpc.Options{})
 	ids := filepath.Join(t.TempDir(), "ids")
-	out := must(t, "--url", url, "bench", "--writers", "2", "--readers", "2", "--batch", "3", "--duration", "1s", "--save-ids", ids)
+	out := must(t, "--url", url, "bench", "--writers", "2", "--readers", "2", "--batch", "3", "--duration", "100ms", "--save-ids", ids)
 	for _, want := range []string{"OBJECTS/S", "\nwrite ", "\nread ", "latency of write", "latency of read", "#"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not printed:\n%s", want, out)
@@ -30,13 +30,13 @@ func TestBench(t *testing.T) {
 		t.Errorf("%d ids are saved, %d objects stored", n, store.Len())
 	}
 
-	out, stderr, status := ctl(t, "--url", url, "bench", "--writers", "1", "--duration", "1s", "--save-ids", "/nowhere/ids")
+	out, stderr, status := ctl(t, "--url", url, "bench", "--writers", "1", "--duration", "100ms", "--save-ids", "/nowhere/ids")
 	if status != 1 || !strings.Contains(out, "\nwrite ") || !strings.Contains(stderr, "/nowhere/ids") {
 		t.Errorf("ids that cannot be saved: status %d, %q, %q", status, out, stderr)
 	}
 
 	stored := store.Len()
-	out = must(t, "--url", url, "bench", "--readers", "2", "--ids", ids, "--duration", "1s", "--output", "json")
+	out = must(t, "--url", url, "bench", "--readers", "2", "--ids", ids, "--duration", "100ms", "--output", "json")
 	var rows []struct {
 		Operation string
 		Objects   int64

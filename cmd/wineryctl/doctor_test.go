@@ -23,10 +23,7 @@ import (
 // exit status is 1, and where a check cannot be made 2.
 func TestDoctor(t *testing.T) {
 	// A Ceph of its own: other tests add to the blocklist of theirs.
-	files, images := roletest.Directory(t, ""), config.Pool{
-		Type: config.RBD, Name: "shards", DataPool: "shards-data", ShardMaxSize: roletest.ShardMaxSize,
-		Map: config.MapLibrbd, CephConf: cephtest.Start(t).Conf,
-	}
+	files, images := roletest.Directory(t, ""), poolOn(cephtest.Start(t))
 	s := newSiteOn(t, pgtest.Start(t).DSN, files, images)
 	s.must(t, "db", "init")
 	expect.Eventually(t, "Ceph to know the size of its pool", func() bool { _, err := s.pools[images.Name].Space(t.Context()); return err == nil })

@@ -16,14 +16,19 @@ import (
 	"winery/test/roletest"
 )
 
+// poolOn is a pool on a Ceph of the test's own.
+func poolOn(ceph *cephtest.Private) config.Pool {
+	return config.Pool{
+		Type: config.RBD, Name: "shards", DataPool: "shards-data", ShardMaxSize: roletest.ShardMaxSize,
+		Map: config.MapLibrbd, CephConf: ceph.Conf,
+	}
+}
+
 // TestSecondSignal ends a command that hangs in Ceph's library. Reports end by themselves,
 // and have no other problem with the pool than that it does not answer.
 func TestSecondSignal(t *testing.T) {
 	ceph := cephtest.Start(t)
-	images := config.Pool{
-		Type: config.RBD, Name: "shards", DataPool: "shards-data", ShardMaxSize: roletest.ShardMaxSize,
-		Map: config.MapLibrbd, CephConf: ceph.Conf,
-	}
+	images := poolOn(ceph)
 	pack(t, images, roletest.Objects(1, 10, 1000))
 	s := newSite(t, images)
 	s.must(t, "db", "init")

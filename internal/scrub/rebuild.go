@@ -64,8 +64,8 @@ func (s *Scrubber) remake(ctx context.Context, claim *sharedbase.Claim, image *s
 }
 
 // unfinished quarantines a shard whose image is made again, and returns what ends that. A
-// process that is cut off meanwhile may still wipe the image when it continues: nobody may
-// use an image that it has not verified. A shard that is quarantined already stays so.
+// process that is cut off meanwhile may still wipe the image when it continues: until it has
+// verified the image, no other process may use it. A shard that is quarantined already stays so.
 func (s *Scrubber) unfinished(ctx context.Context, sh sharedbase.Shard) (finished func(context.Context) error, err error) {
 	err = s.Base.CheckQuarantine(ctx, sh)
 	if errors.As(err, new(*sharedbase.QuarantinedError)) {

@@ -94,11 +94,14 @@ func (s *served) want(path string, status int, lines ...string) {
 		s.t.Errorf("%s: status %d, want %d:\n%s", path, got, status, body)
 	}
 	for _, line := range lines {
-		if !strings.Contains("\n"+body, "\n"+line) {
+		if !hasLine(body, line) {
 			s.t.Errorf("%s: no line %q in:\n%s", path, line, body)
 		}
 	}
 }
+
+// hasLine reports whether a line of body begins with line.
+func hasLine(body, line string) bool { return strings.Contains("\n"+body, "\n"+line) }
 
 // becomes waits for an answer with the status and the lines, and returns it: the database may
 // take longer to answer than a request waits for it.
@@ -107,7 +110,7 @@ func (s *served) becomes(path string, status int, lines ...string) (body string)
 	expect.Eventually(s.t, fmt.Sprintf("%s: status %d with %q", path, status, lines), func() bool {
 		var got int
 		got, body = s.get(path)
-		return got == status && !slices.ContainsFunc(lines, func(line string) bool { return !strings.Contains("\n"+body, "\n"+line) })
+		return got == status && !slices.ContainsFunc(lines, func(line string) bool { return !hasLine(body, line) })
 	})
 	return body
 }

@@ -85,9 +85,9 @@ func TestErrors(t *testing.T) {
 		"read-only too": {post(t, readOnly, "/content/delete", wire.Request{ObjID: id("a")}), 400, "ReadOnlyObjStorageError", "swh.objstorage.exc", "delete"},
 		"no deleting":   {post(t, noDelete, "/content/delete", wire.Request{ObjID: id("a")}), 403, "PermissionError", "builtins", "allow_delete"},
 		"away":          {post(t, serve(t, &away, rpc.Options{}), "/content/get", wire.Request{ObjID: id("a")}), 503, "ObjStorageAPIError", "swh.objstorage.exc", "unavailable; try again; request id"},
-		"no token":      {post(t, serve(t, &away, rpc.Options{Access: nobody{}}), "/content/get", wire.Request{ObjID: id("a")}), 401, "PermissionError", "builtins", "needs a token"},
+		"no access":     {post(t, serve(t, &away, rpc.Options{Access: noAccess{}}), "/content/get", wire.Request{ObjID: id("a")}), 401, "PermissionError", "builtins", "needs a token"},
 		// Python's multiplexer takes a PermissionError for a no, and says nothing.
-		"token, config": {post(t, serve(t, &away, rpc.Options{Access: nobody{}}), "/check_config", wire.Request{}), 401, "Error", "swh.objstorage.exc", "needs a token"},
+		"no access too": {post(t, serve(t, &away, rpc.Options{Access: noAccess{}}), "/check_config", wire.Request{}), 401, "Error", "swh.objstorage.exc", "needs a token"},
 		"broken":        {post(t, serve(t, &broken, rpc.Options{}), "/content/get", wire.Request{ObjID: id("a")}), 500, "ObjStorageAPIError", "swh.objstorage.exc", "internal error; request id"},
 	} {
 		e := c.got.error(t)
@@ -137,9 +137,9 @@ func TestNegotiation(t *testing.T) {
 	}
 }
 
-// nobody lets no client in.
-type nobody struct{}
+// noAccess refuses every client.
+type noAccess struct{}
 
-func (nobody) Admit(http.ResponseWriter, *http.Request, httpapi.Right) (string, error) {
+func (noAccess) Admit(http.ResponseWriter, *http.Request, httpapi.Right) (string, error) {
 	return "", httpapi.Refuse(http.StatusUnauthorized, "this request needs a token")
 }
