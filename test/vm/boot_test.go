@@ -5,15 +5,11 @@ package vm
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 
 	"winery/internal/httpapi/rpc/client"
 	"winery/test/expect"
@@ -28,38 +24,15 @@ func (h *host) restartsUnderLoad(t *testing.T) {
 	t.Logf("2 restarts of the writer: %d requests were answered, none failed or was refused", stop())
 }
 
-// draining is how long a writer that ends leaves a connection open at least, for a client
-// that sends another request (docs/operations.md).
-const draining = 5 * time.Second
-
-// requester is a client that knows when it sent the last request by its connection.
-type requester struct {
-	*client.Client
-	sent time.Time // zero: none by this connection
-}
-
-// send sends a request. One that fails is not sent again, unless the writer may have closed
-// the connection while it was on its way, as on a machine that stands still for long.
-func (r *requester) send(request func(*client.Client) error) error {
-	before := r.sent
-	r.sent = time.Now()
-	err := request(r.Client)
-	closed := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-	if closed && !before.IsZero() && time.Since(before) > draining {
-		r.sent = time.Now()
-		err = request(r.Client)
-	}
-	return err
-}
-
 // load has clients store and read until stop is called, which returns how many
-// requests were answered. Some keep their connections, some do not.
+// requests were answered. Some keep their connections, some do not, and none tries a
+// request again: one that fails fails the test.
 func (h *host) load(t *testing.T) (stop func() int64) {
 	t.Helper()
-	connect := func() *requester {
+	connect := func() *client.Client {
 		c, err := client.New("http://"+h.writer, client.RetryFor(0))
 		expect.NoError(t, err)
-		return &requester{Client: c}
+		return c
 	}
 	var clients sync.WaitGroup
 	var answered atomic.Int64
@@ -83,12 +56,10 @@ func (h *host) load(t *testing.T) (stop func() int64) {
 				}
 				content := fmt.Appendf(nil, "%s: object %d of client %d", t.Name(), i, n)
 				id := sha256.Sum256(content)
-				if err := c.send(func(c *client.Client) error { return c.Add(ctx, id, content) }); err != nil {
+				if err := c.Add(ctx, id, content); err != nil {
 					t.Errorf("add: %v", err)
 				}
-				var got []byte
-				err := c.send(func(c *client.Client) (err error) { got, err = c.Get(ctx, id); return err })
-				if err != nil || string(got) != string(content) {
+				if got, err := c.Get(ctx, id); err != nil || string(got) != string(content) {
 					t.Errorf("get: %q, %v", got, err)
 				}
 				answered.Add(2)
