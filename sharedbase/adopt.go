@@ -21,8 +21,8 @@ type Adopted struct {
 	Moved   int64
 }
 
-// AdoptImage makes the complete image of a shard the shard's, which the claim has
-// for writing or packing: the database is older than the image, because it was
+// AdoptImage makes the complete image in a pool the image of the shard, which the claim
+// has for writing or packing: the database is older than the image, because it was
 // restored from a backup. The caller has read all of the image and vouches that each
 // of keys has its SHA-256 there. In one transaction that proves the claim
 //
@@ -32,13 +32,13 @@ type Adopted struct {
 //     image was being made. A deletion can be repeated, a lost object cannot;
 //   - objects of the table that the image does not have move to a new shard, which
 //     is standby, with their index rows;
-//   - the shard becomes readonly, with record as its image's, no host has mapped it,
-//     it is no longer quarantined, and its table is dropped.
+//   - the shard becomes readonly in that pool, with record as its image's, no host has
+//     mapped it, it is no longer quarantined, and its table is dropped.
 //
 // It takes as long as reading the keys and the table, and uses up the claim.
 // *StateError if the claim is lost; an error that keys yields is returned. After
 // an error nothing was changed.
-func (c *Claim) AdoptImage(ctx context.Context, record ImageRecord, keys iter.Seq2[ObjID, error]) (done Adopted, err error) {
+func (c *Claim) AdoptImage(ctx context.Context, pool string, record ImageRecord, keys iter.Seq2[ObjID, error]) (done Adopted, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	source := newKeySource(keys)
@@ -68,7 +68,7 @@ func (c *Claim) AdoptImage(ctx context.Context, record ImageRecord, keys iter.Se
 		if done.MovedTo, done.Moved, err = c.moveOthers(ctx, tx); err != nil {
 			return err
 		}
-		return c.becomeAdopted(ctx, tx, record)
+		return c.becomeAdopted(ctx, tx, pool, record)
 	})
 	switch failed := source.close(); {
 	case failed != nil:
@@ -142,7 +142,7 @@ func (c *Claim) moveOthers(ctx context.Context, tx pgx.Tx) (to string, moved int
 	return to, copied.RowsAffected(), err
 }
 
-func (c *Claim) becomeAdopted(ctx context.Context, tx pgx.Tx, record ImageRecord) error {
+func (c *Claim) becomeAdopted(ctx context.Context, tx pgx.Tx, pool string, record ImageRecord) error {
 	var held bool
 	err := tx.QueryRow(ctx, "/* winery: DropAdoptedTable */ SELECT winery_drop_adopted_table($1, $2)", c.name, c.locker).Scan(&held)
 	if err == nil && !held {
@@ -155,9 +155,9 @@ func (c *Claim) becomeAdopted(ctx context.Context, tx pgx.Tx, record ImageRecord
 		WITH ended AS (DELETE FROM winery_lease WHERE shard = $1),
 			counted AS (DELETE FROM winery_total WHERE shard = $1),
 			released AS (DELETE FROM winery_quarantine WHERE shard = $1),
-			moved AS (UPDATE shards s SET state = 'readonly', locker = NULL, locker_ts = NULL, mapped_on_hosts_when_packed = '{}'
+			moved AS (UPDATE shards s SET state = 'readonly', pool_name = $2, locker = NULL, locker_ts = NULL, mapped_on_hosts_when_packed = '{}'
 				WHERE id = $1 RETURNING `+notify+`)
-		SELECT FROM moved`, c.id)
+		SELECT FROM moved`, c.id, pool)
 	if err != nil {
 		return err
 	}

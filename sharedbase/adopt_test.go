@@ -25,7 +25,7 @@ func adopt(t testing.TB, c *sharedbase.Claim, objects ...sharedbase.Object) *ado
 	keys := ids(objects...)
 	slices.SortFunc(keys, func(x, y sharedbase.ObjID) int { return bytes.Compare(x[:], y[:]) })
 	a.done = background(func() (err error) {
-		a.Adopted, err = c.AdoptImage(t.Context(), sharedbase.ImageRecord{Objects: int64(len(keys))}, func(yield func(sharedbase.ObjID, error) bool) {
+		a.Adopted, err = c.AdoptImage(t.Context(), "p", sharedbase.ImageRecord{Objects: int64(len(keys))}, func(yield func(sharedbase.ObjID, error) bool) {
 			close(begun)
 			<-a.goOn
 			for _, key := range keys {

@@ -23,8 +23,8 @@ const (
 )
 
 // orphans lists the tables and images that no shard uses, with the cure. The
-// complete image of a full shard is no orphan: a packer that died leaves such an
-// image, and the next packer replaces the image or quarantines the shard. An error names
+// complete image of a full shard in its pool is no orphan: a packer that died leaves such
+// an image, and the next packer replaces the image or quarantines the shard. An error names
 // the pools that could not be listed: the findings are those of the others.
 func orphans(ctx context.Context, base *sharedbase.SharedBase, set storage.Set) (found []scrub.Finding, err error) {
 	tables, err := base.OrphanTables(ctx)
@@ -45,10 +45,7 @@ func orphans(ctx context.Context, base *sharedbase.SharedBase, set storage.Set) 
 			found = append(found, scrub.Finding{Shard: image, Pool: name, Kind: orphanImage,
 				Text: fmt.Sprintf("pool %s has the image, but the database has no shard of this name; `wineryctl shards import` imports the image", name)})
 		}
-		for _, s := range differs.Unpacked {
-			if s.State == sharedbase.StateFull {
-				continue
-			}
+		for _, s := range differs.Newer() {
 			found = append(found, scrub.Finding{Shard: s.Name, Pool: name, Kind: newerImage,
 				Text: fmt.Sprintf("pool %s has a complete image of the shard, but the shard is %s in the database: the image is newer than the database; see `wineryctl index reconcile --dry-run`",
 					name, s.State)})

@@ -106,13 +106,14 @@ func TestReconcile(t *testing.T) {
 // says what the real run does, which first reclaims shards whose lease has expired.
 func TestReconcileClaimed(t *testing.T) {
 	for name, test := range map[string]struct {
-		state, lease string
+		state, lease string // a lease of "": none, as of Python Winery
 		was, failure string // "": the image is not mentioned; the command succeeds
 	}{
 		"packing until the backup": {"packing", "-1 hour", "full", ""},
 		"packing":                  {"packing", "1 hour", "", ""},
 		"writing until the backup": {"writing", "-1 hour", "standby", ""},
-		"writing":                  {"writing", "1 hour", "writing", "has state writing"},
+		"writing":                  {"writing", "1 hour", "writing", ": stop test on away (pid 1) first"},
+		"writing by Python":        {"writing", "", "writing", "`wineryctl shards release --duration 0s --shard "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := roletest.Directory(t, "")
@@ -124,7 +125,7 @@ func TestReconcileClaimed(t *testing.T) {
 			s.sql(t, fmt.Sprintf(`UPDATE shards SET state = '%s', locker = gen_random_uuid(), locker_ts = now();
 				DELETE FROM winery_lease;
 				INSERT INTO winery_lease (shard, locker, role, host, pid, version, expires)
-				SELECT id, locker, 'test', 'away', 1, '', now() + interval '%s' FROM shards`, test.state, test.lease))
+				SELECT id, locker, 'test', 'away', 1, '', now() + nullif('%s', '')::interval FROM shards WHERE '%[2]s' <> ''`, test.state, test.lease))
 			for _, args := range [][]string{{"--dry-run"}, {}} {
 				stdout, stderr, status := ctl(t, append([]string{"--config", s.config, "index", "reconcile", "--output", "json"}, args...)...)
 				var rows []adoption
@@ -148,6 +149,52 @@ func TestReconcileClaimed(t *testing.T) {
 					t.Errorf("%q: status %d, %+v, want %+v; %s", args, status, rows, want, stderr)
 				}
 			}
+		})
+	}
+}
+
+// TestReconcileMigrated: an image that was packed and migrated to another pool after the
+// backup is found there and adopted. One that a migration left behind is not adopted twice.
+func TestReconcileMigrated(t *testing.T) {
+	objects := roletest.Objects(1, 60, 1000)
+	for name, test := range map[string]struct {
+		full, left bool
+		pool       string
+	}{
+		"standby":                   {false, false, "to"},
+		"full":                      {true, false, "to"},
+		"the source is still there": {false, true, "files"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			from, to := roletest.Directory(t, ""), roletest.Directory(t, "")
+			to.Name = "to"
+			s := newSite(t, from, to)
+			s.must(t, "db", "init")
+			claim := s.writing(t, from.Name, objects[:20])
+			shard := claim.Name()
+			expect.NoError(t, claim.Release(t.Context()))
+			if test.full {
+				s.must(t, "shards", "seal", shard)
+			}
+			images := []string{to.Name}
+			if test.left {
+				images = []string{to.Name, from.Name}
+			}
+			for _, pool := range images {
+				roletest.Put(t, s.pools[pool], shard, objects)
+			}
+			if stdout, stderr, status := ctl(t, "--config", s.config, "verify"); status != 1 || !strings.Contains(stdout, shard+": newer image: pool to ") {
+				t.Errorf("verify: status %d, %s%s", status, stdout, stderr)
+			}
+			rows := s.rows(t, "index", "reconcile")
+			if len(rows) != 1 || rows[0]["pool"] != test.pool || rows[0]["image"] != shard || rows[0]["new"] != 40.0 {
+				t.Errorf("reconciled: %v", rows)
+			}
+			s.wantIn(t, shard, sharedbase.StateReadOnly, objects)
+			if got := s.sql(t, "SELECT pool_name FROM shards"); got != test.pool {
+				t.Errorf("the shard is in pool %s, want %s", got, test.pool)
+			}
+			s.must(t, "verify")
 		})
 	}
 }

@@ -5,6 +5,9 @@ package importer
 import (
 	"context"
 	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
 
 	"winery/format"
 	"winery/internal/inventory"
@@ -13,37 +16,47 @@ import (
 )
 
 // Unpacked is a shard that the database has as standby, writing or full, although
-// the pool has a complete image of its name. Where its lease has expired, its state is the
-// one to which the next role returns it.
+// the pool has a complete image of its name. The pool may be another than the shard's: the
+// image was packed and migrated after the backup. Where the shard's lease has expired, its
+// state is the one to which the next role returns it.
 type Unpacked struct {
 	Pool  pool.Pool
 	Shard sharedbase.Shard
 }
 
-// FindUnpacked returns the shards of pools that are not packed in the database and
-// have a complete image, by pool.
+// FindUnpacked returns the shards that are not packed in the database and have a
+// complete image in one of pools; if in several of them, with that in the shard's pool: the
+// other is what a migration left.
 func FindUnpacked(ctx context.Context, base *sharedbase.SharedBase, pools []pool.Pool) (found []Unpacked, err error) {
+	seen := make(map[int64]int) // the position in found, by the number of the shard
 	for _, p := range pools {
 		differs, err := inventory.Compare(ctx, base, p)
 		if err != nil {
 			return nil, err
 		}
 		for _, s := range differs.Unpacked {
-			found = append(found, Unpacked{p, s})
+			at, again := seen[s.ID]
+			switch {
+			case !again:
+				seen[s.ID] = len(found)
+				found = append(found, Unpacked{p, s})
+			case s.Pool == p.Name():
+				found[at] = Unpacked{p, s}
+			}
 		}
 	}
 	return found, nil
 }
 
-// Adopt reads the whole image of an unpacked shard and assigns it to the shard,
+// Adopt reads the whole image of an unpacked shard and assigns it, and its pool, to the shard,
 // see [sharedbase.Claim.AdoptImage]. With dryRun it reads and changes nothing,
 // and only Objects is set. It returns a *format.DamageError where the image is
-// damaged, its header included, and a *sharedbase.StateError where a process
-// holds the shard.
+// damaged, its header included, a *sharedbase.StateError where a process holds
+// the shard, and pool.ErrInUse where a process still has the image open for writing.
 func (i *Importer) Adopt(ctx context.Context, u Unpacked, dryRun bool) (done sharedbase.Adopted, err error) {
 	if dryRun {
 		if from, _ := claimedFrom(u.Shard.State); from != u.Shard.State {
-			return done, notIn(u.Shard, from)
+			return done, i.notIn(ctx, u.Shard, from)
 		}
 		done.Objects, err = i.Examine(ctx, u.Pool, u.Shard.Name)
 		return done, err
@@ -55,9 +68,15 @@ func (i *Importer) Adopt(ctx context.Context, u Unpacked, dryRun bool) (done sha
 	defer func() { err = errors.Join(err, claim.Release(ctx)) }() // nothing after AdoptImage
 	working, stop := claim.Context(ctx)
 	defer stop()
+	// Whoever wrote the image must not be able to change it any more: the table is dropped.
+	locked, err := u.Pool.Edit(working, u.Shard.Name, claim)
+	if err != nil {
+		return done, err
+	}
+	defer func() { err = errors.Join(err, locked.Close()) }()
 	err = i.whole(working, u.Pool, u.Shard.Name, func(r format.Reader) error {
 		record := sharedbase.ImageRecord{Objects: r.Info().Objects, Bytes: r.Info().ContentSize, Fingerprint: r.Fingerprint()}
-		done, err = claim.AdoptImage(working, record, r.Keys(working))
+		done, err = claim.AdoptImage(working, u.Pool.Name(), record, r.Keys(working))
 		return err
 	})
 	return done, err
@@ -72,8 +91,21 @@ func claimedFrom(s sharedbase.ShardState) (from, to sharedbase.ShardState) {
 	return sharedbase.StateFull, sharedbase.StatePacking
 }
 
-func notIn(s sharedbase.Shard, expected sharedbase.ShardState) error {
-	return &sharedbase.StateError{Shard: s.Name, Found: s.State, FoundLocker: s.Locker, Expected: expected}
+// notIn returns why a shard cannot be claimed, and what to do about its holder.
+func (i *Importer) notIn(ctx context.Context, s sharedbase.Shard, expected sharedbase.ShardState) error {
+	err := &sharedbase.StateError{Shard: s.Name, Found: s.State, FoundLocker: s.Locker, Expected: expected}
+	if s.Locker == uuid.Nil {
+		return err
+	}
+	leases, failure := i.Base.Leases(ctx)
+	if failure != nil {
+		return errors.Join(err, failure)
+	}
+	if lease, leased := leases[s.Locker]; leased {
+		return fmt.Errorf("%w: stop %s first", err, lease.Holder())
+	}
+	return fmt.Errorf("%w: a process of Python Winery locked the shard, without a lease; if the process is dead, run `wineryctl shards release --duration 0s --shard %s`",
+		err, s.Name)
 }
 
 // claimUnpacked claims a shard, a standby one as a writer does and a full one as a
@@ -89,7 +121,7 @@ func (i *Importer) claimUnpacked(ctx context.Context, s sharedbase.Shard) (*shar
 	if err != nil {
 		return nil, err
 	}
-	return nil, notIn(now, from)
+	return nil, i.notIn(ctx, now, from)
 }
 
 // Examine reads of an image what Import or Adopt would read, and returns the number of

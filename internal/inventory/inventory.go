@@ -24,10 +24,23 @@ type Difference struct {
 	// Unknown images: no shard of the database has their name.
 	Unknown []string
 	// Unpacked: complete images of shards that are standby, writing or full in
-	// the database. It was restored from an older backup; or, if the shard is
-	// full, a packer died before it recorded the image. A shard whose lease has expired
-	// has the state to which the next role returns it.
+	// the database, which may have them in another pool. It was restored from an older
+	// backup; or a packer died before it recorded the image, see Newer. A shard whose lease
+	// has expired has the state to which the next role returns it.
 	Unpacked []sharedbase.Shard
+
+	pool string
+}
+
+// Newer returns the shards of Unpacked whose image is newer than the database: all but
+// those that a packer may have left, which are full, with the image in the shard's pool.
+func (d Difference) Newer() (newer []sharedbase.Shard) {
+	for _, s := range d.Unpacked {
+		if s.State != sharedbase.StateFull || s.Pool != d.pool {
+			newer = append(newer, s)
+		}
+	}
+	return newer
 }
 
 // Compare lists the images of p and the shards of base once. Roles may work
@@ -35,6 +48,7 @@ type Difference struct {
 // state is not reported. An image that a migration to another pool left in p is
 // not reported either.
 func Compare(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) (d Difference, err error) {
+	d.pool = p.Name()
 	shards, err := base.ListShards(ctx, sharedbase.ShardFilter{})
 	if err != nil {
 		return d, err
@@ -78,8 +92,7 @@ func (d *Difference) addShard(ctx context.Context, base *sharedbase.SharedBase, 
 	switch {
 	case listed && s.State == sharedbase.StateImporting:
 		d.Unknown = append(d.Unknown, s.Name) // its importer, of Python Winery, may have died
-	case s.Pool != p.Name():
-	case listed && unpacked(s.State):
+	case listed && unpacked(s.State): // in another pool: it was packed and migrated after the backup
 		finished, err := complete(ctx, p, s.Name)
 		if err != nil || !finished {
 			return err
@@ -89,7 +102,7 @@ func (d *Difference) addShard(ctx context.Context, base *sharedbase.SharedBase, 
 			d.Unpacked = append(d.Unpacked, now)
 		}
 		return err
-	case !listed && s.State.ImageAvailable():
+	case !listed && s.Pool == p.Name() && s.State.ImageAvailable():
 		now, err := base.ShardByName(ctx, s.Name)
 		if err == nil && now.Pool == p.Name() {
 			d.Missing = append(d.Missing, s.Name)

@@ -21,7 +21,10 @@ var errDiffers = errors.New("the pool has a different image of this name, or one
 func (m *Migrator) provide(ctx context.Context, name string, proofOf func(original format.Reader) pool.ReplaceProof, moved *Moved) (err error) {
 	source, err := m.From.Edit(ctx, name, proofOf(nil))
 	if errors.Is(err, pool.ErrNotFound) && m.NoTransfer {
-		return m.verify(ctx, name, nil, moved) // the source was removed
+		if err = m.fenceWriter(ctx, name, proofOf(nil)); err == nil {
+			err = m.verify(ctx, name, nil, moved) // the source was removed
+		}
+		return err
 	}
 	if err != nil {
 		return err
@@ -35,16 +38,18 @@ func (m *Migrator) provide(ctx context.Context, name string, proofOf func(origin
 	if err := m.checkRecord(ctx, name, original); err != nil {
 		return fmt.Errorf("pool %s: %w", m.From.Name(), err)
 	}
-	err = m.verify(ctx, name, original, moved)
+	proof := proofOf(original)
+	if err = m.fenceWriter(ctx, name, proof); err == nil {
+		err = m.verify(ctx, name, original, moved)
+	}
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, pool.ErrNotFound) && m.NoTransfer:
 		return fmt.Errorf("%w: the image is not in pool %s", ErrSkipped, m.To.Name())
-	case m.NoTransfer, !replaceable(err):
+	case m.NoTransfer, !replaceable(err) && !errors.Is(err, pool.ErrInUse): // Create fences who uses it
 		return err
 	}
-	proof := proofOf(original)
 	if m.encodes() {
 		err = m.encode(ctx, name, original, proof)
 	} else {
@@ -59,6 +64,17 @@ func (m *Migrator) provide(ctx context.Context, name string, proofOf func(origin
 		err = errors.Join(m.blame(ctx, original, err), m.To.Remove(context.WithoutCancel(ctx), name, proof))
 	}
 	return err
+}
+
+// fenceWriter makes sure that no earlier process, dead or stopped, can still change the
+// image in To, which is about to be relied on. pool.ErrInUse if such a process is alive;
+// pool.ErrNotFound.
+func (m *Migrator) fenceWriter(ctx context.Context, name string, proof pool.Proof) error {
+	e, err := m.To.Edit(ctx, name, proof)
+	if err != nil {
+		return fmt.Errorf("pool %s: %w", m.To.Name(), err)
+	}
+	return e.Close()
 }
 
 // checkRecord requires that the original is the image that was recorded: the record of

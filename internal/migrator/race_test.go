@@ -37,6 +37,22 @@ func TestClaimed(t *testing.T) {
 	s.wantPool(t, s.Pool)
 }
 
+// TestUncommittedCopy: a complete copy that its writer has not committed is not relied on:
+// the writer, which has lost its claim, may be about to wipe it.
+func TestUncommittedCopy(t *testing.T) {
+	to := rbd(t)
+	s := newStage(t, directory(t, "old"), to)
+	all := s.old(t)
+	draft := roletest.Draft(t, roletest.OpenPools(t, true, to)[to.Name], image, all)
+	written, err := draft.Open(t.Context()) // which makes it durable
+	expect.NoError(t, err)
+	expect.NoError(t, written.Close())
+	s.migrate(t)
+	s.wantPool(t, s.Pool)
+	expect.NoError(t, draft.Abort(t.Context()))
+	s.WantObjects(t, image, all)
+}
+
 // A migration that read the shard before another migration moved it changes
 // nothing: no object reappears that was erased in the new image since, and the
 // image is not lost if the old one is damaged by now.

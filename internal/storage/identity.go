@@ -217,8 +217,9 @@ func adopt(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool, i Iden
 	case len(d.Unknown) > 0:
 		return refused(p, "the pool has %d images that are not in the database, the first is %s; if the pool belongs to this database, run \"wineryctl pool init %s\"",
 			len(d.Unknown), d.Unknown[0], p.Name())
-	case len(d.Unpacked) > 0 && d.Unpacked[0].State != sharedbase.StateFull:
-		s := d.Unpacked[0]
+	}
+	if newer := d.Newer(); len(newer) > 0 {
+		s := newer[0]
 		return refused(p, "the pool has the complete image of shard %s, whose state in the database is %s; was an older backup restored? (run \"wineryctl pool init %s\" and \"wineryctl index reconcile\")",
 			s.Name, s.State, p.Name())
 	}

@@ -12,6 +12,7 @@ import (
 	"winery/sharedbase"
 	"winery/test/fleettest"
 	"winery/test/harness"
+	"winery/test/pgtest"
 )
 
 // afterExpiry is how long a shard may be held after its holder's lease has expired, as it
@@ -33,25 +34,20 @@ func TestDefaultLease(t *testing.T) {
 		t.Fatal(err)
 	}
 	fill(t, f)
+	full := inStates(ctx, t, f, 1, sharedbase.StateFull)
+	release := pgtest.Hold(t, o.DSN, "LOCK TABLE shard_"+full[0].Name) // the packer waits for the table
 	packer, err := f.Start(harness.Packer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var held []sharedbase.Shard
-	for len(held) < 2 { // packing does not take long
-		held, err = f.Base.ListShards(ctx, sharedbase.ShardFilter{
-			States: []sharedbase.ShardState{sharedbase.StatePacking, sharedbase.StateWriting},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	held := inStates(ctx, t, f, 2, sharedbase.StatePacking, sharedbase.StateWriting)
 	for _, p := range []*harness.Process{packer, writer} {
 		if err := p.Kill(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	killed := time.Now()
+	release()
 	for _, role := range []string{harness.Packer, harness.Mapper, harness.Cleaner} {
 		if _, err := f.Start(role); err != nil {
 			t.Fatal(err)
@@ -80,6 +76,19 @@ func TestDefaultLease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// inStates waits until so many shards are in one of the states, and returns them.
+func inStates(ctx context.Context, t *testing.T, f *harness.Fleet, n int, states ...sharedbase.ShardState) (shards []sharedbase.Shard) {
+	t.Helper()
+	err := harness.Until(ctx, func() (found bool, err error) {
+		shards, err = f.Base.ListShards(ctx, sharedbase.ShardFilter{States: states})
+		return len(shards) >= n, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return shards
 }
 
 // endOfLeases waits until the shards have other holders, and returns when the lease of each

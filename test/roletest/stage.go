@@ -280,6 +280,12 @@ func Clean(c Cleaner) func(context.Context) (worked bool, err error) {
 // Put writes an image of objects into a pool, of which no database knows.
 func Put(t testing.TB, into pool.Pool, name string, objects []sharedbase.Object) {
 	t.Helper()
+	expect.NoError(t, Draft(t, into, name, objects).Commit(t.Context()))
+}
+
+// Draft writes an image of objects into a pool, complete but not committed.
+func Draft(t testing.TB, into pool.Pool, name string, objects []sharedbase.Object) pool.Draft {
+	t.Helper()
 	draft, err := into.Create(t.Context(), name, 0, pooltest.Anything{})
 	expect.NoError(t, err)
 	w, err := into.Format().NewWriter(draft, draft.Size())
@@ -290,7 +296,7 @@ func Put(t testing.TB, into pool.Pool, name string, objects []sharedbase.Object)
 	}
 	_, err = w.Finish()
 	expect.NoError(t, err)
-	expect.NoError(t, draft.Commit(t.Context()))
+	return draft
 }
 
 // SWHShard opens a shard's image, which has this format, as it is in the store.
