@@ -152,8 +152,11 @@ const grantsCure = "run `wineryctl db grants` (`wineryctl doctor` shows it with 
 // "" where it names nothing that the user needs.
 func rightNeeded(role, refusal string) string {
 	user := role
-	if role == "wineryctl" {
+	switch role {
+	case "wineryctl":
 		user = UserOperator
+	case "reader": // a winery-writer that is read-only
+		user = UserWriter
 	}
 	if strings.HasPrefix(refusal, "must be owner of") {
 		return "the owner of Winery's tables must own it: " + grantsCure

@@ -65,6 +65,11 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 	if pool != "" {
 		waitsFor += " of pool " + pool
 	}
+	for name, size := range env.Config.MaxSizes() {
+		if pool == "" || pool == name {
+			env.Metrics.Packs(name, size)
+		}
+	}
 	history := packer.NewHistory()
 	var parts []daemon.Part
 	for i := range loops {

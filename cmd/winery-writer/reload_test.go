@@ -27,6 +27,21 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// start starts the writer, which ends with the test.
+func start(t *testing.T, configuration string) (*os.Process, *logtest.Log) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "--config", configuration, "--telemetry-listen", "off", "--log-format", "text")
+	cmd.Env = append(os.Environ(), asWriter+"=1")
+	log := new(logtest.Log)
+	cmd.Stderr = log
+	expect.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return cmd.Process, log
+}
+
 // TestReloadInPart: SIGHUP reloads the access file although the certificate is broken, and
 // the log says of each what became of it.
 func TestReloadInPart(t *testing.T) {
@@ -48,19 +63,11 @@ objstorage:
   shards_active_pool: shards
 winery: {listen: "127.0.0.1:0", tls: {certificate: %q, key: %q}, access: %q}
 `, dir, certificate, key, access))
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "--config", configuration, "--telemetry-listen", "off", "--log-format", "text")
-	cmd.Env = append(os.Environ(), asWriter+"=1")
-	var log logtest.Log
-	cmd.Stderr = &log
-	expect.NoError(t, cmd.Start())
-	defer func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}()
+	process, log := start(t, configuration)
 	log.Wait(t, "msg=listening")
 	file("cert.pem", "broken")
 	file("access.yml", fmt.Sprintf(list, "two", strings.Repeat("b", 64)))
-	expect.NoError(t, cmd.Process.Signal(syscall.SIGHUP))
+	expect.NoError(t, process.Signal(syscall.SIGHUP))
 	log.Wait(t, `msg=reloaded role=writer what="access file"`)
 	log.Wait(t, `msg="not reloaded: the role continues with what it had" role=writer what="TLS certificates" err="TLS certificate `+certificate)
 	if lines := log.Lines("reloaded"); len(lines) != 2 {

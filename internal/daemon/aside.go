@@ -5,7 +5,8 @@ package daemon
 import "time"
 
 // lastWords is how long a process that ends at once may take to log the reason. The
-// log may block: standard error may be a pipe whose reader hangs.
+// log may block: standard error may be a pipe whose reader hangs. It is longer than
+// sentry's flush takes.
 const lastWords = 5 * time.Second
 
 // aside logs for a goroutine that must never wait for the log: its functions are

@@ -34,7 +34,7 @@ func checkDSN(dsn string) error {
 func (e *Env) OpenDatabase(ctx context.Context, more ...sharedbase.Option) (*sharedbase.SharedBase, error) {
 	db := e.Config.Database
 	base, err := sharedbase.New(db.DSN, cmp.Or(db.ApplicationName, e.CLI.App.Name), append(more,
-		sharedbase.WithLease(e.Config.Winery.Lease), sharedbase.WithHolder(Role(e.CLI.App.Name), Version()),
+		sharedbase.WithLease(e.Config.Winery.Lease), sharedbase.WithHolder(e.Role, Version()),
 		sharedbase.WithConnections(e.Config.Winery.DatabaseConnections))...)
 	if err != nil {
 		return nil, err
@@ -117,7 +117,7 @@ func (e *Env) Loops(ctx context.Context, base *sharedbase.SharedBase, parts ...P
 func (e *Env) loop(ctx context.Context, p Part, wake <-chan struct{}) error {
 	options := loopOptions{
 		Log: e.Log, Notify: p.Notify, Finish: e.Finishing.Done(), StopWhenIdle: e.StopWhenIdle,
-		Metrics: e.Metrics, Role: Role(e.CLI.App.Name), Part: p.Notify.name,
+		Metrics: e.Metrics, Role: e.Role, Part: p.Notify.name,
 		WaitsFor: p.WaitsFor, Wake: wake,
 	}
 	return loop(ctx, options, p.Step)

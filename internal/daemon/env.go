@@ -22,6 +22,7 @@ import (
 // Env has what a role needs to work.
 type Env struct {
 	Config  *config.Config
+	Role    string       // as [Role] returns it, but "reader" for a winery-writer that is read-only
 	Log     *slog.Logger // to stderr; carries the role's name
 	CLI     *cli.Context // for the role's own flags
 	Notify  *Notifier
@@ -79,12 +80,16 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 		if toSentry != nil {
 			log = slog.New(slog.NewMultiHandler(log.Handler(), toSentry))
 		}
-		log = log.With("role", Role(c.App.Name))
-		slog.SetDefault(log) // for what is logged by package storage, and by libraries
 		cfg, err := config.Load(c.String("config"), checkDSN)
 		if err != nil {
 			return err
 		}
+		role := Role(c.App.Name)
+		if role == "writer" && cfg.ReadOnly {
+			role = "reader"
+		}
+		log = log.With("role", role)
+		slog.SetDefault(log) // for what is logged by package storage, and by libraries
 		for _, warning := range cfg.Warnings {
 			log.Warn("configuration warning", "warning", warning)
 		}
@@ -98,22 +103,22 @@ func role(run func(context.Context, *Env) error) cli.ActionFunc {
 		}
 		defer measured.Close()
 		notify := newNotifier(log)
-		server, err := serveTelemetry(c.Context, c, cfg, measured, notify, log)
+		server, err := serveTelemetry(c.Context, c, cfg, role, measured, notify, log)
 		if err != nil {
 			return err
 		}
 		defer server.Close()
-		watch := &supervisor{log: log, notify: notify, metrics: measured, role: Role(c.App.Name), limit: cfg.Winery.StallLimit, exit: os.Exit}
+		watch := &supervisor{log: log, notify: notify, metrics: measured, role: role, limit: cfg.Winery.StallLimit, exit: os.Exit, flush: flush}
 		defer watch.begin()()
 		hangup := &reloads{}
 		if c.IsSet(logLevelFile) {
 			hangup.add("log level", func() error { return setLogLevel(c, level) })
 		}
-		ctx, finishing, stop := signals(c.Context, log, hangup)
+		ctx, finishing, stop := signals(c.Context, log, flush, hangup)
 		defer stop()
 		defer context.AfterFunc(ctx, notify.stopping)()
 		env := &Env{
-			Config: cfg, Log: log, CLI: c, Notify: notify, Metrics: measured, Telemetry: server,
+			Config: cfg, Role: role, Log: log, CLI: c, Notify: notify, Metrics: measured, Telemetry: server,
 			Finishing: finishing, StopWhenIdle: c.Bool(StopFlag.Name), reloads: hangup,
 		}
 		err = guard(func() error { return run(ctx, env) })

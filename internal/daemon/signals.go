@@ -22,9 +22,9 @@ func surviveClosedPipes() {
 
 // signals catches SIGINT, SIGTERM and SIGHUP until stop is called, and does
 // what the package comment says: SIGINT ends finishing, SIGTERM or a second
-// SIGINT ends ctx and with it finishing, and one more ends the process. Neither a
-// log that blocks nor a reload that hangs delays what a signal does.
-func signals(parent context.Context, log *slog.Logger, hangup *reloads) (ctx, finishing context.Context, stop func()) {
+// SIGINT ends ctx and with it finishing, and one more ends the process, once flush has
+// returned. Neither a log that blocks nor a reload that hangs delays what a signal does.
+func signals(parent context.Context, log *slog.Logger, flush func(), hangup *reloads) (ctx, finishing context.Context, stop func()) {
 	ctx, abort := context.WithCancel(parent)
 	finishing, finish := context.WithCancel(ctx)
 	received := make(chan os.Signal, 2)
@@ -47,6 +47,7 @@ func signals(parent context.Context, log *slog.Logger, hangup *reloads) (ctx, fi
 				case ctx.Err() != nil:
 					exitAfter(func() {
 						log.Error("exiting at once; a shard stays locked until its lease expires", "signal", s.String())
+						flush()
 					}, func() { exitBy(s) })
 				case s == syscall.SIGINT && finishing.Err() == nil:
 					finish()

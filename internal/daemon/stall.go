@@ -21,6 +21,7 @@ type supervisor struct {
 	role    string
 	limit   time.Duration // without progress, after which the process ends
 	exit    func(status int)
+	flush   func() // sends what was logged last to where it is sent later
 	aside   *aside // of begin
 }
 
@@ -47,6 +48,7 @@ func (s *supervisor) check(first, next time.Duration) time.Duration {
 			s.metrics.Close()
 			s.log.Error("no progress: this process exits, its lease expires, and another process continues",
 				"stalled", stalled, "status", status, "stacks", stacks())
+			s.flush()
 		}, func() { s.exit(statusFailed) })
 	case stalled >= next:
 		s.aside.do(func() {

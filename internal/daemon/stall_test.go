@@ -52,7 +52,7 @@ func TestStall(t *testing.T) {
 			status, ended = code, time.Now()
 			cancel()
 			runtime.Goexit()
-		}}
+		}, flush: func() { log.Info("sent to Sentry") }}
 		stop := s.begin()
 		began, steps := time.Now(), 0
 		var hangs time.Time
@@ -94,6 +94,7 @@ func TestStall(t *testing.T) {
 			warning("1m0s"), warning("2m0s"), warning("4m0s"), warning("8m0s"),
 			`level=ERROR msg="no progress: this process exits, its lease expires, and another process continues" ` +
 				`stalled=15m0s status="packing i3f: 41 %"`,
+			`level=INFO msg="sent to Sentry"`,
 		}
 		if got := strings.Split(strings.TrimSpace(out.String()), "\n"); !slices.Equal(got, want) {
 			t.Errorf("logged:\n%s", out.String())
@@ -117,7 +118,7 @@ func TestStallWithBlockedLog(t *testing.T) {
 		b := blocking{slog.DiscardHandler, make(chan struct{})}
 		log := slog.New(b)
 		exited := make(chan int, 2)
-		s := &supervisor{log: log, notify: newNotifier(log), role: "test", limit: 15 * time.Minute, exit: func(code int) { exited <- code; runtime.Goexit() }}
+		s := &supervisor{log: log, notify: newNotifier(log), role: "test", limit: 15 * time.Minute, exit: func(code int) { exited <- code; runtime.Goexit() }, flush: func() {}}
 		s.notify.Progress()
 		began := time.Now()
 		stop := s.begin()

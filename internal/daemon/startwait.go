@@ -24,12 +24,12 @@ func (e *Env) until(ctx context.Context, w startWait, try func(context.Context) 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.Finishing, cancel)()
-	role, reported, began := Role(e.CLI.App.Name), "", time.Now()
+	reported, began := "", time.Now()
 	report := func(err error, wait time.Duration) {
 		e.Notify.Status("%s since %s: %v", w.waiting, clock(began), err)
 		e.Notify.failing(true)
 		e.Telemetry.Fails(w.condition, err)
-		e.Metrics.BackOff(role, "", wait)
+		e.Metrics.BackOff(e.Role, "", wait)
 		level := w.level
 		if err.Error() == reported {
 			level = slog.LevelDebug
@@ -46,7 +46,7 @@ func (e *Env) until(ctx context.Context, w startWait, try func(context.Context) 
 	}, backoff.WithContext(newBackOff(), ctx), report)
 	e.Notify.failing(err != nil)
 	if err == nil && reported != "" {
-		e.Metrics.BackOff(role, "", 0)
+		e.Metrics.BackOff(e.Role, "", 0)
 		e.Log.Info(w.over) //nolint:sloglint // a constant of the caller
 	}
 	return err

@@ -10,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"syscall"
 	"time"
 
@@ -54,7 +56,8 @@ func telemetryFlags(program string) []cli.Flag {
 
 // serveTelemetry begins to answer for this process, with the role's notify and
 // configuration. It returns nil where the flags say that it does not.
-func serveTelemetry(ctx context.Context, c *cli.Context, cfg *config.Config, m *metrics.Client, notify *Notifier, log *slog.Logger) (*telemetry.Server, error) {
+func serveTelemetry(ctx context.Context, c *cli.Context, cfg *config.Config, role string, m *metrics.Client, notify *Notifier, log *slog.Logger) (*telemetry.Server, error) {
+	m.Running(role, Version(), configHash(cfg), slices.Collect(maps.Keys(cfg.MaxSizes())))
 	l, err := listenTelemetry(ctx, c, log)
 	if l == nil || err != nil {
 		return nil, err
@@ -63,13 +66,12 @@ func serveTelemetry(ctx context.Context, c *cli.Context, cfg *config.Config, m *
 	if err := telemetry.CheckWebConfig(webConfig); err != nil {
 		return nil, errors.Join(config.FileError("--"+telemetryConfig+": "+webConfig, err), l.Close())
 	}
-	m.Running(Role(c.App.Name), Version(), configHash(cfg), cfg.MaxSizes())
 	log.Info("serving metrics and health", "address", l.Addr().String())
 	if webConfig == "" && !config.OnlyLocal(l.Addr().Network(), l.Addr().String()) {
 		log.Warn("metrics and health are served to other hosts without authentication", "address", l.Addr().String(), "cure", "--"+telemetryConfig)
 	}
 	server := telemetry.Serve(l, telemetry.Options{
-		Registry: m.Registry(), Role: Role(c.App.Name), WebConfig: webConfig, Log: log,
+		Registry: m.Registry(), Role: role, WebConfig: webConfig, Log: log,
 		Live: func() error { return live(notify, cfg.Winery.StallLimit) },
 	})
 	server.Requires("role", notify.whyNotReady)

@@ -94,6 +94,7 @@ func (l *lane) release(ctx context.Context) {
 	case err == nil:
 		log.Info("shard released", "objects", l.total.Objects, "bytes", l.total.Bytes)
 	case errors.As(err, &lost):
+		l.Metrics.LeaseLost("writer")
 		log.Warn("shard was taken by another process", "err", err)
 	default:
 		log.Warn("cannot release the shard: it stays locked until a retry succeeds or its lease expires", "err", err)

@@ -6,11 +6,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"winery/internal/ingest"
+	"winery/internal/metrics"
 	"winery/sharedbase"
 	"winery/test/expect"
 )
@@ -19,7 +23,10 @@ import (
 // more from it; its callers notice nothing.
 func TestShardLost(t *testing.T) {
 	f := newFixture(t)
-	w := f.start(ingest.Options{})
+	m, err := metrics.FromEnvironment(quiet)
+	f.must(err)
+	defer m.Close()
+	w := f.start(ingest.Options{Metrics: m})
 	f.add(w, object("before"))
 
 	stolen := f.shards(sharedbase.StateWriting)[0]
@@ -40,6 +47,11 @@ func TestShardLost(t *testing.T) {
 		t.Errorf("locked after Close: %v, want the thief's alone", locked)
 	}
 	f.must(thief.Release(t.Context()))
+	f.must(testutil.GatherAndCompare(m.Registry(), strings.NewReader(`
+# HELP winery_lease_lost_total Steps that were aborted because the lease was lost.
+# TYPE winery_lease_lost_total counter
+winery_lease_lost_total{role="writer"} 1
+`), "winery_lease_lost_total"))
 }
 
 // load adds objects from many goroutines, repeating what fails, as clients do,

@@ -54,10 +54,10 @@ func resultOf(failed bool) string {
 	return string(Success)
 }
 
-// Running says which program runs, with which configuration and pools, each with the
-// size in bytes at which its shards are full. What counts its failures begins at 0, so
-// that the first one is an increase.
-func (c *Client) Running(role, version, configHash string, pools map[string]int64) {
+// Running says which program runs, with which configuration and pools. What counts its
+// failures begins at 0, so that the first one is an increase, and so does what another
+// process may have left in statsd, which keeps the last value of a gauge.
+func (c *Client) Running(role, version, configHash string, pools []string) {
 	if c == nil {
 		return
 	}
@@ -66,14 +66,15 @@ func (c *Client) Running(role, version, configHash string, pools map[string]int6
 	for _, was := range []string{"writing", "packing", "cleaning"} {
 		c.reclaims.WithLabelValues(was)
 	}
-	for pool, maxSize := range pools {
+	if role == "writer" {
+		c.leasesLost.WithLabelValues(role)
+	}
+	for _, pool := range pools {
 		switch role {
-		case "writer":
+		case "writer", "reader":
 			c.refused.WithLabelValues(pool)
-			c.hanging.WithLabelValues(pool)
+			c.ImagesHanging(pool, 0)
 			continue // and quarantines nothing
-		case "packer":
-			c.maxSize.WithLabelValues(pool).Set(float64(maxSize))
 		case "mapper":
 			c.quarantines.WithLabelValues("scrub", pool)
 		}
@@ -278,11 +279,18 @@ func (c *Client) Committed(took time.Duration, err error) {
 	}
 }
 
-// PackingStarts sets the size in bytes at which a shard of the target pool is
-// full. In statsd it has no tag, as in Python.
-func (c *Client) PackingStarts(pool string, maxSize int64) {
+// Packs says of which pool this process packs shards, and the size in bytes at which they
+// are full.
+func (c *Client) Packs(pool string, maxSize int64) {
 	if c != nil {
 		c.maxSize.WithLabelValues(pool).Set(float64(maxSize))
+	}
+}
+
+// PackingStarts tells statsd the size in bytes at which a shard of the target pool is
+// full, without a tag, as in Python.
+func (c *Client) PackingStarts(maxSize int64) {
+	if c != nil {
 		c.gauge(packerMaxSize, float64(maxSize))
 	}
 }

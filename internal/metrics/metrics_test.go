@@ -30,7 +30,8 @@ func TestSent(t *testing.T) {
 	m.Request("get", time.Second, metrics.ClientError, "KeyError")
 	m.In("add", 10)
 	m.In("add", 5)
-	m.PackingStarts("shards", 100)
+	m.PackingStarts(100)
+	m.Running("writer", "1.0", "0123", pools)
 	m.StepFailed("packer", "")
 	m.BackOff("packer", "", 2*time.Second)
 	m.Stalled("packer", time.Minute)
@@ -43,6 +44,7 @@ func TestSent(t *testing.T) {
 		"swh_objstorage_request_duration_seconds_error_count|c|a:1,again:cellar,endpoint:get,error_type:KeyError," + constant[13:]: 1,
 		"swh_objstorage_in_bytes_total|c|a:1,again:cellar,endpoint:add_bytes," + constant[13:]:                                     15,
 		"swh_objstorage_winery_packer_shard_max_size_bytes|g|a:1," + constant:                                                      100,
+		"winery_images_hanging|g|a:1,again:cellar,pool_name:shards," + constant[13:]:                                               0,
 		"winery_step_failures_total|c" + ofRole:                                                                                    1, "winery_backoff_seconds|g" + ofRole: 2,
 		"winery_stalled_seconds|g" + ofRole: 60, "winery_lease_lost_total|c" + ofRole: 1,
 	}
@@ -77,7 +79,7 @@ func TestNothingSent(t *testing.T) {
 	}
 }
 
-var pools = map[string]int64{"shards": 1000}
+var pools = []string{"shards"}
 
 // measureAll calls each measurement.
 func measureAll(m *metrics.Client) {
@@ -102,7 +104,8 @@ func measureAll(m *metrics.Client) {
 	m.AddsMemory(1)
 	m.AddQueued(1)
 	m.Committed(1, nil)
-	m.PackingStarts("shards", 1)
+	m.Packs("shards", 1000)
+	m.PackingStarts(1)
 	m.ObjectPacked("shards", 1)
 	m.Verified("shards", 1)
 	m.Packed("shards", 1, "")

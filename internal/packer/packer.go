@@ -136,7 +136,7 @@ func (p *Packer) warnUnconfigured(full []sharedbase.Shard) {
 func (p *Packer) pack(ctx context.Context, claim *sharedbase.Claim) error {
 	start := time.Now()
 	to := p.Pools[claim.Pool()]
-	p.Metrics.PackingStarts(to.Name(), p.MaxSizes[to.Name()])
+	p.Metrics.PackingStarts(p.MaxSizes[to.Name()])
 	failure := "Error"
 	defer func() { p.Metrics.Packed(to.Name(), time.Since(start), failure) }()
 	made, err := imagebuild.Job{

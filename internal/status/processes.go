@@ -21,10 +21,14 @@ func (f *facts) works(role string, state sharedbase.ShardState) bool {
 }
 
 func noWriter(f *facts) []Problem {
-	if f.works("writer", sharedbase.StateWriting) {
+	what := "no writer runs: objects can be neither stored nor read"
+	switch {
+	case f.works("writer", sharedbase.StateWriting):
 		return nil
+	case f.works("reader", ""):
+		what = "no writer runs, only read-only ones: objects can be read, but not stored"
 	}
-	return []Problem{problem(NoWriter, Error, "no writer runs: objects can be neither stored nor read", nil, "systemctl start winery-writer on a host")}
+	return []Problem{problem(NoWriter, Error, what, nil, "systemctl start winery-writer on a host")}
 }
 
 func processesGone(f *facts) []Problem {

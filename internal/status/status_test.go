@@ -157,6 +157,8 @@ func TestProblems(t *testing.T) {
 			status.PackedLong, status.Warning, []string{"1 PACKED shard waits, the oldest for 3 days although mapper and cleaner run", "--min-mapped-hosts"}},
 		"a host that is gone": {both(shard("readonly", "1 day"), exec("UPDATE shards SET mapped_on_hosts_when_packed = '{ceph1,ceph9}'")),
 			status.HostGone, status.Warning, []string{"1 host counts", "ceph9, which mapped 1 image", "wineryctl hosts forget ceph9"}},
+		"a read-only writer alone": {both(without("writer"), process("reader", "ceph2", "5 s", "", false)),
+			status.NoWriter, status.Error, []string{"only read-only ones: objects can be read, but not stored", "systemctl start winery-writer"}},
 		"no writer": {without("writer"), status.NoWriter, status.Error, []string{"no writer runs", "systemctl start winery-writer"}},
 		"a process that died": {process("packer", "ceph2", "10 min", "packing i3f: 41 %", false),
 			status.ProcessGone, status.Warning, []string{"packer on ceph2 (pid 4711), last seen 10 min ago: packing i3f: 41 %", "systemctl status 'winery-*' on ceph2"}},
