@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -89,6 +90,67 @@ func TestRescued(t *testing.T) {
 	expect.NoError(t, err)
 	expect.NoError(t, errors.Join(e.Commit(t.Context()), e.Close()))
 	s.wantClean("shards/one")
+}
+
+// TestSecondUploadFails: the store returns other bytes, and does not take the image again.
+// So it has a wrong image, for which the shard is quarantined, whatever failed.
+func TestSecondUploadFails(t *testing.T) {
+	for code, tt := range map[string]struct {
+		status int
+		want   error // nil: an AccessError
+	}{
+		"SlowDown":      {503, pool.ErrUnavailable},
+		"QuotaExceeded": {403, pool.ErrFull},
+		"NoSuchUpload":  {404, pool.ErrFenced},
+		"AccessDenied":  {403, nil},
+	} {
+		t.Run(code, func(t *testing.T) {
+			s, want, e := erasing(t, impatient)
+			var completed atomic.Bool
+			s.trouble.Answers(onceCompleted(func(answer *http.Response) error {
+				completed.Store(true)
+				return corrupt(always)(answer)
+			}))
+			again := refuse("PUT /", "partNumber=", tt.status, code)
+			s.trouble.Requests(func(w http.ResponseWriter, r *http.Request) bool { return completed.Load() && again(w, r) })
+			err := e.Commit(t.Context())
+			s.trouble.Answers(nil)
+			s.trouble.Requests(nil)
+			if tt.want == nil {
+				wantDenied(t, "Commit", err)
+			} else {
+				wantErr(t, "Commit", err, tt.want)
+			}
+			wantSays(t, "Commit", err, "other bytes than were uploaded", s.rescued(want))
+			if !errors.As(err, new(*format.DamageError)) {
+				t.Errorf("Commit: got %v, want a DamageError, for which the shard is quarantined", err)
+			}
+			expect.NoError(t, e.Close())
+		})
+	}
+}
+
+// TestReplacedMeanwhile: another process replaces the wrong image before it is uploaded
+// again. What that process uploaded is not damaged.
+func TestReplacedMeanwhile(t *testing.T) {
+	s, want, e := erasing(t, nil)
+	other := content(2, 50_000)
+	damage := corrupt(1)
+	var once sync.Once
+	s.trouble.Answers(onceCompleted(func(answer *http.Response) error {
+		if answer.ContentLength >= 10_000 {
+			once.Do(func() { s.put(other) })
+		}
+		return damage(answer)
+	}))
+	err := e.Commit(t.Context())
+	s.trouble.Answers(nil)
+	wantErr(t, "Commit", err, pool.ErrInUse, s.rescued(want))
+	if errors.As(err, new(*format.DamageError)) {
+		t.Errorf("Commit: got %v, which says that the image is damaged", err)
+	}
+	expect.NoError(t, e.Close())
+	wantContent(t, s.pool, "one", other)
 }
 
 // TestUnknownCompletion: no request to complete the upload is answered. The store may
