@@ -4,6 +4,7 @@ package s3_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
 	"os"
@@ -151,6 +152,42 @@ func TestReplacedMeanwhile(t *testing.T) {
 	}
 	expect.NoError(t, e.Close())
 	wantContent(t, s.pool, "one", other)
+}
+
+// TestLargeRescuedCopy: Edit reports progress for each piece of a kept copy that it reads,
+// and reads no further once its context has ended.
+func TestLargeRescuedCopy(t *testing.T) {
+	s := on(t, s3test.Moto(t), nil)
+	want := content(1, 9<<20) // three pieces
+	finished(t, s.pool, "one", want)
+	var requests atomic.Int32
+	s.trouble.Requests(func(http.ResponseWriter, *http.Request) bool { requests.Add(1); return false })
+	// edit returns how often progress was reported beyond once for each request.
+	edit := func(reported func(pieces int32, cancel func())) (pieces int32, err error) {
+		kept := filepath.Join(s.settings.TmpDirectory, "shards", "one.other.rescued")
+		expect.NoError(t, os.WriteFile(kept, want, 0o600))
+		requests.Store(0)
+		var progress atomic.Int32
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		e, err := s.pool.Edit(pool.WithProgress(ctx, func() { reported(progress.Add(1)-requests.Load(), cancel) }), "one", pooltest.Anything{})
+		if err == nil {
+			expect.NoError(t, e.Close())
+		}
+		return progress.Load() - requests.Load(), err
+	}
+	if pieces, err := edit(func(int32, func()) {}); err != nil || pieces < 3 {
+		t.Errorf("Edit reported %d pieces, %v", pieces, err)
+	}
+	s.wantClean("shards/one")
+	pieces, err := edit(func(pieces int32, cancel func()) {
+		if pieces > 0 {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) || pieces != 1 {
+		t.Errorf("Edit reported %d pieces, %v, after its context had ended", pieces, err)
+	}
 }
 
 // TestUnknownCompletion: no request to complete the upload is answered. The store may
