@@ -165,6 +165,9 @@ func (e *editor) commit(ctx context.Context) error {
 	if len(e.written) == 0 {
 		return e.pool.removeVersions(ctx, e.name, e.opened)
 	}
+	if err := e.pool.listsVersions(ctx, e.name, e.opened); err != nil {
+		return err
+	}
 	u := &publication{
 		pool: e.pool, name: e.name, file: e.local, size: e.opened.size, replaces: &e.opened, proof: e.proof,
 		expected: copied{e.version(ctx), e.local, merged(e.written)}, beforeComplete: e.keep,
