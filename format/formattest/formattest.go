@@ -39,6 +39,7 @@ func Run(t *testing.T, f format.Format) {
 		{"Fingerprint", fingerprint},
 		{"DamageIsFound", damageIsFound},
 		{"Restore", restore},
+		{"RestoreErased", restoreErased},
 		{"RestoreRefuses", restoreRefuses},
 		{"RestoreHeadRefuses", restoreHeadRefuses},
 		{"CachedHead", cachedHead},
