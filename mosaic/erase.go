@@ -36,16 +36,9 @@ func (Format) Erase(ctx context.Context, img format.Device, size int64, name str
 	if err := change(ctx); err != nil {
 		return 0, err
 	}
-	// Each step is flushed before the next begins.
-	for _, step := range []func(context.Context) error{
-		e.markIndex, e.zeroContents, e.markEntries, e.voidObjects, e.removeEntries, e.unmarkIndex,
-	} {
-		if err := step(ctx); err != nil {
-			return 0, err
-		}
-		if err := img.Flush(); err != nil {
-			return 0, fmt.Errorf("flushing mosaic image %s: %w", name, err)
-		}
+	err = e.inSteps(ctx, e.markIndex, e.zeroContents, e.markEntries, e.voidObjects, e.removeEntries, e.unmarkIndex)
+	if err != nil {
+		return 0, err
 	}
 	return len(e.victims), nil
 }
@@ -82,6 +75,19 @@ type eraser struct {
 	counts    []byte
 	orphans   []int64
 	dirty     []int64 // slots
+}
+
+// inSteps takes steps, each of which is flushed before the next begins.
+func (e *eraser) inSteps(ctx context.Context, steps ...func(context.Context) error) error {
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
+		}
+		if err := e.img.Flush(); err != nil {
+			return fmt.Errorf("flushing mosaic image %s: %w", e.name, err)
+		}
+	}
+	return nil
 }
 
 // find looks up the victims.
