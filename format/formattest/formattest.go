@@ -34,6 +34,7 @@ func Run(t *testing.T, f format.Format) {
 		{"EraseSurvivesPowerCuts", eraseSurvivesPowerCuts},
 		{"EraseFlushes", eraseFlushes},
 		{"EraseReadsBack", eraseReadsBack},
+		{"EraseAroundUnreadable", eraseAroundUnreadable},
 		{"EndedContext", endedContext},
 		{"Inventory", inventory},
 		{"Fingerprint", fingerprint},
