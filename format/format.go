@@ -45,7 +45,8 @@ type Format interface {
 	// over. A loss of power at any moment leaves all other objects as they were, and
 	// each of ids such that the same call completes its erasure. The Fingerprint
 	// and Info.Objects stay. Where damage leaves open which bytes are an object's,
-	// nothing is written.
+	// nothing is written. Objects of ids that the device cannot read stay as they are:
+	// the others are erased, and the error is an *UnreadableError.
 	//
 	// Up to inFlight reads or writes are in flight at once. When ctx ends, Erase stops
 	// before the next one. Readers see an object that is being erased with

@@ -21,6 +21,8 @@ import (
 // first at the format's level. The frame must fit where the object was; a shorter one
 // is filled up, if the size in the object's head leads to the next object. Where the index
 // does not tell where that one begins, because its entry is damaged, it returns ErrLayout.
+// Meanwhile checksums and counters are declared void: a frame may differ from the one
+// that the tile's checksum is of.
 func (f Format) RestoreContent(ctx context.Context, img format.Device, size int64, name string, content []byte) error {
 	id := format.ObjID(sha256.Sum256(content))
 	r, err := Open(img, size, name)
@@ -40,16 +42,16 @@ func (f Format) RestoreContent(ctx context.Context, img format.Device, size int6
 		return fmt.Errorf("object %x at %d: %w", id, position, err)
 	}
 	e := eraser{Reader: r, img: img}
-	if err := e.write(element, position); err != nil {
-		return err
+	steps := []func(context.Context) error{
+		e.markIndex,
+		func(context.Context) error { return e.write(element, position) },
+		func(ctx context.Context) error { return e.renewTile(ctx, t) },
+		e.unmarkIndex,
 	}
-	if err := img.Flush(); err != nil {
-		return err
+	if r.incomplete { // which stays so until the next Erase
+		steps = steps[1:3]
 	}
-	if err := e.renewTile(ctx, t); err != nil {
-		return err
-	}
-	return img.Flush()
+	return e.inSteps(ctx, steps...)
 }
 
 // neighbours returns the tile of a position, and where the next object starts or the

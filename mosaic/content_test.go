@@ -12,6 +12,7 @@ import (
 	"winery/format"
 	"winery/format/formattest"
 	"winery/mosaic"
+	"winery/test/corrupt"
 	"winery/test/expect"
 )
 
@@ -83,6 +84,39 @@ func TestRestoreContentOfDamagedHead(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// TestRestoreContentCut: an object gets another frame, and the power is cut at each write.
+// Whatever is left, the image is whole as soon as its objects are, and the next erasure
+// in it succeeds.
+func TestRestoreContentCut(t *testing.T) {
+	random := corrupt.Random(t)
+	objects := programs(3)
+	image := newImage(t, fast, objects)
+	_, end := elementOf(t, image, objects[0])
+	damaged := flip(image, end-9)
+	restore := func(d format.Device) error {
+		return slow.RestoreContent(t.Context(), d, int64(len(image)), "test", objects[0])
+	}
+	for writes := 0; ; writes++ {
+		c := &formattest.PowerLoss{Device: bytes.Clone(damaged), Kept: damaged, Left: writes}
+		if err := restore(c); err == nil {
+			holds(t, c.Device, objects, 0)
+			if bytes.Equal(c.Device, image) || writes < 6 {
+				t.Errorf("%d writes and flushes; the object has the same frame: %v", writes, bytes.Equal(c.Device, image))
+			}
+			break
+		}
+		for range 20 {
+			d := c.Afterwards(random)
+			if _, err := open(t, d).Check(t.Context(), formattest.ID(objects[0])); err != nil {
+				expect.NoError(t, restore(d))
+			}
+			holds(t, d, objects, 0)
+			erase(t, d, objects[2:])
+			holds(t, d, objects[:2], 1)
+		}
 	}
 }
 

@@ -95,6 +95,11 @@
 // the Void of the first step. It reads the whole image once, completes the erasures that reached
 // step 3, and computes checksums and counters from what it reads.
 //
+// An object that was erased can be restored from another copy of the image. Then the first
+// step comes first, and the last two, with nothing to erase, in the end. An object that is
+// restored from its content can get another frame. Then the first step comes first, and the
+// last one, after the new checksum of the tile, in the end.
+//
 // The dictionary stays as it is, because any frame may refer to any of its bytes. So
 // pieces that 8 of the first objects had in common can be left in the image, and in what
 // caches keep of it, when all of these objects are erased. No piece that fewer of them

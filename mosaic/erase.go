@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"winery/format"
 )
 
@@ -26,8 +28,11 @@ func (Format) Erase(ctx context.Context, img format.Device, size int64, name str
 		return 0, err
 	}
 	e := eraser{Reader: r, img: img, inFlight: inFlight}
-	if err := e.find(ctx, ids); err != nil || len(e.victims) == 0 && !e.incomplete {
+	if err := e.find(ctx, ids); err != nil {
 		return 0, err
+	}
+	if len(e.victims) == 0 && !e.incomplete {
+		return 0, e.unreadable
 	}
 	change := e.change
 	if e.incomplete || e.doubtful {
@@ -36,18 +41,11 @@ func (Format) Erase(ctx context.Context, img format.Device, size int64, name str
 	if err := change(ctx); err != nil {
 		return 0, err
 	}
-	// Each step is flushed before the next begins.
-	for _, step := range []func(context.Context) error{
-		e.markIndex, e.zeroContents, e.markEntries, e.voidObjects, e.removeEntries, e.unmarkIndex,
-	} {
-		if err := step(ctx); err != nil {
-			return 0, err
-		}
-		if err := img.Flush(); err != nil {
-			return 0, fmt.Errorf("flushing mosaic image %s: %w", name, err)
-		}
+	err = e.inSteps(ctx, e.markIndex, e.zeroContents, e.markEntries, e.voidObjects, e.removeEntries, e.unmarkIndex)
+	if err != nil {
+		return 0, err
 	}
-	return len(e.victims), nil
+	return len(e.victims), e.unreadable
 }
 
 // victim is an object that is to be erased.
@@ -72,6 +70,8 @@ type eraser struct {
 	img      format.Device
 	inFlight int
 
+	unreadable error // about objects that stay
+
 	mu       sync.Mutex // for the following, while victims are looked up
 	victims  []victim   // by position
 	doubtful bool       // one of them has not the SHA-256 of its id
@@ -84,9 +84,29 @@ type eraser struct {
 	dirty     []int64 // slots
 }
 
+// inSteps takes steps, each of which is flushed before the next begins.
+func (e *eraser) inSteps(ctx context.Context, steps ...func(context.Context) error) error {
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
+		}
+		if err := e.img.Flush(); err != nil {
+			return fmt.Errorf("flushing mosaic image %s: %w", e.name, err)
+		}
+	}
+	return nil
+}
+
 // find looks up the victims.
-func (e *eraser) find(ctx context.Context, ids []format.ObjID) error {
-	if err := format.Each(ctx, e.inFlight, ids, e.lookUp); err != nil {
+func (e *eraser) find(ctx context.Context, ids []format.ObjID) (err error) {
+	e.unreadable, err = format.EachReadable(ctx, e.inFlight, e.name, ids, func(ctx context.Context, id format.ObjID) error {
+		err := e.lookUp(ctx, id, headSize)
+		if errors.Is(err, unix.EIO) { // perhaps of bytes that follow the object
+			err = e.lookUp(ctx, id, maxHead)
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	slices.SortFunc(e.victims, func(a, b victim) int {
@@ -101,8 +121,9 @@ func (e *eraser) find(ctx context.Context, ids []format.ObjID) error {
 	return nil
 }
 
-// lookUp adds an object to the victims, if the image has it.
-func (e *eraser) lookUp(ctx context.Context, id format.ObjID) error {
+// lookUp adds an object to the victims, if the image has it. It reads up to first bytes
+// before it knows where the object ends.
+func (e *eraser) lookUp(ctx context.Context, id format.ObjID, first int) error {
 	buf := make([]byte, headSize)
 	slot, position, err := e.locate(id, buf)
 	if errors.Is(err, format.ErrNotFound) {
@@ -112,7 +133,7 @@ func (e *eraser) lookUp(ctx context.Context, id format.ObjID) error {
 		return err
 	}
 	v := victim{id: id, slot: slot, entry: slices.Clone(buf[:e.layout.entrySize()])}
-	in := &span{Reader: e.Reader, buf: buf, next: position, end: e.layout.index, crc: noBytes}
+	in := &span{Reader: e.Reader, buf: buf[:first], next: position, end: e.layout.index, crc: noBytes}
 	h, err := in.head(ctx, e.layout.index)
 	if err != nil {
 		return err
@@ -121,7 +142,8 @@ func (e *eraser) lookUp(ctx context.Context, id format.ObjID) error {
 		return e.damaged(position, "object %x has an element of another type, %x", id, uint32(h.id))
 	}
 	v.object = object{position: position, start: in.at(), stored: h.size}
-	if h.size > headSize {
+	in.end = v.end()
+	if h.size > int64(first) {
 		in.buf = append(make([]byte, 0, min(h.size, inMemory)), in.ahead...)[:min(h.size, inMemory)]
 		in.ahead = in.buf[:len(in.ahead)]
 	}

@@ -13,7 +13,9 @@ import (
 
 // RestoreTo implements [format.Reader]. What Open reads, and the entries of all other
 // objects, must be the same in both images, apart from entries that are damaged, or
-// whose object is erased in one of the two.
+// whose object is erased in one of the two. An object that was erased in img changes the
+// counters: then checksums and counters are declared void first, and computed anew in the
+// end, from the whole of img.
 func (r *Reader) RestoreTo(ctx context.Context, img format.Device, size int64, name string, ids []format.ObjID) (restored int, err error) {
 	damaged, err := Open(img, size, name)
 	if err != nil {
@@ -41,6 +43,13 @@ func (r *Reader) RestoreTo(ctx context.Context, img format.Device, size int64, n
 	}
 	if restored == 0 {
 		return 0, nil
+	}
+	if e.incomplete {
+		if err := img.Flush(); err != nil {
+			return restored, err
+		}
+		_, err := Format{}.Erase(ctx, img, size, name, 1, nil)
+		return restored, err
 	}
 	if err := e.renewIndex(ctx); err != nil {
 		return restored, err
@@ -70,6 +79,9 @@ func (e *eraser) restore(ctx context.Context, from *Reader, id format.ObjID) (po
 	if _, err := in.object(ctx, id, from.layout.index); err != nil {
 		return 0, err
 	}
+	if err := e.markErased(ctx, slot); err != nil {
+		return 0, err
+	}
 	if err := format.Copy(from.read, e.write, position, in.at()-position, buf); err != nil {
 		return 0, err
 	}
@@ -77,6 +89,19 @@ func (e *eraser) restore(ctx context.Context, from *Reader, id format.ObjID) (po
 		return 0, err
 	}
 	return position, e.write(appendEntry(nil, &entry{id, position}, e.layout.offsetSize), e.layout.slotOffset(slot))
+}
+
+// markErased declares checksums and counters void if the object of a slot is erased.
+func (e *eraser) markErased(ctx context.Context, slot int64) error {
+	var first [1]byte
+	if err := e.read(first[:], e.layout.slotOffset(slot)); err != nil || e.incomplete || first[0] != byte(idVoid) {
+		return err
+	}
+	if err := e.markIndex(ctx); err != nil {
+		return err
+	}
+	e.incomplete = true
+	return e.img.Flush()
 }
 
 // sameEntries requires that the entries of all objects but ids are the same.
@@ -120,9 +145,6 @@ func (e *eraser) renewTile(ctx context.Context, t tile) error {
 
 // renewIndex writes the checksum of the index, if it is another one.
 func (e *eraser) renewIndex(ctx context.Context) error {
-	if e.incomplete {
-		return nil
-	}
 	sum, err := e.indexSum(ctx, func(int64, []byte) error { return nil })
 	if err != nil {
 		return err

@@ -24,6 +24,7 @@ var sentinels = map[unix.Errno]error{
 	unix.EBUSY:     pool.ErrInUse, // watched, or a device that is open
 	unix.ESHUTDOWN: pool.ErrFenced,
 	unix.ETIMEDOUT: pool.ErrUnavailable, // the monitors
+	unix.EIO:       unix.EIO,            // as of a file: a part of the image cannot be read
 }
 
 // fail translates an error of librbd or of the rbd command; nil stays nil.

@@ -16,6 +16,9 @@ func (p *Pool) UseKernelAt(root string, limit time.Duration) {
 	p.kernel.sys, p.kernel.dev, p.kernel.limit = filepath.Join(root, "sys"), filepath.Join(root, "dev"), limit
 }
 
+// Fail calls the pool's method of that name.
+func (p *Pool) Fail(op, name string, err error) error { return p.fail(op, name, err) }
+
 // LimitCommands bounds the pool's rbd commands.
 func (p *Pool) LimitCommands(limit time.Duration) { p.kernel.limit = limit }
 

@@ -5,9 +5,12 @@ package shard
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"winery/format"
 )
@@ -23,8 +26,11 @@ func (Format) Erase(ctx context.Context, img format.Device, size int64, name str
 		return 0, err
 	}
 	e := eraser{Reader: r, img: img, inFlight: inFlight}
-	if err := e.find(ctx, ids); err != nil || len(e.victims) == 0 {
+	if err := e.find(ctx, ids); err != nil {
 		return 0, err
+	}
+	if len(e.victims) == 0 {
+		return 0, e.unreadable
 	}
 	// Each step is flushed before the next begins: an object that still has its
 	// entry can be found again, and one that still has its length can be zeroed
@@ -39,7 +45,7 @@ func (Format) Erase(ctx context.Context, img format.Device, size int64, name str
 			return 0, fmt.Errorf("flushing shard image %s: %w", name, err)
 		}
 	}
-	return len(e.victims), nil
+	return len(e.victims), e.unreadable
 }
 
 // victim is an object that is not wholly erased.
@@ -58,14 +64,23 @@ type eraser struct {
 	img      format.Device
 	inFlight int
 
+	unreadable error // about objects that stay
+
 	mu       sync.Mutex // for the following, while victims are looked up
 	victims  []victim   // by position
 	doubtful bool       // one of them has not the SHA-256 of its id
 }
 
 // find looks up the victims, and makes sure that no other object would suffer.
-func (e *eraser) find(ctx context.Context, ids []format.ObjID) error {
-	if err := format.Each(ctx, e.inFlight, ids, e.lookUp); err != nil {
+func (e *eraser) find(ctx context.Context, ids []format.ObjID) (err error) {
+	e.unreadable, err = format.EachReadable(ctx, e.inFlight, e.name, ids, func(ctx context.Context, id format.ObjID) error {
+		err := e.lookUp(ctx, id, headSize)
+		if errors.Is(err, unix.EIO) { // perhaps of bytes that follow the object
+			err = e.lookUp(ctx, id, lengthSize)
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	slices.SortFunc(e.victims, func(a, b victim) int {
@@ -80,8 +95,9 @@ func (e *eraser) find(ctx context.Context, ids []format.ObjID) error {
 	return e.checkNeighbours(ctx, slices.DeleteFunc(slices.Clone(e.victims), victim.onlyEntry))
 }
 
-// lookUp adds an object to the victims, if the image has it.
-func (e *eraser) lookUp(ctx context.Context, id format.ObjID) error {
+// lookUp adds an object to the victims, if the image has it. It reads up to first bytes
+// before it knows the object's length.
+func (e *eraser) lookUp(ctx context.Context, id format.ObjID, first int) error {
 	buf := make([]byte, headSize)
 	v := victim{id: id, slot: e.hash.slot(&id)}
 	entry, used, err := e.entry(v.slot, buf)
@@ -94,11 +110,12 @@ func (e *eraser) lookUp(ctx context.Context, id format.ObjID) error {
 	sum := id
 	if used { // else an earlier call was cut short at its end
 		v.position = int64(entry.position())
-		in := span{Reader: e.Reader, buf: buf, next: v.position, end: e.info.IndexPosition}
+		in := span{Reader: e.Reader, buf: buf[:first], next: v.position, end: e.info.IndexPosition}
 		if v.size, err = in.length(ctx, e.info.IndexPosition); err != nil {
 			return err
 		}
-		if v.size > headSize {
+		in.end = v.end()
+		if v.size > int64(first) {
 			in.buf = make([]byte, min(v.size, blockSize))
 		}
 		if sum, err = in.sum(ctx, v.size); err != nil {

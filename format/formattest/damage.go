@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -106,6 +107,53 @@ func restore(t *testing.T, f format.Format) {
 	}
 	if fromCopy < 10 || fromContent < 10 {
 		t.Errorf("only %d images were restored from a copy, %d from contents", fromCopy, fromContent)
+	}
+}
+
+// restoreErased restores one of two objects that were erased, as after the database was
+// restored from a backup, with the power cut at each write: the image becomes that in
+// which only the other one was erased, at once or by the same call.
+func restoreErased(t *testing.T, f format.Format) {
+	random := rand.New(rand.NewPCG(1, 2))
+	objects := contents(40)
+	intact := newImage(t, f, objects)
+	want, erased := bytes.Clone(intact), bytes.Clone(intact)
+	eraseIn(t, f, want, objects[10:11])
+	eraseIn(t, f, erased, objects[10:12])
+	left := slices.Concat(objects[:10], objects[11:])
+	others := slices.Concat(objects[:10], objects[12:])
+	restore := func(d format.Device) error {
+		n, err := open(t, f, intact).RestoreTo(t.Context(), d, int64(len(intact)), "test", IDs(objects[11:12]))
+		if err == nil && n != 1 {
+			t.Fatalf("restored %d objects", n)
+		}
+		return err
+	}
+	for writes := 0; ; writes++ {
+		device := &PowerLoss{Device: bytes.Clone(erased), Kept: erased, Left: writes}
+		err := restore(device)
+		if err == nil {
+			Holds(t, f, device.Device, left, 1)
+			if !bytes.Equal(device.Device, want) || writes < 2 {
+				t.Errorf("after %d writes and flushes the image differs from one in which the object was never erased", writes)
+			}
+			return
+		}
+		if !errors.Is(err, errPower) {
+			t.Fatal(err)
+		}
+		for range 10 {
+			d := device.Afterwards(random)
+			for i, o := range others {
+				if _, err := open(t, f, d).Check(t.Context(), ID(o)); err != nil {
+					t.Fatalf("power cut at write %d: object %d: %v", writes, i, err)
+				}
+			}
+			expect.NoError(t, restore(d))
+			if !bytes.Equal(d, want) {
+				t.Fatalf("power cut at write %d: the image differs", writes)
+			}
+		}
 	}
 }
 

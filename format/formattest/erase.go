@@ -10,6 +10,8 @@ import (
 	"slices"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"winery/format"
 	"winery/test/expect"
 )
@@ -141,6 +143,57 @@ func eraseReadsBack(t *testing.T, f format.Format) {
 		t.Errorf("got %v", err)
 	}
 	Holds(t, f, d, objects, 0)
+}
+
+// badByte is a device with a byte that cannot be read.
+type badByte struct {
+	Device
+	at int64
+}
+
+func (b badByte) ReadAt(p []byte, off int64) (int, error) {
+	if off <= b.at && b.at < off+int64(len(p)) {
+		return 0, unix.EIO
+	}
+	return b.Device.ReadAt(p, off)
+}
+
+// eraseAroundUnreadable: one byte cannot be read, each in turn. Erase erases all objects
+// but the one that has the byte, which it names and leaves as it is; or, where the byte is
+// needed for all of them, nothing.
+func eraseAroundUnreadable(t *testing.T, f format.Format) {
+	objects := contents(40)
+	out, left := objects[10:20], slices.Concat(objects[:10], objects[20:])
+	image := newImage(t, f, objects)
+	size, around := int64(len(image)), 0
+	for at := int64(0); at < size; at += 41 {
+		d := Device(bytes.Clone(image))
+		n, err := f.Erase(t.Context(), badByte{d, at}, size, "test", 1, IDs(out))
+		unreadable, named := errors.AsType[*format.UnreadableError](err)
+		switch {
+		case err == nil:
+		case !errors.Is(err, unix.EIO):
+			t.Fatalf("byte %d: %v", at, err)
+		case !named:
+			if n != 0 || !bytes.Equal(d, image) {
+				t.Fatalf("byte %d: erased %d, %v; changed: %v", at, n, err, !bytes.Equal(d, image))
+			}
+		default:
+			if around++; len(unreadable.IDs) != 1 || n != len(out)-1 {
+				t.Fatalf("byte %d: erased %d, %d cannot be read: %v", at, n, len(unreadable.IDs), err)
+			}
+			if _, err := open(t, f, d).Check(t.Context(), unreadable.IDs[0]); err != nil {
+				t.Fatalf("byte %d: an object that was not erased: %v", at, err)
+			}
+		}
+		_, err = f.Erase(t.Context(), d, size, "test", 1, IDs(out)) // once the byte can be read
+		expect.NoError(t, err)
+		gone(t, f, d, out)
+		Holds(t, f, d, left, int64(len(out)))
+	}
+	if around < 20 {
+		t.Errorf("only %d unreadable bytes were those of one object", around)
+	}
 }
 
 func endedContext(t *testing.T, f format.Format) {

@@ -120,16 +120,17 @@ func (c *Cleaner) eraseImage(ctx context.Context, claim *sharedbase.ImageClaim, 
 			return err
 		}
 		c.report(Erasing, claim.Name())
-		if err := c.eraseBatch(ctx, claim, p, e, ids); err != nil {
-			return err
-		}
-		for some := range slices.Chunk(ids, erasedAtOnce) {
+		done, left := c.eraseBatch(ctx, claim, p, e, ids)
+		for some := range slices.Chunk(done, erasedAtOnce) {
 			n, err := claim.RecordErased(ctx, some)
 			gone.Add(n)
 			c.Metrics.Erased(claim.Pool(), n)
 			if err != nil || n == 0 {
-				return err
+				return errors.Join(left, err)
 			}
+		}
+		if left != nil {
+			return left
 		}
 	}
 }
@@ -152,20 +153,38 @@ func (e erasing) WriteAt(b []byte, off int64) (int, error) {
 }
 
 // eraseBatch erases objects from an image, once their marks are durable, and reads
-// the image that other processes now see.
-func (c *Cleaner) eraseBatch(ctx context.Context, claim *sharedbase.ImageClaim, p pool.Pool, e pool.Editor, ids []sharedbase.ObjID) error {
+// the image that other processes now see. It returns those that are gone, and an error
+// where some are not: none are gone then, or, with *format.UnreadableError, all others.
+func (c *Cleaner) eraseBatch(ctx context.Context, claim *sharedbase.ImageClaim, p pool.Pool, e pool.Editor,
+	ids []sharedbase.ObjID) (done []sharedbase.ObjID, left error) {
 	if err := c.Base.WaitDurable(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	if err := claim.Verify(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := p.Format().Erase(ctx, e, e.Size(), claim.Name(), inFlight, ids); err != nil {
-		return err
+	_, left = p.Format().Erase(ctx, e, e.Size(), claim.Name(), inFlight, ids)
+	unreadable, partly := errors.AsType[*format.UnreadableError](left)
+	if left != nil && !partly {
+		return nil, left
+	}
+	if partly {
+		ids = slices.DeleteFunc(slices.Clone(ids), func(id sharedbase.ObjID) bool { return slices.Contains(unreadable.IDs, id) })
+	}
+	if len(ids) == 0 {
+		return nil, left
 	}
 	if err := e.Commit(ctx); err != nil {
-		return err
+		return nil, errors.Join(left, err)
 	}
+	if err := c.checkGone(ctx, claim, p, ids); err != nil {
+		return nil, errors.Join(left, err)
+	}
+	return ids, left
+}
+
+// checkGone requires that the image, as it is in the store now, does not have objects.
+func (c *Cleaner) checkGone(ctx context.Context, claim *sharedbase.ImageClaim, p pool.Pool, ids []sharedbase.ObjID) error {
 	return pace.ReadImage(ctx, p, p.Open, claim.Name(), nil, func(r format.Reader) error {
 		checks, ctx := errgroup.WithContext(ctx)
 		checks.SetLimit(inFlight)

@@ -3,13 +3,18 @@
 package cleaner_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"winery/internal/packer"
 	"winery/pool"
@@ -177,6 +182,43 @@ func TestBadImageAlone(t *testing.T) {
 	expect.NoError(t, s.Base.Unquarantine(t.Context(), names[1]))
 	step(t, wanting(s, 1), true)
 	wantGone(t, s, names[1], deleted[1])
+}
+
+// TestUnreadableObject: an object that cannot be read stays as it is, with its mark, and
+// the others are erased. Once it can be read, it is erased, too.
+func TestUnreadableObject(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 20, 3000)
+	name := packed(t, s, objects)
+	deleted := objects[3:8]
+	for _, o := range deleted {
+		expect.NoError(t, s.Base.Delete(t.Context(), o.ID))
+	}
+	bad := deleted[2]
+	img, err := s.Pool.Pool.Open(t.Context(), name)
+	expect.NoError(t, err)
+	all, err := io.ReadAll(io.NewSectionReader(img, 0, img.Size()))
+	expect.NoError(t, errors.Join(err, img.Close()))
+	sector := &roletest.BadSector{Pool: s.Pool.Pool}
+	sector.At.Store(int64(bytes.Index(all, bad.Content) + len(bad.Content)/2))
+	s.Pool.Pool = sector
+	for _, want := range []int64{int64(len(deleted)) - 1, 0} {
+		erased, err := wanting(s, 0).EraseDeleted(t.Context())
+		if erased != want || !errors.Is(err, unix.EIO) || !strings.Contains(err.Error(), fmt.Sprintf("%x", bad.ID)) {
+			t.Errorf("erased %d objects, want %d; %v", erased, want, err)
+		}
+		if marked := deletedIn(t, s, name); !slices.Equal(marked, []sharedbase.ObjID{bad.ID}) {
+			t.Errorf("%d objects are marked, want the one that cannot be read", len(marked))
+		}
+	}
+	s.WantQuarantined(t, "")
+	if sector.At.Swap(-1) < 0 {
+		t.Error("the object that cannot be read was overwritten")
+	}
+	wantGone(t, s, name, slices.Concat(deleted[:2], deleted[3:])...)
+	s.WantObjects(t, name, []sharedbase.Object{bad})
+	step(t, wanting(s, 1), true)
+	wantGone(t, s, name, deleted...)
 }
 
 // TestStopped ends the context in the middle: nothing is half done that another

@@ -129,8 +129,25 @@ func (r *round) compareOnce(ctx context.Context, src pool.Image, img image, ids 
 			return ids, err
 		}
 	}
-	r.Hashes.Fill(img.Pool, img.Name, reader.CacheHead)
+	r.fill(ctx, img, reader.CacheHead)
 	return ids, nil
+}
+
+// fill keeps the hash function of an image for the readers of this host. Where the disk of
+// the cache hangs, it gives up soon, and keeps none until that disk has answered: no image
+// is mapped or recorded later for that.
+func (r *round) fill(ctx context.Context, img image, head func() []byte) {
+	anyImage := hang.Place{}
+	if r.Hashes == nil || r.filling.Hangs(anyImage) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.ImageTimeout/4)
+	defer cancel()
+	_, left, _ := hang.Call(ctx, 0, func(context.Context) (struct{}, error) {
+		r.Hashes.Fill(img.Pool, img.Name, head)
+		return struct{}{}, nil
+	})
+	r.filling.Add(anyImage, left)
 }
 
 // object reports whether an object of an image is damaged. One that is damaged

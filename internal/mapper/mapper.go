@@ -72,6 +72,7 @@ type Mapper struct {
 	Options
 	failures map[string]int  // by shard: tries in a row that failed
 	hanging  hang.Calls      // that did not return in time
+	filling  hang.Calls      // of Hashes, the same
 	reserved map[string]bool // by shard: images made in the last step or before
 	compared time.Time       // when all images were last compared
 	progress progress.Report // of the last step: images that are mapped, checked and recorded

@@ -186,6 +186,43 @@ func TestFillsTheHashCache(t *testing.T) {
 	})
 }
 
+// TestHungHashCache: a cache whose disk does not answer keeps no image from being recorded.
+func TestHungHashCache(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	names := packed(t, s, 2)
+	m := onHost(s, "a")
+	m.ImageTimeout = 4 * time.Second
+	m.Hashes = hashcache.New(hashcache.Options{Directory: t.TempDir(), Size: 1 << 20, Log: s.Log})
+	writing, release := make(chan struct{}), make(chan struct{})
+	var hung sync.WaitGroup
+	hung.Go(func() {
+		m.Hashes.Put("another", "image", func() []byte {
+			close(writing)
+			<-release
+			return nil
+		})
+	})
+	<-writing
+	for _, name := range names { // the second is not even tried
+		m.OnlyPrefix = name
+		step(t, m, true)
+		wantMapped(t, s, name, "a")
+	}
+	close(release)
+	hung.Wait()
+	kept := func(name string) bool {
+		cached := m.Hashes.Get(s.Pool.Name(), name)
+		if cached != nil {
+			expect.NoError(t, cached.Close())
+		}
+		return cached != nil
+	}
+	expect.Eventually(t, "the call that was left behind", func() bool { return kept(names[0]) })
+	if kept(names[1]) {
+		t.Error("the second hash function was kept")
+	}
+}
+
 // TestMapsNothingAgain: an image that was recorded, and is none any more, is found when
 // it is mapped again.
 func TestMapsNothingAgain(t *testing.T) {

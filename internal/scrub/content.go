@@ -9,13 +9,15 @@ import (
 	"fmt"
 	"io"
 
+	"golang.org/x/sys/unix"
+
 	"winery/format"
 	"winery/pool"
 	"winery/sharedbase"
 )
 
-// RestoreObject writes an object that is damaged in the image of its shard, from
-// its content, and reads it back by a new handle. It returns the shard, and false
+// RestoreObject writes an object that is damaged in the image of its shard, or cannot be
+// read (EIO), from its content, and reads it back by a new handle. It returns the shard, and false
 // where the object was whole. sharedbase.ErrNotFound: the index has no such
 // object. The shard stays quarantined until a repair finds nothing.
 func (s *Scrubber) RestoreObject(ctx context.Context, content []byte) (sh sharedbase.Shard, restored bool, err error) {
@@ -46,7 +48,7 @@ func (s *Scrubber) RestoreObject(ctx context.Context, content []byte) (sh shared
 			return fmt.Errorf("object %x: %w: it was deleted meanwhile", id, sharedbase.ErrNotFound)
 		}
 		err = check(ctx, p.Format(), e, e.Size(), sh.Name, id)
-		if err == nil || !errors.As(err, new(*format.DamageError)) && !errors.Is(err, format.ErrNotFound) {
+		if err == nil || !errors.As(err, new(*format.DamageError)) && !errors.Is(err, format.ErrNotFound) && !errors.Is(err, unix.EIO) {
 			return err
 		}
 		restored = true

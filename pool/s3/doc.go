@@ -97,7 +97,9 @@
 // In a bucket that keeps versions the old versions have what was erased. Commit removes
 // them, and so does the next Commit after one that was interrupted; Remove and Abort
 // remove all versions. Each lists the versions first, removes only what it listed, and
-// nothing if another process has made a newer one.
+// nothing if another process has made a newer one. Commit asks for the list also before
+// it uploads anything, so that a missing right to list is an error while the image is
+// unchanged.
 //
 // Readers of the old version are not disturbed: their next request gets 412, and they
 // continue with the new version, in which all objects are where they were.

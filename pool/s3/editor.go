@@ -153,21 +153,26 @@ func (e *editor) Commit(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return e.pool.fail("commit the changes of", e.name, inUse(e.commit(ctx)))
+	err := e.commit(ctx)
+	failure := e.pool.fail("commit the changes of", e.name, inUse(err))
+	if errors.Is(err, errDiffers) {
+		failure = errors.Join(failure, &format.DamageError{Image: e.name, What: "the store does not return what was uploaded"})
+	}
+	return failure
 }
 
 func (e *editor) commit(ctx context.Context) error {
 	if len(e.written) == 0 {
 		return e.pool.removeVersions(ctx, e.name, e.opened)
 	}
+	if err := e.pool.listsVersions(ctx, e.name, e.opened); err != nil {
+		return err
+	}
 	u := &publication{
 		pool: e.pool, name: e.name, file: e.local, size: e.opened.size, replaces: &e.opened, proof: e.proof,
 		expected: copied{e.version(ctx), e.local, merged(e.written)}, beforeComplete: e.keep,
 	}
 	published, err := u.run(ctx)
-	if errors.Is(err, errDiffers) {
-		err = errors.Join(err, &format.DamageError{Image: e.name, What: "the store does not return what was uploaded"})
-	}
 	if err != nil && u.doubtful {
 		return errors.Join(err, e.cure(e.kept()))
 	}
@@ -183,7 +188,7 @@ func (e *editor) commit(ctx context.Context) error {
 
 // inUse explains the error that the image is not the one that was opened any more.
 func inUse(err error) error {
-	if is(err, pool.ErrExists) || errors.Is(err, pool.ErrExists) {
+	if replaced(err) {
 		return fmt.Errorf("%w: another process has changed the image meanwhile: %s", pool.ErrInUse, brief(err))
 	}
 	return err

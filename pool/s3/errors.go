@@ -32,7 +32,7 @@ const (
 	regionCure     = "set region_name in boto3_config, or AWS_REGION, to the region of the bucket"
 	quotaCure      = "raise the quota of the bucket or of its owner, or make room"
 	rightsCure     = "give the user of this key s3:ListBucket, s3:GetObject and, for packers and cleaners, s3:PutObject, s3:DeleteObject, " +
-		"s3:ListBucketMultipartUploads and s3:AbortMultipartUpload"
+		"s3:ListBucketMultipartUploads and s3:AbortMultipartUpload, in a bucket that keeps versions also s3:ListBucketVersions and s3:DeleteObjectVersion"
 )
 
 // meanings are the error codes of S3 and of stores like it.

@@ -4,6 +4,7 @@ package s3
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"winery/pool"
 )
 
 // rescued is what the names of files end with that may be the only right copy of an image.
@@ -69,7 +72,7 @@ func (e *editor) settleOne(ctx context.Context, path string) error {
 		return err
 	}
 	defer f.Close()
-	want, err := sumOf(f)
+	want, err := sumOf(local{ctx, f})
 	if err != nil {
 		return err
 	}
@@ -81,6 +84,19 @@ func (e *editor) settleOne(ctx context.Context, path string) error {
 		return fmt.Errorf("the store does not have the image that an interrupted erasure uploaded: %w", e.cure(path))
 	}
 	return os.Remove(path)
+}
+
+// local reads a local file as long as its context lasts. Each read is progress: a file may
+// take longer to read than a call may be silent.
+type local struct {
+	ctx  context.Context
+	from io.Reader
+}
+
+func (l local) Read(b []byte) (int, error) {
+	n, err := l.from.Read(b)
+	pool.Progressed(l.ctx)
+	return n, cmp.Or(l.ctx.Err(), err)
 }
 
 // cure says what a person has to do about a copy that was kept.

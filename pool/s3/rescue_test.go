@@ -4,10 +4,12 @@ package s3_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -89,6 +91,103 @@ func TestRescued(t *testing.T) {
 	expect.NoError(t, err)
 	expect.NoError(t, errors.Join(e.Commit(t.Context()), e.Close()))
 	s.wantClean("shards/one")
+}
+
+// TestSecondUploadFails: the store returns other bytes, and does not take the image again.
+// So it has a wrong image, for which the shard is quarantined, whatever failed.
+func TestSecondUploadFails(t *testing.T) {
+	for code, tt := range map[string]struct {
+		status int
+		want   error // nil: an AccessError
+	}{
+		"SlowDown":      {503, pool.ErrUnavailable},
+		"QuotaExceeded": {403, pool.ErrFull},
+		"NoSuchUpload":  {404, pool.ErrFenced},
+		"AccessDenied":  {403, nil},
+	} {
+		t.Run(code, func(t *testing.T) {
+			s, want, e := erasing(t, impatient)
+			var completed atomic.Bool
+			s.trouble.Answers(onceCompleted(func(answer *http.Response) error {
+				completed.Store(true)
+				return corrupt(always)(answer)
+			}))
+			again := refuse("PUT /", "partNumber=", tt.status, code)
+			s.trouble.Requests(func(w http.ResponseWriter, r *http.Request) bool { return completed.Load() && again(w, r) })
+			err := e.Commit(t.Context())
+			s.trouble.Answers(nil)
+			s.trouble.Requests(nil)
+			if tt.want == nil {
+				wantDenied(t, "Commit", err)
+			} else {
+				wantErr(t, "Commit", err, tt.want)
+			}
+			wantSays(t, "Commit", err, "other bytes than were uploaded", s.rescued(want))
+			if !errors.As(err, new(*format.DamageError)) {
+				t.Errorf("Commit: got %v, want a DamageError, for which the shard is quarantined", err)
+			}
+			expect.NoError(t, e.Close())
+		})
+	}
+}
+
+// TestReplacedMeanwhile: another process replaces the wrong image before it is uploaded
+// again. What that process uploaded is not damaged.
+func TestReplacedMeanwhile(t *testing.T) {
+	s, want, e := erasing(t, nil)
+	other := content(2, 50_000)
+	damage := corrupt(1)
+	var once sync.Once
+	s.trouble.Answers(onceCompleted(func(answer *http.Response) error {
+		if answer.ContentLength >= 10_000 {
+			once.Do(func() { s.put(other) })
+		}
+		return damage(answer)
+	}))
+	err := e.Commit(t.Context())
+	s.trouble.Answers(nil)
+	wantErr(t, "Commit", err, pool.ErrInUse, s.rescued(want))
+	if errors.As(err, new(*format.DamageError)) {
+		t.Errorf("Commit: got %v, which says that the image is damaged", err)
+	}
+	expect.NoError(t, e.Close())
+	wantContent(t, s.pool, "one", other)
+}
+
+// TestLargeRescuedCopy: Edit reports progress for each piece of a kept copy that it reads,
+// and reads no further once its context has ended.
+func TestLargeRescuedCopy(t *testing.T) {
+	s := on(t, s3test.Moto(t), nil)
+	want := content(1, 9<<20) // three pieces
+	finished(t, s.pool, "one", want)
+	var requests atomic.Int32
+	s.trouble.Requests(func(http.ResponseWriter, *http.Request) bool { requests.Add(1); return false })
+	// edit returns how often progress was reported beyond once for each request.
+	edit := func(reported func(pieces int32, cancel func())) (pieces int32, err error) {
+		kept := filepath.Join(s.settings.TmpDirectory, "shards", "one.other.rescued")
+		expect.NoError(t, os.WriteFile(kept, want, 0o600))
+		requests.Store(0)
+		var progress atomic.Int32
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		e, err := s.pool.Edit(pool.WithProgress(ctx, func() { reported(progress.Add(1)-requests.Load(), cancel) }), "one", pooltest.Anything{})
+		if err == nil {
+			expect.NoError(t, e.Close())
+		}
+		return progress.Load() - requests.Load(), err
+	}
+	if pieces, err := edit(func(int32, func()) {}); err != nil || pieces < 3 {
+		t.Errorf("Edit reported %d pieces, %v", pieces, err)
+	}
+	s.wantClean("shards/one")
+	pieces, err := edit(func(pieces int32, cancel func()) {
+		if pieces > 0 {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) || pieces != 1 {
+		t.Errorf("Edit reported %d pieces, %v, after its context had ended", pieces, err)
+	}
 }
 
 // TestUnknownCompletion: no request to complete the upload is answered. The store may

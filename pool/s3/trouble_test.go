@@ -63,14 +63,23 @@ func times(n int32, answer func(http.ResponseWriter, *http.Request) bool) func(h
 // during calls call, and do while the first request of it that matches waits.
 func (s *stage) during(start, part string, call func() error, do func()) error {
 	s.Helper()
+	return s.duringNth(1, start, part, call, do)
+}
+
+// duringSecond is during for the second request that matches.
+func (s *stage) duringSecond(start, part string, call func() error, do func()) error {
+	s.Helper()
+	return s.duringNth(2, start, part, call, do)
+}
+
+func (s *stage) duringNth(n int32, start, part string, call func() error, do func()) error {
+	s.Helper()
 	reached, resume := make(chan struct{}), make(chan struct{})
-	var once sync.Once
+	var matched atomic.Int32
 	s.trouble.Requests(func(_ http.ResponseWriter, r *http.Request) bool {
-		if isOf(r, start, part) {
-			once.Do(func() {
-				close(reached)
-				<-resume
-			})
+		if isOf(r, start, part) && matched.Add(1) == n {
+			close(reached)
+			<-resume
 		}
 		return false
 	})

@@ -69,7 +69,8 @@ type publication struct {
 // run publishes the file, and reads it back from the store. It verifies the proof
 // before it disturbs another upload, and again after all parts were uploaded. It compares
 // each part with what is expected before it uploads it. If the store returns other bytes
-// than were uploaded, it uploads the file again. It returns what it made in the
+// than were uploaded, it uploads the file again; the error of that is also errDiffers,
+// unless another image has replaced the wrong one. It returns what it made in the
 // store, as far as it knows, also with an error.
 func (u *publication) run(ctx context.Context) (published *object, err error) {
 	if err := pool.Verify(ctx, u.proof); err != nil {
@@ -79,20 +80,28 @@ func (u *publication) run(ctx context.Context) (published *object, err error) {
 		return nil, err
 	}
 	u.sums = make([][]byte, u.count())
+	var differs error
 	for range uploadsTried {
-		var made object
-		if made, err = u.upload(ctx); err != nil {
-			return published, err
-		}
-		published, u.replaces = &made, &made
-		if err = u.compare(ctx, made); !errors.Is(err, errDiffers) {
+		made, err := u.upload(ctx)
+		if err == nil {
+			published, u.replaces = &made, &made
+			err = u.compare(ctx, made)
 			u.doubtful = err != nil
-			return published, err
 		}
+		switch {
+		case err == nil, replaced(err):
+			return published, err
+		case !errors.Is(err, errDiffers):
+			return published, errors.Join(differs, err)
+		}
+		differs = err
 		u.pool.retrying("upload", err, 0)
 	}
-	return published, err
+	return published, differs
 }
+
+// replaced says whether an error means that another image has replaced the expected one.
+func replaced(err error) bool { return is(err, pool.ErrExists) || errors.Is(err, pool.ErrExists) }
 
 // upload uploads the file, and returns what it became.
 func (u *publication) upload(ctx context.Context) (_ object, err error) {

@@ -34,6 +34,23 @@ func (p *Pool) removeVersions(ctx context.Context, name string, current object) 
 	return nil
 }
 
+// listsVersions returns no error if removeVersions will be able to list the versions of an
+// image: a missing right ends an erasure before the image is replaced.
+func (p *Pool) listsVersions(ctx context.Context, name string, current object) error {
+	if current.versionID == "" {
+		return nil
+	}
+	_, err := send(ctx, p, "list versions", func() (*s3.ListObjectVersionsOutput, error) {
+		return p.client.ListObjectVersions(ctx, &s3.ListObjectVersionsInput{
+			Bucket: &p.at.bucket, Prefix: aws.String(p.at.image(name)), MaxKeys: aws.Int32(1),
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("listing the versions, the old ones of which will hold what is erased: %w", err)
+	}
+	return nil
+}
+
 // versions returns the identifiers of the latest version of an object, or mark of its
 // deletion, and of those before.
 func (p *Pool) versions(ctx context.Context, key string) (latest string, older []string, err error) {

@@ -25,7 +25,7 @@ func TestLateEraser(t *testing.T) {
 		finished(t, s.pool, "one", want)
 		late := s.edited(want)
 		other := newPool(t, settings(server.Endpoint, s.bucket, t.TempDir()))
-		err := s.during("GET /", "versions", func() error { return late.Commit(t.Context()) }, func() {
+		err := s.duringSecond("GET /", "versions", func() error { return late.Commit(t.Context()) }, func() {
 			e, err := other.Edit(t.Context(), "one", pooltest.Anything{})
 			expect.NoError(t, err)
 			_, err = e.WriteAt(make([]byte, 10), 2000)
@@ -37,6 +37,27 @@ func TestLateEraser(t *testing.T) {
 		wantContent(t, s.pool, "one", want)
 		if n := s.versions(); n != 1 {
 			t.Errorf("%d versions, want the successor's", n)
+		}
+	})
+}
+
+// TestVersionsUnlisted: an erasure that may not list versions, and so could not remove that
+// with what is erased, changes nothing.
+func TestVersionsUnlisted(t *testing.T) {
+	each(t, func(t *testing.T, server *s3test.Server) {
+		s := on(t, server, nil)
+		s.versioned()
+		finished(t, s.pool, "one", content(1, 100_000))
+		e := s.edited(content(1, 100_000))
+		s.trouble.Requests(refuse("GET /", "versions", 403, "AccessDenied"))
+		err := e.Commit(t.Context())
+		s.trouble.Requests(nil)
+		wantDenied(t, "Commit", err, "versions", "s3:ListBucketVersions")
+		expect.NoError(t, e.Close())
+		wantContent(t, s.pool, "one", content(1, 100_000))
+		s.wantClean("shards/one")
+		if n := s.versions(); n != 1 {
+			t.Errorf("%d versions, want the one that there was", n)
 		}
 	})
 }

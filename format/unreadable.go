@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package format
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// UnreadableError says which objects Erase left as they were, because the device cannot
+// read them (EIO). All others are erased.
+type UnreadableError struct {
+	Image string
+	IDs   []ObjID
+	Err   error // of one of them
+}
+
+func (e *UnreadableError) Error() string {
+	return fmt.Sprintf("%d objects of image %s cannot be read, and were not erased, one of them %x: %v", len(e.IDs), e.Image, e.IDs[0], e.Err)
+}
+
+func (e *UnreadableError) Unwrap() error { return e.Err }
+
+// EachReadable calls fn for each object of an image, as [Each] does. It goes on where fn
+// returns EIO, and returns these objects as an [*UnreadableError]; nil if there are none.
+func EachReadable(ctx context.Context, concurrency int, image string, ids []ObjID, fn func(context.Context, ObjID) error) (unreadable, err error) {
+	var mu sync.Mutex
+	left := &UnreadableError{Image: image}
+	err = Each(ctx, concurrency, ids, func(ctx context.Context, id ObjID) error {
+		err := fn(ctx, id)
+		if !errors.Is(err, unix.EIO) {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		left.IDs, left.Err = append(left.IDs, id), err
+		return nil
+	})
+	if len(left.IDs) > 0 {
+		unreadable = left
+	}
+	return unreadable, err
+}
