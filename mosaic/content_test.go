@@ -108,7 +108,7 @@ func TestRestoreContentCut(t *testing.T) {
 			}
 			break
 		}
-		for range 20 {
+		for range 3 {
 			d := c.Afterwards(random)
 			if _, err := open(t, d).Check(t.Context(), formattest.ID(objects[0])); err != nil {
 				expect.NoError(t, restore(d))

@@ -21,8 +21,11 @@ func TestRestoreUnreadable(t *testing.T) {
 func restoreUnreadable(t *testing.T, s *roletest.Stage) {
 	objects := roletest.Objects(1, 20, 3000)
 	name := readonly(t, s, objects)
-	large := slices.IndexFunc(objects, func(o sharedbase.Object) bool { return len(o.Content) > 100 })
-	_, position := at(t, s, name, objects[large].ID)
+	var position int64
+	large := slices.IndexFunc(objects, func(o sharedbase.Object) bool {
+		_, position = at(t, s, name, o.ID)
+		return len(o.Content) > 100 && position > 8192 // not among the bytes that every Open reads
+	})
 	sector := &roletest.BadSector{Pool: s.Pool.Pool}
 	sector.At.Store(position + 50)
 	s.Pool.Pool = sector
