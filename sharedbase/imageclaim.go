@@ -193,6 +193,32 @@ func (c *ImageClaim) RecordErased(ctx context.Context, ids []ObjID) (erased int6
 	return erased, err
 }
 
+// RemoveAbsent removes from the index objects that are present in the readonly shard, and that
+// the holder of the claim has found its whole image not to have: they were erased, and the
+// database is older than that, restored from a backup. The next Add of one of them stores the
+// object. It returns how many were present until now. *StateError if the shard is not readonly:
+// its table may have the objects.
+func (c *ImageClaim) RemoveAbsent(ctx context.Context, ids []ObjID) (removed int64, err error) {
+	what := "removing objects that the image of shard " + c.name + " does not have from the index"
+	err = c.inTx(ctx, what, func(ctx context.Context, tx pgx.Tx, s Shard) error {
+		if s.State != StateReadOnly {
+			return &StateError{Shard: c.name, Found: s.State, FoundLocker: s.Locker, Expected: StateReadOnly}
+		}
+		// In the order of their keys, as an Add takes them.
+		_, err := tx.Exec(ctx, `/* winery: LockAbsentObjects */
+			SELECT FROM signature2shard WHERE signature = ANY ($1) AND shard = $2 AND state = 'present'
+			ORDER BY signature FOR UPDATE`, keysOf(ids), c.id)
+		if err != nil {
+			return err
+		}
+		gone, err := tx.Exec(ctx, `/* winery: RemoveAbsentObjects */
+			DELETE FROM signature2shard WHERE signature = ANY ($1) AND shard = $2 AND state = 'present'`, keysOf(ids), c.id)
+		removed = gone.RowsAffected()
+		return err
+	})
+	return removed, err
+}
+
 // Release releases the claim. It continues after ctx has ended, and retries for
 // up to ten seconds while the database is unavailable. It does nothing if the
 // claim was released, or another process has it.

@@ -53,6 +53,8 @@ func TestImageClaim(t *testing.T) {
 	wantLost("MoveShard", c.MoveShard(ctx, "other", nil))
 	_, err := c.RecordErased(ctx, nil)
 	wantLost("RecordErased", err)
+	_, err = c.RemoveAbsent(ctx, nil)
+	wantLost("RemoveAbsent", err)
 	wantLost("RecordImage", c.RecordImage(ctx, sharedbase.ImageRecord{}))
 	wantLost("RenewRecord", c.RenewRecord(ctx, sharedbase.ImageRecord{}))
 	if err := errors.Join(c.Release(ctx), next.Verify(ctx)); err != nil {
@@ -89,6 +91,42 @@ func TestRenewRecord(t *testing.T) {
 		if got != want {
 			t.Errorf("recorded %+v, want %+v", got, want)
 		}
+	}
+}
+
+// Objects that the image does not have are removed from the index only where a readonly shard
+// has them present: then they can be added again.
+func TestRemoveAbsent(t *testing.T) {
+	b, _ := newBase(t)
+	ctx := t.Context()
+	absent, stays, deleted, elsewhere := object("absent"), object("stays"), object("deleted"), object("elsewhere")
+	shardIn(t, b, sharedbase.StateReadOnly, elsewhere)
+	s := shardIn(t, b, sharedbase.StateReadOnly, absent, stays, deleted)
+	expect.NoError(t, b.Delete(ctx, deleted.ID))
+	c := must(b.ClaimImage(ctx, s.Name))(t)
+	ids := []sharedbase.ObjID{absent.ID, deleted.ID, elsewhere.ID}
+	for _, want := range []int64{1, 0} {
+		if got := must(c.RemoveAbsent(ctx, ids))(t); got != want {
+			t.Errorf("removed %d objects, want %d", got, want)
+		}
+	}
+	at := must(b.Locate(ctx, []sharedbase.ObjID{absent.ID, stays.ID, elsewhere.ID}))(t)
+	if at[0].ShardID != 0 || at[1].ShardID != s.ID || at[2].ShardID == 0 {
+		t.Errorf("the objects are at %+v", at)
+	}
+	if marked := must(b.DeletedObjects(ctx, s.ID, 10))(t); len(marked) != 1 || marked[0] != deleted.ID {
+		t.Errorf("marked deleted: %x", marked)
+	}
+	writing := must(b.CreateShard(ctx, "pool"))(t)
+	if added := must(b.Add(ctx, writing, []sharedbase.Object{absent}))(t); added.Objects != 1 {
+		t.Errorf("added again: %+v", added)
+	}
+
+	packed := shardIn(t, b, sharedbase.StatePacked, object("in the table"))
+	_, err := must(b.ClaimImage(ctx, packed.Name))(t).RemoveAbsent(ctx, []sharedbase.ObjID{object("in the table").ID})
+	wantState(t, err, sharedbase.StatePacked)
+	if n := must(b.CountObjects(ctx, packed.Name))(t); n != 1 {
+		t.Errorf("the index has %d objects of the packed shard", n)
 	}
 }
 

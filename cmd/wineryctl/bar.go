@@ -61,7 +61,7 @@ func (b *bar) draw(now progress.Report) {
 	}
 	if b.drawn == nil || b.task.Shard != now.Shard || b.task.Task != now.Task {
 		b.remove()
-		b.drawn = progressbar.NewOptions64(now.Total, progressbar.OptionSetWriter(b.out), progressbar.OptionShowBytes(true),
+		b.drawn = progressbar.NewOptions64(now.Total, progressbar.OptionSetWriter(b.out), progressbar.OptionShowBytes(!now.Images),
 			progressbar.OptionSetDescription(string(now.Task)+" "+now.Shard), progressbar.OptionClearOnFinish())
 	}
 	b.task, b.reported = now, time.Now()

@@ -53,8 +53,14 @@ type imported struct {
 	Image   string `json:"image"`
 	Objects int64  `json:"objects"`
 	New     int64  `json:"new"` // objects that the index did not have
-	Error   string `json:"error,omitempty"`
+	// Unfinished says that the image was never in use: it was not imported, which is no failure.
+	Unfinished bool   `json:"unfinished,omitempty"`
+	Error      string `json:"error,omitempty"`
 }
+
+// howToRemove is what a person may do with an unfinished image.
+const howToRemove = "it was never in use, and no object can be read from it. If no packer or migration is writing it, " +
+	"it may be removed: see \"Verify and repair\" in operations.md"
 
 func importImages(c *cli.Context) (err error) {
 	effort, err := chosenEffort(c)
@@ -83,7 +89,7 @@ func importImages(c *cli.Context) (err error) {
 }
 
 // importUnknown imports the images that the database does not know, or with dryRun
-// reads and prints them. It returns their number.
+// reads and prints them. It returns their number, without those that need not be imported.
 func importUnknown(c *cli.Context, s *session, from []pool.Pool, e effort, dryRun bool) (found int, err error) {
 	j := s.journal
 	images, err := importer.Find(c.Context, s.base, from)
@@ -94,7 +100,7 @@ func importUnknown(c *cli.Context, s *session, from []pool.Pool, e effort, dryRu
 		rand.Shuffle(len(images), func(i, j int) { images[i], images[j] = images[j], images[i] })
 	}
 	var sum sharedbase.Imported
-	did, others := 0, 0
+	did, skipped := 0, 0
 	forEach(e.workers, images, func(image importer.Image) (got sharedbase.Imported, err error) {
 		if image.Err != nil {
 			return got, image.Err
@@ -110,8 +116,12 @@ func importUnknown(c *cli.Context, s *session, from []pool.Pool, e effort, dryRu
 		row := imported{Pool: image.Pool.Name(), Image: image.Name, Objects: got.Objects, New: got.New}
 		switch {
 		case errors.Is(err, sharedbase.ErrExists):
-			others++
+			skipped++
 			j.note(nil, "%s: another process imports it, or has imported it meanwhile", label)
+		case errors.Is(err, importer.ErrUnfinished):
+			skipped++
+			row.Unfinished = true
+			j.note(row, "%s: not imported: %v: %s", label, importer.ErrUnfinished, howToRemove)
 		case err != nil:
 			row.Error = err.Error()
 			j.failed(row, label, err)
@@ -124,5 +134,5 @@ func importUnknown(c *cli.Context, s *session, from []pool.Pool, e effort, dryRu
 		return !hopeless(err)
 	})
 	_, err = fmt.Fprintf(c.App.ErrWriter, "imported %d images: %d objects, %d new\n", did, sum.Objects, sum.New)
-	return len(images) - others, err
+	return len(images) - skipped, err
 }

@@ -223,6 +223,87 @@ func TestReconcileReadsUnknown(t *testing.T) {
 	}
 }
 
+// TestReconcileErased: objects that were erased after the backup are stored again, if a client
+// sends them again, also one that is in an image which the backup does not have.
+func TestReconcileErased(t *testing.T) {
+	dir := roletest.Directory(t, "")
+	before := newSite(t, dir)
+	before.must(t, "db", "init")
+	objects := roletest.Objects(1, 60, 1000)
+	old, later := objects[:40], objects[40:]
+	gone, again := old[10], old[20]
+	roletest.Put(t, before.pools[dir.Name], "first", old)
+	before.must(t, "shards", "import")
+	backup := pgtest.Copy(t, before.dsn)
+	before = newSiteOn(t, before.dsn, dir) // its connections were terminated
+
+	for _, o := range []sharedbase.Object{gone, again} {
+		expect.NoError(t, before.base.Delete(t.Context(), o.ID))
+	}
+	before.must(t, "objects", "clean-deleted")
+	second := before.packed(t, append(later[:len(later):len(later)], again))
+
+	after := newSiteOn(t, backup, dir)
+	after.must(t, "pool", "adopt", "--yes", dir.Name)
+	if rows := after.rows(t, "index", "reconcile", "--dry-run", "--skip-erased"); len(rows) != 1 || rows[0]["image"] != second {
+		t.Errorf("without a look for erased objects: %v", rows)
+	}
+	for _, args := range [][]string{{"--dry-run"}, {"--workers", "2"}} {
+		rows := after.rows(t, append([]string{"index", "reconcile"}, args...)...)
+		if len(rows) != 2 || rows[0]["image"] != "first" || rows[0]["was"] != "readonly" || len(rows[0]["removed"].([]any)) != 2 || rows[1]["image"] != second {
+			t.Fatalf("reconciled %v: %v", args, rows)
+		}
+	}
+	after.wantIn(t, second, sharedbase.StateReadOnly, []sharedbase.Object{again})
+	if rows := after.rows(t, "index", "reconcile"); len(rows) != 0 {
+		t.Errorf("reconciled again: %v", rows)
+	}
+	after.must(t, "verify")
+	claim, err := after.base.CreateShard(t.Context(), dir.Name)
+	expect.NoError(t, err)
+	added, err := after.base.Add(t.Context(), claim, objects)
+	if err != nil || added.Objects != 1 {
+		t.Errorf("sent again: %+v, %v", added, err)
+	}
+	expect.NoError(t, claim.Release(t.Context()))
+	after.wantObjects(t, objects)
+}
+
+// TestReconcileErasedPacked: where the backup still has the table, the image is made again from
+// the table.
+func TestReconcileErasedPacked(t *testing.T) {
+	dir := roletest.Directory(t, "")
+	before := newSite(t, dir)
+	before.must(t, "db", "init")
+	objects := roletest.Objects(1, 40, 1000)
+	shard := before.packed(t, objects)
+	backup := pgtest.Copy(t, before.dsn)
+	before = newSiteOn(t, before.dsn, dir)
+	expect.NoError(t, before.base.Delete(t.Context(), objects[10].ID))
+	before.must(t, "objects", "clean-deleted")
+
+	after := newSiteOn(t, backup, dir)
+	after.must(t, "pool", "adopt", "--yes", dir.Name)
+	for _, args := range [][]string{{"--dry-run"}, {}} {
+		after.fails(t, 1, "run `wineryctl verify --repair --shard "+shard+"`", append([]string{"index", "reconcile"}, args...)...)
+	}
+	after.must(t, "verify", "--repair", "--shard", shard)
+	after.must(t, "index", "reconcile")
+	after.wantObjects(t, objects)
+}
+
+// packed stores objects in a new shard, and packs the shard.
+func (s *site) packed(t *testing.T, objects []sharedbase.Object) (shard string) {
+	t.Helper()
+	shard = s.store(t, objects)
+	s.must(t, "shards", "seal", shard)
+	worked, err := packer.New(packer.Options{Base: s.base, Pools: s.pools, Log: slog.New(slog.DiscardHandler)}).Step(t.Context())
+	if err != nil || !worked {
+		t.Fatalf("packing: %v, %v", worked, err)
+	}
+	return shard
+}
+
 // adoption is a result of index reconcile.
 type adoption struct {
 	Image, Was string

@@ -87,8 +87,12 @@ func verify(c *cli.Context) (err error) {
 	failure := fmt.Sprintf("%d of %d shards have findings, or could not be read", j.lost, len(names)) + untried(len(names)-shards, "shard")
 	var unlisted error // why not all orphans are known
 	if !c.IsSet("shard") && !c.IsSet("pool-name") {
-		var strays []scrub.Finding
-		strays, unlisted = orphans(c.Context, s.base, s.pools)
+		var strays, notes []scrub.Finding
+		strays, notes, unlisted = orphans(c.Context, s.base, s.pools)
+		for _, f := range notes {
+			row := verified{Shard: f.Shard, Findings: []scrub.Finding{f}}
+			j.note(row, "%s", strings.Join(linesOf(row), "\n"))
+		}
 		for _, f := range strays {
 			printVerified(j, verified{Shard: f.Shard, Findings: []scrub.Finding{f}}, nil)
 		}
@@ -160,13 +164,7 @@ func verifyOne(c *cli.Context, s *scrub.Scrubber, name string) (row verified, er
 
 // printVerified prints the result for one shard.
 func printVerified(j *journal, row verified, err error) {
-	var lines []string
-	for _, done := range row.Repaired {
-		lines = append(lines, fmt.Sprintf("%s: %s", row.Shard, done))
-	}
-	for _, f := range row.Findings {
-		lines = append(lines, fmt.Sprintf("%s: %s: %s", row.Shard, f.Kind, f.Text))
-	}
+	lines := linesOf(row)
 	if len(row.Findings) == 0 && err == nil {
 		lines = append(lines, fmt.Sprintf("%s: %d objects are intact", row.Shard, row.Objects))
 		j.done(row, "%s", strings.Join(lines, "\n"))
@@ -176,4 +174,15 @@ func printVerified(j *journal, row verified, err error) {
 		j.note(nil, "%s", strings.Join(lines, "\n"))
 	}
 	j.failed(row, row.Shard, err)
+}
+
+// linesOf are the lines for what was repaired and what was found.
+func linesOf(row verified) (lines []string) {
+	for _, done := range row.Repaired {
+		lines = append(lines, fmt.Sprintf("%s: %s", row.Shard, done))
+	}
+	for _, f := range row.Findings {
+		lines = append(lines, fmt.Sprintf("%s: %s: %s", row.Shard, f.Kind, f.Text))
+	}
+	return lines
 }

@@ -25,4 +25,11 @@
 //
 // An image of which two pools have a copy, after a migration, is refused: the
 // copy that is out of use may still have objects that were erased in the other.
+// An unfinished image is no copy, and no failure: it was never in use.
+//
+// # A database that was restored from a backup
+//
+// [FindUnpacked] and [Importer.Adopt] are for the images that are newer than the database.
+// [Importer.RemoveErased] is for objects that were erased since: it comes first, so that an
+// object that was erased in one image and stored again in another is found in the latter.
 package importer

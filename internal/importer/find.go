@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"winery/internal/inventory"
 	"winery/pool"
 	"winery/sharedbase"
 )
@@ -18,7 +19,7 @@ type Image struct {
 	Pool pool.Pool
 	Name string
 	// Err says why the image cannot be imported, if that is known without reading
-	// it.
+	// all of it: ErrUnfinished, or that several pools have a finished one.
 	Err error
 }
 
@@ -35,7 +36,7 @@ func Find(ctx context.Context, base *sharedbase.SharedBase, pools []pool.Pool) (
 		known[s.Name] = s.State != sharedbase.StateImporting
 	}
 	var images []Image
-	in := map[string][]string{} // pools, by image
+	same := map[string][]int{} // positions in images, by name
 	for _, p := range pools {
 		names, err := p.List(ctx)
 		if err != nil {
@@ -44,17 +45,39 @@ func Find(ctx context.Context, base *sharedbase.SharedBase, pools []pool.Pool) (
 		for _, name := range names {
 			if !known[name] {
 				images = append(images, Image{Pool: p, Name: name})
-				in[name] = append(in[name], p.Name())
+				same[name] = append(same[name], len(images)-1)
 			}
 		}
 	}
-	for i, image := range images {
-		if copies := in[image.Name]; len(copies) > 1 {
-			images[i].Err = fmt.Errorf("each of the pools %s has an image of this name: choose one with --pool-name", strings.Join(copies, ", "))
+	for _, positions := range same {
+		if len(positions) > 1 {
+			refuseCopies(ctx, images, positions)
 		}
 	}
 	slices.SortFunc(images, func(a, b Image) int {
 		return cmp.Or(cmp.Compare(a.Pool.Name(), b.Pool.Name()), cmp.Compare(a.Name, b.Name))
 	})
 	return images, nil
+}
+
+// refuseCopies refuses the images of one name, at these positions, if several of them are
+// finished. One that cannot be read counts as finished.
+func refuseCopies(ctx context.Context, images []Image, positions []int) {
+	var pools []string
+	for _, at := range positions {
+		image := &images[at]
+		if finished, err := inventory.Finished(ctx, image.Pool, image.Name); err == nil && !finished {
+			image.Err = ErrUnfinished
+			continue
+		}
+		pools = append(pools, image.Pool.Name())
+	}
+	if len(pools) == 1 {
+		return
+	}
+	for _, at := range positions {
+		if images[at].Err == nil {
+			images[at].Err = fmt.Errorf("each of the pools %s has an image of this name: choose one with --pool-name", strings.Join(pools, ", "))
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"golang.org/x/time/rate"
 
@@ -31,13 +32,17 @@ type Importer struct {
 // Verifying is the task that Progress is told of.
 const Verifying progress.Task = "verifying"
 
+// ErrUnfinished: an image was reserved and never written, or its packing or migration was
+// interrupted. It was never in use, and has no index from which it could be imported.
+var ErrUnfinished = errors.New("the image was never finished")
+
 // sample is how many objects Quick checks.
 const sample = 100
 
 // Import makes a shard of an image, and returns how many objects it has and how
 // many of them no shard had. *format.DamageError where the image is not whole,
-// sharedbase.ErrExists where the shard is there, in which case the image is not read: in
-// both cases, and after any other error, nothing was changed.
+// ErrUnfinished, and sharedbase.ErrExists where the shard is there, in which case the image
+// is not read: in each case, and after any other error, nothing was changed.
 func (i *Importer) Import(ctx context.Context, from pool.Pool, name string) (done sharedbase.Imported, err error) {
 	switch s, err := i.Base.ShardByName(ctx, name); {
 	case err == nil && s.State != sharedbase.StateImporting:
@@ -60,7 +65,7 @@ func (i *Importer) whole(ctx context.Context, from pool.Pool, name string, fn fu
 		return err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
-	r, err := from.Format().Open(pace.Reader(ctx, img, i.Rate), img.Size(), name)
+	r, err := open(from, pace.Reader(ctx, img, i.Rate), img.Size(), name)
 	if err == nil {
 		err = i.check(ctx, r, name)
 	}
@@ -68,6 +73,18 @@ func (i *Importer) whole(ctx context.Context, from pool.Pool, name string, fn fu
 		return fmt.Errorf("pool %s: %w", from.Name(), err)
 	}
 	return fn(r)
+}
+
+// open opens an image that is finished.
+func open(from pool.Pool, img io.ReaderAt, size int64, name string) (format.Reader, error) {
+	unfinished, err := from.Format().Unfinished(img, size, name)
+	if err != nil {
+		return nil, err
+	}
+	if unfinished {
+		return nil, fmt.Errorf("image %s: %w", name, ErrUnfinished)
+	}
+	return from.Format().Open(img, size, name)
 }
 
 func (i *Importer) check(ctx context.Context, r format.Reader, name string) error {

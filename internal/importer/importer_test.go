@@ -3,6 +3,7 @@
 package importer_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"winery/internal/importer"
 	"winery/internal/progress"
 	"winery/pool"
+	"winery/pool/pooltest"
 	"winery/sharedbase"
 	"winery/test/expect"
 	"winery/test/roletest"
@@ -167,6 +169,55 @@ func TestTwoCopies(t *testing.T) {
 	}
 	if names, refused := find(t, s, s.Pool); len(names) != 1 || refused[0] != nil {
 		t.Errorf("of one pool: %v, %v", names, refused)
+	}
+}
+
+// TestUnfinished: what a packer or a migration left that was interrupted, and a reserved image,
+// are told apart from damaged images, and are no copies of a finished one.
+func TestUnfinished(t *testing.T) {
+	s := roletest.New(t, roletest.RBD(t))
+	config := roletest.Directory(t, "")
+	config.Name = "other"
+	other := roletest.OpenPools(t, true, config)["other"]
+	objects := roletest.Objects(1, 20, 1000)
+	expect.NoError(t, s.Pool.Reserve(t.Context(), "reserved"))
+	draft, err := s.Pool.Create(t.Context(), "half", 0, pooltest.Anything{})
+	expect.NoError(t, err)
+	defer func() { expect.NoError(t, draft.Abort(t.Context())) }()
+	w, err := s.Pool.Format().NewWriter(draft, draft.Size())
+	expect.NoError(t, err)
+	for _, o := range objects {
+		expect.NoError(t, w.Add(o.ID, int64(len(o.Content)), bytes.NewReader(o.Content)))
+	}
+	expect.NoError(t, w.Close())
+	roletest.Put(t, other, "half", objects)
+
+	images, err := importer.Find(t.Context(), s.Base, []pool.Pool{s.Pool, other})
+	expect.NoError(t, err)
+	if len(images) != 3 {
+		t.Fatalf("found %+v", images)
+	}
+	i := &importer.Importer{Base: s.Base}
+	for _, image := range images {
+		if image.Pool.Name() == "other" {
+			if image.Err != nil {
+				t.Errorf("the finished one of two: %v", image.Err)
+			}
+			continue
+		}
+		if image.Name == "half" && !errors.Is(image.Err, importer.ErrUnfinished) {
+			t.Errorf("the unfinished one of two: %v", image.Err)
+		}
+		_, imported := i.Import(t.Context(), image.Pool, image.Name)
+		_, examined := i.Examine(t.Context(), image.Pool, image.Name)
+		if !errors.Is(imported, importer.ErrUnfinished) || !errors.Is(examined, importer.ErrUnfinished) {
+			t.Errorf("%s: %v, %v", image.Name, imported, examined)
+		}
+	}
+	got, err := i.Import(t.Context(), other, "half")
+	expect.NoError(t, err)
+	if got.New != 20 {
+		t.Errorf("imported %+v", got)
 	}
 }
 

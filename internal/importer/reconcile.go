@@ -125,7 +125,8 @@ func (i *Importer) claimUnpacked(ctx context.Context, s sharedbase.Shard) (*shar
 }
 
 // Examine reads of an image what Import or Adopt would read, and returns the number of
-// its objects. It changes nothing. *format.DamageError where the image is not whole.
+// its objects. It changes nothing. *format.DamageError where the image is not whole;
+// ErrUnfinished.
 func (i *Importer) Examine(ctx context.Context, from pool.Pool, name string) (objects int64, err error) {
 	err = i.whole(ctx, from, name, func(r format.Reader) error {
 		for _, err := range r.Keys(ctx) {

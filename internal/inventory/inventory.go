@@ -21,7 +21,8 @@ import (
 type Difference struct {
 	// Missing images: the database has them in the pool, and the pool does not.
 	Missing []string
-	// Unknown images: no shard of the database has their name.
+	// Unknown images: no shard of the database has their name. Some may be unfinished, see
+	// Finished.
 	Unknown []string
 	// Unpacked: complete images of shards that are standby, writing or full in
 	// the database, which may have them in another pool. It was restored from an older
@@ -93,7 +94,10 @@ func (d *Difference) addShard(ctx context.Context, base *sharedbase.SharedBase, 
 	case listed && s.State == sharedbase.StateImporting:
 		d.Unknown = append(d.Unknown, s.Name) // its importer, of Python Winery, may have died
 	case listed && unpacked(s.State): // in another pool: it was packed and migrated after the backup
-		finished, err := complete(ctx, p, s.Name)
+		finished, err := Finished(ctx, p, s.Name)
+		if errors.Is(err, pool.ErrNotFound) {
+			return nil
+		}
 		if err != nil || !finished {
 			return err
 		}
@@ -118,13 +122,11 @@ func unpacked(s sharedbase.ShardState) bool {
 	return s == sharedbase.StateStandby || s == sharedbase.StateWriting || s == sharedbase.StateFull
 }
 
-// complete reports whether a pool has a finished image: not one that is reserved, nor a
-// packer's draft.
-func complete(ctx context.Context, p pool.Pool, name string) (finished bool, err error) {
+// Finished reports whether an image of a pool is finished: not one that is reserved, nor what
+// a packer or a migration left that was interrupted. It reads the beginning of the image.
+// pool.ErrNotFound.
+func Finished(ctx context.Context, p pool.Pool, name string) (finished bool, err error) {
 	img, err := p.Open(ctx, name)
-	if errors.Is(err, pool.ErrNotFound) {
-		return false, nil
-	}
 	if err != nil {
 		return false, err
 	}

@@ -23,6 +23,7 @@ const (
 	ReadsDiffer   Kind = "reads differ"   // this host's mapping, or one reading, is wrong; the store is right
 	NotInTable    Kind = "not in table"   // an object that the index has in the shard
 	RowDamaged    Kind = "row damaged"    // an object in the table
+	NewerImage    Kind = "newer image"    // an image of a shard that the database has not packed
 )
 
 // AllowsDrop says whether the table of a shard may be dropped although its image
@@ -35,7 +36,7 @@ func (k Kind) Repairable() bool {
 	switch k {
 	case ImageMissing, HeadDamaged, RecordDiffers, ImageDamaged, ObjectDamaged, NotInImage:
 		return true
-	case NotErased, ReadsDiffer, NotInTable, RowDamaged:
+	case NotErased, ReadsDiffer, NotInTable, RowDamaged, NewerImage:
 	}
 	return false
 }

@@ -24,7 +24,8 @@ type Repaired struct {
 const rounds = 3
 
 // Repair scrubs a shard as a whole, repairs what it can, and scrubs again. It
-// unquarantines the shard if nothing is left; *sharedbase.QuarantinedError if another
+// unquarantines the shard if nothing is left, and no packer would quarantine it again at
+// once, because of an image ([NewerImage]); *sharedbase.QuarantinedError if another
 // process quarantined it since the last scrub began. erase has it erase the objects that are
 // NotErased. What is left is in the report, and the error says why it was not
 // repaired, as well as what could not be read.
@@ -51,6 +52,9 @@ func (s *Scrubber) Repair(ctx context.Context, name string, erase bool) (r Repai
 		if len(r.Findings) > 0 {
 			err = errors.Join(err, why)
 		}
+	}
+	if err == nil && len(r.Findings) == 0 && !quarantined.IsZero() {
+		r.Findings, err = whole.newerImage(ctx, name)
 	}
 	if err != nil || len(r.Findings) > 0 {
 		return r, err

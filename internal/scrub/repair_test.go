@@ -17,7 +17,9 @@ import (
 
 	"winery/format"
 	"winery/internal/config"
+	"winery/internal/containment"
 	"winery/internal/imagebuild"
+	"winery/internal/packer"
 	"winery/internal/progress"
 	"winery/internal/reader"
 	"winery/internal/scrub"
@@ -420,6 +422,34 @@ func TestQuarantinedWhileVerified(t *testing.T) {
 		s.Pool.At = nil
 		repairs(t, s, name, "unquarantined")
 	}
+}
+
+// TestRepairNewerImage: the quarantine of a full shard stays while its pool has an image with
+// objects that its table does not have.
+func TestRepairNewerImage(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 30, 1000)
+	name := s.Full(t, objects[:20])
+	roletest.Put(t, s.Pool, name, objects)
+	p := packer.New(packer.Options{Base: s.Base, Pools: s.Pools, Log: s.Log})
+	if _, err := p.Step(t.Context()); !errors.Is(err, containment.ErrNotContained) {
+		t.Fatalf("packing: %v", err)
+	}
+	r, err := scrubber(s).Repair(t.Context(), name, false)
+	expect.NoError(t, err)
+	wantFindings(t, r.Report, finding{scrub.NewerImage, none})
+	if len(r.Done) > 0 || !strings.Contains(r.Findings[0].Text, "`wineryctl index reconcile`") {
+		t.Errorf("done %q, found %q", r.Done, r.Findings[0].Text)
+	}
+	wantQuarantined(t, s, name, true)
+
+	expect.NoError(t, s.Pool.Remove(t.Context(), name, pooltest.Anything{}))
+	roletest.Put(t, s.Pool, name, objects[:10]) // which a packer replaces
+	repairs(t, s, name, "unquarantined")
+	wantQuarantined(t, s, name, false)
+	_, err = p.Step(t.Context())
+	expect.NoError(t, err)
+	s.WantState(t, name, sharedbase.StatePacked)
 }
 
 // What cannot be repaired stays as it is.

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"winery/internal/importer"
+	"winery/internal/progress"
+	"winery/internal/scrub"
+	"winery/pool"
+	"winery/sharedbase"
+)
+
+// erased is the printed result for the image of a packed shard that does not have all objects
+// of the index.
+type erased struct {
+	Pool    string         `json:"pool"`
+	Image   string         `json:"image"`
+	Was     string         `json:"was"`     // the state of the shard, which stays
+	Removed []scrub.Object `json:"removed"` // objects that the index has no longer
+	Error   string         `json:"error,omitempty"`
+}
+
+// removeErased removes from the index the objects that the images of packed shards do not
+// have, or with dryRun prints them. It returns false if the rest cannot succeed either.
+func removeErased(c *cli.Context, s *session, from []pool.Pool, e effort, dryRun bool) (goOn bool, err error) {
+	pools := map[string]pool.Pool{}
+	for _, p := range from {
+		pools[p.Name()] = p
+	}
+	shards, err := s.base.ListShards(c.Context, sharedbase.ShardFilter{
+		States: []sharedbase.ShardState{sharedbase.StatePacked, sharedbase.StateCleaning, sharedbase.StateReadOnly},
+	})
+	if err != nil {
+		return false, err
+	}
+	shards = slices.DeleteFunc(shards, func(sh sharedbase.Shard) bool { return pools[sh.Pool] == nil })
+	j, verb := s.journal, "removed from the index"
+	if dryRun {
+		verb = "would be removed from the index"
+	}
+	goOn = true
+	compared := progress.Report{Task: "comparing images with the index", Total: int64(len(shards)), Images: true}
+	forEach(e.workers, shards, func(sh sharedbase.Shard) ([]sharedbase.ObjID, error) {
+		i := importer.Importer{Base: s.base, Rate: e.rate}
+		return i.RemoveErased(c.Context, pools[sh.Pool], sh, dryRun)
+	}, func(sh sharedbase.Shard, absent []sharedbase.ObjID, err error) (more bool) {
+		label := sh.Pool + "/" + sh.Name
+		row := erased{Pool: sh.Pool, Image: sh.Name, Was: string(sh.State), Removed: make([]scrub.Object, len(absent))}
+		for i, id := range absent {
+			row.Removed[i] = scrub.Object(id)
+		}
+		switch {
+		case err != nil:
+			row.Error = err.Error()
+			j.failed(row, label, err)
+		case len(absent) > 0:
+			j.done(row, "%s: the image does not have %d objects of the index, the first is %x: %s", label, len(absent), absent[0], verb)
+		}
+		compared.Done++
+		j.bar.show(compared)
+		goOn = goOn && !hopeless(err)
+		return goOn
+	})
+	return goOn, nil
+}
