@@ -119,8 +119,8 @@ func (b *SharedBase) withTimeout(ctx context.Context, limit time.Duration, what 
 // beginTx begins a transaction that is READ COMMITTED whatever the database's
 // default is, that waits for each lock for a limited time, and that the server
 // ends if this process, or the network, stalls between two statements: so no
-// process waits for locks of a dead one. jit as in sessionSettings.
-const beginTx = "/* winery: Begin */ BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL jit = off; " +
+// process waits for locks of a dead one. jit and client_min_messages as in sessionSettings.
+const beginTx = "/* winery: Begin */ BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL jit = off; SET LOCAL client_min_messages = warning; " +
 	"SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '15s'"
 
 // inTx is withShortTimeout in a transaction.

@@ -125,11 +125,11 @@
 // waits, for example for locked rows, does not delay the other kinds. Together
 // with the connection of Listen they are no more than WithConnections allows.
 //
-// Sessions are READ COMMITTED and have jit off, whatever the database's settings
-// are. A connection pooler is detected: then statements are not prepared,
+// Sessions are READ COMMITTED, have jit off and get warnings, whatever the database's
+// settings are. A connection pooler is detected: then statements are not prepared,
 // sessions have no settings, and Listen returns ErrPooled. Settings are then made
-// in transactions, except for single statements, whose isolation is the
-// database's default.
+// in transactions, except for single statements, whose isolation and messages are
+// those of the database.
 //
 // Each statement begins with its name in a comment, /* winery: LockShard */, which
 // pg_stat_activity and the server's log show. A name belongs to one statement. pgx
