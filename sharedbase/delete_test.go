@@ -275,6 +275,36 @@ func TestShardsToErase(t *testing.T) {
 	}
 }
 
+// A deleted id that is no SHA-256, as Python's index may have, does not hinder the erasing of the others in its shard, and
+// alone is nothing to erase.
+func TestDeletedIDOfAnotherSize(t *testing.T) {
+	b, conn := newBase(t)
+	ctx := t.Context()
+	o := object("deleted")
+	s, other := shardIn(t, b, sharedbase.StateReadOnly, o), shardIn(t, b, sharedbase.StateReadOnly)
+	mark := func(id string) {
+		exec(t, conn, "INSERT INTO signature2shard (signature, state, shard) VALUES ($1::text::bytea, 'deleted', $2)", id, s.ID)
+	}
+	mark("short")
+	mark("moves")
+	exec(t, conn, "UPDATE signature2shard SET shard = $1 WHERE signature = 'moves'", other.ID) // a note of the first shard
+	if toErase(t, b, s.ID) || toErase(t, b, other.ID) {
+		t.Error("there is something to erase")
+	}
+	if all := must(b.Unerased(ctx))(t); len(all) != 0 {
+		t.Errorf("to be erased: %+v", all)
+	}
+	expect.NoError(t, b.Delete(ctx, o.ID))
+	marked := deletedIn(t, b, s.ID)
+	if !toErase(t, b, s.ID) || !slices.Equal(marked, ids(o)) {
+		t.Errorf("to be erased: %x", marked)
+	}
+	c := must(b.ClaimImage(ctx, s.Name))(t)
+	if n := must(c.RecordErased(ctx, marked))(t); n != 1 || toErase(t, b, s.ID) {
+		t.Errorf("%d erased, more to erase: %v", n, toErase(t, b, s.ID))
+	}
+}
+
 // An object that is deleted, added to another shard, deleted there and added to
 // its first shard again stays in the image of the first: the note of its first
 // deletion counts no longer.
