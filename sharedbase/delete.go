@@ -28,6 +28,9 @@ var errMoved = errors.New("another transaction has just moved the object")
 // it has finished. An object that moves to another shard meanwhile (Claim.AdoptImage) is
 // searched for again.
 //
+// A deletion waits no longer for a lock than Add does, and then fails with
+// ErrUnavailable: there are few connections for deletions.
+//
 // ErrNotFound, too, must be durable on a synchronous standby: this may be the
 // retry of a deletion whose commit was interrupted.
 func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
@@ -46,7 +49,7 @@ func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
 // delete is one attempt. That fails with errMoved, and ErrUnavailable, unless the object is where it was found.
 func (b *SharedBase) delete(ctx context.Context, id ObjID) error {
 	what := fmt.Sprintf("deleting object %x", id)
-	return b.inTxOn(ctx, b.conns.deletes, what, func(ctx context.Context, tx pgx.Tx) error {
+	return b.inTxOn(ctx, b.conns.deletes, beginWithin(b.lockWait), what, func(ctx context.Context, tx pgx.Tx) error {
 		var shardID int64
 		var shard string
 		err := tx.QueryRow(ctx, `/* winery: FindObjectToDelete */ WITH of AS (

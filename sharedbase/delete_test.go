@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"testing"
+	"time"
 
 	"winery/sharedbase"
 	"winery/test/expect"
@@ -95,6 +96,7 @@ func TestDeleteOfNothing(t *testing.T) {
 // find it.
 func TestDeleteBeforePacking(t *testing.T) {
 	b, conn := newBase(t)
+	b.SetLockWait(time.Minute)
 	ctx := t.Context()
 	o := object("content")
 	s := shardIn(t, b, sharedbase.StateFull, o)
@@ -119,6 +121,7 @@ func TestDeleteBeforePacking(t *testing.T) {
 // shard's row FOR UPDATE SKIP LOCKED, and gives up if it gets none.
 func TestDeleteDoesNotHinderPythonsPacker(t *testing.T) {
 	b, conn := newBase(t)
+	b.SetLockWait(time.Minute)
 	o := object("content")
 	s := shardIn(t, b, sharedbase.StateFull, o, object("another"))
 	claim(t, b, s, sharedbase.StatePacking)
@@ -131,7 +134,7 @@ base.shard_packing_ends("`+s.Name+`")`)
 	begin := must(packer.StdinPipe())(t)
 	output := must(packer.StdoutPipe())(t)
 	expect.NoError(t, packer.Start())
-	// It is ready before the deletion waits, which it does for 10 s.
+	// It is ready before the deletion waits.
 	if line, err := bufio.NewReader(output).ReadString('\n'); line != "ready\n" {
 		t.Fatalf("Python says %q: %v, %v\n%s", line, err, packer.Wait(), stderr.String())
 	}
@@ -156,6 +159,7 @@ base.shard_packing_ends("`+s.Name+`")`)
 // no longer exists.
 func TestDeleteAndDropTable(t *testing.T) {
 	b, conn := newBase(t)
+	b.SetLockWait(time.Minute)
 	ctx := t.Context()
 	first, second := object("first"), object("second")
 	s := shardIn(t, b, sharedbase.StatePacked, first, second)
@@ -177,9 +181,25 @@ func TestDeleteAndDropTable(t *testing.T) {
 	}
 }
 
+// A deletion gives up before other transactions would that wait for a lock: there are few connections for deletions.
+func TestDeleteOfContendedObject(t *testing.T) {
+	b, conn := newBase(t)
+	b.SetShortTimeout(9 * time.Second) // a transition waits for ten
+	o := object("content")
+	shardIn(t, b, sharedbase.StateFull, o)
+	exec(t, conn, "BEGIN")
+	exec(t, conn, "SELECT FROM signature2shard FOR UPDATE")
+	if err := b.Delete(t.Context(), o.ID); !errors.Is(err, sharedbase.ErrUnavailable) || code(err) != "55P03" {
+		t.Errorf("error %v, want one of a lock that is not to be had", err)
+	}
+	exec(t, conn, "ROLLBACK")
+	expect.NoError(t, b.Delete(t.Context(), o.ID))
+}
+
 // Two that delete one object: one of them finds it gone.
 func TestDeleteTwiceAtOnce(t *testing.T) {
 	b, conn := newBase(t)
+	b.SetLockWait(time.Minute)
 	o := object("content")
 	shardIn(t, b, sharedbase.StateFull, o)
 	exec(t, conn, "BEGIN")
@@ -199,6 +219,7 @@ func TestDeleteTwiceAtOnce(t *testing.T) {
 // until it is added again.
 func TestAddWhileDeleting(t *testing.T) {
 	b, conn := newBase(t)
+	b.SetLockWait(time.Minute)
 	ctx := t.Context()
 	o := object("content")
 	c := must(b.LockWritingShard(ctx, "pool"))(t)
