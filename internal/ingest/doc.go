@@ -41,7 +41,8 @@
 // set aside and tried twice a second; after [Options.QueueWait] such a request
 // fails with [sharedbase.ErrContended]. It fails at once, with the reason, where the
 // lane cannot write. As long as an object is known to be contended, new requests that
-// have it are set aside at once, so that they delay no other.
+// have it are set aside at once, so that they delay no other. What is set aside has
+// memory of its own; a request for which there is none fails at once.
 //
 // # Damage in the database
 //
