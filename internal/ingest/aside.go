@@ -24,7 +24,8 @@ const (
 	// maxSuspects is how many objects a lane suspects at most.
 	maxSuspects = 10_000
 	// maxDamages is how many transactions fail in succession because of damage until that
-	// is taken for damage of the shard's table, or of all, not of single objects.
+	// is taken for damage of the shard's table, or of all, not of single objects. A new shard
+	// shows which.
 	maxDamages = 20
 )
 

@@ -44,6 +44,15 @@ type piece struct {
 
 func (p piece) object() sharedbase.Object { return p.request.objects[p.index] }
 
+func objectsOf(pieces []piece) (objects []sharedbase.Object, bytes int64) {
+	objects = make([]sharedbase.Object, len(pieces))
+	for i, p := range pieces {
+		objects[i] = p.object()
+		bytes += int64(len(objects[i].Content))
+	}
+	return objects, bytes
+}
+
 // stored notes that the object is stored, and whether it was new.
 func (p piece) stored(isNew bool) {
 	r := p.request
