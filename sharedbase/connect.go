@@ -38,6 +38,7 @@ type SharedBase struct {
 	connect *pgx.ConnConfig // before pooler.prepare
 	limit   int             // of connections
 	streams int             // that have a connection beside those
+	adders  int             // that have a connection each
 	lease   time.Duration
 	holder  Lease     // of the claims that are made here
 	process uuid.UUID // of the heartbeats
@@ -75,7 +76,7 @@ func New(dsn, applicationName string, options ...Option) (*SharedBase, error) {
 		b.connect.Tracer = b.observe
 	}
 	cfg.BeforeConnect = b.pooler.prepare
-	return b, b.conns.open(cfg, cmp.Or(int(cfg.MaxConns), b.limit), b.streams)
+	return b, b.conns.open(cfg, cmp.Or(int(cfg.MaxConns), b.limit), b.streams, b.adders)
 }
 
 // Close ends the connections, after the operations in flight. Claims that were

@@ -123,7 +123,8 @@
 // A SharedBase has separate connections for lookups, adds, deletes, lists, the
 // renewals of leases, and all the rest, each with a bound: work of one kind that
 // waits, for example for locked rows, does not delay the other kinds. Together
-// with the connection of Listen they are no more than WithConnections allows.
+// with the connection of Listen they are no more than WithConnections allows, and
+// WithStreams and WithAdders add.
 //
 // Sessions are READ COMMITTED, have jit off and get warnings, whatever the database's
 // settings are. A connection pooler is detected: then statements are not prepared,
