@@ -54,8 +54,8 @@ func (b *SharedBase) TryAdd(ctx context.Context, c *Claim, objects []Object) (Ad
 	return b.add(ctx, c, objects, b.lockWait/20)
 }
 
-// defaultLockWait is how long Add waits for a lock: longer than a commit takes,
-// but short enough not to delay the rest of a group noticeably.
+// defaultLockWait is how long Add and Delete wait for a lock: longer than a commit takes,
+// but short enough not to delay the rest of a group, or other deletions, noticeably.
 const defaultLockWait = time.Second
 
 func (b *SharedBase) add(ctx context.Context, c *Claim, objects []Object, wait time.Duration) (Added, error) {

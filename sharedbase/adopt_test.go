@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"slices"
 	"testing"
+	"time"
 
 	"winery/sharedbase"
 )
@@ -48,6 +49,7 @@ func adopt(t testing.TB, c *sharedbase.Claim, objects ...sharedbase.Object) *ado
 // in the shard that the object was moved to.
 func TestDeleteOfMovedObject(t *testing.T) {
 	b, conn := newBase(t)
+	b.SetLockWait(time.Minute)
 	imaged, other := object("in the image"), object("in the table only")
 	s := shardIn(t, b, sharedbase.StateStandby, imaged, other)
 	a := adopt(t, claim(t, b, s, sharedbase.StateWriting), imaged)
@@ -70,6 +72,7 @@ func TestDeleteOfMovedObject(t *testing.T) {
 // before the table. During packing a deletion does not lock the shard.
 func TestDeleteWhileAdopting(t *testing.T) {
 	b, conn := newBase(t)
+	b.SetLockWait(time.Minute)
 	early, imaged, other, kept := object("early"), object("in the image"), object("in the table only"), object("kept")
 	s := shardIn(t, b, sharedbase.StateFull, early, imaged, other, kept)
 	reader := must(connect(t, conn.Config().ConnString()).Begin(t.Context()))(t)

@@ -38,12 +38,13 @@ type SharedBase struct {
 	connect *pgx.ConnConfig // before pooler.prepare
 	limit   int             // of connections
 	streams int             // that have a connection beside those
+	adders  int             // that have a connection each
 	lease   time.Duration
 	holder  Lease     // of the claims that are made here
 	process uuid.UUID // of the heartbeats
 	keeper  keeper
 	observe observer
-	// lockWait is how long Add waits for a lock, short is shortTimeout. Only tests change them.
+	// lockWait is how long Add and Delete wait for a lock, short is shortTimeout. Only tests change them.
 	lockWait, short time.Duration
 }
 
@@ -75,7 +76,7 @@ func New(dsn, applicationName string, options ...Option) (*SharedBase, error) {
 		b.connect.Tracer = b.observe
 	}
 	cfg.BeforeConnect = b.pooler.prepare
-	return b, b.conns.open(cfg, cmp.Or(int(cfg.MaxConns), b.limit), b.streams)
+	return b, b.conns.open(cfg, cmp.Or(int(cfg.MaxConns), b.limit), b.streams, b.adders)
 }
 
 // Close ends the connections, after the operations in flight. Claims that were
@@ -116,22 +117,27 @@ func (b *SharedBase) withTimeout(ctx context.Context, limit time.Duration, what 
 	return b.explain(ctx, what, op(limited))
 }
 
-// beginTx begins a transaction that is READ COMMITTED whatever the database's
-// default is, that waits for each lock for a limited time, and that the server
+// beginTx is beginWithin for transactions that may wait for a lock.
+var beginTx = beginWithin(10 * time.Second)
+
+// beginWithin begins a transaction that is READ COMMITTED whatever the database's
+// default is, that waits for each lock for lockWait at most, and that the server
 // ends if this process, or the network, stalls between two statements: so no
-// process waits for locks of a dead one. jit as in sessionSettings.
-const beginTx = "/* winery: Begin */ BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL jit = off; " +
-	"SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '15s'"
+// process waits for locks of a dead one. jit and client_min_messages as in sessionSettings.
+func beginWithin(lockWait time.Duration) string {
+	return fmt.Sprintf("/* winery: Begin */ BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL jit = off; SET LOCAL client_min_messages = warning; "+
+		"SET LOCAL lock_timeout = '%dms'; SET LOCAL idle_in_transaction_session_timeout = '15s'", lockWait.Milliseconds())
+}
 
 // inTx is withShortTimeout in a transaction.
 func (b *SharedBase) inTx(ctx context.Context, what string, op func(ctx context.Context, tx pgx.Tx) error) error {
-	return b.inTxOn(ctx, b.conns.rest, what, op)
+	return b.inTxOn(ctx, b.conns.rest, beginTx, what, op)
 }
 
-// inTxOn is inTx on a connection for another kind of work.
-func (b *SharedBase) inTxOn(ctx context.Context, pool *pgxpool.Pool, what string, op func(ctx context.Context, tx pgx.Tx) error) error {
+// inTxOn is inTx on a connection for another kind of work, in a transaction that the statement begin begins.
+func (b *SharedBase) inTxOn(ctx context.Context, pool *pgxpool.Pool, begin, what string, op func(ctx context.Context, tx pgx.Tx) error) error {
 	return b.withShortTimeout(ctx, what, func(ctx context.Context) error {
-		return transaction(ctx, pool, beginTx, func(tx pgx.Tx) error { return op(ctx, tx) })
+		return transaction(ctx, pool, begin, func(tx pgx.Tx) error { return op(ctx, tx) })
 	})
 }
 

@@ -28,9 +28,9 @@ type connections struct {
 	rest    *pgxpool.Pool // claims, transitions, quarantine
 }
 
-// open prepares the pools of connections, limit of them together with the one of Listen, and more for lists. None
-// connects yet.
-func (c *connections) open(cfg *pgxpool.Config, limit, more int) error {
+// open prepares the pools of connections, limit of them together with the one of Listen, more for lists, and as many
+// as adders lacks for adds. None connects yet.
+func (c *connections) open(cfg *pgxpool.Config, limit, more, adders int) error {
 	if limit < MinConnections {
 		return fmt.Errorf("%d connections to the database are too few: at least %d are needed", limit, MinConnections)
 	}
@@ -41,8 +41,11 @@ func (c *connections) open(cfg *pgxpool.Config, limit, more int) error {
 	}{{&c.lookups, 8}, {&c.adds, 6}, {&c.deletes, 2}, {&c.lists, 3}, {&c.rest, 3}, {&c.keeper, 0}} {
 		own := cfg.Copy()
 		own.MaxConns = int32(max(1, p.share*(limit-fixed)/(DefaultConnections-fixed)))
-		if p.pool == &c.lists {
+		switch p.pool {
+		case &c.lists:
 			own.MaxConns += int32(more)
+		case &c.adds:
+			own.MaxConns = max(own.MaxConns, int32(adders))
 		}
 		pool, err := pgxpool.NewWithConfig(context.Background(), own)
 		if err != nil {

@@ -103,6 +103,32 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 }
 
+// As many adds are in flight at the same time as WithAdders says, or more.
+func TestAddersHaveConnections(t *testing.T) {
+	dsn := pgtest.New(t)
+	must(open(t, dsn).Init(t.Context()))(t)
+	conn, watcher := connect(t, dsn), connect(t, dsn)
+	for adders, want := range map[int]int{9: 9, 1: 6} {
+		b := open(t, dsn, sharedbase.WithAdders(adders))
+		b.SetLockWait(time.Minute)
+		c := must(b.CreateShard(t.Context(), "pool"))(t)
+		exec(t, conn, "BEGIN")
+		exec(t, conn, "LOCK TABLE signature2shard IN ACCESS EXCLUSIVE MODE")
+		results := make(chan error, want)
+		for i := range want {
+			go func() {
+				_, err := b.Add(t.Context(), c, objects(fmt.Sprint(adders, i)))
+				results <- err
+			}()
+		}
+		blocked(t, watcher, want)
+		exec(t, conn, "ROLLBACK")
+		for range want {
+			expect.NoError(t, <-results)
+		}
+	}
+}
+
 // Whatever the database's default is, each statement sees what was committed before it: adds that meet, and a
 // transition that waits for another transaction, are no errors.
 func TestIsolationIsStated(t *testing.T) {

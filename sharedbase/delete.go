@@ -28,6 +28,9 @@ var errMoved = errors.New("another transaction has just moved the object")
 // it has finished. An object that moves to another shard meanwhile (Claim.AdoptImage) is
 // searched for again.
 //
+// A deletion waits no longer for a lock than Add does, and then fails with
+// ErrUnavailable: there are few connections for deletions.
+//
 // ErrNotFound, too, must be durable on a synchronous standby: this may be the
 // retry of a deletion whose commit was interrupted.
 func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
@@ -46,7 +49,7 @@ func (b *SharedBase) Delete(ctx context.Context, id ObjID) error {
 // delete is one attempt. That fails with errMoved, and ErrUnavailable, unless the object is where it was found.
 func (b *SharedBase) delete(ctx context.Context, id ObjID) error {
 	what := fmt.Sprintf("deleting object %x", id)
-	return b.inTxOn(ctx, b.conns.deletes, what, func(ctx context.Context, tx pgx.Tx) error {
+	return b.inTxOn(ctx, b.conns.deletes, beginWithin(b.lockWait), what, func(ctx context.Context, tx pgx.Tx) error {
 		var shardID int64
 		var shard string
 		err := tx.QueryRow(ctx, `/* winery: FindObjectToDelete */ WITH of AS (
@@ -103,13 +106,14 @@ func deleteContent(ctx context.Context, tx pgx.Tx, shard string, id ObjID) error
 // ShardsToErase returns the shards of a pool, "" for all pools, whose images may
 // have objects that are marked deleted, or that were added again to another shard
 // since (winery_erasure), and not to the same shard after that. Quarantined
-// shards are excluded.
+// shards are excluded, and so are marks of ids that are no SHA-256, which Python's
+// index may have: no image can have such an object.
 func (b *SharedBase) ShardsToErase(ctx context.Context, pool string) (shards []Shard, err error) {
 	rows, err := b.conns.lists.Query(ctx, `/* winery: ShardsToErase */
 		SELECT `+shardColumns+` FROM shards s WHERE $1 IN ('', pool_name)
 		AND s.state IN ('packed', 'cleaning', 'readonly')
-		AND (EXISTS (SELECT FROM signature2shard WHERE shard = s.id AND state = 'deleted')
-			OR EXISTS (SELECT FROM winery_erasure e WHERE shard = s.id AND NOT EXISTS (SELECT FROM signature2shard o
+		AND (EXISTS (SELECT FROM signature2shard WHERE shard = s.id AND state = 'deleted' AND octet_length(signature) = 32)
+			OR EXISTS (SELECT FROM winery_erasure e WHERE shard = s.id AND octet_length(signature) = 32 AND NOT EXISTS (SELECT FROM signature2shard o
 				WHERE o.signature = e.signature AND o.shard = e.shard AND o.state = 'present')))
 		AND NOT EXISTS (SELECT FROM winery_quarantine WHERE shard = s.id) ORDER BY id`, pool)
 	if err == nil {
@@ -120,11 +124,11 @@ func (b *SharedBase) ShardsToErase(ctx context.Context, pool string) (shards []S
 
 // DeletedObjects returns objects that are to be erased from a shard's image: up to
 // limit that are marked deleted, and up to limit that were added again to another
-// shard.
+// shard. As ShardsToErase, it leaves out ids that are no SHA-256.
 func (b *SharedBase) DeletedObjects(ctx context.Context, shardID int64, limit int) (ids []ObjID, err error) {
 	rows, err := b.conns.lists.Query(ctx, `/* winery: DeletedObjects */
-		(SELECT signature FROM signature2shard WHERE shard = $1 AND state = 'deleted' LIMIT $2)
-		UNION (SELECT signature FROM winery_erasure e WHERE shard = $1 AND NOT EXISTS (SELECT FROM signature2shard o
+		(SELECT signature FROM signature2shard WHERE shard = $1 AND state = 'deleted' AND octet_length(signature) = 32 LIMIT $2)
+		UNION (SELECT signature FROM winery_erasure e WHERE shard = $1 AND octet_length(signature) = 32 AND NOT EXISTS (SELECT FROM signature2shard o
 			WHERE o.signature = e.signature AND o.shard = e.shard AND o.state = 'present') LIMIT $2)`, shardID, limit)
 	if err == nil {
 		ids, err = pgx.CollectRows(rows, scanID)

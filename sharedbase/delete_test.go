@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"testing"
+	"time"
 
 	"winery/sharedbase"
 	"winery/test/expect"
@@ -95,6 +96,7 @@ func TestDeleteOfNothing(t *testing.T) {
 // find it.
 func TestDeleteBeforePacking(t *testing.T) {
 	b, conn := newBase(t)
+	b.SetLockWait(time.Minute)
 	ctx := t.Context()
 	o := object("content")
 	s := shardIn(t, b, sharedbase.StateFull, o)
@@ -119,6 +121,7 @@ func TestDeleteBeforePacking(t *testing.T) {
 // shard's row FOR UPDATE SKIP LOCKED, and gives up if it gets none.
 func TestDeleteDoesNotHinderPythonsPacker(t *testing.T) {
 	b, conn := newBase(t)
+	b.SetLockWait(time.Minute)
 	o := object("content")
 	s := shardIn(t, b, sharedbase.StateFull, o, object("another"))
 	claim(t, b, s, sharedbase.StatePacking)
@@ -131,7 +134,7 @@ base.shard_packing_ends("`+s.Name+`")`)
 	begin := must(packer.StdinPipe())(t)
 	output := must(packer.StdoutPipe())(t)
 	expect.NoError(t, packer.Start())
-	// It is ready before the deletion waits, which it does for 10 s.
+	// It is ready before the deletion waits.
 	if line, err := bufio.NewReader(output).ReadString('\n'); line != "ready\n" {
 		t.Fatalf("Python says %q: %v, %v\n%s", line, err, packer.Wait(), stderr.String())
 	}
@@ -156,6 +159,7 @@ base.shard_packing_ends("`+s.Name+`")`)
 // no longer exists.
 func TestDeleteAndDropTable(t *testing.T) {
 	b, conn := newBase(t)
+	b.SetLockWait(time.Minute)
 	ctx := t.Context()
 	first, second := object("first"), object("second")
 	s := shardIn(t, b, sharedbase.StatePacked, first, second)
@@ -177,9 +181,25 @@ func TestDeleteAndDropTable(t *testing.T) {
 	}
 }
 
+// A deletion gives up before other transactions would that wait for a lock: there are few connections for deletions.
+func TestDeleteOfContendedObject(t *testing.T) {
+	b, conn := newBase(t)
+	b.SetShortTimeout(9 * time.Second) // a transition waits for ten
+	o := object("content")
+	shardIn(t, b, sharedbase.StateFull, o)
+	exec(t, conn, "BEGIN")
+	exec(t, conn, "SELECT FROM signature2shard FOR UPDATE")
+	if err := b.Delete(t.Context(), o.ID); !errors.Is(err, sharedbase.ErrUnavailable) || code(err) != "55P03" {
+		t.Errorf("error %v, want one of a lock that is not to be had", err)
+	}
+	exec(t, conn, "ROLLBACK")
+	expect.NoError(t, b.Delete(t.Context(), o.ID))
+}
+
 // Two that delete one object: one of them finds it gone.
 func TestDeleteTwiceAtOnce(t *testing.T) {
 	b, conn := newBase(t)
+	b.SetLockWait(time.Minute)
 	o := object("content")
 	shardIn(t, b, sharedbase.StateFull, o)
 	exec(t, conn, "BEGIN")
@@ -199,6 +219,7 @@ func TestDeleteTwiceAtOnce(t *testing.T) {
 // until it is added again.
 func TestAddWhileDeleting(t *testing.T) {
 	b, conn := newBase(t)
+	b.SetLockWait(time.Minute)
 	ctx := t.Context()
 	o := object("content")
 	c := must(b.LockWritingShard(ctx, "pool"))(t)
@@ -272,6 +293,36 @@ func TestShardsToErase(t *testing.T) {
 	b.Close()
 	if _, err := b.ShardsToErase(ctx, ""); err == nil {
 		t.Error("no error from a closed database")
+	}
+}
+
+// A deleted id that is no SHA-256, as Python's index may have, does not hinder the erasing of the others in its shard, and
+// alone is nothing to erase.
+func TestDeletedIDOfAnotherSize(t *testing.T) {
+	b, conn := newBase(t)
+	ctx := t.Context()
+	o := object("deleted")
+	s, other := shardIn(t, b, sharedbase.StateReadOnly, o), shardIn(t, b, sharedbase.StateReadOnly)
+	mark := func(id string) {
+		exec(t, conn, "INSERT INTO signature2shard (signature, state, shard) VALUES ($1::text::bytea, 'deleted', $2)", id, s.ID)
+	}
+	mark("short")
+	mark("moves")
+	exec(t, conn, "UPDATE signature2shard SET shard = $1 WHERE signature = 'moves'", other.ID) // a note of the first shard
+	if toErase(t, b, s.ID) || toErase(t, b, other.ID) {
+		t.Error("there is something to erase")
+	}
+	if all := must(b.Unerased(ctx))(t); len(all) != 0 {
+		t.Errorf("to be erased: %+v", all)
+	}
+	expect.NoError(t, b.Delete(ctx, o.ID))
+	marked := deletedIn(t, b, s.ID)
+	if !toErase(t, b, s.ID) || !slices.Equal(marked, ids(o)) {
+		t.Errorf("to be erased: %x", marked)
+	}
+	c := must(b.ClaimImage(ctx, s.Name))(t)
+	if n := must(c.RecordErased(ctx, marked))(t); n != 1 || toErase(t, b, s.ID) {
+		t.Errorf("%d erased, more to erase: %v", n, toErase(t, b, s.ID))
 	}
 }
 

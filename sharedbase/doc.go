@@ -123,13 +123,14 @@
 // A SharedBase has separate connections for lookups, adds, deletes, lists, the
 // renewals of leases, and all the rest, each with a bound: work of one kind that
 // waits, for example for locked rows, does not delay the other kinds. Together
-// with the connection of Listen they are no more than WithConnections allows.
+// with the connection of Listen they are no more than WithConnections allows, and
+// WithStreams and WithAdders add.
 //
-// Sessions are READ COMMITTED and have jit off, whatever the database's settings
-// are. A connection pooler is detected: then statements are not prepared,
+// Sessions are READ COMMITTED, have jit off and get warnings, whatever the database's
+// settings are. A connection pooler is detected: then statements are not prepared,
 // sessions have no settings, and Listen returns ErrPooled. Settings are then made
-// in transactions, except for single statements, whose isolation is the
-// database's default.
+// in transactions, except for single statements, whose isolation and messages are
+// those of the database.
 //
 // Each statement begins with its name in a comment, /* winery: LockShard */, which
 // pg_stat_activity and the server's log show. A name belongs to one statement. pgx

@@ -33,7 +33,8 @@ type Imported struct {
 // killed at any moment it leaves nothing, and what it adds is seen at once or
 // not at all. An error that keys yields ends it and is returned. ErrExists
 // where there is a shard of that name; but one that an importer of Python's
-// left behind when it died is completed.
+// left behind when it died is completed. What was deleted in that one meanwhile
+// stays deleted, to be erased from the image.
 //
 // Keys gather in a temporary table first and go into the index in their order,
 // as Add's do. While the second part lasts an Add of one of them waits, and
@@ -62,8 +63,10 @@ func (b *SharedBase) ImportShard(ctx context.Context, name, pool string, record 
 		}
 		added, err := tx.Exec(ctx, `/* winery: IndexImportedKeys */
 			INSERT INTO signature2shard AS o (signature, shard, state)
-			SELECT key, $1, 'present' FROM pg_temp.winery_import ORDER BY key
-			ON CONFLICT (signature) DO UPDATE SET shard = excluded.shard, state = 'present' WHERE o.state <> 'present'`, id)
+			SELECT key, $1, 'present' FROM pg_temp.winery_import
+			WHERE NOT EXISTS (SELECT FROM winery_erasure WHERE shard = $1 AND signature = key) ORDER BY key
+			ON CONFLICT (signature) DO UPDATE SET shard = excluded.shard, state = 'present'
+			WHERE o.state <> 'present' AND NOT (o.state = 'deleted' AND o.shard = excluded.shard)`, id)
 		if err != nil {
 			return err
 		}

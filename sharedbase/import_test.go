@@ -5,6 +5,7 @@ package sharedbase_test
 import (
 	"errors"
 	"iter"
+	"slices"
 	"strings"
 	"testing"
 
@@ -171,6 +172,55 @@ func TestImportAbandonedByPython(t *testing.T) {
 	}
 	if s := must(b.ShardByName(ctx, "image"))(t); s.State != sharedbase.StateReadOnly || s.Pool != "moved" || s.Locker != uuid.Nil {
 		t.Errorf("the shard is %+v", s)
+	}
+}
+
+// What was deleted in a shard that Python began to import stays deleted when the import is completed, and is to be
+// erased from the image: also what was deleted once more after it was added to another shard.
+func TestImportKeepsDeletions(t *testing.T) {
+	b, conn := newBase(t)
+	ctx := t.Context()
+	deleted, again, elsewhere, kept := object("deleted"), object("deleted again"), object("elsewhere"), object("kept")
+	exec(t, conn, `INSERT INTO shards (name, state, pool_name, locker, locker_ts)
+		VALUES ('image', 'importing', 'pool', gen_random_uuid(), now() - interval '11 minutes')`)
+	for _, o := range []sharedbase.Object{deleted, again, kept} {
+		exec(t, conn, "INSERT INTO signature2shard (signature, state, shard) SELECT $1, 'present', id FROM shards", o.ID[:])
+	}
+	remove := func(o sharedbase.Object) {
+		t.Helper()
+		expect.NoError(t, b.Delete(ctx, o.ID))
+	}
+	remove(deleted)
+	remove(again)
+	other := shardIn(t, b, sharedbase.StateStandby, again, elsewhere)
+	remove(again)
+	remove(elsewhere) // from another shard: the import brings the object back
+
+	got := must(b.ImportShard(ctx, "image", "pool", sharedbase.ImageRecord{}, keys(nothing, deleted, again, elsewhere, kept)))(t)
+	if got.Objects != 4 || got.New != 1 {
+		t.Errorf("imported %+v, want 4 objects, 1 of them new", got)
+	}
+	absent(t, b, deleted)
+	absent(t, b, again)
+	image := must(b.ShardByName(ctx, "image"))(t)
+	for _, o := range []sharedbase.Object{elsewhere, kept} {
+		if l := must(b.Locate(ctx, ids(o)))(t); l[0].Shard != "image" {
+			t.Errorf("%s is in %+v", o.Content, l[0])
+		}
+	}
+	if n := must(b.CountByState(ctx, image.ID))(t); n != (sharedbase.ObjectCounts{Present: 2, Deleted: 1, Noted: 1}) {
+		t.Errorf("the shard has %+v", n)
+	}
+	erased := deletedIn(t, b, image.ID)
+	if !toErase(t, b, image.ID) || len(erased) != 2 || !slices.Contains(erased, deleted.ID) || !slices.Contains(erased, again.ID) {
+		t.Errorf("to be erased: %x", erased)
+	}
+	c := must(b.ClaimImage(ctx, "image"))(t)
+	if n := must(c.RecordErased(ctx, erased))(t); n != 2 {
+		t.Errorf("%d objects erased", n)
+	}
+	if marked := deletedIn(t, b, other.ID); !slices.Contains(marked, again.ID) {
+		t.Errorf("to be erased from the other shard: %x", marked)
 	}
 }
 

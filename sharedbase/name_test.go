@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"sync"
 	"testing"
+	"time"
 
 	"winery/sharedbase"
 	"winery/test/pgtest"
@@ -55,6 +56,7 @@ func TestServerShowsNames(t *testing.T) {
 	for access, with := range map[string]string{"direct": dsn, "PgBouncer": pgtest.Bouncer(t, dsn)} {
 		t.Run(access, func(t *testing.T) {
 			b, locked := open(t, with), object(access)
+			b.SetLockWait(time.Minute)
 			shardIn(t, b, sharedbase.StateStandby, locked)
 			exec(t, conn, "BEGIN")
 			exec(t, conn, "SELECT FROM signature2shard WHERE signature = $1 FOR UPDATE", locked.ID[:])

@@ -35,6 +35,12 @@ func WithStreams(n int) Option {
 	return func(b *SharedBase) { b.streams = n }
 }
 
+// WithAdders makes the connections for adds at least n, beside the number of WithConnections
+// if their share of that is smaller: so many Adds are in flight at the same time.
+func WithAdders(n int) Option {
+	return func(b *SharedBase) { b.adders = n }
+}
+
 // WithHolder names the holder of all claims: a role, and the version of its
 // program.
 func WithHolder(role, version string) Option {

@@ -98,9 +98,9 @@ func (b *SharedBase) Unerased(ctx context.Context) ([]Unerased, error) {
 			SELECT s.pool_name, d.shard, CASE WHEN d.since IS NOT NULL THEN greatest(d.since, t.since) END AS erasable
 			FROM (
 				SELECT o.shard, (SELECT max(at) FROM winery_deletion w WHERE w.signature = o.signature AND w.shard = o.shard) AS since
-				FROM signature2shard o WHERE o.state = 'deleted'
+				FROM signature2shard o WHERE o.state = 'deleted' AND octet_length(o.signature) = 32
 				UNION ALL
-				SELECT e.shard, e.noted FROM winery_erasure e WHERE NOT EXISTS (SELECT FROM signature2shard o
+				SELECT e.shard, e.noted FROM winery_erasure e WHERE octet_length(e.signature) = 32 AND NOT EXISTS (SELECT FROM signature2shard o
 					WHERE o.signature = e.signature AND o.shard = e.shard AND o.state = 'present')
 			) d JOIN shards s ON s.id = d.shard LEFT JOIN winery_state t ON t.shard = s.id
 			WHERE s.state IN ('packed', 'cleaning', 'readonly') AND NOT EXISTS (SELECT FROM winery_quarantine WHERE shard = s.id)

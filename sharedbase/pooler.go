@@ -43,8 +43,9 @@ func (p *pooler) ask(ctx context.Context, cfg *pgx.ConnConfig) (found bool, err 
 }
 
 // sessionSettings are those of each connection, whatever the database's are. An Add must not fail with a
-// serialization failure, and compiling a query over 100,000 shards takes longer than the query.
-var sessionSettings = map[string]string{"default_transaction_isolation": "read committed", "jit": "off"}
+// serialization failure, compiling a query over 100,000 shards takes longer than the query, and the server must
+// send the warning that commitWarnings looks for.
+var sessionSettings = map[string]string{"default_transaction_isolation": "read committed", "jit": "off", "client_min_messages": "warning"}
 
 // prepare completes the configuration of a connection before it is made. Through a pooler statements are not
 // prepared, and sessions have no settings, because it would refuse unknown ones. Transactions of several

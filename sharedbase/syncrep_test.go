@@ -5,6 +5,7 @@ package sharedbase_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"strings"
 	"syscall"
@@ -14,7 +15,66 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"winery/sharedbase"
+	"winery/test/pgtest"
 )
+
+// alterDatabase changes a setting of the sessions that begin from now on.
+func alterDatabase(t testing.TB, conn *pgx.Conn, setting string) {
+	t.Helper()
+	exec(t, conn, fmt.Sprintf("DO $$ BEGIN EXECUTE format('ALTER DATABASE %%I SET %s', current_database()); END $$", setting))
+}
+
+// The server's warning of a commit that is not replicated comes whatever client_min_messages the database has: through
+// a pooler, of transactions of several statements.
+func TestUnreplicatedWithoutMessages(t *testing.T) {
+	r := newReplicated(t)
+	ctx := t.Context()
+	alterDatabase(t, r.conn, "client_min_messages = error")
+	direct, pooled := open(t, r.primary.DSN), open(t, pgtest.Bouncer(t, r.primary.DSN))
+	c := must(direct.CreateShard(ctx, "pool"))(t)
+	must(direct.Add(ctx, c, objects("deleted")))(t)
+	r.standby.Signal(syscall.SIGSTOP)
+	for what, call := range map[string]func() error{
+		"Add":                     func() error { _, err := direct.Add(ctx, c, objects("new")); return err },
+		"Delete through a pooler": func() error { return pooled.Delete(ctx, object("deleted").ID) },
+	} {
+		calling := background(call)
+		r.waits(t, 1)
+		exec(t, r.conn, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+		if err := <-calling; !errors.Is(err, sharedbase.ErrUnavailable) {
+			t.Errorf("%s: error %v, want ErrUnavailable", what, err)
+		}
+	}
+	r.standby.Signal(syscall.SIGCONT)
+}
+
+// With a synchronous standby, settings are found by which a commit does not wait for it, or nobody hears of it.
+func TestUnsafeReplication(t *testing.T) {
+	r := newReplicated(t)
+	single := pgtest.New(t)
+	for _, conn := range []*pgx.Conn{r.conn, connect(t, single)} {
+		alterDatabase(t, conn, "client_min_messages = error")
+		alterDatabase(t, conn, "synchronous_commit = local")
+	}
+	for dsn, want := range map[string]string{
+		r.primary.DSN:                    "synchronous_commit=local",
+		pgtest.Bouncer(t, r.primary.DSN): "client_min_messages=error synchronous_commit=local",
+		pgtest.Bouncer(t, single):        "",
+	} {
+		var found []string
+		for _, s := range must(open(t, dsn).UnsafeSettings(t.Context()))(t) {
+			if s.Name != "fsync" && s.Name != "full_page_writes" { // of the server of the tests
+				found = append(found, s.Name+"="+s.Value)
+			}
+			if s.Consequence == "" {
+				t.Errorf("%s has no consequence", s.Name)
+			}
+		}
+		if got := strings.Join(found, " "); got != want {
+			t.Errorf("found %q, want %q", got, want)
+		}
+	}
+}
 
 // A commit that is cancelled while it waits for the standby stays on the
 // primary, and the server calls it a success: no call says so.

@@ -12,6 +12,7 @@ import (
 	"winery/internal/config"
 	"winery/internal/daemon"
 	"winery/internal/writer"
+	"winery/sharedbase"
 )
 
 var listen = &cli.StringFlag{
@@ -52,7 +53,7 @@ func run(_ context.Context, env *daemon.Env) error {
 
 // open opens the database and the pools that the writer serves.
 func open(ctx context.Context, env *daemon.Env, cfg *config.Config) (writer.Options, error) {
-	base, err := env.OpenDatabase(ctx)
+	base, err := env.OpenDatabase(ctx, sharedbase.WithAdders(cfg.Winery.Writers))
 	if err != nil {
 		return writer.Options{}, err
 	}

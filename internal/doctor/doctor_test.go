@@ -119,7 +119,7 @@ func TestSettings(t *testing.T) {
 	pgtest.Exec(t, stage.DSN, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$")
 	r := doctor.Run(t.Context(), s)
 	i := slices.IndexFunc(r.Checks, func(r doctor.Result) bool { return r.Check == "settings" })
-	if got := r.Checks[i]; got.State != doctor.Warning || !strings.Contains(got.What, "synchronous_commit is off: a crash loses acknowledged objects") || !strings.Contains(got.Cure, "ALTER DATABASE") {
+	if got := r.Checks[i]; got.State != doctor.Warning || !strings.Contains(got.What, "synchronous_commit is off: a crash or a failover loses acknowledged objects") || !strings.Contains(got.Cure, "ALTER DATABASE") {
 		t.Errorf("%+v", got)
 	}
 }

@@ -24,7 +24,8 @@ const (
 	// maxSuspects is how many objects a lane suspects at most.
 	maxSuspects = 10_000
 	// maxDamages is how many transactions fail in succession because of damage until that
-	// is taken for damage of the shard's table, or of all, not of single objects.
+	// is taken for damage of the shard's table, or of all, not of single objects. A new shard
+	// shows which.
 	maxDamages = 20
 )
 
@@ -33,7 +34,6 @@ const (
 type aside struct {
 	requests []*request // not answered yet
 	pieces   []piece    // of the requests, not stored yet
-	cost     int64      // of the requests, in the queue's memory
 	tried    time.Time  // when a suspect was tried last
 	// suspects are the objects that were refused when they were tried last, alone or with
 	// others, and why.
@@ -101,7 +101,7 @@ func (l *lane) retryAside(ctx context.Context) error {
 		return nil
 	}
 	requests, pieces := a.requests, a.pieces
-	a.requests, a.pieces, a.cost = nil, nil, 0
+	a.requests, a.pieces = nil, nil
 	damages := l.damages
 	err := l.add(ctx, pieces, l.Base.TryAdd)
 	var left []piece
@@ -120,7 +120,7 @@ func (l *lane) refuseAside(err error) {
 	for _, r := range a.requests {
 		l.queue.answer(r, err)
 	}
-	a.requests, a.pieces, a.cost = nil, nil, 0
+	a.requests, a.pieces = nil, nil
 }
 
 // answer responds to requests: with err if there is one, and else those of which
@@ -132,17 +132,15 @@ func (l *lane) answer(requests []*request, left []piece, err error) {
 		if r.expires.IsZero() {
 			r.expires = now.Add(l.QueueWait)
 		}
-		cost := l.queue.cost(r)
 		switch {
 		case err != nil, r.missing == 0:
 			l.queue.answer(r, err)
 		case r.refused != nil:
 			l.queue.answer(r, r.refused)
-		case now.After(r.expires), a.cost+cost > l.queue.size/4:
+		case now.After(r.expires), !l.queue.setAside(r):
 			l.queue.answer(r, a.reason(r))
 		default:
 			a.requests = append(a.requests, r)
-			a.cost += cost
 		}
 	}
 	for _, p := range left {

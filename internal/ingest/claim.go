@@ -75,6 +75,39 @@ func (l *lane) fill(ctx context.Context) error {
 	return nil
 }
 
+// replaceShard stores in a new shard what the lane's shard has refused because of damage.
+// If the new shard takes it, the table of the old one is to blame: the old one is marked
+// full, which loses nothing, and a packer says what is damaged; the lane continues with the
+// new one. Otherwise the lane keeps its shard: damage of more than a table, an outage or a full
+// disk fills none. A claim has one attempt, so that damage of all leaves no number of
+// empty shards.
+func (l *lane) replaceShard(ctx context.Context, p part) (stored bool) {
+	if l.tried == l.claim || !isDamage(p.err) {
+		return false
+	}
+	l.tried = l.claim
+	claim, err := l.Base.CreateShard(ctx, l.Pool)
+	if err != nil {
+		return false
+	}
+	objects, _ := objectsOf(p.pieces)
+	added, err := l.Base.TryAdd(ctx, claim, objects)
+	if err == nil {
+		l.Log.Warn("the shard's table is damaged, writing to a new shard", "shard", l.claim.Name(), "new_shard", claim.Name(), "err", p.err)
+		err = l.fill(ctx)
+	}
+	if err != nil {
+		_ = claim.Release(ctx) // or its lease ends
+		return false
+	}
+	l.claim, l.tried, l.uncounted = claim, claim, false
+	l.total = sharedbase.Total{Objects: int64(added.Objects), Bytes: added.Bytes}
+	for i, piece := range p.pieces {
+		piece.stored(added.New[i])
+	}
+	return true
+}
+
 // release releases the shard, if the lane has one. After a failure the lane keeps the
 // claim, only for claimNext to release it; the lease is not renewed any more, so that
 // its end frees the shard otherwise. Once ctx has ended, there is no second attempt.

@@ -94,6 +94,38 @@ func TestContendedObjectOfABatch(t *testing.T) {
 	f.stored(batch...)
 }
 
+// What is set aside, by however many lanes, takes no memory that other adds wait for: an object that needs all of it is
+// stored while contended objects wait.
+func TestContendedObjectsHoldNoMemoryOfOthers(t *testing.T) {
+	const queue = 1 << 20
+	f := newFixture(t)
+	w := f.start(ingest.Options{Writers: 4, QueueBytes: queue, QueueWait: time.Minute})
+	held := objects(16, queue/8-1000, "held")
+	release := pgtest.Hold(f, f.dsn, insertion(held...))
+	answers := make(chan error, len(held))
+	for _, o := range held {
+		go func() {
+			_, err := w.Add(context.Background(), []sharedbase.Object{o})
+			answers <- err
+		}()
+	}
+	// Eight of them were once as much as all lanes together could set aside.
+	expect.Eventually(t, "half of them to be refused", func() bool { return len(answers) >= len(held)/2 })
+	large, small := objects(1, queue, "large")[0], object("small")
+	f.add(w, large)
+	f.add(w, small)
+	if len(answers) == len(held) {
+		t.Error("no contended object waits: the others were stored after them")
+	}
+	release()
+	for range held {
+		if err := <-answers; err != nil && !errors.Is(err, sharedbase.ErrContended) {
+			t.Errorf("a contended object: %v", err)
+		}
+	}
+	f.stored(large, small)
+}
+
 // Where a transaction holds all objects of a group, the search for those that are
 // free ends.
 func TestAllObjectsContended(t *testing.T) {

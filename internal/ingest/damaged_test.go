@@ -25,13 +25,19 @@ func (f *fixture) damage(code string, objects ...sharedbase.Object) {
 	for i, o := range objects {
 		keys[i] = fmt.Sprintf(`NEW.signature = '\x%x'`, o.ID)
 	}
-	condition := ""
-	if len(keys) > 0 {
-		condition = "WHEN (" + strings.Join(keys, " OR ") + ")"
+	f.damageTable(code, "signature2shard", strings.Join(keys, " OR "))
+}
+
+// damageTable has the server fail with a SQLSTATE where it would write a row to a table that
+// meets the condition; "" is any.
+func (f *fixture) damageTable(code, table, condition string) {
+	f.Helper()
+	if condition != "" {
+		condition = "WHEN (" + condition + ")"
 	}
-	f.sql(fmt.Sprintf(`CREATE FUNCTION damaged() RETURNS trigger LANGUAGE plpgsql AS
-			$$ BEGIN RAISE 'the page is damaged' USING ERRCODE = '%s'; END $$;
-		CREATE TRIGGER damaged BEFORE INSERT ON signature2shard FOR EACH ROW %s EXECUTE FUNCTION damaged()`, code, condition))
+	f.sql(fmt.Sprintf(`CREATE FUNCTION damaged_%[2]s() RETURNS trigger LANGUAGE plpgsql AS
+			$$ BEGIN RAISE 'the page is damaged' USING ERRCODE = '%[1]s'; END $$;
+		CREATE TRIGGER damaged BEFORE INSERT ON %[2]s FOR EACH ROW %[3]s EXECUTE FUNCTION damaged_%[2]s()`, code, table, condition))
 }
 
 // isDamage reports whether an add was refused because of damage.
@@ -115,13 +121,14 @@ func TestEverythingDamaged(t *testing.T) {
 	f := newFixture(t)
 	var log logtest.Log
 	w := f.start(ingest.Options{Log: log.Logger(slog.LevelInfo)})
+	claimed := f.shards()
 	all := objects(1000, 10, "all")
 	f.damage("XX001")
 	if _, err := w.Add(t.Context(), all); !isDamage(err) {
 		t.Errorf("Add: %v", err)
 	}
 	// A search that takes longer than a second ends without this message; what it found counts for the next one.
-	for n := 0; len(log.Lines("cannot write objects, retrying")) == 0; n++ {
+	for n := 0; len(log.Lines("cannot write objects, retrying")) < 2; n++ {
 		if _, err := w.Add(t.Context(), objects(1000, 10, fmt.Sprint("more ", n))); !isDamage(err) {
 			t.Fatalf("Add: %v", err)
 		}
@@ -129,7 +136,75 @@ func TestEverythingDamaged(t *testing.T) {
 	f.sql("DROP TRIGGER damaged ON signature2shard")
 	f.add(w, all...)
 	f.stored(all...)
-	if n := len(f.shards()); n != 1 {
-		t.Errorf("%d shards", n)
+	f.keptShard(claimed[0])
+}
+
+// keptShard makes sure that the lane has kept its shard, and has tried one new shard.
+func (f *fixture) keptShard(claimed sharedbase.Shard) {
+	f.Helper()
+	all := f.shards()
+	if writing := f.shards(sharedbase.StateWriting); len(writing) != 1 || writing[0].Locker != claimed.Locker {
+		f.Errorf("the claim was not kept: %+v, was %+v", writing, claimed)
+	}
+	if len(all) != 2 || len(f.shards(sharedbase.StateStandby)) != 1 {
+		f.Errorf("want one shard beside it, in standby: %+v", all)
+	}
+}
+
+// Where the table of a shard takes no objects, and a new shard takes them, the writer continues with that one.
+func TestDamagedTable(t *testing.T) {
+	f := newFixture(t)
+	w := f.start(ingest.Options{})
+	before, all := objects(10, 10, "before"), objects(1000, 10, "all")
+	f.add(w, before...)
+	damaged := f.shards()[0]
+	f.damageTable("XX001", "shard_"+damaged.Name, "")
+	failed := 0
+	for len(all) > 0 { // clients whose adds fail repeat them
+		part := all[:min(50, len(all))]
+		switch _, err := w.Add(t.Context(), part); {
+		case err == nil:
+			f.stored(part...)
+			all = all[len(part):]
+		case !isDamage(err):
+			t.Fatalf("Add: %v", err)
+		default:
+			if failed++; failed > 20 {
+				t.Fatal("no add succeeds")
+			}
+		}
+	}
+	t.Logf("%d adds failed", failed)
+	f.stored(before...)
+	if err := w.Failure(); err != nil {
+		t.Errorf("Failure: %v", err)
+	}
+	if full := f.shards(sharedbase.StateFull); len(full) != 1 || full[0].Name != damaged.Name || len(f.shards()) != 2 {
+		t.Errorf("want the damaged shard full, and one other: %+v", f.shards())
+	}
+}
+
+// A shard whose table takes no objects is not marked full unless a new shard takes them.
+func TestDamagedTableAndOutage(t *testing.T) {
+	for code, what := range map[string]string{"53100": "a full disk", "57P01": "a server that shuts down", "58030": "a disk that cannot be read"} {
+		t.Run(what, func(t *testing.T) {
+			f := newFixture(t)
+			var log logtest.Log
+			w := f.start(ingest.Options{Log: log.Logger(slog.LevelInfo)})
+			claimed := f.shards()[0]
+			table := "shard_" + claimed.Name
+			f.damageTable("XX001", table, "")
+			f.damageTable(code, "signature2shard", fmt.Sprint("NEW.shard <> ", claimed.ID))
+			for n := 0; len(log.Lines("cannot write objects, retrying")) < 2; n++ {
+				if _, err := w.Add(t.Context(), objects(1000, 10, fmt.Sprint("more ", n))); !isDamage(err) {
+					t.Fatalf("Add: %v", err)
+				}
+			}
+			f.sql("DROP TRIGGER damaged ON signature2shard; DROP TRIGGER damaged ON " + table)
+			all := objects(100, 10, "all")
+			f.add(w, all...)
+			f.stored(all...)
+			f.keptShard(claimed)
+		})
 	}
 }

@@ -41,7 +41,8 @@
 // set aside and tried twice a second; after [Options.QueueWait] such a request
 // fails with [sharedbase.ErrContended]. It fails at once, with the reason, where the
 // lane cannot write. As long as an object is known to be contended, new requests that
-// have it are set aside at once, so that they delay no other.
+// have it are set aside at once, so that they delay no other. What is set aside has
+// memory of its own; a request for which there is none fails at once.
 //
 // # Damage in the database
 //
@@ -50,7 +51,10 @@
 // written, and the claim holds ([sharedbase.Refused]). The lane splits the group in the
 // same way, and sets requests aside in the same way; but a request with an object that
 // fails alone gets the error. Where [maxDamages] transactions have failed so in succession, no objects are to
-// blame: the requests of the group get the error, and the lane pauses.
+// blame. The lane then adds to a new shard what its shard refused last. If that succeeds, the
+// table of its shard is damaged: the lane marks the shard full, for a packer to say
+// what is damaged, and continues with the new one. Otherwise all shards are
+// concerned: the lane keeps its shard, the requests of the group get the error, and the lane pauses.
 //
 // # Errors
 //

@@ -23,12 +23,13 @@ type lane struct {
 	pauses *backoff.ExponentialBackOff // between attempts since the last commit
 
 	claim     *sharedbase.Claim
-	broken    bool             // the claim's last use had an unknown outcome: it may only be released
-	total     sharedbase.Total // of the shard's table
-	uncounted bool             // total lacks what the table had before the claim
-	count     *count           // of that, in the background; nil where there is none
-	aside     aside            // requests with contended objects, or perhaps damaged ones
-	damages   int              // transactions that failed in succession because of damage
+	broken    bool              // the claim's last use had an unknown outcome: it may only be released
+	total     sharedbase.Total  // of the shard's table
+	uncounted bool              // total lacks what the table had before the claim
+	count     *count            // of that, in the background; nil where there is none
+	aside     aside             // requests with contended objects, or perhaps damaged ones
+	damages   int               // transactions that failed in succession because of damage
+	tried     *sharedbase.Claim // for which a new shard was tried because of damage, or that came of it
 
 	began   atomic.Pointer[time.Time] // the current step; nil while the lane waits
 	failure atomic.Pointer[error]     // why the lane cannot write; nil while it can
@@ -138,12 +139,7 @@ func (l *lane) commit(ctx context.Context, group []*request) error {
 
 // add adds objects, all or none, and notes in their requests which were new.
 func (l *lane) add(ctx context.Context, pieces []piece, add addFunc) error {
-	objects := make([]sharedbase.Object, len(pieces))
-	var bytes int64
-	for i, p := range pieces {
-		objects[i] = p.object()
-		bytes += int64(len(objects[i].Content))
-	}
+	objects, bytes := objectsOf(pieces)
 	added, err := l.addOnce(ctx, objects, bytes, add)
 	if lost := new(sharedbase.StateError); errors.As(err, &lost) {
 		// Nothing was written: the proof of the claim failed. The next claim is

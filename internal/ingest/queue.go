@@ -29,6 +29,7 @@ type request struct {
 	added    sharedbase.Added
 	expires  time.Time // when it is refused if objects are still not stored; zero: not tried yet
 	refused  error     // an object of it cannot be stored
+	aside    bool      // its memory is that of requests that are set aside
 	answered bool
 
 	err  error
@@ -42,6 +43,15 @@ type piece struct {
 }
 
 func (p piece) object() sharedbase.Object { return p.request.objects[p.index] }
+
+func objectsOf(pieces []piece) (objects []sharedbase.Object, bytes int64) {
+	objects = make([]sharedbase.Object, len(pieces))
+	for i, p := range pieces {
+		objects[i] = p.object()
+		bytes += int64(len(objects[i].Content))
+	}
+	return objects, bytes
+}
 
 // stored notes that the object is stored, and whether it was new.
 func (p piece) stored(isNew bool) {
@@ -74,7 +84,8 @@ func newRequest(objects []sharedbase.Object, groupBytes int64) *request {
 // memory of these and of those being committed.
 type queue struct {
 	room    *semaphore.Weighted // in bytes
-	size    int64
+	aside   *semaphore.Weighted // in bytes, for requests that are set aside: adds do not wait for their end
+	size    int64               // of room; aside has a quarter of it beside that
 	metrics *metrics.Client
 	ready   chan struct{} // holds a token if adds wait and a lane may not know
 	closed  chan struct{} // closed: nothing is accepted any more
@@ -85,7 +96,7 @@ type queue struct {
 
 func newQueue(size int64, m *metrics.Client) *queue {
 	return &queue{
-		room: semaphore.NewWeighted(size), size: size, metrics: m,
+		room: semaphore.NewWeighted(size), aside: semaphore.NewWeighted(size / 4), size: size, metrics: m,
 		ready: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
 }
@@ -141,6 +152,20 @@ func (q *queue) take(bytes int64, objects int) []*request {
 	return group
 }
 
+// setAside moves a request that was taken to the memory of requests that are set aside. It returns
+// false where that has no room.
+func (q *queue) setAside(r *request) bool {
+	if r.aside {
+		return true
+	}
+	if !q.aside.TryAcquire(q.cost(r)) {
+		return false
+	}
+	r.aside = true
+	q.room.Release(q.cost(r))
+	return true
+}
+
 // answer ends a request that was taken: with err, or what was added.
 func (q *queue) answer(r *request, err error) {
 	r.err, r.answered = err, true
@@ -150,7 +175,11 @@ func (q *queue) answer(r *request, err error) {
 
 // free releases the memory of a request.
 func (q *queue) free(r *request) {
-	q.room.Release(q.cost(r))
+	memory := q.room
+	if r.aside {
+		memory = q.aside
+	}
+	memory.Release(q.cost(r))
 	q.metrics.AddsMemory(-q.cost(r))
 }
 

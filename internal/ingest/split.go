@@ -30,18 +30,21 @@ func isDamage(err error) bool {
 // not stored then, except for damaged objects: their requests are refused. Where many
 // objects are contended, one transaction holds them, as a rule, and there is no point in
 // looking for each. Once most transactions in succession have failed because of damage,
-// split returns the error of the last one.
+// split continues in a new shard, or returns the error of the last one.
 func (l *lane) split(ctx context.Context, whole part, limit time.Duration, most int) (left []piece, err error) {
 	until := time.Now().Add(limit)
 	damaged := map[sharedbase.ObjID]error{}
 	parts := []part{whole} // refused, in reverse order
 	for len(parts) > 0 {
-		if l.damages >= most {
-			l.damages = 0
-			return nil, parts[len(parts)-1].err
-		}
 		p := parts[len(parts)-1]
 		parts = parts[:len(parts)-1]
+		if l.damages >= most {
+			l.damages = 0
+			if !l.replaceShard(ctx, p) {
+				return nil, p.err
+			}
+			continue
+		}
 		if len(p.pieces) == 1 && isDamage(p.err) {
 			damaged[p.pieces[0].object().ID] = p.err
 			l.aside.suspect(p)

@@ -37,7 +37,8 @@ type Options struct {
 	Log          *slog.Logger
 
 	// QueueBytes bounds the memory of adds in flight: contents, and a little
-	// for each object. An object that is larger goes alone. 128 MiB.
+	// for each object. An object that is larger goes alone. Requests that are set
+	// aside have a quarter of it beside that. 128 MiB.
 	QueueBytes int64
 	// QueueWait is how long an add may wait to be taken by a lane before it is
 	// refused with ErrBusy, and how long for contended objects, and for the search for
