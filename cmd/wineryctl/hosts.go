@@ -50,7 +50,7 @@ var hostsCommand = &cli.Command{
 type hostRow struct {
 	Name     string     `json:"name"`
 	Running  bool       `json:"running"`   // a heartbeat came within the last minute
-	LastSeen *time.Time `json:"last_seen"` // the last heartbeat; null: none for a day
+	LastSeen *time.Time `json:"last_seen"` // the last heartbeat; null: the roles were stopped, or sent none for a day
 	Roles    []string   `json:"roles"`     // of its processes, also of dead ones
 	Leases   int64      `json:"leases"`    // of its processes, not expired
 	Mapped   int64      `json:"mapped"`    // shards that count the host for --min-mapped-hosts
