@@ -135,3 +135,22 @@ func (b *SharedBase) DeletedObjects(ctx context.Context, shardID int64, limit in
 	}
 	return ids, b.explain(ctx, fmt.Sprintf("listing the deleted objects of shard number %d", shardID), err)
 }
+
+// ToErase is a shard with deleted objects that are not erased.
+type ToErase struct {
+	Shard, Pool string
+	State       ShardState // without an image, nothing can be erased yet
+	Quarantined bool
+	Objects     int64
+}
+
+// LeftToErase counts the objects of DeletedObjects in all shards, also in those that
+// ShardsToErase excludes.
+func (b *SharedBase) LeftToErase(ctx context.Context) ([]ToErase, error) {
+	return list(ctx, b, b.conns.lists, "counting the deleted objects", pgx.RowToStructByPos[ToErase], `/* winery: LeftToErase */
+		SELECT s.name::text, s.pool_name, s.state::text, EXISTS (SELECT FROM winery_quarantine WHERE shard = s.id), count(*) FROM (
+			SELECT shard, signature FROM signature2shard WHERE state = 'deleted'
+			UNION SELECT shard, signature FROM winery_erasure e WHERE NOT EXISTS (SELECT FROM signature2shard o
+				WHERE o.signature = e.signature AND o.shard = e.shard AND o.state = 'present')) d
+		JOIN shards s ON s.id = d.shard GROUP BY s.id ORDER BY s.id`)
+}

@@ -290,6 +290,15 @@ func TestShardsToErase(t *testing.T) {
 			t.Errorf("pool %q: %+v, want %d shards", pool, got, want)
 		}
 	}
+	left := must(b.LeftToErase(ctx))(t)
+	if len(left) != 3 || !slices.ContainsFunc(left, func(l sharedbase.ToErase) bool { return l.State == sharedbase.StateFull }) {
+		t.Errorf("left to erase: %+v", left)
+	}
+	for _, l := range left {
+		if l.Objects != 1 || l.Pool != "pool" || l.Quarantined {
+			t.Errorf("left to erase: %+v", l)
+		}
+	}
 	b.Close()
 	if _, err := b.ShardsToErase(ctx, ""); err == nil {
 		t.Error("no error from a closed database")

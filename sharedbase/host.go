@@ -19,8 +19,8 @@ type Host struct {
 	Name   string
 	Mapped int64    // shards that count this host among those that mapped the image
 	Roles  []string // of its processes and leases, also of dead ones, in ascending order
-	// LastSeen is the time of the last heartbeat, zero where there was none for a day:
-	// processes of Python Winery send none. Unseen is the time since, by the database's clock.
+	// LastSeen is the time of the last heartbeat, zero where all processes ended as asked,
+	// or sent none for a day: processes of Python Winery send none. Unseen is the time since, by the database's clock.
 	LastSeen time.Time
 	Unseen   time.Duration
 	Leases   int64 // that have not expired

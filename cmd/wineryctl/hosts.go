@@ -3,8 +3,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +50,7 @@ var hostsCommand = &cli.Command{
 type hostRow struct {
 	Name     string     `json:"name"`
 	Running  bool       `json:"running"`   // a heartbeat came within the last minute
-	LastSeen *time.Time `json:"last_seen"` // the last heartbeat; null: none for a day
+	LastSeen *time.Time `json:"last_seen"` // the last heartbeat; null: the roles were stopped, or sent none for a day
 	Roles    []string   `json:"roles"`     // of its processes, also of dead ones
 	Leases   int64      `json:"leases"`    // of its processes, not expired
 	Mapped   int64      `json:"mapped"`    // shards that count the host for --min-mapped-hosts
@@ -89,6 +91,26 @@ func hostsList(c *cli.Context) error {
 	})
 }
 
+// checkHost returns an error if the database does not know the host, whose name may be misspelt.
+func checkHost(ctx context.Context, base *sharedbase.SharedBase, host string) error {
+	hosts, err := base.Hosts(ctx)
+	if err != nil {
+		return err
+	}
+	leases, err := base.Leases(ctx) // also of shards whose lease has expired
+	if err != nil {
+		return err
+	}
+	known := slices.ContainsFunc(hosts, func(h sharedbase.Host) bool { return h.Name == host })
+	for _, l := range leases {
+		known = known || l.Host == host
+	}
+	if known {
+		return nil
+	}
+	return fmt.Errorf("no shard, process or lease names host %s; see `wineryctl hosts list`", host)
+}
+
 func hostsForget(c *cli.Context) error {
 	if c.NArg() != 1 {
 		return daemon.UsageError("hosts forget takes the name of one HOST; see `wineryctl hosts list`")
@@ -99,6 +121,9 @@ func hostsForget(c *cli.Context) error {
 	}
 	defer base.Close()
 	host, hosts := c.Args().First(), c.Int("min-mapped-hosts")
+	if err := checkHost(c.Context, base, host); err != nil {
+		return err
+	}
 	f, err := base.ForgetHost(c.Context, host, hosts, c.Bool("force"))
 	if errors.As(err, new(*sharedbase.HostInUseError)) {
 		err = fmt.Errorf("%w; stop the roles on the host, or use --force", err)

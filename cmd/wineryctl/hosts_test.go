@@ -52,6 +52,8 @@ func TestHosts(t *testing.T) {
 		t.Errorf("after all were forgotten: %v", rows)
 	}
 	s.fails(t, 78, "takes the name of one HOST", "hosts", "forget")
+	s.fails(t, 1, "no shard, process or lease names host ceph3; see `wineryctl hosts list`", "hosts", "forget", "ceph3") // again
+	s.fails(t, 1, `no shard, process or lease names host ceph33`, "hosts", "forget", "--output", "json", "ceph33")
 }
 
 // TestForgetIsInterrupted: what was done before a signal is printed, as JSON where that is

@@ -20,6 +20,7 @@ import (
 	"winery/internal/httpapi/rpc"
 	"winery/internal/httpapi/rpc/rpctest"
 	"winery/test/expect"
+	"winery/test/roletest"
 )
 
 func line(path, content string) string {
@@ -212,5 +213,45 @@ func TestAddressOfConfiguration(t *testing.T) {
 	tcp := configFile(t, "postgresql://nowhere/none", "winery: {listen: '0.0.0.0:"+port+"', allow_unprotected_network: true}")
 	if got := must(t, "get", idOf("through a socket"), "--config", tcp); got != "through a socket" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestCleanDeletedLeavesSome: objects that are due, and that the command does not erase, are
+// counted by the reason, and the command fails.
+func TestCleanDeletedLeavesSome(t *testing.T) {
+	s := newSite(t, roletest.Directory(t, ""))
+	s.must(t, "db", "init")
+	names := map[string]string{}
+	for i, what := range []string{"due", "claimed", "quarantined", "elsewhere", "unpacked"} {
+		objects := roletest.Objects(uint64(i), 10, 1000)[1:]
+		claim := s.writing(t, "files", objects)
+		names[what] = claim.Name()
+		if what != "unpacked" {
+			s.sql(t, "UPDATE shards SET state = 'packed', locker = NULL WHERE name = '"+claim.Name()+"'")
+			roletest.Put(t, s.pools["files"], claim.Name(), objects)
+		}
+		for _, o := range objects[:i+1] {
+			expect.NoError(t, s.base.Delete(t.Context(), o.ID))
+		}
+	}
+	claim, err := s.base.ClaimImage(t.Context(), names["claimed"])
+	expect.NoError(t, err)
+	s.sql(t, "INSERT INTO winery_quarantine SELECT id, 'table damaged', 'packer', 'ceph1' FROM shards WHERE name = '"+names["quarantined"]+"'")
+	s.sql(t, "UPDATE shards SET pool_name = 'cold' WHERE name = '"+names["elsewhere"]+"'")
+
+	stdout, stderr, status := ctl(t, "--config", s.config, "objects", "clean-deleted")
+	if status != 1 || stdout != "1 deleted objects erased\n5 deleted objects are in shards that are not packed yet\n" {
+		t.Errorf("status %d, %q", status, stdout)
+	}
+	if want := "9 deleted objects were not erased; 2 in images that other processes have claimed: run the command again later; " +
+		"3 in quarantined shards: see `wineryctl shards quarantined`; 4 in pools that the configuration does not have: cold"; !strings.Contains(stderr, want) {
+		t.Errorf("%q, want %q", stderr, want)
+	}
+
+	expect.NoError(t, claim.Release(t.Context()))
+	s.must(t, "shards", "unquarantine", names["quarantined"])
+	s.sql(t, "UPDATE shards SET pool_name = 'files'")
+	if got := s.must(t, "objects", "clean-deleted"); got != "9 deleted objects erased\n5 deleted objects are in shards that are not packed yet\n" {
+		t.Errorf("%q", got)
 	}
 }

@@ -38,8 +38,13 @@ var poolCommand = &cli.Command{
 			Description: "Use this command after a restore: the database was dumped and restored, upgraded by pg_upgrade, or lost and created\n" +
 				"again, and the old database is never started again. Do not use this command for a copy of the database, for example\n" +
 				"a test copy: both databases would pack into the pool and erase from it, and objects would be lost. Afterwards, roles\n" +
-				"of the old database refuse the pool. Next, run `wineryctl index reconcile`.",
-			Flags:  []cli.Flag{&cli.BoolFlag{Name: "yes", Usage: "adopt the pool; without --yes, print why the pool is not owned and change nothing"}},
+				"of the old database refuse the pool. Next, run `wineryctl index reconcile`.\n" +
+				"The command refuses a pool whose UUID is not the one that the database recorded, and a pool that lacks images that the\n" +
+				"database has in it: the file system of another fleet may be mounted.",
+			Flags: []cli.Flag{
+				&cli.BoolFlag{Name: "yes", Usage: "adopt the pool; without --yes, print why the pool is not owned and change nothing"},
+				&cli.BoolFlag{Name: "replace-identity", Usage: "DESTRUCTIVE: with --yes, also adopt a pool with another UUID, or without some images; if it is the pool of another fleet, the roles of that fleet refuse it then"},
+			},
 			Action: poolAdopt,
 		},
 	},
@@ -205,10 +210,8 @@ func poolAdopt(c *cli.Context) (err error) {
 	case !c.Bool("yes"):
 		return fmt.Errorf("pool %s: %s\nWith --yes, this database becomes the owner of the pool. Make sure that no other database uses the pool; see --help", p.Name(), reason(identity, err))
 	}
-	if err := storage.Adopt(c.Context, base, p); err != nil {
-		return err
-	}
-	differs, err := inventory.Compare(c.Context, base, p)
+	_, _ = fmt.Fprintf(c.App.ErrWriter, "pool %s: %s\n", p.Name(), reason(identity, err))
+	differs, err := storage.Adopt(c.Context, base, p, c.Bool("replace-identity"))
 	if err != nil {
 		return err
 	}

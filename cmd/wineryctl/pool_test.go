@@ -49,8 +49,9 @@ func TestPool(t *testing.T) {
 	copied.fails(t, 1, `wineryctl pool adopt files`, "db", "init")
 	copied.fails(t, 1, `wineryctl pool adopt files`, "shards", "import")
 	copied.fails(t, 1, "With --yes, this database becomes the owner", "pool", "adopt", "files")
-	if got := copied.must(t, "pool", "adopt", "files", "--yes"); got != "pool files: adopted\n" {
-		t.Errorf("%q", got)
+	stdout, stderr, status := ctl(t, "--config", copied.config, "pool", "adopt", "files", "--yes")
+	if status != 0 || stdout != "pool files: adopted\n" || !strings.Contains(stderr, "the pool belongs to database") {
+		t.Errorf("status %d, %q, %q", status, stdout, stderr)
 	}
 	if got := copied.must(t, "pool", "adopt", "files"); got != "pool files: owned by this database already\n" {
 		t.Errorf("%q", got)
@@ -58,7 +59,13 @@ func TestPool(t *testing.T) {
 	if got := states(copied); got != [2]string{"ok", "another database's"} {
 		t.Errorf("of the copy, after the adoption: %v", got)
 	}
+	copied.sql(t, "UPDATE winery_pool SET uuid = gen_random_uuid() WHERE name = '"+images.Name+"'") // as if it had another one there
+	copied.fails(t, 1, "is another file system mounted? Nothing was changed", "pool", "adopt", images.Name, "--yes")
 	if got := states(s); got != [2]string{"another database's", "ok"} {
 		t.Errorf("after the adoption: %v", got)
+	}
+	copied.must(t, "pool", "adopt", images.Name, "--yes", "--replace-identity")
+	if got := states(copied); got != [2]string{"ok", "ok"} {
+		t.Errorf("of the copy, after both adoptions: %v", got)
 	}
 }

@@ -132,6 +132,10 @@ func TestReleaseHolder(t *testing.T) {
 	if got := s.must(t, "shards", "release", "--holder", "ceph4:packer"); got != "no stale shard\n" {
 		t.Errorf("another role of the host: %s", got)
 	}
+	for _, misspelt := range []string{"ceph5", "ceph5:writer", "ceph"} {
+		s.fails(t, 1, "no shard, process or lease names host ", "shards", "release", "--holder", misspelt)
+	}
+	s.fails(t, 1, "host ceph5; see `wineryctl hosts list`", "shards", "release", "--holder", "ceph5:writer", "--dry-run", "--output", "json")
 	if got := s.must(t, "shards", "release", "--holder", "ceph4:writer", "--dry-run"); !strings.Contains(got, "would release "+shards["ceph4:writer"]) {
 		t.Errorf("dry run: %s", got)
 	}

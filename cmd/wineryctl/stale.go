@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -127,7 +128,13 @@ func shardsRelease(c *cli.Context) error {
 		row := released{shardRow: rowOf(s)}
 		var ok bool
 		if row.To, ok = s.State.Origin(); !ok {
-			j.note(row, "ignored %s: the shard is %s; if its importer died, `wineryctl shards import` completes the shard", s.Name, s.State)
+			err := fmt.Errorf("the shard is %s; if its importer died, `wineryctl shards import` completes the shard", s.State)
+			if len(names) == 0 {
+				j.note(row, "ignored %s: %v", s.Name, err)
+			} else {
+				row.Error = err.Error()
+				j.failed(row, s.Name, err)
+			}
 			continue
 		}
 		if err := release(c, base, s, leases[s.Locker]); err != nil {
@@ -143,10 +150,17 @@ func shardsRelease(c *cli.Context) error {
 			j.failed(released{shardRow: rowOf(s), Error: err.Error()}, name, err)
 		}
 	}
+	var unknown error
 	if len(handled) == 0 && j.handled() == 0 {
-		j.note(nil, "no stale shard")
+		if holder != "" {
+			host, _, _ := strings.Cut(holder, ":")
+			unknown = checkHost(c.Context, base, host)
+		}
+		if unknown == nil {
+			j.note(nil, "no stale shard")
+		}
 	}
-	return j.end(fmt.Sprintf("%d of %d shards could not be released", j.lost, j.handled()))
+	return errors.Join(unknown, j.end(fmt.Sprintf("%d of %d shards could not be released", j.lost, j.handled())))
 }
 
 // notStale returns a shard that --shard names and that was not released, and why.

@@ -91,6 +91,7 @@ func TestStaleAndRelease(t *testing.T) {
 		"young: the shard is locked by":                "young",
 		"nobodys: the shard is standby and not locked": "nobodys",
 		"shardabsent: no such shard":                   "shardabsent",
+		"import: the shard is importing; if":           "import",
 	} {
 		s.fails(t, 1, want, "shards", "release", "--force", "--shard", name)
 	}

@@ -33,7 +33,10 @@ type Options struct {
 	Metrics *metrics.Client
 	// Progress is called before each shard that needs work. May be nil.
 	Progress progress.Func
-	Log      *slog.Logger
+	// Claimed is called with each shard in whose image nothing is erased because another
+	// process has claimed it, by several goroutines at once. May be nil.
+	Claimed func(shard string)
+	Log     *slog.Logger
 }
 
 // The tasks, in their order; while a table is dropped, its objects are counted.

@@ -84,6 +84,9 @@ func (c *Cleaner) eraseIn(ctx context.Context, s sharedbase.Shard, erased *atomi
 	})
 	if errors.Is(err, sharedbase.ErrImageClaimed) { // pool.ErrInUse stays: only a person can end a use without a claim
 		c.Log.Debug("image is claimed by another process", "shard", s.Name, "err", err)
+		if c.Claimed != nil {
+			c.Claimed(s.Name)
+		}
 		err = nil
 	}
 	if n := gone.Load(); n > 0 {

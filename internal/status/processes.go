@@ -108,6 +108,6 @@ func hostsGone(f *facts) []Problem {
 			on, names = append(on, fmt.Sprintf("%s, which mapped %s", h.Name, english.Plural(int(h.Mapped), "image", "images"))), append(names, h.Name)
 		}
 	}
-	return several(HostGone, Warning, english.Plural(len(on), "host counts", "hosts count")+" for --min-mapped-hosts, but no process there was seen for a day", on,
+	return several(HostGone, Warning, english.Plural(len(on), "host counts", "hosts count")+" for --min-mapped-hosts, but no role runs there: the roles were stopped, or were not seen for a day", on,
 		"start the roles there; if the host is gone for good: wineryctl hosts forget "+only(names, "HOST"))
 }

@@ -156,7 +156,7 @@ func TestProblems(t *testing.T) {
 		"packed for days": {both(shard("packed", "3 days"), exec("UPDATE shards SET mapped_on_hosts_when_packed = '{ceph1}'")),
 			status.PackedLong, status.Warning, []string{"1 PACKED shard waits, the oldest for 3 days although mapper and cleaner run", "--min-mapped-hosts"}},
 		"a host that is gone": {both(shard("readonly", "1 day"), exec("UPDATE shards SET mapped_on_hosts_when_packed = '{ceph1,ceph9}'")),
-			status.HostGone, status.Warning, []string{"1 host counts", "ceph9, which mapped 1 image", "wineryctl hosts forget ceph9"}},
+			status.HostGone, status.Warning, []string{"1 host counts", "the roles were stopped, or were not seen for a day", "ceph9, which mapped 1 image", "start the roles there; if the host is gone for good: wineryctl hosts forget ceph9"}},
 		"a read-only writer alone": {both(without("writer"), process("reader", "ceph2", "5 s", "", false)),
 			status.NoWriter, status.Error, []string{"only read-only ones: objects can be read, but not stored", "systemctl start winery-writer"}},
 		"no writer": {without("writer"), status.NoWriter, status.Error, []string{"no writer runs", "systemctl start winery-writer"}},

@@ -144,8 +144,8 @@ func (i *Identity) marked(p pool.Pool, recorded bool) {
 		i.State = NotRecorded
 	case i.Marker.UUID != i.Record.UUID:
 		i.State = OtherPool
-		i.Why = refused(p, "the pool's marker has UUID %s, the database recorded %s; is another file system mounted? (after a restore run \"wineryctl pool adopt %s\")",
-			i.Marker.UUID, i.Record.UUID, p.Name())
+		i.Why = refused(p, "the pool's marker has UUID %s, the database recorded %s; is another file system mounted? (see \"wineryctl pool adopt --help\")",
+			i.Marker.UUID, i.Record.UUID)
 	default:
 		i.State = Recorded
 	}
@@ -266,20 +266,39 @@ func (i Identity) write(ctx context.Context, p pool.Pool, replace bool) error {
 
 // Adopt assigns a pool to this database, even if another database owns it:
 // DESTRUCTIVE where the other database is in use, because both would then write
-// to the pool. The pool keeps its UUID, if it has one.
-func Adopt(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool) error {
+// to the pool. The pool keeps its UUID, if it has one. What may be another pool than the
+// database knows, which is mounted in the place of that one, is refused and stays
+// unchanged, unless replaceIdentity is set: the marker has another UUID than the
+// database recorded, or the pool lacks images that the database has in it. It returns the
+// difference.
+func Adopt(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool, replaceIdentity bool) (inventory.Difference, error) {
 	i, err := Identify(ctx, base, p)
 	if err != nil && !errors.As(err, new(*RefusedError)) {
-		return err
+		return inventory.Difference{}, err
 	}
 	if i.State == NoPool {
-		return i.Why
+		return inventory.Difference{}, i.Why
+	}
+	d, failure := inventory.Compare(ctx, base, p)
+	switch {
+	case replaceIdentity: // also where an image cannot be read
+	case failure != nil:
+		return d, failure
+	case i.Record.UUID != uuid.Nil && i.Marker.UUID != uuid.Nil && i.Record.UUID != i.Marker.UUID:
+		return d, mayBeAnother(p, "the pool's marker has UUID %s, the database recorded %s", i.Marker.UUID, i.Record.UUID)
+	case len(d.Missing) > 0:
+		return d, mayBeAnother(p, "the pool lacks %d images that the database records in it, the first is %s", len(d.Missing), d.Missing[0])
 	}
 	if i.Marker.UUID == uuid.Nil {
 		i.Marker.UUID = uuid.New()
 	}
 	if err := i.write(ctx, p, true); err != nil {
-		return err
+		return d, err
 	}
-	return base.RecordPool(ctx, p.Name(), i.Marker.UUID, true)
+	return d, errors.Join(base.RecordPool(ctx, p.Name(), i.Marker.UUID, true), failure)
+}
+
+// mayBeAnother refuses to adopt what may not be the pool that the database knows.
+func mayBeAnother(p pool.Pool, why string, args ...any) error {
+	return refused(p, why+"; is another file system mounted? Nothing was changed (if it is the pool of this database, add --replace-identity: see \"wineryctl pool adopt --help\")", args...)
 }

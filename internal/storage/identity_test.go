@@ -226,7 +226,8 @@ func TestCopiedDatabase(t *testing.T) {
 		_, err = original.List(t.Context())
 		expect.NoError(t, err)
 		before := marked(t, s).UUID
-		expect.NoError(t, storage.Adopt(t.Context(), copied, s.Pool))
+		_, err = storage.Adopt(t.Context(), copied, s.Pool, false)
+		expect.NoError(t, err)
 		if got := marked(t, s).UUID; got != before {
 			t.Errorf("the pool's UUID is %v, was %v", got, before)
 		}
@@ -315,9 +316,58 @@ func TestOtherPool(t *testing.T) {
 	expect.NoError(t, os.Truncate(filepath.Join(s.Config.BaseDirectory, "files", ".winery", "marker"), 0)) // as a power cut may leave it
 	_, err = p.List(t.Context())
 	wantRefused(t, "List", err, "the pool's marker cannot be read")
-	expect.NoError(t, storage.Adopt(t.Context(), s.Base, s.Pool))
+	_, err = storage.Adopt(t.Context(), s.Base, s.Pool, false)
+	expect.NoError(t, err)
 	_, err = p.List(t.Context())
 	expect.NoError(t, err)
+}
+
+// TestAdoptRefusesAnotherPool: the file system of another fleet is mounted in the place of
+// the pool, or an older copy of the pool. It stays as it is, until a person insists.
+func TestAdoptRefusesAnotherPool(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	name := packed(t, s)
+	_, err := owned(s, s.Base).List(t.Context())
+	expect.NoError(t, err)
+	own := marked(t, s)
+	others := own
+	others.UUID = uuid.New()
+	others.Database.OID++
+	text, err := json.Marshal(others)
+	expect.NoError(t, err)
+	expect.NoError(t, s.Pool.SetMarker(t.Context(), text, true))
+	adopt := func(insist bool) ([]string, error) {
+		d, err := storage.Adopt(t.Context(), s.Base, s.Pool, insist)
+		return d.Missing, err
+	}
+	_, err = adopt(false)
+	wantRefused(t, "another UUID", err, others.UUID.String(), own.UUID.String(), "--replace-identity")
+	if got := marked(t, s); got != others {
+		t.Errorf("the marker is %v, was %v", got, others)
+	}
+	_, err = adopt(true)
+	expect.NoError(t, err)
+	if i := wantState(t, s, s.Base, storage.Recorded); i.Marker.UUID != others.UUID {
+		t.Errorf("adopted with UUID %v, want %v", i.Marker.UUID, others.UUID)
+	}
+
+	others.Database = own.Database
+	others.Database.OID++
+	text, err = json.Marshal(others)
+	expect.NoError(t, err)
+	expect.NoError(t, s.Pool.SetMarker(t.Context(), text, true))
+	expect.NoError(t, s.Pool.Remove(t.Context(), name, pooltest.Anything{}))
+	_, err = adopt(false)
+	wantRefused(t, "an image is missing", err, "lacks 1 images", name, "--replace-identity")
+	if got := marked(t, s); got != others {
+		t.Errorf("the marker is %v, was %v", got, others)
+	}
+	missing, err := adopt(true)
+	expect.NoError(t, err)
+	if len(missing) != 1 || missing[0] != name {
+		t.Errorf("missing: %v, want %s", missing, name)
+	}
+	wantState(t, s, s.Base, storage.Recorded)
 }
 
 // TestCommandAdoptsNothing: a command uses a pool that is not adopted yet, and
