@@ -17,7 +17,8 @@
 // that each pool lists as mapped. An image that is recorded but no longer mapped,
 // after a reboot or an unmap, is mapped again, and must have a header: one read, so
 // that a host with many images is back soon. An image that is recorded and listed was
-// read when it was recorded, and is not read again.
+// read when it was recorded, and is not read again. While a pool cannot be listed, its
+// images that this host has not recorded are mapped nevertheless.
 //
 // # A wrong mapping, a damaged image
 //

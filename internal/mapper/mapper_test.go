@@ -343,6 +343,27 @@ func TestListingFails(t *testing.T) {
 	}
 }
 
+// TestListingAloneFails: a pool that cannot be listed does not keep new images from being
+// mapped and recorded, in any step.
+func TestListingAloneFails(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	down := errors.New("down")
+	s.Pool.At = func(p roletest.Point, _ string) error {
+		if p == roletest.Listing {
+			return down
+		}
+		return nil
+	}
+	m := onHost(s, "a")
+	for range 2 {
+		name := packed(t, s, 1)[0]
+		if worked, err := m.Step(t.Context()); !worked || !errors.Is(err, down) {
+			t.Fatalf("%v, %v", worked, err)
+		}
+		wantMapped(t, s, name, "a")
+	}
+}
+
 // TestHangingImage has a device that does not answer: the step continues without
 // it, does not retry it while it hangs, and maps other images.
 func TestHangingImage(t *testing.T) {

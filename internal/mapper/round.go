@@ -58,7 +58,7 @@ func (r *round) list(ctx context.Context) []image {
 		r.progress.Total++
 		img := image{s, mapped[s.Pool][s.Name], s.Recorded && r.failures[s.Name] == 0}
 		switch {
-		case r.all && mapped[s.Pool] == nil: // its listing failed
+		case r.all && s.Recorded && mapped[s.Pool] == nil: // its listing failed
 		case img.mapped && img.passed:
 			r.progress.Done++
 		default:
