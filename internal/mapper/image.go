@@ -59,8 +59,8 @@ func (r *round) begins(ctx context.Context, img image) (answers bool, err error)
 // packed. If it does not, check reads the store itself. If the image in the store
 // is right, only the mapping is wrong, and the image is mapped again. If the
 // image in the store is wrong, too, the shard is quarantined, so that its table
-// stays; unless its image was moved to another pool meanwhile, and the wrong one is what
-// was left behind: [sharedbase.ErrMoved].
+// stays, unless it is quarantined already; or its image was moved to another pool
+// meanwhile, and the wrong one is what was left behind: [sharedbase.ErrMoved].
 func (r *round) check(ctx context.Context, img image) error {
 	p := r.Pools[img.Pool]
 	ids, err := r.compare(ctx, p.OpenMapped, img, nil)
@@ -70,6 +70,9 @@ func (r *round) check(ctx context.Context, img image) error {
 	_, storeErr := r.compare(ctx, p.Open, img, ids)
 	switch {
 	case damaged(storeErr):
+		if r.quarantined(ctx, img) {
+			return storeErr
+		}
 		err := r.Base.QuarantineIn(ctx, img.ID, img.Pool, storeErr.Error())
 		if errors.Is(err, sharedbase.ErrMoved) {
 			return err
@@ -87,6 +90,14 @@ func (r *round) check(ctx context.Context, img image) error {
 		return fmt.Errorf("the image in the store is right, its new mapping on this host is wrong (check the host's memory and kernel log): %w", err)
 	}
 	return nil
+}
+
+// quarantined reports whether the shard of an image is known to be quarantined. Each host
+// checks a damaged image again in each step: that is no reason to replace the time of the
+// quarantine, or the reason that a repair goes by.
+func (r *round) quarantined(ctx context.Context, img image) bool {
+	err := r.Base.CheckQuarantine(ctx, sharedbase.Shard{ID: img.ID, Name: img.Name})
+	return errors.As(err, new(*sharedbase.QuarantinedError))
 }
 
 func damaged(err error) bool {

@@ -21,6 +21,7 @@ import (
 	"winery/internal/config"
 	"winery/internal/hashcache"
 	"winery/internal/mapper"
+	"winery/internal/metrics"
 	"winery/internal/packer"
 	"winery/internal/progress"
 	"winery/pool"
@@ -276,6 +277,52 @@ func TestAnotherImage(t *testing.T) {
 	wantMapped(t, s, names[0])
 	wantMapped(t, s, names[1], "a")
 	s.WantQuarantined(t, "fingerprint", names[0])
+}
+
+// TestQuarantinedAlready: an image that stays damaged is quarantined and counted once,
+// whatever the number of steps and hosts; a quarantine for another reason stays as it is.
+func TestQuarantinedAlready(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	names := packed(t, s, 2)
+	found, repaired := names[0], names[1]
+	expect.NoError(t, s.Base.Quarantine(t.Context(), s.Shard(t, repaired).ID, "being repaired"))
+	for _, name := range names {
+		s.FlipBit(t, name, 520)
+	}
+	counted, err := metrics.FromEnvironment(s.Log)
+	expect.NoError(t, err)
+	defer counted.Close()
+	var first []sharedbase.Quarantined
+	for i, host := range []string{"a", "a", "b"} {
+		m := onHost(s, host)
+		m.Metrics = counted
+		if _, err := m.Step(t.Context()); err == nil || !strings.Contains(err.Error(), found) || !strings.Contains(err.Error(), repaired) {
+			t.Errorf("step %d: %v", i, err)
+		}
+		now, err := s.Base.QuarantinedShards(t.Context())
+		expect.NoError(t, err)
+		if i == 0 {
+			first = now
+		}
+		if len(now) != 2 || now[0].Reason != "being repaired" || !strings.Contains(now[1].Reason, "damaged") || !slices.EqualFunc(now, first, sameQuarantine) {
+			t.Errorf("after step %d the quarantines are %v, after the first they were %v", i, now, first)
+		}
+	}
+	families, err := counted.Registry().Gather()
+	expect.NoError(t, err)
+	total := 0.0
+	for _, f := range families {
+		if f.GetName() == "winery_quarantined_total" {
+			total = f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	if total != 1 {
+		t.Errorf("%v shards are counted, want 1", total)
+	}
+}
+
+func sameQuarantine(a, b sharedbase.Quarantined) bool {
+	return a.Shard.ID == b.Shard.ID && a.Reason == b.Reason && a.At.Equal(b.At)
 }
 
 func TestTruncatedImage(t *testing.T) {
