@@ -3,6 +3,7 @@
 package directory_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -89,9 +90,11 @@ func TestModePrivate(t *testing.T) {
 	if base == "" {
 		return
 	}
-	img, err := newPool(t, base, true).OpenMapped(t.Context(), "private")
-	if !errors.Is(err, pool.ErrNotMapped) || !errors.Is(err, fs.ErrPermission) {
-		t.Errorf("opening another user's image: %v, %v; want ErrNotMapped with the reason", img, err)
+	for _, ctx := range []context.Context{t.Context(), pool.WithoutCache(t.Context())} {
+		img, err := newPool(t, base, true).OpenMapped(ctx, "private")
+		if !errors.Is(err, pool.ErrNotMapped) || !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("opening another user's image: %v, %v; want ErrNotMapped with the reason", img, err)
+		}
 	}
 }
 
