@@ -36,8 +36,9 @@
 //
 // # Calls that hang
 //
-// Each image, and each listing of a pool, has a time limit,
-// [Options.ImageTimeout]. If a call into a kernel device or a library does not
+// Each call of a pool, to map an image, to read from it once or to list the images that
+// are mapped, has a time limit, [Options.ImageTimeout]; the check of an image may take as
+// long as its calls need. If a call into a kernel device or a library does not
 // return within the limit, the step continues without it, reports it, and does
 // not repeat the call while it hangs. A mapping is not cut off by the limit: the pool
 // has a limit of its own for it, and a later step adopts it. With [maxHanging] such calls in a pool, of

@@ -27,16 +27,16 @@ const (
 // same name that was removed. The mapping itself ends with step, the context of the
 // whole step, and not with ctx: on a host that is slow for hours, one that is cut
 // off after a minute and begun again would never be done.
-func (r *round) admit(step, ctx context.Context, img image) error {
-	if err := r.Pools[img.Pool].Map(step, img.Name); err != nil {
+func (r *round) admit(step, ctx context.Context, p pool.Pool, img image) error {
+	if err := p.Map(step, img.Name); err != nil {
 		return err
 	}
 	if img.passed {
-		if answers, err := r.begins(ctx, img); answers || err != nil {
+		if answers, err := begins(ctx, p, img); answers || err != nil {
 			return err
 		}
 	}
-	if err := r.check(ctx, img); err != nil || img.Recorded {
+	if err := r.check(ctx, p, img); err != nil || img.Recorded {
 		return err
 	}
 	_, err := r.Base.RecordShardMapped(ctx, r.host, img.Pool, img.Name)
@@ -45,8 +45,7 @@ func (r *round) admit(step, ctx context.Context, img image) error {
 
 // begins says whether the mapping of an image returns the beginning of an image, by one
 // read.
-func (r *round) begins(ctx context.Context, img image) (answers bool, err error) {
-	p := r.Pools[img.Pool]
+func begins(ctx context.Context, p pool.Pool, img image) (answers bool, err error) {
 	src, err := p.OpenMapped(ctx, img.Name)
 	if err != nil {
 		return false, err
@@ -61,8 +60,7 @@ func (r *round) begins(ctx context.Context, img image) (answers bool, err error)
 // image in the store is wrong, too, the shard is quarantined, so that its table
 // stays, unless it is quarantined already; or its image was moved to another pool
 // meanwhile, and the wrong one is what was left behind: [sharedbase.ErrMoved].
-func (r *round) check(ctx context.Context, img image) error {
-	p := r.Pools[img.Pool]
+func (r *round) check(ctx context.Context, p pool.Pool, img image) error {
 	ids, err := r.compare(ctx, p.OpenMapped, img, nil)
 	if !damaged(err) {
 		return err
@@ -162,7 +160,22 @@ func (r *round) object(ctx context.Context, reader format.Reader, img image, id 
 	return nil
 }
 
-// limited calls do within ImageTimeout. Where do does not hear its context, because a
+// watched calls do with the pool of an image. The context of do ends when a call of the pool
+// has not returned for ImageTimeout, however long all calls take: objects of a sample may be
+// large, and a store slow. Where do does not hear its context, because a call hangs in a
+// device or a library, it is left behind, and noted in hanging.
+func (r *round) watched(ctx context.Context, img image, do func(context.Context, pool.Pool) error) error {
+	at := hang.Place{Pool: img.Pool, Image: img.Name}
+	_, err := hang.Watch(ctx, r.ImageTimeout, &r.hanging, at, func(ctx context.Context, begin hang.Begin) (struct{}, error) {
+		return struct{}{}, do(ctx, r.Pools.Observed(begin)[img.Pool])
+	})
+	if _, silent := errors.AsType[*hang.SilentError](err); silent {
+		err = fmt.Errorf("the image does not answer: %w", err)
+	}
+	return err
+}
+
+// limited calls do, a single call of a pool, within ImageTimeout. Where do does not hear its context, because a
 // call hangs in a device or a library, it is left behind, and noted in hanging.
 func (r *round) limited(ctx context.Context, at hang.Place, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, r.ImageTimeout)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -457,6 +458,31 @@ func TestHangingImage(t *testing.T) {
 		}
 	}
 	wantMapped(t, s, names[0], "a")
+}
+
+// TestSlowReads: an image of which each read is slow, and whose check takes longer than a
+// call may, is recorded.
+func TestSlowReads(t *testing.T) {
+	const limit, reads = 5 * time.Second, 5
+	s := roletest.New(t, roletest.Directory(t, ""))
+	name := packed(t, s, 1)[0]
+	var left atomic.Int64
+	s.Pool.At = func(p roletest.Point, _ string) error {
+		switch {
+		case p == roletest.OpenMapped:
+			left.Store(reads)
+		case p == roletest.Read && left.Add(-1) >= 0:
+			time.Sleep(limit * 3 / 10)
+		}
+		return nil
+	}
+	m := mapper.New(mapper.Options{Base: s.Base, Pools: s.Pools, Host: "a", ImageTimeout: limit, Log: s.Log})
+	began := time.Now()
+	step(t, m, true)
+	wantMapped(t, s, name, "a")
+	if took := time.Since(began); took < limit*5/4 {
+		t.Errorf("the check took %v, no longer than a call may", took)
+	}
 }
 
 // slowPool maps only once it is allowed to.

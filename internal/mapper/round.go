@@ -15,6 +15,7 @@ import (
 
 	"winery/internal/hang"
 	"winery/internal/progress"
+	"winery/pool"
 	"winery/sharedbase"
 )
 
@@ -161,8 +162,8 @@ func (r *round) process(ctx context.Context, img image) {
 	if !r.may(ctx, img) {
 		return
 	}
-	err := r.limited(ctx, hang.Place{Pool: img.Pool, Image: img.Name}, func(limited context.Context) error {
-		return r.admit(ctx, limited, img)
+	err := r.watched(ctx, img, func(watched context.Context, p pool.Pool) error {
+		return r.admit(ctx, watched, p, img)
 	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
