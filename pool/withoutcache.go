@@ -7,8 +7,9 @@ import "context"
 type withoutCacheKey struct{}
 
 // WithoutCache returns a context with which OpenMapped uses nothing that this process
-// has cached of the image on its host: for a reader to whom the image returned wrong
-// bytes. What is cached may be an answer of the store that was wrong once.
+// has cached of the image on its host, nor the page cache of the files of a directory pool:
+// for a scrub, and for a reader to whom the image returned wrong bytes. What is cached may
+// be an answer of the store that was wrong once, or no longer what the disk has.
 func WithoutCache(ctx context.Context) context.Context {
 	return context.WithValue(ctx, withoutCacheKey{}, true)
 }

@@ -17,7 +17,8 @@
 // that each pool lists as mapped. An image that is recorded but no longer mapped,
 // after a reboot or an unmap, is mapped again, and must have a header: one read, so
 // that a host with many images is back soon. An image that is recorded and listed was
-// read when it was recorded, and is not read again.
+// read when it was recorded, and is not read again. While a pool cannot be listed, its
+// images that this host has not recorded are mapped nevertheless.
 //
 // # A wrong mapping, a damaged image
 //
@@ -35,8 +36,9 @@
 //
 // # Calls that hang
 //
-// Each image, and each listing of a pool, has a time limit,
-// [Options.ImageTimeout]. If a call into a kernel device or a library does not
+// Each call of a pool, to map an image, to read from it once or to list the images that
+// are mapped, has a time limit, [Options.ImageTimeout]; the check of an image may take as
+// long as its calls need. If a call into a kernel device or a library does not
 // return within the limit, the step continues without it, reports it, and does
 // not repeat the call while it hangs. A mapping is not cut off by the limit: the pool
 // has a limit of its own for it, and a later step adopts it. With [maxHanging] such calls in a pool, of

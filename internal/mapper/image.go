@@ -27,16 +27,16 @@ const (
 // same name that was removed. The mapping itself ends with step, the context of the
 // whole step, and not with ctx: on a host that is slow for hours, one that is cut
 // off after a minute and begun again would never be done.
-func (r *round) admit(step, ctx context.Context, img image) error {
-	if err := r.Pools[img.Pool].Map(step, img.Name); err != nil {
+func (r *round) admit(step, ctx context.Context, p pool.Pool, img image) error {
+	if err := p.Map(step, img.Name); err != nil {
 		return err
 	}
 	if img.passed {
-		if answers, err := r.begins(ctx, img); answers || err != nil {
+		if answers, err := begins(ctx, p, img); answers || err != nil {
 			return err
 		}
 	}
-	if err := r.check(ctx, img); err != nil || img.Recorded {
+	if err := r.check(ctx, p, img); err != nil || img.Recorded {
 		return err
 	}
 	_, err := r.Base.RecordShardMapped(ctx, r.host, img.Pool, img.Name)
@@ -45,8 +45,7 @@ func (r *round) admit(step, ctx context.Context, img image) error {
 
 // begins says whether the mapping of an image returns the beginning of an image, by one
 // read.
-func (r *round) begins(ctx context.Context, img image) (answers bool, err error) {
-	p := r.Pools[img.Pool]
+func begins(ctx context.Context, p pool.Pool, img image) (answers bool, err error) {
 	src, err := p.OpenMapped(ctx, img.Name)
 	if err != nil {
 		return false, err
@@ -59,10 +58,9 @@ func (r *round) begins(ctx context.Context, img image) (answers bool, err error)
 // packed. If it does not, check reads the store itself. If the image in the store
 // is right, only the mapping is wrong, and the image is mapped again. If the
 // image in the store is wrong, too, the shard is quarantined, so that its table
-// stays; unless its image was moved to another pool meanwhile, and the wrong one is what
-// was left behind: [sharedbase.ErrMoved].
-func (r *round) check(ctx context.Context, img image) error {
-	p := r.Pools[img.Pool]
+// stays, unless it is quarantined already; or its image was moved to another pool
+// meanwhile, and the wrong one is what was left behind: [sharedbase.ErrMoved].
+func (r *round) check(ctx context.Context, p pool.Pool, img image) error {
 	ids, err := r.compare(ctx, p.OpenMapped, img, nil)
 	if !damaged(err) {
 		return err
@@ -70,6 +68,9 @@ func (r *round) check(ctx context.Context, img image) error {
 	_, storeErr := r.compare(ctx, p.Open, img, ids)
 	switch {
 	case damaged(storeErr):
+		if r.quarantined(ctx, img) {
+			return storeErr
+		}
 		err := r.Base.QuarantineIn(ctx, img.ID, img.Pool, storeErr.Error())
 		if errors.Is(err, sharedbase.ErrMoved) {
 			return err
@@ -87,6 +88,14 @@ func (r *round) check(ctx context.Context, img image) error {
 		return fmt.Errorf("the image in the store is right, its new mapping on this host is wrong (check the host's memory and kernel log): %w", err)
 	}
 	return nil
+}
+
+// quarantined reports whether the shard of an image is known to be quarantined. Each host
+// checks a damaged image again in each step: that is no reason to replace the time of the
+// quarantine, or the reason that a repair goes by.
+func (r *round) quarantined(ctx context.Context, img image) bool {
+	err := r.Base.CheckQuarantine(ctx, sharedbase.Shard{ID: img.ID, Name: img.Name})
+	return errors.As(err, new(*sharedbase.QuarantinedError))
 }
 
 func damaged(err error) bool {
@@ -168,7 +177,22 @@ func (r *round) object(ctx context.Context, reader format.Reader, img image, id 
 	return nil
 }
 
-// limited calls do within ImageTimeout. Where do does not hear its context, because a
+// watched calls do with the pool of an image. The context of do ends when a call of the pool
+// has not returned for ImageTimeout, however long all calls take: objects of a sample may be
+// large, and a store slow. Where do does not hear its context, because a call hangs in a
+// device or a library, it is left behind, and noted in hanging.
+func (r *round) watched(ctx context.Context, img image, do func(context.Context, pool.Pool) error) error {
+	at := hang.Place{Pool: img.Pool, Image: img.Name}
+	_, err := hang.Watch(ctx, r.ImageTimeout, &r.hanging, at, func(ctx context.Context, begin hang.Begin) (struct{}, error) {
+		return struct{}{}, do(ctx, r.Pools.Observed(begin)[img.Pool])
+	})
+	if _, silent := errors.AsType[*hang.SilentError](err); silent {
+		err = fmt.Errorf("the image does not answer: %w", err)
+	}
+	return err
+}
+
+// limited calls do, a single call of a pool, within ImageTimeout. Where do does not hear its context, because a
 // call hangs in a device or a library, it is left behind, and noted in hanging.
 func (r *round) limited(ctx context.Context, at hang.Place, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, r.ImageTimeout)

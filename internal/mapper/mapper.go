@@ -45,8 +45,8 @@ type Options struct {
 	ManageRWImages bool
 	// Host to record, by default the name of this one.
 	Host string
-	// ImageTimeout is the most time to map and check one image, or to list the
-	// mapped images of a pool, by default a minute.
+	// ImageTimeout is the most time for one call of a pool, by default a minute: to map an
+	// image, to open it, to read from it once, or to list the mapped images.
 	ImageTimeout time.Duration
 	// CompareInterval is how often all images are compared with what is mapped,
 	// by default every 5 minutes. In between a step asks for those alone that

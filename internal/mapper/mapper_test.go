@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"winery/internal/config"
 	"winery/internal/hashcache"
 	"winery/internal/mapper"
+	"winery/internal/metrics"
 	"winery/internal/packer"
 	"winery/internal/progress"
 	"winery/pool"
@@ -315,6 +317,52 @@ func TestAnotherImage(t *testing.T) {
 	s.WantQuarantined(t, "fingerprint", names[0])
 }
 
+// TestQuarantinedAlready: an image that stays damaged is quarantined and counted once,
+// whatever the number of steps and hosts; a quarantine for another reason stays as it is.
+func TestQuarantinedAlready(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	names := packed(t, s, 2)
+	found, repaired := names[0], names[1]
+	expect.NoError(t, s.Base.Quarantine(t.Context(), s.Shard(t, repaired).ID, "being repaired"))
+	for _, name := range names {
+		s.FlipBit(t, name, 520)
+	}
+	counted, err := metrics.FromEnvironment(s.Log)
+	expect.NoError(t, err)
+	defer counted.Close()
+	var first []sharedbase.Quarantined
+	for i, host := range []string{"a", "a", "b"} {
+		m := onHost(s, host)
+		m.Metrics = counted
+		if _, err := m.Step(t.Context()); err == nil || !strings.Contains(err.Error(), found) || !strings.Contains(err.Error(), repaired) {
+			t.Errorf("step %d: %v", i, err)
+		}
+		now, err := s.Base.QuarantinedShards(t.Context())
+		expect.NoError(t, err)
+		if i == 0 {
+			first = now
+		}
+		if len(now) != 2 || now[0].Reason != "being repaired" || !strings.Contains(now[1].Reason, "damaged") || !slices.EqualFunc(now, first, sameQuarantine) {
+			t.Errorf("after step %d the quarantines are %v, after the first they were %v", i, now, first)
+		}
+	}
+	families, err := counted.Registry().Gather()
+	expect.NoError(t, err)
+	total := 0.0
+	for _, f := range families {
+		if f.GetName() == "winery_quarantined_total" {
+			total = f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	if total != 1 {
+		t.Errorf("%v shards are counted, want 1", total)
+	}
+}
+
+func sameQuarantine(a, b sharedbase.Quarantined) bool {
+	return a.Shard.ID == b.Shard.ID && a.Reason == b.Reason && a.At.Equal(b.At)
+}
+
 func TestTruncatedImage(t *testing.T) {
 	c := roletest.Directory(t, "")
 	s := roletest.New(t, c)
@@ -380,6 +428,27 @@ func TestListingFails(t *testing.T) {
 	}
 }
 
+// TestListingAloneFails: a pool that cannot be listed does not keep new images from being
+// mapped and recorded, in any step.
+func TestListingAloneFails(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	down := errors.New("down")
+	s.Pool.At = func(p roletest.Point, _ string) error {
+		if p == roletest.Listing {
+			return down
+		}
+		return nil
+	}
+	m := onHost(s, "a")
+	for range 2 {
+		name := packed(t, s, 1)[0]
+		if worked, err := m.Step(t.Context()); !worked || !errors.Is(err, down) {
+			t.Fatalf("%v, %v", worked, err)
+		}
+		wantMapped(t, s, name, "a")
+	}
+}
+
 // TestHangingImage has a device that does not answer: the step continues without
 // it, does not retry it while it hangs, and maps other images.
 func TestHangingImage(t *testing.T) {
@@ -426,6 +495,31 @@ func TestHangingImage(t *testing.T) {
 		}
 	}
 	wantMapped(t, s, names[0], "a")
+}
+
+// TestSlowReads: an image of which each read is slow, and whose check takes longer than a
+// call may, is recorded.
+func TestSlowReads(t *testing.T) {
+	const limit, reads = 5 * time.Second, 5
+	s := roletest.New(t, roletest.Directory(t, ""))
+	name := packed(t, s, 1)[0]
+	var left atomic.Int64
+	s.Pool.At = func(p roletest.Point, _ string) error {
+		switch {
+		case p == roletest.OpenMapped:
+			left.Store(reads)
+		case p == roletest.Read && left.Add(-1) >= 0:
+			time.Sleep(limit * 3 / 10)
+		}
+		return nil
+	}
+	m := mapper.New(mapper.Options{Base: s.Base, Pools: s.Pools, Host: "a", ImageTimeout: limit, Log: s.Log})
+	began := time.Now()
+	step(t, m, true)
+	wantMapped(t, s, name, "a")
+	if took := time.Since(began); took < limit*5/4 {
+		t.Errorf("the check took %v, no longer than a call may", took)
+	}
 }
 
 // slowPool maps only once it is allowed to.

@@ -15,6 +15,7 @@ import (
 
 	"winery/internal/hang"
 	"winery/internal/progress"
+	"winery/pool"
 	"winery/sharedbase"
 )
 
@@ -58,7 +59,7 @@ func (r *round) list(ctx context.Context) []image {
 		r.progress.Total++
 		img := image{s, mapped[s.Pool][s.Name], s.Recorded && r.failures[s.Name] == 0}
 		switch {
-		case r.all && mapped[s.Pool] == nil: // its listing failed
+		case r.all && s.Recorded && mapped[s.Pool] == nil: // its listing failed
 		case img.mapped && img.passed:
 			r.progress.Done++
 		default:
@@ -161,8 +162,8 @@ func (r *round) process(ctx context.Context, img image) {
 	if !r.may(ctx, img) {
 		return
 	}
-	err := r.limited(ctx, hang.Place{Pool: img.Pool, Image: img.Name}, func(limited context.Context) error {
-		return r.admit(ctx, limited, img)
+	err := r.watched(ctx, img, func(watched context.Context, p pool.Pool) error {
+		return r.admit(ctx, watched, p, img)
 	})
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -16,12 +16,15 @@ import (
 func TestRetryOpensTheImageItself(t *testing.T) {
 	p := slowPool{opened: make(chan struct{})}
 	c := newImages(Options{CacheSize: 10, Log: slog.New(slog.DiscardHandler)})
+	acquire := func(newerThan time.Time) *image {
+		im, _, isNew := c.acquire(p, "shard", newerThan)
+		if isNew {
+			c.background.Go(func() { c.load(im, p, nil, nil) })
+		}
+		return im
+	}
 	began := time.Now()
-	first, _ := c.acquire(p, "shard", time.Time{})
-	second, _ := c.acquire(p, "shard", time.Time{})
-	retry, _ := c.acquire(p, "shard", began)
-	later, _ := c.acquire(p, "shard", time.Time{})
-	another, _ := c.acquire(p, "shard", began)
+	first, second, retry, later, another := acquire(time.Time{}), acquire(time.Time{}), acquire(began), acquire(time.Time{}), acquire(began)
 	if first != second || first == retry || first.itself || !retry.itself || retry != later || retry != another {
 		t.Error("the retry shares an image that was opened by the cache, or others do not share its image")
 	}

@@ -39,8 +39,16 @@
 // fail at once with ErrImageUnavailable. An image with calls in flight hangs when neither
 // a call nor a read within one has returned for [Options.HangAfter]: until one returns,
 // reads in it fail at once with ErrImageUnavailable, or come from the table while there
-// is one. The log says so once for each image and outage; the metrics count images and
+// is one; but one read per HangAfter is tried. The log says so once for each image and
+// outage; the metrics count images and
 // reads. All this is of the image, however often it was closed and opened again meanwhile.
+//
+// Where only a part of a store does not answer, as when one of a thousand placement groups
+// is inactive, each image has a few objects there. The calls that need them are left behind,
+// one by one, and the others go on: a call that has been in flight for HangAfter is counted
+// apart from the 256 of its pool, up to [Options.Calls] together, and does not make the image
+// hang once a later call has returned. The bound of 32 includes it: an image of which so many
+// reads hang is not read.
 //
 // # Speed
 //

@@ -35,7 +35,7 @@ func TestHangingImageIsDropped(t *testing.T) {
 			expect.NoError(t, read("two", little))
 		}
 		synctest.Wait()
-		if calls, slots := p.hanging.Load(), len(c.slots["shards"]); calls != 1 || slots != 1 {
+		if calls, slots := p.hanging.Load(), len(c.slots["shards"].calls); calls != 1 || slots != 1 {
 			t.Errorf("%d calls hang, and %d slots of the pool are taken", calls, slots)
 		}
 		if lines := logs.Lines("image does not answer"); c.hanging["shards"] != 1 || len(lines) != 1 {

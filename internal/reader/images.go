@@ -47,21 +47,22 @@ const contentMemory = 512 << 20
 type images struct {
 	limit     int // images kept open, besides those dropped while in use
 	hangAfter time.Duration
-	poolCalls int // in flight to the images of one pool
-	hashes    *hashcache.Cache
-	metrics   *metrics.Client
-	log       *slog.Logger
+	// calls and late are how many may be in flight to the images of one pool: see slots.
+	calls, late int
+	hashes      *hashcache.Cache
+	metrics     *metrics.Client
+	log         *slog.Logger
 
 	memory     *semaphore.Weighted // of contents that calls read
 	memorySize int64
 
 	mu       sync.Mutex
 	open     map[imageKey]*image
-	gates    map[imageKey]*gate       // of images in use, dropped ones included
-	order    list.List                // of *image, last used first
-	unmapped map[imageKey]time.Time   // when the pool said so
-	slots    map[string]chan struct{} // by pool: its calls in flight
-	hanging  map[string]int           // by pool: images that hang
+	gates    map[imageKey]*gate     // of images in use, dropped ones included
+	order    list.List              // of *image, last used first
+	unmapped map[imageKey]time.Time // when the pool said so
+	slots    map[string]*slots      // by pool: its calls in flight
+	hanging  map[string]int         // by pool: images that hang
 
 	background sync.WaitGroup // calls into images
 }
@@ -86,6 +87,7 @@ type image struct {
 
 func newImages(o Options) *images {
 	memory := cmp.Or(o.Memory, contentMemory)
+	calls, late := callsOfPool(o)
 	return &images{
 		limit:     max(o.CacheSize, 1),
 		hangAfter: cmp.Or(o.HangAfter, defaultHangAfter),
@@ -93,12 +95,12 @@ func newImages(o Options) *images {
 		metrics:   o.Metrics,
 		log:       o.Log,
 		memory:    semaphore.NewWeighted(memory), memorySize: memory,
-		open:      make(map[imageKey]*image),
-		gates:     make(map[imageKey]*gate),
-		unmapped:  make(map[imageKey]time.Time),
-		poolCalls: callsOfPool(o),
-		slots:     make(map[string]chan struct{}),
-		hanging:   make(map[string]int),
+		open:     make(map[imageKey]*image),
+		gates:    make(map[imageKey]*gate),
+		unmapped: make(map[imageKey]time.Time),
+		calls:    calls, late: late,
+		slots:   make(map[string]*slots),
+		hanging: make(map[string]int),
 	}
 }
 
@@ -134,27 +136,34 @@ func (c *images) get(ctx context.Context, p pool.Pool, name string, w want, newe
 // allocate: read must not write to what its caller uses.
 func inImage[T any](ctx context.Context, c *images, p pool.Pool, name string, newerThan time.Time, bytes int64, count *metrics.Client,
 	read func(format.Getter) (T, error)) (result T, err error) {
-	im, found := c.acquire(p, name, newerThan)
+	im, found, isNew := c.acquire(p, name, newerThan)
 	if im == nil {
 		count.ImageRequested(p.Name(), found)
 		return result, pool.ErrNotMapped
 	}
-	hung := im.gate.whenHung()
-	select {
-	case <-im.ready:
-		err = im.err
-	case <-hung:
-		err = im.gate.hangError()
-	case <-ctx.Done():
-		err = ctx.Err()
+	hung, err := im.gate.begin()
+	if isNew { // in the background, because other readers wait for it, too
+		began := err
+		c.background.Go(func() { c.load(im, p, hung, began) })
+	}
+	if err == nil {
+		select {
+		case <-im.ready:
+			err = im.err
+		case <-hung:
+			err = im.gate.hangError()
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
 	}
 	if errors.Is(err, pool.ErrNotMapped) {
 		found = metrics.Fallthrough
 	}
 	count.ImageRequested(p.Name(), found)
 	bytes = min(bytes, c.memorySize)
+	var entered *call
 	if err == nil {
-		err = c.enter(ctx, im, bytes)
+		entered, err = c.enter(ctx, im, bytes, hung)
 	}
 	if err != nil {
 		c.refused(im, err)
@@ -168,7 +177,7 @@ func inImage[T any](ctx context.Context, c *images, p pool.Pool, name string, ne
 	done := make(chan outcome, 1)
 	c.background.Go(func() {
 		defer c.release(im)
-		defer im.gate.leave()
+		defer im.gate.leave(entered)
 		result, err := read(im.reader)
 		c.memory.Release(bytes) // before the caller returns its own charge
 		if err != nil && !errors.Is(err, format.ErrNotFound) {
@@ -194,15 +203,15 @@ func inImage[T any](ctx context.Context, c *images, p pool.Pool, name string, ne
 // enter takes memory for a call that reads so many bytes, without waiting, and enters
 // the gate of the image. While all callers wait, they have less memory than there is:
 // what lacks is held by calls that were left behind.
-func (c *images) enter(ctx context.Context, im *image, bytes int64) error {
+func (c *images) enter(ctx context.Context, im *image, bytes int64, hung <-chan struct{}) (*call, error) {
 	if !c.memory.TryAcquire(bytes) {
-		return fmt.Errorf("%w: reads that do not return hold the memory for contents, %d bytes", ErrImageUnavailable, c.memorySize)
+		return nil, fmt.Errorf("%w: reads that do not return hold the memory for contents, %d bytes", ErrImageUnavailable, c.memorySize)
 	}
-	err := im.gate.enter(ctx)
+	entered, err := im.gate.enter(ctx, hung)
 	if err != nil {
 		c.memory.Release(bytes)
 	}
-	return err
+	return entered, err
 }
 
 // refused counts a read that was refused or cancelled.
@@ -213,8 +222,8 @@ func (c *images) refused(im *image, err error) {
 }
 
 // acquire returns the image, which may still be loading, or nil if it is not
-// mapped, and how it was found. The caller releases it.
-func (c *images) acquire(p pool.Pool, name string, newerThan time.Time) (*image, metrics.Cache) {
+// mapped, and how it was found. The caller releases it. One that is new the caller loads.
+func (c *images) acquire(p pool.Pool, name string, newerThan time.Time) (im *image, found metrics.Cache, isNew bool) {
 	key := imageKey{p.Name(), name}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -224,41 +233,42 @@ func (c *images) acquire(p pool.Pool, name string, newerThan time.Time) (*image,
 	} else if im != nil {
 		c.order.MoveToFront(im.place)
 		im.uses++
-		return im, metrics.Hit
+		return im, metrics.Hit, false
 	}
 	if asked, ok := c.unmapped[key]; ok && !asked.Before(newerThan) && time.Since(asked) < unmappedFor {
-		return nil, metrics.Fallthrough
+		return nil, metrics.Fallthrough, false
 	}
 	delete(c.unmapped, key)
-	im := &image{key: key, since: time.Now(), itself: itself, ready: make(chan struct{}), gate: c.gateOf(key), uses: 3}
+	im = &image{key: key, since: time.Now(), itself: itself, ready: make(chan struct{}), gate: c.gateOf(key), uses: 3}
 	im.place = c.order.PushFront(im)
 	c.open[key] = im
 	if c.order.Len() > c.limit {
 		c.forget(c.order.Back().Value.(*image))
 	}
-	// In the background, because other readers wait for it, too.
-	c.background.Go(func() { c.load(im, p) })
-	return im, metrics.Miss
+	return im, metrics.Miss, true
 }
 
-// callsOfPool returns how many calls may be in flight to the images of a pool.
-func callsOfPool(o Options) int {
+// callsOfPool returns how many calls may be in flight to the images of a pool, and how many
+// late ones besides.
+func callsOfPool(o Options) (calls, late int) {
 	if o.Calls == 0 || len(o.Pools) == 0 {
-		return poolCalls
+		return poolCalls, 0
 	}
-	return max(1, min(poolCalls, o.Calls/len(o.Pools)))
+	all := max(1, o.Calls/len(o.Pools))
+	calls = min(poolCalls, all)
+	return calls, all - calls
 }
 
 // gateOf returns the gate of an image for one more opening of it. It needs c.mu.
 func (c *images) gateOf(key imageKey) *gate {
 	g := c.gates[key]
 	if g == nil {
-		slots := c.slots[key.pool]
-		if slots == nil {
-			slots = make(chan struct{}, c.poolCalls)
-			c.slots[key.pool] = slots
+		ofPool := c.slots[key.pool]
+		if ofPool == nil {
+			ofPool = &slots{calls: make(chan struct{}, c.calls), late: make(chan struct{}, c.late)}
+			c.slots[key.pool] = ofPool
 		}
-		g = newGate(slots, c.hangAfter, func(hangs bool, calls int, silent time.Duration) {
+		g = newGate(ofPool, c.hangAfter, func(hangs bool, calls int, silent time.Duration) {
 			c.noteHang(key, hangs, calls, silent)
 		})
 		c.gates[key] = g
@@ -283,7 +293,9 @@ func (c *images) noteHang(key imageKey, hangs bool, calls int, silent time.Durat
 	c.metrics.ImagesHanging(key.pool, c.hanging[key.pool])
 }
 
-func (c *images) load(im *image, p pool.Pool) {
+// load opens an image, unless err is set. hung and err are of the gate, for the first reader
+// of the image.
+func (c *images) load(im *image, p pool.Pool, hung <-chan struct{}, err error) {
 	defer c.release(im)
 	start := time.Now()
 	var read format.Reader
@@ -291,12 +303,16 @@ func (c *images) load(im *image, p pool.Pool) {
 	if im.itself { // what was read before may be a wrong answer of the store, in a cache of the pool
 		ctx = pool.WithoutCache(ctx)
 	}
-	if im.err = im.gate.enter(ctx); im.err == nil {
+	var entered *call
+	if im.err = err; err == nil {
+		entered, im.err = im.gate.enter(ctx, hung)
+	}
+	if entered != nil {
 		im.file, im.err = p.OpenMapped(ctx, im.key.shard)
 		if im.err == nil {
 			read = c.openReader(im, p.Format())
 		}
-		im.gate.leave()
+		im.gate.leave(entered)
 	}
 	failure := ""
 	if im.err != nil {
@@ -378,11 +394,11 @@ func (c *images) unuse(im *image) {
 	if im.file == nil {
 		return
 	}
-	slots := c.slots[im.key.pool]
+	calls := c.slots[im.key.pool].calls
 	c.background.Go(func() {
-		slots <- struct{}{}
+		calls <- struct{}{}
 		im.file.Close()
-		<-slots
+		<-calls
 		if im.head != nil {
 			_ = im.head.Close()
 		}

@@ -89,12 +89,12 @@ func (i changingImage) ReadAt(b []byte, at int64) (int, error) {
 // image hangs; silence makes it hang again.
 func TestAnswerWithinCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(make(chan struct{}, 1), time.Minute, func(bool, int, time.Duration) {})
+		g := newGate(&slots{calls: make(chan struct{}, 1)}, time.Minute, func(bool, int, time.Duration) {})
 		hangs := func(want bool, when string) {
 			t.Helper()
 			synctest.Wait()
 			select {
-			case <-g.whenHung():
+			case <-g.hung:
 				if !want {
 					t.Errorf("the image hangs %s", when)
 				}
@@ -104,7 +104,8 @@ func TestAnswerWithinCall(t *testing.T) {
 				}
 			}
 		}
-		expect.NoError(t, g.enter(t.Context()))
+		one, err := g.enter(t.Context(), g.hung)
+		expect.NoError(t, err)
 		time.Sleep(time.Minute - time.Nanosecond)
 		hangs(false, "before its time")
 		g.answer()
@@ -116,7 +117,7 @@ func TestAnswerWithinCall(t *testing.T) {
 		hangs(false, "after an answer")
 		time.Sleep(time.Minute)
 		hangs(true, "after another minute of silence")
-		g.leave()
+		g.leave(one)
 		hangs(false, "after the call")
 	})
 }

@@ -44,7 +44,8 @@ type Options struct {
 	// that are being read.
 	CacheSize int
 	// Calls is how many calls may be in flight to the images of all pools together,
-	// for each occupies a thread. 0: 256 to each pool.
+	// for each occupies a thread. Each pool has the same part of them: up to 256, and the
+	// rest for calls that have been in flight for HangAfter. 0: 256 to each pool.
 	Calls int
 	// Memory is how many bytes of contents calls to images may read at the same time.
 	// What a call reads counts until the call returns, even if its caller no longer

@@ -60,7 +60,8 @@
 // # Patrol
 //
 // [Patrol] scrubs the images that are mapped on this host, slowly, through the
-// mapping, and quarantines the shards of those that are damaged. Hosts that map the
+// mapping but past what is cached ([pool.WithoutCache]), and quarantines the shards of those
+// that are damaged. Hosts that map the
 // same images share the work: the database has when each was last read back. An
 // image that does not answer is left behind with the call that hangs, and a pool that
 // fails is skipped, so that neither keeps the others from being scrubbed.

@@ -25,7 +25,9 @@ func (p *pass) image(ctx context.Context) error {
 	}
 	open := images.Open
 	if p.Mapped {
-		open = images.OpenMapped
+		open = func(ctx context.Context, name string) (pool.Image, error) {
+			return images.OpenMapped(pool.WithoutCache(ctx), name) // what is cached says nothing of the disk
+		}
 	}
 	err := p.reading(ctx, open, p.opened)
 	damage := new(format.DamageError)

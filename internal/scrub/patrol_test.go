@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"winery/internal/scrub"
+	"winery/pool"
 	"winery/test/expect"
 	"winery/test/logtest"
 	"winery/test/pgtest"
@@ -148,4 +149,44 @@ func TestRefusedPool(t *testing.T) {
 		t.Errorf("verified are %q, want %q, too", names, refused)
 	}
 	wantLogged(t, &log, "pool is scrubbed again", "pool=files")
+}
+
+// cached is a pool of which the host has cached what the mapping of another returns.
+type cached struct {
+	pool.Pool
+	mapping pool.Pool
+}
+
+func (c cached) OpenMapped(ctx context.Context, name string) (pool.Image, error) {
+	if pool.SkipsCache(ctx) {
+		return c.Pool.OpenMapped(ctx, name)
+	}
+	return c.mapping.OpenMapped(ctx, name)
+}
+
+// TestCachedOnThisHost: bytes that changed in the store are found although the host has
+// cached what they were; those that are wrong in the cache alone say nothing of the image.
+func TestCachedOnThisHost(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 10, 1000)[1:]
+	name := readonly(t, s, objects)
+	_, position := at(t, s, name, objects[5].ID)
+	s.Pools[s.Config.Name] = cached{s.Pool, &roletest.WrongMapping{Pool: s.Pool, Wrong: roletest.FlipAt(position + 9)}}
+	p := &scrub.Patrol{Scrubber: scrubber(s), Log: slog.New(slog.DiscardHandler)}
+	p.Mapped = true
+
+	forget(t, s)
+	expect.NoError(t, p.Round(t.Context()))
+	if names := verified(t, s); !slices.Equal(names, []string{name}) {
+		t.Errorf("verified are %q, want %q", names, name)
+	}
+	s.WantQuarantined(t, "")
+
+	s.FlipBit(t, name, position+9) // now the cache alone is right
+	forget(t, s)
+	expect.NoError(t, p.Round(t.Context()))
+	if names := verified(t, s); len(names) > 0 {
+		t.Errorf("verified are %q, want none", names)
+	}
+	wantQuarantined(t, s, name, true)
 }

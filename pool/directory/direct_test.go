@@ -23,8 +23,9 @@ import (
 	"winery/test/expect"
 )
 
-// TestOpenReadsTheDisk: what Open gives to verify, of an image or of a draft,
-// comes from the disk even if all of it is in the kernel's memory.
+// TestOpenReadsTheDisk: what Open gives to verify, of an image or of a draft, and
+// OpenMapped without the cache, comes from the disk even if all of it is in the kernel's
+// memory.
 func TestOpenReadsTheDisk(t *testing.T) {
 	random := corrupt.Random(t)
 	base := t.TempDir()
@@ -57,6 +58,10 @@ func TestOpenReadsTheDisk(t *testing.T) {
 			}
 		}
 		readsTheDisk(t, base, img, content)
+
+		mapped, err := p.OpenMapped(pool.WithoutCache(t.Context()), "one")
+		expect.NoError(t, err)
+		readsTheDisk(t, base, mapped, content)
 	}
 }
 

@@ -50,7 +50,8 @@
 //
 // # Verification
 //
-// Images and drafts that are opened to be verified are flushed and then read from the disk
+// Images and drafts that are opened to be verified, also mapped images (see
+// [pool.WithoutCache]), are flushed and then read from the disk
 // with O_DIRECT: the page cache may hold bytes that the disk does not have. Whole blocks
 // of an image are written with O_DIRECT, too, so that a large image does not displace
 // what this host reads. On a file

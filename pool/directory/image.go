@@ -37,6 +37,15 @@ func (p *Pool) Open(ctx context.Context, name string) (pool.Image, error) {
 
 // openDisk opens an image's file, or its draft's, to be read from the disk.
 func (p *Pool) openDisk(path, name string) (pool.Image, error) {
+	img, err := p.fromDisk(path, name)
+	if err != nil {
+		return nil, err
+	}
+	return img, nil
+}
+
+// fromDisk is openDisk with the type of what it returns.
+func (p *Pool) fromDisk(path, name string) (*image, error) {
 	f, err := openDirect(path)
 	direct := !errors.Is(err, unix.EINVAL)
 	if !direct {
@@ -60,9 +69,10 @@ func (p *Pool) openDisk(path, name string) (pool.Image, error) {
 	return img, nil
 }
 
-// OpenMapped implements [pool.Pool].
+// OpenMapped implements [pool.Pool]. After [pool.WithoutCache] the image is read from the
+// disk, as after Open: the page cache may hold other bytes.
 func (p *Pool) OpenMapped(ctx context.Context, name string) (pool.Image, error) {
-	img, err := p.open(ctx, name, os.O_RDONLY)
+	img, err := p.openToRead(ctx, name)
 	if errors.Is(err, pool.ErrNotFound) || (p.modes && errors.Is(err, fs.ErrPermission)) {
 		return nil, fmt.Errorf("%w: %w", pool.ErrNotMapped, err)
 	}
@@ -77,6 +87,17 @@ func (p *Pool) OpenMapped(ctx context.Context, name string) (pool.Image, error) 
 		return nil, errors.Join(p.fail("open", name, err), img.file.Close())
 	}
 	return img, nil
+}
+
+// openToRead is open for readers.
+func (p *Pool) openToRead(ctx context.Context, name string) (*image, error) {
+	if !pool.SkipsCache(ctx) {
+		return p.open(ctx, name, os.O_RDONLY)
+	}
+	if err := pool.Check(ctx, name); err != nil {
+		return nil, err
+	}
+	return p.fromDisk(p.path(name), name)
 }
 
 // Edit implements [pool.Pool]. The file keeps its mode, so that readers on this

@@ -36,12 +36,15 @@ func (p *Pool) mapped(path string, info fs.FileInfo) bool {
 // stat returns what there is of an image's file. It follows links, and does not
 // find what is no file.
 func (p *Pool) stat(name string) (fs.FileInfo, error) {
-	info, err := os.Stat(p.path(name))
+	info, err := stat(p.path(name))
 	if err == nil && !info.Mode().IsRegular() {
 		err = errNoFile
 	}
 	return info, err
 }
+
+// stat is changed by tests.
+var stat = os.Stat
 
 // errNoFile is returned for a directory, a device or any other file that is not
 // regular.
@@ -79,7 +82,8 @@ func (p *Pool) Unmap(ctx context.Context, name string) error {
 	return p.fail("unmap", name, err)
 }
 
-// Mapped implements [pool.Pool].
+// Mapped implements [pool.Pool]. It leaves out a file that was removed since the directory
+// was read, or cannot be reached, which Map says: one such file hides no other image.
 func (p *Pool) Mapped(ctx context.Context) (map[string]bool, error) {
 	names := map[string]bool{}
 	err := p.each(ctx, func(name string) error {
@@ -87,10 +91,7 @@ func (p *Pool) Mapped(ctx context.Context) (map[string]bool, error) {
 		if err == nil && p.mapped(p.path(name), info) {
 			names[name] = true
 		}
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil // removed since the directory was read
-		}
-		return err
+		return nil
 	})
 	return names, err
 }

@@ -3,9 +3,11 @@
 package directory_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -88,9 +90,11 @@ func TestModePrivate(t *testing.T) {
 	if base == "" {
 		return
 	}
-	img, err := newPool(t, base, true).OpenMapped(t.Context(), "private")
-	if !errors.Is(err, pool.ErrNotMapped) || !errors.Is(err, fs.ErrPermission) {
-		t.Errorf("opening another user's image: %v, %v; want ErrNotMapped with the reason", img, err)
+	for _, ctx := range []context.Context{t.Context(), pool.WithoutCache(t.Context())} {
+		img, err := newPool(t, base, true).OpenMapped(ctx, "private")
+		if !errors.Is(err, pool.ErrNotMapped) || !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("opening another user's image: %v, %v; want ErrNotMapped with the reason", img, err)
+		}
 	}
 }
 
@@ -176,6 +180,29 @@ func TestSymbolicLinks(t *testing.T) {
 	expect.NoError(t, p.Remove(t.Context(), "linked", pooltest.Anything{}))
 	if _, err := os.Stat(target); err != nil {
 		t.Errorf("the target went with the link: %v", err)
+	}
+}
+
+// TestUnreachableFile: a file that the file system cannot reach is not mapped, and keeps
+// no other image from being listed.
+func TestUnreachableFile(t *testing.T) {
+	base := t.TempDir()
+	p := newPool(t, base, true)
+	for _, name := range []string{"before", "unreachable", "then"} {
+		place(t, base, name, 0o400)
+	}
+	directory.UseStat(t, func(path string) (fs.FileInfo, error) {
+		if filepath.Base(path) == "unreachable" {
+			return nil, &fs.PathError{Op: "stat", Path: path, Err: unix.EIO}
+		}
+		return os.Stat(path)
+	})
+	mapped, err := p.Mapped(t.Context())
+	if want := map[string]bool{"before": true, "then": true}; err != nil || !maps.Equal(mapped, want) {
+		t.Errorf("mapped are %v, %v; want %v", mapped, err, want)
+	}
+	if err := p.Map(t.Context(), "unreachable"); !errors.Is(err, unix.EIO) || !strings.Contains(err.Error(), "unreachable") {
+		t.Errorf("mapping it: %v", err)
 	}
 }
 
