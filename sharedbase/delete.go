@@ -149,8 +149,8 @@ type ToErase struct {
 func (b *SharedBase) LeftToErase(ctx context.Context) ([]ToErase, error) {
 	return list(ctx, b, b.conns.lists, "counting the deleted objects", pgx.RowToStructByPos[ToErase], `/* winery: LeftToErase */
 		SELECT s.name::text, s.pool_name, s.state::text, EXISTS (SELECT FROM winery_quarantine WHERE shard = s.id), count(*) FROM (
-			SELECT shard, signature FROM signature2shard WHERE state = 'deleted'
-			UNION SELECT shard, signature FROM winery_erasure e WHERE NOT EXISTS (SELECT FROM signature2shard o
+			SELECT shard, signature FROM signature2shard WHERE state = 'deleted' AND octet_length(signature) = 32
+			UNION SELECT shard, signature FROM winery_erasure e WHERE octet_length(signature) = 32 AND NOT EXISTS (SELECT FROM signature2shard o
 				WHERE o.signature = e.signature AND o.shard = e.shard AND o.state = 'present')) d
 		JOIN shards s ON s.id = d.shard GROUP BY s.id ORDER BY s.id`)
 }
