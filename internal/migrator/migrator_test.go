@@ -89,8 +89,8 @@ func TestKilled(t *testing.T) {
 			t.Setenv(fromEnv, string(from))
 			for _, point := range points {
 				nth := 1
-				if point == roletest.Write || point == roletest.Open {
-					nth = 2 // in the middle; to verify
+				if point == roletest.Write {
+					nth = 2 // in the middle
 				}
 				s.Start(t, role, roletest.Halt{Point: point, Nth: nth, Signal: unix.SIGKILL}).Killed(t)
 				s.wantPool(t, s.From)

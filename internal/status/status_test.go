@@ -189,7 +189,7 @@ func TestProblems(t *testing.T) {
 		"a newer schema": {exec("INSERT INTO dbversion VALUES (6, now(), '')"),
 			status.DatabaseUnreadable, status.Cannot, []string{"schema version 6", "use a newer Winery", "do what the message says"}},
 		"an object to be erased": {
-			both(shard("readonly", "3 days"), exec("INSERT INTO winery_erasure SELECT id, 'x', now() - interval '2 days' FROM shards")),
+			both(shard("readonly", "3 days"), exec("INSERT INTO winery_erasure SELECT id, sha256('x'), now() - interval '2 days' FROM shards")),
 			status.ErasureOverdue, status.Warning, []string{"pool files: 1 object in 1 image, the oldest for 2 days", "clean-deleted"},
 		},
 	} {

@@ -198,7 +198,7 @@ func TestManyUnerased(t *testing.T) {
 	_, err = base.Init(t.Context())
 	expect.NoError(t, err)
 	pgtest.Exec(t, dsn, "INSERT INTO shards (name, state, pool_name) VALUES ('one', 'readonly', 'many'), ('two', 'readonly', 'others')")
-	pgtest.Exec(t, dsn, "INSERT INTO signature2shard SELECT int8send(i), 'deleted', (SELECT id FROM shards WHERE name = 'one') FROM generate_series(1, $1::int) i", sharedbase.MaxUnerased)
+	pgtest.Exec(t, dsn, "INSERT INTO signature2shard SELECT sha256(int8send(i)), 'deleted', (SELECT id FROM shards WHERE name = 'one') FROM generate_series(1, $1::int) i", sharedbase.MaxUnerased)
 	s.WatchDatabase(base)
 	s.DatabaseReady()
 	metrics := s.becomes("/metrics", 200, fmt.Sprintf(`winery_unerased_objects{pool_name="many"} %d`, sharedbase.MaxUnerased))
