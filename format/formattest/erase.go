@@ -162,11 +162,16 @@ func (b badByte) ReadAt(p []byte, off int64) (int, error) {
 // but the one that has the byte, which it names and leaves as it is; or, where the byte is
 // needed for all of them, nothing.
 func eraseAroundUnreadable(t *testing.T, f format.Format) {
-	objects := contents(40)
+	objects := make([][]byte, 40) // that no format makes shorter
+	random := rand.NewChaCha8([32]byte{1})
+	for i := range objects {
+		objects[i] = make([]byte, 1500+i)
+		_, _ = random.Read(objects[i])
+	}
 	out, left := objects[10:20], slices.Concat(objects[:10], objects[20:])
 	image := newImage(t, f, objects)
 	size, around := int64(len(image)), 0
-	for at := int64(0); at < size; at += 41 {
+	for at := int64(0); at < size; at += 101 {
 		d := Device(bytes.Clone(image))
 		n, err := f.Erase(t.Context(), badByte{d, at}, size, "test", 1, IDs(out))
 		unreadable, named := errors.AsType[*format.UnreadableError](err)
