@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -43,7 +44,12 @@ func TestUncommittedCopy(t *testing.T) {
 	to := rbd(t)
 	s := newStage(t, directory(t, "old"), to)
 	all := s.old(t)
-	draft := roletest.Draft(t, roletest.OpenPools(t, true, to)[to.Name], image, all)
+	source, err := s.From.Open(t.Context(), image)
+	expect.NoError(t, err)
+	draft, err := roletest.OpenPools(t, true, to)[to.Name].Create(t.Context(), image, source.Size(), pooltest.Anything{})
+	expect.NoError(t, err)
+	_, err = io.Copy(io.NewOffsetWriter(draft, 0), io.NewSectionReader(source, 0, source.Size()))
+	expect.NoError(t, errors.Join(err, source.Close()))
 	written, err := draft.Open(t.Context()) // which makes it durable
 	expect.NoError(t, err)
 	expect.NoError(t, written.Close())
