@@ -25,13 +25,19 @@ func (e *UnreadableError) Error() string {
 
 func (e *UnreadableError) Unwrap() error { return e.Err }
 
-// EachReadable calls fn for each object of an image, as [Each] does. It goes on where fn
-// returns EIO, and returns these objects as an [*UnreadableError]; nil if there are none.
-func EachReadable(ctx context.Context, concurrency int, image string, ids []ObjID, fn func(context.Context, ObjID) error) (unreadable, err error) {
+// EachReadable calls lookUp for each object of an image, as [Each] does, to read first bytes
+// before it knows the object's length: most at first, and least where that is EIO, perhaps
+// because of bytes that follow the object. It goes on where lookUp returns EIO again, and
+// returns these objects as an [*UnreadableError]; nil if there are none.
+func EachReadable(ctx context.Context, concurrency int, image string, ids []ObjID, most, least int,
+	lookUp func(ctx context.Context, id ObjID, first int) error) (unreadable, err error) {
 	var mu sync.Mutex
 	left := &UnreadableError{Image: image}
 	err = Each(ctx, concurrency, ids, func(ctx context.Context, id ObjID) error {
-		err := fn(ctx, id)
+		err := lookUp(ctx, id, most)
+		if errors.Is(err, unix.EIO) {
+			err = lookUp(ctx, id, least)
+		}
 		if !errors.Is(err, unix.EIO) {
 			return err
 		}

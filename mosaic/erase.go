@@ -11,8 +11,6 @@ import (
 	"slices"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"winery/format"
 )
 
@@ -99,13 +97,7 @@ func (e *eraser) inSteps(ctx context.Context, steps ...func(context.Context) err
 
 // find looks up the victims.
 func (e *eraser) find(ctx context.Context, ids []format.ObjID) (err error) {
-	e.unreadable, err = format.EachReadable(ctx, e.inFlight, e.name, ids, func(ctx context.Context, id format.ObjID) error {
-		err := e.lookUp(ctx, id, headSize)
-		if errors.Is(err, unix.EIO) { // perhaps of bytes that follow the object
-			err = e.lookUp(ctx, id, maxHead)
-		}
-		return err
-	})
+	e.unreadable, err = format.EachReadable(ctx, e.inFlight, e.name, ids, headSize, maxHead, e.lookUp)
 	if err != nil {
 		return err
 	}

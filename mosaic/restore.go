@@ -14,7 +14,7 @@ import (
 // RestoreTo implements [format.Reader]. What Open reads, and the entries of all other
 // objects, must be the same in both images, apart from entries that are damaged, or
 // whose object is erased in one of the two. An object that was erased in img changes the
-// counters: then checksums and counters are declared void first, and computed anew in the
+// counters: then checksums and counters are declared void first, and computed again in the
 // end, from the whole of img.
 func (r *Reader) RestoreTo(ctx context.Context, img format.Device, size int64, name string, ids []format.ObjID) (restored int, err error) {
 	damaged, err := Open(img, size, name)

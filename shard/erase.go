@@ -5,12 +5,9 @@ package shard
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
-
-	"golang.org/x/sys/unix"
 
 	"winery/format"
 )
@@ -73,13 +70,7 @@ type eraser struct {
 
 // find looks up the victims, and makes sure that no other object would suffer.
 func (e *eraser) find(ctx context.Context, ids []format.ObjID) (err error) {
-	e.unreadable, err = format.EachReadable(ctx, e.inFlight, e.name, ids, func(ctx context.Context, id format.ObjID) error {
-		err := e.lookUp(ctx, id, headSize)
-		if errors.Is(err, unix.EIO) { // perhaps of bytes that follow the object
-			err = e.lookUp(ctx, id, lengthSize)
-		}
-		return err
-	})
+	e.unreadable, err = format.EachReadable(ctx, e.inFlight, e.name, ids, headSize, lengthSize, e.lookUp)
 	if err != nil {
 		return err
 	}

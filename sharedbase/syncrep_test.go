@@ -48,7 +48,7 @@ func TestUnreplicatedWithoutMessages(t *testing.T) {
 	r.standby.Signal(syscall.SIGCONT)
 }
 
-// With a synchronous standby, settings are found by which a commit does not wait for it, or nobody hears of it.
+// With a synchronous standby, settings are found by which a commit does not wait for it, or PostgreSQL does not report that it did not wait.
 func TestUnsafeReplication(t *testing.T) {
 	r := newReplicated(t)
 	single := pgtest.New(t)

@@ -87,7 +87,7 @@ func (i *Importer) absent(ctx context.Context, from pool.Pool, s sharedbase.Shar
 	if err != nil {
 		return nil, fmt.Errorf("the image was not compared with the index: pool %s: %w; see `wineryctl verify --shard %s`", from.Name(), err, s.Name)
 	}
-	slices.SortFunc(absent, compareIDs)
+	slices.SortFunc(absent, func(a, b sharedbase.ObjID) int { return bytes.Compare(a[:], b[:]) })
 	return absent, nil
 }
 
@@ -104,5 +104,3 @@ func wholeIndex(ctx context.Context, r format.Reader, absent []sharedbase.ObjID)
 	}
 	return nil
 }
-
-func compareIDs(a, b sharedbase.ObjID) int { return bytes.Compare(a[:], b[:]) }

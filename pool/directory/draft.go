@@ -124,7 +124,11 @@ func (d *draft) Open(ctx context.Context) (pool.Image, error) {
 	if err := d.alive(ctx, "open"); err != nil {
 		return nil, err
 	}
-	return d.pool.openDisk(d.file.Name(), d.name)
+	img, err := d.pool.openDisk(d.file.Name(), d.name)
+	if err != nil {
+		return nil, err
+	}
+	return img, nil
 }
 
 func (d *draft) Commit(ctx context.Context) error {

@@ -29,23 +29,15 @@ type image struct {
 // disk. On a file system without O_DIRECT, the file is dropped from the page
 // cache instead, which the kernel may ignore, and Settings.NoDirectIO is called.
 func (p *Pool) Open(ctx context.Context, name string) (pool.Image, error) {
-	if err := pool.Check(ctx, name); err != nil {
-		return nil, err
-	}
-	return p.openDisk(p.path(name), name)
-}
-
-// openDisk opens an image's file, or its draft's, to be read from the disk.
-func (p *Pool) openDisk(path, name string) (pool.Image, error) {
-	img, err := p.fromDisk(path, name)
+	img, err := p.openToRead(pool.WithoutCache(ctx), name)
 	if err != nil {
 		return nil, err
 	}
 	return img, nil
 }
 
-// fromDisk is openDisk with the type of what it returns.
-func (p *Pool) fromDisk(path, name string) (*image, error) {
+// openDisk opens an image's file, or its draft's, to be read from the disk.
+func (p *Pool) openDisk(path, name string) (*image, error) {
 	f, err := openDirect(path)
 	direct := !errors.Is(err, unix.EINVAL)
 	if !direct {
@@ -97,7 +89,7 @@ func (p *Pool) openToRead(ctx context.Context, name string) (*image, error) {
 	if err := pool.Check(ctx, name); err != nil {
 		return nil, err
 	}
-	return p.fromDisk(p.path(name), name)
+	return p.openDisk(p.path(name), name)
 }
 
 // Edit implements [pool.Pool]. The file keeps its mode, so that readers on this

@@ -4,6 +4,7 @@ package roletest
 
 import (
 	"context"
+	"io"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +23,13 @@ func (s *BadSector) covers(b []byte, off int64) bool {
 	return off <= at && at < off+int64(len(b))
 }
 
+func (s *BadSector) read(from io.ReaderAt, b []byte, off int64) (int, error) {
+	if s.covers(b, off) {
+		return 0, unix.EIO
+	}
+	return from.ReadAt(b, off)
+}
+
 // Open implements [pool.Pool].
 func (s *BadSector) Open(ctx context.Context, name string) (pool.Image, error) {
 	img, err := s.Pool.Open(ctx, name)
@@ -37,10 +45,7 @@ type badImage struct {
 }
 
 func (i badImage) ReadAt(b []byte, off int64) (int, error) {
-	if i.sector.covers(b, off) {
-		return 0, unix.EIO
-	}
-	return i.Image.ReadAt(b, off)
+	return i.sector.read(i.Image, b, off)
 }
 
 // Edit implements [pool.Pool].
@@ -58,10 +63,7 @@ type badEditor struct {
 }
 
 func (e badEditor) ReadAt(b []byte, off int64) (int, error) {
-	if e.sector.covers(b, off) {
-		return 0, unix.EIO
-	}
-	return e.Editor.ReadAt(b, off)
+	return e.sector.read(e.Editor, b, off)
 }
 
 func (e badEditor) WriteAt(b []byte, off int64) (int, error) {
