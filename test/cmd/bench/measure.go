@@ -18,6 +18,7 @@ type sample struct {
 	rate float64 // in the unit of the row
 	cpu  float64 // µs of the server's CPU for each object
 	db   float64 // µs of PostgreSQL's CPU for each object
+	load float64 // µs of the clients' CPU for each object
 	peak float64 // MiB of memory of the server's processes
 	p99  float64 // ms from a request to the first byte of its response
 }
@@ -75,7 +76,7 @@ func (b *bench) measure(ctx context.Context, r row) error {
 }
 
 func (b *bench) take(ctx context.Context, r *row, who string, do work) error {
-	before, err := usageOf(b.postgres)
+	before, err := b.beside()
 	if err != nil {
 		return err
 	}
@@ -83,14 +84,14 @@ func (b *bench) take(ctx context.Context, r *row, who string, do work) error {
 	if err != nil {
 		return err
 	}
-	after, err := usageOf(b.postgres)
+	after, err := b.beside()
 	if err != nil {
 		return err
 	}
 	n := float64(result.Objects)
 	s := sample{
 		rate: result.Rate(), cpu: float64(used.cpu.Microseconds()) / n, peak: float64(used.peak) / (1 << 20),
-		db: float64((after.cpu - before.cpu).Microseconds()) / n,
+		db: float64((after.postgres - before.postgres).Microseconds()) / n, load: float64((after.clients - before.clients).Microseconds()) / n,
 	}
 	if r.bytes {
 		s.rate = result.Throughput()

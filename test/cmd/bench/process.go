@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/procfs"
@@ -37,6 +38,20 @@ func usageOf(root int) (u usage, err error) {
 		}
 	}
 	return u, nil
+}
+
+// besideServer is the CPU that the processes beside a server have used.
+type besideServer struct{ postgres, clients time.Duration }
+
+// beside asks the processes beside the servers; the clients are this process.
+func (b *bench) beside() (besideServer, error) {
+	postgres, err := usageOf(b.postgres)
+	if err != nil {
+		return besideServer{}, err
+	}
+	var own syscall.Rusage
+	err = syscall.Getrusage(syscall.RUSAGE_SELF, &own)
+	return besideServer{postgres.cpu, time.Duration(own.Utime.Nano() + own.Stime.Nano())}, err
 }
 
 // resetPeaks makes the peaks begin at what is used now.

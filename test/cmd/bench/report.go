@@ -16,7 +16,7 @@ type report struct {
 	begun bool
 }
 
-const heading = `| what | Go Winery | CPU µs: server, PostgreSQL | peak MiB | p99 ms | Python Winery | CPU µs: server, PostgreSQL | peak MiB | rate, CPU against Python | limits in the same run |
+const heading = `| what | Go Winery | CPU µs: server, PostgreSQL, clients | peak MiB | p99 ms | Python Winery | CPU µs: server, PostgreSQL, clients | peak MiB | rate, CPU against Python | limits in the same run |
 |---|---|---|---|---|---|---|---|---|---|
 `
 
@@ -32,9 +32,9 @@ func (r *report) print(of *row) error {
 	if of.bytes {
 		unit = " MB/s"
 	}
-	cells := []string{of.what, number(ours.rate) + unit, fmt.Sprintf("%.0f, %.0f", ours.cpu, ours.db), number(ours.peak), wait(ours.p99)}
+	cells := []string{of.what, number(ours.rate) + unit, ours.shares(), number(ours.peak), wait(ours.p99)}
 	if of.python != nil {
-		cells = append(cells, number(python.rate)+unit, fmt.Sprintf("%.0f, %.0f", python.cpu, python.db), number(python.peak),
+		cells = append(cells, number(python.rate)+unit, python.shares(), number(python.peak),
 			fmt.Sprintf("%.1f ×, %s", ours.rate/python.rate, share(ours.cpu, python.cpu)))
 	} else {
 		cells = append(cells, "–", "–", "–", "–")
@@ -57,10 +57,14 @@ func summary(all []sample) sample {
 		rate: median(all, func(s sample) float64 { return s.rate }),
 		cpu:  median(all, func(s sample) float64 { return s.cpu }),
 		db:   median(all, func(s sample) float64 { return s.db }),
+		load: median(all, func(s sample) float64 { return s.load }),
 		peak: median(all, func(s sample) float64 { return s.peak }),
 		p99:  median(all, func(s sample) float64 { return s.p99 }),
 	}
 }
+
+// shares shows what each side took of the processors for an object.
+func (s sample) shares() string { return fmt.Sprintf("%.0f, %.0f, %.0f", s.cpu, s.db, s.load) }
 
 // share shows how small a part one figure is of another, if it is large enough to be measured.
 func share(of, whole float64) string {
