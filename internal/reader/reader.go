@@ -142,13 +142,6 @@ func (r *Reader) content(ctx context.Context, id sharedbase.ObjID, at sharedbase
 	return found.Bytes, err
 }
 
-// Check reads the object and compares it with its id: nil if it is sound, else
-// as for Get.
-func (r *Reader) Check(ctx context.Context, id sharedbase.ObjID, admit Admit) error {
-	_, err := r.Get(ctx, id, admit)
-	return err
-}
-
 func (r *Reader) locate(ctx context.Context, id sharedbase.ObjID) (sharedbase.Location, error) {
 	found, err := r.index.do(ctx, struct{}{}, []sharedbase.ObjID{id})
 	if err != nil {

@@ -95,18 +95,12 @@ func TestMissingObjects(t *testing.T) {
 		if _, err := r.Get(t.Context(), id, nil); !errors.Is(err, reader.ErrNotFound) {
 			t.Errorf("%s: Get: %v", name, err)
 		}
-		if err := r.Check(t.Context(), id, nil); !errors.Is(err, reader.ErrNotFound) {
-			t.Errorf("%s: Check: %v", name, err)
-		}
 		if ok, err := r.Contains(t.Context(), id); ok || err != nil {
 			t.Errorf("%s: Contains: %v, %v", name, ok, err)
 		}
 	}
 	if ok, err := r.Contains(t.Context(), there.ID); !ok || err != nil {
 		t.Errorf("Contains: %v, %v", ok, err)
-	}
-	if err := r.Check(t.Context(), there.ID, nil); err != nil {
-		t.Errorf("Check: %v", err)
 	}
 }
 
@@ -247,9 +241,6 @@ func TestCorrupted(t *testing.T) {
 				if errors.Is(err, reader.ErrNotFound) {
 					t.Error("it is taken for absent")
 				}
-			}
-			if err := r.Check(t.Context(), o.ID, nil); !errors.As(err, new(*reader.CorruptError)) {
-				t.Errorf("Check: %v", err)
 			}
 			sound := object("sound, in another shard")
 			f.write(sound)

@@ -63,10 +63,6 @@ func (s *store) Delete(ctx context.Context, id [32]byte) error {
 	return translate(s.base.Delete(sharedbase.WithRequester(ctx, sharedbase.Requester(httpapi.OriginOf(ctx))), id))
 }
 
-func (s *store) Check(ctx context.Context, id [32]byte, admit rpc.Admit) error {
-	return translate(s.reader.Check(ctx, id, admit))
-}
-
 func (s *store) List(ctx context.Context, after [32]byte, limit int) ([][32]byte, error) {
 	ids, err := s.base.ListObjects(ctx, after, limit)
 	return ids, translate(err)

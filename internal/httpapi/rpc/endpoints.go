@@ -167,10 +167,11 @@ func (h *handler) check(ctx context.Context, r *call) (wire.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := h.store.Check(ctx, key, r.admit(ctx)); err != nil {
+	content, err := h.store.Get(ctx, key, r.admit(ctx))
+	if err != nil {
 		return nil, err
 	}
-	return wire.Null, h.checkOtherHashes(ctx, key, r.ObjID, r.admit(ctx))
+	return wire.Null, checkHashes(content, r.ObjID)
 }
 
 func (h *handler) delete(ctx context.Context, r *call) (wire.Answer, error) {

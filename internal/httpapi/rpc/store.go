@@ -37,6 +37,4 @@ type Store interface {
 	Add(ctx context.Context, objects []Object) (added int, bytes int64, err error)
 	// Delete deletes the object; ErrNotFound if it does not exist.
 	Delete(ctx context.Context, key [32]byte) error
-	// Check reads the object from where it is stored: ErrNotFound, or ErrCorrupted if its SHA-256 is not key.
-	Check(ctx context.Context, key [32]byte, admit Admit) error
 }

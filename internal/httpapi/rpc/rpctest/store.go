@@ -6,8 +6,6 @@ package rpctest
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"fmt"
 	"slices"
 	"sync"
 
@@ -156,16 +154,4 @@ func (s *Store) List(ctx context.Context, after [32]byte, limit int) ([][32]byte
 	}
 	slices.SortFunc(ids, func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
 	return ids[:min(limit, len(ids))], nil
-}
-
-// Check implements rpc.Store.
-func (s *Store) Check(ctx context.Context, key [32]byte, admit rpc.Admit) error {
-	content, err := s.Get(ctx, key, admit)
-	if err != nil {
-		return err
-	}
-	if sum := sha256.Sum256(content); sum != key {
-		return fmt.Errorf("%w: the object %x has sha256 %x", httpapi.ErrCorrupted, key, sum)
-	}
-	return nil
 }
