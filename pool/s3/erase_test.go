@@ -12,9 +12,95 @@ import (
 	"testing"
 
 	"winery/pool"
+	"winery/pool/pooltest"
+	"winery/pool/s3"
 	"winery/test/expect"
 	"winery/test/s3test"
 )
+
+// TestEditors: of two erasers of one version the first to commit wins; the other
+// changes nothing, and succeeds with the new version.
+func TestEditors(t *testing.T) {
+	each(t, func(t *testing.T, server *s3test.Server) {
+		s := on(t, server, nil)
+		want := content(1, 100_000)
+		finished(t, s.pool, "one", want)
+		edit := func(p *s3.Pool, off int) pool.Editor {
+			e, err := p.Edit(t.Context(), "one", pooltest.Anything{})
+			expect.NoError(t, err)
+			t.Cleanup(func() { _ = e.Close() })
+			_, err = e.WriteAt(make([]byte, 10), int64(off))
+			expect.NoError(t, err)
+			return e
+		}
+		other := newPool(t, settings(server.Endpoint, s.bucket, t.TempDir()))
+		first, second := edit(s.pool, 1000), edit(other, 2000)
+		wantContent(t, s.pool, "one", want) // nothing is seen before a Commit
+		expect.NoError(t, first.Commit(t.Context()))
+		clear(want[1000:1010])
+		wantContent(t, s.pool, "one", want)
+		wantErr(t, "second Commit", second.Commit(t.Context()), pool.ErrInUse)
+		expect.NoError(t, second.Close())
+		wantContent(t, s.pool, "one", want)
+		again := edit(other, 2000)
+		expect.NoError(t, again.Commit(t.Context()))
+		clear(want[2000:2010])
+		wantContent(t, s.pool, "one", want)
+		expect.NoError(t, errors.Join(first.Close(), again.Close()))
+		s.wantClean("shards/one")
+	})
+}
+
+// TestUnchanged: an editor that wrote nothing copies and uploads nothing.
+func TestUnchanged(t *testing.T) {
+	s := on(t, s3test.Moto(t), nil)
+	finished(t, s.pool, "one", content(1, 100_000))
+	e, err := s.pool.Edit(t.Context(), "one", pooltest.Anything{})
+	expect.NoError(t, err)
+	_, err = e.ReadAt(make([]byte, 10), 500)
+	expect.NoError(t, err)
+	s.trouble.Seen()
+	expect.NoError(t, errors.Join(e.Commit(t.Context()), e.Close()))
+	if seen := s.trouble.Seen(); len(seen) > 0 {
+		t.Errorf("requests: %q", seen)
+	}
+}
+
+// TestReaderDuringErasure: an open image of the old version continues with the new one;
+// one that another image has replaced says so.
+func TestReaderDuringErasure(t *testing.T) {
+	each(t, func(t *testing.T, server *s3test.Server) {
+		for _, cached := range []bool{false, true} {
+			s := on(t, server, func(s *s3.Settings) {
+				if cached {
+					s.CacheDirectory, s.CacheSize = t.TempDir(), 10<<20
+				}
+			})
+			want := content(1, 300_000)
+			finished(t, s.pool, "one", want)
+			mapped, err := s.pool.OpenMapped(t.Context(), "one")
+			expect.NoError(t, err)
+			stored, err := s.pool.Open(t.Context(), "one")
+			expect.NoError(t, err)
+			e, err := s.pool.Edit(t.Context(), "one", pooltest.Anything{})
+			expect.NoError(t, err)
+			_, err = e.WriteAt(make([]byte, 10), 1000)
+			expect.NoError(t, err)
+			clear(want[1000:1010])
+			expect.NoError(t, errors.Join(e.Commit(t.Context()), e.Close()))
+			for _, img := range []pool.Image{mapped, stored} {
+				got := make([]byte, 50_000)
+				if _, err := img.ReadAt(got, 0); err != nil || !bytes.Equal(got, want[:50_000]) {
+					t.Errorf("cached %v: the reader does not see the new version: %v", cached, err)
+				}
+			}
+			finished(t, s.pool, "one", content(2, 500_000))
+			_, err = mapped.ReadAt(make([]byte, 10), 290_000)
+			wantErr(t, "reading a replaced image", err, pool.ErrNotFound, "open it again")
+			expect.NoError(t, errors.Join(mapped.Close(), stored.Close()))
+		}
+	})
+}
 
 // flip changes a byte of the only file in tmp_directory, as a failing disk does.
 func (s *stage) flip(off int64) {

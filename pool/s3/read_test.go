@@ -5,9 +5,12 @@ package s3_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"winery/pool"
@@ -178,3 +181,57 @@ func TestReadAhead(t *testing.T) {
 	all.Wait()
 	expect.NoError(t, img.Close())
 }
+
+// TestCutBody: a body that is reset in the middle is resumed where it ended.
+func TestCutBody(t *testing.T) {
+	s := on(t, s3test.Moto(t), nil)
+	want := content(1, 3<<20)
+	finished(t, s.pool, "one", want)
+	var cuts atomic.Int32
+	s.trouble.Answers(func(answer *http.Response) error {
+		if answer.ContentLength > 1<<20 && cuts.Add(1) <= 3 {
+			answer.Body = io.NopCloser(io.MultiReader(io.LimitReader(answer.Body, 500_000), broken{}))
+		}
+		return nil
+	})
+	s.trouble.Seen()
+	img, err := s.pool.OpenMapped(t.Context(), "one")
+	expect.NoError(t, err)
+	got := make([]byte, len(want))
+	if _, err := img.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("read through three cuts: %v", err)
+	}
+	expect.NoError(t, img.Close())
+	if seen := s.trouble.Seen(); len(seen) != 5 {
+		t.Errorf("requests: %q, want an opening and 4 reads", seen)
+	}
+}
+
+// broken is what is left of a body that is cut.
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, errors.New("cut by the test") }
+
+// TestSlowBody: a body that trickles is given up, and the next request gets the rest.
+func TestSlowBody(t *testing.T) {
+	s := on(t, s3test.Moto(t), impatient)
+	want := content(1, 100_000)
+	finished(t, s.pool, "one", want)
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	s.trouble.Answers(func(answer *http.Response) error {
+		if answer.ContentLength > 1 {
+			answer.Body = io.NopCloser(io.MultiReader(io.LimitReader(answer.Body, 50), stuck{release}))
+		}
+		return nil
+	})
+	img, err := s.pool.OpenMapped(t.Context(), "one")
+	expect.NoError(t, err)
+	_, err = img.ReadAt(make([]byte, 1000), 0)
+	wantErr(t, "ReadAt", err, pool.ErrUnavailable)
+	expect.NoError(t, img.Close())
+}
+
+type stuck struct{ release chan struct{} }
+
+func (s stuck) Read([]byte) (int, error) { <-s.release; return 0, io.EOF }

@@ -9,11 +9,68 @@ import (
 	"strings"
 	"testing"
 
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
 	"winery/pool"
 	"winery/pool/pooltest"
 	"winery/test/expect"
 	"winery/test/s3test"
 )
+
+// versioned makes the bucket keep versions.
+func (s *stage) versioned() {
+	s.Helper()
+	_, err := s.server.Client().PutBucketVersioning(s.Context(), &awss3.PutBucketVersioningInput{
+		Bucket: &s.bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
+	})
+	expect.NoError(s, err)
+}
+
+func (s *stage) versions() (n int) {
+	s.Helper()
+	out, err := s.server.Client().ListObjectVersions(s.Context(), &awss3.ListObjectVersionsInput{Bucket: &s.bucket})
+	expect.NoError(s, err)
+	return len(out.Versions) + len(out.DeleteMarkers)
+}
+
+// TestVersions: in a bucket that keeps versions nothing stays of what was erased, also
+// if a Commit was interrupted, and nothing of an image that was removed.
+func TestVersions(t *testing.T) {
+	each(t, func(t *testing.T, server *s3test.Server) {
+		s := on(t, server, nil)
+		s.versioned()
+		want := content(1, 1000)
+		finished(t, s.pool, "one", want)
+		edit := func(off int64) error {
+			e, err := s.pool.Edit(t.Context(), "one", pooltest.Anything{})
+			expect.NoError(t, err)
+			if off >= 0 {
+				_, err = e.WriteAt(make([]byte, 10), off)
+				expect.NoError(t, err)
+				clear(want[off : off+10])
+			}
+			return errors.Join(e.Commit(t.Context()), e.Close())
+		}
+		expect.NoError(t, edit(100))
+		if n := s.versions(); n != 1 {
+			t.Errorf("%d versions after an erasure, want 1", n)
+		}
+		s.trouble.Requests(refuse("DELETE /", "versionId=", 403, "AccessDenied"))
+		wantDenied(t, "Commit", edit(200), "old versions", "s3:DeleteObject")
+		s.trouble.Requests(nil)
+		expect.NoError(t, edit(-1)) // nothing is left to be erased, but its old version
+		if n := s.versions(); n != 1 {
+			t.Errorf("%d versions after the second attempt, want 1", n)
+		}
+		wantContent(t, s.pool, "one", want)
+		finished(t, s.pool, "one", content(2, 500))
+		expect.NoError(t, s.pool.Remove(t.Context(), "one", pooltest.Anything{}))
+		if n := s.versions(); n != 0 {
+			t.Errorf("%d versions after Remove", n)
+		}
+	})
+}
 
 // TestLateEraser: an eraser that stalls before it removes the old versions removes none
 // that its successor made.
