@@ -2,8 +2,8 @@
 
 package format
 
-// Copy copies n bytes of one image to the same place in another, through buf. read
-// fills what it is given.
+// Copy copies n bytes of one image to the same place in another, through buf, which
+// must not be empty. read fills what it is given.
 func Copy(read, write func(p []byte, at int64) error, at, n int64, buf []byte) error {
 	for end := at + n; at < end; {
 		block := buf[:min(int64(len(buf)), end-at)]

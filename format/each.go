@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Each calls fn for each of the items, with the given concurrency. It stops at the
-// first error.
+// Each calls fn for each of the items, with the given concurrency, at least 1. It stops
+// at the first error.
 func Each[T any](ctx context.Context, concurrency int, items []T, fn func(context.Context, T) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(concurrency)

@@ -14,8 +14,8 @@ const (
 	verifierBuffer = 4 << 20
 )
 
-// Extents calls read for each extent that split sends, several at once, each with a
-// buffer of its own. It stops at the first error.
+// Extents calls read for each extent that split sends, at most 4 at once, each with a
+// buffer of 4 MiB of its own, which is valid during the call. It stops at the first error.
 func Extents[X any](ctx context.Context, split func(context.Context, chan<- X) error, read func(context.Context, X, []byte) error) error {
 	room, err := Reallocate[byte](nil, verifiers*verifierBuffer)
 	if err != nil {

@@ -48,7 +48,7 @@ type Format interface {
 	// nothing is written. Objects of ids that the device cannot read stay as they are:
 	// the others are erased, and the error is an *UnreadableError.
 	//
-	// Up to inFlight reads or writes are in flight at once. When ctx ends, Erase stops
+	// Up to inFlight reads or writes, at least 1, are in flight at once. When ctx ends, Erase stops
 	// before the next one. Readers see an object that is being erased with
 	// other content until it is gone. What was written is flushed.
 	Erase(ctx context.Context, img Device, size int64, name string, inFlight int, ids []ObjID) (erased int, err error)
@@ -66,8 +66,9 @@ type Format interface {
 	Mend(ctx context.Context, img Device, size int64, name string) (mended bool, err error)
 }
 
-// Device is a finished image opened for changes. Flush returns once all that was
-// written before would survive a loss of power.
+// Device is a finished image opened for changes. ReadAt may be called concurrently, and
+// so may WriteAt for ranges that do not overlap. Flush returns once all that was written
+// before would survive a loss of power.
 type Device interface {
 	io.ReaderAt
 	io.WriterAt

@@ -27,7 +27,7 @@ func (e *UnreadableError) Unwrap() error { return e.Err }
 
 // EachReadable calls lookUp for each object of an image, as [Each] does, to read first bytes
 // before it knows the object's length: most at first, and least where that is EIO, perhaps
-// because of bytes that follow the object. It goes on where lookUp returns EIO again, and
+// because of bytes that follow the object. It continues where lookUp returns EIO again, and
 // returns these objects as an [*UnreadableError]; nil if there are none.
 func EachReadable(ctx context.Context, concurrency int, image string, ids []ObjID, most, least int,
 	lookUp func(ctx context.Context, id ObjID, first int) error) (unreadable, err error) {

@@ -130,7 +130,7 @@ func (r *Reader) parseTail(b []byte) error {
 	crc := b[at:]
 	if len(crc) < crcLength || crc[0] != byte(idCRC32) || crc[1] != 0x80|4 ||
 		binary.LittleEndian.Uint32(crc[2:]) != updateCRC(0, crc[crcLength:]) {
-		return r.damaged(l.tail+at, "the perfect hash has another checksum")
+		return r.damaged(l.tail+at, "the perfect hash has a checksum mismatch")
 	}
 	at += crcLength
 	h, err = parseHead(b[at:])

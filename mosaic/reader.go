@@ -57,7 +57,7 @@ func Open(src io.ReaderAt, size int64, name string) (*Reader, error) {
 		return nil, err
 	}
 	if !r.incomplete && !r.metadata.intact() {
-		return nil, r.damaged(r.layout.start, "the metadata has another checksum")
+		return nil, r.damaged(r.layout.start, "the metadata has a checksum mismatch")
 	}
 	if r.decoder, err = newDecoder(r.metadata.method, r.metadata.dictionary); err != nil {
 		return nil, r.damaged(r.layout.start, "%v", err)

@@ -69,7 +69,7 @@ func (v *verification) entries(ctx context.Context, t *table) error {
 		return nil
 	})
 	if err == nil && !v.incomplete && sum.now != sum.stored {
-		return v.Between(v.damaged(v.layout.indexCRC, "the index has another checksum"))
+		return v.Between(v.damaged(v.layout.indexCRC, "the index has a checksum mismatch"))
 	}
 	return err
 }
@@ -177,7 +177,7 @@ func (v *verification) extent(ctx context.Context, x extent, buf []byte, found *
 		entries = entries[1:]
 	}
 	if sound && !v.incomplete && t.crc != in.crc {
-		return v.Between(v.damaged(t.crcAt, "the tile has another checksum"))
+		return v.Between(v.damaged(t.crcAt, "the tile has a checksum mismatch"))
 	}
 	return nil
 }

@@ -103,7 +103,7 @@ func (w *Writer) add(id format.ObjID, size int64, content io.Reader) error {
 	case id == format.ObjID{}:
 		return errors.New("a mosaic image cannot hold an object with the zero id")
 	case size < 0:
-		return errors.New("a negative size")
+		return errors.New("the size is negative")
 	case size > MaxObjectSize:
 		return fmt.Errorf("%w: the largest object of a mosaic image has %d bytes", format.ErrTooLarge, MaxObjectSize)
 	case int64(len(w.index.Entries)) == maxSlots:
@@ -127,7 +127,7 @@ func (w *Writer) add(id format.ObjID, size int64, content io.Reader) error {
 		return err
 	}
 	if n, _ := io.ReadFull(content, w.more[:]); n != 0 {
-		return errors.New("the content is longer than that")
+		return errors.New("the content is longer than the announced size")
 	}
 	return nil
 }

@@ -90,7 +90,8 @@ type Draft interface {
 }
 
 // Editor is a finished image opened for erasing. ReadAt sees what WriteAt
-// wrote. WriteAt never enlarges the image.
+// wrote. WriteAt never enlarges the image. ReadAt may be called concurrently, and
+// so may WriteAt for ranges that do not overlap.
 type Editor interface {
 	io.ReaderAt
 	io.WriterAt

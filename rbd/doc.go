@@ -27,12 +27,12 @@
 //
 // Create takes it by force, at once, whether its holder is dead, stopped, or
 // well and only without its row in the database. The holder's client is first
-// shut out of the whole Ceph for a week ("osd blocklist", which needs the
+// fenced off from the whole Ceph for a week ("osd blocklist", which needs the
 // monitors' cap "profile rbd"), and then the lock taken from it, so there is
 // no moment in which it can write without the lock. All its calls give
 // pool.ErrFenced from then on, also a Commit after its last write; the process
 // must exit. Only then Create verifies the proof once more, and only then it
-// touches a byte. Not shut out are
+// touches a byte. Not fenced are
 //   - a kernel that has the image mapped, which is known by the cookie of its
 //     lock: its client is the host's, with all that is mapped there;
 //   - a manual lock, by `rbd lock add`: pool.ErrInUse;
@@ -56,7 +56,7 @@
 // RADOS lock of its own, on the object winery_guard.NAME, while it makes or opens the
 // image, and while it removes what an interrupted creation left (the one case
 // in which it removes anything); Remove holds it, too, from before it verifies the
-// claim until the image is gone. The holder of that is shut out in the same
+// claim until the image is gone. The holder of that is fenced in the same
 // way. Else a process that stalled there could remove its successor's image.
 //
 // Create wipes an image that exists already. It discards the first bytes, where all

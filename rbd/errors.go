@@ -38,7 +38,7 @@ func (p *Pool) fail(op, name string, err error) error {
 		code = 0 // a number in it is not Ceph's
 	}
 	if code == unix.EPERM || code == unix.EACCES {
-		return fmt.Errorf("pool %s: %s: Ceph refuses it to %s: %w; see the caps that `wineryctl ceph caps` prints for its role", p.Name(), what, p.ceph.from.user, err)
+		return fmt.Errorf("pool %s: %s: Ceph denies access to %s: %w; give this user the caps that `wineryctl ceph caps` prints for the role", p.Name(), what, p.ceph.from.user, err)
 	}
 	if kind := sentinels[code]; kind != nil {
 		return fmt.Errorf("pool %s: %s: %w: %w", p.Name(), what, kind, err)

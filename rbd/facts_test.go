@@ -53,7 +53,7 @@ func TestFactAutomaticLockGoesBack(t *testing.T) {
 }
 
 // The lock of a holder that was stopped can be taken when its watch has run
-// out, half a minute later. It is shut out then.
+// out, half a minute later. It is blocklisted then.
 func TestFactStoppedHolderIsReplaced(t *testing.T) {
 	t.Parallel()
 	c := newClients(t)
@@ -71,7 +71,7 @@ func TestFactStoppedHolderIsReplaced(t *testing.T) {
 
 // lock_break works at once. The old client can neither read nor write nor open
 // again; but a new connection of its process can do it all, which is why a
-// process that was shut out must not make one.
+// process that was blocklisted must not make one.
 func TestFactBrokenLock(t *testing.T) {
 	t.Parallel()
 	c := newClients(t)
@@ -114,7 +114,7 @@ func TestFactBlocklistEntry(t *testing.T) {
 		expect.NoError(t, add(addr, seconds[0]))
 		first := exiles(t)[addr]
 		if first.IsZero() {
-			t.Fatalf("%s is not shut out", addr)
+			t.Fatalf("%s is not blocklisted", addr)
 		}
 		expect.NoError(t, add(addr, seconds[1]))
 		if second := exiles(t)[addr]; !second.Equal(first) {

@@ -170,7 +170,7 @@ func (k *kernel) unmap(ctx context.Context, name string, match func(device) bool
 
 // unmapWritable removes the devices by which this host could write to an image. It lists
 // the devices only if readers find one that is writable: mapWritable leaves no other, and a
-// mapper calls this again and again while a packer works.
+// mapper calls this repeatedly while a packer works.
 func (k *kernel) unmapWritable(ctx context.Context, name string) error {
 	d, err := k.deviceOf(name)
 	if err != nil || d == nil || d.readOnly {

@@ -166,10 +166,10 @@ func (p *Pool) Remove(ctx context.Context, name string, proof pool.Proof) error 
 	return p.fail("remove", name, p.remove(ctx, ceph, name, proof))
 }
 
-// remove removes an image under its guard: Create takes that first, and shuts out the
+// remove removes an image under its guard: Create takes that first, and fences the
 // process that has it.
 func (p *Pool) remove(ctx context.Context, ceph *link, name string, proof pool.Proof) (err error) {
-	// Else a process that lost its claim would shut out its successor.
+	// Else a process that lost its claim would fence its successor.
 	if err := pool.Verify(ctx, proof); err != nil {
 		return err
 	}

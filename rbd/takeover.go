@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// blocklistTTL is for how long a process that was shut out stays so. One that was
+// blocklistTTL is for how long a fenced process stays blocklisted. One that was
 // stopped for longer than that is stopped by the database alone.
 const blocklistTTL = 7 * 24 * time.Hour
 
@@ -21,7 +21,7 @@ const blocklistTTL = 7 * 24 * time.Hour
 var errByHand = fmt.Errorf("the image has a manual lock (see `rbd lock ls`): %w", unix.EBUSY)
 
 // evictLockHolder clears the way to an image's exclusive lock. With force it
-// shuts out the process that has it; without, only a client that is dead. librbd
+// fences the process that has it; without, only a client that is dead. librbd
 // would do that, too, but would shut it out for an hour only.
 //
 // A client that died, or was stopped, counts as alive as long as Ceph has its
@@ -89,7 +89,7 @@ type owner int
 
 const (
 	aProcess owner = iota // through librbd
-	aKernel               // its client is the whole host's, with all that is mapped there, and not to be shut out while it lives
+	aKernel               // its client is the whole host's, with all that is mapped there, and not to be fenced while it lives
 	byHand                // `rbd lock add`
 )
 

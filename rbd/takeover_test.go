@@ -91,7 +91,7 @@ func TestAbortWithoutTheRight(t *testing.T) {
 	}
 }
 
-// TestLiveWriter: one that is well, but lost its claim, is shut out as one that
+// TestLiveWriter: one that runs, but lost its claim, is fenced as one that
 // is dead, for a week, and for all that it does.
 func TestLiveWriter(t *testing.T) {
 	t.Parallel()
@@ -105,7 +105,7 @@ func TestLiveWriter(t *testing.T) {
 	successor := write(t, next, "one", "new")
 	before := time.Now()
 	if until := exiles(t)[addr]; until.Before(before.Add(7*24*time.Hour-time.Minute)) || until.After(before.Add(7*24*time.Hour+time.Minute)) {
-		t.Errorf("%s is shut out until %v, want a week", addr, until)
+		t.Errorf("%s is blocklisted until %v, want a week", addr, until)
 	}
 	_, err := d.WriteAt([]byte("late"), 0)
 	wantFenced(t, "write", err)
@@ -400,7 +400,7 @@ func lockedFrom(t *testing.T, poolName, name string) string {
 	return lockers[0].Addr
 }
 
-// exiles are the clients that are shut out, and until when.
+// exiles are the clients that are blocklisted, and until when.
 func exiles(t *testing.T) map[string]time.Time {
 	t.Helper()
 	out := cephtest.Command(t, cephtest.Connect(t), map[string]any{"prefix": "osd blocklist ls", "format": "json"})

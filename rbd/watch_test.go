@@ -106,7 +106,7 @@ func TestEditAfterDeath(t *testing.T) {
 			expect.NoError(t, err)
 			expect.NoError(t, e.Close())
 			if left := time.Until(exiles(t)[addr]); left < 6*24*time.Hour {
-				t.Errorf("%s is shut out for %v, want a week", addr, left)
+				t.Errorf("%s is blocklisted for %v, want a week", addr, left)
 			}
 			if goOn == nil {
 				return

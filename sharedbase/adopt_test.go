@@ -11,7 +11,7 @@ import (
 	"winery/sharedbase"
 )
 
-// adopting is an adoption that is under way.
+// adopting is an adoption that is in flight.
 type adopting struct {
 	goOn chan struct{} // closed to let it read the keys
 	done <-chan error

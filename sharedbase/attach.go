@@ -30,7 +30,7 @@ var extensionVersion = func() int {
 // CheckVersion, and brings the extension schema to the version of this program.
 // Attaching again, or at the same moment elsewhere, changes nothing. It waits half
 // a second for the locks that it needs: ErrUnavailable where they are not free.
-// ErrNotAttached where this user must not create tables.
+// ErrNotAttached where this user lacks the right to create tables.
 func (b *SharedBase) Attach(ctx context.Context) error {
 	err := b.CheckAttached(ctx)
 	if !errors.Is(err, ErrNotAttached) {

@@ -174,7 +174,7 @@ func (c *Claim) DropTable(ctx context.Context) error {
 }
 
 func tooFewHosts(name string, mapped int) error {
-	return fmt.Errorf("shard %s: %w: %d have", name, ErrTooFewHosts, mapped)
+	return fmt.Errorf("shard %s: %w: %d; --min-mapped-hosts, or the owner of the database, asks for more", name, ErrTooFewHosts, mapped)
 }
 
 // dropTable has the proof and the drop in one call of the server's function.

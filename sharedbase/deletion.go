@@ -42,7 +42,8 @@ func (b *SharedBase) deletionArgs(ctx context.Context, id ObjID, shardID int64) 
 }
 
 // Deletions calls found with the records of deletions since a moment, the oldest
-// first. With ids it is called with those of these objects alone.
+// first. With ids it is called with those of these objects alone. An error of found
+// ends the listing. A database without the tables winery_* has no records.
 func (b *SharedBase) Deletions(ctx context.Context, since time.Time, ids []ObjID, found func(Deletion) error) error {
 	rows, err := b.conns.lists.Query(ctx, `/* winery: Deletions */
 		SELECT at, signature, client, address, request, trace, role, host FROM winery_deletion

@@ -50,7 +50,7 @@ var (
 	ErrTableInUse = errors.New("a transaction of long duration uses the table, as pg_dump does")
 	// ErrNotAllowed: the user of the database lacks a right, which the error names as
 	// far as Winery needs it. It comes with ErrUnavailable.
-	ErrNotAllowed = errors.New("the database refuses it")
+	ErrNotAllowed = errors.New("the database user lacks a right")
 	// ErrFull: the database's disk is full. Nothing was changed.
 	ErrFull = errors.New("the database's disk is full")
 )

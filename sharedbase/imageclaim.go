@@ -89,7 +89,7 @@ func imageClaimed(ctx context.Context, tx pgx.Tx, s Shard) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("shard %s: %w: %s, until %s unless it renews the claim", s.Name, ErrImageClaimed, l.Holder(), l.Expires.Format(time.DateTime))
+	return fmt.Errorf("shard %s: %w: %s, until %s unless it renews the claim", s.Name, ErrImageClaimed, l.Holder(), l.Expires.UTC().Format(time.RFC3339))
 }
 
 // Name is the shard's name.

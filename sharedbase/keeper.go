@@ -165,7 +165,7 @@ func (b *SharedBase) renew(ctx context.Context) {
 	// failover undoes a renewal, the lease ends early: the shard is reclaimed, and its holder is refused like any
 	// holder whose lease expired, by its locker and by the fences. A lease alone never permits an operation.
 	// Nor do they wait for a row that another transaction has locked: a transition that waits for the standby keeps
-	// the lock of its lease, and would hold up those of all other claims.
+	// the lock of its lease, and would delay those of all other claims.
 	rows, err := b.conns.keeper.Query(ctx, `/* winery: RenewLeases */
 		WITH local AS MATERIALIZED (SELECT set_config('synchronous_commit', 'local', true)),
 		free_shard AS (SELECT l.shard FROM winery_lease l JOIN shards s ON s.id = l.shard AND s.locker = l.locker

@@ -129,7 +129,7 @@ func leaseOf(t *testing.T, lease time.Duration) (*sharedbase.SharedBase, *pgx.Co
 	return b, connect(t, dsn)
 }
 
-// A lease is renewed again and again, with locker_ts, while its holder lives.
+// A lease is renewed repeatedly, with locker_ts, while its holder lives.
 func TestRenewals(t *testing.T) {
 	b, conn := shortLease(t)
 	c := claim(t, b, shardIn(t, b, sharedbase.StateFull), sharedbase.StatePacking)

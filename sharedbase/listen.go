@@ -24,7 +24,7 @@ const notify = "pg_notify('" + channel + "', s.name::text || ' ' || s.state::tex
 // connection. Messages may be missing (between two calls, or from Python's
 // roles): poll as well. When listening has begun, Listen calls wake with an empty
 // name, so that no change between the caller's last query and the first message
-// is missed.
+// is missed. wake is called in the goroutine of Listen, and must not block.
 func (b *SharedBase) Listen(ctx context.Context, wake func(shard string, state ShardState)) error {
 	err := b.listen(ctx, wake)
 	return b.explain(ctx, "listening for changes of shards", err)

@@ -17,14 +17,14 @@ type Option func(*SharedBase)
 // DefaultLease is how long a claim holds without WithLease.
 const DefaultLease = 60 * time.Second
 
-// WithLease sets how long a claim holds unless it is renewed: at least a
-// second. It is renewed every quarter of that.
+// WithLease sets how long a claim holds unless it is renewed; a shorter lease
+// becomes one second. It is renewed every quarter of that.
 func WithLease(d time.Duration) Option {
 	return func(b *SharedBase) { b.lease = max(d, time.Second) }
 }
 
 // WithConnections bounds the connections to the server, that of Listen among
-// them: at least MinConnections.
+// them. With fewer than MinConnections, New returns an error.
 func WithConnections(n int) Option {
 	return func(b *SharedBase) { b.limit = n }
 }
@@ -48,7 +48,7 @@ func WithHolder(role, version string) Option {
 }
 
 // WithObserver calls see before and after each statement that is sent to the
-// server, in the goroutine that sends it.
+// server, in the goroutine that sends it: concurrently. It must not block.
 func WithObserver(see func(Statement)) Option {
 	return func(b *SharedBase) { b.observe = see }
 }

@@ -21,7 +21,7 @@ type QuarantinedError struct {
 
 func (e *QuarantinedError) Error() string {
 	return fmt.Sprintf("shard %s is quarantined by %s on %s since %s: %s (see `wineryctl shards quarantined`)",
-		e.Shard, e.Role, e.Host, e.At.Format(time.DateTime), e.Reason)
+		e.Shard, e.Role, e.Host, e.At.UTC().Format(time.RFC3339), e.Reason)
 }
 
 // quarantined returns *QuarantinedError where a shard is quarantined, else nil.
@@ -57,7 +57,7 @@ func (b *SharedBase) Quarantine(ctx context.Context, shardID int64, reason strin
 }
 
 // QuarantineIn is Quarantine because of what was found in a pool: ErrMoved if the shard's
-// image is in another pool by now, of which that says nothing. "" is any pool.
+// image is in another pool by now, and what was found does not concern that image. "" is any pool.
 func (b *SharedBase) QuarantineIn(ctx context.Context, shardID int64, pool, reason string) error {
 	return b.withShortTimeout(ctx, fmt.Sprintf("quarantining shard number %d", shardID), func(ctx context.Context) error {
 		done, err := b.conns.rest.Exec(ctx, `/* winery: Quarantine */

@@ -22,7 +22,7 @@ var poolName = &cli.StringFlag{
 }
 
 var (
-	parallel = &cli.IntFlag{Name: "parallel", Usage: "pack up to `N` shards at once", Value: 1}
+	parallel = &cli.IntFlag{Name: "parallel", Usage: "pack up to `N` shards at once, from 1 to 16", Value: 1}
 	limit    = daemon.RateFlag("write, upload, and read back, at most `MB` megabytes per second, all shards together")
 )
 

@@ -25,7 +25,7 @@ var cephCommand = &cli.Command{
 var capsCommand = &cli.Command{
 	Name:  "caps",
 	Usage: "print the commands that make a Ceph user for each role, with the caps that the role needs for the configured pools",
-	Description: "Run them where the Ceph user client.admin works: `wineryctl ceph caps | sh`. Each user's keyring is written to the current folder. Run them\n" +
+	Description: "Run the printed commands where the Ceph user client.admin works: `wineryctl ceph caps | sh`. Each user's keyring is written to the current folder. Run the commands\n" +
 		"again after a change of the pools. The command connects neither to Ceph nor to the database.",
 	Flags: []cli.Flag{
 		&cli.StringFlag{Name: "prefix", Value: "winery", Usage: "begin the names of all users with `NAME`: client.NAME-writer, …"},

@@ -14,7 +14,7 @@ import (
 var grantsCommand = &cli.Command{
 	Name:  "grants",
 	Usage: "print a script for psql that makes a database user for each role, with the rights that the role needs",
-	Description: "Run it as a superuser in Winery's database: `wineryctl db grants | psql DATABASE`. Run it again, with the same\n" +
+	Description: "Run the script as a superuser in Winery's database: `wineryctl db grants | psql DATABASE`. Run the script again, with the same\n" +
 		"flags, after each upgrade of Winery: it grants what is missing, and revokes what is not needed any more. It changes nothing where the\n" +
 		"user who owns the tables would lose all rights to them: name that user by --also. It sets no passwords. The command needs no\n" +
 		"configuration.",

@@ -32,7 +32,7 @@ var hostsCommand = &cli.Command{
 		Name:      "forget",
 		Usage:     "remove a host that is gone from the hosts that mapped images",
 		ArgsUsage: "HOST",
-		Description: "Until then, the host counts for --min-mapped-hosts of winery-cleaner. The command refuses a host if one of its processes\n" +
+		Description: "Until it is forgotten, a host that is gone counts for --min-mapped-hosts of winery-cleaner. The command refuses a host if one of its processes\n" +
 			"has sent a heartbeat within the last minute or has a lease. Processes of Python Winery send no heartbeats: make sure first\n" +
 			"that the host is gone. A host that was forgotten by mistake records its images again. An interrupted command continues when\n" +
 			"you start it again.",

@@ -84,7 +84,7 @@ func notErased(w io.Writer, set storage.Set, claimed *sync.Map, shards []sharedb
 		_, err = fmt.Fprintf(w, "%d deleted objects are in shards that are not packed yet\n", unpacked)
 	}
 	if other > 0 && err == nil {
-		_, err = fmt.Fprintf(w, "%d deleted objects are left in images that failed, or were deleted meanwhile\n", other)
+		_, err = fmt.Fprintf(w, "%d deleted objects are left in images that could not be changed, or were deleted during the run\n", other)
 	}
 	var why []string
 	if busy > 0 {

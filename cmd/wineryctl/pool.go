@@ -43,7 +43,7 @@ var poolCommand = &cli.Command{
 				"database has in it: the file system of another fleet may be mounted.",
 			Flags: []cli.Flag{
 				&cli.BoolFlag{Name: "yes", Usage: "adopt the pool; without --yes, print why the pool is not owned and change nothing"},
-				&cli.BoolFlag{Name: "replace-identity", Usage: "DESTRUCTIVE: with --yes, also adopt a pool with another UUID, or without some images; if it is the pool of another fleet, the roles of that fleet refuse it then"},
+				&cli.BoolFlag{Name: "replace-identity", Usage: "DESTRUCTIVE: with --yes, also adopt a pool with another UUID, or without some images; if it is the pool of another fleet, the roles of that fleet can no longer use the pool"},
 			},
 			Action: poolAdopt,
 		},

@@ -127,7 +127,7 @@ func (d shardDetails) print(w io.Writer) error {
 		line("locked by", "%s, locker %s", d.holder(), d.Locker)
 	}
 	if d.Since != nil {
-		line("locked since", "%s, or its lease was renewed then", d.Since.Local().Format(time.DateTime))
+		line("locked or renewed", "%s", d.Since.Local().Format(time.DateTime))
 	}
 	if d.Until != nil {
 		line("lease until", "%s", d.Until.Local().Format(time.DateTime))

@@ -45,7 +45,7 @@ func TestSecondSignal(t *testing.T) {
 				FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'wineryctl'`) == "t"
 		})
 		expect.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
-		stderr.Wait(t, "terminated: stopping; send it again to exit at once")
+		stderr.Wait(t, "terminated: stopping; send the signal again to exit at once")
 		expect.NoError(t, cmd.Process.Signal(second))
 		began := time.Now()
 		_ = cmd.Wait()

@@ -174,7 +174,7 @@ func notStale(c *cli.Context, base *sharedbase.SharedBase, name string) (sharedb
 	case s.Locker == uuid.Nil:
 		return s, fmt.Errorf("the shard is %s and not locked: there is nothing to release", s.State)
 	}
-	return s, fmt.Errorf("the shard is locked by %s since %s, which --duration, --holder or --locker exclude; --duration 0s excludes no time",
+	return s, fmt.Errorf("the shard is locked by %s since %s, and does not match --duration, --holder or --locker; --duration 0s matches every locked shard",
 		s.Locker, s.LockedAt.Local().Format(time.DateTime))
 }
 

@@ -33,7 +33,7 @@ func (c *Cleaner) DropTables(ctx context.Context) (worked bool, err error) {
 		}
 		c.report(Dropping, s.Name)
 		dropped := false
-		err := c.Base.Droppable(ctx, s.Name) // else the image would be read in vain, again and again
+		err := c.Base.Droppable(ctx, s.Name) // else the image would be read in vain, repeatedly
 		if err == nil {
 			dropped, err = c.Base.WithOneShard(ctx, sharedbase.StatePacked, sharedbase.StateCleaning,
 				sharedbase.ClaimFilter{Name: s.Name, MinMappedHosts: c.MinMappedHosts}, c.drop)

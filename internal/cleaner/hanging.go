@@ -72,9 +72,9 @@ func (r *round) may(s sharedbase.Shard) bool {
 	case hanging >= maxHanging:
 		r.skipped[s.Pool] = true
 		r.Log.Warn("pool does not answer, cleaning the others", "pool", s.Pool, "task", r.task, "images", hanging)
-		r.errs = append(r.errs, fmt.Errorf("pool %s: %d images do not answer; its other images are left alone until one does", s.Pool, hanging))
+		r.errs = append(r.errs, fmt.Errorf("pool %s: %d images do not answer; no other image of the pool is cleaned until one of these answers", s.Pool, hanging))
 	case r.hanging.Hangs(hang.Place{Pool: s.Pool, Image: s.Name}):
-		r.errs = append(r.errs, fmt.Errorf("%s shard %s: the image does not answer an earlier attempt", r.task, s.Name))
+		r.errs = append(r.errs, fmt.Errorf("%s shard %s: the image does not answer: an earlier call has not returned", r.task, s.Name))
 	default:
 		return true
 	}

@@ -31,7 +31,7 @@ const (
 )
 
 var (
-	poolName = textThat(func(s string) bool { return s != "." && s != ".." && !strings.ContainsAny(s, "/@\x00") }, `a name without "/" and "@"`)
+	poolName = textThat(func(s string) bool { return s != "." && s != ".." && !strings.ContainsAny(s, "/@\x00") }, `a name other than "." and "..", without "/" and "@"`)
 	// A file system and S3 take fewer names than Ceph: package pool says which.
 	folderName = textThat(func(s string) bool { return pool.CheckName(s) == nil }, "1 to 64 letters, digits, '_' or '-', of which the first is a letter or digit")
 	cephUser   = textThat(func(s string) bool { return !strings.HasPrefix(s, "client.") }, "the user's id without client.")

@@ -28,7 +28,7 @@ func logFlags() []cli.Flag {
 		&cli.StringFlag{Name: logLevelFlag, Value: "info", Usage: "set the minimum log `LEVEL`: debug, info, warn or error"},
 		&cli.StringFlag{
 			Name: logFormat, Value: "auto",
-			Usage: "write the log in `FORMAT`: text, json, or auto: fields of systemd's journal where standard error leads there, else text",
+			Usage: "write the log in `FORMAT`: text, json, or auto (fields of systemd's journal if standard error is the journal, else text)",
 		},
 	}
 }
@@ -59,7 +59,7 @@ func roleLogger(c *cli.Context, level *slog.LevelVar) (*slog.Logger, error) {
 	}
 	log, err := newLogger(c, c.App.ErrWriter, level)
 	if err == nil && unset != nil {
-		log.Warn("log level is that of --"+logLevelFlag, "err", unset)
+		log.Warn("cannot read the log level from --"+logLevelFile+", using --"+logLevelFlag, "err", unset)
 	}
 	return log, err
 }

@@ -42,7 +42,7 @@ type loopOptions struct {
 	since time.Time // of the first of several failures; zero: the last step did not fail
 }
 
-// loop calls step again and again, with the waits that the package comment
+// loop calls step repeatedly, with the waits that the package comment
 // describes in between. It returns nil once Finish is closed or ctx ends
 // between two steps; with StopWhenIdle also when a step had nothing to do.
 // It returns a step's error if ctx ended during the step, with StopWhenIdle, if
@@ -93,7 +93,7 @@ func (o *loopOptions) pause(ctx context.Context, wait time.Duration, err error) 
 	wake := o.Wake
 	if err != nil {
 		if postponed(err) {
-			o.Log.Debug("nothing to do but what failed before", "err", err, "wait", wait)
+			o.Log.Debug("no work is due, failed work is retried later", "err", err, "retry_in", wait)
 		} else {
 			wake = nil
 			o.Log.Error("step failed", "err", err, "retry_in", wait)

@@ -29,7 +29,7 @@ type Notifier struct {
 	pinged   atomic.Int64  // when the last ping went, nanoseconds since start
 	start    time.Time
 
-	moved  atomic.Int64           // when the work last got on, nanoseconds since start; or waits
+	moved  atomic.Int64           // when the work last made progress, nanoseconds since start; or waits
 	silent atomic.Int64           // until when the work may report nothing, nanoseconds since start
 	status atomic.Pointer[string] // the last one
 	failed atomic.Bool            // the last attempt to work
@@ -48,7 +48,7 @@ const waits = math.MaxInt64
 func newNotifier(log *slog.Logger) *Notifier {
 	watchdog, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
-		log.Debug("no watchdog", "err", err)
+		log.Debug("cannot read the watchdog interval of the service manager", "err", err)
 	}
 	// The pings may come twice as often as the manager's manual asks for, so that
 	// one that is late by an interval is still in time.
@@ -157,7 +157,7 @@ func (n *Notifier) condition() (status string, failing bool) {
 	return n.lastStatus(), n.isFailing()
 }
 
-// Progress says that the work got on, which keeps supervisor and watchdog
+// Progress says that the work made progress, which keeps supervisor and watchdog
 // quiet. It is cheap: call it as often as there is progress, and only then.
 func (n *Notifier) Progress() {
 	now := int64(time.Since(n.start))

@@ -23,8 +23,8 @@ func (e *Env) reclaim(ctx context.Context, base *sharedbase.SharedBase) {
 	back, err := base.ReclaimExpired(ctx)
 	for _, r := range back {
 		e.Metrics.Reclaimed(string(r.Was))
-		e.Log.Warn("shard reclaimed", "shard", r.Shard.Name, "was", r.Was, "is", r.Shard.State,
-			"from", r.Lease.Holder(), "version", r.Lease.Version, "expired", r.Lease.Expires)
+		e.Log.Warn("shard reclaimed", "shard", r.Shard.Name, "old_state", r.Was, "state", r.Shard.State,
+			"holder", r.Lease.Holder(), "version", r.Lease.Version, "expired", r.Lease.Expires)
 	}
 	if err != nil && ctx.Err() == nil {
 		e.Log.Debug("cannot check for expired leases", "err", err) // the work itself complains

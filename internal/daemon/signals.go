@@ -92,7 +92,7 @@ func UntilSignal(log io.Writer) (ctx context.Context, stop func()) {
 		case <-ctx.Done():
 			return
 		}
-		go func() { _, _ = fmt.Fprintf(log, "%v: stopping; send it again to exit at once\n", first) }()
+		go func() { _, _ = fmt.Fprintf(log, "%v: stopping; send the signal again to exit at once\n", first) }()
 		select {
 		case s := <-received:
 			exitBy(s)

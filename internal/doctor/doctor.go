@@ -103,9 +103,9 @@ func (d *doctor) checks() []check {
 		{"settings", "", d.answered(d.settings)},
 		{"compression", "", d.answered(d.compression)},
 		{"connections", "", d.answered(d.connections)},
-		{"versions", "", d.agreement(status.VersionsDiffer, "%d processes, which run one version")},
-		{"leases", "", d.agreement(status.LeasesDiffer, "%d processes, which have one winery.lease")},
-		{"host_names", "", d.agreement(status.HostNameShared, "%d processes, on machines with different host names")},
+		{"versions", "", d.agreement(status.VersionsDiffer, "%d running processes have the same version")},
+		{"leases", "", d.agreement(status.LeasesDiffer, "%d running processes have the same winery.lease")},
+		{"host_names", "", d.agreement(status.HostNameShared, "%d running processes; no host name is shared by several machines")},
 		{"configured_pools", "", d.answered(d.configuredPools)},
 	}
 	for _, c := range d.Config.Pools {

@@ -162,7 +162,7 @@ func TestHost(t *testing.T) {
 	small.Pools[0].ShardMaxSize = 1
 
 	small.ReadersCacheSize = 1 << 40
-	want(t, s, "open_files", doctor.Warning, "a process may open", "LimitNOFILE=")
+	want(t, s, "open_files", doctor.Warning, "open files", "LimitNOFILE=")
 	small.ReadersCacheSize = 1000
 
 	small.Winery.Access = "/nosuch/access.yml"
@@ -241,7 +241,7 @@ func TestImageOfAnotherUser(t *testing.T) {
 		}
 		return nil
 	}}
-	want(t, s, "access", doctor.Failed, "must not read a mapped image: ", "User= of the units")
+	want(t, s, "access", doctor.Failed, "is not allowed to read a mapped image: ", "User= of the units")
 	s.Roles = []string{"packer", "cleaner"}
 	if bad := notWell(doctor.Run(t.Context(), s)); len(bad) != 0 {
 		t.Errorf("of roles that do not read it: %+v", bad)

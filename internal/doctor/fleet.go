@@ -12,15 +12,16 @@ import (
 	"winery/sharedbase"
 )
 
-// agreement looks for a problem of the processes that run; well has a place for the number
-// of processes.
+// agreement looks for a problem of the recorded processes; well has a place for the number
+// of those that run.
 func (d *doctor) agreement(code status.Code, well string) func(context.Context) Result {
 	return d.answered(func(context.Context, sharedbase.Server) Result {
 		processes, err := d.processes()
 		if err != nil {
 			return databaseFailure(err)
 		}
-		return among(status.Setup(processes, nil, nil), code, fmt.Sprintf(well, len(processes)))
+		running := slices.DeleteFunc(slices.Clone(processes), func(p sharedbase.Process) bool { return !p.Running() })
+		return among(status.Setup(processes, nil, nil), code, fmt.Sprintf(well, len(running)))
 	})
 }
 

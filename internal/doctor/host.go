@@ -35,10 +35,10 @@ func (d *doctor) openFiles(context.Context) Result {
 	}
 	limit := limits.Get().Files
 	if limit < needed {
-		return Result{State: Warning, What: fmt.Sprintf("a process may open %d files, and may need %d", limit, needed),
+		return Result{State: Warning, What: fmt.Sprintf("the limit is %d open files, and a process can need %d", limit, needed),
 			Cure: "raise the hard limit: ulimit -H -n in this shell, LimitNOFILE= in the units; or lower readers_cache_size"}
 	}
-	return ok("a process may open %d files, and needs %d at most", limit, needed)
+	return ok("the limit is %d open files, and a process needs %d at most", limit, needed)
 }
 
 func (d *doctor) rbdDriver(ctx context.Context) Result {

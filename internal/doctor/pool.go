@@ -68,7 +68,7 @@ func (p poolCheck) access(ctx context.Context) Result {
 	err := askNothing(ctx, p.Patience, p.openImage)
 	if errors.Is(err, fs.ErrPermission) {
 		return Result{
-			State: Failed, What: fmt.Sprintf("user %d must not read a mapped image: %v", os.Geteuid(), err),
+			State: Failed, What: fmt.Sprintf("user %d is not allowed to read a mapped image: %v", os.Geteuid(), err),
 			Cure: "run all roles, also those of Python Winery, as the user to whom the images belong (User= of the units); or add the user to the group of the devices",
 		}
 	}

@@ -229,6 +229,6 @@ func (c *Cache) path(pool, shard string) (string, error) {
 func (c *Cache) failed(err error) {
 	c.Metrics.HashCacheFailed()
 	if !c.failing.Swap(true) {
-		c.Log.Warn("hash functions cannot be cached; reads are slower until they can", "directory", c.dir, "err", err)
+		c.Log.Warn("cannot cache hash functions; reads are slower until the cache works again", "directory", c.dir, "err", err)
 	}
 }

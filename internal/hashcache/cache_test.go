@@ -252,7 +252,7 @@ func TestUnwritableDirectory(t *testing.T) {
 			t.Error("a head was kept in a file")
 		}
 	}
-	logged(t, logs, "hash functions cannot be cached; reads are slower until they can", 1)
+	logged(t, logs, "cannot cache hash functions; reads are slower until the cache works again", 1)
 	expect.NoError(t, os.Remove(dir))
 	put(c, "huge", make([]byte, 1<<20))
 	logged(t, logs, "hash functions are cached again", 0)
@@ -294,7 +294,7 @@ func TestFullDisk(t *testing.T) {
 	if get(t, c, "a") != nil || string(get(t, c, "small")) != "head" {
 		t.Error("a cut off head was kept, or another one lost")
 	}
-	logged(t, logs, "hash functions cannot be cached; reads are slower until they can", 1)
+	logged(t, logs, "cannot cache hash functions; reads are slower until the cache works again", 1)
 	if files, err := c.files(); err != nil || len(files) != 1 {
 		t.Errorf("left on disk: %v, %v", files, err)
 	}
@@ -351,5 +351,5 @@ func TestPlantedFiles(t *testing.T) {
 	if files, err := os.ReadDir(elsewhere); err != nil || len(files) != 0 {
 		t.Errorf("where a link in place of the directory leads, there are %v, %v", files, err)
 	}
-	logged(t, logs, "hash functions cannot be cached; reads are slower until they can", 1)
+	logged(t, logs, "cannot cache hash functions; reads are slower until the cache works again", 1)
 }

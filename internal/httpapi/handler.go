@@ -128,10 +128,10 @@ func (h *handler) record(a *answer, r *http.Request, from Origin, needed Right, 
 	attrs := []slog.Attr{
 		slog.String("id", from.RequestID), slog.String("method", r.Method), slog.String("path", r.URL.Path),
 		slog.Int("status", a.status), slog.Int64("bytes", r.ContentLength), slog.Duration("duration", took),
-		slog.String("client", from.Address),
+		slog.String("address", from.Address),
 	}
 	if from.Client != "" {
-		attrs = append(attrs, slog.String("client_name", from.Client))
+		attrs = append(attrs, slog.String("client", from.Client))
 	}
 	if from.TraceID != "" {
 		attrs = append(attrs, slog.String("trace", from.TraceID))

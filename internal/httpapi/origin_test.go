@@ -54,7 +54,7 @@ func TestOrigin(t *testing.T) {
 		if got.Client != "loader" || got.Address != r.RemoteAddr || got.RequestID != w.Header().Get(httpapi.RequestID) || got.TraceID != want {
 			t.Errorf("%q: %+v", header, got)
 		}
-		if line := log.String(); !strings.Contains(line, "client_name=loader") || strings.Contains(line, "trace=") != (want != "") {
+		if line := log.String(); !strings.Contains(line, " client=loader") || strings.Contains(line, "trace=") != (want != "") {
 			t.Errorf("%q: logged %s", header, line)
 		}
 	}

@@ -200,7 +200,11 @@ func (r *round) limited(ctx context.Context, at hang.Place, do func(context.Cont
 	_, left, err := hang.Call(ctx, r.ImageTimeout/4, func(ctx context.Context) (struct{}, error) { return struct{}{}, do(ctx) })
 	if left != nil {
 		r.hanging.Add(at, left)
-		err = fmt.Errorf("the image does not answer; does its device or its pool hang? (%w)", err)
+		what := "the store of pool " + at.Pool
+		if at.Image != "" {
+			what = fmt.Sprintf("image %s of pool %s", at.Image, at.Pool)
+		}
+		err = fmt.Errorf("%s does not answer; see the kernel's log and the state of the store: %w", what, err)
 	}
 	return err
 }

@@ -104,7 +104,7 @@ func (m *Mapper) Step(ctx context.Context) (worked bool, err error) {
 	host := m.Host
 	if host == "" {
 		if host, err = os.Hostname(); err != nil {
-			return false, fmt.Errorf("this host's name: %w", err)
+			return false, fmt.Errorf("cannot read the name of this host: %w", err)
 		}
 	}
 	r := &round{Mapper: m, host: host, failed: map[string]int{}, all: time.Since(m.compared) >= m.CompareInterval}

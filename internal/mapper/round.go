@@ -150,7 +150,7 @@ func (r *round) reserve(ctx context.Context) {
 // ImageTimeout, unless the pool hangs.
 func (r *round) inPool(ctx context.Context, s sharedbase.Shard, done string, call func(context.Context, string) error) error {
 	if n := r.hanging.In(s.Pool); n > 0 {
-		return fmt.Errorf("pool %s: %d calls do not return; image %s is not %s until they do", s.Pool, n, s.Name, done)
+		return fmt.Errorf("pool %s: %d calls do not return; image %s is not %s until they return", s.Pool, n, s.Name, done)
 	}
 	return r.limited(ctx, hang.Place{Pool: s.Pool, Image: s.Name}, func(context.Context) error {
 		return call(ctx, s.Name) // with the context of the whole step, as in admit
@@ -191,9 +191,9 @@ func (r *round) may(ctx context.Context, img image) bool {
 	hanging := r.hanging.In(img.Pool)
 	switch {
 	case r.hanging.Hangs(hang.Place{Pool: img.Pool, Image: img.Name}):
-		r.errs = append(r.errs, fmt.Errorf("mapping image %s of pool %s: the image does not answer an earlier attempt", img.Name, img.Pool))
+		r.errs = append(r.errs, fmt.Errorf("mapping image %s of pool %s: the image does not answer: an earlier call has not returned", img.Name, img.Pool))
 	case r.failed[img.Pool] < maxFailures && hanging >= maxHanging:
-		r.errs = append(r.errs, fmt.Errorf("pool %s: %d calls do not return; no other image is mapped until they do", img.Pool, hanging))
+		r.errs = append(r.errs, fmt.Errorf("pool %s: %d calls do not return; no other image is mapped until they return", img.Pool, hanging))
 		r.failed[img.Pool] = maxFailures
 	case ctx.Err() == nil && r.failed[img.Pool] < maxFailures:
 		return true

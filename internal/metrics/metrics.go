@@ -70,13 +70,10 @@ func (c *Client) Running(role, version, configHash string, pools []string) {
 		c.leasesLost.WithLabelValues(role)
 	}
 	for _, pool := range pools {
-		switch role {
-		case "writer", "reader":
+		if role == "writer" || role == "reader" { // which quarantine nothing
 			c.refused.WithLabelValues(pool)
 			c.ImagesHanging(pool, 0)
-			continue // and quarantines nothing
-		case "mapper":
-			c.quarantines.WithLabelValues("scrub", pool)
+			continue
 		}
 		c.quarantines.WithLabelValues(role, pool)
 	}

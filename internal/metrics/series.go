@@ -113,6 +113,6 @@ func newSeries(registry prometheus.Registerer) *series {
 		accessExpiry:      gauge("winery_access_expiry_timestamp_seconds", "When the access of a client expires.", "client"),
 
 		build:         gauge("winery_build_info", "The running program; the value is 1.", "role", "version", "goversion"),
-		configuration: gauge("winery_config_info", "SHA-256 of the effective configuration without the password; the value is 1.", "role", "sha256"),
+		configuration: gauge("winery_config_info", "SHA-256 of the configuration with its defaults, without the DSN of the database and the flags; the value is 1.", "role", "sha256"),
 	}
 }

@@ -97,7 +97,7 @@ func (m *Migrator) readOne(name string, original format.Reader, id format.ObjID,
 	_, content, err := original.GetUpTo(id, atMost)
 	if err == nil && content != nil && sha256.Sum256(content) != id {
 		begin, _ := original.EntryRange(id)
-		err = &format.DamageError{Image: name, Offset: begin, What: fmt.Sprintf("the content of object %x has another SHA-256", id)}
+		err = &format.DamageError{Image: name, Offset: begin, What: fmt.Sprintf("the content of object %x has a checksum mismatch", id)}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("pool %s: object %x: %w", m.From.Name(), id, err)

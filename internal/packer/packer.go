@@ -128,7 +128,7 @@ func (p *Packer) warnUnconfigured(full []sharedbase.Shard) {
 	slices.Sort(pools)
 	pools = slices.Compact(pools)
 	if p.History.warnOf(pools) {
-		p.Log.Warn("full shards of pools that are not configured", "pools", pools, "shards", shards)
+		p.Log.Warn("full shards cannot be packed, because their pools are not configured", "pools", pools, "shards", shards)
 	}
 }
 

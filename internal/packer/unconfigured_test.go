@@ -27,7 +27,7 @@ func TestUnconfiguredPool(t *testing.T) {
 		}
 		worked, err := p.Step(t.Context())
 		expect.NoError(t, err)
-		if got, want := strings.Count(log.String(), "full shards of pools that are not configured"), n/2+1; worked || got != want {
+		if got, want := strings.Count(log.String(), "full shards cannot be packed, because their pools are not configured"), n/2+1; worked || got != want {
 			t.Fatalf("step %d: worked %v, %d warnings, want %d: %s", n, worked, got, want, &log)
 		}
 	}

@@ -25,7 +25,7 @@ type CorruptError struct {
 }
 
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("object %x in shard %s is corrupted: %v", e.ID, e.Shard, e.Err)
+	return fmt.Sprintf("object %x in shard %s is damaged: %v", e.ID, e.Shard, e.Err)
 }
 
 func (e *CorruptError) Unwrap() error { return e.Err }

@@ -47,7 +47,7 @@ func (p *pass) image(ctx context.Context) error {
 // absent reports a missing image. If another pool has an image of the shard, the
 // finding names the command that assigns it to the shard.
 func (p *pass) absent(ctx context.Context) error {
-	text := fmt.Sprintf("the shard is %s, and pool %s has no image of it", p.shard.State, p.shard.Pool)
+	text := fmt.Sprintf("the shard is %s, and pool %s has no image of the shard", p.shard.State, p.shard.Pool)
 	for _, name := range p.others(p.shard) {
 		img, err := p.Pools[name].Open(ctx, p.shard.Name)
 		if errors.Is(err, pool.ErrNotFound) {
@@ -60,7 +60,7 @@ func (p *pass) absent(ctx context.Context) error {
 			return err
 		}
 		if p.shard.State == sharedbase.StateReadOnly {
-			text += fmt.Sprintf("; `wineryctl shards migrate %s %s --image %s --no-transfer` verifies the one in pool %s and makes it the shard's",
+			text += fmt.Sprintf("; `wineryctl shards migrate %s %s --image %s --no-transfer` verifies the image in pool %s and assigns that image to the shard",
 				p.shard.Pool, name, p.shard.Name, name)
 		}
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // Patrol scrubs the images that are mapped on this host, one after the other
-// and over and over. The hosts of a fleet share the work.
+// and repeatedly. The hosts of a fleet share the work.
 type Patrol struct {
 	// Scrubber does it. Its Rate should be low, and Mapped on.
 	*Scrubber
@@ -151,7 +151,7 @@ func (p *Patrol) listMapped(ctx context.Context, name string) (map[string]bool, 
 func (p *Patrol) fails(name string, err error) {
 	if !p.failing[name] {
 		p.failing[name] = true
-		p.Log.Warn("pool cannot be scrubbed, the others are", "pool", name, "err", err)
+		p.Log.Warn("pool cannot be scrubbed, scrubbing the other pools", "pool", name, "err", err)
 	}
 }
 
@@ -201,7 +201,7 @@ func (p *Patrol) visit(ctx context.Context, img sharedbase.Verification) error {
 	if errors.Is(failure, sharedbase.ErrMoved) {
 		return err // what was found is left behind, and out of use
 	}
-	p.Metrics.Quarantined("scrub", lost[0].Pool)
+	p.Metrics.Quarantined("mapper", lost[0].Pool)
 	if failure != nil {
 		p.Log.Error("cannot quarantine the shard", "shard", name, "err", failure)
 	}

@@ -142,7 +142,7 @@ func TestRefusedPool(t *testing.T) {
 			t.Errorf("verified are %q, want %q", names, good)
 		}
 	}
-	wantLogged(t, &log, "pool cannot be scrubbed, the others are", "pool=files", "refused")
+	wantLogged(t, &log, "pool cannot be scrubbed, scrubbing the other pools", "pool=files", "refused")
 	refuses = false
 	expect.NoError(t, p.Round(t.Context()))
 	if names := verified(t, s); !slices.Contains(names, refused) {

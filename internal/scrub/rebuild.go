@@ -72,7 +72,7 @@ func (s *Scrubber) unfinished(ctx context.Context, sh sharedbase.Shard) (finishe
 		return func(context.Context) error { return nil }, nil
 	}
 	if err == nil {
-		err = s.Base.Quarantine(ctx, sh.ID, "a repair that has not ended makes its image again from the table: if none is running, run `wineryctl verify --repair --shard "+sh.Name+"`")
+		err = s.Base.Quarantine(ctx, sh.ID, "a repair is rebuilding the image from the table; if no repair is running, run `wineryctl verify --repair --shard "+sh.Name+"`")
 	}
 	var since time.Time
 	if err == nil {

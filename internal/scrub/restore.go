@@ -91,7 +91,7 @@ func (r *restoration) from(ctx context.Context, name string) error {
 	p := r.Pools[name]
 	return pace.ReadImage(ctx, p, p.Open, r.shard.Name, r.Rate, func(from format.Reader) error {
 		if its, own := p.Format().Name(), r.Pools[r.shard.Pool].Format().Name(); its != own {
-			return fmt.Errorf("%w: that one is of format %s, the shard's of format %s", format.ErrLayout, its, own)
+			return fmt.Errorf("%w: the image in the other pool has format %s, the image of the shard has format %s", format.ErrLayout, its, own)
 		}
 		return r.edit(ctx, r.shard, func(ctx context.Context, e pool.Editor) error { return r.write(ctx, name, from, e) })
 	})

@@ -23,7 +23,7 @@ const (
 	packedWait  = time.Hour       // a PACKED shard without a mapper or a cleaner
 	packedLong  = 24 * time.Hour  // a PACKED shard
 	erasureLong = 24 * time.Hour  // an object to be erased
-	expiredWait = time.Minute     // an expired lease: every role reclaims it within a quarter of a lease
+	expiredWait = time.Minute     // an expired lease: a writer, packer or cleaner reclaims the shard within a quarter of a lease
 	lockedLong  = 48 * time.Hour  // a lock without a lease
 )
 
@@ -97,13 +97,19 @@ func (f *facts) unreadable() (problems []Problem) {
 
 // DatabaseCure returns what to do about an error of the database.
 func DatabaseCure(err error) string {
+	if errors.Is(err, sharedbase.ErrNotAllowed) {
+		return "wineryctl db grants | psql DATABASE, as a superuser; the check rights of wineryctl doctor names what is missing"
+	}
 	if errors.Is(err, sharedbase.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
 		return "start PostgreSQL, or correct objstorage.database.db; see Outages in /usr/share/doc/winery/operations.md"
 	}
 	if errors.Is(err, sharedbase.ErrNotInitialised) || errors.Is(err, sharedbase.ErrNotAttached) {
 		return initCure
 	}
-	return "do what the message says" // errors of sharedbase name the cure
+	if errors.As(err, new(*sharedbase.VersionError)) || errors.As(err, new(*sharedbase.ModuleError)) {
+		return "do what the message says"
+	}
+	return "see the log of PostgreSQL, and Outages in /usr/share/doc/winery/operations.md"
 }
 
 func problem(code Code, severity Severity, what string, on []string, cure string) Problem {

@@ -29,7 +29,7 @@ func expiredLeases(f *facts) []Problem {
 		}
 	}
 	return several(LeaseExpired, Error, english.Plural(len(on), "shard is", "shards are")+" locked by dead processes, and no role reclaims what they held", on,
-		"start a role, which reclaims the shards; or wineryctl shards release --holder "+only(holders, "HOST:ROLE"))
+		"start a writer, packer or cleaner: each reclaims such shards; or wineryctl shards release --holder "+only(holders, "HOST:ROLE"))
 }
 
 func pythonLocks(f *facts) []Problem {

@@ -224,7 +224,7 @@ func adopt(ctx context.Context, base *sharedbase.SharedBase, p pool.Pool, i Iden
 			s.Name, s.State, p.Name())
 	}
 	if err := i.mark(ctx, base, p); err != nil {
-		return fmt.Errorf("pool %q is new, and could not be adopted (a role that may not do it needs \"wineryctl pool init %[1]s\"): %[2]w", p.Name(), err)
+		return fmt.Errorf("pool %q is new, and this process could not write its marker: run \"wineryctl pool init %[1]s\": %[2]w", p.Name(), err)
 	}
 	return nil
 }

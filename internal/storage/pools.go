@@ -100,7 +100,7 @@ func objects(c config.Pool, f format.Format, cacheReads bool) (pool.Pool, error)
 		},
 		Retrying: func(operation string, err error, pause time.Duration) {
 			now.Do(func() {
-				slog.Warn("the store is in trouble, repeating the request", "pool", c.Name, "operation", operation, "err", err, "retry_in", pause)
+				slog.Warn("request to the store failed, retrying", "pool", c.Name, "operation", operation, "err", err, "retry_in", pause)
 			})
 		},
 	})

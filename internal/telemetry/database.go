@@ -24,7 +24,7 @@ type database struct {
 
 func newDatabase(log *slog.Logger) *database {
 	d := &database{}
-	failed := func(err error) { log.Warn("cannot measure the shards", "err", err) }
+	failed := func(err error) { log.Warn("cannot read the statistics of the shards", "err", err) }
 	d.ping = cached[time.Duration]{kept: time.Second, fetch: func(ctx context.Context) (time.Duration, error) {
 		return d.base.Load().Ping(ctx)
 	}}

@@ -28,7 +28,7 @@ func (p *pools) watch(opened map[string]pool.Pool) {
 	p.room = map[string]*cached[pool.Space]{}
 	for name, from := range opened {
 		p.room[name] = &cached[pool.Space]{kept: 15 * time.Second, stale: staleLimit, fetch: from.Space, failed: func(err error) {
-			p.log.Warn("pool does not say how much space is free", "pool", name, "err", err)
+			p.log.Warn("cannot read the free space of the pool", "pool", name, "err", err)
 		}}
 	}
 }
@@ -42,7 +42,7 @@ func (p *pools) watched() map[string]*cached[pool.Space] {
 var (
 	poolUp   = prometheus.NewDesc("winery_pool_up", "1 if the pool answers this process and is its database's, else 0.", []string{"pool_name"}, nil)
 	poolFree = prometheus.NewDesc("winery_pool_free_bytes", "Bytes that the pool can still take, by its space and its quota; absent where the store cannot be asked, as S3.", []string{"pool_name"}, nil)
-	poolSize = prometheus.NewDesc("winery_pool_size_bytes", "Bytes that are free in the pool, and bytes that are stored in it.", []string{"pool_name"}, nil)
+	poolSize = prometheus.NewDesc("winery_pool_size_bytes", "Size of the pool: bytes that are free, and bytes that Winery and others have stored in it.", []string{"pool_name"}, nil)
 )
 
 // Describe implements [prometheus.Collector].

@@ -61,7 +61,7 @@ func Serve(l net.Listener, o Options) *Server {
 	go func() {
 		defer close(s.ended)
 		if err := serve(s.http, l, o); !errors.Is(err, http.ErrServerClosed) {
-			o.Log.Error("telemetry ended", "err", err)
+			o.Log.Error("metrics and health are no longer served", "err", err)
 		}
 	}()
 	return s

@@ -87,7 +87,7 @@ var passing = []struct {
 	{reader.ErrPoolNotConfigured, "the object's pool is not configured on this server"},
 }
 
-const lostShard = "another process has taken the writer's shard"
+const lostShard = "the writer has lost the claim to its shard"
 
 // translate gives errors the meaning that clients see.
 func translate(err error) error {

@@ -40,5 +40,5 @@ func (p *Pool) denied(verb, path string) *pool.AccessError {
 		cure = "run as the user winery, because the file server gives root no rights (root_squash of NFS); " +
 			"for winery-rbd-mapper see Images on NFS in /usr/share/doc/winery/install.md"
 	}
-	return &pool.AccessError{Pool: p.name, What: fmt.Sprintf("user %d must not %s %s", user, verb, path), Cure: cure}
+	return &pool.AccessError{Pool: p.name, What: fmt.Sprintf("user %d is not allowed to %s %s", user, verb, path), Cure: cure}
 }

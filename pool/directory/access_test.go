@@ -37,7 +37,7 @@ func TestModeOfFolder(t *testing.T) {
 	if os.Geteuid() == 0 {
 		expect.NoError(t, p.CheckAccess(t.Context(), true))
 	} else {
-		wantNoAccess(t, p, "must not write to "+folder, "chown")
+		wantNoAccess(t, p, "is not allowed to write to "+folder, "chown")
 	}
 	expect.NoError(t, os.Chmod(folder, 0o755))
 	expect.NoError(t, os.Remove(folder))
@@ -61,7 +61,7 @@ func TestSquashedRoot(t *testing.T) {
 	check := p.CheckAccess(t.Context(), false)
 	_, marker := p.Marker(t.Context())
 	for _, err := range []error{check, marker} {
-		if refused, ok := errors.AsType[*pool.AccessError](err); !ok || !strings.Contains(refused.What, "user 0 must not read "+base) ||
+		if refused, ok := errors.AsType[*pool.AccessError](err); !ok || !strings.Contains(refused.What, "user 0 is not allowed to read "+base) ||
 			!strings.Contains(refused.Cure, "root_squash") || strings.Contains(refused.Cure, "chown") {
 			t.Errorf("got %v, want the cure for root_squash", err)
 		}

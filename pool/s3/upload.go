@@ -32,7 +32,7 @@ const (
 	partsAtOnce = 4
 	// pieceSize is how much of a part is read from the store at once.
 	pieceSize = 4 << 20
-	// uploadsTried is how often an image is uploaded that the store gives back with
+	// uploadsTried is how often an image is uploaded that the store returns with
 	// other bytes than were sent.
 	uploadsTried = 2
 	// aborting is how long the end of an upload may take that failed.
@@ -261,7 +261,7 @@ func (u *publication) complete(ctx context.Context, in *s3.CompleteMultipartUplo
 		u.doubtful = true
 		return *found, nil
 	case failed == nil:
-		return object{}, fmt.Errorf("%w: another image has replaced it at once", pool.ErrExists)
+		return object{}, fmt.Errorf("%w: another image replaced the uploaded one immediately", pool.ErrExists)
 	}
 	return object{}, fenced(failed)
 }

@@ -29,7 +29,7 @@ func (p *Pool) removeVersions(ctx context.Context, name string, current object) 
 		err = p.removeVersionsOf(ctx, key, older)
 	}
 	if err != nil {
-		return fmt.Errorf("removing old versions, which hold what was erased: %w", err)
+		return fmt.Errorf("removing the older versions of the image, which keep the erased bytes: %w", err)
 	}
 	return nil
 }
@@ -46,7 +46,7 @@ func (p *Pool) listsVersions(ctx context.Context, name string, current object) e
 		})
 	})
 	if err != nil {
-		return fmt.Errorf("listing the versions, the old ones of which will hold what is erased: %w", err)
+		return fmt.Errorf("listing the versions of the image (older versions would keep the erased bytes): %w", err)
 	}
 	return nil
 }

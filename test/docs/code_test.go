@@ -237,6 +237,7 @@ var notRun = map[string]string{
 	"apt":                  "needs root and changes the machine; packaging installs the package in a mount namespace",
 	"make":                 "builds and tests everything; .ci/run runs make test",
 	"install":              "needs root and changes the machine; packaging installs this file in a mount namespace",
+	"editor":               "a person edits the file",
 	"systemd-sysusers":     "needs root and changes the machine; packaging runs this line in a mount namespace",
 	"runuser":              "needs root and the database of the production configuration; test/vm runs these commands",
 	"wineryctl":            "needs the database of the production configuration; TestCommandLines checks the line",

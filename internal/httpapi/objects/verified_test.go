@@ -93,7 +93,7 @@ func TestRangesMakeRoom(t *testing.T) {
 		t.Errorf("a whole object: %d", got.status)
 	}
 	all := memory.NewCharge()
-	// The handler gives back its own memory a moment after the client has the object.
+	// The handler releases its own memory a moment after the client has the object.
 	expect.Eventually(t, "what is kept to be given up", func() bool { return all.Reach(t.Context(), 2<<20) == nil })
 	if got := do(t, server, "GET", address(first), "", "Range: bytes=0-4"); got.status != 503 {
 		t.Errorf("without memory: %+v", got)
