@@ -133,6 +133,9 @@ func importUnknown(c *cli.Context, s *session, from []pool.Pool, e effort, dryRu
 		}
 		return !hopeless(err)
 	})
+	if dryRun {
+		return len(images) - skipped, nil
+	}
 	_, err = fmt.Fprintf(c.App.ErrWriter, "imported %d images: %d objects, %d new\n", did, sum.Objects, sum.New)
 	return len(images) - skipped, err
 }
