@@ -25,7 +25,7 @@ import (
 
 const (
 	smallestPart = 16 << 20
-	mostParts    = 10_000
+	maxParts     = 10_000
 	// maxImage is the largest image that a store like Amazon's takes.
 	maxImage = 5 << 40
 	// partsAtOnce is how many parts are sent, or read back, at once.
@@ -231,7 +231,7 @@ func (u *publication) each(ctx context.Context, do func(ctx context.Context, i i
 func (u *publication) count() int { return int(max(1, (u.size+u.length()-1)/u.length())) }
 
 func (u *publication) length() int64 {
-	return max(smallestPart, (u.size/mostParts/smallestPart+1)*smallestPart)
+	return max(smallestPart, (u.size/maxParts/smallestPart+1)*smallestPart)
 }
 
 // part returns a part of the file, or of what it must have.
