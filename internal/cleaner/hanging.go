@@ -17,7 +17,7 @@ import (
 )
 
 // maxHanging is how many images of a pool may not answer before no further image of the
-// pool is begun. imagesAtOnce - 1 more may be in flight by then.
+// pool is begun. imageConcurrency - 1 more may be in flight by then.
 const maxHanging = 4
 
 // limited calls do with the pools, for a shard that is claimed. The context of do ends when

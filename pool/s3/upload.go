@@ -28,8 +28,8 @@ const (
 	maxParts     = 10_000
 	// maxImage is the largest image that a store like Amazon's takes.
 	maxImage = 5 << 40
-	// partsAtOnce is how many parts are sent, or read back, at once.
-	partsAtOnce = 4
+	// partConcurrency is how many parts are sent, or read back, at once.
+	partConcurrency = 4
 	// pieceSize is how much of a part is read from the store at once.
 	pieceSize = 4 << 20
 	// uploadsTried is how often an image is uploaded that the store gives back with
@@ -215,7 +215,7 @@ func sumOf(part io.Reader) ([]byte, error) {
 // each calls do for each part, for several at once.
 func (u *publication) each(ctx context.Context, do func(ctx context.Context, i int) error) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(partsAtOnce)
+	group.SetLimit(partConcurrency)
 	for i := range u.count() {
 		group.Go(func() error {
 			if err := do(ctx, i); err != nil {
