@@ -28,7 +28,7 @@ func (c *Cleaner) DropTables(ctx context.Context) (worked bool, err error) {
 	packed, err := c.Base.ListShards(ctx, filter)
 	r := c.newRound(Dropping)
 	for _, s := range packed {
-		if c.Pools[s.Pool] == nil || len(s.MappedOn) < c.MinMappedHosts || !r.may(s) {
+		if c.Pools[s.Pool] == nil || len(s.MappedOn) < c.MinMappedHosts || !r.canBegin(s) {
 			continue
 		}
 		c.report(Dropping, s.Name)

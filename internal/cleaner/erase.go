@@ -51,7 +51,7 @@ func (c *Cleaner) EraseDeleted(ctx context.Context) (erased int64, err error) {
 			images.SetLimit(imageConcurrency)
 			for _, s := range shards {
 				images.Go(func() error {
-					if outage.Load() || !r.may(s) {
+					if outage.Load() || !r.canBegin(s) {
 						return nil
 					}
 					if err := c.eraseIn(ctx, s, &gone); err != nil {

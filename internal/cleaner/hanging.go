@@ -62,8 +62,8 @@ func (c *Cleaner) newRound(task progress.Task) *round {
 	return &round{Cleaner: c, task: task, silent: map[string]int{}, skipped: map[string]bool{}}
 }
 
-// may reports whether to begin with a shard at all.
-func (r *round) may(s sharedbase.Shard) bool {
+// canBegin reports whether to begin with a shard at all.
+func (r *round) canBegin(s sharedbase.Shard) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	hanging := max(r.hanging.In(s.Pool), r.silent[s.Pool])
