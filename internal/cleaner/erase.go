@@ -80,7 +80,7 @@ func (c *Cleaner) eraseIn(ctx context.Context, s sharedbase.Shard, erased *atomi
 		_, err := limited(ctx, c, Erasing, claim, func(ctx context.Context, pools storage.Set) (struct{}, error) {
 			return struct{}{}, c.eraseImage(ctx, claim, pools[claim.Pool()], &gone)
 		})
-		return c.suspect(ctx, claim.ID(), claim.Pool(), err)
+		return c.quarantineIfDamaged(ctx, claim.ID(), claim.Pool(), err)
 	})
 	if errors.Is(err, sharedbase.ErrImageClaimed) { // pool.ErrInUse stays: only a person can end a use without a claim
 		c.Log.Debug("image is claimed by another process", "shard", s.Name, "err", err)

@@ -47,13 +47,13 @@ func (l *lane) split(ctx context.Context, whole part, limit time.Duration, damag
 		}
 		if len(p.pieces) == 1 && isDamage(p.err) {
 			damaged[p.pieces[0].object().ID] = p.err
-			l.aside.suspect(p)
+			l.aside.noteRefused(p)
 		}
 		var next [][]piece
 		switch others := refuse(p.pieces, damaged); {
 		case len(others) == 0:
 		case time.Now().After(until), len(p.pieces) == 1:
-			l.aside.suspect(part{others, p.err})
+			l.aside.noteRefused(part{others, p.err})
 			left = append(left, others...)
 		case len(others) < len(p.pieces):
 			next = [][]piece{others}
