@@ -124,7 +124,7 @@ func (m *mender) tile(ctx context.Context, at int64, entries []entry) (head []by
 func (m *mender) elements(ctx context.Context, start int64, entries []entry) (end int64, crc uint32, left []entry, err error) {
 	in := &span{Reader: m.Reader, buf: m.buf, next: start, end: m.layout.index}
 	for in.at() < m.layout.index {
-		b, err := in.look(ctx, min(maxHead, m.layout.index-in.at()))
+		b, err := in.peek(ctx, min(maxHead, m.layout.index-in.at()))
 		if err != nil {
 			return 0, 0, nil, err
 		}

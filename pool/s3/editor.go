@@ -189,7 +189,7 @@ func (e *editor) commit(ctx context.Context) error {
 // inUse explains the error that the image is not the one that was opened any more.
 func inUse(err error) error {
 	if replaced(err) {
-		return fmt.Errorf("%w: another process has changed the image meanwhile: %s", pool.ErrInUse, brief(err))
+		return fmt.Errorf("%w: another process has changed the image meanwhile: %s", pool.ErrInUse, shortMessage(err))
 	}
 	return err
 }

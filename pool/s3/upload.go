@@ -250,9 +250,9 @@ func (u *publication) complete(ctx context.Context, in *s3.CompleteMultipartUplo
 	if status := statusOf(failed); failed != nil && (status < 400 || status >= 500) {
 		u.doubtful = true
 	}
-	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), aborting)
+	findCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), aborting)
 	defer cancel()
-	found, err := u.pool.find(look, u.name)
+	found, err := u.pool.find(findCtx, u.name)
 	switch {
 	case err != nil:
 		u.doubtful = true
