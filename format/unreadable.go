@@ -26,17 +26,17 @@ func (e *UnreadableError) Error() string {
 func (e *UnreadableError) Unwrap() error { return e.Err }
 
 // EachReadable calls lookUp for each object of an image, as [Each] does, to read first bytes
-// before it knows the object's length: most at first, and least where that is EIO, perhaps
-// because of bytes that follow the object. It continues where lookUp returns EIO again, and
-// returns these objects as an [*UnreadableError]; nil if there are none.
-func EachReadable(ctx context.Context, concurrency int, image string, ids []ObjID, most, least int,
+// before it knows the object's length: longRead at first, and shortRead where that is EIO,
+// perhaps because of bytes that follow the object. It continues where lookUp returns EIO again,
+// and returns these objects as an [*UnreadableError]; nil if there are none.
+func EachReadable(ctx context.Context, concurrency int, image string, ids []ObjID, longRead, shortRead int,
 	lookUp func(ctx context.Context, id ObjID, first int) error) (unreadable, err error) {
 	var mu sync.Mutex
 	left := &UnreadableError{Image: image}
 	err = Each(ctx, concurrency, ids, func(ctx context.Context, id ObjID) error {
-		err := lookUp(ctx, id, most)
+		err := lookUp(ctx, id, longRead)
 		if errors.Is(err, unix.EIO) {
-			err = lookUp(ctx, id, least)
+			err = lookUp(ctx, id, shortRead)
 		}
 		if !errors.Is(err, unix.EIO) {
 			return err

@@ -38,7 +38,7 @@ func (r *Reader) believe(ctx context.Context, start, n int64, first []byte) erro
 	}
 	in := span{Reader: r, buf: make([]byte, scanBytes), next: start + int64(h.HeaderSize), end: start + n}
 	for {
-		b, err := in.look(ctx, blockHeader)
+		b, err := in.peek(ctx, blockHeader)
 		if err != nil {
 			return err
 		}

@@ -42,7 +42,7 @@ func buildHash(entries []entry) ([]byte, error) {
 		for seed := range uint32(1 << seedBits) {
 			level.try(left, seed)
 		}
-		left = level.without(left)
+		left = level.unplaced(left)
 		levels = append(levels, uint32(len(level.best)))
 		groups = append(groups, level.best...)
 		seeds = append(seeds, level.seeds...)
@@ -102,8 +102,8 @@ func (l *level) try(keys []key, seed uint32) {
 	}
 }
 
-// without returns the keys that have no bit of their own in this level, in place.
-func (l *level) without(keys []key) []key {
+// unplaced returns the keys that have no bit of their own in this level, in place.
+func (l *level) unplaced(keys []key) []key {
 	left := keys[:0]
 	for _, key := range keys {
 		group := groupOf(key.sum, uint32(len(l.best)))

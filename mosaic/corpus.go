@@ -79,11 +79,11 @@ func (c *corpus) count(b []byte) int { return int(c.bucket(b).count) }
 
 // shared returns how many of the first bytes of b sharedBy contents have, byte for byte.
 func (c *corpus) shared(b []byte) int {
-	var most [sharedBy]int // bytes, of the contents that have most of them, ascending
+	var longest [sharedBy]int // bytes, of the contents that have most of them, ascending
 	content, here := 0, 0
 	for at := int(c.bucket(b).first) - 1; at >= 0; at = int(c.next[at]) - 1 {
 		if at >= c.ends[content] {
-			if insert(&most, here); most[0] == len(b) {
+			if insert(&longest, here); longest[0] == len(b) {
 				return len(b)
 			}
 			for here = 0; at >= c.ends[content]; content++ {
@@ -93,8 +93,8 @@ func (c *corpus) shared(b []byte) int {
 			here = max(here, equal(b, c.all[at:c.ends[content]]))
 		}
 	}
-	insert(&most, here)
-	return most[0]
+	insert(&longest, here)
+	return longest[0]
 }
 
 // insert replaces the smallest number, if n is larger.

@@ -81,8 +81,8 @@ func (d *decoder) size(stored int64, first []byte) (size int64, ok bool, err err
 // 4 bytes at least.
 func frameHeader(stored int64, first []byte) (h zstd.Header, err error) {
 	err = h.Decode(first[:min(int64(len(first)), stored)])
-	most := min(MaxObjectSize, uint64(stored/(blockHeader+1)*maxBlock))
-	if err != nil || h.Skippable || h.WindowSize > maxWindow || h.FrameContentSize > most {
+	limit := min(MaxObjectSize, uint64(stored/(blockHeader+1)*maxBlock))
+	if err != nil || h.Skippable || h.WindowSize > maxWindow || h.FrameContentSize > limit {
 		return zstd.Header{}, errContent
 	}
 	return h, nil

@@ -137,7 +137,7 @@ type meeting struct {
 	arrived *sync.Cond
 	alone   int // writes that come one by one
 	writes  int // in flight
-	most    int
+	peak    int
 	want    int
 }
 
@@ -148,9 +148,9 @@ func (m *meeting) WriteAt(p []byte, at int64) (int, error) {
 		return m.device.WriteAt(p, at)
 	}
 	m.writes++
-	m.most = max(m.most, m.writes)
+	m.peak = max(m.peak, m.writes)
 	m.arrived.Broadcast()
-	for m.most < m.want {
+	for m.peak < m.want {
 		m.arrived.Wait()
 	}
 	m.writes--
@@ -166,8 +166,8 @@ func TestEraseInFlight(t *testing.T) {
 	if n != len(victims) || err != nil {
 		t.Fatalf("erased %d, %v", n, err)
 	}
-	if m.most != m.want {
-		t.Errorf("%d writes were in flight, want %d", m.most, m.want)
+	if m.peak != m.want {
+		t.Errorf("%d writes were in flight, want %d", m.peak, m.want)
 	}
 	holds(t, m.device, left, int64(len(victims)))
 }

@@ -51,10 +51,10 @@ type patch struct {
 	bytes []byte
 }
 
-// mostBits is how many bits of a head or a checksum may differ from what they must be. With
-// more it is not they that are damaged: an object's content can be right although a bit
-// of its frame, which this decoder passes over, has flipped.
-const mostBits = 4
+// maxBitErrors is how many bits of a head or a checksum may differ from what they must
+// be. With more it is not they that are damaged: an object's content can be right although
+// a bit of its frame, which this decoder passes over, has flipped.
+const maxBitErrors = 4
 
 // expect has bytes written that are not there yet.
 func (m *mender) expect(at int64, want []byte) error {
@@ -66,7 +66,7 @@ func (m *mender) expect(at int64, want []byte) error {
 	for i := range got {
 		differ += bits.OnesCount8(got[i] ^ want[i])
 	}
-	if differ > mostBits {
+	if differ > maxBitErrors {
 		return m.damaged(at, "%d bits differ from what the objects tell", differ)
 	}
 	if differ > 0 {
@@ -124,7 +124,7 @@ func (m *mender) tile(ctx context.Context, at int64, entries []entry) (head []by
 func (m *mender) elements(ctx context.Context, start int64, entries []entry) (end int64, crc uint32, left []entry, err error) {
 	in := &span{Reader: m.Reader, buf: m.buf, next: start, end: m.layout.index}
 	for in.at() < m.layout.index {
-		b, err := in.look(ctx, min(maxHead, m.layout.index-in.at()))
+		b, err := in.peek(ctx, min(maxHead, m.layout.index-in.at()))
 		if err != nil {
 			return 0, 0, nil, err
 		}

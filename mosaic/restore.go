@@ -128,7 +128,7 @@ func (r *Reader) sameEntries(ctx context.Context, other *Reader, ids []format.Ob
 // renewTile writes the checksum of a tile, if it is another one.
 func (e *eraser) renewTile(ctx context.Context, t tile) error {
 	in := &span{Reader: e.Reader, buf: make([]byte, blockSize), next: t.crcAt, end: t.end}
-	b, err := in.look(ctx, crcLength)
+	b, err := in.peek(ctx, crcLength)
 	if err != nil {
 		return err
 	}

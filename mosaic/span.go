@@ -32,9 +32,9 @@ func (s *span) at() int64 { return s.next - int64(len(s.ahead)) }
 // seek continues at another offset.
 func (s *span) seek(position int64) { s.ahead, s.next = nil, position }
 
-// look reads n bytes, which must fit into the buffer, without taking them; fewer
+// peek reads n bytes, which must fit into the buffer, without taking them; fewer
 // before the end.
-func (s *span) look(ctx context.Context, n int64) ([]byte, error) {
+func (s *span) peek(ctx context.Context, n int64) ([]byte, error) {
 	if int64(len(s.ahead)) < n && s.next < s.end {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -55,7 +55,7 @@ func (s *span) look(ctx context.Context, n int64) ([]byte, error) {
 
 // take returns the next bytes: n at most, one at least. It must not go past end.
 func (s *span) take(ctx context.Context, n int64) ([]byte, error) {
-	if _, err := s.look(ctx, 1); err != nil {
+	if _, err := s.peek(ctx, 1); err != nil {
 		return nil, err
 	}
 	p := s.ahead[:min(n, int64(len(s.ahead)))]
@@ -79,7 +79,7 @@ func (s *span) skip(ctx context.Context, n int64) error {
 // head takes the head of an element that ends before end.
 func (s *span) head(ctx context.Context, end int64) (head, error) {
 	position := s.at()
-	b, err := s.look(ctx, min(maxHead, end-position))
+	b, err := s.peek(ctx, min(maxHead, end-position))
 	if err != nil {
 		return head{}, err
 	}
@@ -112,7 +112,7 @@ func (s *span) content(ctx context.Context, n int64) (sum format.ObjID, size int
 	if n <= inMemory && n <= int64(len(s.buf)) {
 		return s.small(ctx, n)
 	}
-	first, err := s.look(ctx, min(frameHead, n))
+	first, err := s.peek(ctx, min(frameHead, n))
 	if err != nil {
 		return sum, 0, err
 	}
@@ -128,7 +128,7 @@ func (s *span) content(ctx context.Context, n int64) (sum format.ObjID, size int
 
 // small is content where all is in memory at once.
 func (s *span) small(ctx context.Context, n int64) (sum format.ObjID, size int64, err error) {
-	b, err := s.look(ctx, n)
+	b, err := s.peek(ctx, n)
 	if err != nil {
 		return sum, 0, err
 	}

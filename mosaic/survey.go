@@ -117,7 +117,7 @@ func (s *surveyor) element(ctx context.Context, in *span, t tile) (change uint32
 // size takes the n stored bytes of an object, and returns the size of its content: 0
 // where the object is damaged.
 func (s *span) size(ctx context.Context, n int64) (int64, error) {
-	first, err := s.look(ctx, min(frameHead, n))
+	first, err := s.peek(ctx, min(frameHead, n))
 	if err != nil {
 		return 0, err
 	}

@@ -40,7 +40,7 @@ func (s *span) tile(ctx context.Context) (t tile, err error) {
 	}
 	t.crcAt = s.at()
 	t.end = t.crcAt + h.size
-	b, err := s.look(ctx, crcLength)
+	b, err := s.peek(ctx, crcLength)
 	if err != nil {
 		return t, err
 	}

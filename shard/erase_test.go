@@ -110,7 +110,7 @@ type meeting struct {
 	mu      sync.Mutex
 	arrived *sync.Cond
 	writes  int // in flight
-	most    int
+	peak    int
 	want    int
 }
 
@@ -118,9 +118,9 @@ func (m *meeting) WriteAt(p []byte, at int64) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.writes++
-	m.most = max(m.most, m.writes)
+	m.peak = max(m.peak, m.writes)
 	m.arrived.Broadcast()
-	for m.most < m.want {
+	for m.peak < m.want {
 		m.arrived.Wait()
 	}
 	m.writes--
@@ -136,8 +136,8 @@ func TestEraseInFlight(t *testing.T) {
 	if n != len(victims) || err != nil {
 		t.Fatalf("erased %d, %v", n, err)
 	}
-	if m.most != m.want {
-		t.Errorf("%d writes were in flight, want %d", m.most, m.want)
+	if m.peak != m.want {
+		t.Errorf("%d writes were in flight, want %d", m.peak, m.want)
 	}
 	gone(t, m.device, victims)
 	holds(t, m.device, left, int64(len(victims)))

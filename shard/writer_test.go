@@ -119,7 +119,7 @@ func TestHeaderComesLast(t *testing.T) {
 type slow struct {
 	mu      sync.Mutex
 	waiting int
-	most    int
+	peak    int
 	full    chan struct{}
 }
 
@@ -129,8 +129,8 @@ func (s *slow) WriteAt(p []byte, at int64) (int, error) {
 	}
 	s.mu.Lock()
 	s.waiting++
-	if s.waiting > s.most {
-		if s.most = s.waiting; s.most == 8 {
+	if s.waiting > s.peak {
+		if s.peak = s.waiting; s.peak == 8 {
 			close(s.full)
 		}
 	}
@@ -151,8 +151,8 @@ func TestEightWritesInFlight(t *testing.T) {
 	if err := w.Close(); err != nil { // which waits for the last of them
 		t.Fatal(err)
 	}
-	if dst.most != 8 {
-		t.Fatalf("%d writes at once", dst.most)
+	if dst.peak != 8 {
+		t.Fatalf("%d writes at once", dst.peak)
 	}
 }
 

@@ -19,11 +19,11 @@ const briefUse = 2 * time.Second
 // is in another state by now, or in quarantine. It proves nothing: [Claim.DropTable] does.
 // It asks for no lock, for which readers of the table would have to wait.
 func (b *SharedBase) Droppable(ctx context.Context, name string) error {
-	mapped, least, first, err := b.hindrances(ctx, name)
+	mapped, minHosts, first, err := b.hindrances(ctx, name)
 	if err != nil {
 		return err
 	}
-	if mapped < least {
+	if mapped < minHosts {
 		return tooFewHosts(name, mapped)
 	}
 	if len(first) == 0 {
@@ -46,7 +46,7 @@ func (b *SharedBase) Droppable(ctx context.Context, name string) error {
 // hindrances returns how many hosts have mapped the image, how many the owner of the
 // database wants, and the transactions that use the table: of each the process of the
 // server, 0 for a prepared one. Nothing hinders where the shard cannot be claimed.
-func (b *SharedBase) hindrances(ctx context.Context, name string) (mapped, least int, using map[string]int, err error) {
+func (b *SharedBase) hindrances(ctx context.Context, name string) (mapped, minHosts int, using map[string]int, err error) {
 	var transactions []string
 	var pids []int
 	err = b.withShortTimeout(ctx, "looking up who uses the table of shard "+name, func(ctx context.Context) error {
@@ -59,7 +59,7 @@ func (b *SharedBase) hindrances(ctx context.Context, name string) (mapped, least
 			FROM shards s LEFT JOIN pg_locks l ON l.locktype = 'relation' AND l.relation = to_regclass('shard_' || s.name::text)
 				AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 			WHERE s.name = $1 AND s.state = 'packed' AND NOT EXISTS (SELECT FROM winery_quarantine WHERE shard = s.id)
-			GROUP BY s.id`, name, dropFunction).Scan(&mapped, &least, &transactions, &pids)
+			GROUP BY s.id`, name, dropFunction).Scan(&mapped, &minHosts, &transactions, &pids)
 	})
 	if errors.Is(err, ErrNotFound) {
 		return 0, 0, nil, nil
@@ -68,5 +68,5 @@ func (b *SharedBase) hindrances(ctx context.Context, name string) (mapped, least
 	for i, transaction := range transactions {
 		using[transaction] = pids[i]
 	}
-	return mapped, least, using, err
+	return mapped, minHosts, using, err
 }

@@ -110,10 +110,10 @@ var tlsVersions = map[string]uint16{
 	"": 0, "tlsv1": tls.VersionTLS10, "tlsv1.1": tls.VersionTLS11, "tlsv1.2": tls.VersionTLS12, "tlsv1.3": tls.VersionTLS13,
 }
 
-// limitTLS sets the least and the greatest version of TLS, by libpq's names.
-func limitTLS(cfg pgconn.Config, least, greatest string) error {
-	from, knownFrom := tlsVersions[strings.ToLower(least)]
-	to, knownTo := tlsVersions[strings.ToLower(greatest)]
+// limitTLS sets the minimum and the maximum version of TLS, by libpq's names.
+func limitTLS(cfg pgconn.Config, minVersion, maxVersion string) error {
+	from, knownFrom := tlsVersions[strings.ToLower(minVersion)]
+	to, knownTo := tlsVersions[strings.ToLower(maxVersion)]
 	if !knownFrom || !knownTo {
 		return refused("an unknown version of TLS", "ssl_min_protocol_version and ssl_max_protocol_version are TLSv1.2 or TLSv1.3")
 	}

@@ -72,7 +72,7 @@ func TestStreamTableMemory(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return m.HeapAlloc
 	}
-	before, most := inUse(), uint64(0)
+	before, peak := inUse(), uint64(0)
 	_, err := b.StreamTable(t.Context(), c, func(_ sharedbase.ObjID, _ int64, content io.Reader) error {
 		for piece := make([]byte, 1<<20); ; {
 			_, err := io.ReadFull(content, piece)
@@ -82,11 +82,11 @@ func TestStreamTableMemory(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			most = max(most, inUse())
+			peak = max(peak, inUse())
 		}
 	})
-	if err != nil || most > before+limit {
-		t.Errorf("%d MiB were in use, %d MiB before: %v", most>>20, before>>20, err)
+	if err != nil || peak > before+limit {
+		t.Errorf("%d MiB were in use, %d MiB before: %v", peak>>20, before>>20, err)
 	}
 }
 

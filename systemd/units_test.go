@@ -181,9 +181,9 @@ func TestEnvironment(t *testing.T) {
 // TestExposure bounds what a role that was broken into could reach.
 func TestExposure(t *testing.T) {
 	for unit := range roles {
-		most := 1.5
+		limit := 1.5
 		if unit == "winery-rbd-mapper.service" {
-			most = 2.8 // it maps devices as root
+			limit = 2.8 // it maps devices as root
 		}
 		text, err := os.ReadFile(unit)
 		if err != nil {
@@ -197,8 +197,8 @@ func TestExposure(t *testing.T) {
 			t.Fatalf("%s: no exposure level in\n%s", unit, out)
 		}
 		level, err := strconv.ParseFloat(found[1], 64)
-		if err != nil || level > most {
-			t.Errorf("%s: exposure %s, want at most %.1f", unit, found[1], most)
+		if err != nil || level > limit {
+			t.Errorf("%s: exposure %s, want at most %.1f", unit, found[1], limit)
 		}
 		t.Logf("%s: exposure %s", unit, found[1])
 	}

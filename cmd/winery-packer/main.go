@@ -26,8 +26,8 @@ var (
 	limit    = daemon.RateFlag("write, upload, and read back, at most `MB` megabytes per second, all shards together")
 )
 
-// mostParallel bounds memory: the keys of each shard are in it.
-const mostParallel = 16
+// maxParallel bounds memory: the keys of each shard are in it.
+const maxParallel = 16
 
 func main() {
 	daemon.Run("winery-packer", "pack full shards into images", []cli.Flag{daemon.StopFlag, poolName, parallel, limit}, run)
@@ -45,8 +45,8 @@ func run(ctx context.Context, env *daemon.Env) (err error) {
 		return daemon.UsageError("--%s: found %q, must be a pool of the configuration, or \"all\"", poolName.Name, pool)
 	}
 	loops := env.CLI.Int(parallel.Name)
-	if loops < 1 || loops > mostParallel {
-		return daemon.UsageError("--%s: found %d, must be from 1 to %d", parallel.Name, loops, mostParallel)
+	if loops < 1 || loops > maxParallel {
+		return daemon.UsageError("--%s: found %d, must be from 1 to %d", parallel.Name, loops, maxParallel)
 	}
 	rate, err := env.Rate()
 	if err != nil {

@@ -99,16 +99,16 @@ func printBench(c *cli.Context, results map[string]load.Result) error {
 }
 
 func printBars(c *cli.Context, r benchRow) error {
-	var all, most int64
+	var all, highest int64
 	for _, b := range r.Histogram {
-		all, most = all+b.Requests, max(most, b.Requests)
+		all, highest = all+b.Requests, max(highest, b.Requests)
 	}
 	if _, err := fmt.Fprintf(c.App.Writer, "\nlatency of %s\n", r.Operation); err != nil {
 		return err
 	}
 	return printTable(c.App.Writer, "UP TO\tREQUESTS\tSHARE\t", func(row func(string, ...any)) {
 		for _, b := range r.Histogram {
-			row("%s\t%d\t%.1f %%\t%s", ms(b.AtMost), b.Requests, 100*float64(b.Requests)/float64(all), strings.Repeat("#", int(40*b.Requests/most)))
+			row("%s\t%d\t%.1f %%\t%s", ms(b.AtMost), b.Requests, 100*float64(b.Requests)/float64(all), strings.Repeat("#", int(40*b.Requests/highest)))
 		}
 	})
 }

@@ -19,11 +19,11 @@ func TestForEach(t *testing.T) {
 			for i := range items {
 				items[i] = i
 			}
-			var running, most, reporting atomic.Int32
+			var running, peak, reporting atomic.Int32
 			began, did := time.Now(), []int{}
 			forEach(workers, items, func(i int) (int, error) {
 				now := running.Add(1)
-				for old := most.Load(); now > old && !most.CompareAndSwap(old, now); old = most.Load() {
+				for old := peak.Load(); now > old && !peak.CompareAndSwap(old, now); old = peak.Load() {
 				}
 				time.Sleep(time.Second)
 				running.Add(-1)
@@ -37,8 +37,8 @@ func TestForEach(t *testing.T) {
 				return true
 			})
 			slices.Sort(did)
-			if !slices.Equal(did, items) || int(most.Load()) != min(workers, len(items)) || time.Since(began) != took {
-				t.Errorf("%d workers did %v, %d at once, in %v", workers, did, most.Load(), time.Since(began))
+			if !slices.Equal(did, items) || int(peak.Load()) != min(workers, len(items)) || time.Since(began) != took {
+				t.Errorf("%d workers did %v, %d at once, in %v", workers, did, peak.Load(), time.Since(began))
 			}
 		})
 	}

@@ -64,10 +64,10 @@ func (c *Cleaner) report(task progress.Task, name string) {
 // errMismatch means that index, table and image of a shard are not consistent.
 var errMismatch = errors.New("the shard is not consistent")
 
-// suspect quarantines the shard if err means that the shard is damaged or not
+// quarantineIfDamaged quarantines the shard if err means that the shard is damaged or not
 // consistent, and its image is still in the pool, and returns err joined with the error of
 // the quarantine. It returns any other err, which may be temporary, unchanged.
-func (c *Cleaner) suspect(ctx context.Context, shardID int64, poolName string, err error) error {
+func (c *Cleaner) quarantineIfDamaged(ctx context.Context, shardID int64, poolName string, err error) error {
 	if !errors.Is(err, errMismatch) && !errors.Is(err, sharedbase.ErrOtherImage) && !errors.As(err, new(*format.DamageError)) {
 		return err
 	}

@@ -28,7 +28,7 @@ func (c *Cleaner) DropTables(ctx context.Context) (worked bool, err error) {
 	packed, err := c.Base.ListShards(ctx, filter)
 	r := c.newRound(Dropping)
 	for _, s := range packed {
-		if c.Pools[s.Pool] == nil || len(s.MappedOn) < c.MinMappedHosts || !r.may(s) {
+		if c.Pools[s.Pool] == nil || len(s.MappedOn) < c.MinMappedHosts || !r.canBegin(s) {
 			continue
 		}
 		c.report(Dropping, s.Name)
@@ -53,7 +53,7 @@ func (c *Cleaner) DropTables(ctx context.Context) (worked bool, err error) {
 // drop checks the shard again, and then drops its table.
 func (c *Cleaner) drop(ctx context.Context, claim *sharedbase.Claim) error {
 	if err := c.check(ctx, claim); err != nil {
-		return fmt.Errorf("nothing was dropped: %w", c.suspect(ctx, claim.ID(), claim.Pool(), err))
+		return fmt.Errorf("nothing was dropped: %w", c.quarantineIfDamaged(ctx, claim.ID(), claim.Pool(), err))
 	}
 	if err := c.stillThere(ctx, claim); err != nil {
 		return fmt.Errorf("nothing was dropped: %w", err)

@@ -20,12 +20,12 @@ import (
 )
 
 const (
-	// erasedAtOnce is how many marks, and how many notes, make a batch.
-	erasedAtOnce = 1000
+	// eraseBatchSize is how many marks, and how many notes, make a batch.
+	eraseBatchSize = 1000
 	// erasedPerCommit is the same where a pool writes the whole image for a batch.
-	erasedPerCommit = 100 * erasedAtOnce
-	// imagesAtOnce is how many images of a pool are erased in at the same time.
-	imagesAtOnce = 4
+	erasedPerCommit = 100 * eraseBatchSize
+	// imageConcurrency is how many images of a pool are erased in at the same time.
+	imageConcurrency = 4
 	// inFlight is how many reads or writes are in flight in each image.
 	inFlight = 16
 )
@@ -48,10 +48,10 @@ func (c *Cleaner) EraseDeleted(ctx context.Context) (erased int64, err error) {
 				r.note(err)
 			}
 			var images errgroup.Group
-			images.SetLimit(imagesAtOnce)
+			images.SetLimit(imageConcurrency)
 			for _, s := range shards {
 				images.Go(func() error {
-					if outage.Load() || !r.may(s) {
+					if outage.Load() || !r.canBegin(s) {
 						return nil
 					}
 					if err := c.eraseIn(ctx, s, &gone); err != nil {
@@ -80,7 +80,7 @@ func (c *Cleaner) eraseIn(ctx context.Context, s sharedbase.Shard, erased *atomi
 		_, err := limited(ctx, c, Erasing, claim, func(ctx context.Context, pools storage.Set) (struct{}, error) {
 			return struct{}{}, c.eraseImage(ctx, claim, pools[claim.Pool()], &gone)
 		})
-		return c.suspect(ctx, claim.ID(), claim.Pool(), err)
+		return c.quarantineIfDamaged(ctx, claim.ID(), claim.Pool(), err)
 	})
 	if errors.Is(err, sharedbase.ErrImageClaimed) { // pool.ErrInUse stays: only a person can end a use without a claim
 		c.Log.Debug("image is claimed by another process", "shard", s.Name, "err", err)
@@ -113,18 +113,18 @@ func (c *Cleaner) eraseImage(ctx context.Context, claim *sharedbase.ImageClaim, 
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
 	e = erasing{e, ctx, func(bytes int) { c.Metrics.Overwritten(claim.Pool(), bytes) }}
-	atOnce := erasedAtOnce
+	batchSize := eraseBatchSize
 	if !e.InPlace() {
-		atOnce = erasedPerCommit
+		batchSize = erasedPerCommit
 	}
 	for {
-		ids, err := c.Base.DeletedObjects(ctx, claim.ID(), atOnce)
+		ids, err := c.Base.DeletedObjects(ctx, claim.ID(), batchSize)
 		if err != nil || len(ids) == 0 {
 			return err
 		}
 		c.report(Erasing, claim.Name())
 		done, left := c.eraseBatch(ctx, claim, p, e, ids)
-		for some := range slices.Chunk(done, erasedAtOnce) {
+		for some := range slices.Chunk(done, eraseBatchSize) {
 			n, err := claim.RecordErased(ctx, some)
 			gone.Add(n)
 			c.Metrics.Erased(claim.Pool(), n)

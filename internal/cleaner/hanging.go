@@ -17,7 +17,7 @@ import (
 )
 
 // maxHanging is how many images of a pool may not answer before no further image of the
-// pool is begun. imagesAtOnce - 1 more may be in flight by then.
+// pool is begun. imageConcurrency - 1 more may be in flight by then.
 const maxHanging = 4
 
 // limited calls do with the pools, for a shard that is claimed. The context of do ends when
@@ -62,8 +62,8 @@ func (c *Cleaner) newRound(task progress.Task) *round {
 	return &round{Cleaner: c, task: task, silent: map[string]int{}, skipped: map[string]bool{}}
 }
 
-// may reports whether to begin with a shard at all.
-func (r *round) may(s sharedbase.Shard) bool {
+// canBegin reports whether to begin with a shard at all.
+func (r *round) canBegin(s sharedbase.Shard) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	hanging := max(r.hanging.In(s.Pool), r.silent[s.Pool])

@@ -121,7 +121,7 @@ func TestHangingPoolBlocksNoDrop(t *testing.T) {
 // TestHangingPoolBlocksNoErasing: however many images hang, objects of another pool are
 // erased, and few calls of the pool hang.
 func TestHangingPoolBlocksNoErasing(t *testing.T) {
-	const most = 4 + 4 - 1
+	const maxCalls = 4 + 4 - 1
 	t.Parallel()
 	s := roletest.New(t, roletest.Directory(t, ""))
 	other := beside(t, s)
@@ -151,8 +151,8 @@ func TestHangingPoolBlocksNoErasing(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if n := h.begun.Load(); n > most {
-		t.Errorf("%d calls hang, want at most %d", n, most)
+	if n := h.begun.Load(); n > maxCalls {
+		t.Errorf("%d calls hang, want at most %d", n, maxCalls)
 	}
 	if lines := log.Lines("pool does not answer"); len(lines) != 2 || !strings.Contains(lines[0], "pool=files") {
 		t.Errorf("of two rounds, the log has %q", lines)

@@ -23,9 +23,9 @@ func TestOutage(t *testing.T) {
 		"the context has ended":       func(_ *relay.Relay, stop context.CancelFunc) { stop() },
 	}
 	for _, test := range []struct {
-		what   string
-		work   func(*cleaner.Cleaner, context.Context) error
-		atOnce int // shards
+		what     string
+		work     func(*cleaner.Cleaner, context.Context) error
+		maxTried int // shards
 	}{
 		{"dropping the table of shard", func(c *cleaner.Cleaner, ctx context.Context) error { _, err := c.DropTables(ctx); return err }, 1},
 		{"erasing deleted objects of shard", func(c *cleaner.Cleaner, ctx context.Context) error { _, err := c.EraseDeleted(ctx); return err }, 4},
@@ -53,8 +53,8 @@ func TestOutage(t *testing.T) {
 					return nil
 				}
 				err = test.work(cleaner.New(cleaner.Options{Base: base, Pools: s.Pools, Log: s.Log}), ctx)
-				if n := strings.Count(fmt.Sprint(err), test.what); n < 1 || n > test.atOnce {
-					t.Errorf("%d shards were tried, want at most %d: %v", n, test.atOnce, err)
+				if n := strings.Count(fmt.Sprint(err), test.what); n < 1 || n > test.maxTried {
+					t.Errorf("%d shards were tried, want at most %d: %v", n, test.maxTried, err)
 				}
 			})
 		}

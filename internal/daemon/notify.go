@@ -36,10 +36,10 @@ type Notifier struct {
 
 	addsFail time.Time // since when, for Serving
 
-	name  string    // of a part; "" for a whole role
-	whole *Notifier // of a part
-	mu    sync.Mutex
-	parts []*Notifier
+	name   string    // of a part; "" for a whole role
+	parent *Notifier // of a part
+	mu     sync.Mutex
+	parts  []*Notifier
 }
 
 // waits, in place of a time, means that the role waits for work.
@@ -61,7 +61,7 @@ func newNotifier(log *slog.Logger) *Notifier {
 // Part returns a Notifier for one of several loops of a role: each waits or stalls by
 // itself. The role's status is that of all parts, by their names.
 func (n *Notifier) Part(name string) *Notifier {
-	p := &Notifier{log: n.log, start: n.start, name: name, whole: n}
+	p := &Notifier{log: n.log, start: n.start, name: name, parent: n}
 	p.moved.Store(waits)
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -89,15 +89,15 @@ func (n *Notifier) Ready() {
 func (n *Notifier) Status(format string, args ...any) {
 	status := oneLine(fmt.Sprintf(format, args...))
 	n.status.Store(&status)
-	if n.whole == nil {
+	if n.parent == nil {
 		n.send("STATUS=" + status)
 		return
 	}
 	var parts []string
-	for _, p := range n.whole.allParts() {
+	for _, p := range n.parent.allParts() {
 		parts = append(parts, p.name+": "+p.lastStatus())
 	}
-	n.whole.Status("%s", strings.Join(parts, "; "))
+	n.parent.Status("%s", strings.Join(parts, "; "))
 }
 
 func (n *Notifier) waitsForDatabase(since time.Time, err error) {
@@ -167,8 +167,8 @@ func (n *Notifier) Progress() {
 
 // ping notifies the watchdog of progress, unless it was notified shortly before.
 func (n *Notifier) ping(now int64) {
-	if n.whole != nil {
-		n = n.whole
+	if n.parent != nil {
+		n = n.parent
 	}
 	last := n.pinged.Load()
 	if n.interval != 0 && now-last >= int64(n.interval) && n.pinged.CompareAndSwap(last, now) {

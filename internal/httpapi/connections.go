@@ -63,9 +63,9 @@ func (c *connections) note(conn net.Conn, state http.ConnState) {
 }
 
 // closeOne closes the connection that has waited longest of those that may be closed.
-func (c *connections) closeOne(may func(*connection) bool) {
+func (c *connections) closeOne(closable func(*connection) bool) {
 	for place := c.waiting.Front(); place != nil; place = place.Next() {
-		if o := place.Value.(*connection); may(o) {
+		if o := place.Value.(*connection); closable(o) {
 			conn := o.Conn
 			if secure, ok := conn.(*tls.Conn); ok {
 				conn = secure.NetConn() // TLS would wait for a client that does not read

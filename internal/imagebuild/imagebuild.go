@@ -95,7 +95,7 @@ func (j Job) write(ctx context.Context, draft pool.Draft, size int64) (info form
 	if err != nil {
 		return info, err
 	}
-	j.Progress.Unmeasured(Indexing, j.Claim.Name(), indexingLimitLeast+time.Duration(count)*indexingLimitObject)
+	j.Progress.Unmeasured(Indexing, j.Claim.Name(), indexingLimitBase+time.Duration(count)*indexingLimitObject)
 	if info, err = w.Finish(); err != nil {
 		return info, err
 	}

@@ -23,5 +23,5 @@ const (
 const (
 	CountingLimit       = time.Hour
 	indexingLimitObject = 100 * time.Microsecond
-	indexingLimitLeast  = time.Minute
+	indexingLimitBase   = time.Minute
 )

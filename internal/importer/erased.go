@@ -14,8 +14,8 @@ import (
 	"winery/sharedbase"
 )
 
-// removedAtOnce is how many objects are removed from the index in one transaction.
-const removedAtOnce = 1000
+// removeBatchSize is how many objects are removed from the index in one transaction.
+const removeBatchSize = 1000
 
 // RemoveErased compares the index with the image of a packed shard, and removes from the
 // index the objects that the image does not have, if the shard is readonly: they were erased
@@ -49,7 +49,7 @@ func (i *Importer) RemoveErased(ctx context.Context, from pool.Pool, s sharedbas
 		if absent, err = i.absent(ctx, from, s); err != nil {
 			return err
 		}
-		for some := range slices.Chunk(absent, removedAtOnce) {
+		for some := range slices.Chunk(absent, removeBatchSize) {
 			if _, err := claim.RemoveAbsent(ctx, some); err != nil {
 				return err
 			}

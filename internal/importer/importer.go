@@ -50,7 +50,7 @@ func (i *Importer) Import(ctx context.Context, from pool.Pool, name string) (don
 	case err != nil && !errors.Is(err, sharedbase.ErrNotFound):
 		return done, err
 	}
-	err = i.whole(ctx, from, name, func(r format.Reader) error {
+	err = i.withVerifiedImage(ctx, from, name, func(r format.Reader) error {
 		record := sharedbase.ImageRecord{Objects: r.Info().Objects, Bytes: r.Info().ContentSize, Fingerprint: r.Fingerprint()}
 		done, err = i.Base.ImportShard(ctx, name, from.Name(), record, r.Keys(ctx))
 		return err
@@ -58,8 +58,8 @@ func (i *Importer) Import(ctx context.Context, from pool.Pool, name string) (don
 	return done, err
 }
 
-// whole opens an image, checks that it is whole, and calls fn with it.
-func (i *Importer) whole(ctx context.Context, from pool.Pool, name string, fn func(format.Reader) error) (err error) {
+// withVerifiedImage opens an image, checks that it is whole, and calls fn with it.
+func (i *Importer) withVerifiedImage(ctx context.Context, from pool.Pool, name string, fn func(format.Reader) error) (err error) {
 	img, err := from.Open(ctx, name)
 	if err != nil {
 		return err

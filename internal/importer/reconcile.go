@@ -74,7 +74,7 @@ func (i *Importer) Adopt(ctx context.Context, u Unpacked, dryRun bool) (done sha
 		return done, err
 	}
 	defer func() { err = errors.Join(err, locked.Close()) }()
-	err = i.whole(working, u.Pool, u.Shard.Name, func(r format.Reader) error {
+	err = i.withVerifiedImage(working, u.Pool, u.Shard.Name, func(r format.Reader) error {
 		record := sharedbase.ImageRecord{Objects: r.Info().Objects, Bytes: r.Info().ContentSize, Fingerprint: r.Fingerprint()}
 		done, err = claim.AdoptImage(working, u.Pool.Name(), record, r.Keys(working))
 		return err
@@ -128,7 +128,7 @@ func (i *Importer) claimUnpacked(ctx context.Context, s sharedbase.Shard) (*shar
 // its objects. It changes nothing. *format.DamageError where the image is not whole;
 // ErrUnfinished.
 func (i *Importer) Examine(ctx context.Context, from pool.Pool, name string) (objects int64, err error) {
-	err = i.whole(ctx, from, name, func(r format.Reader) error {
+	err = i.withVerifiedImage(ctx, from, name, func(r format.Reader) error {
 		for _, err := range r.Keys(ctx) {
 			if err != nil {
 				return err

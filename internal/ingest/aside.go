@@ -19,10 +19,10 @@ const (
 	// retryTime how long at once: the remaining time is for others.
 	retryInterval = 500 * time.Millisecond
 	retryTime     = 200 * time.Millisecond
-	// suspectFor is how long after the last try an object is suspected.
-	suspectFor = 30 * time.Second
-	// maxSuspects is how many objects a lane suspects at most.
-	maxSuspects = 10_000
+	// refusedFor is how long after the last try an object counts as refused.
+	refusedFor = 30 * time.Second
+	// maxRefused is how many refused objects a lane remembers at most.
+	maxRefused = 10_000
 	// maxDamages is how many transactions fail in succession because of damage until that
 	// is taken for damage of the shard's table, or of all, not of single objects. A new shard
 	// shows which.
@@ -34,40 +34,40 @@ const (
 type aside struct {
 	requests []*request // not answered yet
 	pieces   []piece    // of the requests, not stored yet
-	tried    time.Time  // when a suspect was tried last
-	// suspects are the objects that were refused when they were tried last, alone or with
-	// others, and why.
-	suspects map[sharedbase.ObjID]error
+	tried    time.Time  // when a refused object was tried last
+	// refusedObjects are the objects that were refused when they were tried last, alone or
+	// with others, and why.
+	refusedObjects map[sharedbase.ObjID]error
 }
 
-// has reports whether an object of the request is suspected.
+// has reports whether an object of the request was refused when it was tried last.
 func (a *aside) has(r *request) bool {
-	if len(a.suspects) == 0 {
+	if len(a.refusedObjects) == 0 {
 		return false
 	}
-	if time.Since(a.tried) > suspectFor && len(a.requests) == 0 {
-		clear(a.suspects)
+	if time.Since(a.tried) > refusedFor && len(a.requests) == 0 {
+		clear(a.refusedObjects)
 	}
-	return slices.ContainsFunc(r.objects, func(o sharedbase.Object) bool { return a.suspects[o.ID] != nil })
+	return slices.ContainsFunc(r.objects, func(o sharedbase.Object) bool { return a.refusedObjects[o.ID] != nil })
 }
 
 // reason returns why the request is not stored.
 func (a *aside) reason(r *request) error {
 	for _, o := range r.objects {
-		if err := a.suspects[o.ID]; err != nil {
+		if err := a.refusedObjects[o.ID]; err != nil {
 			return err
 		}
 	}
 	return sharedbase.ErrContended
 }
 
-// suspect notes why objects were refused.
-func (a *aside) suspect(p part) {
-	if len(a.suspects)+len(p.pieces) > maxSuspects {
-		clear(a.suspects)
+// noteRefused notes why objects were refused.
+func (a *aside) noteRefused(p part) {
+	if len(a.refusedObjects)+len(p.pieces) > maxRefused {
+		clear(a.refusedObjects)
 	}
 	for _, piece := range p.pieces {
-		a.suspects[piece.object().ID] = p.err
+		a.refusedObjects[piece.object().ID] = p.err
 	}
 }
 
@@ -108,7 +108,7 @@ func (l *lane) retryAside(ctx context.Context) error {
 	if l.refused(err) {
 		left, err = l.split(ctx, part{pieces, err}, retryTime, math.MaxInt)
 	}
-	l.damages = damages // that suspects fail says nothing of the table
+	l.damages = damages // that refused objects fail again says nothing of the table
 	l.answer(requests, left, err)
 	return err
 }

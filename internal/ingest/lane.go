@@ -36,7 +36,7 @@ type lane struct {
 }
 
 func newLane(w *Writer) *lane {
-	return &lane{Writer: w, pauses: newPauses(), aside: aside{suspects: map[sharedbase.ObjID]error{}}}
+	return &lane{Writer: w, pauses: newPauses(), aside: aside{refusedObjects: map[sharedbase.ObjID]error{}}}
 }
 
 func newPauses() *backoff.ExponentialBackOff {
@@ -119,21 +119,21 @@ func (l *lane) step(ctx context.Context, group []*request) error {
 	return nil
 }
 
-// commit adds a group. Requests that have a suspected object are set aside at once, so
+// commit adds a group. Requests that have a refused object are set aside at once, so
 // that the others do not wait for them.
 func (l *lane) commit(ctx context.Context, group []*request) error {
-	var pieces, suspected []piece
+	var pieces, deferred []piece
 	for _, r := range group {
 		to := &pieces
 		if l.aside.has(r) {
-			to = &suspected
+			to = &deferred
 		}
 		for i := range r.objects {
 			*to = append(*to, piece{r, i})
 		}
 	}
 	left, err := l.store(ctx, pieces)
-	l.answer(group, append(suspected, left...), err)
+	l.answer(group, append(deferred, left...), err)
 	return err
 }
 
@@ -155,8 +155,8 @@ func (l *lane) add(ctx context.Context, pieces []piece, add addFunc) error {
 	l.damages = 0
 	for i, p := range pieces {
 		p.stored(added.New[i])
-		if len(l.aside.suspects) > 0 {
-			delete(l.aside.suspects, p.object().ID)
+		if len(l.aside.refusedObjects) > 0 {
+			delete(l.aside.refusedObjects, p.object().ID)
 		}
 	}
 	return nil

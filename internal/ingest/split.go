@@ -29,16 +29,16 @@ func isDamage(err error) bool {
 // split adds in parts what was refused as a whole, for a limited time. It returns what is
 // not stored then, except for damaged objects: their requests are refused. Where many
 // objects are contended, one transaction holds them, as a rule, and there is no point in
-// looking for each. Once most transactions in succession have failed because of damage,
-// split continues in a new shard, or returns the error of the last one.
-func (l *lane) split(ctx context.Context, whole part, limit time.Duration, most int) (left []piece, err error) {
+// looking for each. Once damageLimit transactions in succession have failed because of
+// damage, split continues in a new shard, or returns the error of the last one.
+func (l *lane) split(ctx context.Context, whole part, limit time.Duration, damageLimit int) (left []piece, err error) {
 	until := time.Now().Add(limit)
 	damaged := map[sharedbase.ObjID]error{}
 	parts := []part{whole} // refused, in reverse order
 	for len(parts) > 0 {
 		p := parts[len(parts)-1]
 		parts = parts[:len(parts)-1]
-		if l.damages >= most {
+		if l.damages >= damageLimit {
 			l.damages = 0
 			if !l.replaceShard(ctx, p) {
 				return nil, p.err
@@ -47,13 +47,13 @@ func (l *lane) split(ctx context.Context, whole part, limit time.Duration, most 
 		}
 		if len(p.pieces) == 1 && isDamage(p.err) {
 			damaged[p.pieces[0].object().ID] = p.err
-			l.aside.suspect(p)
+			l.aside.noteRefused(p)
 		}
 		var next [][]piece
 		switch others := refuse(p.pieces, damaged); {
 		case len(others) == 0:
 		case time.Now().After(until), len(p.pieces) == 1:
-			l.aside.suspect(part{others, p.err})
+			l.aside.noteRefused(part{others, p.err})
 			left = append(left, others...)
 		case len(others) < len(p.pieces):
 			next = [][]piece{others}

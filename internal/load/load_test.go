@@ -52,8 +52,8 @@ func TestSizes(t *testing.T) {
 	near("the 90th percentile of production", production[n*90/100], 65_000)
 	near("the 99th percentile of production", production[n*99/100], 1_500_000)
 	near("the mean of production", mean, 140_000)
-	if most := production[n-1]; most > 68_000_000 {
-		t.Errorf("the largest object of production has %d bytes", most)
+	if largest := production[n-1]; largest > 68_000_000 {
+		t.Errorf("the largest object of production has %d bytes", largest)
 	}
 }
 

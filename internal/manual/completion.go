@@ -20,12 +20,12 @@ type program struct {
 // place is a program or a command: what may follow its words on a command line.
 type place struct {
 	Path     string // all words: "wineryctl db init"
-	Commands []word
-	Options  []word
+	Commands []candidate
+	Options  []candidate
 }
 
-// word is a command or an option.
-type word struct {
+// candidate is a command or an option.
+type candidate struct {
 	Name       string // an option with its dashes
 	Usage      string
 	TakesValue bool
@@ -35,11 +35,11 @@ type word struct {
 func completed(app *cli.App) program {
 	p := program{Name: app.Name, Function: "_" + strings.ReplaceAll(app.Name, "-", "_")}
 	global := options(app.VisibleFlags())
-	var add func(path string, commands []*cli.Command, own []word)
-	add = func(path string, commands []*cli.Command, own []word) {
+	var add func(path string, commands []*cli.Command, own []candidate)
+	add = func(path string, commands []*cli.Command, own []candidate) {
 		at := place{Path: path, Options: own}
 		for _, c := range commands {
-			at.Commands = append(at.Commands, word{Name: c.Name, Usage: c.Usage})
+			at.Commands = append(at.Commands, candidate{Name: c.Name, Usage: c.Usage})
 		}
 		p.Places = append(p.Places, at)
 		for _, c := range commands {
@@ -65,7 +65,7 @@ func (p program) Values() (names []string) {
 }
 
 // options returns each name of each flag.
-func options(flags []cli.Flag) (words []word) {
+func options(flags []cli.Flag) (candidates []candidate) {
 	for _, f := range flags {
 		f, ok := f.(cli.DocGenerationFlag)
 		if !ok {
@@ -77,16 +77,16 @@ func options(flags []cli.Flag) (words []word) {
 			if len(name) == 1 {
 				dashes = "-"
 			}
-			words = append(words, word{Name: dashes + name, Usage: usage, TakesValue: f.TakesValue()})
+			candidates = append(candidates, candidate{Name: dashes + name, Usage: usage, TakesValue: f.TakesValue()})
 		}
 	}
-	return words
+	return candidates
 }
 
 // merge returns own, and those of global whose names own does not have.
-func merge(own, global []word) []word {
+func merge(own, global []candidate) []candidate {
 	for _, g := range global {
-		if !slices.ContainsFunc(own, func(w word) bool { return w.Name == g.Name }) {
+		if !slices.ContainsFunc(own, func(c candidate) bool { return c.Name == g.Name }) {
 			own = append(own, g)
 		}
 	}

@@ -159,7 +159,7 @@ func (r *round) inPool(ctx context.Context, s sharedbase.Shard, done string, cal
 
 // process does what an image needs and notes the outcome.
 func (r *round) process(ctx context.Context, img image) {
-	if !r.may(ctx, img) {
+	if !r.canBegin(ctx, img) {
 		return
 	}
 	err := r.watched(ctx, img, func(watched context.Context, p pool.Pool) error {
@@ -184,8 +184,8 @@ func (r *round) process(ctx context.Context, img image) {
 	r.report()
 }
 
-// may reports whether to begin with an image at all in this round.
-func (r *round) may(ctx context.Context, img image) bool {
+// canBegin reports whether to begin with an image at all in this round.
+func (r *round) canBegin(ctx context.Context, img image) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	hanging := r.hanging.In(img.Pool)

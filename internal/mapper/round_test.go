@@ -77,7 +77,7 @@ func TestFailureIsComparedAgain(t *testing.T) {
 // TestHangingPool: calls that do not return are bounded over all steps, and do
 // not block other pools.
 func TestHangingPool(t *testing.T) {
-	const most = 8 + 8 - 1
+	const maxCalls = 8 + 8 - 1
 	s := roletest.New(t, roletest.Directory(t, ""))
 	names := packed(t, s, 30)
 	release := make(chan struct{})
@@ -98,8 +98,8 @@ func TestHangingPool(t *testing.T) {
 			t.Fatalf("%v, %v", worked, err)
 		}
 	}
-	if n := in.Load(); n > most {
-		t.Errorf("%d calls hang, want at most %d", n, most)
+	if n := in.Load(); n > maxCalls {
+		t.Errorf("%d calls hang, want at most %d", n, maxCalls)
 	}
 	_, err := m.Step(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "calls do not return") {

@@ -31,9 +31,9 @@ func TestRate(t *testing.T) {
 	if worked, err := p.Step(t.Context()); !worked || err != nil {
 		t.Fatal(worked, err)
 	}
-	least := time.Duration(2*bytes-burst) * time.Second / speed
-	if took := time.Since(began); least < time.Second || took < least {
-		t.Errorf("%d bytes took %v, want at least %v", bytes, took, least)
+	minTime := time.Duration(2*bytes-burst) * time.Second / speed
+	if took := time.Since(began); minTime < time.Second || took < minTime {
+		t.Errorf("%d bytes took %v, want at least %v", bytes, took, minTime)
 	}
 }
 

@@ -69,7 +69,7 @@ const (
 	lookupsTogether = 128
 	// partsWaiting is how many such parts of a batch are looked up or wait at once: the
 	// lookups of others wait for these, and not for the whole batch.
-	partsWaiting = mostRounds
+	partsWaiting = maxRounds
 )
 
 // locateAll looks up the objects of a batch. The errors of single objects are those of found.

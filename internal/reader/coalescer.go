@@ -141,7 +141,7 @@ func (c *coalescer[G, K, V]) serve(group G, g *gathering[K, V]) {
 // share is how many keys a round takes: all that wait while rounds are few, else its
 // part of those that wait or are in flight. It needs c.mu.
 func (c *coalescer[G, K, V]) share(g *gathering[K, V]) int {
-	if c.depth.rounds == c.depth.least {
+	if c.depth.rounds == c.depth.minimum {
 		return c.maxKeys
 	}
 	keys := g.inFlight

@@ -14,8 +14,8 @@ import "time"
 //
 // It does no I/O and knows no clock, and is not safe for concurrent use.
 type depth struct {
-	least, most int
-	rounds      int // now
+	minimum, maximum int
+	rounds           int // now
 
 	window window
 	before float64   // lookups a second before the rounds were changed, to be compared; 0: nothing is tried
@@ -44,7 +44,9 @@ const (
 	faster, asFast = 1.2, 0.95
 )
 
-func newDepth(least, most int) *depth { return &depth{least: least, most: most, rounds: least} }
+func newDepth(minimum, maximum int) *depth {
+	return &depth{minimum: minimum, maximum: maximum, rounds: minimum}
+}
 
 // ended notes that a round of so many keys has ended, and whether lookups waited at
 // that moment.
@@ -61,7 +63,7 @@ func (d *depth) ended(now time.Time, keys int, waiting bool) {
 	case w.keys >= windowKeys && took >= windowTime:
 		d.judge(now, float64(w.keys)/took.Seconds(), !w.idle)
 	case took >= quiet:
-		d.rounds, d.before = d.least, 0
+		d.rounds, d.before = d.minimum, 0
 	default:
 		return
 	}
@@ -82,12 +84,12 @@ func (d *depth) judge(now time.Time, rate float64, saturated bool) {
 			return
 		}
 	}
-	switch more := min(2*d.rounds, d.most); {
+	switch more := min(2*d.rounds, d.maximum); {
 	case now.Before(d.next):
 	case saturated && more > d.rounds:
 		d.try(rate, more)
-	case d.rounds > d.least:
-		d.try(rate, max(d.rounds/2, d.least))
+	case d.rounds > d.minimum:
+		d.try(rate, max(d.rounds/2, d.minimum))
 	}
 }
 

@@ -80,7 +80,7 @@ func TestDepthTriesRarely(t *testing.T) {
 			tried++
 		}
 	}
-	if most := seconds/int(tryAgain.Seconds()) + 1; tried == 0 || tried > most {
-		t.Errorf("more rounds were tried %d times in %d s, want at most %d", tried, seconds, most)
+	if limit := seconds/int(tryAgain.Seconds()) + 1; tried == 0 || tried > limit {
+		t.Errorf("more rounds were tried %d times in %d s, want at most %d", tried, seconds, limit)
 	}
 }

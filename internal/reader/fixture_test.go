@@ -199,7 +199,7 @@ type watchedPool struct {
 	pool.Pool
 	opened  atomic.Int64 // calls of OpenMapped
 	handles atomic.Int64 // images open
-	most    atomic.Int64 // of handles at once
+	peak    atomic.Int64 // of handles at once
 	reads   atomic.Int64 // of images
 
 	mu    sync.Mutex
@@ -240,7 +240,7 @@ func (p *watchedPool) OpenMapped(ctx context.Context, name string) (pool.Image, 
 		return nil, err
 	}
 	now := p.handles.Add(1)
-	for most := p.most.Load(); now > most && !p.most.CompareAndSwap(most, now); most = p.most.Load() {
+	for peak := p.peak.Load(); now > peak && !p.peak.CompareAndSwap(peak, now); peak = p.peak.Load() {
 	}
 	return &watchedImage{Image: image, pool: p}, nil
 }

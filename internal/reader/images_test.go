@@ -60,8 +60,8 @@ func TestFewImagesStayOpen(t *testing.T) {
 	}
 	expect.Eventually(t, "as many images as the limit to be open", func() bool { return f.pool.handles.Load() == cached })
 	// Beyond the limit an image is open only while it is loaded, read or closed.
-	if most := f.pool.most.Load(); most > cached+3*readers {
-		t.Errorf("%d images were open at once", most)
+	if peak := f.pool.peak.Load(); peak > cached+3*readers {
+		t.Errorf("%d images were open at once", peak)
 	}
 	if f.pool.opened.Load() <= shards {
 		t.Errorf("images were opened %d times: nothing was evicted", f.pool.opened.Load())

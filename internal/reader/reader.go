@@ -25,11 +25,11 @@ const (
 	// index says. Each state follows on the other and takes far longer than a
 	// lookup, so that a second attempt finds it, unless something is wrong.
 	attempts = 3
-	// leastRounds and mostRounds are how many lookups are in flight at once, see
+	// minRounds and maxRounds are how many lookups are in flight at once, see
 	// depth. One alone would be delayed by a large object or a stalled connection;
 	// where the CPU is the limit, four were a third slower than two with 8 clients.
 	// sharedbase has 8 connections for lookups unless it is configured otherwise.
-	leastRounds, mostRounds = 2, 8
+	minRounds, maxRounds = 2, 8
 	// maxIDs and maxContents bound a round, the latter because its contents
 	// are in memory together and the first waits for the last.
 	maxIDs, maxContents = 4096, 256
@@ -80,12 +80,12 @@ func NewReader(o Options) *Reader {
 		Options: o,
 		images:  newImages(o),
 		warn:    rate.Sometimes{Interval: 10 * time.Second},
-		index: newCoalescer(newDepth(leastRounds, mostRounds), maxIDs, func(ctx context.Context, _ struct{}, ids []sharedbase.ObjID) ([]answer[sharedbase.Location], error) {
+		index: newCoalescer(newDepth(minRounds, maxRounds), maxIDs, func(ctx context.Context, _ struct{}, ids []sharedbase.ObjID) ([]answer[sharedbase.Location], error) {
 			return apart(ctx, ids, o.Base.Locate)
 		}),
 	}
 	for p, limit := range [parts]int{size: maxIDs, small: maxContents, whole: 1, hashed: maxIDs} {
-		r.tables[p] = newCoalescer(newDepth(leastRounds, mostRounds), limit, func(ctx context.Context, shard string, ids []sharedbase.ObjID) ([]answer[sharedbase.Content], error) {
+		r.tables[p] = newCoalescer(newDepth(minRounds, maxRounds), limit, func(ctx context.Context, shard string, ids []sharedbase.ObjID) ([]answer[sharedbase.Content], error) {
 			return apart(ctx, ids, func(ctx context.Context, ids []sharedbase.ObjID) ([]sharedbase.Content, error) {
 				return o.Base.Content(ctx, shard, ids, part(p).atMost())
 			})

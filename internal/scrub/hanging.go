@@ -26,8 +26,8 @@ func limited[T any](ctx context.Context, p *Patrol, at hang.Place, do func(conte
 	})
 }
 
-// may reports whether to begin with an image at all.
-func (p *Patrol) may(img sharedbase.Verification) bool {
+// canBegin reports whether to begin with an image at all.
+func (p *Patrol) canBegin(img sharedbase.Verification) bool {
 	if n := p.hanging.In(img.Pool); n >= maxHanging {
 		p.fails(img.Pool, fmt.Errorf("%d calls do not return; no other image is read until one of them returns", n))
 		return false

@@ -93,7 +93,7 @@ func (p *pass) opened(ctx context.Context, r format.Reader) error {
 	if err != nil {
 		return err
 	}
-	compare := p.whole
+	compare := p.compareAll
 	if p.Sample > 0 {
 		compare = p.sample
 	}
@@ -115,8 +115,8 @@ func (p *pass) record(ctx context.Context, r format.Reader) error {
 	return p.Base.CheckImage(ctx, p.shard.ID, r.Info().Objects, r.Fingerprint())
 }
 
-// whole reads all of the image, and then compares its index with the database's.
-func (p *pass) whole(ctx context.Context, r format.Reader, c *candidates) error {
+// compareAll reads all of the image, and then compares its index with the database's.
+func (p *pass) compareAll(ctx context.Context, r format.Reader, c *candidates) error {
 	p.progress = p.Progress.NewMeter(VerifyingImage, p.shard.Name, r.Info().ObjectsSize)
 	counts, err := r.Inspect(ctx, p.read, c.addDamage)
 	p.objects += counts.Objects + int64(len(c.damaged))

@@ -75,7 +75,7 @@ func (p *Patrol) Round(ctx context.Context) error {
 	}
 	failures := map[string]int{} // by pool, in a row
 	for _, img := range images {
-		if failures[img.Pool] == maxFailures || !p.may(img) {
+		if failures[img.Pool] == maxFailures || !p.canBegin(img) {
 			complete = false
 			continue
 		}

@@ -191,7 +191,7 @@ func TestRate(t *testing.T) {
 	r, err := slow.Scrub(t.Context(), name)
 	expect.NoError(t, err)
 	// The first 4 MiB are free.
-	if least := time.Duration(float64(r.Bytes-4<<20) / (4 << 20) * float64(time.Second)); time.Since(start) < least {
+	if minTime := time.Duration(float64(r.Bytes-4<<20) / (4 << 20) * float64(time.Second)); time.Since(start) < minTime {
 		t.Errorf("%d bytes in %v", r.Bytes, time.Since(start))
 	}
 	slow.Rate = pace.NewRate(1)

@@ -111,7 +111,7 @@ func TestListMany(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	n, least := 0, [2]uint64{math.MaxUint64, math.MaxUint64} // bytes in use, in each half of the list
+	n, lowest := 0, [2]uint64{math.MaxUint64, math.MaxUint64} // bytes in use, in each half of the list
 	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
 		n++
 		if want := fmt.Sprintf("%08x%056x", n, 0); lines.Text() != want {
@@ -121,12 +121,12 @@ func TestListMany(t *testing.T) {
 			runtime.GC()
 			var now runtime.MemStats
 			runtime.ReadMemStats(&now)
-			half := &least[n/(objects/2)]
+			half := &lowest[n/(objects/2)]
 			*half = min(*half, now.HeapAlloc)
 		}
 	}
-	if least[1] > least[0]+2<<20 {
-		t.Errorf("at least %d bytes are in use in the second half of the list, %d in the first", least[1], least[0])
+	if lowest[1] > lowest[0]+2<<20 {
+		t.Errorf("at least %d bytes are in use in the second half of the list, %d in the first", lowest[1], lowest[0])
 	}
 	if n != objects || response.Trailer.Get("Link") != "" {
 		t.Errorf("%d ids; %v", n, response.Trailer)

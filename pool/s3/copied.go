@@ -20,7 +20,7 @@ type pinned struct {
 }
 
 func (v pinned) ReadAt(b []byte, off int64) (int, error) {
-	part, eof := within(b, off, v.size)
+	part, eof := clipToSize(b, off, v.size)
 	n, err := v.pool.read(v.ctx, v.pool.patience, v.name, v.etag, part, off)
 	if err != nil {
 		return n, err

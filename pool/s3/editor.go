@@ -135,7 +135,7 @@ func (e *editor) copy(write extent) error {
 // download fills f with the version that was opened.
 func (e *editor) download(f *os.File) error {
 	group, ctx := errgroup.WithContext(e.ctx)
-	group.SetLimit(partsAtOnce)
+	group.SetLimit(partConcurrency)
 	for off := int64(0); off < e.opened.size && ctx.Err() == nil; off += pieceSize {
 		group.Go(func() error {
 			piece := limited{ctx, io.NewSectionReader(e.version(ctx), off, pieceSize)}
@@ -189,7 +189,7 @@ func (e *editor) commit(ctx context.Context) error {
 // inUse explains the error that the image is not the one that was opened any more.
 func inUse(err error) error {
 	if replaced(err) {
-		return fmt.Errorf("%w: another process has changed the image meanwhile: %s", pool.ErrInUse, brief(err))
+		return fmt.Errorf("%w: another process has changed the image meanwhile: %s", pool.ErrInUse, shortMessage(err))
 	}
 	return err
 }

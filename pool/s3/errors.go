@@ -164,21 +164,21 @@ func (p *Pool) translate(what string, err error) error {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return fmt.Errorf("pool %s: %s: %w: %w; make room in tmp_directory", p.name, what, pool.ErrFull, err)
 	case m.what != "":
-		return &pool.AccessError{Pool: p.name, What: fmt.Sprintf("%s: %s (%s)", what, m.what, brief(err)), Cure: m.cure}
+		return &pool.AccessError{Pool: p.name, What: fmt.Sprintf("%s: %s (%s)", what, m.what, shortMessage(err)), Cure: m.cure}
 	case m.is != nil && m.cure != "":
-		return fmt.Errorf("pool %s: %s: %w: %s; %s", p.name, what, m.is, brief(err), m.cure)
+		return fmt.Errorf("pool %s: %s: %w: %s; %s", p.name, what, m.is, shortMessage(err), m.cure)
 	case m.is != nil:
-		return fmt.Errorf("pool %s: %s: %w: %s", p.name, what, m.is, brief(err))
+		return fmt.Errorf("pool %s: %s: %w: %s", p.name, what, m.is, shortMessage(err))
 	case m.cure != "":
-		return fmt.Errorf("pool %s: %s: %s; %s", p.name, what, brief(err), m.cure)
+		return fmt.Errorf("pool %s: %s: %s; %s", p.name, what, shortMessage(err), m.cure)
 	case ofStore(err):
-		return fmt.Errorf("pool %s: %s: %s", p.name, what, brief(err))
+		return fmt.Errorf("pool %s: %s: %s", p.name, what, shortMessage(err))
 	}
 	return fmt.Errorf("pool %s: %s: %w", p.name, what, err)
 }
 
-// brief is an error without the layers that the SDK puts into it.
-func brief(err error) string {
+// shortMessage is the message of an error without the layers that the SDK puts into it.
+func shortMessage(err error) string {
 	var operation *smithy.OperationError
 	if !errors.As(err, &operation) {
 		return err.Error()

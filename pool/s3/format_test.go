@@ -77,8 +77,8 @@ func TestFormats(t *testing.T) {
 					t.Fatalf("object %x: %d bytes, %v", id, len(got), err)
 				}
 			}
-			if seen, most := len(s.trouble.Seen()), int(img.Size()/blockcache.BlockSize)+1; seen > most {
-				t.Errorf("%d objects took %d requests, the image has %d blocks", len(objects), seen, most)
+			if seen, limit := len(s.trouble.Seen()), int(img.Size()/blockcache.BlockSize)+1; seen > limit {
+				t.Errorf("%d objects took %d requests, the image has %d blocks", len(objects), seen, limit)
 			}
 			for _, id := range erased {
 				if _, _, err := r.GetUpTo(id, 1<<20); !errors.Is(err, format.ErrNotFound) {

@@ -77,7 +77,7 @@ func (i *image) Close() error {
 }
 
 func (i *image) ReadAt(b []byte, off int64) (int, error) {
-	part, err := within(b, off, i.size)
+	part, err := clipToSize(b, off, i.size)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return 0, i.pool.fail("read", i.name, err)
 	}
@@ -88,8 +88,8 @@ func (i *image) ReadAt(b []byte, off int64) (int, error) {
 	return n, err
 }
 
-// within cuts b to what there is from off on, with io.EOF if that is less.
-func within(b []byte, off, size int64) ([]byte, error) {
+// clipToSize cuts b to what there is from off on, with io.EOF if that is less.
+func clipToSize(b []byte, off, size int64) ([]byte, error) {
 	switch {
 	case off < 0:
 		return nil, fmt.Errorf("%w: offset %d", errArgument, off)

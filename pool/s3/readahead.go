@@ -49,7 +49,7 @@ func (r *readAhead) Close() error {
 }
 
 func (r *readAhead) ReadAt(b []byte, off int64) (n int, err error) {
-	part, err := within(b, off, r.size)
+	part, err := clipToSize(b, off, r.size)
 	if len(part) == 0 || err != nil && !errors.Is(err, io.EOF) || !r.sequential(off, int64(len(part))) {
 		return r.image.ReadAt(b, off)
 	}

@@ -25,11 +25,11 @@ import (
 
 const (
 	smallestPart = 16 << 20
-	mostParts    = 10_000
+	maxParts     = 10_000
 	// maxImage is the largest image that a store like Amazon's takes.
 	maxImage = 5 << 40
-	// partsAtOnce is how many parts are sent, or read back, at once.
-	partsAtOnce = 4
+	// partConcurrency is how many parts are sent, or read back, at once.
+	partConcurrency = 4
 	// pieceSize is how much of a part is read from the store at once.
 	pieceSize = 4 << 20
 	// uploadsTried is how often an image is uploaded that the store returns with
@@ -215,7 +215,7 @@ func sumOf(part io.Reader) ([]byte, error) {
 // each calls do for each part, for several at once.
 func (u *publication) each(ctx context.Context, do func(ctx context.Context, i int) error) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(partsAtOnce)
+	group.SetLimit(partConcurrency)
 	for i := range u.count() {
 		group.Go(func() error {
 			if err := do(ctx, i); err != nil {
@@ -231,7 +231,7 @@ func (u *publication) each(ctx context.Context, do func(ctx context.Context, i i
 func (u *publication) count() int { return int(max(1, (u.size+u.length()-1)/u.length())) }
 
 func (u *publication) length() int64 {
-	return max(smallestPart, (u.size/mostParts/smallestPart+1)*smallestPart)
+	return max(smallestPart, (u.size/maxParts/smallestPart+1)*smallestPart)
 }
 
 // part returns a part of the file, or of what it must have.
@@ -250,9 +250,9 @@ func (u *publication) complete(ctx context.Context, in *s3.CompleteMultipartUplo
 	if status := statusOf(failed); failed != nil && (status < 400 || status >= 500) {
 		u.doubtful = true
 	}
-	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), aborting)
+	findCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), aborting)
 	defer cancel()
-	found, err := u.pool.find(look, u.name)
+	found, err := u.pool.find(findCtx, u.name)
 	switch {
 	case err != nil:
 		u.doubtful = true

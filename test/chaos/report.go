@@ -45,10 +45,10 @@ func (r *Report) Print(to io.Writer) error {
 	for _, row := range r.rows {
 		fmt.Fprintf(&b, "| %s | %s |\n", row[0], row[1])
 	}
-	const most = 10
+	const maxShown = 10
 	shown := map[verdict]int{}
 	for _, f := range r.findings {
-		if shown[f.what]++; shown[f.what] <= most {
+		if shown[f.what]++; shown[f.what] <= maxShown {
 			fmt.Fprintf(&b, "%s: %s\n", f.what, f.details)
 		}
 	}

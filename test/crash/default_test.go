@@ -58,7 +58,7 @@ func TestDefaultLease(t *testing.T) {
 		left, late := expired[i].Sub(killed), moved[i].Sub(expired[i])
 		t.Logf("default settings: the lease of the shard that was %s expired %.0f s after its holder was killed; the shard moved on after %.0f s more",
 			h.State, left.Seconds(), late.Seconds())
-		if most := f.Config.Winery.Lease * 5 / 4; left > most { // a renewal may have been on its way to the database
+		if limit := f.Config.Winery.Lease * 5 / 4; left > limit { // a renewal may have been on its way to the database
 			t.Errorf("the lease of the shard that was %s lasted %v after its holder was killed", h.State, left)
 		}
 		if late > afterExpiry {

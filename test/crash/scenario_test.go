@@ -45,9 +45,9 @@ func batch(i int) []sharedbase.Object {
 
 // scenario is what a role's step begins with.
 type scenario struct {
-	name    string // of the role
-	prepare func(*testing.T, *roletest.Stage) story
-	least   int // moments on the way of the role, on each type of pool
+	name       string // of the role
+	prepare    func(*testing.T, *roletest.Stage) story
+	minMoments int // moments on the way of the role, on each type of pool
 }
 
 // story is what becomes of objects.

@@ -73,8 +73,8 @@ func (g *ground) record(t *testing.T, sc scenario) []moment {
 	g.start(t, c, sc)
 	expect.NoError(t, c.process.Wait(t))
 	all := moments(c.process.Way())
-	if len(all) < sc.least {
-		t.Errorf("the %s passes %d moments, want at least %d: %v", sc.name, len(all), sc.least, all)
+	if len(all) < sc.minMoments {
+		t.Errorf("the %s passes %d moments, want at least %d: %v", sc.name, len(all), sc.minMoments, all)
 	}
 	return all
 }

@@ -92,8 +92,8 @@ func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if least := kills * acksBeforeKill; len(acked) < least {
-		t.Errorf("%d objects were acknowledged, want at least %d", len(acked), least)
+	if minAcked := kills * acksBeforeKill; len(acked) < minAcked {
+		t.Errorf("%d objects were acknowledged, want at least %d", len(acked), minAcked)
 	}
 	t.Logf("%d kills, %d acknowledged objects, all there", kills, len(acked))
 }

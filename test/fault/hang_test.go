@@ -60,8 +60,8 @@ func TestReadsOfStoppedOSD(t *testing.T) {
 	left := threads(t, writer) - before
 	t.Logf("%d clients gave up and left %d threads behind; the slowest of their neighbours' reads took %v", clients, left, slowest())
 	// In addition to the bounded calls the runtime has its own threads.
-	if most := bound + 16; left > most {
-		t.Errorf("%d threads more than before, want at most %d", left, most)
+	if limit := bound + 16; left > limit {
+		t.Errorf("%d threads more than before, want at most %d", left, limit)
 	}
 
 	says(ctx, t, writer, 0, "image does not answer; reads from it are refused until it does", "pool:shards")
@@ -90,7 +90,7 @@ func TestReadsOfStoppedOSD(t *testing.T) {
 func neighbour(ctx context.Context, t *testing.T, f *harness.Fleet, id [32]byte) (stop func(), slowest func() time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
-	var most atomic.Int64
+	var longest atomic.Int64
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		for ctx.Err() == nil {
@@ -99,10 +99,10 @@ func neighbour(ctx context.Context, t *testing.T, f *harness.Fleet, id [32]byte)
 			if ctx.Err() == nil && (err != nil || got != http.StatusOK) {
 				t.Errorf("a neighbour's read: status %d, %v", got, err)
 			}
-			most.Store(max(most.Load(), int64(time.Since(began))))
+			longest.Store(max(longest.Load(), int64(time.Since(began))))
 		}
 	})
-	return func() { cancel(); reading.Wait() }, func() time.Duration { return time.Duration(most.Load()).Round(time.Millisecond) }
+	return func() { cancel(); reading.Wait() }, func() time.Duration { return time.Duration(longest.Load()).Round(time.Millisecond) }
 }
 
 // status gets an object and returns the answer's status.

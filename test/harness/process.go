@@ -95,10 +95,10 @@ func (p *Process) Err() error {
 
 // tail gives the last lines of a log, for an error message.
 func tail(path string) []byte {
-	const most = 2000
+	const maxBytes = 2000
 	log, err := os.ReadFile(path)
 	if err != nil {
 		return []byte(err.Error())
 	}
-	return log[max(0, len(log)-most):]
+	return log[max(0, len(log)-maxBytes):]
 }

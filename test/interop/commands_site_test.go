@@ -80,9 +80,9 @@ func newSite(ctx context.Context, t *testing.T) *site {
 		state, name, _ := strings.Cut(strings.TrimSpace(line), "|")
 		s.shards[state] = append(s.shards[state], name)
 	}
-	for state, least := range map[string]int{"standby": 1, "writing": 2, "full": 2, "packing": 2, "packed": 3, "cleaning": 1, "readonly": 4, "importing": 1} {
-		if len(s.shards[state]) < least {
-			t.Fatalf("%d shards are %s, want %d", len(s.shards[state]), state, least)
+	for state, want := range map[string]int{"standby": 1, "writing": 2, "full": 2, "packing": 2, "packed": 3, "cleaning": 1, "readonly": 4, "importing": 1} {
+		if len(s.shards[state]) < want {
+			t.Fatalf("%d shards are %s, want %d", len(s.shards[state]), state, want)
 		}
 	}
 	return s

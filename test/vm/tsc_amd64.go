@@ -15,12 +15,12 @@ func timeStamp() uint64
 // is wrong by any factor, and so is its clock, with all limits of systemd and the roles.
 func timeStampRate() int64 {
 	read := func() (counter uint64, at time.Time) {
-		least := time.Duration(math.MaxInt64)
+		shortest := time.Duration(math.MaxInt64)
 		for range 100 { // of these, the one during which nothing else ran
 			before := time.Now()
 			now := timeStamp()
-			if took := time.Since(before); took < least {
-				least, counter, at = took, now, before
+			if took := time.Since(before); took < shortest {
+				shortest, counter, at = took, now, before
 			}
 		}
 		return counter, at

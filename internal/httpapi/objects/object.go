@@ -53,7 +53,7 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request, id [32]byte) error
 		if err != nil {
 			return err
 		}
-		h.whole(w, r, etag, size)
+		h.writeWholeHeader(w, r, etag, size)
 		return nil
 	}
 	if ranges != "" {
@@ -65,13 +65,13 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request, id [32]byte) error
 	if err != nil {
 		return err
 	}
-	h.whole(w, r, etag, int64(len(content)))
+	h.writeWholeHeader(w, r, etag, int64(len(content)))
 	h.write(w, r, content)
 	return nil
 }
 
-// whole begins the answer of a whole object.
-func (h *handler) whole(w http.ResponseWriter, r *http.Request, etag string, size int64) {
+// writeWholeHeader begins the answer of a whole object.
+func (h *handler) writeWholeHeader(w http.ResponseWriter, r *http.Request, etag string, size int64) {
 	describe(w, r, etag)
 	w.Header().Set("Content-Type", octets)
 	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
@@ -98,7 +98,7 @@ func (h *handler) getParts(w http.ResponseWriter, r *http.Request, id [32]byte, 
 	}
 	switch len(parts) {
 	case 0:
-		h.whole(w, r, etag, size)
+		h.writeWholeHeader(w, r, etag, size)
 		h.write(w, r, content)
 	case 1:
 		p := parts[0]

@@ -158,7 +158,7 @@ func TestBatchBeyondMemory(t *testing.T) {
 		bodies, answers, object int64 // limits in bytes
 		path                    string
 		format                  wire.Format
-		most                    int // objects
+		maxObjects              int
 	}{
 		// While a body grows there are two buffers.
 		"add msgpack": {8*mib + mib, mib, mib, "/content/add/batch", wire.MsgPack, 4},
@@ -178,16 +178,16 @@ func TestBatchBeyondMemory(t *testing.T) {
 				store.Put(o.ID, o.Content)
 			}
 			server := serve(t, &store, rpc.Options{MaxObjectSize: c.object, MaxBatchBytes: 64 * mib, Limits: limits(c.bodies, c.answers)})
-			for _, n := range []int{c.most, c.most + 1} {
+			for _, n := range []int{c.maxObjects, c.maxObjects + 1} {
 				request := wire.Request{Contents: many[:n]}
 				if strings.Contains(c.path, "get") {
 					request = wire.Request{ObjIDs: ids[:n]}
 				}
 				status, text := askFor(t, server, c.path, c.format, request)
-				if n == c.most && status != http.StatusOK {
+				if n == c.maxObjects && status != http.StatusOK {
 					t.Errorf("%d objects: status %d %.200s", n, status, text)
 				}
-				if n > c.most && (status != http.StatusRequestEntityTooLarge || !strings.Contains(text, "fewer")) {
+				if n > c.maxObjects && (status != http.StatusRequestEntityTooLarge || !strings.Contains(text, "fewer")) {
 					t.Errorf("%d objects: status %d %.200s, want 413 and the cure", n, status, text)
 				}
 			}

@@ -82,9 +82,9 @@ func (h *handler) getBatch(ctx context.Context, r *call) (wire.Answer, error) {
 		return nil, missing("obj_ids")
 	}
 	found, err := h.store.GetBatch(ctx, r.ObjIDs, func(bytes int64) error {
-		if most := r.maxContents(h.Options); bytes > most {
+		if limit := r.maxContents(h.Options); bytes > limit {
 			return httpapi.Refuse(http.StatusRequestEntityTooLarge,
-				"these %d objects have %d bytes, and one answer has at most %d: ask for fewer at once", len(r.ObjIDs), bytes, most)
+				"these %d objects have %d bytes, and one answer has at most %d: ask for fewer at once", len(r.ObjIDs), bytes, limit)
 		}
 		return r.admit(ctx)(bytes)
 	})

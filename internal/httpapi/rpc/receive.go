@@ -54,9 +54,9 @@ func (h *handler) receive(r *http.Request, e endpoint) (req *wire.Request, charg
 	if format == wire.JSON {
 		cost = jsonMemory
 	}
-	if most := h.maxBatchBody(format, cost); e.batch && r.ContentLength > most {
+	if limit := h.maxBatchBody(format, cost); e.batch && r.ContentLength > limit {
 		return nil, nil, httpapi.Refuse(http.StatusRequestEntityTooLarge,
-			"the body has %d bytes, and %s takes at most %d: send fewer objects at once", r.ContentLength, r.URL.Path, most)
+			"the body has %d bytes, and %s takes at most %d: send fewer objects at once", r.ContentLength, r.URL.Path, limit)
 	}
 	body, charge, err := httpapi.ReadBody(r, h.Limits, encoded(e.limit(h.Options), format), cost)
 	if err != nil {
@@ -92,11 +92,11 @@ func encoded(limit int64, format wire.Format) int64 {
 // encoding they are within the memory for answers. As many as one object may have are
 // always answered.
 func (c *call) maxContents(o Options) int64 {
-	most := o.Limits.Answers.Limit()
+	limit := o.Limits.Answers.Limit()
 	if c.format == wire.JSON {
-		most = most / 9 * 4 // as admit charges them
+		limit = limit / 9 * 4 // as admit charges them
 	}
-	return min(o.MaxBatchBytes, max(most, o.MaxObjectSize))
+	return min(o.MaxBatchBytes, max(limit, o.MaxObjectSize))
 }
 
 // jsonMemory is how many times its size a body in JSON takes, with what its decoding makes of it.

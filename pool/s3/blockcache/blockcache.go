@@ -28,7 +28,7 @@ const BlockSize = 64 << 10
 type Cache struct {
 	file *os.File
 
-	most int // slots
+	maxSlots int
 
 	mu      sync.Mutex
 	slots   []slot
@@ -66,7 +66,7 @@ func New(folder string, bytes int64) (*Cache, error) {
 	if err := os.Remove(f.Name()); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &Cache{file: f, most: int(bytes / BlockSize), where: make(map[key]int), names: make(map[string]string)}, nil
+	return &Cache{file: f, maxSlots: int(bytes / BlockSize), where: make(map[key]int), names: make(map[string]string)}, nil
 }
 
 // Close gives the space back.
@@ -174,7 +174,7 @@ func (c *Cache) put(k key, data []byte) {
 func (c *Cache) room() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.slots) < c.most {
+	if len(c.slots) < c.maxSlots {
 		c.slots = append(c.slots, slot{})
 		return len(c.slots) - 1
 	}

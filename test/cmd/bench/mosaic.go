@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	// erasedAtOnce is how many objects of an image are erased.
-	erasedAtOnce = 1000
+	// erasedObjects is how many objects of an image are erased.
+	erasedObjects = 1000
 	// erasedEach is how many objects swh.mosaic erases as Python Winery has it do: it
 	// opens the image for each of them.
 	erasedEach = 50
@@ -61,8 +61,8 @@ func (b *bench) mosaics(ctx context.Context) error {
 	rows := []row{
 		{what: "mosaic of source files, zstd 3: writing (Go: flushed and verified; Python: neither)", bytes: true, ours: here(m.write), python: python("write"), extra: m.sizes},
 		{what: "mosaic: reading one object after the other", ours: here(m.read), python: python("read", fmt.Sprint(b.time.Seconds()))},
-		{what: fmt.Sprintf("mosaic: erasing %d objects, flushed (Python: with one updater)", erasedAtOnce), ours: erase, python: after(python("write"), python("erase", fmt.Sprint(erasedAtOnce)))},
-		{what: fmt.Sprintf("mosaic: erasing %d objects, flushed (Python: as Python Winery, with an updater for each)", erasedAtOnce), ours: erase, python: after(python("write"), python("erase-each", fmt.Sprint(erasedEach)))},
+		{what: fmt.Sprintf("mosaic: erasing %d objects, flushed (Python: with one updater)", erasedObjects), ours: erase, python: after(python("write"), python("erase", fmt.Sprint(erasedObjects)))},
+		{what: fmt.Sprintf("mosaic: erasing %d objects, flushed (Python: as Python Winery, with an updater for each)", erasedObjects), ours: erase, python: after(python("write"), python("erase-each", fmt.Sprint(erasedEach)))},
 	}
 	for _, r := range rows {
 		if err := b.measure(ctx, r); err != nil {
@@ -199,7 +199,7 @@ func (m *mosaicBench) erase(ctx context.Context) (result load.Result, err error)
 	if err != nil {
 		return result, err
 	}
-	n := min(erasedAtOnce, len(m.ids))
+	n := min(erasedObjects, len(m.ids))
 	began := time.Now()
 	_, err = mosaic.Format{}.Erase(ctx, flushed{file}, info.Size(), m.path, 8, slices.Clone(m.ids[:n]))
 	return load.Result{Objects: int64(n), Took: time.Since(began)}, err

@@ -41,8 +41,8 @@ func (r *report) print(of *row) error {
 	}
 	var limits []string
 	for _, name := range slices.Sorted(maps.Keys(of.raw)) {
-		most := median(of.raw[name], func(v float64) float64 { return v })
-		limits = append(limits, fmt.Sprintf("%s: %s%s, reached %.0f %%", name, number(most), unit, 100*ours.rate/most))
+		rawRate := median(of.raw[name], func(v float64) float64 { return v })
+		limits = append(limits, fmt.Sprintf("%s: %s%s, reached %.0f %%", name, number(rawRate), unit, 100*ours.rate/rawRate))
 	}
 	if of.extra != nil {
 		limits = append(limits, of.extra())

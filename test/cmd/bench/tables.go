@@ -101,13 +101,13 @@ func walOf(dsn string, do work) (extra func() string, measured work) {
 
 // rawCopy is the rate of COPY into a table like a shard's, of the objects that are stored.
 func (b *bench) rawCopy(ctx context.Context, dsn string) (limit, error) {
-	const most = 20_000
+	const maxRows = 20_000
 	shard, err := psql(ctx, dsn, "SELECT 'shard_' || name FROM shards LIMIT 1")
 	if err != nil {
 		return limit{}, err
 	}
 	file := filepath.Join(b.dir, "copy.bin")
-	_, err = psql(ctx, dsn, fmt.Sprintf(`\copy (SELECT key, content FROM %s LIMIT %d) TO '%s' (FORMAT binary)`, strings.TrimSpace(shard), most, file))
+	_, err = psql(ctx, dsn, fmt.Sprintf(`\copy (SELECT key, content FROM %s LIMIT %d) TO '%s' (FORMAT binary)`, strings.TrimSpace(shard), maxRows, file))
 	return limit{"COPY into an equal table", func(ctx context.Context) (float64, error) {
 		if _, err := psql(ctx, dsn, "DROP TABLE IF EXISTS raw", "CREATE TABLE raw (LIKE shard_template INCLUDING ALL)"); err != nil {
 			return 0, err
