@@ -6,13 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
 // UnreadableError says which objects Erase left as they were, because the device cannot
-// read them (EIO). All others are erased.
+// read them, or what must be read before they can be erased (EIO). All others are erased.
 type UnreadableError struct {
 	Image string
 	IDs   []ObjID
@@ -24,6 +25,11 @@ func (e *UnreadableError) Error() string {
 }
 
 func (e *UnreadableError) Unwrap() error { return e.Err }
+
+// Others returns those of ids that e does not name.
+func (e *UnreadableError) Others(ids []ObjID) []ObjID {
+	return slices.DeleteFunc(slices.Clone(ids), func(id ObjID) bool { return slices.Contains(e.IDs, id) })
+}
 
 // EachReadable calls lookUp for each object of an image, as [Each] does, to read first bytes
 // before it knows the object's length: longRead at first, and shortRead where that is EIO,

@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 
 	"winery/format"
 )
@@ -22,7 +23,8 @@ import (
 // is filled up, if the size in the object's head leads to the next object. Where the index
 // does not tell where that one begins, because its entry is damaged, it returns ErrLayout.
 // Meanwhile checksums and counters are declared void: a frame may differ from the one
-// that the tile's checksum is of.
+// that the tile's checksum is of. They stay void where the tile has other bytes that cannot
+// be read.
 func (f Format) RestoreContent(ctx context.Context, img format.Device, size int64, name string, content []byte) error {
 	id := format.ObjID(sha256.Sum256(content))
 	r, err := Open(img, size, name)
@@ -41,15 +43,18 @@ func (f Format) RestoreContent(ctx context.Context, img format.Device, size int6
 	if err != nil {
 		return fmt.Errorf("object %x at %d: %w", id, position, err)
 	}
-	e := eraser{Reader: r, img: img}
-	steps := []func(context.Context) error{
-		e.markIndex,
-		func(context.Context) error { return e.write(element, position) },
-		func(ctx context.Context) error { return e.renewTile(ctx, t) },
-		e.unmarkIndex,
+	crc, err := r.tileCRC(ctx, t, position, element)
+	unreadable := errors.Is(err, unix.EIO)
+	if err != nil && !unreadable {
+		return err
 	}
-	if r.incomplete { // which stays so until the next Erase
-		steps = steps[1:3]
+	e := eraser{Reader: r, img: img}
+	steps := []func(context.Context) error{e.markIndex, func(context.Context) error { return e.write(element, position) }}
+	if !unreadable {
+		steps = append(steps, func(context.Context) error { return e.write(appendCRC(nil, crc), t.crcAt) })
+	}
+	if !unreadable && !r.incomplete { // else incomplete until the next Erase
+		steps = append(steps, e.unmarkIndex)
 	}
 	return e.inSteps(ctx, steps...)
 }

@@ -120,6 +120,59 @@ func TestRestoreContentCut(t *testing.T) {
 	}
 }
 
+// TestRestoreContentBesideUnreadable: an object is restored while another one of its tile
+// cannot be read. Meanwhile others can be erased, and once all can be read, the image is as if
+// there had never been damage.
+func TestRestoreContentBesideUnreadable(t *testing.T) {
+	for name, f := range formats {
+		t.Run(name, func(t *testing.T) {
+			objects := contents(40)
+			image := newImage(t, f, objects)
+			_, end := elementOf(t, image, objects[20])
+			_, unreadable := elementOf(t, image, objects[30])
+			d := flip(image, end-1)
+			bad := formattest.BadByte{Device: d, At: unreadable - 1}
+			expect.NoError(t, f.RestoreContent(t.Context(), bad, int64(len(d)), "test", objects[20]))
+			holds(t, d, objects, 0)
+			n, err := f.Erase(t.Context(), bad, int64(len(d)), "test", 1, formattest.IDs(objects[5:7]))
+			if n != 2 || err != nil {
+				t.Fatalf("erased %d, %v", n, err)
+			}
+			erase(t, d, objects[7:8])
+			holds(t, d, without(objects, 5, 6, 7), 3)
+			want := newImage(t, f, objects)
+			erase(t, want, objects[5:8])
+			if !bytes.Equal(d, want) {
+				t.Error("the image differs from one that was never damaged")
+			}
+		})
+	}
+}
+
+// TestEraseWhileUncounted: an incomplete image is read as a whole while an object's frame is
+// damaged, so that its size is not known. Once the object is restored, and another one
+// erased, the counters are right.
+func TestEraseWhileUncounted(t *testing.T) {
+	objects := programs(4)
+	image := newImage(t, fast, objects)
+	_, start, _, err := open(t, image).Element(formattest.ID(objects[0]))
+	expect.NoError(t, err)
+	d := flip(image, start) // of the frame's magic number
+	c := &formattest.PowerLoss{Device: d, Kept: bytes.Clone(d), Left: 2}
+	if _, err := fast.Erase(t.Context(), c, int64(len(d)), "test", 1, formattest.IDs(objects[1:2])); err == nil {
+		t.Fatal("the erasure was not interrupted")
+	}
+	erase(t, d, objects[1:2])
+	expect.NoError(t, fast.RestoreContent(t.Context(), d, int64(len(d)), "test", objects[0]))
+	erase(t, d, objects[2:3])
+	holds(t, d, without(objects, 1, 2), 2)
+	want := newImage(t, fast, objects)
+	erase(t, want, objects[1:3])
+	if !bytes.Equal(d, want) {
+		t.Error("the image differs from one that was never damaged")
+	}
+}
+
 // TestRestoreContentSparesNext: where the entry of the next object is damaged, nothing
 // tells where that object begins, and none of its bytes are written.
 func TestRestoreContentSparesNext(t *testing.T) {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"winery/format"
 )
 
@@ -19,7 +21,8 @@ import (
 // nowhere, or a damaged object's bytes may be another's, nothing is written and a
 // *format.DamageError returned. With inFlight 1 reads and writes come in the order of
 // the objects in the image. After an interrupted Erase, and where an object to be
-// erased is damaged, the whole image is read.
+// erased is damaged, the whole image is read. Where that cannot be read, the objects
+// that are intact are erased, and an incomplete image stays incomplete.
 func (Format) Erase(ctx context.Context, img format.Device, size int64, name string, inFlight int, ids []format.ObjID) (erased int, err error) {
 	r, err := Open(img, size, name)
 	if err != nil {
@@ -32,15 +35,22 @@ func (Format) Erase(ctx context.Context, img format.Device, size int64, name str
 	if len(e.victims) == 0 && !e.incomplete {
 		return 0, e.unreadable
 	}
-	change := e.change
-	if e.incomplete || e.doubtful {
-		change = e.survey
+	if e.incomplete || slices.ContainsFunc(e.victims, victim.doubtful) {
+		err = e.survey(ctx)
+		if errors.Is(err, unix.EIO) {
+			err = e.withoutSurvey(ctx, err)
+		}
+	} else {
+		err = e.change(ctx)
 	}
-	if err := change(ctx); err != nil {
+	if err != nil {
 		return 0, err
 	}
-	err = e.inSteps(ctx, e.markIndex, e.zeroContents, e.markEntries, e.voidObjects, e.removeEntries, e.unmarkIndex)
-	if err != nil {
+	steps := []func(context.Context) error{e.markIndex, e.zeroContents, e.markEntries, e.voidObjects, e.removeEntries, e.unmarkIndex}
+	if e.unfinished {
+		steps = steps[:5]
+	}
+	if err := e.inSteps(ctx, steps...); err != nil {
 		return 0, err
 	}
 	return len(e.victims), e.unreadable
@@ -50,11 +60,15 @@ func (Format) Erase(ctx context.Context, img format.Device, size int64, name str
 type victim struct {
 	object
 	id    format.ObjID
+	found format.ObjID // the SHA-256 of its content; zero if that cannot be decoded
 	slot  int64
 	size  int64  // of its content
 	entry []byte // as stored
 	bytes uint32 // remainder of its element as stored
 }
+
+// doubtful reports whether the bytes need not be the object's: it is damaged, or half erased.
+func (v victim) doubtful() bool { return v.found != v.id }
 
 // voidCRC returns the remainder of the difference between the victim's element, and
 // the Void element of as many zeros.
@@ -69,10 +83,10 @@ type eraser struct {
 	inFlight int
 
 	unreadable error // about objects that stay
+	unfinished bool  // the image will be incomplete
 
-	mu       sync.Mutex // for the following, while victims are looked up
-	victims  []victim   // by position
-	doubtful bool       // one of them has not the SHA-256 of its id
+	mu      sync.Mutex // for the following, while victims are looked up
+	victims []victim   // by position
 
 	// What else is written: new checksums at their places, the counters, elements
 	// of objects and entries that an interrupted call left.
@@ -139,8 +153,9 @@ func (e *eraser) lookUp(ctx context.Context, id format.ObjID, first int) error {
 		in.buf = append(make([]byte, 0, min(h.size, inMemory)), in.ahead...)[:min(h.size, inMemory)]
 		in.ahead = in.buf[:len(in.ahead)]
 	}
-	sum, size, err := in.content(ctx, h.size)
+	v.found, v.size, err = in.content(ctx, h.size)
 	if err != nil {
+		v.found = format.ObjID{}
 		if err := e.contentError(id, position, err); !errors.As(err, new(*format.DamageError)) {
 			return err
 		}
@@ -150,10 +165,9 @@ func (e *eraser) lookUp(ctx context.Context, id format.ObjID, first int) error {
 			return err
 		}
 	}
-	v.size, v.bytes = size, remainder(in.crc)
+	v.bytes = remainder(in.crc)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.doubtful = e.doubtful || err != nil || sum != id
 	e.victims = append(e.victims, v)
 	return nil
 }
@@ -196,6 +210,32 @@ func (e *eraser) change(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// withoutSurvey leaves the doubtful victims, where cause says that the rest of the image cannot
+// be read. Without victims it returns an error.
+func (e *eraser) withoutSurvey(ctx context.Context, cause error) error {
+	left, some := errors.AsType[*format.UnreadableError](e.unreadable)
+	if !some {
+		left = &format.UnreadableError{Image: e.name, Err: cause}
+	}
+	e.victims = slices.DeleteFunc(e.victims, func(v victim) bool {
+		if v.doubtful() {
+			left.IDs = append(left.IDs, v.id)
+		}
+		return v.doubtful()
+	})
+	if len(left.IDs) > 0 {
+		e.unreadable = left
+	}
+	if len(e.victims) == 0 {
+		return cmp.Or(e.unreadable, cause)
+	}
+	e.checksums, e.orphans, e.dirty = nil, nil, nil // as far as survey came
+	if e.unfinished = e.incomplete; e.unfinished {
+		return nil
+	}
+	return e.change(ctx)
 }
 
 var errAllFound = errors.New("the tiles of all victims are known")

@@ -57,7 +57,11 @@ func (r *Reader) RestoreTo(ctx context.Context, img format.Device, size int64, n
 	err = r.eachTile(ctx, func(t tile) error {
 		for position := range positions {
 			if t.start < position && position < t.end {
-				return e.renewTile(ctx, t)
+				crc, err := e.tileCRC(ctx, t, t.end, nil)
+				if err != nil {
+					return err
+				}
+				return e.write(appendCRC(nil, crc), t.crcAt)
 			}
 		}
 		return nil
@@ -125,38 +129,25 @@ func (r *Reader) sameEntries(ctx context.Context, other *Reader, ids []format.Ob
 	})
 }
 
-// renewTile writes the checksum of a tile, if it is another one.
-func (e *eraser) renewTile(ctx context.Context, t tile) error {
-	in := &span{Reader: e.Reader, buf: make([]byte, blockSize), next: t.crcAt, end: t.end}
-	b, err := in.peek(ctx, crcLength)
-	if err != nil {
-		return err
+// tileCRC returns the checksum of a tile in which a new element is written at a position.
+func (r *Reader) tileCRC(ctx context.Context, t tile, position int64, element []byte) (uint32, error) {
+	buf := make([]byte, blockSize)
+	before := &span{Reader: r, buf: buf, next: t.crcAt + crcLength, end: position}
+	if err := before.skip(ctx, before.end-before.next); err != nil {
+		return 0, err
 	}
-	stored := bytes.Clone(b)
-	if err := in.skip(ctx, crcLength); err != nil {
-		return err
-	}
-	in.crc = 0
-	if err := in.skip(ctx, t.end-in.at()); err != nil {
-		return err
-	}
-	return e.renew(stored, t.crcAt, in.crc)
+	after := &span{Reader: r, buf: buf, next: position + int64(len(element)), end: t.end, crc: updateCRC(before.crc, element)}
+	err := after.skip(ctx, after.end-after.next)
+	return after.crc, err
 }
 
-// renewIndex writes the checksum of the index, if it is another one.
+// renewIndex writes the checksum of the index.
 func (e *eraser) renewIndex(ctx context.Context) error {
 	sum, err := e.indexSum(ctx, func(int64, []byte) error { return nil })
 	if err != nil {
 		return err
 	}
-	return e.renew(appendCRC(nil, sum.stored), e.layout.indexCRC, sum.now)
-}
-
-func (e *eraser) renew(stored []byte, at int64, crc uint32) error {
-	if b := appendCRC(nil, crc); !bytes.Equal(b, stored) {
-		return e.write(b, at)
-	}
-	return nil
+	return e.write(appendCRC(nil, sum.now), e.layout.indexCRC)
 }
 
 // fits requires that another image has the index entries of this one, or damaged ones.

@@ -101,8 +101,9 @@ func (s *surveyor) element(ctx context.Context, in *span, t tile) (change uint32
 		s.victims = s.victims[1:]
 		return shift(v.voidCRC(), t.end-v.end()), in.skip(ctx, h.size)
 	case owned && h.id == idObject:
-		size, err := in.size(ctx, h.size)
+		size, known, err := in.size(ctx, h.size)
 		s.totalSize += size
+		s.unfinished = s.unfinished || !known // until it is repaired, nothing can be counted
 		return 0, err
 	case !owned && h.id == idObject && s.incomplete:
 		s.orphans = append(s.orphans, position)
@@ -114,22 +115,22 @@ func (s *surveyor) element(ctx context.Context, in *span, t tile) (change uint32
 	return 0, s.damaged(position, "an element of type %x", uint32(h.id))
 }
 
-// size takes the n stored bytes of an object, and returns the size of its content: 0
-// where the object is damaged.
-func (s *span) size(ctx context.Context, n int64) (int64, error) {
+// size takes the n stored bytes of an object, and returns the size of its content: not
+// known where the object is damaged.
+func (s *span) size(ctx context.Context, n int64) (size int64, known bool, err error) {
 	first, err := s.peek(ctx, min(frameHead, n))
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	size, known, err := s.decoder.size(n, first)
+	size, known, err = s.decoder.size(n, first)
 	if err != nil || known {
-		return size, s.skip(ctx, n)
+		return size, err == nil, s.skip(ctx, n)
 	}
 	start, crc := s.at(), s.crc
 	if _, size, err = s.content(ctx, n); err == nil {
-		return size, nil
+		return size, true, nil
 	}
 	s.seek(start)
 	s.crc = crc
-	return 0, s.skip(ctx, n)
+	return 0, false, s.skip(ctx, n)
 }

@@ -145,35 +145,42 @@ func eraseReadsBack(t *testing.T, f format.Format) {
 	Holds(t, f, d, objects, 0)
 }
 
-// badByte is a device with a byte that cannot be read.
-type badByte struct {
+// BadByte is a device with a byte that cannot be read.
+type BadByte struct {
 	Device
-	at int64
+	At int64
 }
 
-func (b badByte) ReadAt(p []byte, off int64) (int, error) {
-	if off <= b.at && b.at < off+int64(len(p)) {
+// ReadAt implements [io.ReaderAt].
+func (b BadByte) ReadAt(p []byte, off int64) (int, error) {
+	if off <= b.At && b.At < off+int64(len(p)) {
 		return 0, unix.EIO
 	}
 	return b.Device.ReadAt(p, off)
+}
+
+// incompressible are n objects that no format makes shorter.
+func incompressible(n int) [][]byte {
+	objects := make([][]byte, n)
+	random := rand.NewChaCha8([32]byte{1})
+	for i := range objects {
+		objects[i] = make([]byte, 1500+i)
+		_, _ = random.Read(objects[i])
+	}
+	return objects
 }
 
 // eraseAroundUnreadable: one byte cannot be read, each in turn. Erase erases all objects
 // but the one that has the byte, which it names and leaves as it is; or, where the byte is
 // needed for all of them, nothing.
 func eraseAroundUnreadable(t *testing.T, f format.Format) {
-	objects := make([][]byte, 40) // that no format makes shorter
-	random := rand.NewChaCha8([32]byte{1})
-	for i := range objects {
-		objects[i] = make([]byte, 1500+i)
-		_, _ = random.Read(objects[i])
-	}
+	objects := incompressible(40)
 	out, left := objects[10:20], slices.Concat(objects[:10], objects[20:])
 	image := newImage(t, f, objects)
 	size, around := int64(len(image)), 0
 	for at := int64(0); at < size; at += 101 {
 		d := Device(bytes.Clone(image))
-		n, err := f.Erase(t.Context(), badByte{d, at}, size, "test", 1, IDs(out))
+		n, err := f.Erase(t.Context(), BadByte{d, at}, size, "test", 1, IDs(out))
 		unreadable, named := errors.AsType[*format.UnreadableError](err)
 		switch {
 		case err == nil:
@@ -198,6 +205,53 @@ func eraseAroundUnreadable(t *testing.T, f format.Format) {
 	}
 	if around < 20 {
 		t.Errorf("only %d unreadable bytes were those of one object", around)
+	}
+}
+
+// eraseInterruptedAroundUnreadable: an Erase was interrupted at one of its writes, each in
+// turn, and after that another object cannot be read. Erase erases all objects but those
+// that the first one may have half erased, which it names.
+func eraseInterruptedAroundUnreadable(t *testing.T, f format.Format) {
+	random := rand.New(rand.NewPCG(1, 2))
+	objects := incompressible(40)
+	first, out, left := objects[10:15], objects[10:20], slices.Concat(objects[:10], objects[20:])
+	image := newImage(t, f, objects)
+	size := int64(len(image))
+	at := int64(bytes.Index(image, objects[30][700:800]))
+	if at < 0 {
+		t.Fatal("the object is not in the image as it is")
+	}
+	for writes := 0; ; writes++ {
+		device := &PowerLoss{Device: bytes.Clone(image), Kept: image, Left: writes}
+		_, err := f.Erase(t.Context(), device, size, "test", 1, IDs(first))
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, errPower) {
+			t.Fatal(err)
+		}
+		d := device.Afterwards(random)
+		_, err = f.Erase(t.Context(), BadByte{d, at}, size, "test", 1, IDs(out))
+		var named []format.ObjID
+		if unreadable, some := errors.AsType[*format.UnreadableError](err); some {
+			named = unreadable.IDs
+		} else if err != nil {
+			t.Fatalf("interrupted at write %d: %v", writes, err)
+		}
+		for i, o := range out {
+			_, err := open(t, f, d).Check(t.Context(), ID(o))
+			if slices.Contains(named, ID(o)) {
+				if i >= len(first) {
+					t.Fatalf("interrupted at write %d: object %d was left", writes, i)
+				}
+			} else if !errors.Is(err, format.ErrNotFound) {
+				t.Fatalf("interrupted at write %d: erased object %d: %v", writes, i, err)
+			}
+		}
+		_, err = f.Erase(t.Context(), d, size, "test", 1, IDs(out)) // once the byte can be read
+		expect.NoError(t, err)
+		gone(t, f, d, out)
+		Holds(t, f, d, left, int64(len(out)))
 	}
 }
 

@@ -35,6 +35,7 @@ func Run(t *testing.T, f format.Format) {
 		{"EraseFlushes", eraseFlushes},
 		{"EraseReadsBack", eraseReadsBack},
 		{"EraseAroundUnreadable", eraseAroundUnreadable},
+		{"EraseInterruptedAroundUnreadable", eraseInterruptedAroundUnreadable},
 		{"EndedContext", endedContext},
 		{"Inventory", inventory},
 		{"Fingerprint", fingerprint},
