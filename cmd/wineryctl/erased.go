@@ -19,35 +19,38 @@ import (
 type erased struct {
 	Pool    string         `json:"pool"`
 	Image   string         `json:"image"`
-	Was     string         `json:"was"`     // the state of the shard, which stays
-	Removed []scrub.Object `json:"removed"` // objects that the index has no longer
+	Was     string         `json:"was"`               // the state of the shard, which stays
+	Removed []scrub.Object `json:"removed"`           // objects that the index has no longer
+	InPool  string         `json:"in_pool,omitempty"` // another pool, to which the image was migrated
 	Error   string         `json:"error,omitempty"`
 }
 
 // removeErased removes from the index the objects that the images of packed shards do not
-// have, or with dryRun prints them. It returns false if the rest cannot succeed either.
+// have, and moves readonly shards to the pools that have their images, or with dryRun prints
+// both. It returns false if the rest cannot succeed either.
 func removeErased(c *cli.Context, s *session, from []pool.Pool, e effort, dryRun bool) (goOn bool, err error) {
-	pools := map[string]pool.Pool{}
-	for _, p := range from {
-		pools[p.Name()] = p
-	}
 	shards, err := s.base.ListShards(c.Context, sharedbase.ShardFilter{
 		States: []sharedbase.ShardState{sharedbase.StatePacked, sharedbase.StateCleaning, sharedbase.StateReadOnly},
 	})
 	if err != nil {
 		return false, err
 	}
-	shards = slices.DeleteFunc(shards, func(sh sharedbase.Shard) bool { return pools[sh.Pool] == nil })
-	j, verb := s.journal, "removed from the index"
+	if len(c.StringSlice("pool-name")) > 0 {
+		shards = slices.DeleteFunc(shards, func(sh sharedbase.Shard) bool {
+			return !slices.ContainsFunc(from, func(p pool.Pool) bool { return p.Name() == sh.Pool })
+		})
+	}
+	j, removed, moved := s.journal, "removed from the index", "the shard was moved there"
 	if dryRun {
-		verb = "would be removed from the index"
+		removed, moved = "would be removed from the index", "the shard would be moved there"
 	}
 	goOn = true
 	compared := progress.Report{Task: "comparing images with the index", Total: int64(len(shards)), Images: true}
-	forEach(e.workers, shards, func(sh sharedbase.Shard) ([]sharedbase.ObjID, error) {
+	forEach(e.workers, shards, func(sh sharedbase.Shard) (importer.Compared, error) {
 		i := importer.Importer{Base: s.base, Rate: e.rate}
-		return i.RemoveErased(c.Context, pools[sh.Pool], sh, dryRun)
-	}, func(sh sharedbase.Shard, absent []sharedbase.ObjID, err error) (more bool) {
+		return i.RemoveErased(c.Context, from, sh, dryRun)
+	}, func(sh sharedbase.Shard, got importer.Compared, err error) (more bool) {
+		absent := got.Absent
 		label := sh.Pool + "/" + sh.Name
 		row := erased{Pool: sh.Pool, Image: sh.Name, Was: string(sh.State), Removed: make([]scrub.Object, len(absent))}
 		for i, id := range absent {
@@ -57,8 +60,11 @@ func removeErased(c *cli.Context, s *session, from []pool.Pool, e effort, dryRun
 		case err != nil:
 			row.Error = err.Error()
 			j.failed(row, label, err)
+		case got.Pool.Name() != sh.Pool:
+			row.InPool = got.Pool.Name()
+			j.done(row, "%s: pool %s has the image, without %d objects of the index: %s, and the objects %s", label, row.InPool, len(absent), moved, removed)
 		case len(absent) > 0:
-			j.done(row, "%s: the image does not have %d objects of the index, the first is %x: %s", label, len(absent), absent[0], verb)
+			j.done(row, "%s: the image does not have %d objects of the index, the first is %x: %s", label, len(absent), absent[0], removed)
 		}
 		compared.Done++
 		j.bar.show(compared)

@@ -17,7 +17,8 @@ var reconcileCommand = &cli.Command{
 	Usage: "make the index agree with images that are newer, after a restore of the database from a backup",
 	Description: "Objects that were erased from an image since the backup are removed from the index, so that they can be stored again.\n" +
 		"For this, the index in each image is read, 40 bytes for each object, and compared with the keys in the database.\n" +
-		"A damaged image, or one that is not the recorded one, is left as it is and is a failure.\n" +
+		"A readonly shard whose image was migrated to another pool since is moved there. A damaged image, or one that is not the recorded\n" +
+		"one, is left as it is and is a failure.\n" +
 		"Then, an image that the database does not know is imported. An image of a shard that is standby or full in the database is\n" +
 		"adopted: its objects enter the index, objects that only the table has move to a new shard, and the table is dropped.\n" +
 		"Each such image is verified first. An incomplete image stays: the next packer replaces it.\n" +

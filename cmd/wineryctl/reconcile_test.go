@@ -292,6 +292,73 @@ func TestReconcileErasedPacked(t *testing.T) {
 	after.wantObjects(t, objects)
 }
 
+// TestReconcileErasedMigrated: a readonly shard was migrated after the backup, and an object was
+// erased then. The shard is moved to the pool that has its image, also if the old pool was
+// retired; other images of its name are not trusted.
+func TestReconcileErasedMigrated(t *testing.T) {
+	for name, retired := range map[string]bool{"the image was removed": false, "the pool was retired": true} {
+		t.Run(name, func(t *testing.T) {
+			from, to := roletest.Directory(t, ""), roletest.Directory(t, "")
+			to.Name = "to"
+			before := newSite(t, from, to)
+			before.must(t, "db", "init")
+			objects := roletest.Objects(1, 40, 1000)
+			roletest.Put(t, before.pools[from.Name], "image", objects)
+			before.must(t, "shards", "import")
+			backup := pgtest.Copy(t, before.dsn)
+			before = newSiteOn(t, before.dsn, from, to) // its connections were terminated
+			before.must(t, "shards", "migrate", from.Name, to.Name)
+			expect.NoError(t, before.pools[from.Name].Remove(t.Context(), "image", pooltest.Anything{}))
+			expect.NoError(t, before.base.Delete(t.Context(), objects[10].ID))
+			before.must(t, "objects", "clean-deleted")
+
+			after := newSiteOn(t, backup, to, from)
+			if retired {
+				after = newSiteOn(t, backup, to)
+			} else {
+				after.must(t, "pool", "adopt", "--yes", "--replace-identity", from.Name)
+			}
+			after.must(t, "pool", "adopt", "--yes", to.Name)
+			for _, args := range [][]string{{"--dry-run"}, {}} {
+				rows := after.rows(t, append([]string{"index", "reconcile"}, args...)...)
+				if len(rows) != 1 || rows[0]["image"] != "image" || rows[0]["in_pool"] != to.Name || len(rows[0]["removed"].([]any)) != 1 {
+					t.Fatalf("reconciled %v: %v", args, rows)
+				}
+			}
+			if rows := after.rows(t, "index", "reconcile"); len(rows) != 0 {
+				t.Errorf("reconciled again: %v", rows)
+			}
+			after.must(t, "verify")
+			after.wantIn(t, "image", sharedbase.StateReadOnly, slices.Concat(objects[:10], objects[11:]))
+			if got := after.sql(t, "SELECT pool_name FROM shards"); got != to.Name {
+				t.Errorf("the shard is in pool %s", got)
+			}
+		})
+	}
+}
+
+// TestReconcileMissing: a shard whose image no configured pool has is a failure, also if its pool
+// is not configured, and stays as it is.
+func TestReconcileMissing(t *testing.T) {
+	from, to := roletest.Directory(t, ""), roletest.Directory(t, "")
+	to.Name = "to"
+	s := newSite(t, from, to)
+	s.must(t, "db", "init")
+	objects := roletest.Objects(1, 40, 1000)
+	roletest.Put(t, s.pools[from.Name], "image", objects)
+	s.must(t, "shards", "import")
+	roletest.Put(t, s.pools[to.Name], "image", objects[1:])
+	without := newSiteOn(t, s.dsn, to)
+	without.fails(t, 1, "is not the one that was packed", "index", "reconcile")
+	expect.NoError(t, s.pools[to.Name].Remove(t.Context(), "image", pooltest.Anything{}))
+	without.fails(t, 1, "pool "+from.Name+" is not configured", "index", "reconcile")
+	if got := s.sql(t, "SELECT pool_name FROM shards"); got != from.Name {
+		t.Errorf("the shard is in pool %s", got)
+	}
+	s.must(t, "index", "reconcile")
+	s.must(t, "verify")
+}
+
 // packed stores objects in a new shard, and packs the shard.
 func (s *site) packed(t *testing.T, objects []sharedbase.Object) (shard string) {
 	t.Helper()

@@ -30,6 +30,7 @@
 // # A database that was restored from a backup
 //
 // [FindUnpacked] and [Importer.Adopt] are for the images that are newer than the database.
-// [Importer.RemoveErased] is for objects that were erased since: it comes first, so that an
+// [Importer.RemoveErased] is for objects that were erased since, and for readonly shards that
+// were migrated: it comes first, so that an
 // object that was erased in one image and stored again in another is found in the latter.
 package importer

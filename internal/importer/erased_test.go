@@ -47,9 +47,9 @@ func TestRemoveErased(t *testing.T) {
 			dryRun bool
 			want   []sharedbase.ObjID
 		}{{true, want}, {false, want}, {false, nil}} {
-			got, err := i.RemoveErased(t.Context(), s.Pool, sh, test.dryRun)
-			if err != nil || !slices.Equal(got, test.want) {
-				t.Errorf("run %d: %x, %v, want %x", run, got, err, test.want)
+			got, err := i.RemoveErased(t.Context(), []pool.Pool{s.Pool}, sh, test.dryRun)
+			if err != nil || !slices.Equal(got.Absent, test.want) {
+				t.Errorf("run %d: %x, %v, want %x", run, got.Absent, err, test.want)
 			}
 		}
 		claim, err := s.Base.CreateShard(t.Context(), s.Pool.Name())
@@ -94,9 +94,9 @@ func TestNotRemoved(t *testing.T) {
 			readonly(t, s, "image", objects, objects[7].ID)
 			test.change(t, s)
 			for _, dryRun := range []bool{true, false} {
-				got, err := (&importer.Importer{Base: s.Base}).RemoveErased(t.Context(), s.Pool, s.Shard(t, "image"), dryRun)
-				if len(got) > 0 || !test.want(err) {
-					t.Errorf("removed %x, %v", got, err)
+				got, err := (&importer.Importer{Base: s.Base}).RemoveErased(t.Context(), []pool.Pool{s.Pool}, s.Shard(t, "image"), dryRun)
+				if len(got.Absent) > 0 || !test.want(err) {
+					t.Errorf("removed %x, %v", got.Absent, err)
 				}
 			}
 			if n, err := s.Base.CountObjects(t.Context(), "image"); err != nil || n != 60 {
