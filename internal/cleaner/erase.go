@@ -24,6 +24,8 @@ const (
 	eraseBatchSize = 1000
 	// erasedPerCommit is the same where a pool writes the whole image for a batch.
 	erasedPerCommit = 100 * eraseBatchSize
+	// maxUnreadable is after how many objects that cannot be read an image is left.
+	maxUnreadable = 1000
 	// imageConcurrency is how many images of a pool are erased in at the same time.
 	imageConcurrency = 4
 	// inFlight is how many reads or writes are in flight in each image.
@@ -117,25 +119,42 @@ func (c *Cleaner) eraseImage(ctx context.Context, claim *sharedbase.ImageClaim, 
 	if !e.InPlace() {
 		batchSize = erasedPerCommit
 	}
-	for {
-		ids, err := c.Base.DeletedObjects(ctx, claim.ID(), batchSize)
-		if err != nil || len(ids) == 0 {
-			return err
+	left := &format.UnreadableError{Image: claim.Name()}
+	for len(left.IDs) < maxUnreadable {
+		var ids []sharedbase.ObjID
+		if ids, err = c.Base.DeletedObjects(ctx, claim.ID(), batchSize+len(left.IDs)); err != nil {
+			break
+		}
+		if ids = left.Others(ids); len(ids) == 0 {
+			break
 		}
 		c.report(Erasing, claim.Name())
-		done, left := c.eraseBatch(ctx, claim, p, e, ids)
-		for some := range slices.Chunk(done, eraseBatchSize) {
-			n, err := claim.RecordErased(ctx, some)
-			gone.Add(n)
-			c.Metrics.Erased(claim.Pool(), n)
-			if err != nil || n == 0 {
-				return errors.Join(left, err)
-			}
+		var done []sharedbase.ObjID
+		if done, err = c.eraseBatch(ctx, claim, p, e, ids, left); err != nil {
+			break
 		}
-		if left != nil {
-			return left
+		before := gone.Load()
+		if err = c.recordErased(ctx, claim, done, gone); err != nil || len(done) > 0 && gone.Load() == before {
+			break
 		}
 	}
+	if len(left.IDs) > 0 {
+		err = errors.Join(left, err)
+	}
+	return err
+}
+
+// recordErased records that objects are gone, and adds their number to gone.
+func (c *Cleaner) recordErased(ctx context.Context, claim *sharedbase.ImageClaim, done []sharedbase.ObjID, gone *atomic.Int64) error {
+	for some := range slices.Chunk(done, eraseBatchSize) {
+		n, err := claim.RecordErased(ctx, some)
+		gone.Add(n)
+		c.Metrics.Erased(claim.Pool(), n)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // erasing is an image whose overwritten bytes are counted, and that is not written to once
@@ -156,34 +175,28 @@ func (e erasing) WriteAt(b []byte, off int64) (int, error) {
 }
 
 // eraseBatch erases objects from an image, once their marks are durable, and reads
-// the image that other processes now see. It returns those that are gone, and an error
-// where some are not: none are gone then, or, with *format.UnreadableError, all others.
+// the image that other processes now see. It returns those that are gone: all but those that
+// cannot be read, which it adds to left. After an error, none may be gone.
 func (c *Cleaner) eraseBatch(ctx context.Context, claim *sharedbase.ImageClaim, p pool.Pool, e pool.Editor,
-	ids []sharedbase.ObjID) (done []sharedbase.ObjID, left error) {
+	ids []sharedbase.ObjID, left *format.UnreadableError) (done []sharedbase.ObjID, err error) {
 	if err := c.Base.WaitDurable(ctx); err != nil {
 		return nil, err
 	}
 	if err := claim.Verify(ctx); err != nil {
 		return nil, err
 	}
-	_, left = p.Format().Erase(ctx, e, e.Size(), claim.Name(), inFlight, ids)
-	unreadable, partly := errors.AsType[*format.UnreadableError](left)
-	if left != nil && !partly {
-		return nil, left
+	_, err = p.Format().Erase(ctx, e, e.Size(), claim.Name(), inFlight, ids)
+	if unreadable, partly := errors.AsType[*format.UnreadableError](err); partly {
+		left.IDs, left.Err = append(left.IDs, unreadable.IDs...), unreadable.Err
+		ids, err = unreadable.Others(ids), nil
 	}
-	if partly {
-		ids = slices.DeleteFunc(slices.Clone(ids), func(id sharedbase.ObjID) bool { return slices.Contains(unreadable.IDs, id) })
-	}
-	if len(ids) == 0 {
-		return nil, left
+	if err != nil || len(ids) == 0 {
+		return nil, err
 	}
 	if err := e.Commit(ctx); err != nil {
-		return nil, errors.Join(left, err)
+		return nil, err
 	}
-	if err := c.checkGone(ctx, claim, p, ids); err != nil {
-		return nil, errors.Join(left, err)
-	}
-	return ids, left
+	return ids, c.checkGone(ctx, claim, p, ids)
 }
 
 // checkGone requires that the image, as it is in the store now, does not have objects.

@@ -184,6 +184,19 @@ func TestBadImageAlone(t *testing.T) {
 	wantGone(t, s, names[1], deleted[1])
 }
 
+// badSector makes the middle byte of an object unreadable, in the pool of s.
+func badSector(t *testing.T, s *roletest.Stage, name string, o sharedbase.Object) *roletest.BadSector {
+	t.Helper()
+	img, err := s.Pool.Pool.Open(t.Context(), name)
+	expect.NoError(t, err)
+	all, err := io.ReadAll(io.NewSectionReader(img, 0, img.Size()))
+	expect.NoError(t, errors.Join(err, img.Close()))
+	sector := &roletest.BadSector{Pool: s.Pool.Pool}
+	sector.At.Store(int64(bytes.Index(all, o.Content) + len(o.Content)/2))
+	s.Pool.Pool = sector
+	return sector
+}
+
 // TestUnreadableObject: an object that cannot be read stays as it is, with its mark, and
 // the others are erased. Once it can be read, it is erased, too.
 func TestUnreadableObject(t *testing.T) {
@@ -195,13 +208,7 @@ func TestUnreadableObject(t *testing.T) {
 		expect.NoError(t, s.Base.Delete(t.Context(), o.ID))
 	}
 	bad := deleted[2]
-	img, err := s.Pool.Pool.Open(t.Context(), name)
-	expect.NoError(t, err)
-	all, err := io.ReadAll(io.NewSectionReader(img, 0, img.Size()))
-	expect.NoError(t, errors.Join(err, img.Close()))
-	sector := &roletest.BadSector{Pool: s.Pool.Pool}
-	sector.At.Store(int64(bytes.Index(all, bad.Content) + len(bad.Content)/2))
-	s.Pool.Pool = sector
+	sector := badSector(t, s, name, bad)
 	for _, want := range []int64{int64(len(deleted)) - 1, 0} {
 		erased, err := wanting(s, 0).EraseDeleted(t.Context())
 		if erased != want || !errors.Is(err, unix.EIO) || !strings.Contains(err.Error(), fmt.Sprintf("%x", bad.ID)) {
@@ -219,6 +226,25 @@ func TestUnreadableObject(t *testing.T) {
 	s.WantObjects(t, name, []sharedbase.Object{bad})
 	step(t, wanting(s, 1), true)
 	wantGone(t, s, name, deleted...)
+}
+
+// TestUnreadableInManyBatches: one object that cannot be read delays no batch: all others are
+// erased in one step.
+func TestUnreadableInManyBatches(t *testing.T) {
+	s := roletest.New(t, roletest.Directory(t, ""))
+	objects := roletest.Objects(1, 2500, 100)
+	name := packed(t, s, objects)
+	for _, o := range objects {
+		expect.NoError(t, s.Base.Delete(t.Context(), o.ID))
+	}
+	badSector(t, s, name, objects[77])
+	erased, err := wanting(s, 0).EraseDeleted(t.Context())
+	if erased != int64(len(objects)-1) || !errors.Is(err, unix.EIO) {
+		t.Errorf("erased %d objects, %v", erased, err)
+	}
+	if marked := deletedIn(t, s, name); !slices.Equal(marked, []sharedbase.ObjID{objects[77].ID}) {
+		t.Errorf("%d objects are marked, want the one that cannot be read", len(marked))
+	}
 }
 
 // TestStopped ends the context in the middle: nothing is half done that another
