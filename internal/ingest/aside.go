@@ -24,8 +24,8 @@ const (
 	// maxRefused is how many refused objects a lane remembers at most.
 	maxRefused = 10_000
 	// maxDamages is how many transactions fail in succession because of damage until that
-	// is taken for damage of the shard's table, or of all, not of single objects. A new shard
-	// shows which.
+	// is taken for damage of the shard's table, or of all, not of single objects. Another shard
+	// shows which. The number doubles with each such attempt that fails.
 	maxDamages = 20
 )
 
@@ -89,7 +89,7 @@ func (l *lane) store(ctx context.Context, pieces []piece) (left []piece, err err
 	}
 	err = l.add(ctx, pieces, l.Base.Add)
 	if l.refused(err) {
-		return l.split(ctx, part{pieces, err}, splitTime, maxDamages)
+		return l.split(ctx, part{pieces, err}, splitTime, l.replaceAfter)
 	}
 	return nil, err
 }

@@ -54,13 +54,20 @@ func (l *lane) claimNext(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	l.take(claim, sharedbase.Added{})
+	l.Log.Info("writing to a shard", "shard", claim.Name(), "pool", claim.Pool(), "objects", l.total.Objects, "bytes", l.total.Bytes, "counted", !l.uncounted)
+	return nil
+}
+
+// take makes a shard the lane's, to which it has added something already.
+func (l *lane) take(claim *sharedbase.Claim, added sharedbase.Added) {
 	total, known := claim.Total()
+	total.Objects += int64(added.Objects)
+	total.Bytes += added.Bytes
 	l.claim, l.broken, l.total, l.uncounted = claim, false, total, !known
 	if l.uncounted {
 		l.startCount()
 	}
-	l.Log.Info("writing to a shard", "shard", claim.Name(), "pool", claim.Pool(), "objects", total.Objects, "bytes", total.Bytes, "counted", known)
-	return nil
 }
 
 // fill hands the shard on to the packers.
@@ -75,33 +82,33 @@ func (l *lane) fill(ctx context.Context) error {
 	return nil
 }
 
-// replaceShard stores in a new shard what the lane's shard has refused because of damage.
-// If the new shard takes it, the table of the old one is to blame: the old one is marked
+// replaceShard stores in another shard what the lane's shard has refused because of damage.
+// If the other shard takes it, the table of the lane's is to blame: that one is marked
 // full, which loses nothing, and a packer says what is damaged; the lane continues with the
-// new one. Otherwise the lane keeps its shard: damage of more than a table, an outage or a full
-// disk fills none. A claim has one attempt, so that damage of all leaves no number of
-// empty shards.
+// other one. Otherwise the lane keeps its shard: damage of more than a table, an outage or a full
+// disk fills none. The next attempt takes the same shard, so that damage of all leaves no
+// number of empty shards.
 func (l *lane) replaceShard(ctx context.Context, p part) (stored bool) {
-	if l.tried == l.claim || !isDamage(p.err) {
+	if !isDamage(p.err) {
 		return false
 	}
-	l.tried = l.claim
-	claim, err := l.Base.CreateShard(ctx, l.Pool)
+	l.replaceAfter *= 2
+	claim, err := l.Base.LockWritingShard(ctx, l.Pool)
 	if err != nil {
 		return false
 	}
 	objects, _ := objectsOf(p.pieces)
 	added, err := l.Base.TryAdd(ctx, claim, objects)
 	if err == nil {
-		l.Log.Warn("the shard's table is damaged, writing to a new shard", "shard", l.claim.Name(), "new_shard", claim.Name(), "err", p.err)
+		l.Log.Warn("the shard's table is damaged, writing to another shard", "shard", l.claim.Name(), "other_shard", claim.Name(), "err", p.err)
 		err = l.fill(ctx)
 	}
 	if err != nil {
 		_ = claim.Release(ctx) // or its lease ends
 		return false
 	}
-	l.claim, l.tried, l.uncounted = claim, claim, false
-	l.total = sharedbase.Total{Objects: int64(added.Objects), Bytes: added.Bytes}
+	l.take(claim, added)
+	l.replaceAfter = maxDamages
 	for i, piece := range p.pieces {
 		piece.stored(added.New[i])
 	}

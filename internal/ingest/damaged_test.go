@@ -184,7 +184,39 @@ func TestDamagedTable(t *testing.T) {
 	}
 }
 
-// A shard whose table takes no objects is not marked full unless a new shard takes them.
+// A table stays damaged when other trouble, because of which another shard did not take its
+// objects, has ended: then the lane continues with that shard.
+func TestDamagedTableAfterOutage(t *testing.T) {
+	f := newFixture(t)
+	var log logtest.Log
+	w := f.start(ingest.Options{Log: log.Logger(slog.LevelInfo)})
+	damaged := f.shards()[0]
+	f.damageTable("XX001", "shard_"+damaged.Name, "")
+	f.damageTable("57014", "signature2shard", fmt.Sprint("NEW.shard <> ", damaged.ID))
+	for n := 0; len(log.Lines("cannot write objects, retrying")) < 2; n++ {
+		if _, err := w.Add(t.Context(), objects(1000, 10, fmt.Sprint("more ", n))); !isDamage(err) {
+			t.Fatalf("Add: %v", err)
+		}
+	}
+	f.keptShard(damaged)
+	f.sql("DROP TRIGGER damaged ON signature2shard")
+	all := objects(1000, 10, "all")
+	for n := 0; ; n++ {
+		_, err := w.Add(t.Context(), all)
+		if err == nil {
+			break
+		}
+		if !isDamage(err) || n == 100 {
+			t.Fatalf("Add %d: %v", n, err)
+		}
+	}
+	f.stored(all...)
+	if full := f.shards(sharedbase.StateFull); len(full) != 1 || full[0].Name != damaged.Name || len(f.shards()) != 2 {
+		t.Errorf("want the damaged shard full, and one other: %+v", f.shards())
+	}
+}
+
+// A shard whose table takes no objects is not marked full unless another shard takes them.
 func TestDamagedTableAndOutage(t *testing.T) {
 	for code, what := range map[string]string{"53100": "a full disk", "57P01": "a server that shuts down", "58030": "a disk that cannot be read"} {
 		t.Run(what, func(t *testing.T) {

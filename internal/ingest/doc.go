@@ -51,10 +51,11 @@
 // written, and the claim holds ([sharedbase.Refused]). The lane splits the group in the
 // same way, and sets requests aside in the same way; but a request with an object that
 // fails alone gets the error. Where [maxDamages] transactions have failed so in succession, no objects are to
-// blame. The lane then adds to a new shard what its shard refused last. If that succeeds, the
+// blame. The lane then adds to another shard what its shard refused last. If that succeeds, the
 // table of its shard is damaged: the lane marks the shard full, for a packer to say
-// what is damaged, and continues with the new one. Otherwise all shards are
+// what is damaged, and continues with the other one. Otherwise all shards are
 // concerned: the lane keeps its shard, the requests of the group get the error, and the lane pauses.
+// It tries again after twice as many failures.
 //
 // # Errors
 //

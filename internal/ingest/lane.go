@@ -22,21 +22,21 @@ type lane struct {
 	*Writer
 	pauses *backoff.ExponentialBackOff // between attempts since the last commit
 
-	claim     *sharedbase.Claim
-	broken    bool              // the claim's last use had an unknown outcome: it may only be released
-	total     sharedbase.Total  // of the shard's table
-	uncounted bool              // total lacks what the table had before the claim
-	count     *count            // of that, in the background; nil where there is none
-	aside     aside             // requests with contended objects, or perhaps damaged ones
-	damages   int               // transactions that failed in succession because of damage
-	tried     *sharedbase.Claim // for which a new shard was tried because of damage, or that came of it
+	claim        *sharedbase.Claim
+	broken       bool             // the claim's last use had an unknown outcome: it may only be released
+	total        sharedbase.Total // of the shard's table
+	uncounted    bool             // total lacks what the table had before the claim
+	count        *count           // of that, in the background; nil where there is none
+	aside        aside            // requests with contended objects, or perhaps damaged ones
+	damages      int              // transactions that failed in succession because of damage
+	replaceAfter int              // so many of them, another shard is tried
 
 	began   atomic.Pointer[time.Time] // the current step; nil while the lane waits
 	failure atomic.Pointer[error]     // why the lane cannot write; nil while it can
 }
 
 func newLane(w *Writer) *lane {
-	return &lane{Writer: w, pauses: newPauses(), aside: aside{refusedObjects: map[sharedbase.ObjID]error{}}}
+	return &lane{Writer: w, pauses: newPauses(), aside: aside{refusedObjects: map[sharedbase.ObjID]error{}}, replaceAfter: maxDamages}
 }
 
 func newPauses() *backoff.ExponentialBackOff {

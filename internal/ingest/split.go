@@ -30,7 +30,7 @@ func isDamage(err error) bool {
 // not stored then, except for damaged objects: their requests are refused. Where many
 // objects are contended, one transaction holds them, as a rule, and there is no point in
 // looking for each. Once damageLimit transactions in succession have failed because of
-// damage, split continues in a new shard, or returns the error of the last one.
+// damage, split continues in another shard, or returns the error of the last one.
 func (l *lane) split(ctx context.Context, whole part, limit time.Duration, damageLimit int) (left []piece, err error) {
 	until := time.Now().Add(limit)
 	damaged := map[sharedbase.ObjID]error{}
@@ -38,27 +38,18 @@ func (l *lane) split(ctx context.Context, whole part, limit time.Duration, damag
 	for len(parts) > 0 {
 		p := parts[len(parts)-1]
 		parts = parts[:len(parts)-1]
+		var next [][]piece
 		if l.damages >= damageLimit {
 			l.damages = 0
 			if !l.replaceShard(ctx, p) {
 				return nil, p.err
 			}
-			continue
-		}
-		if len(p.pieces) == 1 && isDamage(p.err) {
-			damaged[p.pieces[0].object().ID] = p.err
-			l.aside.noteRefused(p)
-		}
-		var next [][]piece
-		switch others := refuse(p.pieces, damaged); {
-		case len(others) == 0:
-		case time.Now().After(until), len(p.pieces) == 1:
-			l.aside.noteRefused(part{others, p.err})
-			left = append(left, others...)
-		case len(others) < len(p.pieces):
-			next = [][]piece{others}
-		default:
-			next = [][]piece{others[len(others)/2:], others[:len(others)/2]}
+			for _, p := range parts { // of which the other shard has refused none
+				next = append(next, p.pieces)
+			}
+			parts = nil
+		} else {
+			next, left = l.divide(p, damaged, time.Now().After(until), left)
 		}
 		for _, pieces := range next {
 			err := l.add(ctx, pieces, l.Base.TryAdd)
@@ -72,6 +63,27 @@ func (l *lane) split(ctx context.Context, whole part, limit time.Duration, damag
 	}
 	l.aside.tried = time.Now()
 	return left, nil
+}
+
+// divide returns what is to be tried of a part that was refused, and appends to left what is
+// not, because it is late or contended. An object that fails alone because of damage is
+// damaged.
+func (l *lane) divide(p part, damaged map[sharedbase.ObjID]error, late bool, left []piece) (next [][]piece, _ []piece) {
+	if len(p.pieces) == 1 && isDamage(p.err) {
+		damaged[p.pieces[0].object().ID] = p.err
+		l.aside.noteRefused(p)
+	}
+	switch others := refuse(p.pieces, damaged); {
+	case len(others) == 0:
+		return nil, left
+	case late, len(p.pieces) == 1:
+		l.aside.noteRefused(part{others, p.err})
+		return nil, append(left, others...)
+	case len(others) < len(p.pieces):
+		return [][]piece{others}, left
+	default:
+		return [][]piece{others[len(others)/2:], others[:len(others)/2]}, left
+	}
 }
 
 // refuse refuses the requests that have a damaged object, and returns the pieces of the
