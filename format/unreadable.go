@@ -26,6 +26,17 @@ func (e *UnreadableError) Error() string {
 
 func (e *UnreadableError) Unwrap() error { return e.Err }
 
+// Add adds objects, and why they were left.
+func (e *UnreadableError) Add(err error, ids ...ObjID) { e.IDs, e.Err = append(e.IDs, ids...), err }
+
+// OrNil returns e, or nil if it names no object.
+func (e *UnreadableError) OrNil() error {
+	if len(e.IDs) == 0 {
+		return nil
+	}
+	return e
+}
+
 // Others returns those of ids that e does not name.
 func (e *UnreadableError) Others(ids []ObjID) []ObjID {
 	return slices.DeleteFunc(slices.Clone(ids), func(id ObjID) bool { return slices.Contains(e.IDs, id) })
@@ -34,11 +45,11 @@ func (e *UnreadableError) Others(ids []ObjID) []ObjID {
 // EachReadable calls lookUp for each object of an image, as [Each] does, to read first bytes
 // before it knows the object's length: longRead at first, and shortRead where that is EIO,
 // perhaps because of bytes that follow the object. It continues where lookUp returns EIO again,
-// and returns these objects as an [*UnreadableError]; nil if there are none.
+// and returns these objects.
 func EachReadable(ctx context.Context, concurrency int, image string, ids []ObjID, longRead, shortRead int,
-	lookUp func(ctx context.Context, id ObjID, first int) error) (unreadable, err error) {
+	lookUp func(ctx context.Context, id ObjID, first int) error) (unreadable *UnreadableError, err error) {
 	var mu sync.Mutex
-	left := &UnreadableError{Image: image}
+	unreadable = &UnreadableError{Image: image}
 	err = Each(ctx, concurrency, ids, func(ctx context.Context, id ObjID) error {
 		err := lookUp(ctx, id, longRead)
 		if errors.Is(err, unix.EIO) {
@@ -49,11 +60,8 @@ func EachReadable(ctx context.Context, concurrency int, image string, ids []ObjI
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		left.IDs, left.Err = append(left.IDs, id), err
+		unreadable.Add(err, id)
 		return nil
 	})
-	if len(left.IDs) > 0 {
-		unreadable = left
-	}
 	return unreadable, err
 }

@@ -126,7 +126,7 @@ func TestRestoreContentCut(t *testing.T) {
 func TestRestoreContentBesideUnreadable(t *testing.T) {
 	for name, f := range formats {
 		t.Run(name, func(t *testing.T) {
-			objects := contents(40)
+			objects := programs(40)
 			image := newImage(t, f, objects)
 			_, end := elementOf(t, image, objects[20])
 			_, unreadable := elementOf(t, image, objects[30])

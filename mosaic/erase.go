@@ -33,7 +33,7 @@ func (Format) Erase(ctx context.Context, img format.Device, size int64, name str
 		return 0, err
 	}
 	if len(e.victims) == 0 && !e.incomplete {
-		return 0, e.unreadable
+		return 0, e.unreadable.OrNil()
 	}
 	if e.incomplete || slices.ContainsFunc(e.victims, victim.doubtful) {
 		err = e.survey(ctx)
@@ -53,7 +53,7 @@ func (Format) Erase(ctx context.Context, img format.Device, size int64, name str
 	if err := e.inSteps(ctx, steps...); err != nil {
 		return 0, err
 	}
-	return len(e.victims), e.unreadable
+	return len(e.victims), e.unreadable.OrNil()
 }
 
 // victim is an object that is to be erased.
@@ -82,8 +82,8 @@ type eraser struct {
 	img      format.Device
 	inFlight int
 
-	unreadable error // about objects that stay
-	unfinished bool  // the image will be incomplete
+	unreadable *format.UnreadableError // objects that stay
+	unfinished bool                    // the image will be incomplete
 
 	mu      sync.Mutex // for the following, while victims are looked up
 	victims []victim   // by position
@@ -215,21 +215,14 @@ func (e *eraser) change(ctx context.Context) error {
 // withoutSurvey leaves the doubtful victims, where cause says that the rest of the image cannot
 // be read. Without victims it returns an error.
 func (e *eraser) withoutSurvey(ctx context.Context, cause error) error {
-	left, some := errors.AsType[*format.UnreadableError](e.unreadable)
-	if !some {
-		left = &format.UnreadableError{Image: e.name, Err: cause}
-	}
 	e.victims = slices.DeleteFunc(e.victims, func(v victim) bool {
 		if v.doubtful() {
-			left.IDs = append(left.IDs, v.id)
+			e.unreadable.Add(cause, v.id)
 		}
 		return v.doubtful()
 	})
-	if len(left.IDs) > 0 {
-		e.unreadable = left
-	}
 	if len(e.victims) == 0 {
-		return cmp.Or(e.unreadable, cause)
+		return cmp.Or(e.unreadable.OrNil(), cause)
 	}
 	e.checksums, e.orphans, e.dirty = nil, nil, nil // as far as survey came
 	if e.unfinished = e.incomplete; e.unfinished {

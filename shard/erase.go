@@ -5,9 +5,12 @@ package shard
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"winery/format"
 )
@@ -27,7 +30,7 @@ func (Format) Erase(ctx context.Context, img format.Device, size int64, name str
 		return 0, err
 	}
 	if len(e.victims) == 0 {
-		return 0, e.unreadable
+		return 0, e.unreadable.OrNil()
 	}
 	// Each step is flushed before the next begins: an object that still has its
 	// entry can be found again, and one that still has its length can be zeroed
@@ -42,7 +45,7 @@ func (Format) Erase(ctx context.Context, img format.Device, size int64, name str
 			return 0, fmt.Errorf("flushing shard image %s: %w", name, err)
 		}
 	}
-	return len(e.victims), e.unreadable
+	return len(e.victims), e.unreadable.OrNil()
 }
 
 // victim is an object that is not wholly erased.
@@ -50,6 +53,7 @@ type victim struct {
 	id             format.ObjID
 	slot, position int64 // the position is 0 if the entry alone is left
 	size           int64
+	doubtful       bool // its bytes have not the SHA-256 of its id: it is damaged, or half erased
 }
 
 func (v victim) onlyEntry() bool { return v.position == 0 }
@@ -61,11 +65,10 @@ type eraser struct {
 	img      format.Device
 	inFlight int
 
-	unreadable error // about objects that stay
+	unreadable *format.UnreadableError // objects that stay
 
-	mu       sync.Mutex // for the following, while victims are looked up
-	victims  []victim   // by position
-	doubtful bool       // one of them has not the SHA-256 of its id
+	mu      sync.Mutex // for the following, while victims are looked up
+	victims []victim   // by position
 }
 
 // find looks up the victims, and makes sure that no other object would suffer.
@@ -78,12 +81,22 @@ func (e *eraser) find(ctx context.Context, ids []format.ObjID) (err error) {
 		return cmp.Or(cmp.Compare(a.position, b.position), cmp.Compare(a.slot, b.slot))
 	})
 	e.victims = slices.CompactFunc(e.victims, func(a, b victim) bool { return a.slot == b.slot })
-	if !e.doubtful {
+	if !slices.ContainsFunc(e.victims, func(v victim) bool { return v.doubtful }) {
 		return nil
 	}
 	// Damaged, or partly erased by an earlier call: the other objects must prove
-	// which.
-	return e.checkNeighbours(ctx, slices.DeleteFunc(slices.Clone(e.victims), victim.onlyEntry))
+	// which. Where they cannot be read, such an object stays.
+	err = e.checkNeighbours(ctx, slices.DeleteFunc(slices.Clone(e.victims), victim.onlyEntry))
+	if !errors.Is(err, unix.EIO) {
+		return err
+	}
+	e.victims = slices.DeleteFunc(e.victims, func(v victim) bool {
+		if v.doubtful {
+			e.unreadable.Add(err, v.id)
+		}
+		return v.doubtful
+	})
+	return nil
 }
 
 // lookUp adds an object to the victims, if the image has it. It reads up to first bytes
@@ -98,7 +111,6 @@ func (e *eraser) lookUp(ctx context.Context, id format.ObjID, first int) error {
 	if *entry == unused || used && entry.key() != id {
 		return nil
 	}
-	sum := id
 	if used { // else an earlier call was cut short at its end
 		v.position = int64(entry.position())
 		in := span{Reader: e.Reader, buf: buf[:first], next: v.position, end: e.info.IndexPosition}
@@ -109,13 +121,14 @@ func (e *eraser) lookUp(ctx context.Context, id format.ObjID, first int) error {
 		if v.size > int64(first) {
 			in.buf = make([]byte, min(v.size, blockSize))
 		}
-		if sum, err = in.sum(ctx, v.size); err != nil {
+		sum, err := in.sum(ctx, v.size)
+		if err != nil {
 			return err
 		}
+		v.doubtful = sum != id
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.doubtful = e.doubtful || sum != id
 	e.victims = append(e.victims, v)
 	return nil
 }
@@ -152,7 +165,7 @@ func (e *eraser) checkNeighbours(ctx context.Context, victims []victim) error {
 	for i, v := range victims {
 		free := int64(headerSize)
 		if p := before[i]; p > 0 {
-			size, err := part(p, e.info.IndexPosition).length(ctx, v.position)
+			size, err := part(p, min(p+lengthSize, e.info.IndexPosition)).length(ctx, v.position)
 			if err != nil {
 				return err
 			}

@@ -138,10 +138,7 @@ func (c *Cleaner) eraseImage(ctx context.Context, claim *sharedbase.ImageClaim, 
 			break
 		}
 	}
-	if len(left.IDs) > 0 {
-		err = errors.Join(left, err)
-	}
-	return err
+	return errors.Join(left.OrNil(), err)
 }
 
 // recordErased records that objects are gone, and adds their number to gone.
@@ -187,7 +184,7 @@ func (c *Cleaner) eraseBatch(ctx context.Context, claim *sharedbase.ImageClaim, 
 	}
 	_, err = p.Format().Erase(ctx, e, e.Size(), claim.Name(), inFlight, ids)
 	if unreadable, partly := errors.AsType[*format.UnreadableError](err); partly {
-		left.IDs, left.Err = append(left.IDs, unreadable.IDs...), unreadable.Err
+		left.Add(unreadable.Err, unreadable.IDs...)
 		ids, err = unreadable.Others(ids), nil
 	}
 	if err != nil || len(ids) == 0 {

@@ -232,7 +232,7 @@ func TestUnreadableObject(t *testing.T) {
 // erased in one step.
 func TestUnreadableInManyBatches(t *testing.T) {
 	s := roletest.New(t, roletest.Directory(t, ""))
-	objects := roletest.Objects(1, 2500, 100)
+	objects := roletest.Objects(1, 2500, 3000)
 	name := packed(t, s, objects)
 	for _, o := range objects {
 		expect.NoError(t, s.Base.Delete(t.Context(), o.ID))
