@@ -217,7 +217,7 @@ func poolAdopt(c *cli.Context) (err error) {
 	}
 	_, err = fmt.Fprintf(c.App.Writer, "pool %s: adopted%s\n", p.Name(), unknown(differs))
 	if err == nil && len(differs.Missing) > 0 {
-		err = fmt.Errorf("pool %s: %d images that the database records there are missing, the first is %s; run `wineryctl verify --pool-name %[1]s`",
+		err = fmt.Errorf("pool %s: %d images that the database records there are missing, the first is %s; run `wineryctl index reconcile`, which finds migrated ones, then `wineryctl verify --pool-name %[1]s`",
 			p.Name(), len(differs.Missing), differs.Missing[0])
 	}
 	return err

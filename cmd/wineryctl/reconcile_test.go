@@ -316,7 +316,7 @@ func TestReconcileErasedMigrated(t *testing.T) {
 			if retired {
 				after = newSiteOn(t, backup, to)
 			} else {
-				after.must(t, "pool", "adopt", "--yes", "--replace-identity", from.Name)
+				after.fails(t, 1, "1 images that the database records there are missing", "pool", "adopt", "--yes", "--replace-identity", from.Name)
 			}
 			after.must(t, "pool", "adopt", "--yes", to.Name)
 			for _, args := range [][]string{{"--dry-run"}, {}} {
