@@ -57,7 +57,7 @@ func TestVersions(t *testing.T) {
 			t.Errorf("%d versions after an erasure, want 1", n)
 		}
 		s.trouble.Requests(refuse("DELETE /", "versionId=", 403, "AccessDenied"))
-		wantDenied(t, "Commit", edit(200), "old versions", "s3:DeleteObject")
+		wantDenied(t, "Commit", edit(200), "older versions", "s3:DeleteObject")
 		s.trouble.Requests(nil)
 		expect.NoError(t, edit(-1)) // nothing is left to be erased, but its old version
 		if n := s.versions(); n != 1 {
