@@ -154,16 +154,16 @@ func (i *Importer) absent(ctx context.Context, s sharedbase.Shard, r format.Read
 	if err := i.Base.CheckImage(ctx, s.ID, r.Info().Objects, r.Fingerprint()); err != nil {
 		return nil, err
 	}
-	inventory, err := r.Inventory(ctx)
+	has, err := r.Inventory(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer inventory.Close()
+	defer has.Close()
 	for id, err := range i.Base.PresentObjects(ctx, s.ID, 0) {
 		if err != nil {
 			return nil, err
 		}
-		if !inventory.Mark(id) {
+		if !has.Mark(id) {
 			absent = append(absent, id)
 		}
 	}
