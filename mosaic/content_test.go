@@ -140,12 +140,19 @@ func TestRestoreContentBesideUnreadable(t *testing.T) {
 			}
 			erase(t, d, objects[7:8])
 			holds(t, d, without(objects, 5, 6, 7), 3)
-			want := newImage(t, f, objects)
-			erase(t, want, objects[5:8])
-			if !bytes.Equal(d, want) {
-				t.Error("the image differs from one that was never damaged")
-			}
+			wantUndamaged(t, f, d, objects, objects[5:8])
 		})
+	}
+}
+
+// wantUndamaged fails the test unless an image is one that was never damaged, in which some of
+// its objects were erased.
+func wantUndamaged(t *testing.T, f mosaic.Format, d device, objects, erased [][]byte) {
+	t.Helper()
+	want := newImage(t, f, objects)
+	erase(t, want, erased)
+	if !bytes.Equal(d, want) {
+		t.Error("the image differs from one that was never damaged")
 	}
 }
 
@@ -166,11 +173,7 @@ func TestEraseWhileUncounted(t *testing.T) {
 	expect.NoError(t, fast.RestoreContent(t.Context(), d, int64(len(d)), "test", objects[0]))
 	erase(t, d, objects[2:3])
 	holds(t, d, without(objects, 1, 2), 2)
-	want := newImage(t, fast, objects)
-	erase(t, want, objects[1:3])
-	if !bytes.Equal(d, want) {
-		t.Error("the image differs from one that was never damaged")
-	}
+	wantUndamaged(t, fast, d, objects, objects[1:3])
 }
 
 // TestRestoreContentSparesNext: where the entry of the next object is damaged, nothing

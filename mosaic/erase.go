@@ -35,7 +35,7 @@ func (Format) Erase(ctx context.Context, img format.Device, size int64, name str
 	if len(e.victims) == 0 && !e.incomplete {
 		return 0, e.unreadable.OrNil()
 	}
-	if e.incomplete || slices.ContainsFunc(e.victims, victim.doubtful) {
+	if e.incomplete || slices.ContainsFunc(e.victims, func(v victim) bool { return v.doubtful }) {
 		err = e.survey(ctx)
 		if errors.Is(err, unix.EIO) {
 			err = e.withoutSurvey(ctx, err)
@@ -59,16 +59,13 @@ func (Format) Erase(ctx context.Context, img format.Device, size int64, name str
 // victim is an object that is to be erased.
 type victim struct {
 	object
-	id    format.ObjID
-	found format.ObjID // the SHA-256 of its content; zero if that cannot be decoded
-	slot  int64
-	size  int64  // of its content
-	entry []byte // as stored
-	bytes uint32 // remainder of its element as stored
+	id       format.ObjID
+	slot     int64
+	size     int64  // of its content
+	entry    []byte // as stored
+	bytes    uint32 // remainder of its element as stored
+	doubtful bool   // its content has not the SHA-256 of its id: it is damaged, or half erased
 }
-
-// doubtful reports whether the bytes need not be the object's: it is damaged, or half erased.
-func (v victim) doubtful() bool { return v.found != v.id }
 
 // voidCRC returns the remainder of the difference between the victim's element, and
 // the Void element of as many zeros.
@@ -153,9 +150,9 @@ func (e *eraser) lookUp(ctx context.Context, id format.ObjID, first int) error {
 		in.buf = append(make([]byte, 0, min(h.size, inMemory)), in.ahead...)[:min(h.size, inMemory)]
 		in.ahead = in.buf[:len(in.ahead)]
 	}
-	v.found, v.size, err = in.content(ctx, h.size)
+	sum, size, err := in.content(ctx, h.size)
+	v.size, v.doubtful = size, err != nil || sum != id
 	if err != nil {
-		v.found = format.ObjID{}
 		if err := e.contentError(id, position, err); !errors.As(err, new(*format.DamageError)) {
 			return err
 		}
@@ -216,10 +213,10 @@ func (e *eraser) change(ctx context.Context) error {
 // be read. Without victims it returns an error.
 func (e *eraser) withoutSurvey(ctx context.Context, cause error) error {
 	e.victims = slices.DeleteFunc(e.victims, func(v victim) bool {
-		if v.doubtful() {
+		if v.doubtful {
 			e.unreadable.Add(cause, v.id)
 		}
-		return v.doubtful()
+		return v.doubtful
 	})
 	if len(e.victims) == 0 {
 		return cmp.Or(e.unreadable.OrNil(), cause)

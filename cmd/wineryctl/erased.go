@@ -35,10 +35,8 @@ func removeErased(c *cli.Context, s *session, from []pool.Pool, e effort, dryRun
 	if err != nil {
 		return false, err
 	}
-	if len(c.StringSlice("pool-name")) > 0 {
-		shards = slices.DeleteFunc(shards, func(sh sharedbase.Shard) bool {
-			return !slices.ContainsFunc(from, func(p pool.Pool) bool { return p.Name() == sh.Pool })
-		})
+	if chosen := c.StringSlice("pool-name"); len(chosen) > 0 {
+		shards = slices.DeleteFunc(shards, func(sh sharedbase.Shard) bool { return !slices.Contains(chosen, sh.Pool) })
 	}
 	j, removed, moved := s.journal, "removed from the index", "the shard was moved there"
 	if dryRun {

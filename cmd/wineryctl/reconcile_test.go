@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"winery/internal/config"
 	"winery/internal/packer"
 	"winery/pool/pooltest"
 	"winery/sharedbase"
@@ -292,19 +293,26 @@ func TestReconcileErasedPacked(t *testing.T) {
 	after.wantObjects(t, objects)
 }
 
+// importedSite has two pools, and a readonly shard of objects, "image", in the first.
+func importedSite(t *testing.T) (s *site, from, to config.Pool, objects []sharedbase.Object) {
+	t.Helper()
+	from, to = roletest.Directory(t, ""), roletest.Directory(t, "")
+	to.Name = "to"
+	s = newSite(t, from, to)
+	s.must(t, "db", "init")
+	objects = roletest.Objects(1, 40, 1000)
+	roletest.Put(t, s.pools[from.Name], "image", objects)
+	s.must(t, "shards", "import")
+	return s, from, to, objects
+}
+
 // TestReconcileErasedMigrated: a readonly shard was migrated after the backup, and an object was
 // erased then. The shard is moved to the pool that has its image, also if the old pool was
 // retired; other images of its name are not trusted.
 func TestReconcileErasedMigrated(t *testing.T) {
 	for name, retired := range map[string]bool{"the image was removed": false, "the pool was retired": true} {
 		t.Run(name, func(t *testing.T) {
-			from, to := roletest.Directory(t, ""), roletest.Directory(t, "")
-			to.Name = "to"
-			before := newSite(t, from, to)
-			before.must(t, "db", "init")
-			objects := roletest.Objects(1, 40, 1000)
-			roletest.Put(t, before.pools[from.Name], "image", objects)
-			before.must(t, "shards", "import")
+			before, from, to, objects := importedSite(t)
 			backup := pgtest.Copy(t, before.dsn)
 			before = newSiteOn(t, before.dsn, from, to) // its connections were terminated
 			before.must(t, "shards", "migrate", from.Name, to.Name)
@@ -340,13 +348,7 @@ func TestReconcileErasedMigrated(t *testing.T) {
 // TestReconcileMissing: a shard whose image no configured pool has is a failure, also if its pool
 // is not configured, and stays as it is.
 func TestReconcileMissing(t *testing.T) {
-	from, to := roletest.Directory(t, ""), roletest.Directory(t, "")
-	to.Name = "to"
-	s := newSite(t, from, to)
-	s.must(t, "db", "init")
-	objects := roletest.Objects(1, 40, 1000)
-	roletest.Put(t, s.pools[from.Name], "image", objects)
-	s.must(t, "shards", "import")
+	s, from, to, objects := importedSite(t)
 	roletest.Put(t, s.pools[to.Name], "image", objects[1:])
 	without := newSiteOn(t, s.dsn, to)
 	without.fails(t, 1, "is not the one that was packed", "index", "reconcile")

@@ -120,35 +120,34 @@ func (c *Cleaner) eraseImage(ctx context.Context, claim *sharedbase.ImageClaim, 
 		batchSize = erasedPerCommit
 	}
 	left := &format.UnreadableError{Image: claim.Name()}
-	for len(left.IDs) < maxUnreadable {
-		var ids []sharedbase.ObjID
-		if ids, err = c.Base.DeletedObjects(ctx, claim.ID(), batchSize+len(left.IDs)); err != nil {
-			break
-		}
-		if ids = left.Others(ids); len(ids) == 0 {
-			break
-		}
-		c.report(Erasing, claim.Name())
-		var done []sharedbase.ObjID
-		if done, err = c.eraseBatch(ctx, claim, p, e, ids, left); err != nil {
-			break
-		}
-		before := gone.Load()
-		if err = c.recordErased(ctx, claim, done, gone); err != nil || len(done) > 0 && gone.Load() == before {
-			break
-		}
-	}
+	err = c.eraseBatches(ctx, claim, p, e, batchSize, left, gone)
 	return errors.Join(left.OrNil(), err)
 }
 
-// recordErased records that objects are gone, and adds their number to gone.
-func (c *Cleaner) recordErased(ctx context.Context, claim *sharedbase.ImageClaim, done []sharedbase.ObjID, gone *atomic.Int64) error {
-	for some := range slices.Chunk(done, eraseBatchSize) {
-		n, err := claim.RecordErased(ctx, some)
-		gone.Add(n)
-		c.Metrics.Erased(claim.Pool(), n)
+// eraseBatches erases batch after batch, until only objects are left that cannot be read, or
+// many of those.
+func (c *Cleaner) eraseBatches(ctx context.Context, claim *sharedbase.ImageClaim, p pool.Pool, e pool.Editor,
+	batchSize int, left *format.UnreadableError, gone *atomic.Int64) error {
+	for len(left.IDs) < maxUnreadable {
+		ids, err := c.Base.DeletedObjects(ctx, claim.ID(), batchSize+len(left.IDs))
 		if err != nil {
 			return err
+		}
+		if ids = left.Others(ids); len(ids) == 0 {
+			return nil
+		}
+		c.report(Erasing, claim.Name())
+		done, err := c.eraseBatch(ctx, claim, p, e, ids, left)
+		if err != nil {
+			return err
+		}
+		for some := range slices.Chunk(done, eraseBatchSize) {
+			n, err := claim.RecordErased(ctx, some)
+			gone.Add(n)
+			c.Metrics.Erased(claim.Pool(), n)
+			if err != nil || n == 0 {
+				return err
+			}
 		}
 	}
 	return nil
