@@ -86,6 +86,7 @@ func (l Limits) Apply() {
 	if l.Memory != None && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(l.Memory / 5 * 4)
 	}
+	gatherGarbage()
 	debug.SetMaxThreads(l.Threads())
 }
 

@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"winery/internal/limits"
 	"winery/test/harness"
 )
 
@@ -91,6 +92,7 @@ func run(ctx context.Context) error {
 	workers := flag.Int("python-workers", 4, "the number of workers of Python's server")
 	profiles := flag.String("profiles", "", "a folder for a CPU profile of the writer in each row; empty: none")
 	flag.Parse()
+	limits.Get().Apply() // as the programs that it measures: the clients shall take little
 	b := &bench{
 		rounds: *rounds, time: *each, inImages: 20_000, toPack: 50_000, tinyToPack: 5_000_000, indexRows: []int{1e6, 10e6, 50e6}, root: *root, profiles: *profiles,
 		python: os.Getenv("WINERY_PYTHON"), workers: *workers, report: report{out: os.Stdout},
