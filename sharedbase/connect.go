@@ -76,6 +76,10 @@ func New(dsn, applicationName string, options ...Option) (*SharedBase, error) {
 		b.connect.Tracer = b.observe
 	}
 	cfg.BeforeConnect = b.pooler.prepare
+	cfg.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		registerByteaArrays(conn.TypeMap())
+		return nil
+	}
 	return b, b.conns.open(cfg, cmp.Or(int(cfg.MaxConns), b.limit), b.streams, b.adders)
 }
 
