@@ -8,7 +8,7 @@ import "time"
 // CPU is the limit, few large rounds are best: each costs less. Where PostgreSQL
 // waits for its disk, one round after the other leaves the disk idle, and more
 // rounds are faster. Both look alike to a client, so depth tries: if lookups
-// always wait, it doubles the rounds for a moment, and keeps them only if clearly
+// always wait, or share a round, it doubles the rounds for a moment, and keeps them only if clearly
 // more lookups were done in it. Now and then it tries half of them, and keeps
 // these unless fewer lookups were done.
 //
@@ -27,7 +27,7 @@ type depth struct {
 type window struct {
 	began time.Time
 	keys  int
-	idle  bool // a round ended and nothing waited
+	idle  bool // a round of a single key ended, and nothing waited
 }
 
 const (
@@ -49,7 +49,7 @@ func newDepth(minimum, maximum int) *depth {
 }
 
 // ended notes that a round of so many keys has ended, and whether lookups waited at
-// that moment.
+// that moment. Where none waited, a round of several keys could still have been divided.
 func (d *depth) ended(now time.Time, keys int, waiting bool) {
 	w := &d.window
 	if w.began.IsZero() {
@@ -57,7 +57,7 @@ func (d *depth) ended(now time.Time, keys int, waiting bool) {
 		return
 	}
 	w.keys += keys
-	w.idle = w.idle || !waiting
+	w.idle = w.idle || !waiting && keys == 1
 	took := now.Sub(w.began)
 	switch {
 	case w.keys >= windowKeys && took >= windowTime:
@@ -71,7 +71,7 @@ func (d *depth) ended(now time.Time, keys int, waiting bool) {
 }
 
 // judge decides after a window with so many lookups a second. In a saturated one
-// lookups always waited.
+// lookups always waited, or shared a round.
 func (d *depth) judge(now time.Time, rate float64, saturated bool) {
 	if d.before > 0 {
 		kept := rate >= d.before*faster

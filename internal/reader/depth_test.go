@@ -22,7 +22,7 @@ func simulated(clients int, perKey func(rounds int) time.Duration) (rate float64
 		now = now.Add(took)
 		spent[n] += took
 		for range n {
-			d.ended(now, size, clients > n*size || n < clients)
+			d.ended(now, size, clients > n*size)
 			keys += size
 		}
 	}
