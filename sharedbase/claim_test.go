@@ -149,7 +149,7 @@ func TestLockWritingShardMakesTheTable(t *testing.T) {
 	c := must(b.LockWritingShard(t.Context(), "pool"))(t)
 	must(b.Add(t.Context(), c, objects("content")))(t)
 	present(t, b, "i0123456789abcdef0123456789abcde", object("content"))
-	options := "SELECT count(*) FROM pg_class WHERE relname = 'shard_' || $1 AND reloptions = '{autovacuum_enabled=false}'"
+	options := "SELECT count(*) FROM pg_class WHERE relname = 'shard_' || $1 AND reloptions = '{autovacuum_enabled=false,toast_tuple_target=4080}'"
 	if count(t, conn, options, c.Name()) != 1 {
 		t.Error("the table is not as it should be")
 	}
