@@ -75,12 +75,11 @@ func New(dsn, applicationName string, options ...Option) (*SharedBase, error) {
 	if b.observe != nil {
 		b.connect.Tracer = b.observe
 	}
-	cfg.BeforeConnect = b.pooler.prepare
 	cfg.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		registerByteaArrays(conn.TypeMap())
 		return nil
 	}
-	return b, b.conns.open(cfg, cmp.Or(int(cfg.MaxConns), b.limit), b.streams, b.adders)
+	return b, b.conns.open(cfg, &b.pooler, cmp.Or(int(cfg.MaxConns), b.limit), b.streams, b.adders)
 }
 
 // Close ends the connections, after the operations in flight. Claims that were

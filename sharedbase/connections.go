@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -28,9 +29,9 @@ type connections struct {
 	rest    *pgxpool.Pool // claims, transitions, quarantine
 }
 
-// open prepares the pools of connections, limit of them together with the one of Listen, more for lists, and as many
-// as adders lacks for adds. None connects yet.
-func (c *connections) open(cfg *pgxpool.Config, limit, more, adders int) error {
+// open prepares the pools of connections, limit of them together with the one of Listen, streams more for lists, and as
+// many as adders lacks for adds. None connects yet.
+func (c *connections) open(cfg *pgxpool.Config, pooler *pooler, limit, streams, adders int) error {
 	if limit < MinConnections {
 		return fmt.Errorf("%d connections to the database are too few: at least %d are needed", limit, MinConnections)
 	}
@@ -41,12 +42,16 @@ func (c *connections) open(cfg *pgxpool.Config, limit, more, adders int) error {
 	}{{&c.lookups, 8}, {&c.adds, 6}, {&c.deletes, 2}, {&c.lists, 3}, {&c.rest, 3}, {&c.keeper, 0}} {
 		own := cfg.Copy()
 		own.MaxConns = int32(max(1, p.share*(limit-fixed)/(DefaultConnections-fixed)))
+		var more settings
 		switch p.pool {
+		case &c.lookups:
+			more = lookupSettings
 		case &c.lists:
-			own.MaxConns += int32(more)
+			own.MaxConns += int32(streams)
 		case &c.adds:
 			own.MaxConns = max(own.MaxConns, int32(adders))
 		}
+		own.BeforeConnect = func(ctx context.Context, cfg *pgx.ConnConfig) error { return pooler.prepare(ctx, cfg, more) }
 		pool, err := pgxpool.NewWithConfig(context.Background(), own)
 		if err != nil {
 			return err

@@ -36,7 +36,7 @@ const stayIdle = `/* winery: DisableIdleTimeout */
 
 func (b *SharedBase) listen(ctx context.Context, wake func(string, ShardState)) error {
 	cfg := b.connect.Copy()
-	if err := b.pooler.prepare(ctx, cfg); err != nil {
+	if err := b.pooler.prepare(ctx, cfg, nil); err != nil {
 		return err
 	}
 	if b.pooler.found.Load() {

@@ -29,9 +29,12 @@ const syncRepRoutine = "SyncRepWaitForLSN"
 // code.
 func isUnreplicated(err *pgconn.PgError) bool { return err.Routine == syncRepRoutine }
 
+// receiveBuffer is how many bytes of a server's answer are received at once: several objects of the usual size.
+const receiveBuffer = 64 << 10
+
 // newFrontend is [pgproto3.NewFrontend] for connections on which an unreplicated commit is an error.
 func newFrontend(r io.Reader, w io.Writer) *pgproto3.Frontend {
-	return pgproto3.NewFrontend(&commitWarnings{server: bufio.NewReader(r)}, w)
+	return pgproto3.NewFrontend(&commitWarnings{server: bufio.NewReaderSize(r, receiveBuffer)}, w)
 }
 
 // commitWarnings passes on what a server sends: messages of a byte for the kind, 32 bits for the length of the
