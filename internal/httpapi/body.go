@@ -10,7 +10,7 @@ import (
 )
 
 // ReadBody reads r's body, of at most limit bytes. Each byte is charged as cost
-// bytes when it arrives: an announced length takes no memory. The caller releases
+// bytes when it arrives: an announced length takes none, beyond [Small]. The caller releases
 // the charge when the body is no longer used. Errors: a *RequestError, or one
 // that matches ErrUnavailable.
 func ReadBody(r *http.Request, l *Limits, limit, cost int64) ([]byte, *Charge, error) {
@@ -39,12 +39,9 @@ func (l *Limits) MaxBody(cost int64) int64 {
 	return l.Bodies.Limit() / max(cost, 2) // while a body is copied there are two buffers
 }
 
-// firstBuffer is what a body gets before its first byte.
-const firstBuffer = 4 << 10
-
 func readBody(r *http.Request, charge *Charge, cost int64) ([]byte, error) {
 	announced := int(r.ContentLength)
-	body := make([]byte, 0, min(announced, firstBuffer))
+	body := make([]byte, 0, min(announced, Small))
 	for len(body) < announced {
 		if len(body) == cap(body) {
 			size := min(announced, 2*cap(body))
