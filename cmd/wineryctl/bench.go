@@ -49,7 +49,7 @@ func bench(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer b.write.To.Close()
+	defer b.close()
 	written, read, err := b.run(c.Context)
 	var unsaved error
 	if path := c.String("save-ids"); path != "" {
@@ -79,6 +79,7 @@ type benchmark struct {
 	objects     *load.Objects
 	readable    *load.IDs // of --ids; the same as stored where there are none
 	stored      *load.IDs
+	close       func() // ends the connections
 }
 
 func newBenchmark(c *cli.Context) (*benchmark, error) {
@@ -108,6 +109,7 @@ func newBenchmark(c *cli.Context) (*benchmark, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.close = winery.Close
 	b.write = load.Clients{To: winery, Count: writers, Batch: batch, Time: c.Duration("duration")}
 	b.read = b.write
 	b.read.Count = readers

@@ -15,10 +15,19 @@ import (
 	"winery/internal/httpapi/rpc/client"
 )
 
+// Store is where the objects go; [client.Client] is one. Get and GetBatch compare each content with its id; of what
+// they return only the lengths are used.
+type Store interface {
+	Add(ctx context.Context, id [32]byte, content []byte) error
+	AddBatch(ctx context.Context, objects []client.Object) (added int, size int64, err error)
+	Get(ctx context.Context, id [32]byte) ([]byte, error)
+	GetBatch(ctx context.Context, ids [][32]byte) ([][]byte, error)
+}
+
 // Clients are clients that work at the same time. Each sends one request after
 // the other.
 type Clients struct {
-	To    *client.Client
+	To    Store
 	Count int
 	Batch int           // objects in a request; with 1, the requests are those for single objects
 	Time  time.Duration // how long they work; 0: without end
@@ -130,5 +139,8 @@ func (r *Result) measure(ctx context.Context, objects int, request func(context.
 	}
 	r.Objects += int64(objects)
 	r.Bytes += size
+	if firstByte == 0 { // the store does not trace it
+		firstByte = time.Since(sent)
+	}
 	return errors.Join(record(r.FirstByte, firstByte), record(r.Latency, time.Since(sent)))
 }

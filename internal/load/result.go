@@ -15,7 +15,7 @@ type Result struct {
 	Bytes     int64 // of their contents
 	Took      time.Duration
 	Latency   *hdrhistogram.Histogram // from the request to the whole response
-	FirstByte *hdrhistogram.Histogram // from the request to the first byte of the response
+	FirstByte *hdrhistogram.Histogram // from the request to the first byte of the response; to its end where the store does not trace that
 }
 
 // longest is the longest wait that the histograms tell from longer ones.

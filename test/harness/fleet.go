@@ -50,6 +50,7 @@ type Options struct {
 	// IndexPartitions is the number of tables that the index consists of; 0: one.
 	IndexPartitions int
 	IdleTimeout     time.Duration // rw_idle_timeout, whole seconds; 0: the default
+	Writers         int           // winery.writers; 0: the default
 	Lease           time.Duration // winery.lease, whole seconds; 0: the default
 	StallLimit      time.Duration // winery.stall_limit, whole seconds; 0: the default
 	ReadOnly        bool          // a writer that only serves
@@ -149,6 +150,9 @@ func (o Options) yaml() string {
 		more = fmt.Sprintf("  rw_idle_timeout: %d\n", int(o.IdleTimeout.Seconds()))
 	}
 	more += "winery:\n" // without more, it is null, and like one left out
+	if o.Writers > 0 {
+		more += fmt.Sprintf("  writers: %d\n", o.Writers)
+	}
 	if o.Lease > 0 {
 		more += fmt.Sprintf("  lease: %d\n", int(o.Lease.Seconds()))
 	}

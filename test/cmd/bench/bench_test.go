@@ -17,7 +17,7 @@ func TestBench(t *testing.T) {
 	var out strings.Builder
 	profiles := t.TempDir()
 	b := &bench{
-		rounds: 1, time: 200 * time.Millisecond, inImages: 500, toPack: 500, tinyToPack: 1000, indexRows: []int{5000, 10_000}, root: "../../..",
+		rounds: 1, time: 200 * time.Millisecond, inImages: 500, toPack: 500, tinyToPack: 1000, indexRows: []int{5000, 10_000}, walFiles: 2, root: "../../..",
 		profiles: profiles,
 		python:   os.Getenv("WINERY_PYTHON"), workers: 1, report: report{out: &out},
 	}

@@ -35,6 +35,7 @@ type bench struct {
 	toPack     int           // how many objects the shard has that is packed
 	tinyToPack int           // the same, for the memory that many small objects take
 	indexRows  []int         // the sizes of an index, in ascending order
+	walFiles   int           // how many files PostgreSQL has for its WAL in the beginning
 	profiles   string        // a folder for CPU profiles, or ""
 	root       string        // the project's folder
 	dir        string        // of this run
@@ -94,7 +95,7 @@ func run(ctx context.Context) error {
 	flag.Parse()
 	limits.Get().Apply() // as the programs that it measures: the clients shall take little
 	b := &bench{
-		rounds: *rounds, time: *each, inImages: 20_000, toPack: 50_000, tinyToPack: 5_000_000, indexRows: []int{1e6, 10e6, 50e6}, root: *root, profiles: *profiles,
+		rounds: *rounds, time: *each, inImages: 20_000, toPack: 50_000, tinyToPack: 5_000_000, indexRows: []int{1e6, 10e6, 50e6}, walFiles: 192, root: *root, profiles: *profiles,
 		python: os.Getenv("WINERY_PYTHON"), workers: *workers, report: report{out: os.Stdout},
 	}
 	chosen := parts
@@ -131,12 +132,23 @@ func (b *bench) run(ctx context.Context, chosen []part) (err error) {
 	if b.postgres, err = postmaster(b.services.Postgres); err != nil {
 		return err
 	}
+	if err := b.writeWAL(ctx); err != nil {
+		return err
+	}
 	for _, p := range chosen {
 		if err := p.measure(b, ctx); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
 	return nil
+}
+
+// writeWAL has PostgreSQL make files for its WAL, which it uses again after a checkpoint: a server that has worked for a
+// while has them, and makes no more.
+func (b *bench) writeWAL(ctx context.Context) error {
+	_, err := psql(ctx, b.services.DSN, fmt.Sprintf(
+		"SELECT count(pg_logical_emit_message(false, 'bench', repeat('x', 16 << 20))) FROM generate_series(1, %d)", b.walFiles), "CHECKPOINT")
+	return err
 }
 
 // postmaster is the process id of the PostgreSQL in a folder of scripts/pg-up.
@@ -148,6 +160,10 @@ func postmaster(folder string) (int, error) {
 	first, _, _ := strings.Cut(string(lines), "\n")
 	return strconv.Atoi(first)
 }
+
+// writers is how many shards Go Winery's writer fills at the same time, one for each core: while one waits for its
+// commit, the other works. Python's has one for each of its processes.
+const writers = 2
 
 // fleet makes a Winery with a folder of its own, and a database of its own unless the options
 // name one that is filled. The caller closes it.

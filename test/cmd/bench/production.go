@@ -19,7 +19,7 @@ func (b *bench) production(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	f, err := b.fleet(ctx, harness.Options{ShardMaxSize: 2 << 30, NoDelete: true, CephConf: b.services.CephConf, CephPool: pool})
+	f, err := b.fleet(ctx, harness.Options{ShardMaxSize: 2 << 30, NoDelete: true, Writers: writers, CephConf: b.services.CephConf, CephPool: pool})
 	if err != nil {
 		return err
 	}
@@ -33,7 +33,7 @@ func (b *bench) production(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.objects.Sizes = load.Production
+	s.objects.Sizes, s.load = load.Production, s.client // which tells when the first byte comes
 	if err := s.fill(ctx, 500); err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (b *bench) production(ctx context.Context) (err error) {
 	both.ours = on(s, func(ctx context.Context) (load.Result, error) {
 		added := make(chan error)
 		go func() {
-			r, err := load.Clients{To: s.client, Count: 16, Batch: 1, Time: b.time}.Add(ctx, s.objects, unlimited, s.stored)
+			r, err := load.Clients{To: s.load, Count: 16, Batch: 1, Time: b.time}.Add(ctx, s.objects, unlimited, s.stored)
 			written = append(written, r)
 			added <- err
 		}()
@@ -70,7 +70,7 @@ func firstAdd(f *harness.Fleet, size int64) work {
 		}
 		s.objects.Sizes = func(*rand.Rand) int64 { return size }
 		result, used, err := on(s, func(ctx context.Context) (load.Result, error) {
-			return load.Clients{To: s.client, Count: 1, Batch: 1}.Add(ctx, s.objects, 1, s.stored)
+			return load.Clients{To: s.load, Count: 1, Batch: 1}.Add(ctx, s.objects, 1, s.stored)
 		})(ctx)
 		return result, used, errors.Join(err, s.stop())
 	}

@@ -62,7 +62,7 @@ func (b *bench) getRBD(ctx context.Context, o harness.Options) (err error) {
 		writers, stop := context.WithCancel(ctx)
 		added := make(chan error)
 		go func() {
-			_, err := load.Clients{To: s.client, Count: 8, Batch: 1}.Add(writers, s.objects, unlimited, new(load.IDs))
+			_, err := load.Clients{To: s.load, Count: 8, Batch: 1}.Add(writers, s.objects, unlimited, new(load.IDs))
 			added <- err
 		}()
 		result, err := s.get(ctx, 64, b.time)

@@ -22,6 +22,7 @@ import (
 // store is one Winery that is measured: a server, and what it has stored.
 type store struct {
 	client  *client.Client
+	load    load.Store       // the client that is measured with
 	process *harness.Process // the server, or the parent of its workers
 	objects *load.Objects
 	stored  *load.IDs
@@ -74,15 +75,19 @@ func (b *bench) pythonStore(ctx context.Context, f *harness.Fleet, seed uint64) 
 
 func newStore(url string, p *harness.Process, seed uint64) (*store, error) {
 	c, err := client.New(url, client.Connections(connections))
+	if err != nil {
+		return nil, err
+	}
+	lean, err := newLeanClient(url, c)
 	return &store{
-		client: c, process: p, stop: p.Stop, stored: new(load.IDs),
+		client: c, load: lean, process: p, stop: p.Stop, stored: new(load.IDs),
 		objects: &load.Objects{Sizes: load.Source, Seed: seed},
 	}, err
 }
 
 // add has clients store new objects for a time.
 func (s *store) add(ctx context.Context, clients, batch int, d time.Duration) (load.Result, error) {
-	return load.Clients{To: s.client, Count: clients, Batch: batch, Time: d}.Add(ctx, s.objects, unlimited, s.stored)
+	return load.Clients{To: s.load, Count: clients, Batch: batch, Time: d}.Add(ctx, s.objects, unlimited, s.stored)
 }
 
 // fill stores so many objects.
@@ -93,7 +98,7 @@ func (s *store) fill(ctx context.Context, objects int) error {
 
 // get has clients read stored objects for a time.
 func (s *store) get(ctx context.Context, clients int, d time.Duration) (load.Result, error) {
-	return load.Clients{To: s.client, Count: clients, Batch: 1, Time: d}.Get(ctx, s.stored, unlimited)
+	return load.Clients{To: s.load, Count: clients, Batch: 1, Time: d}.Get(ctx, s.stored, unlimited)
 }
 
 // psql runs SQL commands and returns what they print.

@@ -18,7 +18,7 @@ import (
 // tables measures adds and gets of objects in the tables of shards.
 func (b *bench) tables(ctx context.Context) (err error) {
 	// A shard that is never full: nothing is packed meanwhile.
-	options := harness.Options{ShardMaxSize: 1 << 40, NoDelete: true}
+	options := harness.Options{ShardMaxSize: 1 << 40, NoDelete: true, Writers: writers}
 	f, err := b.fleet(ctx, options)
 	if err != nil {
 		return err
@@ -102,14 +102,15 @@ func walOf(dsn string, do work) (extra func() string, measured work) {
 // rawCopy is the rate of COPY into a table like a shard's, of the objects that are stored.
 func (b *bench) rawCopy(ctx context.Context, dsn string) (limit, error) {
 	const maxRows = 20_000
-	shard, err := psql(ctx, dsn, "SELECT 'shard_' || name FROM shards LIMIT 1")
+	found, err := psql(ctx, dsn, "SELECT relname, array_to_string(reloptions, ', ') FROM shards JOIN pg_class ON relname = 'shard_' || name LIMIT 1")
 	if err != nil {
 		return limit{}, err
 	}
+	shard, options, _ := strings.Cut(strings.TrimSpace(found), "|")
 	file := filepath.Join(b.dir, "copy.bin")
-	_, err = psql(ctx, dsn, fmt.Sprintf(`\copy (SELECT key, content FROM %s LIMIT %d) TO '%s' (FORMAT binary)`, strings.TrimSpace(shard), maxRows, file))
+	_, err = psql(ctx, dsn, fmt.Sprintf(`\copy (SELECT key, content FROM %s LIMIT %d) TO '%s' (FORMAT binary)`, shard, maxRows, file))
 	return limit{"COPY into an equal table", func(ctx context.Context) (float64, error) {
-		if _, err := psql(ctx, dsn, "DROP TABLE IF EXISTS raw", "CREATE TABLE raw (LIKE shard_template INCLUDING ALL)"); err != nil {
+		if _, err := psql(ctx, dsn, "DROP TABLE IF EXISTS raw", fmt.Sprintf("CREATE TABLE raw (LIKE shard_template INCLUDING ALL) WITH (%s)", options)); err != nil {
 			return 0, err
 		}
 		began := time.Now()
