@@ -5,13 +5,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"winery/internal/load"
@@ -104,11 +102,9 @@ func (b *bench) packer(full *fullShard, program ...string) work {
 		}
 		args := strings.Split(strings.ReplaceAll(strings.Join(program[1:], "\n"), "CONFIG", f.File), "\n")
 		cmd := exec.CommandContext(ctx, program[0], args...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return result, used, errors.Join(fmt.Errorf("%s: %w: %s", program[0], err, out), f.Close())
+		if used, err = runMeasured(cmd); err != nil {
+			return result, used, errors.Join(err, f.Close())
 		}
-		spent := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-		used = usage{cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), peak: spent.Maxrss << 10}
 		took, err := psql(ctx, o.DSN, `SELECT extract(epoch FROM packed.at - packing.at)
 			FROM bench_step packed, bench_step packing WHERE packed.state = 'packed' AND packing.state = 'packing'`)
 		if err != nil {

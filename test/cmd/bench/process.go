@@ -3,8 +3,10 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"syscall"
 	"time"
 
@@ -38,6 +40,34 @@ func usageOf(root int) (u usage, err error) {
 		}
 	}
 	return u, nil
+}
+
+// runMeasured runs a command and returns what it has used. The peak that the kernel reports at the end is at least that of this
+// process, from which the command was forked, so the command's own is read while it runs.
+func runMeasured(cmd *exec.Cmd) (u usage, err error) {
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		return usage{}, err
+	}
+	ended := make(chan error)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		select {
+		case err := <-ended:
+			u.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+			if err != nil {
+				err = fmt.Errorf("%v: %w: %s", cmd, err, out.Bytes())
+			}
+			return u, err
+		case <-time.After(20 * time.Millisecond):
+			if p, err := procfs.NewProc(cmd.Process.Pid); err == nil {
+				if status, err := p.NewStatus(); err == nil {
+					u.peak = max(u.peak, int64(status.VmHWM))
+				}
+			}
+		}
+	}
 }
 
 // besideServer is the CPU that the processes beside a server have used.

@@ -29,8 +29,8 @@ type store struct {
 	stop    func() error
 }
 
-// connections is how many clients may work at the same time.
-const connections = 64
+// connections is how many clients may work at the same time: 64 that read, and 8 that add.
+const connections = 64 + 8
 
 // goStore starts a writer of a fleet.
 func goStore(ctx context.Context, f *harness.Fleet, seed uint64) (*store, error) {
