@@ -24,11 +24,11 @@ func TestBench(t *testing.T) {
 	expect.NoError(t, b.run(t.Context(), parts))
 	t.Logf("\n%s", &out)
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	const heading, rows, columns = 2, 21 + 1 + 2*2*4, 12 // with an empty column at each side
+	const heading, rows, columns = 2, 22 + 1 + 2*2*4, 12 // with an empty column at each side
 	if len(lines) != heading+rows {
 		t.Errorf("%d rows, want %d", len(lines)-heading, rows)
 	}
-	if made, err := filepath.Glob(filepath.Join(profiles, "*.pprof")); err != nil || len(made) != 9 {
+	if made, err := filepath.Glob(filepath.Join(profiles, "*.pprof")); err != nil || len(made) != 10 {
 		t.Errorf("profiles %q, %v", made, err)
 	}
 	for _, line := range lines {

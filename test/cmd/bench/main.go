@@ -161,8 +161,8 @@ func postmaster(folder string) (int, error) {
 	return strconv.Atoi(first)
 }
 
-// writers is how many shards Go Winery's writer fills at the same time, one for each core: while one waits for its
-// commit, the other works. Python's has one for each of its processes.
+// writers is how many shards a writer fills at the same time where groups are large, one for each core: while one
+// waits for its commit, the other works. Python's has one for each of its processes.
 const writers = 2
 
 // fleet makes a Winery with a folder of its own, and a database of its own unless the options

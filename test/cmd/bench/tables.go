@@ -18,12 +18,14 @@ import (
 // tables measures adds and gets of objects in the tables of shards.
 func (b *bench) tables(ctx context.Context) (err error) {
 	// A shard that is never full: nothing is packed meanwhile.
-	options := harness.Options{ShardMaxSize: 1 << 40, NoDelete: true, Writers: writers}
+	options := harness.Options{ShardMaxSize: 1 << 40, NoDelete: true}
 	f, err := b.fleet(ctx, options)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	more := options
+	more.DSN, more.Images, more.Writers = f.Config.Database.DSN, filepath.Dir(f.File), writers
 	if options.DSN, err = b.pythonDatabase(ctx); err != nil {
 		return err
 	}
@@ -42,23 +44,28 @@ func (b *bench) tables(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, python.stop()) }()
 	dsn := f.Config.Database.DSN
-	adds := func(what string, clients, batch int, limits ...limit) row {
+	adds := func(what string, ours *store, clients, batch int, limits ...limit) row {
 		add := func(s *store) work {
 			return on(s, func(ctx context.Context) (load.Result, error) { return s.add(ctx, clients, batch, b.time) })
 		}
 		return row{what: what, ours: add(ours), python: add(python), limits: limits, server: ours}
 	}
-	if err := b.measure(ctx, adds("add, one object a request, 64 clients", 64, 1)); err != nil {
+	if err := b.measure(ctx, adds("add, one object a request, 64 clients", ours, 64, 1)); err != nil {
 		return err
 	}
-	if err := b.measure(ctx, adds("add, one object a request, 8 clients", 8, 1)); err != nil {
+	if err := b.measure(ctx, adds("add, one object a request, 8 clients", ours, 8, 1)); err != nil {
 		return err
 	}
 	raw, err := b.rawCopy(ctx, dsn)
 	if err != nil {
 		return err
 	}
-	if err := b.measure(ctx, adds("add, 100 a request, 8 clients", 8, 100, raw)); err != nil {
+	if err := b.measure(ctx, adds("add, 100 a request, 8 clients", ours, 8, 100, raw)); err != nil {
+		return err
+	}
+	if err := b.another(ctx, more, func(two *store) row {
+		return adds(fmt.Sprintf("the same, `writers: %d`", writers), two, 8, 100, raw)
+	}); err != nil {
 		return err
 	}
 	get := func(s *store, clients int) work {
@@ -69,13 +76,27 @@ func (b *bench) tables(ctx context.Context) (err error) {
 	}
 	for _, percent := range []int{90, 100} {
 		ours.objects.Repeated, python.objects.Repeated = float64(percent)/100, float64(percent)/100
-		again := adds(fmt.Sprintf("add, %d %% are present, one a request, 64 clients", percent), 64, 1)
+		again := adds(fmt.Sprintf("add, %d %% are present, one a request, 64 clients", percent), ours, 64, 1)
 		again.extra, again.ours = walOf(dsn, again.ours)
 		if err := b.measure(ctx, again); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// another measures a row of one more server on a database that has one.
+func (b *bench) another(ctx context.Context, o harness.Options, of func(*store) row) (err error) {
+	f, err := b.fleet(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	s, err := goStore(ctx, f, 3)
+	if err != nil {
+		return err
+	}
+	return b.measure(ctx, of(s))
 }
 
 // walOf measures how much WAL a database writes for each object of a work.
