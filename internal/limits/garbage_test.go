@@ -47,7 +47,6 @@ func TestGatherGarbage(t *testing.T) {
 	becomes("little in use", func(p uint64) bool { return p > 200 })
 	large := make([]byte, 2*minGarbage)
 	becomes("much in use", func(p uint64) bool { return p == 100 })
-	runtime.KeepAlive(large)
-	large = nil
+	runtime.KeepAlive(large) // and no longer
 	becomes("little in use again", func(p uint64) bool { return p > 200 })
 }
