@@ -64,7 +64,7 @@ func (b *bench) tables(ctx context.Context) (err error) {
 		return err
 	}
 	if err := b.another(ctx, more, func(two *store) row {
-		return adds(fmt.Sprintf("the same, `writers: %d`", writers), two, 8, 100, raw)
+		return adds(fmt.Sprintf("add, 100 a request, 8 clients, winery.writers %d", writers), two, 8, 100, raw)
 	}); err != nil {
 		return err
 	}
