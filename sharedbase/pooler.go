@@ -49,8 +49,8 @@ func (p *pooler) ask(ctx context.Context, cfg *pgx.ConnConfig) (found bool, err 
 var sessionSettings = settings{"default_transaction_isolation": "read committed", "jit": "off", "client_min_messages": "warning"}
 
 // lookupSettings are those of the connections for lookups beside: each statement finds rows by their keys, so that one
-// plan is right for all arguments and sizes. By default PostgreSQL plans each lookup of a few objects anew, which takes
-// a fourth of its time.
+// plan is right for all arguments and sizes. By default PostgreSQL makes a plan for each lookup of a few objects, which
+// takes a fourth of its time.
 var lookupSettings = settings{"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
 
 // settings are values of the server's parameters by their names.

@@ -10,9 +10,9 @@ import (
 )
 
 // ReadBody reads r's body, of at most limit bytes. Each byte is charged as cost
-// bytes when it arrives: an announced length takes none, beyond [Small]. The caller releases
-// the charge when the body is no longer used. Errors: a *RequestError, or one
-// that matches ErrUnavailable.
+// bytes when it arrives: an announced length takes no memory beyond [Small]. The
+// caller releases the charge when the body is no longer used. Errors: a
+// *RequestError, or one that matches ErrUnavailable.
 func ReadBody(r *http.Request, l *Limits, limit, cost int64) ([]byte, *Charge, error) {
 	announced := r.ContentLength
 	switch {

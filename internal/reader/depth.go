@@ -8,9 +8,9 @@ import "time"
 // CPU is the limit, few large rounds are best: each costs less. Where PostgreSQL
 // waits for its disk, one round after the other leaves the disk idle, and more
 // rounds are faster. Both look alike to a client, so depth tries: if lookups
-// always wait, or share a round, it doubles the rounds for a moment, and keeps them only if clearly
-// more lookups were done in it. Now and then it tries half of them, and keeps
-// these unless fewer lookups were done.
+// always wait, or share a round, it doubles the rounds for a moment, and keeps
+// them only if clearly more lookups were done in it. Now and then it tries half of
+// them, and keeps these unless fewer lookups were done.
 //
 // It does no I/O and knows no clock, and is not safe for concurrent use.
 type depth struct {

@@ -35,15 +35,22 @@ func usageOf(root int) (u usage, err error) {
 		}
 		ticks := int(stat.UTime) + int(stat.STime) + stat.CUTime + stat.CSTime
 		u.cpu += time.Duration(ticks) * clockTick
-		if status, err := p.NewStatus(); err == nil {
-			u.peak += int64(status.VmHWM)
-		}
+		u.peak += peakOf(p)
 	}
 	return u, nil
 }
 
-// runMeasured runs a command and returns what it has used. The peak that the kernel reports at the end is at least that of this
-// process, from which the command was forked, so the command's own is read while it runs.
+// peakOf is the peak of a process's memory in bytes, and 0 if the process has ended.
+func peakOf(p procfs.Proc) int64 {
+	status, err := p.NewStatus()
+	if err != nil {
+		return 0
+	}
+	return int64(status.VmHWM)
+}
+
+// runMeasured runs a command and returns what it has used. The peak that the kernel reports at the end is at least that
+// of this process, from which the command was forked, so the command's own is read while it runs.
 func runMeasured(cmd *exec.Cmd) (u usage, err error) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -61,10 +68,8 @@ func runMeasured(cmd *exec.Cmd) (u usage, err error) {
 			}
 			return u, err
 		case <-time.After(20 * time.Millisecond):
-			if p, err := procfs.NewProc(cmd.Process.Pid); err == nil {
-				if status, err := p.NewStatus(); err == nil {
-					u.peak = max(u.peak, int64(status.VmHWM))
-				}
+			if p, err := procfs.NewProc(cmd.Process.Pid); err == nil { // it may have ended
+				u.peak = max(u.peak, peakOf(p))
 			}
 		}
 	}

@@ -68,10 +68,7 @@ func (b *bench) tables(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
-	get := func(s *store, clients int) work {
-		return on(s, func(ctx context.Context) (load.Result, error) { return s.get(ctx, clients, b.time) })
-	}
-	if err := b.measure(ctx, row{what: "get from tables, 64 clients", ours: get(ours, 64), python: get(python, 64), server: ours}); err != nil {
+	if err := b.measure(ctx, row{what: "get from tables, 64 clients", ours: b.gets(ours, 64), python: b.gets(python, 64), server: ours}); err != nil {
 		return err
 	}
 	for _, percent := range []int{90, 100} {
